@@ -1,0 +1,216 @@
+// Every activation once, for host and device: the value and its derivatives.
+//
+// An activation is a struct with
+//   evaluate<n>(z, f)            f[0 .. n], the value and the first n derivatives at z
+//   derivatives<n>(z, value, f)  f[1 .. n], where value = f(z) is already known (f[0] is left alone)
+//   kSmooth                      whether second and higher derivatives are of any use
+//   kFromValue                   whether derivatives needs the value only: then z may be the value
+// for V any value type: float and double on the device, a vector of them on the host. Elementary
+// functions come from Math<V>, which the host and the device each define.
+//
+// Five derivatives: the backward of a fourth-order jet needs the fifth.
+#pragma once
+
+#include <string_view>
+
+#ifdef __CUDACC__
+#define PYNEURAL_INLINE __host__ __device__ __forceinline__
+#else
+#define PYNEURAL_INLINE inline __attribute__((always_inline))
+#endif
+
+namespace pyneural {
+
+constexpr int kMaxDerivative = 5;
+
+// Defined for each V by common/vector_math.h and by the CUDA kernels:
+// exp, expm1, tanh, sigmoid, sin, cos, erf, softplus, and where_positive(z, a, b): a where z > 0,
+// else b.
+template <class V>
+struct Math;
+
+struct Linear {
+  static constexpr bool kSmooth = false;
+  static constexpr bool kFromValue = true;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V, V, V* f) {
+    if constexpr (n >= 1) f[1] = V(1);
+    for (int k = 2; k <= n; ++k) f[k] = V(0);
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = z;
+    derivatives<n>(z, z, f);
+  }
+};
+
+// slope * z below zero: relu and leaky_relu. At 0 the derivative is the left one, as in torch.
+template <int kSlopePercent>
+struct LeakyRelu {
+  static constexpr bool kSmooth = false;
+  static constexpr bool kFromValue = true;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
+    if constexpr (n >= 1) f[1] = Math<V>::where_positive(z, V(1), V(kSlopePercent * 0.01));
+    for (int k = 2; k <= n; ++k) f[k] = V(0);
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = Math<V>::where_positive(z, z, z * V(kSlopePercent * 0.01));
+    derivatives<n>(z, z, f);
+  }
+};
+
+// exp(z) - 1 below zero.
+struct Elu {
+  static constexpr bool kSmooth = false;
+  static constexpr bool kFromValue = true;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
+    for (int k = 1; k <= n; ++k)
+      f[k] = Math<V>::where_positive(z, V(k == 1 ? 1 : 0), value + V(1));
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = Math<V>::where_positive(z, z, Math<V>::expm1(z));
+    derivatives<n>(z, f[0], f);
+  }
+};
+
+// With s = 1 - a^2: each derivative is a polynomial in a times s.
+struct Tanh {
+  static constexpr bool kSmooth = true;
+  static constexpr bool kFromValue = true;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V, V a, V* f) {
+    const V a2 = a * a;
+    const V s = V(1) - a2;
+    if constexpr (n >= 1) f[1] = s;
+    if constexpr (n >= 2) f[2] = V(-2) * a * s;
+    if constexpr (n >= 3) f[3] = (V(6) * a2 - V(2)) * s;
+    if constexpr (n >= 4) f[4] = (V(16) - V(24) * a2) * a * s;
+    if constexpr (n >= 5) f[5] = ((V(120) * a2 - V(120)) * a2 + V(16)) * s;
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = Math<V>::tanh(z);
+    derivatives<n>(z, f[0], f);
+  }
+};
+
+struct Sin {
+  static constexpr bool kSmooth = true;
+  static constexpr bool kFromValue = false;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V a, V* f) {
+    if constexpr (n >= 1) f[1] = Math<V>::cos(z);
+    if constexpr (n >= 2) f[2] = V(0) - a;
+    if constexpr (n >= 3) f[3] = V(0) - f[1];
+    if constexpr (n >= 4) f[4] = a;
+    if constexpr (n >= 5) f[5] = f[1];
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = Math<V>::sin(z);
+    derivatives<n>(z, f[0], f);
+  }
+};
+
+// With s = a (1 - a): each derivative is a polynomial in a times s.
+struct Sigmoid {
+  static constexpr bool kSmooth = true;
+  static constexpr bool kFromValue = true;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V, V a, V* f) {
+    const V s = a * (V(1) - a);
+    const V odd = V(1) - V(2) * a;
+    if constexpr (n >= 1) f[1] = s;
+    if constexpr (n >= 2) f[2] = s * odd;
+    if constexpr (n >= 3) f[3] = s * (V(1) - V(6) * s);
+    if constexpr (n >= 4) f[4] = s * odd * (V(1) - V(12) * s);
+    if constexpr (n >= 5) f[5] = s * ((V(120) * s - V(30)) * s + V(1));
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = Math<V>::sigmoid(z);
+    derivatives<n>(z, f[0], f);
+  }
+};
+
+// z sigmoid(z); its k-th derivative is k sigmoid^(k-1) + z sigmoid^(k).
+struct Silu {
+  static constexpr bool kSmooth = true;
+  static constexpr bool kFromValue = false;
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    V s[n + 1];
+    Sigmoid::evaluate<n>(z, s);
+    f[0] = z * s[0];
+    for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
+    V s[n + 1];
+    Sigmoid::evaluate<n>(z, s);
+    for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
+  }
+};
+
+// z Phi(z), Phi the distribution function of a standard normal and phi its density.
+struct Gelu {
+  static constexpr bool kSmooth = true;
+  static constexpr bool kFromValue = false;
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    const V z2 = z * z;
+    const V distribution = V(0.5) * (V(1) + Math<V>::erf(z * V(0.70710678118654752440)));
+    const V density = V(0.39894228040143267794) * Math<V>::exp(V(-0.5) * z2);
+    f[0] = z * distribution;
+    if constexpr (n >= 1) f[1] = distribution + z * density;
+    if constexpr (n >= 2) f[2] = (V(2) - z2) * density;
+    if constexpr (n >= 3) f[3] = (z2 - V(4)) * z * density;
+    if constexpr (n >= 4) f[4] = ((V(7) - z2) * z2 - V(4)) * density;
+    if constexpr (n >= 5) f[5] = ((z2 - V(11)) * z2 + V(18)) * z * density;
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
+    evaluate<n>(z, f);
+    f[0] = value;
+  }
+};
+
+// log(1 + exp(z)); its derivatives are the sigmoid and the sigmoid's.
+struct Softplus {
+  static constexpr bool kSmooth = true;
+  static constexpr bool kFromValue = false;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
+    if constexpr (n >= 1) Sigmoid::evaluate<n - 1>(z, f + 1);
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = Math<V>::softplus(z);
+    derivatives<n>(z, f[0], f);
+  }
+};
+
+using Relu = LeakyRelu<0>;
+using LeakyReluDefault = LeakyRelu<1>;  // slope 0.01, torch's default
+
+// Calls visit(Activation{}) for the activation of that name; false where there is none.
+template <class Visit>
+bool visit_activation(std::string_view name, Visit&& visit) {
+  if (name == "tanh") return visit(Tanh{}), true;
+  if (name == "sin") return visit(Sin{}), true;
+  if (name == "sigmoid") return visit(Sigmoid{}), true;
+  if (name == "silu") return visit(Silu{}), true;
+  if (name == "gelu") return visit(Gelu{}), true;
+  if (name == "softplus") return visit(Softplus{}), true;
+  if (name == "linear") return visit(Linear{}), true;
+  if (name == "relu") return visit(Relu{}), true;
+  if (name == "leaky_relu") return visit(LeakyReluDefault{}), true;
+  if (name == "elu") return visit(Elu{}), true;
+  return false;
+}
+
+}  // namespace pyneural

@@ -1,0 +1,104 @@
+// What every jet op asks of its arguments, the same on every device, before memory is touched.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+#include "../common/activation.h"
+#include "network.h"
+
+namespace pyneural::jet {
+
+namespace detail {
+
+inline void check_like(const char* op, const char* argument, int64_t l, const at::Tensor& tensor,
+                       at::IntArrayRef shape, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, "[", l, "]: expected shape ", shape,
+                    ", got ", tensor.sizes(), "; a layer's inputs are the outputs of the one before");
+  TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, "[", l,
+                    "]: expected ", x.scalar_type(), " like x, got ", tensor.scalar_type(),
+                    "; convert the network or x with .to(dtype)");
+  TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", argument, "[", l, "]: expected ",
+                    x.device(), " like x, got ", tensor.device(), "; move it with .to(device)");
+}
+
+inline Plan checked_plan(const char* op, at::IntArrayRef derivatives, int64_t inputs) {
+  Plan plan;
+  switch (make_plan(derivatives.data(), static_cast<int64_t>(derivatives.size()), inputs, &plan)) {
+    case PlanError::none:
+      return plan;
+    case PlanError::order:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected orders 1 to ", kMaxOrder,
+                        ", got a higher one in ", derivatives,
+                        "; take a derivative of the residual with torch.autograd.grad instead");
+    case PlanError::index:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices 0 to ", inputs - 1,
+                        " (x has ", inputs, " columns), got ", derivatives,
+                        "; number the columns of x from 0");
+    case PlanError::repeated:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected different indices in a Laplacian, got ",
+                        derivatives, "; name every input once");
+    case PlanError::malformed:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected an order and as many input indices for "
+                        "each derivative, got ", derivatives, "; write (1, 1) for u_xx");
+    case PlanError::too_many:
+      break;
+  }
+  TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxChannels, " channels and ",
+                    kMaxTerms, " terms with the lower orders that they need, got more in ",
+                    derivatives, "; ask for them in several calls");
+}
+
+}  // namespace detail
+
+inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList weights,
+                             at::TensorList biases, std::string_view activation,
+                             at::IntArrayRef derivatives) {
+  TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
+                    ": x: expected float32 or float64, got ", x.scalar_type(),
+                    "; convert it with x.float()");
+  TORCH_CHECK_VALUE(x.dim() == 2 && x.size(1) >= 1, op, ": x: expected shape [points, inputs], got ",
+                    x.sizes(), "; a single point is x[None]");
+  TORCH_CHECK_VALUE(!weights.empty(), op, ": weights: expected at least one layer, got none");
+  TORCH_CHECK_VALUE(weights.size() == biases.size(), op, ": biases: expected ", weights.size(),
+                    " as there are weights, got ", biases.size(), "; give every layer a bias");
+  Network network;
+  network.points = x.size(0);
+  network.width.push_back(x.size(1));
+  for (size_t l = 0; l < weights.size(); ++l) {
+    const auto index = static_cast<int64_t>(l);
+    TORCH_CHECK_VALUE(weights[l].dim() == 2 && weights[l].size(0) >= 1, op, ": weights[", l,
+                      "]: expected shape [outputs, inputs], got ", weights[l].sizes());
+    const int64_t out = weights[l].size(0);
+    detail::check_like(op, "weights", index, weights[l], {out, network.width.back()}, x);
+    detail::check_like(op, "biases", index, biases[l], {out}, x);
+    network.parameters += out * (network.width.back() + 1);
+    network.width.push_back(out);
+  }
+  network.plan = detail::checked_plan(op, derivatives, network.inputs());
+  bool smooth = false;
+  const bool known =
+      visit_activation(activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
+  TORCH_CHECK_VALUE(known, op, ": activation: expected tanh, sin, sigmoid, silu, gelu, softplus, "
+                    "linear, relu, leaky_relu or elu, got \"", activation, "\"");
+  TORCH_CHECK_VALUE(smooth || network.plan.order < 2, op, ": activation: got \"", activation,
+                    "\" with derivatives of order ", network.plan.order,
+                    ", but its second derivative is zero almost everywhere; use tanh, sin, "
+                    "sigmoid, silu, gelu or softplus");
+  return network;
+}
+
+inline void check_grad_output(const char* op, const at::Tensor& grad_output, const Network& network,
+                              const at::Tensor& x) {
+  const int64_t shape[] = {network.plan.outputs, network.points, network.outputs()};
+  TORCH_CHECK_VALUE(grad_output.sizes() == at::IntArrayRef(shape), op,
+                    ": grad_output: expected shape ", at::IntArrayRef(shape), ", got ",
+                    grad_output.sizes());
+  TORCH_CHECK_VALUE(grad_output.scalar_type() == x.scalar_type() &&
+                        grad_output.device() == x.device(),
+                    op, ": grad_output: expected ", x.scalar_type(), " on ", x.device(),
+                    " like x, got ", grad_output.scalar_type(), " on ", grad_output.device());
+}
+
+}  // namespace pyneural::jet

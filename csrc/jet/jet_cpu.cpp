@@ -1,0 +1,275 @@
+// The jet ops on the CPU: checks, memory, and points split over threads; jet_tile.h does the work.
+//
+// Every thread owns a fixed, contiguous share of the tiles and its own gradient, and the gradients
+// are added in the order of the threads: the same bits on every run with as many threads.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "jet_check.h"
+#include "jet_gradient.h"
+#include "jet_tile.h"
+#include "residual.h"
+
+namespace pyneural::jet {
+namespace {
+
+// Tile storage of all threads together stays under this, whatever the width and depth.
+constexpr int64_t kStorageBudget = int64_t{32} << 20;
+
+// Everything that is prepared once a call and read by all threads.
+template <class T>
+struct Call {
+  const Network& network;
+  std::vector<at::Tensor> contiguous;  // keeps the parameters that had to be copied alive
+  at::Tensor packed;
+  Weights<T> weights;
+  ActivationRows<T> activation;
+  int64_t threads, tiles;
+  TileShape<T> shape;
+
+  static std::vector<at::Tensor> make_contiguous(at::TensorList weights, at::TensorList biases) {
+    std::vector<at::Tensor> result;
+    for (const auto& tensor : weights) result.push_back(tensor.contiguous());
+    for (const auto& tensor : biases) result.push_back(tensor.contiguous());
+    return result;
+  }
+  static std::vector<const T*> pointers(const std::vector<at::Tensor>& tensors, int64_t begin,
+                                        int64_t count) {
+    std::vector<const T*> result;
+    for (int64_t i = begin; i < begin + count; ++i)
+      result.push_back(tensors[i].const_data_ptr<T>());
+    return result;
+  }
+
+  Call(const Network& net, const at::Tensor& x, at::TensorList weight_list, at::TensorList bias_list,
+       std::string_view activation_name)
+      : network(net),
+        contiguous(make_contiguous(weight_list, bias_list)),
+        packed(at::empty({Weights<T>::storage(net)}, x.options())),
+        weights(net, pointers(contiguous, 0, net.layers()),
+                pointers(contiguous, net.layers(), net.layers()), packed.data_ptr<T>()),
+        activation(activation_rows<T>(activation_name, net.plan.order)),
+        threads(std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(),
+                                                       (net.points + kLanes<T> - 1) / kLanes<T>))),
+        shape(net, threads, kStorageBudget / threads) {
+    tiles = (net.points + shape.points - 1) / shape.points;
+    threads = std::max<int64_t>(1, std::min(threads, tiles));
+  }
+
+  // Runs body(thread, tile, scratch) on every thread; `extra` elements of scratch a thread.
+  template <class Body>
+  void run(const at::Tensor& x, int64_t extra, const Body& body) const {
+    const int64_t tile_size = shape.storage(network);
+    const int64_t size = round_up(tile_size + extra, kCacheLine / sizeof(T));
+    const at::Tensor storage = at::empty({threads, size}, x.options());
+    T* const base = storage.data_ptr<T>();
+    at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t thread = begin; thread < end; ++thread) {
+        T* const mine = base + thread * size;
+        Tile<T> tile(network, weights, activation, shape, mine);
+        body(thread, tile, mine + tile_size);
+      }
+    });
+  }
+
+  // Calls body(first point, number of points) for the thread's tiles in order.
+  template <class Body>
+  void for_tiles(int64_t thread, const Body& body) const {
+    for (int64_t i = thread * tiles / threads; i < (thread + 1) * tiles / threads; ++i) {
+      const int64_t first = i * shape.points;
+      body(first, std::min(shape.points, network.points - first));
+    }
+  }
+};
+
+template <class Body>
+auto dispatch(const at::Tensor& x, const Body& body) {
+  return x.scalar_type() == at::kFloat ? body(float{}) : body(double{});
+}
+
+// [threads, size] to [size], in the order of the threads.
+at::Tensor sum_threads(const at::Tensor& partial) {
+  at::Tensor total = partial[0];
+  for (int64_t t = 1; t < partial.size(0); ++t) total.add_(partial[t]);
+  return partial.size(0) == 1 ? total : total.clone();
+}
+
+at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                   std::string_view activation, at::IntArrayRef derivatives) {
+  const Network network = check_jet_mlp("jet_mlp", x, weights, biases, activation, derivatives);
+  const Plan& plan = network.plan;
+  const int64_t N = network.points, O = network.outputs();
+  at::Tensor output = at::empty({plan.outputs, N, O}, x.options());
+  if (N == 0) return output;
+  dispatch(x, [&](auto type) {
+    using T = decltype(type);
+    const Call<T> call(network, x, weights, biases, activation);
+    const at::Tensor points = x.contiguous();
+    const T* const from = points.const_data_ptr<T>();
+    T* const to = output.data_ptr<T>();
+    call.run(x, 0, [&](int64_t thread, Tile<T>& tile, T*) {
+      call.for_tiles(thread, [&](int64_t first, int64_t n) {
+        tile.load(from + first * network.inputs(), n);
+        tile.forward();
+        for (int k = 0; k < plan.outputs; ++k)
+          for (int64_t o = 0; o < O; ++o)
+            for (int64_t p = 0; p < n; ++p)
+              to[(k * N + first + p) * O + o] = tile.output(o, plan.output[k])[p];
+      });
+    });
+  });
+  return output;
+}
+
+std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(
+    const at::Tensor& grad_output, const at::Tensor& x, at::TensorList weights,
+    at::TensorList biases, std::string_view activation, at::IntArrayRef derivatives,
+    std::array<bool, 2> output_mask) {
+  const char* const op = "jet_mlp_backward";
+  const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
+  check_grad_output(op, grad_output, network, x);
+  const Plan& plan = network.plan;
+  const int64_t N = network.points, O = network.outputs(), D = network.inputs();
+  const int64_t parameters = output_mask[1] ? network.parameters : 0;
+  at::Tensor grad_x = at::empty(output_mask[0] ? at::IntArrayRef{N, D} : at::IntArrayRef{0},
+                                x.options());
+  if (N == 0) return {grad_x, at::zeros({parameters}, x.options())};
+  at::Tensor grad_parameters;
+  const std::vector<int64_t> offset = parameter_offsets(network);
+  dispatch(x, [&](auto type) {
+    using T = decltype(type);
+    const Call<T> call(network, x, weights, biases, activation);
+    const at::Tensor points = x.contiguous(), grads = grad_output.contiguous();
+    const at::Tensor partial = at::zeros({call.threads, parameters}, x.options());
+    const T* const from = points.const_data_ptr<T>();
+    const T* const grad_from = grads.const_data_ptr<T>();
+    T* const grad_x_to = output_mask[0] ? grad_x.data_ptr<T>() : nullptr;
+    call.run(x, D * call.shape.points, [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
+      T* const grad = partial.data_ptr<T>() + thread * parameters;
+      call.for_tiles(thread, [&](int64_t first, int64_t n) {
+        tile.load(from + first * D, n);
+        tile.forward();
+        for (int64_t o = 0; o < O; ++o) {
+          std::fill_n(tile.grad_output(o, 0), call.shape.columns, T(0));
+          for (int k = 0; k < plan.outputs; ++k)
+            for (int64_t p = 0; p < n; ++p)
+              tile.grad_output(o, plan.output[k])[p] += grad_from[(k * N + first + p) * O + o];
+        }
+        tile.backward([&](int64_t l, const T* grad_z, const T* a) {
+          if (output_mask[1]) add_parameter_grad(tile, l, grad_z, a, grad + offset[l]);
+          if (l > 0 || !output_mask[0]) return;
+          input_grad(tile, grad_z, call.weights.weight[0], tile_grad_x);
+          for (int64_t p = 0; p < n; ++p)
+            for (int64_t d = 0; d < D; ++d)
+              grad_x_to[(first + p) * D + d] = tile_grad_x[d * call.shape.points + p];
+        });
+      });
+    });
+    grad_parameters = sum_threads(partial);
+  });
+  return {grad_x, grad_parameters};
+}
+
+at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                            std::string_view activation, at::IntArrayRef derivatives) {
+  const Network network =
+      check_jet_mlp("jet_mlp_jacobian", x, weights, biases, activation, derivatives);
+  const Plan& plan = network.plan;
+  const int64_t N = network.points, O = network.outputs(), D = network.inputs();
+  const int64_t P = network.parameters;
+  at::Tensor jacobian = at::empty({N, plan.outputs * O, P}, x.options());
+  if (N == 0) return jacobian;
+  const std::vector<int64_t> offset = parameter_offsets(network);
+  const int64_t widest = *std::max_element(network.width.begin(), network.width.end());
+  dispatch(x, [&](auto type) {
+    using T = decltype(type);
+    const Call<T> call(network, x, weights, biases, activation);
+    const at::Tensor points = x.contiguous();
+    const T* const from = points.const_data_ptr<T>();
+    T* const to = jacobian.data_ptr<T>();
+    call.run(x, plan.channels * widest, [&](int64_t thread, Tile<T>& tile, T* column) {
+      call.for_tiles(thread, [&](int64_t first, int64_t n) {
+        tile.load(from + first * D, n);
+        tile.forward();
+        for (int64_t row = 0; row < plan.outputs * O; ++row) {
+          for (int64_t o = 0; o < O; ++o)
+            std::fill_n(tile.grad_output(o, 0), call.shape.columns, T(0));
+          std::fill_n(tile.grad_output(row % O, plan.output[row / O]), n, T(1));
+          tile.backward([&](int64_t l, const T* grad_z, const T* a) {
+            for (int64_t p = 0; p < n; ++p)
+              point_parameter_grad(tile, l, grad_z, a, p, column,
+                                   to + ((first + p) * plan.outputs * O + row) * P + offset[l]);
+          });
+        }
+      });
+    });
+  });
+  return jacobian;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
+    const at::Tensor& x, at::TensorList weights, at::TensorList biases, std::string_view activation,
+    at::IntArrayRef derivatives, std::string_view residual, const at::Tensor& coefficients,
+    bool with_gradient) {
+  const char* const op = "jet_mlp_loss";
+  const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
+  TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ", x.sizes(),
+                    "; the mean over no points is not defined");
+  TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.scalar_type() == x.scalar_type() &&
+                        coefficients.device() == x.device(),
+                    op, ": coefficients: expected a 1-d tensor of ", x.scalar_type(), " on ",
+                    x.device(), " like x, got ", coefficients.scalar_type(), " of shape ",
+                    coefficients.sizes(), " on ", coefficients.device());
+  const int64_t N = network.points, D = network.inputs(), Q = coefficients.size(0);
+  ResidualProgram program;
+  std::string error;
+  const bool parsed = parse_residual(
+      std::string(residual), {network.plan.outputs, network.outputs(), D, Q}, &program, &error);
+  TORCH_CHECK_VALUE(parsed, op, ": residual: ", error);
+  const int64_t parameters = with_gradient ? network.parameters : 0;
+  const std::vector<int64_t> offset = parameter_offsets(network);
+  at::Tensor loss = at::empty({}, x.options()), gradient;
+  dispatch(x, [&](auto type) {
+    using T = decltype(type);
+    const Call<T> call(network, x, weights, biases, activation);
+    const at::Tensor points = x.contiguous(), numbers = coefficients.contiguous();
+    const at::Tensor partial = at::zeros({call.threads, parameters + Q}, x.options());
+    std::vector<double> sums(call.threads);
+    const T* const from = points.const_data_ptr<T>();
+    const int64_t extra = ResidualPass<T>::storage(program, call.shape.points);
+    call.run(x, extra, [&](int64_t thread, Tile<T>& tile, T* scratch) {
+      T* const grad = partial.data_ptr<T>() + thread * (parameters + Q);
+      ResidualPass<T> pass(program, numbers.const_data_ptr<T>(), tile, scratch);
+      double sum = 0;
+      call.for_tiles(thread, [&](int64_t first, int64_t n) {
+        tile.load(from + first * D, n);
+        tile.forward();
+        sum += pass.evaluate(n, T(1) / static_cast<T>(N), with_gradient ? grad + parameters : nullptr);
+        if (!with_gradient) return;
+        tile.backward([&](int64_t l, const T* grad_z, const T* a) {
+          add_parameter_grad(tile, l, grad_z, a, grad + offset[l]);
+        });
+      });
+      sums[thread] = sum;
+    });
+    double sum = 0;
+    for (const double part : sums) sum += part;
+    loss.fill_(sum / static_cast<double>(N));
+    gradient = sum_threads(partial);
+  });
+  const int64_t coefficient_grads = with_gradient ? Q : 0;
+  return {loss, gradient.narrow(0, 0, parameters),
+          gradient.narrow(0, parameters, coefficient_grads).clone()};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
+  m.impl("jet_mlp", jet_mlp);
+  m.impl("jet_mlp_backward", jet_mlp_backward);
+  m.impl("jet_mlp_jacobian", jet_mlp_jacobian);
+  m.impl("jet_mlp_loss", jet_mlp_loss);
+}
+
+}  // namespace pyneural::jet

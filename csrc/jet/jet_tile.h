@@ -1,0 +1,194 @@
+// A tile of points through the whole network, forward and backward, in one thread's cache.
+//
+// Letters: P points of the tile (whole vectors, the last ones padding), D inputs, C channels,
+// L layers, I and O a layer's inputs and outputs. A layer's values are stored unit by unit,
+// [O][C][P], each unit's row `stride` elements long: a linear layer is one product whose columns
+// are all channels and points together, and an activation works on one row.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "../common/matmul.h"
+#include "jet_activation.h"
+#include "network.h"
+
+namespace pyneural::jet {
+
+constexpr int64_t kCacheLine = 64;
+
+constexpr int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// Weights as the products read them, shared by all threads.
+template <class T>
+struct Weights {
+  std::vector<const T*> weight, bias;              // [L] each [O, I], [O]
+  std::vector<PackedMatrix<T>> forward, backward;  // [L - 1] of layers 1 .. L - 1: W and its transpose
+
+  static int64_t storage(const Network& network) {
+    int64_t size = 0;
+    for (int64_t l = 1; l < network.layers(); ++l) size += 2 * network.width[l] * network.width[l + 1];
+    return size;
+  }
+
+  Weights(const Network& network, std::vector<const T*> weights, std::vector<const T*> biases,
+          T* storage)
+      : weight(std::move(weights)), bias(std::move(biases)) {
+    for (int64_t l = 1; l < network.layers(); ++l) {
+      const int64_t in = network.width[l], out = network.width[l + 1];
+      forward.emplace_back(weight[l], out, in, in, 1, storage);
+      backward.emplace_back(weight[l], in, out, 1, in, storage + in * out);
+      storage += 2 * in * out;
+    }
+  }
+};
+
+template <class T>
+struct TileShape {
+  int64_t points = 0;  // P
+  int64_t columns = 0;  // C * P
+  int64_t stride = 0;   // columns and padding: an odd number of cache lines spreads rows over sets
+
+  // Long rows amortise the products' start-up; the tile's jets and weights should share the
+  // second-level cache, and must fit `budget` bytes.
+  TileShape(const Network& network, int64_t threads, int64_t budget) {
+    constexpr int64_t kColumns = 32 * kLanes<T>;
+    const int64_t channels = network.plan.channels;
+    const int64_t share = (network.points + threads - 1) / threads;
+    points = std::min(round_up(kColumns / channels, kLanes<T>), round_up(share, kLanes<T>));
+    points = std::max(points, kLanes<T>);
+    for (;; points -= kLanes<T>) {
+      columns = channels * points;
+      stride = round_up(columns, kCacheLine / sizeof(T));
+      if (stride / static_cast<int64_t>(kCacheLine / sizeof(T)) % 2 == 0)
+        stride += kCacheLine / sizeof(T);
+      if (points <= kLanes<T> || storage(network) * static_cast<int64_t>(sizeof(T)) <= budget) break;
+    }
+  }
+
+  int64_t storage(const Network& network) const {
+    int64_t widest = network.outputs(), hidden = 0;
+    for (int64_t l = 1; l < network.layers(); ++l) {
+      widest = std::max(widest, network.width[l]);
+      hidden += network.width[l];
+    }
+    return network.inputs() * round_up(points, kCacheLine / sizeof(T)) +
+           (hidden + network.outputs() + 3 * widest) * stride;
+  }
+};
+
+// One thread's tile: its storage, and the steps that a pass is made of.
+template <class T>
+class Tile {
+ public:
+  Tile(const Network& network, const Weights<T>& weights, const ActivationRows<T>& activation,
+       const TileShape<T>& shape, T* storage)
+      : network_(network), weights_(weights), activation_(activation), shape_(shape) {
+    const int64_t stride = shape.stride;
+    int64_t widest = network.outputs();
+    x_ = storage;
+    storage += network.inputs() * input_stride();
+    for (int64_t l = 0; l + 1 < network.layers(); ++l) {
+      const int64_t width = network.width[l + 1];
+      widest = std::max(widest, width);
+      z_.push_back(storage);
+      storage += width * stride;
+    }
+    output_ = storage;
+    grad_ = output_ + network.outputs() * stride;
+    grad_next_ = grad_ + widest * stride;
+    a_ = grad_next_ + widest * stride;
+  }
+
+  const TileShape<T>& shape() const { return shape_; }
+  const Network& network() const { return network_; }
+  int64_t input_stride() const { return round_up(shape_.points, kCacheLine / sizeof(T)); }
+  T* input(int64_t d) { return x_ + d * input_stride(); }  // [P]
+  T* output(int64_t o, int64_t c) { return output_ + o * shape_.stride + c * shape_.points; }
+  T* grad_output(int64_t o, int64_t c) { return grad_ + o * shape_.stride + c * shape_.points; }
+
+  // x [n, D] of the tile's points, 0 < n <= P; padding repeats the last point.
+  void load(const T* x, int64_t n) {
+    const int64_t inputs = network_.inputs();
+    for (int64_t d = 0; d < inputs; ++d) {
+      T* row = input(d);
+      for (int64_t p = 0; p < shape_.points; ++p) row[p] = x[std::min(p, n - 1) * inputs + d];
+    }
+  }
+
+  // Fills output(o, c).
+  void forward() {
+    const int64_t layers = network_.layers();
+    first_layer(layers == 1 ? output_ : z_[0]);
+    for (int64_t l = 1; l < layers; ++l) {
+      activate_rows(l - 1);
+      multiply(weights_.forward[l - 1], a_, shape_.stride, l + 1 < layers ? z_[l] : output_,
+               shape_.stride, shape_.columns / kLanes<T>);
+    }
+    for (int64_t o = 0; o < network_.outputs(); ++o) {
+      T* row = output(o, 0);
+      const Vec<T> bias(weights_.bias[layers - 1][o]);
+      for (int64_t p = 0; p < shape_.points; p += kLanes<T>)
+        (Vec<T>::loadu(row + p) + bias).store(row + p);
+    }
+  }
+
+  // After forward(): from grad_output, zero on the padding. `layer(l, grad, a)` is called for every
+  // layer from the last with the grad of its outputs [O][stride] and its inputs [I][stride] (null at
+  // l = 0, where they are input() and the plan's seeds). Leaves grad_output undefined.
+  template <class Layer>
+  void backward(const Layer& layer) {
+    const int64_t stride = shape_.stride;
+    for (int64_t l = network_.layers() - 1; l >= 1; --l) {
+      multiply(weights_.backward[l - 1], grad_, stride, grad_next_, stride,
+               shape_.columns / kLanes<T>);
+      for (int64_t i = 0; i < network_.width[l]; ++i)
+        activation_.backward(network_.plan, shape_.points, z_[l - 1] + i * stride,
+                             grad_next_ + i * stride, a_ + i * stride);
+      layer(l, grad_, a_);
+      std::swap(grad_, grad_next_);
+    }
+    layer(0, grad_, nullptr);
+  }
+
+ private:
+  // At the inputs only the value and the first derivatives are not zero, and those are constant:
+  // z_0 = W x (the bias comes with the activation), z_c = W[:, seed[c]], all else 0.
+  void first_layer(T* z) {
+    const int64_t inputs = network_.inputs(), points = shape_.points;
+    for (int64_t o = 0; o < network_.width[1]; ++o, z += shape_.stride) {
+      const T* w = weights_.weight[0] + o * inputs;
+      for (int64_t p = 0; p < points; p += kLanes<T>) {
+        Vec<T> sum(T(0));
+        for (int64_t d = 0; d < inputs; ++d)
+          sum = at::vec::fmadd(Vec<T>(w[d]), Vec<T>::loadu(input(d) + p), sum);
+        sum.store(z + p);
+      }
+      for (int c = 1; c < network_.plan.channels; ++c) {
+        const int seed = network_.plan.seed[c];
+        std::fill_n(z + c * points, points, seed >= 0 ? w[seed] : T(0));
+      }
+    }
+  }
+
+  void activate_rows(int64_t l) {
+    const int64_t stride = shape_.stride;
+    for (int64_t o = 0; o < network_.width[l + 1]; ++o)
+      activation_.forward(network_.plan, shape_.points, weights_.bias[l][o],
+                          z_[l] + o * stride, a_ + o * stride);
+  }
+
+  const Network& network_;
+  const Weights<T>& weights_;
+  const ActivationRows<T>& activation_;
+  const TileShape<T>& shape_;
+  T* x_;                  // [D][P]
+  std::vector<T*> z_;     // [L - 1] each [O][stride]: pre-activations, kept for the backward
+  T* output_;             // [O][stride]
+  T *grad_, *grad_next_;  // [widest][stride] grads of a layer's outputs and of its inputs
+  T* a_;                  // [widest][stride] activations of the layer in work
+};
+
+}  // namespace pyneural::jet

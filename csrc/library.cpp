@@ -1,0 +1,49 @@
+// The schemas of all ops, once for every device, and the Python module `pyneural._C`.
+#include <pybind11/pybind11.h>
+#include <torch/library.h>
+#include <torch/version.h>
+
+TORCH_LIBRARY(pyneural, m) {
+  m.def(
+      "jet_mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives)"
+      " -> Tensor");
+  m.def(
+      "jet_mlp_backward(Tensor grad_output, Tensor x, Tensor[] weights, Tensor[] biases,"
+      " str activation, int[] derivatives, bool[2] output_mask) -> (Tensor, Tensor)");
+  m.def(
+      "jet_mlp_jacobian(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+      " int[] derivatives) -> Tensor");
+  m.def(
+      "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+      " int[] derivatives, str residual, Tensor coefficients, bool with_gradient)"
+      " -> (Tensor, Tensor, Tensor)");
+  m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
+}
+
+namespace {
+
+constexpr const char* kCompiler =
+#if defined(__clang__)
+    __VERSION__;
+#else
+    "GCC " __VERSION__;
+#endif
+
+// How this library was built, for `pyneural info`; the keys are those of the dictionary.
+pybind11::dict build_info() {
+  pybind11::dict info;
+  info["pyneural"] = PYNEURAL_VERSION;
+  info["torch"] = TORCH_VERSION;
+  info["compiler"] = kCompiler;
+  info["cuda"] = std::string_view(PYNEURAL_CUDA).empty() ? pybind11::object(pybind11::none())
+                                                         : pybind11::str(PYNEURAL_CUDA);
+  info["isas"] = pybind11::str(PYNEURAL_ISAS).attr("split")();
+  return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  m.doc() = "Schemas of the pyneural ops, and how the library was built.";
+  m.def("build_info", &build_info, "Versions, compiler and instruction sets of this build.");
+}
