@@ -13,11 +13,12 @@ import json
 import os
 import platform
 import sys
+import sysconfig
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 
-from setuptools import setup
+import setuptools
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "build_tools"))
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT / "build_tools"))
 from environment import (  # noqa: E402
     BuildError,
     check_python_headers,
+    check_setuptools,
     find_compiler,
     find_cuda,
     import_torch,
@@ -81,6 +83,8 @@ def options() -> dict:
     compiler = find_compiler()
     cuda = find_cuda(torch.version.cuda)
 
+    # An environment that is not activated may still have ninja.
+    os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
     os.environ.setdefault("CXX", compiler.command)
     os.environ.setdefault("MAX_JOBS", "2")
     if cuda:
@@ -132,6 +136,10 @@ def options() -> dict:
             library.define_macros.append(
                 ("PYNEURAL_VERSION", f'"{self.distribution.get_version()}"')
             )
+            # jet_cuda.cpp and jet_cuda.cu stand side by side, so an object keeps the whole name.
+            self.compiler.object_filenames = lambda sources, strip_dir=0, output_dir="": [
+                os.path.join(output_dir, f"{source}.o") for source in sources
+            ]
             super().build_extensions()
 
         def build_extension(self, ext) -> None:
@@ -151,7 +159,8 @@ def options() -> dict:
 
 
 try:
+    check_setuptools(setuptools.__version__)
     extra = options() if BUILDING & set(sys.argv) else {}
 except BuildError as error:
     sys.exit(f"pyneural: {error}")
-setup(**extra)
+setuptools.setup(**extra)

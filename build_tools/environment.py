@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 MINIMUM_TORCH = (2, 11)
+MINIMUM_SETUPTOOLS = (77,)
 # What torch's headers ask for, which are C++20.
 MINIMUM_COMPILER = {"gcc": (11, 3), "clang": (14, 0), "Apple clang": (15, 0)}
 
@@ -97,6 +98,15 @@ def check_torch(version: str) -> None:
         raise BuildError(
             f"torch {version} is too old, {_dotted(MINIMUM_TORCH)} or newer is needed; "
             "pip install --upgrade torch"
+        )
+
+
+def check_setuptools(version: str) -> None:
+    """Refuses a setuptools that cannot read pyproject.toml, which it would tell at length."""
+    if _version(re.match(r"\d+", version)[0]) < MINIMUM_SETUPTOOLS:
+        raise BuildError(
+            f"setuptools {version} is too old, {_dotted(MINIMUM_SETUPTOOLS)} or newer is needed; "
+            f"pip install --upgrade 'setuptools>={_dotted(MINIMUM_SETUPTOOLS)}'"
         )
 
 

@@ -36,38 +36,43 @@ constexpr int kTileRows = 6, kTileVectors = 4;
 #elif defined(CPU_CAPABILITY_AVX2)
 constexpr int kTileRows = 6, kTileVectors = 2;
 #else
-constexpr int kTileRows = 3, kTileVectors = 1;
+constexpr int kTileRows = 4, kTileVectors = 1;
 #endif
 constexpr int kDotRows = kTileRows >= 6 && kTileVectors >= 4 ? 4 : 2;  // a kDotRows x 4 tile of dots
 constexpr int kDotColumns = 4;
 
 namespace detail {
 
+// The compiler's own vector type, as long as a Vec: at::vec's is an array in the baseline build,
+// which compilers do not keep in registers. a * b + c contracts to a fused multiply-add.
+template <class T>
+using Register [[gnu::vector_size(sizeof(Vec<T>)), gnu::aligned(alignof(T)), gnu::may_alias]] = T;
+
+template <class T>
+inline const Register<T>& as_register(const T* from) {
+  return *reinterpret_cast<const Register<T>*>(from);
+}
+
 template <class T, int M, int N>
 void multiply_tile(int64_t depth, const T* __restrict a, const T* __restrict b, int64_t ldb,
                    T* __restrict c, int64_t ldc) {
-  Vec<T> sum[M][N];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) sum[m][n] = Vec<T>(T(0));
+  Register<T> sum[M][N] = {};
   for (int64_t k = 0; k < depth; ++k) {
-    Vec<T> row[N];
+    Register<T> row[N];
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) row[n] = Vec<T>::loadu(b + n * kLanes<T>);
+    for (int n = 0; n < N; ++n) row[n] = as_register(b + n * kLanes<T>);
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-      const Vec<T> factor(a[m]);
+    for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sum[m][n] = at::vec::fmadd(factor, row[n], sum[m][n]);
-    }
+      for (int n = 0; n < N; ++n) sum[m][n] += a[m] * row[n];
     a += M;
     b += ldb;
   }
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) sum[m][n].store(c + m * ldc + n * kLanes<T>);
+    for (int n = 0; n < N; ++n)
+      *reinterpret_cast<Register<T>*>(c + m * ldc + n * kLanes<T>) = sum[m][n];
 }
 
 template <class T>
@@ -83,32 +88,34 @@ template <class T>
 constexpr auto kMultiplyTiles =
     multiply_tiles<T>(std::make_integer_sequence<int, kTileRows * kTileVectors>{});
 
+// g[0 .. 3] += the sums over the lanes of v[0 .. 3]
 template <class T>
-inline void add_lane_sums(const Vec<T>* v, T* g) {  // g[0 .. 3] += sums of v[0 .. 3]
-  for (int i = 0; i < kDotColumns; ++i) g[i] += lane_sum<T>(v[i]);
+inline void add_lane_sums(const Register<T>* v, T* g) {
+  for (int i = 0; i < kDotColumns; ++i)
+    for (int64_t lane = 0; lane < kLanes<T>; ++lane) g[i] += v[i][lane];
 }
 
 #if defined(CPU_CAPABILITY_AVX512)
-inline __m256 halves(Vec<float> v) {
+inline __m256 halves(__m512 v) {
   return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
 }
-inline __m256d halves(Vec<double> v) {
+inline __m256d halves(__m512d v) {
   return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
 }
 #elif defined(CPU_CAPABILITY_AVX2)
-inline __m256 halves(Vec<float> v) { return v; }
-inline __m256d halves(Vec<double> v) { return v; }
+inline __m256 halves(__m256 v) { return v; }
+inline __m256d halves(__m256d v) { return v; }
 #endif
 #if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
 template <>
-inline void add_lane_sums<float>(const Vec<float>* v, float* g) {
+inline void add_lane_sums<float>(const Register<float>* v, float* g) {
   const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(halves(v[0]), halves(v[1])),
                                       _mm256_hadd_ps(halves(v[2]), halves(v[3])));
   const __m128 sums = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
   _mm_storeu_ps(g, _mm_add_ps(_mm_loadu_ps(g), sums));
 }
 template <>
-inline void add_lane_sums<double>(const Vec<double>* v, double* g) {
+inline void add_lane_sums<double>(const Register<double>* v, double* g) {
   const __m256d low = _mm256_hadd_pd(halves(v[0]), halves(v[1]));   // 0 1 0 1
   const __m256d high = _mm256_hadd_pd(halves(v[2]), halves(v[3]));  // 2 3 2 3
   const __m256d sums = _mm256_add_pd(_mm256_permute2f128_pd(low, high, 0x20),
@@ -120,20 +127,16 @@ inline void add_lane_sums<double>(const Vec<double>* v, double* g) {
 template <class T, int M, int N>
 void dot_tile(int64_t vectors, const T* __restrict x, int64_t ldx, const T* __restrict y,
               int64_t ldy, T* __restrict g, int64_t ldg) {
-  Vec<T> sum[M][kDotColumns];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 8
-    for (int n = 0; n < kDotColumns; ++n) sum[m][n] = Vec<T>(T(0));
+  Register<T> sum[M][kDotColumns] = {};
   for (int64_t v = 0; v < vectors; ++v) {
-    Vec<T> row[N];
+    Register<T> row[N];
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) row[n] = Vec<T>::loadu(y + n * ldy);
+    for (int n = 0; n < N; ++n) row[n] = as_register(y + n * ldy);
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      const Vec<T> factor = Vec<T>::loadu(x + m * ldx);
+      const Register<T> factor = as_register(x + m * ldx);
 #pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sum[m][n] = at::vec::fmadd(factor, row[n], sum[m][n]);
+      for (int n = 0; n < N; ++n) sum[m][n] += factor * row[n];
     }
     x += kLanes<T>;
     y += kLanes<T>;

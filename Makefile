@@ -1,0 +1,65 @@
+# `make demo` and `make test` on a machine with Python, a C++ compiler and make. What they set up
+# lives in .venv and is set up again only where something that it depends on has changed.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Debian ships venv without ensurepip unless python3-venv is installed.
+NEEDS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
+REMEDY := $(PYTHON) must be Python 3.10 or newer with venv and ensurepip; install it (Debian: \
+  apt-get install python3-venv python3-dev) or name another (make PYTHON=python3.12)
+SOURCES := $(shell find csrc build_tools -name '*.h' -o -name '*.c*' -o -name '*.py') setup.py
+
+.PHONY: help demo test lint format clean FORCE
+
+help:
+	@echo 'make demo     solve the Burgers equation, print the error, write burgers.png'
+	@echo 'make test     run all tests'
+	@echo 'make lint     check style and types'
+	@echo 'make format   bring all files into style'
+	@echo 'make clean    remove what was set up and built'
+	@echo 'TORCH=torch==2.12.0 picks another torch, PYTHON=python3.12 another Python'
+
+demo: $(VENV)/built
+	$(BIN)/pyneural demo burgers --out . $(ARGS)
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(filter csrc/%,$(SOURCES))
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(filter csrc/%,$(SOURCES))
+
+clean:
+	rm -rf $(VENV) build pyneural.egg-info pyneural/*.so pyneural/_build.json
+
+$(VENV)/made:
+	@$(PYTHON) -c '$(NEEDS)' 2>/dev/null || { echo 'pyneural: $(REMEDY)' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Holds the wish of this call; touched only when it changes, so that another torch rebuilds.
+$(VENV)/wish: FORCE | $(VENV)/made
+	@echo '$(TORCH)' | cmp -s - $@ || echo '$(TORCH)' > $@
+
+$(VENV)/torch: $(VENV)/wish
+	$(PIP) install --upgrade '$(TORCH)' 'setuptools>=77' ninja
+	@touch $@
+
+$(VENV)/built: $(VENV)/torch $(SOURCES) pyproject.toml
+	$(PIP) install --no-build-isolation --editable '.[plot]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/torch pyproject.toml | $(VENV)/built
+	$(PIP) install --no-build-isolation --editable '.[plot,dev]'
+	@touch $@

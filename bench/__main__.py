@@ -1,0 +1,25 @@
+"""``python -m bench NAME``: hand over to the bench of that name."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+# Name to what it measures; the module ``bench.NAME`` has ``add_arguments`` and ``run``.
+BENCHES = {"jet": "loss and gradient of a PDE residual through an MLP"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(dest="bench", required=True, metavar="NAME")
+    for name, text in BENCHES.items():
+        module = importlib.import_module(f"bench.{name}")
+        command = commands.add_parser(name, help=text, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    return options.run(options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Builds, tests and benches pyneural on a machine with a GPU, without a network.
+#
+#   sh bench/gpu.sh [FOLDER]      FOLDER, or $OUT: where logs and figures go (default: gpu-results)
+#
+# It takes torch, nvcc, ninja and pytest from the machine. Every step runs even if one before it
+# failed; the summary at the end says which did. The limits add up to under 10 minutes.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+out=${1:-${OUT:-gpu-results}}
+python=${PYTHON:-python3}
+mkdir -p "$out"
+export PYTHONUNBUFFERED=1 PYNEURAL_CUDA=1 MAX_JOBS="${MAX_JOBS:-8}"
+export TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-9.0a}"
+summary=""
+failed=0
+
+# step NAME SECONDS COMMAND...: output to NAME.log, its end to the terminal.
+step() {
+  name=$1 limit=$2
+  shift 2
+  echo "== $name"
+  start=$(date +%s)
+  timeout "$limit" "$@" >"$out/$name.log" 2>&1
+  code=$?
+  tail -n "${lines:-15}" "$out/$name.log"
+  [ $code -eq 0 ] || failed=1
+  summary="$summary
+$name: exit $code, $(($(date +%s) - start)) s"
+}
+
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+step build 200 "$python" setup.py build_ext --inplace
+step tests 100 "$python" -m pytest -q tests -k cuda -p no:cacheprovider
+results=$("$python" -c "
+from bench import machine
+print(machine.file_name(machine.describe('cuda', 1)))")
+lines=80
+step bench-float32 140 "$python" -m bench jet --device cuda --seconds 0.5 --json "$out/$results"
+step bench-float64 50 "$python" -m bench jet --device cuda --seconds 0.5 --dtype float64 \
+  --peers eager --json "$out/$results"
+lines=15
+for tool in memcheck racecheck; do
+  step "$tool" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" -m bench.gpu_smoke
+done
+echo "$summary"
+exit $failed

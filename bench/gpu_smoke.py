@@ -1,0 +1,39 @@
+"""A few small calls of every CUDA kernel path, for compute-sanitizer: seconds, not minutes."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from pyneural import ops
+
+# Width and depth: fused in shared memory, off every tile, and layer by layer.
+SHAPES = [(3, 20, 70), (2, 33, 129), (2, 256, 64), (1, 300, 40)]
+DERIVATIVES = [(0,), (1,), (1, 1), (0, 1), ops.Laplacian(0, 1)]
+
+
+def main() -> None:
+    for dtype in (torch.float32, torch.float64):
+        for depth, width, points in SHAPES:
+            sizes = [2, *[width] * depth, 1]
+            weights = [
+                torch.randn(o, i, dtype=dtype, device="cuda").div(i**0.5).requires_grad_()
+                for i, o in itertools.pairwise(sizes)
+            ]
+            biases = [
+                torch.zeros(o, dtype=dtype, device="cuda", requires_grad=True) for o in sizes[1:]
+            ]
+            x = torch.rand(points, 2, dtype=dtype, device="cuda", requires_grad=True)
+            channels = ops.jet_mlp(x, weights, biases, "tanh", DERIVATIVES)
+            loss = sum(channel.square().mean() for channel in channels)
+            gradients = torch.autograd.grad(loss, [x, *weights, *biases])
+            finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
+            print(f"{dtype} {depth} x {width}: finite gradients {finite}")
+            if not finite:
+                raise SystemExit(1)
+    torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

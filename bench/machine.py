@@ -1,0 +1,99 @@
+"""Where and with what a figure was measured."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def cpu_name() -> str:
+    """The processor's name as the operating system gives it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found.group(1) if found else platform.machine()
+
+
+def commit() -> str:
+    """Short commit of the checkout, with "+" where files differ from it; "unknown" outside git."""
+    try:
+        name, changes = (
+            subprocess.run(
+                ["git", *command], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (
+                ["rev-parse", "--short", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name + ("+" if changes else "")
+
+
+def instruction_set() -> str:
+    """The instruction set of the CPU kernels in use."""
+    from pyneural import _loader
+
+    return _loader.loaded_isa()
+
+
+def describe(device: str, threads: int) -> dict[str, Any]:
+    """Machine, versions and commit, for the JSON file."""
+    versions = {"python": platform.python_version()}
+    for package in ("pyneural", "torch", "jax"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    versions["torch"] = torch.__version__
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "instruction_set": instruction_set(),
+        "threads": threads,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "system": f"{platform.system()} {platform.machine()}",
+        "commit": commit(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "versions": versions,
+    }
+
+
+def file_name(machine: dict[str, Any]) -> str:
+    """One file a machine: ``amd-epyc-avx512-2-threads.json`` or ``nvidia-h200.json``."""
+    if machine["device"] != "cpu":
+        text = machine["device"]
+    else:
+        text = f"{machine['cpu']} {machine['instruction_set']} {machine['threads']} threads"
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") + ".json"
+
+
+def use_threads(threads: int) -> None:
+    """Give torch that many threads and the process that many cores, one hardware thread a core.
+
+    The cores bind JAX too, which takes as many threads as it finds cores.
+    """
+    torch.set_num_threads(threads)
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    first: list[int] = []
+    second: list[int] = []  # the other hardware threads of those cores
+    seen: set[str] = set()
+    for cpu in sorted(os.sched_getaffinity(0)):
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings = path.read_text() if path.exists() else str(cpu)
+        (second if siblings in seen else first).append(cpu)
+        seen.add(siblings)
+    os.sched_setaffinity(0, (first + second)[:threads])

@@ -1,0 +1,139 @@
+"""The command line: `pyneural info`, `pyneural list`, `pyneural demo NAME`.
+
+A demo is a module of `pyneural.demos`; its file's stem with "-" for "_" is its name. It has
+`SYSTEMS` (ids of the systems it shows), `SUMMARY` (one line), `add_arguments(parser)` and
+`run(args)`, which returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+INTERRUPTED = 130
+
+
+def demo_names() -> list[str]:
+    """The names of all demos, in alphabetical order.
+
+    Example:
+        >>> "burgers" in demo_names()
+        True
+    """
+    files = (Path(__file__).parent / "demos").glob("[!_]*.py")
+    return sorted(file.stem.replace("_", "-") for file in files)
+
+
+def load_demo(name: str) -> ModuleType:
+    """The module of the demo of this name."""
+    return import_module(f"pyneural.demos.{name.replace('-', '_')}")
+
+
+def list_demos() -> int:
+    """Prints each demo: the systems that it shows, its name, one line."""
+    demos = {name: load_demo(name) for name in demo_names()}
+    rows = [(", ".join(demo.SYSTEMS), name, demo.SUMMARY) for name, demo in demos.items()]
+    _print_table(sorted(rows))
+    return 0
+
+
+def show_info() -> int:
+    """Prints versions, instruction sets, CUDA and threads."""
+    import torch
+
+    from pyneural import _C, _loader
+
+    build = _C.build_info()
+    if build["cuda"] is None:
+        torch_cuda = torch.version.cuda
+        cuda = f"not built (torch has CUDA {torch_cuda})" if torch_cuda else "not built"
+    elif torch.cuda.is_available():
+        cuda = f"built with {build['cuda']}, {torch.cuda.get_device_name()}"
+    else:
+        cuda = f"built with {build['cuda']}, no device"
+    rows = [
+        ("pyneural", build["pyneural"]),
+        ("torch", f"{torch.__version__} (built against {build['torch']})"),
+        ("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
+        ("compiler", build["compiler"]),
+        ("CPU kernels", f"{_loader.loaded_isa()} (built: {', '.join(build['isas'])})"),
+        ("CUDA kernels", cuda),
+        ("threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors"),
+    ]
+    _print_table(rows)
+    return 0
+
+
+def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
+    """Runs a demo; a user's error becomes one line on stderr and exit code 2."""
+    if name not in demo_names():
+        near = difflib.get_close_matches(name, demo_names())
+        hint = f"did you mean {' or '.join(near)}?" if near else "see `pyneural list`"
+        return _fail("pyneural demo", f"there is no demo {name!r}; {hint}")
+    program = f"pyneural demo {name}"
+    try:
+        demo = load_demo(name)
+        parser = argparse.ArgumentParser(
+            prog=program,
+            description=demo.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        demo.add_arguments(parser)
+        return demo.run(parser.parse_args(arguments))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        if traceback:
+            raise
+        return _fail(program, str(error))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of everything but the demos' own options."""
+    parser = argparse.ArgumentParser(
+        prog="pyneural",
+        description="Neural networks for physical scientists on hand-written kernels.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("info", help="versions, instruction sets, CUDA, threads")
+    commands.add_parser("list", help="the demos")
+    demo = commands.add_parser(
+        "demo", help="run a demo", usage="pyneural demo [--traceback] NAME [options of the demo]"
+    )
+    demo.add_argument("--traceback", action="store_true", help="show where an error was raised")
+    demo.add_argument("name", metavar="NAME", help="one of those that `pyneural list` shows")
+    demo.add_argument("arguments", nargs=argparse.REMAINDER, help="see `pyneural demo NAME --help`")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code."""
+    args = make_parser().parse_args(arguments)
+    if args.command == "info":
+        return show_info()
+    if args.command == "list":
+        return list_demos()
+    return run_demo(args.name, args.arguments, args.traceback)
+
+
+def _print_table(rows: Iterable[Sequence[str]]) -> None:
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (map(str.ljust, row, widths) for row in rows)
+    print("\n".join("  ".join(line).rstrip() for line in lines))
+
+
+def _fail(program: str, text: str) -> int:
+    print(f"{program}: {text}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One short demo a system of the course: `pyneural list` names them, `pyneural demo NAME` runs."""

@@ -1,0 +1,102 @@
+"""What both Burgers demos do: build the network, train, measure, draw."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from pyneural import plots
+from pyneural.demos import _options
+from pyneural.models import PINN
+from pyneural.nn import MLP
+from pyneural.pde import Burgers
+from pyneural.training import Phase, Trainer, TrainingReport
+
+LAYERS, WIDTH, ACTIVATION = 8, 20, "tanh"
+SLICES = (0.25, 0.5, 0.75)
+PICTURE = ((0, 1, 201), (-1, 1, 513))  # low, high and number of times and places
+
+
+def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float = 1.0) -> PINN:
+    """Burgers' equation on 8 layers of 20; without collocation points, the conditions alone."""
+    device, dtype = _options.checked_device(args.device), _options.DTYPES[args.dtype]
+    burgers = Burgers()
+    generator = torch.Generator().manual_seed(args.seed)
+    with torch.random.fork_rng(devices=[]):  # leaves torch's own generator as it was
+        torch.manual_seed(args.seed)
+        network = MLP(2, [WIDTH] * LAYERS, 1, ACTIVATION, input_range=burgers.domain.range)
+    network.to(device, dtype)
+    conditions = burgers.conditions(
+        args.conditions, sampling="lhs", generator=generator, dtype=dtype, device=device
+    )
+    if not points:
+        return PINN(network, conditions, domain=burgers.domain, generator=generator)
+    return PINN(
+        network,
+        conditions,
+        equation=burgers,
+        points=points,
+        sampling="sobol",
+        adaptive=True,
+        weights=dict.fromkeys(conditions, data_weight),
+        generator=generator,
+    )
+
+
+def train(
+    pinn: PINN, phases: list[Phase], args: argparse.Namespace, out: Path, stem: str
+) -> tuple[Trainer, TrainingReport]:
+    """Prints what is trained, trains it, prints how it went."""
+    trainer = Trainer(
+        pinn, phases, checkpoint=out / f"{stem}.safetensors", time_limit=args.time_limit
+    )
+    resumed = trainer.resume() if args.resume else 0
+    count = sum(parameter.numel() for parameter in pinn.network.parameters())
+    points = [f"{len(part.points):,} {name}" for name, part in pinn.conditions.items()]
+    if pinn.equation is not None:
+        points.append(f"{len(pinn.collocation):,} collocation")
+    place = f"{args.device}, {torch.get_num_threads()} threads" if args.device == "cpu" else ""
+    rows = [
+        ("network", f"{LAYERS} x {WIDTH} {ACTIVATION}, {count:,} parameters"),
+        ("points", ", ".join(points)),
+        ("computing", f"{args.dtype} on {place or args.device}, seed {args.seed}"),
+    ]
+    if resumed:
+        rows.append(("resumed", f"after {resumed:,} steps"))
+    _options.print_rows(rows)
+    print()
+    report = trainer.fit()
+    _options.print_phases(report)
+    print()
+    if report.interrupted:
+        _options.print_rows([("interrupted", f"--resume goes on from {trainer.checkpoint}")])
+    return trainer, report
+
+
+def relative_l2(pinn: PINN) -> float:
+    """Relative L2 error against Cole-Hopf on the test grid."""
+    return pinn.relative_l2(*Burgers().test_grid())
+
+
+def draw(pinn: PINN, path: Path, title: str, *, training: Trainer | None = None) -> Path:
+    """Writes the picture: field with the training points and slices; losses, or else the error."""
+    burgers = Burgers()
+    t, x = (torch.linspace(low, high, count, dtype=torch.float64) for low, high, count in PICTURE)
+    grid = torch.cartesian_prod(t, x)
+    shape = (len(t), len(x))
+    history = None if training is None else training.history
+    figure = plots.space_time(
+        t,
+        x,
+        pinn.predict(grid).reshape(shape),
+        burgers.exact(grid[:, 0], grid[:, 1]).reshape(shape),
+        slices=SLICES,
+        points=torch.cat([part.points for part in pinn.conditions.values()]),
+        collocation=None if pinn.equation is None else pinn.collocation,
+        losses=None if history is None else {name: history.terms(name) for name in history.names},
+        phases=() if training is None else training.phase_starts(),
+        title=title,
+    )
+    return plots.save(figure, path)

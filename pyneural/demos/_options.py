@@ -1,0 +1,106 @@
+"""Options and lines of output that demos share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from pyneural import plots
+from pyneural.training import TrainingReport, check_writable
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Adds where to compute, from which seed, and where to write."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: cpu)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float64", help="(default: float64)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of all randomness (default: 0)")
+    parser.add_argument(
+        "--out", default=".", metavar="DIR", help="directory of picture and checkpoint (default: .)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint in DIR"
+    )
+    parser.add_argument(
+        "--time-limit", type=seconds, metavar="SECONDS", help="stop the training after this time"
+    )
+
+
+def whole(low: int):
+    """Type of an argument that is a whole number, at least ``low``.
+
+    >>> whole(0)("12")
+    12
+    """
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"expected a whole number >= {low}, got {text!r}")
+        return value
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """Type of an argument that is a number of seconds >= 0.
+
+    >>> seconds("1.5")
+    1.5
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"expected seconds >= 0, got {text!r}")
+    return value
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of that name, if this machine has it.
+
+    >>> checked_device("cpu")
+    device(type='cpu')
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device: expected cpu, cuda or cuda:N, got {name!r}; choose one")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise ValueError(
+                f"--device: expected one of {count} CUDA devices, got {name!r}; use --device cpu"
+            )
+    return device
+
+
+def checked_out(directory: str) -> Path:
+    """The directory to write to; errors that would spoil the end come before the beginning."""
+    plots.check_installed()
+    return check_writable(directory, "--out")
+
+
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Prints names and values, aligned."""
+    for name, value in rows:
+        print(f"  {name:<14}{value}", flush=True)
+
+
+def print_phases(report: TrainingReport) -> None:
+    """Prints what each phase did and why it stopped."""
+    for phase in report.phases:
+        print(
+            f"  {phase.name:<14}{phase.steps:>6,} steps {phase.seconds:>7.1f} s   "
+            f"loss {phase.loss:.2e}   {phase.reason}",
+            flush=True,
+        )

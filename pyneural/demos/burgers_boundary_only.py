@@ -1,0 +1,57 @@
+"""The same network on the initial and boundary points alone: why the equation is needed.
+
+A network of 8 layers of 20 is trained on 100 points of the initial and boundary lines of Burgers'
+equation, without the equation. It meets those points and fails inside the domain, where nothing
+tells it what to do. Prints both errors and writes burgers-boundary-only.png, with the checkpoint
+burgers-boundary-only.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from pyneural import plots
+from pyneural.demos import _burgers, _options
+from pyneural.training import LBFGS, Adam
+
+SYSTEMS = ("S21",)
+SUMMARY = "Without the equation: a network on boundary points alone fails inside."
+_STEM = "burgers-boundary-only"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_common(parser)
+    number = _options.whole
+    add = parser.add_argument
+    add("--epochs", type=number(0), default=1000, help="steps of Adam (default: 1000)")
+    add("--lbfgs", type=number(0), default=1000, help="iterations of L-BFGS (default: 1000)")
+    add("--conditions", type=number(2), default=100, help="points with data (default: 100)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; 0, or 130 after Ctrl-C."""
+    out = _options.checked_out(args.out)
+    pinn = _burgers.make_pinn(args)
+    phases = [Adam(args.epochs), LBFGS(args.lbfgs)]
+    print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx, boundary points alone\n")
+    _, report = _burgers.train(pinn, phases, args, out, _STEM)
+    parts = pinn.conditions.values()
+    points, target = (torch.cat([getattr(p, a) for p in parts]) for a in ("points", "target"))
+    boundary, inside = pinn.relative_l2(points, target), _burgers.relative_l2(pinn)
+    title = (
+        "Burgers' equation from boundary points alone: relative $L_2$ error "
+        f"{plots.scientific(boundary)} on the points, {plots.scientific(inside)} in the domain"
+    )
+    picture = _burgers.draw(pinn, out / f"{_STEM}.png", title)
+    _options.print_rows(
+        [
+            ("on the points", f"{boundary:.2e} relative L2"),
+            ("in the domain", f"{inside:.2e} relative L2 against Cole-Hopf on 256 x 100 points"),
+            ("training", f"{report.seconds:.1f} s, {report.steps:,} steps"),
+            ("picture", str(picture)),
+        ]
+    )
+    return 130 if report.interrupted else 0

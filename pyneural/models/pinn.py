@@ -1,0 +1,246 @@
+"""Physics-informed neural network: data and an equation in one loss."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.pde import Box, Condition, Equation, Hard, residual_adaptive
+
+RESIDUAL = "residual"
+_CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
+_CHUNK = 1 << 16  # points predicted at once
+
+
+class PINN(torch.nn.Module):
+    """A network that is trained to meet conditions and an equation.
+
+        loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
+
+    (Raissi, Perdikaris and Karniadakis, 2019): a term for each condition c, on its own points, and
+    the term "residual" with the residual r of the equation on collocation points inside the domain.
+    Without an equation it is a network trained on the data alone.
+
+    Weights, collocation points and the generator's state are in the ``state_dict``.
+
+    Args:
+        network: gives u(x) and its jets: ``nn.MLP``, ``pde.Hard``.
+        conditions: by name; may be empty only for a ``pde.Hard`` network, which has them built in.
+        equation: None for a network on data alone.
+        domain: of the points; by default the equation's own.
+        points: how many collocation points to draw, or the points, [N, D].
+        sampling: how they are drawn, one of ``pde.SAMPLINGS``.
+        adaptive: whether each phase of training but the first begins with new collocation points,
+            drawn where the residual is large (``pde.residual_adaptive``).
+        weights: of loss terms by name; 1 where not given.
+        generator: CPU generator for the points; None makes one from torch's default generator.
+
+    Raises:
+        ValueError: no conditions, points outside the domain, dtypes or devices that differ from
+            the network's, unknown names of weights.
+
+    >>> from pyneural import nn
+    >>> from pyneural.pde import Burgers
+    >>> burgers = Burgers()
+    >>> network = nn.MLP(2, [8, 8], 1, input_range=burgers.domain.range)
+    >>> pinn = PINN(network, burgers.conditions(20), equation=burgers, points=100)
+    >>> {name: bool(term > 0) for name, term in pinn.losses().items()}
+    {'initial': True, 'boundary': True, 'residual': True}
+    """
+
+    collocation: Tensor
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        conditions: Mapping[str, Condition],
+        *,
+        equation: Equation | None = None,
+        domain: Box | None = None,
+        points: int | Tensor = 10_000,
+        sampling: str = "lhs",
+        adaptive: bool = False,
+        weights: Mapping[str, float] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.equation = network, equation
+        self.domain = self._checked_domain(domain)
+        self.adaptive, self.sampling = adaptive, sampling
+        self.generator = _own_generator() if generator is None else generator
+        self._check_conditions(conditions)
+        self.conditions = torch.nn.ModuleDict(conditions)
+        self.weights = self._checked_weights(weights or {})
+        if equation is not None:
+            self.register_buffer("collocation", self._checked_points(points))
+        with torch.no_grad():
+            self.losses()  # conditions or an equation that do not fit the network are refused here
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The network's."""
+        return next(self.network.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The network's."""
+        return next(self.network.parameters()).device
+
+    def losses(self) -> dict[str, Tensor]:
+        """Unweighted loss terms, []: the conditions by their names, then "residual"."""
+        terms = {name: condition.loss(self.network) for name, condition in self.conditions.items()}
+        if self.equation is not None:
+            terms[RESIDUAL] = self.equation.loss(self.network, self.collocation)
+        return terms
+
+    def begin_phase(self, index: int) -> None:
+        """Draws new collocation points where the residual is large, if that is wanted."""
+        if self.equation is None or not self.adaptive or index == 0:
+            return
+        count = len(self.collocation)
+        candidates = self._draw(_CANDIDATES * count)
+        with torch.no_grad():
+            parts = [self.equation.residuals(self.network, x) for x in candidates.split(_CHUNK)]
+            residuals = torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
+        self.collocation = residual_adaptive(candidates, residuals, count, generator=self.generator)
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """u at any number of points, [N, D] to [N, O], in the network's dtype on its device."""
+        x = x.to(self.device, self.dtype)
+        return torch.cat([self.network(chunk) for chunk in x.split(_CHUNK)])
+
+    def relative_l2(self, x: Tensor, exact: Tensor) -> float:
+        """Relative error |u(x) - exact|_2 / |exact|_2, the norms taken in float64.
+
+        Args:
+            x: points, [N, D].
+            exact: solution there, [N, O].
+
+        Raises:
+            ValueError: shapes that do not match, or a solution that is zero everywhere.
+        """
+        predicted = self.predict(x).double()
+        if predicted.shape != exact.shape:
+            raise ValueError(
+                f"PINN.relative_l2: exact: expected {list(predicted.shape)}, got "
+                f"{list(exact.shape)}; give one row a point, one column an output"
+            )
+        exact = exact.to(predicted)
+        norm = float(exact.norm())
+        if norm == 0:
+            raise ValueError(
+                "PINN.relative_l2: exact: expected a solution that is not zero everywhere, got "
+                "zeros; use the absolute error"
+            )
+        return float((predicted - exact).norm()) / norm
+
+    def config(self) -> dict[str, Any]:
+        """What a training resumed from a checkpoint must share with the one that wrote it."""
+        description: dict[str, Any] = {
+            "network": str(self.network),
+            "dtype": str(self.dtype),
+            "conditions": {name: _digest(part) for name, part in self.conditions.items()},
+            "weights": self.weights,
+            "adaptive": self.adaptive,
+        }
+        if self.equation is not None:
+            description["equation"] = _describe(self.equation)
+            description["points"] = len(self.collocation)
+            description["sampling"] = self.sampling
+        return description
+
+    def get_extra_state(self) -> Tensor:
+        """State of the generator, for ``state_dict``."""
+        return self.generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes over the state of the generator, for ``load_state_dict``."""
+        self.generator.set_state(state)
+
+    def _draw(self, count: int) -> Tensor:
+        return self.domain.sample(
+            count,
+            sampling=self.sampling,
+            generator=self.generator,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def _checked_domain(self, domain: Box | None) -> Box:
+        found = getattr(self.equation, "domain", None) if domain is None else domain
+        if not isinstance(found, Box):
+            raise ValueError(
+                f"PINN: domain: expected a pde.Box, got {type(found).__name__}; give "
+                "domain=pde.Box(t=(0, 1), x=(-1, 1)), or an equation that has one"
+            )
+        return found
+
+    def _check_conditions(self, conditions: Mapping[str, Condition]) -> None:
+        if not conditions and not (isinstance(self.network, Hard) and self.equation is not None):
+            raise ValueError(
+                "PINN: conditions: expected at least one, got none; without them the solution is "
+                "not determined: give initial and boundary conditions, or a pde.Hard network"
+            )
+        for name, condition in conditions.items():
+            argument = f"conditions[{name!r}]"
+            if name == RESIDUAL or not isinstance(condition, Condition):
+                raise ValueError(
+                    f"PINN: {argument}: expected a pde.Condition under a name other than "
+                    f"{RESIDUAL!r}, got {type(condition).__name__}; rename it or make it one"
+                )
+            self._check_points(condition.points, argument)
+
+    def _check_points(self, points: Tensor, argument: str) -> None:
+        for what, expected, got in (
+            ("dtype", self.dtype, points.dtype),
+            ("device", self.device, points.device),
+        ):
+            if expected != got:
+                raise ValueError(
+                    f"PINN: {argument}: expected {what} {expected} like the network, got {got}; "
+                    f"give {what}={expected} where the points are made"
+                )
+        self.domain.check(points, argument, "PINN")
+
+    def _checked_points(self, points: int | Tensor) -> Tensor:
+        if not isinstance(points, Tensor):
+            return self._draw(points)
+        self._check_points(points, "points")
+        return points.clone()
+
+    def _checked_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
+        names = [*self.conditions, *([RESIDUAL] if self.equation is not None else [])]
+        for name, weight in weights.items():
+            if name not in names:
+                raise ValueError(
+                    f"PINN: weights: expected names of {', '.join(names)}, got {name!r}; correct it"
+                )
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(
+                    f"PINN: weights[{name!r}]: expected a finite number >= 0, got {weight}; "
+                    "correct it"
+                )
+        return {name: float(weights.get(name, 1.0)) for name in names}
+
+
+def _own_generator() -> torch.Generator:
+    return torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+
+
+def _digest(condition: torch.nn.Module) -> str:
+    """Kind of a condition and the first digits of the SHA-256 sum of its points and targets."""
+    digest = hashlib.sha256()
+    for buffer in condition.buffers():
+        digest.update(buffer.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return f"{type(condition).__name__} {digest.hexdigest()[:16]}"
+
+
+def _describe(equation: Equation) -> str:
+    numbers = {name: v for name, v in vars(equation).items() if isinstance(v, float)}
+    return f"{type(equation).__name__}({', '.join(f'{n}={v!r}' for n, v in numbers.items())})"

@@ -1,0 +1,174 @@
+"""Multilayer perceptron with the derivatives of its outputs with respect to its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from pyneural import ops
+
+
+class MLP(torch.nn.Module):
+    """Multilayer perceptron that gives its jets: value and derivatives in one pass.
+
+        a_0 = (2 x - high - low) / (high - low)   if input_range is given, else x
+        a_l = activation(W_l a_(l-1) + b_l),  l = 1 .. L - 1
+        u   = W_L a_(L-1) + b_L
+
+    Derivatives are with respect to x, as given, not to the scaled a_0: the scaling is folded into
+    the first layer's weight and bias at each call. Weights start Glorot normal and biases zero
+    (Glorot and Bengio, 2010), as in Raissi, Perdikaris and Karniadakis (2019); the same
+    ``torch.manual_seed`` gives the same network. The ``state_dict`` has the keys
+    ``layers.0.weight``, ``layers.0.bias``, ... of ``torch.nn.Linear``, and, with input_range,
+    ``input_low`` and ``input_high``.
+
+    Args:
+        in_features: number of inputs D.
+        hidden: widths of the hidden layers; may be empty.
+        out_features: number of outputs O.
+        activation: one that ``ops.jet_mlp`` knows: tanh, sin, sigmoid, silu, gelu, softplus, and
+            up to first derivatives also linear, relu, leaky_relu, elu.
+        input_range: (low, high), numbers or [D], that is scaled to [-1, 1]; a domain's ``range``.
+
+    Raises:
+        ValueError: a width below 1, or an input_range that is not finite with low < high.
+
+    >>> torch.manual_seed(0) and None
+    >>> network = MLP(2, [20, 20], 1, input_range=([0.0, -1.0], [1.0, 1.0]))
+    >>> u, u_t, u_xx = network.jet(torch.rand(5, 2), [(0,), (1, 1)])
+    >>> u_xx.shape
+    torch.Size([5, 1])
+    """
+
+    input_low: Tensor
+    input_high: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden: Sequence[int],
+        out_features: int,
+        activation: str = "tanh",
+        *,
+        input_range: tuple[Tensor | Sequence[float] | float, Tensor | Sequence[float] | float]
+        | None = None,
+    ) -> None:
+        super().__init__()
+        widths = [in_features, *hidden, out_features]
+        if min(widths) < 1:
+            raise ValueError(
+                f"MLP: in_features, hidden, out_features: expected widths >= 1, got {widths}; "
+                "leave out empty layers"
+            )
+        self.in_features, self.out_features = in_features, out_features
+        self.activation = activation
+        self.layers = torch.nn.ModuleList(
+            torch.nn.Linear(before, after) for before, after in pairwise(widths)
+        )
+        self.has_input_range = input_range is not None
+        if input_range is not None:
+            low, high = (_bound(bound, in_features) for bound in input_range)
+            if not bool((torch.isfinite(high - low) & (low < high)).all()):
+                raise ValueError(
+                    "MLP: input_range: expected finite (low, high) with low < high, got "
+                    f"({low.tolist()}, {high.tolist()}); take them from the domain: domain.range"
+                )
+            self.register_buffer("input_low", low)
+            self.register_buffer("input_high", high)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew, Glorot normal, and sets the biases to zero."""
+        for layer in self._linears():
+            torch.nn.init.xavier_normal_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value of the network: x [..., D] to [..., O]."""
+        self._check(x)
+        flat = x.reshape(-1, self.in_features)
+        (u,) = ops.jet_mlp(flat, *self._folded(), self.activation, ())
+        return u.reshape(*x.shape[:-1], self.out_features)
+
+    def jet(self, x: Tensor, derivatives: Sequence) -> tuple[Tensor, ...]:
+        """Value and derivatives with respect to the inputs, by Taylor mode.
+
+        Args:
+            x: points, [N, D].
+            derivatives: tuples of input indices, ``(0,)`` for u_t and ``(1, 1)`` for u_xx where
+                x = (t, x), up to order 4; or ``ops.Laplacian(1, 2)``.
+
+        Returns:
+            (u, *derivatives), each [N, O].
+
+        >>> network = MLP(1, [8], 1).double()
+        >>> x = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
+        >>> u, u_x = network.jet(x, [(0,)])
+        >>> torch.allclose(u_x, torch.autograd.grad(network(x).sum(), x)[0])
+        True
+        """
+        self._check(x)
+        return ops.jet_mlp(x, *self._folded(), self.activation, derivatives)
+
+    def jet_loss(
+        self,
+        x: Tensor,
+        derivatives: Sequence,
+        residual: str,
+        coefficients: Tensor | None = None,
+    ) -> Tensor:
+        """Mean square of a residual program over the points, [].
+
+        ``pde.Equation.loss`` writes the program; see ``ops.jet_mlp_loss`` for its language.
+
+        >>> network = MLP(1, [8], 1)
+        >>> loss = network.jet_loss(torch.rand(9, 1), [(0,)], "channel 1 0; residual 0")
+        >>> loss.shape
+        torch.Size([])
+        """
+        self._check(x)
+        return ops.jet_mlp_loss(
+            x, *self._folded(), self.activation, derivatives, residual, coefficients
+        )
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"MLP: x: expected {self.in_features} columns, one an input, got shape "
+                f"{list(x.shape)}; give the points as [N, {self.in_features}]"
+            )
+
+    def _linears(self) -> list[torch.nn.Linear]:
+        return cast("list[torch.nn.Linear]", list(self.layers))
+
+    def _folded(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights and biases with the input scaling s x + shift taken into the first layer."""
+        weights: list[Tensor] = [layer.weight for layer in self._linears()]
+        biases: list[Tensor] = [layer.bias for layer in self._linears()]
+        if self.has_input_range:
+            scale = 2 / (self.input_high - self.input_low)
+            shift = -1 - scale * self.input_low
+            biases[0] = torch.addmv(biases[0], weights[0], shift)
+            weights[0] = weights[0] * scale
+        return weights, biases
+
+    def extra_repr(self) -> str:
+        """Arguments of the constructor."""
+        text = f"{self.in_features}, {self.out_features}, activation={self.activation!r}"
+        if self.has_input_range:
+            text += f", input_range=({self.input_low.tolist()}, {self.input_high.tolist()})"
+        return text
+
+
+def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:
+    bound = torch.as_tensor(value, dtype=torch.get_default_dtype())
+    if bound.dim() > 1 or bound.numel() not in (1, in_features):
+        raise ValueError(
+            f"MLP: input_range: expected numbers or [{in_features}], got {list(bound.shape)}; "
+            "give one bound an input"
+        )
+    return bound.expand(in_features).clone()

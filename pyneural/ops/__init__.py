@@ -1,0 +1,8 @@
+"""The kernels as functions of tensors; ``pyneural.ops.reference`` has each in plain torch."""
+
+from pyneural.ops import jet_batching as _jet_batching
+from pyneural.ops import jet_fake as _jet_fake
+from pyneural.ops.derivatives import Laplacian
+from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
+
+__all__ = ["Laplacian", "jet_mlp", "jet_mlp_jacobian", "jet_mlp_loss"]

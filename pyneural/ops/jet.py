@@ -1,0 +1,237 @@
+"""Taylor mode through a multilayer perceptron: values, derivatives, and losses made of them.
+
+Letters: N points, D input coordinates, O outputs, K derivatives asked for, P parameters, L layers,
+Q coefficients. The derivatives of the ops are in ``jet_autograd.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pyneural.ops import jet_autograd, reference
+from pyneural.ops.derivatives import Derivative, decode, encode
+from pyneural.ops.residual import residual_program
+
+_Result = TypeVar("_Result")
+
+
+def _in_full_precision(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Runs an op outside autocast, with half precision arguments as float32.
+
+    Derivatives of a network lose too much in half precision, so the ops are on the side of the
+    functions that autocast keeps in float32. float64 stays float64.
+    """
+
+    @functools.wraps(function)
+    def wrapper(x: Tensor, *args: Any, **kwargs: Any) -> _Result:
+        device = x.device.type
+        if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+            return function(x, *args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            converted = {name: _float32(value) for name, value in kwargs.items()}
+            return function(_float32(x), *map(_float32, args), **converted)
+
+    return wrapper
+
+
+def _float32(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
+        return [_float32(element) for element in value]
+    return value
+
+
+@_in_full_precision
+def jet_mlp(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Iterable[Derivative],
+) -> tuple[Tensor, ...]:
+    """Value of a multilayer perceptron and derivatives with respect to its inputs, in one pass.
+
+        a_0 = x,  a_l = f(W_l a_(l-1) + b_l) for l < L,  u = W_L a_(L-1) + b_L
+
+    Each derivative travels through the layers as one more channel beside the value: a linear layer
+    maps all channels alike, an activation by Faà di Bruno's formula. Only x and the parameters are
+    kept for the backward, which computes the layers anew. Gradients reach x, weights and biases, to
+    any order: the first backward is a kernel, further ones are plain torch, and so is forward mode.
+
+    Args:
+        x: points, [N, D], float32 or float64.
+        weights: L tensors [out_l, in_l].
+        biases: L tensors [out_l].
+        activation: "tanh", "sin", "sigmoid", "silu", "gelu" (with erf) or "softplus"; for first
+            derivatives also "linear", "relu", "leaky_relu" (0.01) and "elu" (1.0).
+        derivatives: what is wanted beside u: tuples of up to four input indices, (0,) for u_t and
+            (1, 1) for u_xx where x = (t, x), in any order and mixed; or ``Laplacian(1, 2)``.
+
+    Returns:
+        (u, *derivatives), each [N, O], in the order asked; in units of u over those of the inputs.
+
+    Raises:
+        ValueError: an order above 4, an index beyond the inputs, an activation with a kink at
+            order 2 or more, half precision (outside autocast, which converts it), or shapes,
+            dtypes or devices that do not match.
+
+    Griewank, Utke and Walther 2000, "Evaluating higher derivative tensors by forward propagation of
+    univariate Taylor series"; Bettencourt, Johnson and Duvenaud 2019, "Taylor-mode automatic
+    differentiation for higher-order derivatives in JAX", here with multivariate coefficients. The
+    Laplacian is collapsed: Li et al. 2023, "Forward Laplacian"; Dangel et al. 2025, "Collapsing
+    Taylor mode automatic differentiation".
+
+    Example:
+        >>> x = torch.tensor([[0.3, 0.1], [0.6, 0.2]])  # two points (t, x)
+        >>> weights, biases = [torch.tensor([[1.0, 2.0]]), torch.ones(1, 1)], [torch.zeros(1)] * 2
+        >>> u, u_t, u_xx = jet_mlp(x, weights, biases, "sin", [(0,), (1, 1)])  # u = sin(t + 2 x)
+        >>> torch.allclose(u_t, torch.cos(x @ weights[0].T)), torch.allclose(u_xx, -4 * u)
+        (True, True)
+    """
+    flat = encode("jet_mlp", derivatives)
+    return _jet(x, weights, biases, activation, flat)
+
+
+@_in_full_precision
+def jet_mlp_jacobian(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Iterable[Derivative],
+) -> Tensor:
+    """Gradients of every point's value and derivatives with respect to all parameters.
+
+        J[n, k O + o, p] = d (derivative k of output o at point n) / d (parameter p)
+
+    Channel k = 0 is the value. Parameters are flat in the order weights[0], biases[0], weights[1],
+    ..., each row-major. This is what Gauss-Newton, Levenberg-Marquardt and natural gradient take.
+    It holds N (1 + K) O P numbers: call it on chunks of points.
+
+    Args:
+        x: points, [N, D], float32 or float64.
+        weights: L tensors [out_l, in_l].
+        biases: L tensors [out_l].
+        activation: as in ``jet_mlp``.
+        derivatives: as in ``jet_mlp``.
+
+    Returns:
+        [N, (1 + K) O, P]; its own derivatives are plain torch.
+
+    Raises:
+        ValueError: as ``jet_mlp``.
+
+    Example:
+        >>> x, weights, biases = torch.tensor([[3.0]]), [torch.tensor([[2.0]])], [torch.zeros(1)]
+        >>> jet_mlp_jacobian(x, weights, biases, "tanh", [(0,)])  # u = w x + b, u_x = w
+        tensor([[[3., 1.],
+                 [1., 0.]]])
+    """
+    flat = encode("jet_mlp_jacobian", derivatives)
+    if _needs_plain_torch():
+        return reference.jet_mlp_jacobian(x, weights, biases, activation, decode(flat))
+    return _face().jet_mlp_jacobian(x, weights, biases, activation, flat)
+
+
+@_in_full_precision
+def jet_mlp_loss(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Iterable[Derivative],
+    residual: str,
+    coefficients: Tensor | None = None,
+) -> Tensor:
+    """Mean square of the residuals of a differential equation, with its gradient in the same pass.
+
+        loss = sum_e (1 / N) sum_n r_e(u, derivatives, x_n, coefficients)^2
+
+    On the CPU a tile of points goes forward, through the residuals and back while it is in the
+    cache; the gradients for weights, biases and coefficients are kept for the backward. Where x
+    needs a gradient, and on other devices, the loss is made of ``jet_mlp`` and torch functions.
+
+    Args:
+        x: points, [N, D], N >= 1, float32 or float64.
+        weights: L tensors [out_l, in_l].
+        biases: L tensors [out_l].
+        activation: as in ``jet_mlp``.
+        derivatives: as in ``jet_mlp``.
+        residual: the equations as a program, in the language of ``pyneural.ops.residual``.
+            ``pde.Equation`` writes it from an equation in Python.
+        coefficients: numbers of the program that may be learnt, [Q].
+
+    Returns:
+        [], differentiable to any order with respect to every tensor.
+
+    Raises:
+        ValueError: as ``jet_mlp``; no points; a program with an unknown instruction or operands
+            that are not there; coefficients of another shape, dtype or device.
+
+    Example:
+        >>> x, weights, biases = torch.ones(4, 1), [torch.tensor([[2.0]])], [torch.zeros(1)]
+        >>> program = "channel 1 0; coefficient 0; sub 0 1; residual 2"  # u_x - c, u_x = 2
+        >>> jet_mlp_loss(x, weights, biases, "tanh", [(0,)], program, torch.tensor([5.0]))
+        tensor(9.)
+    """
+    flat = encode("jet_mlp_loss", derivatives)
+    numbers = x.new_empty(0) if coefficients is None else coefficients
+    parameters = (*weights, *biases, numbers)
+    if x.requires_grad or x.device.type != "cpu" or _needs_plain_torch():
+        _check_loss(x, numbers)
+        channels = _jet(x, weights, biases, activation, flat)
+        return reference.mean_square(residual_program(residual, channels, x, numbers))
+    gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
+    options = activation, flat, residual, numbers, gradient
+    return _face().jet_mlp_loss(x, weights, biases, *options)[0]
+
+
+def _check_loss(x: Tensor, coefficients: Tensor) -> None:
+    """What the one-pass kernel checks beyond the jet, where the loss is made without it."""
+    if x.dim() == 2 and len(x) == 0:
+        raise ValueError(
+            f"jet_mlp_loss: x: expected at least one point, got shape {list(x.shape)}; "
+            "the mean over no points is not defined"
+        )
+    alike = coefficients.dtype == x.dtype and coefficients.device == x.device
+    if coefficients.dim() != 1 or not alike:
+        raise ValueError(
+            f"jet_mlp_loss: coefficients: expected a 1-d tensor of {x.dtype} on {x.device} like x, "
+            f"got {coefficients.dtype} of shape {list(coefficients.shape)} on "
+            f"{coefficients.device}; join numbers with torch.stack"
+        )
+
+
+def _jet(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    flat: tuple[int, ...],
+) -> tuple[Tensor, ...]:
+    if _needs_plain_torch():
+        return reference.jet_mlp_taylor(x, weights, biases, activation, decode(flat))
+    return _face().jet_mlp(x, weights, biases, activation, flat).unbind()
+
+
+def _needs_plain_torch() -> bool:
+    """Whether only the plain-torch Taylor mode can be transformed as is asked for.
+
+    That is forward mode, and torch.func inside torch.compile, which lets no Function through.
+    """
+    if forward_ad._current_level >= 0:
+        return True
+    return torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def _face() -> Any:
+    """Where to call the ops: under autograd, or bare where that does not matter or comes later."""
+    bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+    return torch.ops.pyneural if bare else jet_autograd

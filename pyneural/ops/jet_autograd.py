@@ -1,0 +1,230 @@
+"""The jet ops under autograd: one ``torch.autograd.Function`` an op, over flat tensors.
+
+The Python face of the ops applies them directly, which torch.func needs; the dispatcher's autograd
+key applies them for everything that meets the op itself, such as torch.compile. The first backward
+of the jet and of the loss is a kernel. Every other derivative is that of the reference, by
+torch.func.vjp, and can be differentiated again. None has a jvp: forward mode takes the reference
+from the start (``jet.py``), since torch.compile refuses Functions with a jvp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from pyneural.ops import reference
+from pyneural.ops.derivatives import decode
+
+_OPS = torch.ops.pyneural
+_LIBRARY = torch.library.Library("pyneural", "IMPL")
+
+
+class _Jet(Function):
+    """x, *weights, *biases to the jet [1 + K, N, O]."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: tuple, x: Tensor, *p: Tensor) -> Tensor:
+        layers, *rest = options
+        return _OPS.jet_mlp(x, p[:layers], p[layers:], *rest)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.options, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
+        x, *p = ctx.saved_tensors
+        layers, *rest = ctx.options
+        weights, biases = p[:layers], p[layers:]
+        needs_x, *needs_p = ctx.needs_input_grad[1:]
+        mask = needs_x, any(needs_p)
+        if torch._C._functorch.is_legacy_batchedtensor(grad_output):
+            # torch.autograd.grad(is_grads_batched=True) has no rules for ops with tensor lists.
+            activation, derivatives = rest[0], decode(rest[1])
+            backward, rest = reference.jet_mlp_backward, [activation, derivatives]
+        else:
+            backward = jet_mlp_backward if torch.is_grad_enabled() else _OPS.jet_mlp_backward
+        grad_x, flat = backward(grad_output, x, weights, biases, *rest, mask)
+        grads = _parts(flat, weights, biases) if mask[1] else [None] * len(p)
+        return None, grad_x if needs_x else None, *grads
+
+
+class _JetBackward(Function):
+    """grad_output, x, *weights, *biases to grad_x and grad_parameters."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: tuple, grad_output: Tensor, x: Tensor, *p: Tensor) -> tuple:
+        layers, *rest = options
+        return _OPS.jet_mlp_backward(grad_output, x, p[:layers], p[layers:], *rest)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.options, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        layers, activation, flat, mask = ctx.options
+
+        def backward(grad_output: Tensor, x: Tensor, *p: Tensor) -> tuple[Tensor, Tensor]:
+            rest = activation, decode(flat), mask
+            return reference.jet_mlp_backward(grad_output, x, p[:layers], p[layers:], *rest)
+
+        return None, *torch.func.vjp(backward, *ctx.saved_tensors)[1](grads)
+
+
+class _Jacobian(Function):
+    """x, *weights, *biases to the gradients of every point's channels, [N, (1 + K) O, P]."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: tuple, x: Tensor, *p: Tensor) -> Tensor:
+        layers, *rest = options
+        return _OPS.jet_mlp_jacobian(x, p[:layers], p[layers:], *rest)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.options, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        layers, activation, flat = ctx.options
+
+        def jacobian(x: Tensor, *p: Tensor) -> Tensor:
+            rest = activation, decode(flat)
+            return reference.jet_mlp_jacobian(x, p[:layers], p[layers:], *rest)
+
+        return None, *torch.func.vjp(jacobian, *ctx.saved_tensors)[1](grad)
+
+
+class _Loss(Function):
+    """x, *weights, *biases, coefficients to the loss, grad_parameters, grad_coefficients.
+
+    With the gradients as outputs the loss's derivative is a product with them, and its second
+    derivative is theirs.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: tuple, x: Tensor, *p: Tensor) -> tuple:
+        layers, activation, flat, residual, gradient = options
+        parts = p[:layers], p[layers:-1]
+        return _OPS.jet_mlp_loss(x, *parts, activation, flat, residual, p[-1], gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.options, *tensors = inputs
+        ctx.save_for_backward(*tensors, *output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *grads: Tensor | None) -> tuple:
+        *tensors, flat, grad_coefficients = ctx.saved_tensors
+        x, *p, _ = tensors
+        layers, activation, derivatives, residual, gradient = ctx.options
+        needs_x, second = ctx.needs_input_grad[1], any(g is not None for g in grads)
+        if gradient and grad is not None and not needs_x and not second:
+            parts = _parts(grad * flat, p[:layers], p[layers:])
+            return None, None, *parts, grad * grad_coefficients
+
+        def loss(x: Tensor, *p: Tensor) -> tuple[Tensor, ...]:
+            evaluate = reference.jet_mlp_loss_and_gradient if second else reference.jet_mlp_loss
+            rest = activation, decode(derivatives), residual, p[-1]
+            return evaluate(x, p[:layers], p[layers:-1], *rest)
+
+        output, pullback = torch.func.vjp(loss, *tensors)
+        outputs = output if second else (output,)
+        given = [
+            torch.zeros_like(out) if g is None else g
+            for out, g in zip(outputs, (grad, *grads), strict=False)
+        ]
+        return None, *pullback(tuple(given) if second else given[0])
+
+
+def _parts(flat: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
+    """A flat gradient [P] as views of the shapes of *weights, *biases."""
+    sizes = [p.numel() for pair in zip(weights, biases, strict=True) for p in pair]
+    parts = flat.split(sizes)
+    by_weights = [part.view(weight.shape) for part, weight in zip(parts[::2], weights, strict=True)]
+    return [*by_weights, *parts[1::2]]
+
+
+def jet_mlp(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Sequence[int],
+) -> Tensor:
+    """The op of this name under autograd, by its schema in csrc/library.cpp."""
+    return _Jet.apply((len(weights), activation, derivatives), x, *weights, *biases)
+
+
+def jet_mlp_backward(
+    grad_output: Tensor,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Sequence[int],
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, Tensor]:
+    """The op of this name under autograd, by its schema in csrc/library.cpp."""
+    options = len(weights), activation, derivatives, output_mask
+    return _JetBackward.apply(options, grad_output, x, *weights, *biases)
+
+
+def jet_mlp_jacobian(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Sequence[int],
+) -> Tensor:
+    """The op of this name under autograd, by its schema in csrc/library.cpp."""
+    return _Jacobian.apply((len(weights), activation, derivatives), x, *weights, *biases)
+
+
+def jet_mlp_loss(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Sequence[int],
+    residual: str,
+    coefficients: Tensor,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The op of this name under autograd, by its schema in csrc/library.cpp."""
+    options = len(weights), activation, derivatives, residual, with_gradient
+    return _Loss.apply(options, x, *weights, *biases, coefficients)
+
+
+def _register(name: str, differentiable: Callable) -> None:
+    op = getattr(_OPS, name).default
+
+    def autograd(*args: Any) -> Any:
+        if torch.is_grad_enabled():
+            return differentiable(*args)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*args)
+
+    _LIBRARY.impl(name, autograd, "Autograd")
+
+
+_register("jet_mlp", jet_mlp)
+_register("jet_mlp_backward", jet_mlp_backward)
+_register("jet_mlp_jacobian", jet_mlp_jacobian)
+_register("jet_mlp_loss", jet_mlp_loss)

@@ -1,0 +1,83 @@
+"""The jet ops under torch.func.vmap.
+
+Where the batch shares one network, it joins the points, and one call does it all. Otherwise, as for
+an ensemble or for gradients one batch element each, the elements go one by one: each of them fills
+the kernel by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_OPS = torch.ops.pyneural
+
+
+def _one_by_one(op: Callable, info: Any, in_dims: tuple, args: tuple) -> tuple[Any, Any]:
+    results = [op(*_element(args, in_dims, index)) for index in range(info.batch_size)]
+    if isinstance(results[0], Tensor):
+        return torch.stack(results), 0
+    stacked = tuple(torch.stack(part) for part in zip(*results, strict=True))
+    return stacked, (0,) * len(stacked)
+
+
+def _element(arg: Any, dim: Any, index: int) -> Any:
+    if isinstance(dim, (list, tuple)):
+        return [_element(a, d, index) for a, d in zip(arg, dim, strict=True)]
+    return arg if dim is None else arg.select(dim, index)
+
+
+def _is_shared(*in_dims: list[int | None]) -> bool:
+    return all(dim is None for dims in in_dims for dim in dims)
+
+
+def _join(tensor: Tensor, dim: int | None, batch: int, points: int) -> Tensor:
+    """The batch joined to the dimension `points` of the unbatched tensor, in front of it."""
+    if dim is None:
+        tensor = tensor.unsqueeze(points)
+        tensor = tensor.expand(*tensor.shape[:points], batch, *tensor.shape[points + 1 :])
+    else:
+        tensor = tensor.movedim(dim, points)
+    return tensor.flatten(points, points + 1)
+
+
+@torch.library.register_vmap("pyneural::jet_mlp")
+def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
+    x, weights, *rest = args
+    if not _is_shared(in_dims[1], in_dims[2]):
+        return _one_by_one(_OPS.jet_mlp, info, in_dims, args)
+    joined = _join(x, in_dims[0], info.batch_size, 0)
+    result = _OPS.jet_mlp(joined, weights, *rest)  # [1 + K, batch * N, O]
+    return result.unflatten(1, (info.batch_size, -1 if len(joined) else 0)), 1
+
+
+@torch.library.register_vmap("pyneural::jet_mlp_backward")
+def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
+    grad_output, x, weights, *rest, mask = args
+    # The sum over the points that makes the parameters' gradient would also sum over the batch.
+    if mask[1] or not _is_shared(in_dims[2], in_dims[3]):
+        return _one_by_one(_OPS.jet_mlp_backward, info, in_dims, args)
+    joined = _join(x, in_dims[1], info.batch_size, 0)
+    grads = _join(grad_output, in_dims[0], info.batch_size, 1)
+    grad_x, none = _OPS.jet_mlp_backward(grads, joined, weights, *rest, mask)
+    if mask[0]:
+        grad_x = grad_x.unflatten(0, (info.batch_size, -1 if len(joined) else 0))
+    return (grad_x, none), (0 if mask[0] else None, None)
+
+
+@torch.library.register_vmap("pyneural::jet_mlp_jacobian")
+def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
+    x, weights, *rest = args
+    if not _is_shared(in_dims[1], in_dims[2]):
+        return _one_by_one(_OPS.jet_mlp_jacobian, info, in_dims, args)
+    joined = _join(x, in_dims[0], info.batch_size, 0)
+    result = _OPS.jet_mlp_jacobian(joined, weights, *rest)  # [batch * N, (1 + K) O, P]
+    return result.unflatten(0, (info.batch_size, -1 if len(joined) else 0)), 0
+
+
+@torch.library.register_vmap("pyneural::jet_mlp_loss")
+def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
+    return _one_by_one(_OPS.jet_mlp_loss, info, in_dims, args)

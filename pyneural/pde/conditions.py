@@ -1,0 +1,305 @@
+"""Initial, boundary and data conditions as terms of a loss (soft conditions)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.pde.coordinates import TIME, call_with_coordinates
+from pyneural.pde.domain import Box
+from pyneural.pde.faces import named_faces, outward_normals, place
+from pyneural.pde.network import Network
+
+Value = float | Tensor | Callable[..., Tensor]
+
+
+class Condition(torch.nn.Module):
+    """Points and what a network should give there; the loss is the mean square of the difference.
+
+    The points and targets are buffers, so ``.to(device)`` moves them; they are no part of the
+    ``state_dict``. Subclasses say which quantity is compared.
+
+    Args:
+        points: [N, D], N >= 1.
+        target: [N, O], a column an output that the condition is about.
+        output: column of the network's output that the condition is about; None for all.
+
+    Raises:
+        ValueError: no points, a target of another shape, or numbers that are not finite.
+    """
+
+    points: Tensor
+    target: Tensor
+    same_for_all = False  # a target [N, 1] that every output is compared with
+
+    def __init__(self, points: Tensor, target: Tensor, output: int | None = None) -> None:
+        super().__init__()
+        where = type(self).__name__
+        if points.dim() != 2 or len(points) == 0:
+            raise ValueError(
+                f"{where}: points: expected [N, D] with N >= 1, got {list(points.shape)}; "
+                "an empty condition says nothing, leave it out or give it points"
+            )
+        if target.dim() != 2 or len(target) != len(points) or (
+            output is not None and target.shape[1] != 1
+        ):  # fmt: skip
+            columns = "1" if output is not None else "O"
+            raise ValueError(
+                f"{where}: value: expected [{len(points)}] or [{len(points)}, {columns}], one row "
+                f"a point, got {list(target.shape)}; reshape it"
+            )
+        for argument, numbers in (("points", points), ("value", target)):
+            if not bool(torch.isfinite(numbers).all()):
+                raise ValueError(
+                    f"{where}: {argument}: expected finite numbers, got nan or inf; "
+                    "remove those points"
+                )
+        self.output = output
+        self.register_buffer("points", points, persistent=False)
+        self.register_buffer("target", target, persistent=False)
+
+    def residuals(self, network: Network) -> list[Tensor]:
+        """What the network gives less what it should give, [N, O] each."""
+        return [self.select(network(self.points)) - self.target]
+
+    def loss(self, network: Network) -> Tensor:
+        """Mean over the points of the squared residuals, summed over outputs and parts, []."""
+        squares = [part.square().mean(0).sum() for part in self.residuals(network)]
+        return sum(squares[1:], start=squares[0])
+
+    def select(self, u: Tensor) -> Tensor:
+        """The columns of the network's u that the condition is about, [N, O]."""
+        where, outputs = type(self).__name__, u.shape[1]
+        if self.output is not None:
+            if not 0 <= self.output < outputs:
+                raise ValueError(
+                    f"{where}: output: expected 0 to {outputs - 1}, a column of the network's "
+                    f"output, got {self.output}; correct it"
+                )
+            return u[:, self.output : self.output + 1]
+        if self.target.shape[1] != outputs and not self.same_for_all:
+            raise ValueError(
+                f"{where}: value: expected {outputs} columns, one an output of the network, got "
+                f"{self.target.shape[1]}; give the column that is meant by output="
+            )
+        return u
+
+    def extra_repr(self) -> str:
+        """Number of points."""
+        return f"{len(self.points)} points"
+
+
+class Data(Condition):
+    """Measured points: u(points) = values.
+
+    Args:
+        points: [N, D].
+        values: [N] or [N, O].
+        domain: if given, the points are checked to lie in it.
+        output: column of the network's output that was measured; None for all.
+        dtype: of the points and values; by default that of the points.
+        device: of the points and values; by default that of the points.
+
+    Raises:
+        ValueError: no points, shapes that do not match, points outside the domain, values that
+            are not finite.
+
+    >>> Data(torch.rand(4, 2), torch.rand(4)).loss(lambda x: x[:, :1]).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        points: Tensor,
+        values: Tensor,
+        *,
+        domain: Box | None = None,
+        output: int | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if domain is not None:
+            domain.check(points, where="Data")
+        points = points.to(device=device, dtype=dtype or points.dtype)
+        super().__init__(points, _columns(values.to(points)), output)
+
+
+class Initial(Condition):
+    """Initial condition: d^order u / dt^order = value at the first time of the domain.
+
+    Args:
+        domain: with a coordinate t.
+        value: a number, a tensor [N] or [N, O], or a function of coordinates by name
+            (``lambda x: -torch.sin(math.pi * x)``) that returns one.
+        points: how many to draw, or the points themselves, [N, D].
+        order: 0 for u, 1 for u_t.
+        output: column of the network's output; None for all.
+        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Box``.
+
+    Raises:
+        ValueError: a domain without t, no points, points off the initial slice, shapes.
+
+    >>> from pyneural.pde import Box
+    >>> start = Initial(Box(t=(0, 1), x=(-1, 1)), lambda x: x**2, 10)
+    >>> torch.equal(start.target, start.points[:, 1:] ** 2)
+    True
+    """
+
+    def __init__(
+        self,
+        domain: Box,
+        value: Value,
+        points: int | Tensor,
+        *,
+        order: int = 0,
+        output: int | None = None,
+        **drawing: Any,
+    ) -> None:
+        if not domain.has_time:
+            raise ValueError(
+                f"Initial: domain: expected a coordinate t, got {domain}; add t=(first, last)"
+            )
+        placed, _ = place(domain, [(TIME, "low")], points, "Initial", drawing)
+        super().__init__(placed, _target(domain, value, placed, "Initial"), output)
+        self.same_for_all = isinstance(value, (int, float))
+        self.derivative = (domain.names.index(TIME),) * order
+
+    def residuals(self, network: Network) -> list[Tensor]:
+        """Value or time derivative less the target, [N, O]."""
+        if not self.derivative:
+            return super().residuals(network)
+        return [self.select(network.jet(self.points, (self.derivative,))[1]) - self.target]
+
+
+class Dirichlet(Condition):
+    """Boundary condition on the value: u = value on faces of the domain.
+
+    Args:
+        domain: the faces are where a spatial coordinate is at its bound.
+        value: a number, a tensor [N] or [N, O], or a function of coordinates by name.
+        points: how many to draw, shared evenly among the faces, or the points, [N, D].
+        coordinate: the coordinate whose bounds are meant; None for all but t.
+        side: ``"low"``, ``"high"`` or ``"both"``.
+        output: column of the network's output; None for all.
+        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Box``.
+
+    Raises:
+        ValueError: an unknown coordinate or side, no points, points off the faces, shapes.
+
+    >>> from pyneural.pde import Box
+    >>> walls = Dirichlet(Box(t=(0, 1), x=(-1, 1)), 0.0, 4)
+    >>> walls.points[:, 1].tolist()
+    [-1.0, -1.0, 1.0, 1.0]
+    """
+
+    normals: Tensor
+
+    def __init__(
+        self,
+        domain: Box,
+        value: Value,
+        points: int | Tensor,
+        *,
+        coordinate: str | None = None,
+        side: str = "both",
+        output: int | None = None,
+        **drawing: Any,
+    ) -> None:
+        where = type(self).__name__
+        faces = named_faces(domain, coordinate, side, where)
+        placed, face_of = place(domain, faces, points, where, drawing)
+        super().__init__(placed, _target(domain, value, placed, where), output)
+        self.same_for_all = isinstance(value, (int, float))
+        self.axes = sorted({domain.names.index(name) for name, _ in faces})
+        normals = outward_normals(domain, faces).to(placed)[face_of.to(placed.device)]
+        self.register_buffer("normals", normals, persistent=False)  # [N, D]
+
+
+class Neumann(Dirichlet):
+    """Boundary condition on the outward normal derivative: du/dn = value on faces.
+
+    At the high bound of x this is u_x = value, at the low bound -u_x = value. Arguments and errors
+    are those of ``Dirichlet``.
+
+    >>> from pyneural.nn import MLP
+    >>> from pyneural.pde import Box
+    >>> insulated = Neumann(Box(t=(0, 1), x=(-1, 1)), 0.0, 4)
+    >>> insulated.residuals(MLP(2, [8], 1))[0].shape
+    torch.Size([4, 1])
+    """
+
+    def residuals(self, network: Network) -> list[Tensor]:
+        """Outward normal derivative less the value, [N, O]."""
+        _, *slopes = network.jet(self.points, [(axis,) for axis in self.axes])
+        parts = [
+            self.normals[:, axis : axis + 1] * slope
+            for axis, slope in zip(self.axes, slopes, strict=True)
+        ]
+        return [self.select(torch.stack(parts).sum(0)) - self.target]
+
+
+class Periodic(Condition):
+    """Periodic boundary: u and its derivatives in a coordinate match at both bounds.
+
+    Args:
+        domain: the coordinate's bounds are one period apart.
+        coordinate: name of the periodic coordinate.
+        points: how many pairs to draw, or points [N, D] on either face.
+        order: highest derivative that must match; 0 for the value alone.
+        output: column of the network's output; None for all.
+        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Box``.
+
+    Raises:
+        ValueError: an unknown coordinate, no points, points off the faces.
+
+    >>> from pyneural.nn import MLP
+    >>> from pyneural.pde import Box
+    >>> ring = Periodic(Box(t=(0, 1), x=(-1, 1)), "x", 5)
+    >>> [part.shape for part in ring.residuals(MLP(2, [8], 1))]
+    [torch.Size([5, 1]), torch.Size([5, 1])]
+    """
+
+    opposite: Tensor
+
+    def __init__(
+        self,
+        domain: Box,
+        coordinate: str,
+        points: int | Tensor,
+        *,
+        order: int = 1,
+        output: int | None = None,
+        **drawing: Any,
+    ) -> None:
+        column = domain.index(coordinate, "Periodic")
+        faces = named_faces(domain, coordinate, "both", "Periodic")
+        drawn_on = faces if isinstance(points, Tensor) else faces[:1]
+        placed, _ = place(domain, drawn_on, points, "Periodic", drawing)
+        low, high = placed.clone(), placed.clone()
+        low[:, column], high[:, column] = domain.low[column], domain.high[column]
+        super().__init__(low, torch.zeros_like(low[:, :1]), output)
+        self.same_for_all = True
+        self.register_buffer("opposite", high, persistent=False)
+        self.derivatives = tuple((column,) * k for k in range(1, order + 1))
+
+    def residuals(self, network: Network) -> list[Tensor]:
+        """Value and derivatives at the high bound less those at the low one, [N, O] each."""
+        both = torch.cat([self.points, self.opposite])
+        parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
+        halves = [self.select(part).chunk(2) for part in parts]
+        return [high - low for low, high in halves]
+
+
+def _target(domain: Box, value: Value, points: Tensor, where: str) -> Tensor:
+    if callable(value):
+        # In float64, so that the target is as exact as the points' own rounding allows.
+        value = call_with_coordinates(value, domain.names, points.double(), where)
+    target = torch.as_tensor(value).to(points)
+    return _columns(target.expand(len(points)) if target.dim() == 0 else target)
+
+
+def _columns(values: Tensor) -> Tensor:
+    return values[:, None] if values.dim() == 1 else values

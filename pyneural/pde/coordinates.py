@@ -1,0 +1,48 @@
+"""Names of coordinates, and functions of coordinates, their arguments matched by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+TIME = "t"  # the coordinate of this name is the time
+
+
+def call_with_coordinates(
+    function: Callable[..., Tensor | float], names: Sequence[str], x: Tensor, where: str
+) -> Tensor:
+    """function(coordinates that its arguments name, [N] each), as a tensor [N] or [N, O].
+
+    Args:
+        function: its arguments are some of the names, in any order.
+        names: names of the columns of x.
+        x: points, [N, D].
+        where: the name that an error begins with.
+
+    Raises:
+        ValueError: an argument that is no coordinate, or a result that is not [N] or [N, O].
+
+    >>> x = torch.tensor([[0.0, 2.0], [1.0, 3.0]])
+    >>> call_with_coordinates(lambda y: y**2, ("x", "y"), x, "example").tolist()
+    [4.0, 9.0]
+    """
+    arguments = inspect.signature(function).parameters
+    for argument in arguments:
+        if argument not in names:
+            raise ValueError(
+                f"{where}: argument {argument!r} of the function: expected one of the coordinates "
+                f"{', '.join(names)}, got another name; rename it"
+            )
+    value = function(**{argument: x[:, names.index(argument)] for argument in arguments})
+    value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    if value.dim() == 0:
+        value = value.expand(len(x))
+    if value.dim() > 2 or len(value) != len(x):
+        raise ValueError(
+            f"{where}: result of the function: expected [{len(x)}] or [{len(x)}, O], one row a "
+            f"point, got {list(value.shape)}; apply it to each coordinate elementwise"
+        )
+    return value

@@ -1,0 +1,287 @@
+"""Domains: an interval or a box, with time as one of the coordinates or without it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pyneural.pde.coordinates import TIME
+from pyneural.pde.sampling import unit_points
+
+
+class Box:
+    """A box of named coordinates, t for the time; the order of the names is that of the columns.
+
+        domain = [low_1, high_1] x ... x [low_D, high_D]
+
+    Points are float64 random numbers made on the CPU, then converted, so that one seed gives the
+    same points for every dtype and device. All drawing methods take ``sampling`` (one of
+    ``SAMPLINGS``), ``generator``, ``dtype`` (default: torch's default) and ``device``.
+
+    Args:
+        bounds: (low, high) a coordinate, as keywords.
+
+    Raises:
+        ValueError: no coordinate, or bounds that are not finite with low < high.
+
+    >>> domain = Box(t=(0, 1), x=(-1, 1))
+    >>> domain
+    Box(t=(0.0, 1.0), x=(-1.0, 1.0))
+    >>> domain.sample(5).shape, domain.sample_initial(3)[:, 0].tolist()
+    (torch.Size([5, 2]), [0.0, 0.0, 0.0])
+    """
+
+    def __init__(self, **bounds: Sequence[float]) -> None:
+        if not bounds:
+            raise ValueError(
+                "Box: bounds: expected at least one coordinate, got none; "
+                "for instance Box(t=(0, 1), x=(-1, 1))"
+            )
+        for name, pair in bounds.items():
+            if len(pair) != 2 or not all(math.isfinite(b) for b in pair) or pair[0] >= pair[1]:
+                raise ValueError(
+                    f"Box: {name}: expected finite bounds (low, high) with low < high, "
+                    f"got {tuple(pair)}; correct or exchange them"
+                )
+        self.names = tuple(bounds)
+        self.low = torch.tensor([float(low) for low, _ in bounds.values()], dtype=torch.float64)
+        self.high = torch.tensor([float(high) for _, high in bounds.values()], dtype=torch.float64)
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates D, the time included."""
+        return len(self.names)
+
+    @property
+    def spatial(self) -> tuple[str, ...]:
+        """Names of the coordinates other than the time."""
+        return tuple(name for name in self.names if name != TIME)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether t is one of the coordinates."""
+        return TIME in self.names
+
+    @property
+    def range(self) -> tuple[Tensor, Tensor]:
+        """(low [D], high [D]) in float64, as ``nn.MLP(input_range=...)`` takes it."""
+        return self.low, self.high
+
+    def __repr__(self) -> str:
+        bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
+        return f"Box({', '.join(f'{name}=({low}, {high})' for name, low, high in bounds)})"
+
+    def index(self, coordinate: str, where: str = "Box") -> int:
+        """Column of a coordinate; ValueError if the domain has none of that name.
+
+        >>> Box(t=(0, 1), x=(-1, 1)).index("x")
+        1
+        """
+        if coordinate not in self.names:
+            raise ValueError(
+                f"{where}: coordinate: expected one of {', '.join(self.names)}, "
+                f"got {coordinate!r}; use a name of the domain {self}"
+            )
+        return self.names.index(coordinate)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        sampling: str = "uniform",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draws n points in the interior, [n, D].
+
+        >>> g = torch.Generator().manual_seed(0)
+        >>> points = Box(x=(2, 3)).sample(100, sampling="sobol", generator=g)
+        >>> bool((points >= 2).all() and (points <= 3).all())
+        True
+        """
+        unit = unit_points(n, self.dim, sampling, generator=generator)
+        return _converted(self.low + (self.high - self.low) * unit, dtype, device)
+
+    def sample_initial(
+        self,
+        n: int,
+        *,
+        sampling: str = "uniform",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draws n points at the initial time, [n, D]; ValueError for a domain without t.
+
+        >>> Box(t=(1, 2), x=(0, 1)).sample_initial(2)[:, 0].tolist()
+        [1.0, 1.0]
+        """
+        if not self.has_time:
+            raise ValueError(
+                f"Box.sample_initial: domain: expected a coordinate t, got {self}; "
+                "add it, for instance Box(t=(0, 1), x=(-1, 1))"
+            )
+        return self.sample_face(
+            TIME, "low", n, sampling=sampling, generator=generator, dtype=dtype, device=device
+        )
+
+    def sample_face(
+        self,
+        coordinate: str,
+        side: str,
+        n: int,
+        *,
+        sampling: str = "uniform",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draws n points on the face where a coordinate is at its low or high bound, [n, D].
+
+        >>> Box(t=(0, 1), x=(-1, 1)).sample_face("x", "high", 2)[:, 1].tolist()
+        [1.0, 1.0]
+        """
+        column = self.index(coordinate, "Box.sample_face")
+        if side not in ("low", "high"):
+            raise ValueError(
+                f"Box.sample_face: side: expected 'low' or 'high', got {side!r}; choose one"
+            )
+        others = [d for d in range(self.dim) if d != column]
+        bound = self.low if side == "low" else self.high
+        points = bound.repeat(n, 1)
+        unit = unit_points(n, len(others), sampling, generator=generator)
+        points[:, others] = self.low[others] + (self.high - self.low)[others] * unit
+        return _converted(points, dtype, device)
+
+    def sample_boundary(
+        self,
+        n: int,
+        *,
+        sampling: str = "uniform",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draws n points on the faces of the spatial coordinates, shared evenly among them, [n, D].
+
+        >>> Box(t=(0, 1), x=(-1, 1)).sample_boundary(5)[:, 1].tolist()
+        [-1.0, -1.0, -1.0, 1.0, 1.0]
+        """
+        faces = [(name, side) for name in self.spatial for side in ("low", "high")]
+        counts = even_shares(n, len(faces))
+        parts = [
+            self.sample_face(
+                *face, count, sampling=sampling, generator=generator, dtype=dtype, device=device
+            )
+            for face, count in zip(faces, counts, strict=True)
+            if count
+        ]
+        if not parts:
+            raise ValueError(
+                f"Box.sample_boundary: n: expected at least 1 point and a spatial coordinate, "
+                f"got {n} points on {self}; ask for more, or use sample_initial"
+            )
+        return torch.cat(parts)
+
+    def grid(
+        self,
+        *counts: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Regular grid, bounds included; the first coordinate varies slowest.
+
+        Args:
+            counts: number of points along each coordinate.
+            dtype: of the points; torch's default one by default.
+            device: of the points.
+
+        Returns:
+            [product of counts, D].
+
+        >>> Box(t=(0, 1), x=(-1, 1)).grid(2, 3).tolist()[:4]
+        [[0.0, -1.0], [0.0, 0.0], [0.0, 1.0], [1.0, -1.0]]
+        """
+        if len(counts) != self.dim or min(counts) < 1:
+            raise ValueError(
+                f"Box.grid: counts: expected {self.dim} counts >= 1 ({', '.join(self.names)}), "
+                f"got {counts}; give one a coordinate"
+            )
+        axes = [
+            torch.linspace(low, high, count, dtype=torch.float64)
+            for low, high, count in zip(self.low.tolist(), self.high.tolist(), counts, strict=True)
+        ]
+        mesh = torch.meshgrid(*axes, indexing="ij")
+        return _converted(torch.stack([axis.reshape(-1) for axis in mesh], 1), dtype, device)
+
+    def contains(self, x: Tensor) -> Tensor:
+        """Which points [N, D] lie in the closed box, [N] bool; bounds are rounded to x's dtype.
+
+        >>> Box(x=(0, 1)).contains(torch.tensor([[0.5], [1.0], [1.5]])).tolist()
+        [True, True, False]
+        """
+        low, high = self.low.to(x.device, x.dtype), self.high.to(x.device, x.dtype)
+        return ((x >= low) & (x <= high)).all(dim=1)
+
+    def check(self, x: Tensor, argument: str = "points", where: str = "Box") -> None:
+        """Raises ValueError unless x is [N, D] floating, N >= 1, finite and in the closed box.
+
+        >>> Box(x=(0, 1)).check(torch.tensor([[2.0]]))
+        Traceback (most recent call last):
+        ValueError: Box: points: expected points in Box(x=(0.0, 1.0)), got 1 of 1 outside, \
+the first x=2; remove them or widen the domain
+        """
+        if x.dim() != 2 or x.shape[1] != self.dim or not x.is_floating_point():
+            raise ValueError(
+                f"{where}: {argument}: expected floating-point [N, {self.dim}] "
+                f"({', '.join(self.names)}), got {x.dtype} {list(x.shape)}; "
+                "give one row a point, one column a coordinate"
+            )
+        if x.shape[0] == 0:
+            raise ValueError(
+                f"{where}: {argument}: expected at least 1 point, got none; give some points"
+            )
+        outside = ~self.contains(x)
+        if bool(outside.any()):
+            first = x[outside][0].tolist()
+            text = ", ".join(f"{n}={value:g}" for n, value in zip(self.names, first, strict=True))
+            raise ValueError(
+                f"{where}: {argument}: expected points in {self}, got {int(outside.sum())} of "
+                f"{x.shape[0]} outside, the first {text}; remove them or widen the domain"
+            )
+
+
+def Interval(
+    low: float, high: float, *, name: str = "x", time: Sequence[float] | None = None
+) -> Box:
+    """An interval in space, with or without time: Box(x=...) or Box(t=..., x=...).
+
+    Args:
+        low: lower bound of the interval.
+        high: upper bound of the interval.
+        name: name of the coordinate.
+        time: (first, last) time; None for a steady problem.
+
+    >>> Interval(-1, 1, time=(0, 1))
+    Box(t=(0.0, 1.0), x=(-1.0, 1.0))
+    """
+    return Box(**({TIME: time} if time is not None else {}), **{name: (low, high)})
+
+
+def even_shares(n: int, parts: int) -> list[int]:
+    """Splits n into parts that differ by one at most, the larger ones first.
+
+    >>> even_shares(5, 2)
+    [3, 2]
+    """
+    return [(n + parts - 1 - part) // parts for part in range(parts)]
+
+
+def _converted(
+    points: Tensor, dtype: torch.dtype | None, device: torch.device | str | None
+) -> Tensor:
+    return points.to(device=device, dtype=dtype or torch.get_default_dtype())

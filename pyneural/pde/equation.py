@@ -1,0 +1,199 @@
+"""Partial differential equations, written as on paper."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.ops.derivatives import Derivative
+from pyneural.pde.field import Field, plain
+from pyneural.pde.lowering import Program, lower, stacked
+from pyneural.pde.network import Network
+
+
+class Equation(torch.nn.Module):
+    """A partial differential equation r(u, derivatives of u, x) = 0 for a network u(x).
+
+    A subclass names its ``inputs`` (the columns of x) and ``outputs`` (the columns of u), one
+    letter each in a string or a tuple of longer names, and writes ``residual``. The arguments of
+    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name.
+    Derivatives are attributes: ``u.t``, ``u.xx``, ``u.tx``, up to order 4, and ``u.laplacian``
+    over all inputs but t. They are not declared: the residual is run once on a recorder. A system
+    returns a tuple of residuals. Coefficients to learn are ``torch.nn.Parameter`` attributes.
+
+    >>> class Heat(Equation):
+    ...     inputs, outputs = "tx", "u"
+    ...     def residual(self, u, x):
+    ...         return u.t - u.xx - torch.sin(x)
+    >>> from pyneural.nn import MLP
+    >>> heat, x = Heat(), torch.rand(10, 2)
+    >>> heat.derivatives
+    ((0,), (1, 1))
+    >>> heat.loss(MLP(2, [8], 1), x).shape
+    torch.Size([])
+
+    Raises:
+        ValueError: at construction, if the names are missing or double or an argument of
+            ``residual`` is neither an output nor an input.
+    """
+
+    inputs: str | Sequence[str]
+    outputs: str | Sequence[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        where = type(self).__name__
+        names = (*getattr(self, "inputs", ()), *getattr(self, "outputs", ()))
+        if not names or not self.inputs or not self.outputs or len(set(names)) < len(names):
+            raise ValueError(
+                f"{where}: inputs, outputs: expected names that all differ, got {names}; "
+                'set both in the class, for instance inputs, outputs = "tx", "u"'
+            )
+        self.inputs, self.outputs = tuple(self.inputs), tuple(self.outputs)
+        self._arguments = tuple(inspect.signature(self.residual).parameters)
+        for argument in self._arguments:
+            if argument not in names:
+                raise ValueError(
+                    f"{where}.residual: argument {argument!r}: expected one of the outputs "
+                    f"{', '.join(self.outputs)} or inputs {', '.join(self.inputs)}; rename it"
+                )
+
+    def residual(self, *args: Any, **kwargs: Any) -> Any:
+        """Residuals of the equation, [N] each; a subclass writes it with its own arguments."""
+        raise NotImplementedError(f"{type(self).__name__}.residual: write it in the subclass")
+
+    @property
+    def derivatives(self) -> tuple[Derivative, ...]:
+        """Derivatives that the residual asks for, in the order of their first use.
+
+        >>> from pyneural.pde import Burgers
+        >>> Burgers().derivatives
+        ((0,), (1,), (1, 1))
+        """
+        tensors = (*self.parameters(), *self.buffers(), torch.ones(1))
+        return self._record(tensors[0].detach().new_ones(1))
+
+    def residuals(self, network: Network, x: Tensor) -> list[Tensor]:
+        """Residuals at points, any torch code in ``residual`` allowed.
+
+        Args:
+            network: gives ``jet(x, derivatives)``, as ``nn.MLP`` does.
+            x: points, [N, D].
+
+        Returns:
+            one [N] an equation.
+
+        Raises:
+            ValueError: no points, or inputs or outputs that differ from the equation's.
+        """
+        self._check(network, x)
+        derivatives = self._record(x.new_ones(1))
+        jet = network.jet(x, derivatives)
+        if jet[0].shape[1] != len(self.outputs):
+            raise self._outputs_differ(jet[0].shape[1])
+        channels = dict(zip((None, *derivatives), jet, strict=True))
+
+        def field(output: int, name: str) -> Field:
+            def derivative(asked: Derivative) -> Tensor:
+                if asked not in channels:
+                    raise ValueError(
+                        f"{type(self).__name__}.residual: {name}: expected the derivatives "
+                        f"{derivatives} found by the recorder, got {asked}; do not let values of "
+                        f"{name} decide which are used: compute both branches and torch.where"
+                    )
+                return channels[asked][:, output]
+
+            return Field(name, channels[None][:, output], self.inputs, derivative)
+
+        arguments = {
+            name: field(self.outputs.index(name), name)
+            if name in self.outputs
+            else x[:, self.inputs.index(name)]
+            for name in self._arguments
+        }
+        result = self.residual(**arguments)
+        results = result if isinstance(result, (tuple, list)) else (result,)
+        return [self._checked(plain(value), x) for value in results]
+
+    def loss(self, network: Network, x: Tensor) -> Tensor:
+        """Sum over the equations of the mean square of the residual over the points.
+
+            loss = sum_e (1 / N) sum_n r_e(x_n)^2
+
+        Where the residual can be written as a residual program (arithmetic, whole powers, sqrt,
+        sin, cos, exp, log, tanh, abs, numbers, coefficients) and the network has ``jet_loss``, as
+        ``nn.MLP`` does, it goes to ``ops.jet_mlp_loss``, which on the CPU computes loss and
+        gradient in one pass over the points; otherwise by ``residuals``.
+
+        Args:
+            network: gives ``jet(x, derivatives)``, and ``jet_loss`` for the fused way.
+            x: points, [N, D].
+
+        Returns:
+            [], differentiable with respect to the network's parameters and the coefficients.
+
+        Raises:
+            ValueError: as ``residuals``.
+        """
+        self._check(network, x)
+        jet_loss = getattr(network, "jet_loss", None)
+        program = None if jet_loss is None else self._lower()
+        if jet_loss is not None and program is not None:
+            coefficients = stacked(program.coefficients, x)
+            return jet_loss(x, program.derivatives, program.text(), coefficients)
+        squares = [residual.square().mean() for residual in self.residuals(network, x)]
+        return sum(squares[1:], start=squares[0])
+
+    def _lower(self) -> Program | None:
+        return lower(self.residual, self._arguments, self.inputs, self.outputs)
+
+    def _record(self, one: Tensor) -> tuple[Derivative, ...]:
+        """Derivatives used: from the program, or else by running the residual on one point."""
+        program = self._lower()
+        if program is not None:
+            return tuple(program.derivatives)
+        found: list[Derivative] = []
+
+        def derivative(asked: Derivative) -> Tensor:
+            if asked not in found:
+                found.append(asked)
+            return one
+
+        arguments = {
+            name: Field(name, one, self.inputs, derivative) if name in self.outputs else one
+            for name in self._arguments
+        }
+        self.residual(**arguments)
+        return tuple(found)
+
+    def _checked(self, value: object, x: Tensor) -> Tensor:
+        if isinstance(value, (int, float)):
+            value = x.new_tensor(value)
+        if not isinstance(value, Tensor) or value.shape not in ((), x.shape[:1]):
+            got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"{type(self).__name__}.residual: result: expected [N] = [{len(x)}] or a tuple of "
+                f"such, got {got}; return one residual a point"
+            )
+        return value.expand(len(x))
+
+    def _check(self, network: Network, x: Tensor) -> None:
+        where = type(self).__name__
+        if x.dim() != 2 or x.shape[1] != len(self.inputs) or x.shape[0] == 0:
+            raise ValueError(
+                f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "
+                f"N >= 1, got {list(x.shape)}; give one row a point, one column an input"
+            )
+        outputs = getattr(network, "out_features", len(self.outputs))
+        if outputs != len(self.outputs):
+            raise self._outputs_differ(outputs)
+
+    def _outputs_differ(self, outputs: int) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__}: network: expected {len(self.outputs)} outputs "
+            f"({', '.join(self.outputs)}), got {outputs}; give the network one column an output"
+        )

@@ -1,0 +1,152 @@
+"""Hard conditions: initial and boundary values built into the network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from pyneural.ops import Laplacian
+from pyneural.ops.derivatives import Derivative
+from pyneural.pde.coordinates import call_with_coordinates
+from pyneural.pde.network import Network
+
+
+class Hard(torch.nn.Module):
+    r"""A network that meets its initial and boundary conditions exactly.
+
+        u(x) = A(x) + B(x) N(x)
+
+    The lift A has the wanted values and the distance B is zero where they are wanted (Lagaris,
+    Likas and Fotiadis, 1998). The jets are the product rule's,
+    D^a (B N) = sum_(b <= a) binomial(a, b) D^b B D^(a-b) N, with the network's own jets for N and
+    nested autograd for A and B, which may hold parameters to learn too. ``jet`` does not run under
+    the transforms of torch.func.
+
+    Args:
+        network: N, gives ``jet(x, derivatives)`` as ``nn.MLP`` does.
+        inputs: names of the columns of x, ``"tx"`` or ``domain.names``.
+        lift: A, a number or a smooth function of coordinates by name to [N] or [N, O].
+        distance: B, likewise.
+
+    Raises:
+        ValueError: a function with an argument that is no coordinate.
+
+    >>> from pyneural.nn import MLP
+    >>> u = Hard(MLP(2, [8], 1), "tx", lift=lambda x: x, distance=lambda t: t)
+    >>> x = torch.tensor([[0.0, 0.3]])
+    >>> value, u_x = u.jet(x, [(1,)])
+    >>> value.tolist() == x[:, 1:].tolist(), u_x.tolist()
+    (True, [[1.0]])
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        inputs: str | Sequence[str],
+        lift: Callable[..., Tensor] | float,
+        distance: Callable[..., Tensor] | float,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.inputs = tuple(inputs)
+        self.lift, self.distance = lift, distance
+        for name, function in (("lift", lift), ("distance", distance)):
+            self._evaluate(name, function, torch.zeros(1, len(self.inputs)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value: x [..., D] to [..., O]."""
+        flat = x.reshape(-1, x.shape[-1])
+        lift = self._evaluate("lift", self.lift, flat)
+        distance = self._evaluate("distance", self.distance, flat)
+        u = lift + distance * self.network(flat)
+        return u.reshape(*x.shape[:-1], u.shape[-1])
+
+    def jet(self, x: Tensor, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
+        """Value and derivatives, as ``nn.MLP.jet``: (u, *derivatives), each [N, O]."""
+        asked = [
+            index if isinstance(index, Laplacian) else tuple(sorted(index)) for index in derivatives
+        ]
+        plans = [_leibniz(index) for index in ((), *asked)]
+        pairs = dict.fromkeys(pair for plan in plans for pair in plan)
+        of_network = list(dict.fromkeys(inner for _, inner in pairs if inner != ()))
+        n = dict(zip(((), *of_network), self.network.jet(x, of_network), strict=True))
+        a = self._derivatives("lift", self.lift, x, ((), *asked))
+        b = self._derivatives("distance", self.distance, x, [outer for outer, _ in pairs])
+        jets = []
+        for index, plan in zip(((), *asked), plans, strict=True):
+            u = a[index]
+            for (outer, inner), count in plan.items():
+                term = b[outer] * n[inner]
+                u = u + (term if count == 1 else count * term)
+            jets.append(u)
+        return tuple(jets)
+
+    def _evaluate(self, name: str, function: Callable | float, x: Tensor) -> Tensor:
+        if not callable(function):
+            return x.new_full((len(x), 1), float(function))
+        value = call_with_coordinates(function, self.inputs, x, f"Hard: {name}")
+        return value[:, None] if value.dim() == 1 else value
+
+    def _derivatives(
+        self, name: str, function: Callable | float, x: Tensor, wanted: Sequence[Derivative]
+    ) -> dict[Derivative, Tensor]:
+        """Derivatives of the lift or the distance, [N, 1] or [N, O] each."""
+        keeps_graph = x.requires_grad or self._evaluate(name, function, x).requires_grad
+        with torch.enable_grad():
+            points = x if x.requires_grad else x.detach().requires_grad_()
+            found: dict[Derivative, Tensor] = {(): self._evaluate(name, function, points)}
+            gradients: dict[Derivative, Tensor] = {}
+
+            def derivative(index: tuple[int, ...]) -> Tensor:
+                if index not in found:
+                    parent = index[:-1]
+                    if parent not in gradients:
+                        gradients[parent] = _gradient(derivative(parent), points)
+                    found[index] = gradients[parent][..., index[-1]]
+                return found[index]
+
+            for index in wanted:
+                if isinstance(index, Laplacian):
+                    found[index] = torch.stack([derivative((i, i)) for i in index.indices]).sum(0)
+                else:
+                    derivative(index)
+        if keeps_graph:
+            return found
+        return {index: value.detach() for index, value in found.items()}
+
+    def extra_repr(self) -> str:
+        """Names of the inputs."""
+        return f"inputs={self.inputs}"
+
+
+def _gradient(values: Tensor, x: Tensor) -> Tensor:
+    """Gradient of every column of values [N, O], a function of each row of x alone, [N, O, D]."""
+    columns = []
+    for column in values.unbind(1):
+        gradient = None
+        if column.requires_grad:
+            (gradient,) = torch.autograd.grad(column.sum(), x, create_graph=True, allow_unused=True)
+        columns.append(torch.zeros_like(x) if gradient is None else gradient)
+    return torch.stack(columns, 1)
+
+
+def _leibniz(index: Derivative) -> Counter[tuple[Derivative, Derivative]]:
+    """Pairs (derivative of B, derivative of N) in a derivative of B N, with their multiplicity.
+
+    >>> dict(_leibniz((1, 1)))
+    {((1, 1), ()): 1, ((1,), (1,)): 2, ((), (1, 1)): 1}
+    """
+    if isinstance(index, Laplacian):
+        plan: Counter = Counter({(index, ()): 1, ((), index): 1})
+        plan.update({((i,), (i,)): 2 for i in index.indices})
+        return plan
+    plan = Counter()
+    for to_distance in product((True, False), repeat=len(index)):
+        outer = tuple(i for i, chosen in zip(index, to_distance, strict=True) if chosen)
+        inner = tuple(i for i, chosen in zip(index, to_distance, strict=True) if not chosen)
+        plan[outer, inner] += 1
+    return plan

@@ -1,0 +1,6 @@
+"""Figures, one function each; they need matplotlib: pip install 'pyneural[plot]'."""
+
+from pyneural.plots.space_time import space_time
+from pyneural.plots.style import check_installed, save, scientific
+
+__all__ = ["check_installed", "save", "scientific", "space_time"]

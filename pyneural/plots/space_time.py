@@ -1,0 +1,159 @@
+"""A solution in space and time: the field, and slices at some times against the exact one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.plots import style
+
+
+def space_time(
+    t: Tensor,
+    x: Tensor,
+    u: Tensor,
+    exact: Tensor,
+    *,
+    slices: Sequence[float],
+    points: Tensor | None = None,
+    collocation: Tensor | None = None,
+    losses: Mapping[str, Sequence[float]] | None = None,
+    phases: Sequence[tuple[int, str]] = (),
+    title: str = "",
+) -> Any:
+    """Field u(t, x) with the training points, and slices against the exact solution.
+
+    Beside the field stand the losses, if they are given, or else the absolute error.
+
+    Args:
+        t: times of the grid, [T].
+        x: positions of the grid, [X].
+        u: the network's solution on the grid, [T, X].
+        exact: exact solution, [T, X].
+        slices: times of the slices; the nearest of the grid are drawn.
+        points: training points with data, [N, 2] in the order (t, x).
+        collocation: training points of the equation, [M, 2].
+        losses: terms of the loss by name, one number a step.
+        phases: first step and name of each phase of the training.
+        title: over the whole figure.
+
+    Returns:
+        a matplotlib figure; write it with ``plots.save``.
+
+    Raises:
+        ImportError: matplotlib is missing.
+
+    >>> t, x = torch.linspace(0, 1, 5), torch.linspace(-1, 1, 9)
+    >>> u = torch.outer(1 - t, torch.sin(3 * x))
+    >>> figure = space_time(t, x, u, u, slices=[0.25, 0.75])
+    >>> len(figure.axes)
+    6
+    """
+    t, x, u, exact = (value.detach().double().cpu() for value in (t, x, u, exact))
+    with style.look():
+        figure = style.new_figure(14, 8.2)
+        top, bottom = figure.subfigures(2, 1, height_ratios=(1.12, 1))
+        field, beside = top.subplots(1, 2, width_ratios=(2.1, 1))
+        if title:
+            figure.suptitle(title, fontsize=16, x=0.012, ha="left")
+        _field(top, field, t, x, u, slices)
+        if collocation is not None:
+            _collocation(field, collocation)
+        if points is not None:
+            _points(field, points)
+        if points is not None or collocation is not None:
+            legend = field.legend(
+                loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2,
+                handletextpad=0.3, columnspacing=1.5,
+            )  # fmt: skip
+            for handle in legend.legend_handles:
+                handle.set(alpha=1, markersize=6)
+        if losses is not None:
+            _losses(beside, losses, phases)
+        else:
+            _error(top, beside, t, x, (u - exact).abs())
+        panels = bottom.subplots(1, len(slices), sharey=True, squeeze=False)[0]
+        for panel, time in zip(panels, slices, strict=True):
+            _slice(panel, t, x, u, exact, time)
+        panels[0].set_ylabel("$u(t, x)$")
+        panels[0].legend(loc="lower left")
+    return figure
+
+
+def _field(
+    figure: Any, axes: Any, t: Tensor, x: Tensor, u: Tensor, slices: Sequence[float]
+) -> None:
+    bound = float(u.abs().max())
+    mesh = axes.pcolormesh(
+        t.numpy(), x.numpy(), u.T.numpy(), cmap=style.SIGNED, vmin=-bound, vmax=bound,
+        shading="gouraud", rasterized=True,
+    )  # fmt: skip
+    figure.colorbar(mesh, ax=axes, label="$u(t, x)$", pad=0.02, aspect=22)
+    for time in slices:
+        axes.axvline(time, color=style.BLACK, linewidth=1.1, linestyle=(0, (5, 4)))
+    axes.set(xlabel="$t$", ylabel="$x$", xlim=_limits(t), ylim=_limits(x))
+    axes.locator_params(axis="y", nbins=5)
+
+
+def _points(axes: Any, points: Tensor) -> None:
+    time, place = points.detach().double().cpu().T
+    axes.plot(
+        time.numpy(), place.numpy(), "x", color=style.BLACK, markersize=6, markeredgewidth=1.3,
+        clip_on=False, zorder=5, label=f"{len(points)} initial and boundary points",
+    )  # fmt: skip
+
+
+def _collocation(axes: Any, points: Tensor) -> None:
+    time, place = points.detach().double().cpu().T
+    axes.plot(
+        time.numpy(), place.numpy(), ".", color=style.BLACK, markersize=1.6, alpha=0.35,
+        markeredgewidth=0, zorder=4, rasterized=True, label=f"{len(points):,} collocation points",
+    )  # fmt: skip
+
+
+def _losses(axes: Any, losses: Mapping[str, Sequence[float]], phases: Any) -> None:
+    for (name, values), color in zip(losses.items(), style.CYCLE, strict=False):
+        axes.semilogy(range(1, len(values) + 1), values, color=color, linewidth=1.2, label=name)
+    before = None
+    for first, name in phases:
+        if first > 0:
+            axes.axvline(first, color=style.GREY, linewidth=0.9, linestyle=":")
+        if name != before:
+            axes.annotate(
+                name, (first, 1.0), xycoords=("data", "axes fraction"), xytext=(4, 3),
+                textcoords="offset points", color=style.GREY, fontsize=11,
+            )  # fmt: skip
+        before = name
+    axes.set(xlabel="step", ylabel="loss")
+    axes.margins(x=0.01)
+    axes.legend(loc="upper right")
+
+
+def _error(figure: Any, axes: Any, t: Tensor, x: Tensor, error: Tensor) -> None:
+    mesh = axes.pcolormesh(
+        t.numpy(), x.numpy(), error.T.numpy(), cmap="cividis", vmin=0, shading="gouraud",
+        rasterized=True,
+    )  # fmt: skip
+    figure.colorbar(mesh, ax=axes, pad=0.03, aspect=22)
+    axes.set(xlabel="$t$", ylabel="$x$", xlim=_limits(t), ylim=_limits(x))
+    axes.set_title("absolute error")
+    axes.locator_params(axis="both", nbins=5)
+
+
+def _slice(axes: Any, t: Tensor, x: Tensor, u: Tensor, exact: Tensor, time: float) -> None:
+    row = int(torch.argmin((t - time).abs()))
+    axes.plot(x.numpy(), exact[row].numpy(), color=style.BLUE, linewidth=3, label="exact")
+    axes.plot(
+        x.numpy(), u[row].numpy(), color=style.VERMILION, linestyle=(0, (4, 2.5)), label="network"
+    )
+    axes.set_title(f"$t = {float(t[row]):.2f}$")
+    axes.set(xlabel="$x$", xlim=_limits(x))
+    axes.locator_params(nbins=5)
+    axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
+
+
+def _limits(values: Tensor) -> tuple[float, float]:
+    return float(values.min()), float(values.max())

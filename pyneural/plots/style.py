@@ -1,0 +1,99 @@
+"""One look for all figures, readable from the last row and with colour-blind eyes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+# Okabe and Ito's palette (2008), told apart with every kind of colour vision.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#666666"
+CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+SIGNED = "RdBu_r"  # colour map for a quantity of either sign, white at zero
+
+_RC = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 13,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.9,
+    "legend.frameon": False,
+    "legend.fontsize": 11,
+    "lines.linewidth": 2.0,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    "mathtext.fontset": "cm",
+    "savefig.dpi": 160,
+}
+
+
+def check_installed() -> Any:
+    """The matplotlib package; ImportError with the remedy where it is missing."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError(
+            "plots: expected matplotlib, got none installed; pip install 'pyneural[plot]'"
+        ) from error
+    return matplotlib
+
+
+def look() -> AbstractContextManager:
+    """Context in which figures have the common look."""
+    return check_installed().rc_context(_RC)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A figure of that many inches that no window system keeps or shows."""
+    check_installed()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def save(figure: Any, path: str | os.PathLike[str]) -> Path:
+    """Writes a figure; one that was there is replaced when the new one is complete.
+
+    Args:
+        figure: of this package's functions.
+        path: its suffix is the format: png, pdf, svg.
+
+    Returns:
+        the path.
+
+    >>> import tempfile
+    >>> with look():
+    ...     figure = new_figure(3, 2)
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     save(figure, Path(directory) / "empty.png").stat().st_size > 0
+    True
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with look():
+            figure.savefig(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def scientific(value: float) -> str:
+    """A number with two digits, as mathematics writes it.
+
+    >>> scientific(0.00042)
+    '$4.2\\\\times 10^{-4}$'
+    >>> scientific(0.96)
+    '0.96'
+    """
+    if 0.01 <= abs(value) < 100:
+        return f"{value:.2g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return rf"${mantissa}\times 10^{{{int(exponent)}}}$"

@@ -1,0 +1,175 @@
+"""Checkpoints: one safetensors file with JSON in its header, replaced in one step.
+
+Weights, optimiser, points and the record of the training go into a single file, so that no two
+files can disagree. A writer that dies at any instant leaves the file before it, or the new one,
+never a part of one; and the file before is kept under another name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+FORMAT = "pyneural checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another training."""
+
+
+def previous_path(path: str | os.PathLike[str]) -> Path:
+    """Where the checkpoint before the last one is kept.
+
+    >>> previous_path("run/burgers.safetensors").name
+    'burgers.previous.safetensors'
+    """
+    path = Path(path)
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def check_writable(directory: str | os.PathLike[str], argument: str = "directory") -> Path:
+    """Makes a directory if there is none and tries to write in it.
+
+    Args:
+        directory: to be written in later.
+        argument: name of the argument, for the text of the error.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written in it.
+
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     check_writable(Path(parent) / "new").is_dir()
+    True
+    """
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return directory
+    except OSError as error:
+        raise OSError(
+            f"{argument}: expected a directory that can be written, got {str(directory)!r} "
+            f"({error.strerror}); choose another one"
+        ) from error
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> None:
+    """Writes tensors and a JSON record to one file, atomically.
+
+    The new file is complete on the disk, under a temporary name, before it takes the place of the
+    last one, which becomes ``previous_path(path)``.
+
+    Args:
+        path: of the file; its directory exists.
+        tensors: by name, any device.
+        record: what JSON can hold.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = Path(directory) / "run.safetensors"
+    ...     save_checkpoint(path, {"w": torch.ones(2)}, {"step": 7})
+    ...     tensors, record, _ = load_checkpoint(path)
+    >>> tensors["w"].tolist(), record["step"]
+    ([1.0, 1.0], 7)
+    """
+    path = Path(path)
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(dict(record))
+    header = {"format": FORMAT, "record": text, "sha256": _digest(stored, text)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(save(stored, metadata=header))
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.replace(path, previous_path(path))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    """Reads the last good checkpoint: that at ``path`` or else the one before.
+
+    Args:
+        path: as given to ``save_checkpoint``.
+
+    Returns:
+        tensors on the CPU, the record, and a text for each file that was refused.
+
+    Raises:
+        CheckpointError: neither file is there, or both are damaged.
+    """
+    refused = []
+    for candidate in (Path(path), previous_path(path)):
+        if not candidate.exists():
+            continue
+        try:
+            return *_read(candidate), refused
+        except CheckpointError as error:
+            refused.append(str(error))
+    if refused:
+        raise CheckpointError("; ".join(refused))
+    raise CheckpointError(
+        f"checkpoint: expected a file {str(path)!r}, got none; start without resuming"
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"checkpoint: {path}: expected the format {FORMAT!r}, got {header.get('format')!r}; "
+            "give a checkpoint that pyneural's trainer wrote"
+        )
+    if _digest(tensors, header["record"]) != header.get("sha256"):
+        raise _damaged(path, "its content does not match its SHA-256 sum")
+    return tensors, json.loads(header["record"])
+
+
+def _damaged(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint: {path}: expected a whole file, got a damaged one ({why}); delete it"
+    )
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes renames in a directory last through a loss of power, where the system has that."""
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,61 @@
+"""Nested states of models and optimisers as tensors by name and a rest that JSON can hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_TENSOR = "tensor:"
+
+
+def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Takes the tensors out of nested dicts and lists; ``join`` puts them in again.
+
+    >>> rest, tensors = split({"w": torch.ones(2), "steps": [1, torch.zeros(1)]})
+    >>> rest
+    {'w': 'tensor:w', 'steps': [1, 'tensor:steps/1']}
+    >>> join(rest, tensors)["steps"]
+    [1, tensor([0.])]
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def walk(node: Any, path: str) -> Any:
+        if isinstance(node, Tensor):
+            tensors[path] = node
+            return _TENSOR + path
+        prefix = f"{path}/" if path else ""
+        if isinstance(node, dict):
+            return {str(key): walk(value, f"{prefix}{key}") for key, value in node.items()}
+        if isinstance(node, (list, tuple)):
+            return [walk(value, f"{prefix}{i}") for i, value in enumerate(node)]
+        return node
+
+    return walk(tree, ""), tensors
+
+
+def join(rest: Any, tensors: dict[str, Tensor]) -> Any:
+    """The nested state that ``split`` took apart."""
+    if isinstance(rest, str) and rest.startswith(_TENSOR):
+        return tensors[rest.removeprefix(_TENSOR)]
+    if isinstance(rest, dict):
+        return {key: join(value, tensors) for key, value in rest.items()}
+    if isinstance(rest, list):
+        return [join(value, tensors) for value in rest]
+    return rest
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimiser's state by number of the parameter, without its options and scratch space."""
+    state = optimizer.state_dict()["state"]
+    return {
+        str(number): {key: value for key, value in entries.items() if key != "al"}
+        for number, entries in state.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Takes over what ``optimizer_state`` gave, the options staying as they are."""
+    numbered = {int(number): entries for number, entries in state.items()}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pyneural.nn import MLP
+from pyneural.ops import Laplacian, reference
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def plain_value(network, x):
+    """The formula of the docstring, tanh."""
+    if network.has_input_range:
+        low, high = network.input_low, network.input_high
+        x = (2 * x - high - low) / (high - low)
+    for layer in network.layers[:-1]:
+        x = torch.tanh(torch.nn.functional.linear(x, layer.weight, layer.bias))
+    return torch.nn.functional.linear(x, network.layers[-1].weight, network.layers[-1].bias)
+
+
+RANGES = [None, (-2.0, 3.0), ([0.0, -1.0, 5.0], torch.tensor([1.0, 1.0, 9.0]))]
+
+
+@pytest.mark.parametrize("input_range", RANGES)
+@pytest.mark.parametrize("hidden", [[], [7], [5, 9, 4]])
+def test_forward_is_the_formula(hidden, input_range):
+    network = MLP(3, hidden, 2, input_range=input_range).double()
+    x = torch.rand(4, 6, 3, dtype=torch.float64)
+    torch.testing.assert_close(network(x), plain_value(network, x))
+    assert network(x[:0]).shape == (0, 6, 2)
+
+
+@pytest.mark.parametrize("input_range", RANGES)
+def test_jet_is_with_respect_to_the_unscaled_inputs(input_range):
+    network = MLP(3, [8, 8], 2, input_range=input_range).double()
+    x = torch.rand(5, 3, dtype=torch.float64, requires_grad=True)
+    value = plain_value(network, x)
+    expected_u, expected_xx = value, []
+    for output in range(2):
+        (first,) = torch.autograd.grad(value[:, output].sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first[:, 1].sum(), x, create_graph=True)
+        expected_xx.append(second[:, 1])
+    u, u_xx, u_lap = network.jet(x, [(1, 1), Laplacian(1, 2)])
+    torch.testing.assert_close(u, expected_u)
+    torch.testing.assert_close(u_xx, torch.stack(expected_xx, 1))
+    assert u_lap.shape == (5, 2)
+    parameters = list(network.parameters())
+    ours = torch.autograd.grad(u_xx.square().sum(), parameters, allow_unused=True)
+    theirs = torch.autograd.grad(
+        torch.stack(expected_xx).square().sum(), parameters, allow_unused=True
+    )
+    for mine, yours in zip(ours, theirs, strict=True):
+        if yours is not None:
+            torch.testing.assert_close(mine, yours)
+
+
+def test_jet_loss_is_the_mean_square_of_the_program():
+    network = MLP(2, [6], 1, input_range=(0.0, 2.0)).double()
+    x = torch.rand(7, 2, dtype=torch.float64)
+    program = "channel 0 0; channel 1 0; input 1; coefficient 0; mul 2 3; add 1 4; residual 5"
+    loss = network.jet_loss(x, [(0,)], program, torch.tensor([0.5], dtype=torch.float64))
+    _, u_t = network.jet(x, [(0,)])
+    torch.testing.assert_close(loss, (u_t[:, 0] + 0.5 * x[:, 1]).square().mean())
+
+
+def test_agrees_with_the_reference_op():
+    network = MLP(2, [6, 6], 1, "sin").double()
+    x = torch.rand(4, 2, dtype=torch.float64)
+    weights = [layer.weight for layer in network.layers]
+    biases = [layer.bias for layer in network.layers]
+    expected = reference.jet_mlp_nested(x, weights, biases, "sin", [(0,), (1, 1)])
+    torch.testing.assert_close(tuple(network.jet(x, [(0,), (1, 1)])), tuple(expected))
+
+
+def test_state_moves_with_its_scaling():
+    first, second = (MLP(2, [4], 1, input_range=r) for r in ((0.0, 1.0), (-5.0, 5.0)))
+    keys = ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+    assert list(MLP(2, [4], 1).state_dict()) == keys
+    assert set(first.state_dict()) == {*keys, "input_low", "input_high"}
+    second.load_state_dict(first.state_dict())
+    x = torch.rand(3, 2)
+    assert torch.equal(first(x), second(x))
+
+
+def test_initialisation_is_glorot_and_reproducible():
+    def network():
+        torch.manual_seed(7)
+        return MLP(64, [256, 128], 32)
+
+    first, second = network(), network()
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for layer in first.layers:
+        assert (layer.bias == 0).all()
+        expected = math.sqrt(2 / sum(layer.weight.shape))
+        assert layer.weight.std().item() == pytest.approx(expected, rel=0.05)
+
+
+def test_repr_says_what_it_is():
+    text = repr(MLP(2, [20] * 8, 1, input_range=([0.0, -1.0], [1.0, 1.0])))
+    assert "2, 1, activation='tanh', input_range=([0.0, -1.0], [1.0, 1.0])" in text
+    assert "7 x Linear(in_features=20, out_features=20, bias=True)" in text
+
+
+def test_points_of_another_width_are_refused():
+    network = MLP(2, [4], 1)
+    for x in (torch.zeros(3, 1), torch.zeros(3), torch.tensor(0.0)):
+        for call in (network, lambda x: network.jet(x, [(0,)])):
+            with pytest.raises(ValueError, match="MLP: x: expected 2 columns, one an input"):
+                call(x)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"in_features": 0}, r"widths >= 1, got \[0, 4, 1\]"),
+        ({"hidden": [4, -1]}, "leave out empty layers"),
+        ({"input_range": (1.0, 0.0)}, "low < high"),
+        ({"input_range": (0.0, math.inf)}, "finite"),
+        ({"input_range": ([0.0, 1.0, 2.0], 3.0)}, r"numbers or \[2\], got \[3\]"),
+    ],
+)
+def test_bad_arguments(change, text):
+    arguments = {"in_features": 2, "hidden": [4], "out_features": 1} | change
+    with pytest.raises(ValueError, match=text):
+        MLP(**arguments)

@@ -1,0 +1,42 @@
+"""Every tolerance of the tests, with its reason where it is looser than rounding asks for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Kernel against plain torch in float64, relative to the largest element: sums of a few thousand
+# products in another order.
+FLOAT64 = 1e-12
+# The same for gradients, which are sums over up to a thousand points on top.
+FLOAT64_GRADIENT = 1e-10
+
+# float32 is held to what torch itself reaches: at most this multiple of torch's own error against
+# float64 ...
+TORCH_ERROR_RATIO = 2.0
+# ... or, where torch is exact by luck (few points and units), this many units in the last place of
+# the largest element. Sixteen: 1 - tanh(z)^2 and its like cancel where an activation saturates, so
+# that one unit in the activation's value is several in its derivatives.
+LUCK_ULP = 16.0
+
+
+def error(actual: Tensor, exact: Tensor) -> float:
+    """Largest difference, relative to the largest element of the exact tensor."""
+    assert actual.shape == exact.shape, (actual.shape, exact.shape)
+    if exact.numel() == 0:
+        return 0.0
+    actual, exact = actual.detach().double(), exact.detach().double()
+    difference, scale = (actual - exact).abs().max(), exact.abs().max()
+    return float(difference / scale if scale > 0 else difference)
+
+
+def assert_close(actual: Tensor, exact: Tensor, limit: float) -> None:
+    """Fails unless the error is within the limit; NaN never is."""
+    found = error(actual, exact)
+    assert found <= limit, f"error {found:.2e} above {limit:.2e}"
+
+
+def assert_as_good_as_torch(actual: Tensor, by_torch: Tensor, exact: Tensor) -> None:
+    """Fails if the error against float64 is more than torch's own, as above."""
+    luck = LUCK_ULP * torch.finfo(actual.dtype).eps
+    assert_close(actual, exact, max(TORCH_ERROR_RATIO * error(by_torch, exact), luck))
