@@ -8,10 +8,8 @@ from hypothesis import settings
 settings.register_profile("pyneural", deadline=None, derandomize=True)
 settings.load_profile("pyneural")
 
-_NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
-
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=_NO_CUDA)])
+@pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def device(request):
     return request.param
 

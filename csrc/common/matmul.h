@@ -22,7 +22,9 @@ template <class T>
 using Vec = at::vec::Vectorized<T>;
 
 template <class T>
-constexpr int64_t kLanes = Vec<T>::size();
+constexpr int64_t lanes() {
+  return Vec<T>::size();
+}
 
 template <class T>
 T lane_sum(Vec<T> v) {
@@ -38,7 +40,8 @@ constexpr int kTileRows = 6, kTileVectors = 2;
 #else
 constexpr int kTileRows = 4, kTileVectors = 1;
 #endif
-constexpr int kDotRows = kTileRows >= 6 && kTileVectors >= 4 ? 4 : 2;  // a kDotRows x 4 tile of dots
+constexpr int kDotRows =
+    kTileRows >= 6 && kTileVectors >= 4 ? 4 : 2;  // a kDotRows x 4 tile of dots
 constexpr int kDotColumns = 4;
 
 namespace detail {
@@ -60,7 +63,7 @@ void multiply_tile(int64_t depth, const T* __restrict a, const T* __restrict b, 
   for (int64_t k = 0; k < depth; ++k) {
     Register<T> row[N];
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) row[n] = as_register(b + n * kLanes<T>);
+    for (int n = 0; n < N; ++n) row[n] = as_register(b + n * lanes<T>());
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
@@ -72,7 +75,7 @@ void multiply_tile(int64_t depth, const T* __restrict a, const T* __restrict b, 
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n)
-      *reinterpret_cast<Register<T>*>(c + m * ldc + n * kLanes<T>) = sum[m][n];
+      *reinterpret_cast<Register<T>*>(c + m * ldc + n * lanes<T>()) = sum[m][n];
 }
 
 template <class T>
@@ -92,7 +95,7 @@ constexpr auto kMultiplyTiles =
 template <class T>
 inline void add_lane_sums(const Register<T>* v, T* g) {
   for (int i = 0; i < kDotColumns; ++i)
-    for (int64_t lane = 0; lane < kLanes<T>; ++lane) g[i] += v[i][lane];
+    for (int64_t lane = 0; lane < lanes<T>(); ++lane) g[i] += v[i][lane];
 }
 
 #if defined(CPU_CAPABILITY_AVX512)
@@ -138,8 +141,8 @@ void dot_tile(int64_t vectors, const T* __restrict x, int64_t ldx, const T* __re
 #pragma GCC unroll 8
       for (int n = 0; n < N; ++n) sum[m][n] += factor * row[n];
     }
-    x += kLanes<T>;
-    y += kLanes<T>;
+    x += lanes<T>();
+    y += lanes<T>();
   }
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
@@ -162,8 +165,7 @@ constexpr auto dot_tiles(std::integer_sequence<int, I...>) {
       &dot_tile<T, I / kDotColumns + 1, I % kDotColumns + 1>...};
 }
 template <class T>
-constexpr auto kDotTiles =
-    dot_tiles<T>(std::make_integer_sequence<int, kDotRows * kDotColumns>{});
+constexpr auto kDotTiles = dot_tiles<T>(std::make_integer_sequence<int, kDotRows * kDotColumns>{});
 
 }  // namespace detail
 
@@ -195,7 +197,7 @@ class PackedMatrix {
   const T* data_;
 };
 
-// c[r][n] = sum_k a[r][k] b[k][n] for all rows of a and 0 <= n < vectors * kLanes.
+// c[r][n] = sum_k a[r][k] b[k][n] for all rows of a and 0 <= n < vectors * lanes.
 template <class T>
 void multiply(const PackedMatrix<T>& a, const T* b, int64_t ldb, T* c, int64_t ldc,
               int64_t vectors) {
@@ -205,12 +207,12 @@ void multiply(const PackedMatrix<T>& a, const T* b, int64_t ldb, T* c, int64_t l
     for (int64_t i = 0; i < a.blocks(); ++i) {
       const int64_t m = a.begin(i + 1) - a.begin(i);
       detail::kMultiplyTiles<T>[(m - 1) * kTileVectors + n - 1](
-          a.depth(), a.block(i), b + v * kLanes<T>, ldb, c + a.begin(i) * ldc + v * kLanes<T>, ldc);
+          a.depth(), a.block(i), b + v* lanes<T>(), ldb, c + a.begin(i)* ldc + v* lanes<T>(), ldc);
     }
   }
 }
 
-// g[r][s] += sum_n x[r][n] y[s][n] for r < rows, s < columns, 0 <= n < vectors * kLanes.
+// g[r][s] += sum_n x[r][n] y[s][n] for r < rows, s < columns, 0 <= n < vectors * lanes.
 template <class T>
 void accumulate_dots(int64_t rows, int64_t columns, int64_t vectors, const T* x, int64_t ldx,
                      const T* y, int64_t ldy, T* g, int64_t ldg) {
@@ -222,8 +224,8 @@ void accumulate_dots(int64_t rows, int64_t columns, int64_t vectors, const T* x,
       const int64_t m = std::min<int64_t>(kDotRows, rows - r);
       for (int64_t s = s0; s < s1; s += kDotColumns) {
         const int64_t n = std::min<int64_t>(kDotColumns, s1 - s);
-        detail::kDotTiles<T>[(m - 1) * kDotColumns + n - 1](vectors, x + r * ldx, ldx, y + s * ldy,
-                                                            ldy, g + r * ldg + s, ldg);
+        detail::kDotTiles<T>[(m - 1) * kDotColumns + n - 1](vectors, x + r* ldx, ldx, y + s* ldy,
+                                                            ldy, g + r* ldg + s, ldg);
       }
     }
   }

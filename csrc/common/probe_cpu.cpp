@@ -24,7 +24,7 @@ double multiply_add_rate(double seconds) {
 #pragma GCC unroll 32
       for (int i = 0; i < kChains; ++i) sum[i] = at::vec::fmadd(sum[i], factor, term);
     }
-    operations += 2.0 * kBlock * kChains * kLanes<T>;
+    operations += 2.0 * kBlock * kChains * lanes<T>();
     elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   T used = 0;

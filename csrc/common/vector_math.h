@@ -1,5 +1,5 @@
-// Elementary functions of a vector, for common/activation.h on the host: torch's own at::vec, except
-// where a hand-written function measures faster.
+// Elementary functions of a vector, for common/activation.h on the host: torch's own at::vec,
+// except where a hand-written function measures faster.
 #pragma once
 
 #include <ATen/cpu/vec/vec.h>
@@ -40,8 +40,10 @@ constexpr double kInverseFactorial<0> = 1.0;
 // 1/k! + r/(k+1)! + ... up to r^(last - k) / last!, by Horner's rule.
 template <int k, int last, class V>
 inline V exponential_series(V r) {
-  if constexpr (k == last) return V(kInverseFactorial<k>);
-  else return at::vec::fmadd(exponential_series<k + 1, last>(r), r, V(kInverseFactorial<k>));
+  if constexpr (k == last)
+    return V(kInverseFactorial<k>);
+  else
+    return at::vec::fmadd(exponential_series<k + 1, last>(r), r, V(kInverseFactorial<k>));
 }
 
 }  // namespace detail
@@ -56,9 +58,7 @@ struct Math<at::vec::Vectorized<T>> {
   static V cos(V z) { return z.cos(); }
   static V erf(V z) { return z.erf(); }
   static V sigmoid(V z) { return V(T(1)) / (V(T(1)) + z.neg().exp()); }
-  static V softplus(V z) {
-    return at::vec::maximum(z, V(T(0))) + z.abs().neg().exp().log1p();
-  }
+  static V softplus(V z) { return at::vec::maximum(z, V(T(0))) + z.abs().neg().exp().log1p(); }
   static V where_positive(V z, V a, V b) { return V::blendv(b, a, z > V(T(0))); }
 
   // tanh|z| = e / (e + 2) with e = expm1(2 |z|) = 2^n expm1(r) + (2^n - 1), which cancels nowhere:

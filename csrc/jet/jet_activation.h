@@ -49,7 +49,7 @@ inline Vec<T> term_backward(const Term& term, const Vec<T>* f, int64_t points, c
 // a [C, P] out: the activation's jet.
 template <class Activation, int order, class T>
 void activate(const Plan& plan, int64_t points, T bias, T* z, T* a) {
-  for (int64_t p = 0; p < points; p += kLanes<T>, z += kLanes<T>, a += kLanes<T>) {
+  for (int64_t p = 0; p < points; p += lanes<T>(), z += lanes<T>(), a += lanes<T>()) {
     Vec<T> f[order + 1];
     const Vec<T> z0 = Vec<T>::loadu(z) + Vec<T>(bias);
     Activation::template evaluate<order>(z0, f);
@@ -78,11 +78,13 @@ void activate(const Plan& plan, int64_t points, T bias, T* z, T* a) {
 template <class Activation, int order, class T>
 void activate_backward(const Plan& plan, int64_t points, const T* z, T* grad, T* a) {
   for (int64_t p = 0; p < points;
-       p += kLanes<T>, z += kLanes<T>, grad += kLanes<T>, a += kLanes<T>) {
+       p += lanes<T>(), z += lanes<T>(), grad += lanes<T>(), a += lanes<T>()) {
     Vec<T> f[order + 2];
     f[0] = Vec<T>::loadu(z);
-    if constexpr (Activation::kFromValue) Activation::template derivatives<order + 1>(f[0], f[0], f);
-    else Activation::template evaluate<order + 1>(Vec<T>(f[0]), f);
+    if constexpr (Activation::kFromValue)
+      Activation::template derivatives<order + 1>(f[0], f[0], f);
+    else
+      Activation::template evaluate<order + 1>(Vec<T>(f[0]), f);
     f[0].store(a);
     Vec<T> grad_z0 = f[1] * Vec<T>::loadu(grad);
     if constexpr (order >= 1) {

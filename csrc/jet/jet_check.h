@@ -14,8 +14,9 @@ namespace detail {
 
 inline void check_like(const char* op, const char* argument, int64_t l, const at::Tensor& tensor,
                        at::IntArrayRef shape, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, "[", l, "]: expected shape ", shape,
-                    ", got ", tensor.sizes(), "; a layer's inputs are the outputs of the one before");
+  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, "[", l, "]: expected shape ",
+                    shape, ", got ", tensor.sizes(),
+                    "; a layer's inputs are the outputs of the one before");
   TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, "[", l,
                     "]: expected ", x.scalar_type(), " like x, got ", tensor.scalar_type(),
                     "; convert the network or x with .to(dtype)");
@@ -40,8 +41,10 @@ inline Plan checked_plan(const char* op, at::IntArrayRef derivatives, int64_t in
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected different indices in a Laplacian, got ",
                         derivatives, "; name every input once");
     case PlanError::malformed:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected an order and as many input indices for "
-                        "each derivative, got ", derivatives, "; write (1, 1) for u_xx");
+      TORCH_CHECK_VALUE(false, op,
+                        ": derivatives: expected an order and as many input indices for "
+                        "each derivative, got ",
+                        derivatives, "; write (1, 1) for u_xx");
     case PlanError::too_many:
       break;
   }
@@ -58,8 +61,9 @@ inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList
   TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
                     ": x: expected float32 or float64, got ", x.scalar_type(),
                     "; convert it with x.float()");
-  TORCH_CHECK_VALUE(x.dim() == 2 && x.size(1) >= 1, op, ": x: expected shape [points, inputs], got ",
-                    x.sizes(), "; a single point is x[None]");
+  TORCH_CHECK_VALUE(x.dim() == 2 && x.size(1) >= 1, op,
+                    ": x: expected shape [points, inputs], got ", x.sizes(),
+                    "; a single point is x[None]");
   TORCH_CHECK_VALUE(!weights.empty(), op, ": weights: expected at least one layer, got none");
   TORCH_CHECK_VALUE(weights.size() == biases.size(), op, ": biases: expected ", weights.size(),
                     " as there are weights, got ", biases.size(), "; give every layer a bias");
@@ -78,10 +82,11 @@ inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList
   }
   network.plan = detail::checked_plan(op, derivatives, network.inputs());
   bool smooth = false;
-  const bool known =
-      visit_activation(activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
-  TORCH_CHECK_VALUE(known, op, ": activation: expected tanh, sin, sigmoid, silu, gelu, softplus, "
-                    "linear, relu, leaky_relu or elu, got \"", activation, "\"");
+  const bool known = visit_activation(activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
+  TORCH_CHECK_VALUE(known, op,
+                    ": activation: expected tanh, sin, sigmoid, silu, gelu, softplus, "
+                    "linear, relu, leaky_relu or elu, got \"",
+                    activation, "\"");
   TORCH_CHECK_VALUE(smooth || network.plan.order < 2, op, ": activation: got \"", activation,
                     "\" with derivatives of order ", network.plan.order,
                     ", but its second derivative is zero almost everywhere; use tanh, sin, "
@@ -95,10 +100,10 @@ inline void check_grad_output(const char* op, const at::Tensor& grad_output, con
   TORCH_CHECK_VALUE(grad_output.sizes() == at::IntArrayRef(shape), op,
                     ": grad_output: expected shape ", at::IntArrayRef(shape), ", got ",
                     grad_output.sizes());
-  TORCH_CHECK_VALUE(grad_output.scalar_type() == x.scalar_type() &&
-                        grad_output.device() == x.device(),
-                    op, ": grad_output: expected ", x.scalar_type(), " on ", x.device(),
-                    " like x, got ", grad_output.scalar_type(), " on ", grad_output.device());
+  TORCH_CHECK_VALUE(
+      grad_output.scalar_type() == x.scalar_type() && grad_output.device() == x.device(), op,
+      ": grad_output: expected ", x.scalar_type(), " on ", x.device(), " like x, got ",
+      grad_output.scalar_type(), " on ", grad_output.device());
 }
 
 }  // namespace pyneural::jet

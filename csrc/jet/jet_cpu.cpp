@@ -42,16 +42,17 @@ struct Call {
     return result;
   }
 
-  Call(const Network& net, const at::Tensor& x, at::TensorList weight_list, at::TensorList bias_list,
-       std::string_view activation_name)
+  Call(const Network& net, const at::Tensor& x, at::TensorList weight_list,
+       at::TensorList bias_list, std::string_view activation_name)
       : network(net),
         contiguous(make_contiguous(weight_list, bias_list)),
         packed(at::empty({Weights<T>::storage(net)}, x.options())),
         weights(net, pointers(contiguous, 0, net.layers()),
                 pointers(contiguous, net.layers(), net.layers()), packed.data_ptr<T>()),
         activation(activation_rows<T>(activation_name, net.plan.order)),
-        threads(std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(),
-                                                       (net.points + kLanes<T> - 1) / kLanes<T>))),
+        threads(std::max<int64_t>(
+            1,
+            std::min<int64_t>(at::get_num_threads(), (net.points + lanes<T>() - 1) / lanes<T>()))),
         shape(net, threads, kStorageBudget / threads) {
     tiles = (net.points + shape.points - 1) / shape.points;
     threads = std::max<int64_t>(1, std::min(threads, tiles));
@@ -122,18 +123,20 @@ at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList b
   return output;
 }
 
-std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(
-    const at::Tensor& grad_output, const at::Tensor& x, at::TensorList weights,
-    at::TensorList biases, std::string_view activation, at::IntArrayRef derivatives,
-    std::array<bool, 2> output_mask) {
+std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_output,
+                                                    const at::Tensor& x, at::TensorList weights,
+                                                    at::TensorList biases,
+                                                    std::string_view activation,
+                                                    at::IntArrayRef derivatives,
+                                                    std::array<bool, 2> output_mask) {
   const char* const op = "jet_mlp_backward";
   const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
   check_grad_output(op, grad_output, network, x);
   const Plan& plan = network.plan;
   const int64_t N = network.points, O = network.outputs(), D = network.inputs();
   const int64_t parameters = output_mask[1] ? network.parameters : 0;
-  at::Tensor grad_x = at::empty(output_mask[0] ? at::IntArrayRef{N, D} : at::IntArrayRef{0},
-                                x.options());
+  at::Tensor grad_x =
+      at::empty(output_mask[0] ? at::IntArrayRef{N, D} : at::IntArrayRef{0}, x.options());
   if (N == 0) return {grad_x, at::zeros({parameters}, x.options())};
   at::Tensor grad_parameters;
   const std::vector<int64_t> offset = parameter_offsets(network);
@@ -214,8 +217,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
     bool with_gradient) {
   const char* const op = "jet_mlp_loss";
   const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
-  TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ", x.sizes(),
-                    "; the mean over no points is not defined");
+  TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ",
+                    x.sizes(), "; the mean over no points is not defined");
   TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.scalar_type() == x.scalar_type() &&
                         coefficients.device() == x.device(),
                     op, ": coefficients: expected a 1-d tensor of ", x.scalar_type(), " on ",
@@ -245,7 +248,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
       call.for_tiles(thread, [&](int64_t first, int64_t n) {
         tile.load(from + first * D, n);
         tile.forward();
-        sum += pass.evaluate(n, T(1) / static_cast<T>(N), with_gradient ? grad + parameters : nullptr);
+        sum +=
+            pass.evaluate(n, T(1) / static_cast<T>(N), with_gradient ? grad + parameters : nullptr);
         if (!with_gradient) return;
         tile.backward([&](int64_t l, const T* grad_z, const T* a) {
           add_parameter_grad(tile, l, grad_z, a, grad + offset[l]);

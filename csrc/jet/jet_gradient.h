@@ -21,15 +21,16 @@ void add_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a, T
   const int64_t points = tile.shape().points, stride = tile.shape().stride;
   const auto row_sum = [&](int64_t o, int64_t c) {
     Vec<T> sum(T(0));
-    for (int64_t p = 0; p < points; p += kLanes<T>)
+    for (int64_t p = 0; p < points; p += lanes<T>())
       sum = sum + Vec<T>::loadu(grad_z + o * stride + c * points + p);
     return lane_sum<T>(sum);
   };
   if (a) {
-    accumulate_dots(out, in, tile.shape().columns / kLanes<T>, grad_z, stride, a, stride, grad, in);
+    accumulate_dots(out, in, tile.shape().columns / lanes<T>(), grad_z, stride, a, stride, grad,
+                    in);
   } else {
-    accumulate_dots(out, in, points / kLanes<T>, grad_z, stride, tile.input(0), tile.input_stride(),
-                    grad, in);
+    accumulate_dots(out, in, points / lanes<T>(), grad_z, stride, tile.input(0),
+                    tile.input_stride(), grad, in);
     for (int c = 1; c < network.plan.channels; ++c)
       if (const int seed = network.plan.seed[c]; seed >= 0)
         for (int64_t o = 0; o < out; ++o) grad[o * in + seed] += row_sum(o, c);
@@ -43,7 +44,7 @@ void input_grad(Tile<T>& tile, const T* grad_z, const T* weight, T* grad_x) {
   const int64_t inputs = tile.network().inputs(), outputs = tile.network().width[1];
   const int64_t points = tile.shape().points, stride = tile.shape().stride;
   for (int64_t d = 0; d < inputs; ++d)
-    for (int64_t p = 0; p < points; p += kLanes<T>) {
+    for (int64_t p = 0; p < points; p += lanes<T>()) {
       Vec<T> sum(T(0));
       for (int64_t o = 0; o < outputs; ++o)
         sum = at::vec::fmadd(Vec<T>(weight[o * inputs + d]), Vec<T>::loadu(grad_z + o * stride + p),
@@ -54,8 +55,8 @@ void input_grad(Tile<T>& tile, const T* grad_z, const T* weight, T* grad_x) {
 
 // Point p's gradient of layer l's part into grad [P]; `column` holds C * I elements.
 template <class T>
-void point_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a, int64_t p, T* column,
-                          T* grad) {
+void point_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a, int64_t p,
+                          T* column, T* grad) {
   const Plan& plan = tile.network().plan;
   const int64_t in = tile.network().width[l], out = tile.network().width[l + 1];
   const int64_t points = tile.shape().points, stride = tile.shape().stride;

@@ -24,12 +24,14 @@ constexpr int64_t round_up(int64_t value, int64_t multiple) {
 // Weights as the products read them, shared by all threads.
 template <class T>
 struct Weights {
-  std::vector<const T*> weight, bias;              // [L] each [O, I], [O]
-  std::vector<PackedMatrix<T>> forward, backward;  // [L - 1] of layers 1 .. L - 1: W and its transpose
+  std::vector<const T*> weight, bias;  // [L] each [O, I], [O]
+  std::vector<PackedMatrix<T>> forward,
+      backward;  // [L - 1] of layers 1 .. L - 1: W and its transpose
 
   static int64_t storage(const Network& network) {
     int64_t size = 0;
-    for (int64_t l = 1; l < network.layers(); ++l) size += 2 * network.width[l] * network.width[l + 1];
+    for (int64_t l = 1; l < network.layers(); ++l)
+      size += 2 * network.width[l] * network.width[l + 1];
     return size;
   }
 
@@ -47,7 +49,7 @@ struct Weights {
 
 template <class T>
 struct TileShape {
-  int64_t points = 0;  // P
+  int64_t points = 0;   // P
   int64_t columns = 0;  // C * P
   int64_t stride = 0;   // columns and padding: an odd number of cache lines spreads rows over sets
 
@@ -57,14 +59,15 @@ struct TileShape {
     constexpr int64_t kColumns = 384;
     const int64_t channels = network.plan.channels;
     const int64_t share = (network.points + threads - 1) / threads;
-    points = std::min(round_up(kColumns / channels, kLanes<T>), round_up(share, kLanes<T>));
-    points = std::max(points, kLanes<T>);
-    for (;; points -= kLanes<T>) {
+    points = std::min(round_up(kColumns / channels, lanes<T>()), round_up(share, lanes<T>()));
+    points = std::max(points, lanes<T>());
+    for (;; points -= lanes<T>()) {
       columns = channels * points;
       stride = round_up(columns, kCacheLine / sizeof(T));
       if (stride / static_cast<int64_t>(kCacheLine / sizeof(T)) % 2 == 0)
         stride += kCacheLine / sizeof(T);
-      if (points <= kLanes<T> || storage(network) * static_cast<int64_t>(sizeof(T)) <= budget) break;
+      if (points <= lanes<T>() || storage(network) * static_cast<int64_t>(sizeof(T)) <= budget)
+        break;
     }
   }
 
@@ -125,25 +128,25 @@ class Tile {
     for (int64_t l = 1; l < layers; ++l) {
       activate_rows(l - 1);
       multiply(weights_.forward[l - 1], a_, shape_.stride, l + 1 < layers ? z_[l] : output_,
-               shape_.stride, shape_.columns / kLanes<T>);
+               shape_.stride, shape_.columns / lanes<T>());
     }
     for (int64_t o = 0; o < network_.outputs(); ++o) {
       T* row = output(o, 0);
       const Vec<T> bias(weights_.bias[layers - 1][o]);
-      for (int64_t p = 0; p < shape_.points; p += kLanes<T>)
+      for (int64_t p = 0; p < shape_.points; p += lanes<T>())
         (Vec<T>::loadu(row + p) + bias).store(row + p);
     }
   }
 
   // After forward(): from grad_output, zero on the padding. `layer(l, grad, a)` is called for every
-  // layer from the last with the grad of its outputs [O][stride] and its inputs [I][stride] (null at
-  // l = 0, where they are input() and the plan's seeds). Leaves grad_output undefined.
+  // layer from the last with the grad of its outputs [O][stride] and its inputs [I][stride] (null
+  // at l = 0, where they are input() and the plan's seeds). Leaves grad_output undefined.
   template <class Layer>
   void backward(const Layer& layer) {
     const int64_t stride = shape_.stride;
     for (int64_t l = network_.layers() - 1; l >= 1; --l) {
       multiply(weights_.backward[l - 1], grad_, stride, grad_next_, stride,
-               shape_.columns / kLanes<T>);
+               shape_.columns / lanes<T>());
       for (int64_t i = 0; i < network_.width[l]; ++i)
         activation_.backward(network_.plan, shape_.points, z_[l - 1] + i * stride,
                              grad_next_ + i * stride, a_ + i * stride);
@@ -160,7 +163,7 @@ class Tile {
     const int64_t inputs = network_.inputs(), points = shape_.points;
     for (int64_t o = 0; o < network_.width[1]; ++o, z += shape_.stride) {
       const T* w = weights_.weight[0] + o * inputs;
-      for (int64_t p = 0; p < points; p += kLanes<T>) {
+      for (int64_t p = 0; p < points; p += lanes<T>()) {
         Vec<T> sum(T(0));
         for (int64_t d = 0; d < inputs; ++d)
           sum = at::vec::fmadd(Vec<T>(w[d]), Vec<T>::loadu(input(d) + p), sum);
@@ -176,8 +179,8 @@ class Tile {
   void activate_rows(int64_t l) {
     const int64_t stride = shape_.stride;
     for (int64_t o = 0; o < network_.width[l + 1]; ++o)
-      activation_.forward(network_.plan, shape_.points, weights_.bias[l][o],
-                          z_[l] + o * stride, a_ + o * stride);
+      activation_.forward(network_.plan, shape_.points, weights_.bias[l][o], z_[l] + o * stride,
+                          a_ + o * stride);
   }
 
   const Network& network_;

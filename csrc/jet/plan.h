@@ -1,12 +1,14 @@
 // The arithmetic of one jet: which channels travel through the network, and how an activation
-// mixes them. Built once a call on the host; a plain struct, so that a CUDA kernel takes it by value.
+// mixes them. Built once a call on the host; a plain struct, so that a CUDA kernel takes it by
+// value.
 //
 // A channel is one Taylor coefficient (here: one partial derivative) of a layer's values with
 // respect to the network's inputs. Channel 0 is the value. A linear layer maps every channel by the
 // same matrix; an activation a = f(z) maps them by Faà di Bruno's formula,
 //
 //   a_0 = f(z_0)
-//   a_c = f'(z_0) z_c + sum over the terms of c: coefficient f^(order)(z_0) prod_{j < order} z_{factor[j]}
+//   a_c = f'(z_0) z_c + sum over the terms of c: coefficient f^(order)(z_0) prod_{j < order}
+//   z_{factor[j]}
 //
 // where the terms run over the set partitions of the derivative's indices into two or more blocks
 // (Constantine and Savits 1996, "A multivariate Faà di Bruno formula with applications"). The
@@ -24,7 +26,8 @@ constexpr int kMaxChannels = 128;
 constexpr int kMaxTerms = 1024;
 constexpr int kMaxOutputs = 128;
 
-// coefficient * f^(order)(z_0) * z_{factor[0]} * ... * z_{factor[order - 1]}, added to channel `channel`.
+// coefficient * f^(order)(z_0) * z_{factor[0]} * ... * z_{factor[order - 1]}, added to channel
+// `channel`.
 struct Term {
   uint8_t channel;
   uint8_t order;  // 2 to 4; as many factors
@@ -73,8 +76,7 @@ struct Builder {
     // Partitions that differ in which equal index goes where give the same product: count them.
     for (int i = plan.terms - 1; i >= 0 && plan.term[i].channel == term.channel; --i) {
       bool same = plan.term[i].order == term.order;
-      for (int j = 0; same && j < term.order; ++j)
-        same = plan.term[i].factor[j] == term.factor[j];
+      for (int j = 0; same && j < term.order; ++j) same = plan.term[i].factor[j] == term.factor[j];
       if (same) {
         ++plan.term[i].coefficient;
         return;
@@ -121,7 +123,8 @@ struct Builder {
               if (block[i] == b) part.insert(multi_index.index[i]);
             const auto factor = static_cast<uint8_t>(partial(part));
             int at = b;  // factors sorted, so that equal products look equal
-            for (; at > 0 && term.factor[at - 1] > factor; --at) term.factor[at] = term.factor[at - 1];
+            for (; at > 0 && term.factor[at - 1] > factor; --at)
+              term.factor[at] = term.factor[at - 1];
             term.factor[at] = factor;
           }
           if (making_terms) add_term(term);
@@ -175,7 +178,8 @@ constexpr PlanError make_plan(const int64_t* derivatives, int64_t length, int64_
     if (order > kMaxOrder) return PlanError::order;
     if (count == 0 || count > length - at) return PlanError::malformed;
     for (int64_t i = 0; i < count; ++i)
-      if (derivatives[at + i] < 0 || derivatives[at + i] >= inputs || derivatives[at + i] > INT16_MAX)
+      if (derivatives[at + i] < 0 || derivatives[at + i] >= inputs ||
+          derivatives[at + i] > INT16_MAX)
         return PlanError::index;
     if (builder.plan.outputs == kMaxOutputs) return PlanError::too_many;
     int channel = 0;

@@ -21,8 +21,24 @@
 namespace pyneural::jet {
 
 enum class Operation {
-  channel, input, constant, coefficient, residual,
-  add, sub, mul, div, neg, square, sqrt, sin, cos, exp, log, tanh, abs,
+  channel,
+  input,
+  constant,
+  coefficient,
+  residual,
+  add,
+  sub,
+  mul,
+  div,
+  neg,
+  square,
+  sqrt,
+  sin,
+  cos,
+  exp,
+  log,
+  tanh,
+  abs,
 };
 
 struct OperationName {
@@ -32,15 +48,24 @@ struct OperationName {
 };
 
 constexpr std::array<OperationName, 18> kOperations{{
-    {"channel", Operation::channel, 0, 2}, {"input", Operation::input, 0, 1},
-    {"const", Operation::constant, 0, 0},  {"coefficient", Operation::coefficient, 0, 1},
-    {"residual", Operation::residual, 1, 0}, {"add", Operation::add, 2, 0},
-    {"sub", Operation::sub, 2, 0},         {"mul", Operation::mul, 2, 0},
-    {"div", Operation::div, 2, 0},         {"neg", Operation::neg, 1, 0},
-    {"square", Operation::square, 1, 0},   {"sqrt", Operation::sqrt, 1, 0},
-    {"sin", Operation::sin, 1, 0},         {"cos", Operation::cos, 1, 0},
-    {"exp", Operation::exp, 1, 0},         {"log", Operation::log, 1, 0},
-    {"tanh", Operation::tanh, 1, 0},       {"abs", Operation::abs, 1, 0},
+    {"channel", Operation::channel, 0, 2},
+    {"input", Operation::input, 0, 1},
+    {"const", Operation::constant, 0, 0},
+    {"coefficient", Operation::coefficient, 0, 1},
+    {"residual", Operation::residual, 1, 0},
+    {"add", Operation::add, 2, 0},
+    {"sub", Operation::sub, 2, 0},
+    {"mul", Operation::mul, 2, 0},
+    {"div", Operation::div, 2, 0},
+    {"neg", Operation::neg, 1, 0},
+    {"square", Operation::square, 1, 0},
+    {"sqrt", Operation::sqrt, 1, 0},
+    {"sin", Operation::sin, 1, 0},
+    {"cos", Operation::cos, 1, 0},
+    {"exp", Operation::exp, 1, 0},
+    {"log", Operation::log, 1, 0},
+    {"tanh", Operation::tanh, 1, 0},
+    {"abs", Operation::abs, 1, 0},
 }};
 
 struct Instruction {
@@ -105,8 +130,10 @@ inline bool parse_residual(const std::string& text, const ResidualLimits& limits
       default:
         break;
     }
-    if (known->operation == Operation::residual) program->residuals.push_back(instruction.a);
-    else program->values.push_back(instruction);
+    if (known->operation == Operation::residual)
+      program->residuals.push_back(instruction.a);
+    else
+      program->values.push_back(instruction);
   }
   if (program->residuals.empty()) *error = "expected at least one \"residual\", got none";
   return !program->residuals.empty();
@@ -120,8 +147,7 @@ class ResidualPass {
     return 2 * static_cast<int64_t>(program.values.size()) * points;
   }
 
-  ResidualPass(const ResidualProgram& program, const T* coefficients, Tile<T>& tile,
-               T* storage)
+  ResidualPass(const ResidualProgram& program, const T* coefficients, Tile<T>& tile, T* storage)
       : program_(program), plan_(tile.network().plan), tile_(tile), points_(tile.shape().points) {
     for (size_t i = 0; i < program.values.size(); ++i, storage += 2 * points_) {
       const Instruction& in = program.values[i];
@@ -157,7 +183,7 @@ class ResidualPass {
  private:
   template <class F>
   void each(F&& f) const {
-    for (int64_t p = 0; p < points_; p += kLanes<T>) f(p);
+    for (int64_t p = 0; p < points_; p += lanes<T>()) f(p);
   }
 
   void forward(size_t i) {
@@ -173,21 +199,38 @@ class ResidualPass {
       });
     };
     switch (in.operation) {
-      case Operation::add: return binary([](V a, V b) { return a + b; });
-      case Operation::sub: return binary([](V a, V b) { return a - b; });
-      case Operation::mul: return binary([](V a, V b) { return a * b; });
-      case Operation::div: return binary([](V a, V b) { return a / b; });
-      case Operation::neg: return unary([](V a) { return a.neg(); });
-      case Operation::square: return unary([](V a) { return a * a; });
-      case Operation::sqrt: return unary([](V a) { return a.sqrt(); });
-      case Operation::sin: return unary([](V a) { return a.sin(); });
-      case Operation::cos: return unary([](V a) { return a.cos(); });
-      case Operation::exp: return unary([](V a) { return a.exp(); });
-      case Operation::log: return unary([](V a) { return a.log(); });
-      case Operation::tanh: return unary([](V a) { return Math<V>::tanh(a); });
-      case Operation::abs: return unary([](V a) { return a.abs(); });
-      case Operation::channel: case Operation::input: case Operation::constant:
-      case Operation::coefficient: case Operation::residual: return;
+      case Operation::add:
+        return binary([](V a, V b) { return a + b; });
+      case Operation::sub:
+        return binary([](V a, V b) { return a - b; });
+      case Operation::mul:
+        return binary([](V a, V b) { return a * b; });
+      case Operation::div:
+        return binary([](V a, V b) { return a / b; });
+      case Operation::neg:
+        return unary([](V a) { return a.neg(); });
+      case Operation::square:
+        return unary([](V a) { return a * a; });
+      case Operation::sqrt:
+        return unary([](V a) { return a.sqrt(); });
+      case Operation::sin:
+        return unary([](V a) { return a.sin(); });
+      case Operation::cos:
+        return unary([](V a) { return a.cos(); });
+      case Operation::exp:
+        return unary([](V a) { return a.exp(); });
+      case Operation::log:
+        return unary([](V a) { return a.log(); });
+      case Operation::tanh:
+        return unary([](V a) { return Math<V>::tanh(a); });
+      case Operation::abs:
+        return unary([](V a) { return a.abs(); });
+      case Operation::channel:
+      case Operation::input:
+      case Operation::constant:
+      case Operation::coefficient:
+      case Operation::residual:
+        return;
     }
   }
 
@@ -218,16 +261,23 @@ class ResidualPass {
       case Operation::div:
         add_to(grad_a, [&](int64_t p) { return grad(p) / b(p); });
         return add_to(grad_b, [&](int64_t p) { return (grad(p) * value(p) / b(p)).neg(); });
-      case Operation::neg: return add_to(grad_a, [&](int64_t p) { return grad(p).neg(); });
-      case Operation::square: return add_to(grad_a, [&](int64_t p) { return two * grad(p) * a(p); });
-      case Operation::sqrt: return add_to(grad_a, [&](int64_t p) { return grad(p) / (two * value(p)); });
-      case Operation::sin: return add_to(grad_a, [&](int64_t p) { return grad(p) * a(p).cos(); });
-      case Operation::cos: return add_to(grad_a, [&](int64_t p) { return (grad(p) * a(p).sin()).neg(); });
-      case Operation::exp: return add_to(grad_a, [&](int64_t p) { return grad(p) * value(p); });
-      case Operation::log: return add_to(grad_a, [&](int64_t p) { return grad(p) / a(p); });
+      case Operation::neg:
+        return add_to(grad_a, [&](int64_t p) { return grad(p).neg(); });
+      case Operation::square:
+        return add_to(grad_a, [&](int64_t p) { return two * grad(p) * a(p); });
+      case Operation::sqrt:
+        return add_to(grad_a, [&](int64_t p) { return grad(p) / (two * value(p)); });
+      case Operation::sin:
+        return add_to(grad_a, [&](int64_t p) { return grad(p) * a(p).cos(); });
+      case Operation::cos:
+        return add_to(grad_a, [&](int64_t p) { return (grad(p) * a(p).sin()).neg(); });
+      case Operation::exp:
+        return add_to(grad_a, [&](int64_t p) { return grad(p) * value(p); });
+      case Operation::log:
+        return add_to(grad_a, [&](int64_t p) { return grad(p) / a(p); });
       case Operation::tanh:
         return add_to(grad_a, [&](int64_t p) { return grad(p) * (one - value(p) * value(p)); });
-      case Operation::abs: 
+      case Operation::abs:
         return add_to(grad_a, [&](int64_t p) {
           const V negative = V::blendv(V(T(0)), grad(p).neg(), a(p) < V(T(0)));
           return Math<V>::where_positive(a(p), grad(p), negative);
@@ -240,7 +290,10 @@ class ResidualPass {
         grad_coefficients[in.a] += sum;
         return;
       }
-      case Operation::input: case Operation::constant: case Operation::residual: return;
+      case Operation::input:
+      case Operation::constant:
+      case Operation::residual:
+        return;
     }
   }
 

@@ -54,7 +54,7 @@ def train(
     )
     resumed = trainer.resume() if args.resume else 0
     count = sum(parameter.numel() for parameter in pinn.network.parameters())
-    points = [f"{len(part.points):,} {name}" for name, part in pinn.conditions.items()]
+    points = [f"{len(part.points):,} {name}" for name, part in pinn.named_conditions()]
     if pinn.equation is not None:
         points.append(f"{len(pinn.collocation):,} collocation")
     place = f"{args.device}, {torch.get_num_threads()} threads" if args.device == "cpu" else ""
@@ -93,7 +93,7 @@ def draw(pinn: PINN, path: Path, title: str, *, training: Trainer | None = None)
         pinn.predict(grid).reshape(shape),
         burgers.exact(grid[:, 0], grid[:, 1]).reshape(shape),
         slices=SLICES,
-        points=torch.cat([part.points for part in pinn.conditions.values()]),
+        points=torch.cat([part.points for _, part in pinn.named_conditions()]),
         collocation=None if pinn.equation is None else pinn.collocation,
         losses=None if history is None else {name: history.terms(name) for name in history.names},
         phases=() if training is None else training.phase_starts(),

@@ -15,7 +15,7 @@ import argparse
 
 from pyneural import plots
 from pyneural.demos import _burgers, _options
-from pyneural.training import LBFGS, Adam
+from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S22",)
 SUMMARY = "Burgers' equation by a physics-informed network, against Cole-Hopf."
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     out = _options.checked_out(args.out)
     pinn = _burgers.make_pinn(args, points=args.points, data_weight=args.data_weight)
     rounds = [(args.lbfgs + i) // args.rounds for i in range(args.rounds)]
-    phases = [Adam(args.epochs), *(LBFGS(steps) for steps in rounds)]
+    phases: list[Phase] = [Adam(args.epochs), *(LBFGS(steps) for steps in rounds)]
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx\n")
     trainer, report = _burgers.train(pinn, phases, args, out, "burgers")
     error = _burgers.relative_l2(pinn)

@@ -14,7 +14,7 @@ import torch
 
 from pyneural import plots
 from pyneural.demos import _burgers, _options
-from pyneural.training import LBFGS, Adam
+from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
 SUMMARY = "Without the equation: a network on boundary points alone fails inside."
@@ -35,11 +35,11 @@ def run(args: argparse.Namespace) -> int:
     """Runs the demo; 0, or 130 after Ctrl-C."""
     out = _options.checked_out(args.out)
     pinn = _burgers.make_pinn(args)
-    phases = [Adam(args.epochs), LBFGS(args.lbfgs)]
+    phases: list[Phase] = [Adam(args.epochs), LBFGS(args.lbfgs)]
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx, boundary points alone\n")
     _, report = _burgers.train(pinn, phases, args, out, _STEM)
-    parts = pinn.conditions.values()
-    points, target = (torch.cat([getattr(p, a) for p in parts]) for a in ("points", "target"))
+    parts = [part for _, part in pinn.named_conditions()]
+    points, target = torch.cat([p.points for p in parts]), torch.cat([p.target for p in parts])
     boundary, inside = pinn.relative_l2(points, target), _burgers.relative_l2(pinn)
     title = (
         "Burgers' equation from boundary points alone: relative $L_2$ error "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from pyneural.pde import Box, Condition, Equation, Hard, residual_adaptive
+from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
 
 RESIDUAL = "residual"
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
@@ -74,7 +74,7 @@ class PINN(torch.nn.Module):
         self.adaptive, self.sampling = adaptive, sampling
         self.generator = _own_generator() if generator is None else generator
         self._check_conditions(conditions)
-        self.conditions = torch.nn.ModuleDict(conditions)
+        self.conditions = torch.nn.ModuleDict(dict(conditions))
         self.weights = self._checked_weights(weights or {})
         if equation is not None:
             self.register_buffer("collocation", self._checked_points(points))
@@ -91,11 +91,15 @@ class PINN(torch.nn.Module):
         """The network's."""
         return next(self.network.parameters()).device
 
+    def named_conditions(self) -> list[tuple[str, Condition]]:
+        """The conditions and their names."""
+        return cast("list[tuple[str, Condition]]", list(self.conditions.items()))
+
     def losses(self) -> dict[str, Tensor]:
         """Unweighted loss terms, []: the conditions by their names, then "residual"."""
-        terms = {name: condition.loss(self.network) for name, condition in self.conditions.items()}
+        terms = {name: condition.loss(self._u) for name, condition in self.named_conditions()}
         if self.equation is not None:
-            terms[RESIDUAL] = self.equation.loss(self.network, self.collocation)
+            terms[RESIDUAL] = self.equation.loss(self._u, self.collocation)
         return terms
 
     def begin_phase(self, index: int) -> None:
@@ -105,13 +109,13 @@ class PINN(torch.nn.Module):
         count = len(self.collocation)
         candidates = self._draw(_CANDIDATES * count)
         with torch.no_grad():
-            parts = [self.equation.residuals(self.network, x) for x in candidates.split(_CHUNK)]
+            parts = [self.equation.residuals(self._u, x) for x in candidates.split(_CHUNK)]
             residuals = torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
         self.collocation = residual_adaptive(candidates, residuals, count, generator=self.generator)
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """u at any number of points, [N, D] to [N, O], in the network's dtype on its device."""
+        """Value u at points [N, D], however many, [N, O] in the network's dtype on its device."""
         x = x.to(self.device, self.dtype)
         return torch.cat([self.network(chunk) for chunk in x.split(_CHUNK)])
 
@@ -145,7 +149,7 @@ class PINN(torch.nn.Module):
         description: dict[str, Any] = {
             "network": str(self.network),
             "dtype": str(self.dtype),
-            "conditions": {name: _digest(part) for name, part in self.conditions.items()},
+            "conditions": {name: _digest(part) for name, part in self.named_conditions()},
             "weights": self.weights,
             "adaptive": self.adaptive,
         }
@@ -162,6 +166,10 @@ class PINN(torch.nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Takes over the state of the generator, for ``load_state_dict``."""
         self.generator.set_state(state)
+
+    @property
+    def _u(self) -> Network:
+        return cast(Network, self.network)
 
     def _draw(self, count: int) -> Tensor:
         return self.domain.sample(

@@ -1,7 +1,6 @@
 """The kernels as functions of tensors; ``pyneural.ops.reference`` has each in plain torch."""
 
-from pyneural.ops import jet_batching as _jet_batching
-from pyneural.ops import jet_fake as _jet_fake
+from pyneural.ops import jet_batching, jet_fake  # noqa: F401 (they register themselves)
 from pyneural.ops.derivatives import Laplacian
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 

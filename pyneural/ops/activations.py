@@ -88,7 +88,7 @@ def _softplus(z: Tensor) -> list[Tensor]:
 
 
 def _leaky_relu(z: Tensor, slope: float = 0.01) -> list[Tensor]:
-    return [F.leaky_relu(z, slope), torch.where(z > 0, 1.0, slope).to(z.dtype)]
+    return [F.leaky_relu(z, slope), torch.where(z > 0, torch.ones_like(z), slope)]
 
 
 _SMOOTH: dict[str, Callable[[Tensor], list[Tensor]]] = {

@@ -65,13 +65,12 @@ def encode(op: str, derivatives: Iterable[Derivative]) -> tuple[int, ...]:
 def _encode(op: str, derivatives: tuple[Derivative, ...]) -> tuple[int, ...]:
     flat: list[int] = []
     for derivative in derivatives:
-        is_laplacian = isinstance(derivative, Laplacian)
-        indices = derivative.indices if is_laplacian else derivative
+        indices = derivative.indices if isinstance(derivative, Laplacian) else derivative
         if not isinstance(indices, tuple) or not indices:
             raise _not_derivatives(op, derivative)
         if not all(isinstance(index, int) for index in indices):
             raise _not_derivatives(op, derivative)
-        flat += [-len(indices) if is_laplacian else len(indices), *indices]
+        flat += [len(indices) if indices is derivative else -len(indices), *indices]
     return tuple(flat)
 
 

@@ -184,7 +184,8 @@ def jet_mlp_loss(
     flat = encode("jet_mlp_loss", derivatives)
     numbers = x.new_empty(0) if coefficients is None else coefficients
     parameters = (*weights, *biases, numbers)
-    if x.requires_grad or x.device.type != "cpu" or _needs_plain_torch():
+    needs_x = x.requires_grad and torch.is_grad_enabled()
+    if needs_x or x.device.type != "cpu" or _needs_plain_torch():
         _check_loss(x, numbers)
         channels = _jet(x, weights, biases, activation, flat)
         return reference.mean_square(residual_program(residual, channels, x, numbers))

@@ -41,17 +41,18 @@ class _Jet(Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple:
         x, *p = ctx.saved_tensors
-        layers, *rest = ctx.options
+        layers, activation, derivatives = ctx.options
         weights, biases = p[:layers], p[layers:]
         needs_x, *needs_p = ctx.needs_input_grad[1:]
         mask = needs_x, any(needs_p)
+        arguments = grad_output, x, weights, biases, activation
         if torch._C._functorch.is_legacy_batchedtensor(grad_output):
-            # torch.autograd.grad(is_grads_batched=True) has no rules for ops with tensor lists.
-            activation, derivatives = rest[0], decode(rest[1])
-            backward, rest = reference.jet_mlp_backward, [activation, derivatives]
+            # torch.autograd.grad(is_grads_batched=True) knows no ops with lists of tensors.
+            grad_x, flat = reference.jet_mlp_backward(*arguments, decode(derivatives), mask)
+        elif torch.is_grad_enabled():
+            grad_x, flat = jet_mlp_backward(*arguments, derivatives, mask)
         else:
-            backward = jet_mlp_backward if torch.is_grad_enabled() else _OPS.jet_mlp_backward
-        grad_x, flat = backward(grad_output, x, weights, biases, *rest, mask)
+            grad_x, flat = _OPS.jet_mlp_backward(*arguments, derivatives, mask)
         grads = _parts(flat, weights, biases) if mask[1] else [None] * len(p)
         return None, grad_x if needs_x else None, *grads
 
@@ -73,10 +74,10 @@ class _JetBackward(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        layers, activation, flat, mask = ctx.options
+        layers, activation, derivatives, mask = ctx.options
 
         def backward(grad_output: Tensor, x: Tensor, *p: Tensor) -> tuple[Tensor, Tensor]:
-            rest = activation, decode(flat), mask
+            rest = activation, decode(derivatives), mask
             return reference.jet_mlp_backward(grad_output, x, p[:layers], p[layers:], *rest)
 
         return None, *torch.func.vjp(backward, *ctx.saved_tensors)[1](grads)
@@ -99,10 +100,10 @@ class _Jacobian(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        layers, activation, flat = ctx.options
+        layers, activation, derivatives = ctx.options
 
         def jacobian(x: Tensor, *p: Tensor) -> Tensor:
-            rest = activation, decode(flat)
+            rest = activation, decode(derivatives)
             return reference.jet_mlp_jacobian(x, p[:layers], p[layers:], *rest)
 
         return None, *torch.func.vjp(jacobian, *ctx.saved_tensors)[1](grad)
@@ -119,9 +120,8 @@ class _Loss(Function):
 
     @staticmethod
     def forward(options: tuple, x: Tensor, *p: Tensor) -> tuple:
-        layers, activation, flat, residual, gradient = options
-        parts = p[:layers], p[layers:-1]
-        return _OPS.jet_mlp_loss(x, *parts, activation, flat, residual, p[-1], gradient)
+        layers, *rest, gradient = options
+        return _OPS.jet_mlp_loss(x, p[:layers], p[layers:-1], *rest, p[-1], gradient)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -132,25 +132,24 @@ class _Loss(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *grads: Tensor | None) -> tuple:
         *tensors, flat, grad_coefficients = ctx.saved_tensors
-        x, *p, _ = tensors
         layers, activation, derivatives, residual, gradient = ctx.options
         needs_x, second = ctx.needs_input_grad[1], any(g is not None for g in grads)
         if gradient and grad is not None and not needs_x and not second:
-            parts = _parts(grad * flat, p[:layers], p[layers:])
+            parts = _parts(grad * flat, tensors[1 : 1 + layers], tensors[1 + layers : -1])
             return None, None, *parts, grad * grad_coefficients
 
         def loss(x: Tensor, *p: Tensor) -> tuple[Tensor, ...]:
-            evaluate = reference.jet_mlp_loss_and_gradient if second else reference.jet_mlp_loss
-            rest = activation, decode(derivatives), residual, p[-1]
-            return evaluate(x, p[:layers], p[layers:-1], *rest)
+            arguments = x, p[:layers], p[layers:-1], activation, decode(derivatives), residual
+            if second:
+                return reference.jet_mlp_loss_and_gradient(*arguments, p[-1])
+            return (reference.jet_mlp_loss(*arguments, p[-1]),)
 
-        output, pullback = torch.func.vjp(loss, *tensors)
-        outputs = output if second else (output,)
+        outputs, pullback = torch.func.vjp(loss, *tensors)[:2]
         given = [
-            torch.zeros_like(out) if g is None else g
-            for out, g in zip(outputs, (grad, *grads), strict=False)
+            torch.zeros_like(output) if g is None else g
+            for output, g in zip(outputs, (grad, *grads), strict=False)
         ]
-        return None, *pullback(tuple(given) if second else given[0])
+        return None, *pullback(tuple(given))
 
 
 def _parts(flat: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:

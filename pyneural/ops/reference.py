@@ -71,7 +71,7 @@ def jet_mlp_nested(
 
 
 def _gradient(column: Tensor, x: Tensor) -> Tensor:
-    """d column[n] / d x[n], [N, D], for a column [N] whose rows depend on their own point."""
+    """Gradient [N, D] of a column [N] each row of which depends on its own point alone."""
     if not column.requires_grad:
         return torch.zeros_like(x)
     grads = torch.autograd.grad(
@@ -118,7 +118,7 @@ def jet_mlp_backward(
         parts = parameters[:layers], parameters[layers:]
         return torch.stack(jet_mlp_taylor(x, *parts, activation, derivatives))
 
-    _, pullback = torch.func.vjp(jet, x, *weights, *biases)
+    pullback = torch.func.vjp(jet, x, *weights, *biases)[1]
     grad_x, *grads = pullback(grad_output)
     empty = x.new_empty(0)
     return (
@@ -142,7 +142,9 @@ def jet_mlp_jacobian(
     """
 
     def channels(point: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
-        return torch.cat(jet_mlp_taylor(point[None], weights, biases, activation, derivatives), 1)[0]
+        return torch.cat(jet_mlp_taylor(point[None], weights, biases, activation, derivatives), 1)[
+            0
+        ]
 
     jacobian = torch.func.jacrev(channels, argnums=(1, 2))
     if len(x) == 0:  # which torch.func.vmap refuses

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -62,16 +63,17 @@ def make_plan(derivatives: tuple[Derivative, ...]) -> Plan:
 
     def add(channel: Derivative) -> Derivative:
         """The key of a derivative's channel, which is made, after those its terms need."""
+        products: list[tuple[Derivative, ...]]
         if isinstance(channel, Laplacian):
-            blocks = [[(index,), (index,)] for index in channel.indices]
-            needed = [[channel], *blocks]
+            products = [(channel,), *(((index,), (index,)) for index in channel.indices)]
         else:
             channel = tuple(sorted(channel))
-            needed = [sorted(partition) for partition in partitions(channel)]
+            products = [tuple(sorted(partition)) for partition in partitions(channel)]
         if channel not in channels:
-            for factor in {factor for factors in needed for factor in factors} - {channel}:
-                add(factor)
-            terms = Counter(tuple(factors) for factors in needed)
+            for factor in chain.from_iterable(products):
+                if factor != channel:
+                    add(factor)
+            terms = Counter(products)
             channels[channel] = tuple(Term(n, factors) for factors, n in terms.items())
         return channel
 
@@ -91,7 +93,11 @@ def jet(
     plan = make_plan(derivatives)
     # z: a layer's channels, each [N, O]; one that is missing is zero everywhere.
     value = linear(x, weights[0], biases[0])
-    z = {c: weights[0].select(1, c[0]).expand_as(value) for c in plan.channels if _is_first(c)}
+    z: dict[Derivative, Tensor] = {
+        channel: weights[0].select(1, channel[0]).expand_as(value)
+        for channel in plan.channels
+        if isinstance(channel, tuple) and len(channel) == 1
+    }
     for weight, bias in zip(weights[1:], biases[1:], strict=True):
         f = activations.derivatives(activation, value, plan.order)
         a = {}
@@ -101,10 +107,6 @@ def jet(
         value = linear(f[0], weight, bias)
         z = {channel: linear(a[channel], weight) for channel in a}
     return (value, *(z[c] if c in z else torch.zeros_like(value) for c in plan.outputs))
-
-
-def _is_first(channel: Derivative) -> bool:
-    return isinstance(channel, tuple) and len(channel) == 1
 
 
 def _product(term: Term, f: Sequence[Tensor], z: dict[Derivative, Tensor]) -> Tensor:

@@ -117,16 +117,17 @@ def _collocation(axes: Any, points: Tensor) -> None:
 def _losses(axes: Any, losses: Mapping[str, Sequence[float]], phases: Any) -> None:
     for (name, values), color in zip(losses.items(), style.CYCLE, strict=False):
         axes.semilogy(range(1, len(values) + 1), values, color=color, linewidth=1.2, label=name)
-    before = None
-    for first, name in phases:
-        if first > 0:
-            axes.axvline(first, color=style.GREY, linewidth=0.9, linestyle=":")
+    for i, (first, name) in enumerate(phases):
+        if i == 0:
+            continue
+        axes.axvline(first, color=style.GREY, linewidth=0.9, linestyle=":")
+        before = phases[i - 1][1]
         if name != before:
-            axes.annotate(
-                name, (first, 1.0), xycoords=("data", "axes fraction"), xytext=(4, 3),
-                textcoords="offset points", color=style.GREY, fontsize=11,
-            )  # fmt: skip
-        before = name
+            for text, side, offset in ((before, "right", -4), (name, "left", 4)):
+                axes.annotate(
+                    text, (first, 1.0), xycoords=("data", "axes fraction"), xytext=(offset, 3),
+                    textcoords="offset points", ha=side, color=style.GREY, fontsize=11,
+                )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss")
     axes.margins(x=0.01)
     axes.legend(loc="upper right")

@@ -86,10 +86,10 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def scientific(value: float) -> str:
-    """A number with two digits, as mathematics writes it.
+    r"""A number with two digits, as mathematics writes it.
 
-    >>> scientific(0.00042)
-    '$4.2\\\\times 10^{-4}$'
+    >>> print(scientific(0.00042))
+    $4.2\times 10^{-4}$
     >>> scientific(0.96)
     '0.96'
     """

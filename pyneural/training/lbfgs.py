@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyneural.training.objective import Objective
 
-_NO_LIMIT = 2**31  # on evaluations in a line search, which ends by its own tolerance
+_LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
 
 
 @dataclass
@@ -56,7 +56,7 @@ class LBFGSStepper:
         self.optimizer = torch.optim.LBFGS(
             objective.parameters,
             max_iter=1,
-            max_eval=_NO_LIMIT,
+            max_eval=1 + _LINE_SEARCH,
             tolerance_grad=tolerance_grad,
             tolerance_change=tolerance_change,
             history_size=history_size,

@@ -21,7 +21,11 @@ class Stepper(Protocol):
 
     reason: str | None
     evaluations: int
-    optimizer: torch.optim.Optimizer
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Its state is saved and loaded by the trainer."""
+        ...
 
     def step(self, index: int) -> Tensor | list[float]:
         """Makes step number ``index`` of the phase; returns the loss terms, [K]."""

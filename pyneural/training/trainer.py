@@ -76,6 +76,7 @@ class Trainer:
         OSError: the checkpoint's directory cannot be written.
 
     >>> from pyneural import models, nn, pde
+    >>> from pyneural.training import LBFGS, Adam
     >>> burgers = pde.Burgers()
     >>> network = nn.MLP(2, [8], 1, input_range=burgers.domain.range)
     >>> pinn = models.PINN(network, burgers.conditions(20), equation=burgers, points=50)

@@ -27,11 +27,12 @@ DERIVATIVES = [
 WIDTHS = [(3, 1), (3, 3, 2), (3, 7, 20, 1), (3, 33, 2), (3, 64, 64, 1), (3, 130, 5, 3), (3, 1, 1)]
 POINTS = [17, 0, 1, 15, 16, 127, 1000]
 
-# Every activation with every set of derivatives; widths and points take turns.
+# Half of all pairs of activation and derivatives, every second; widths and points take turns.
 CASES = [
     (activation, derivatives, WIDTHS[(a + d) % 7], POINTS[(a + 2 * d) % 7])
     for a, activation in enumerate(SMOOTH)
     for d, derivatives in enumerate(DERIVATIVES)
+    if (a + d) % 2 == 0
 ]
 
 
@@ -64,17 +65,16 @@ def test_values_and_gradients(device, activation, derivatives, widths, points):
         assert_as_good_as_torch(*triple)
 
 
-@pytest.mark.parametrize("activation", KINKED)
-@pytest.mark.parametrize("widths", [(2, 3), (2, 20, 7, 2)])
-def test_activations_with_a_kink(device, activation, widths):
-    network = Network.random(widths, 33, device=device)
-    grad_output = torch.randn(3, 33, widths[-1], device=device, dtype=torch.float64)
-    case = activation, [(0,), (1,)], grad_output
-    exact, exact_grads = evaluate(reference.jet_mlp_nested, network, *case)
-    output, grads = evaluate(ops.jet_mlp, network, *case)
-    assert_close(output, exact, FLOAT64)
-    for grad, exact_grad in zip(grads, exact_grads, strict=True):
-        assert_close(grad, exact_grad, FLOAT64_GRADIENT)
+def test_activations_with_a_kink(device):
+    network = Network.random((2, 20, 7, 2), 33, device=device)
+    grad_output = torch.randn(3, 33, 2, device=device, dtype=torch.float64)
+    for activation in KINKED:
+        case = activation, [(0,), (1,)], grad_output
+        exact, exact_grads = evaluate(reference.jet_mlp_nested, network, *case)
+        output, grads = evaluate(ops.jet_mlp, network, *case)
+        assert_close(output, exact, FLOAT64)
+        for grad, exact_grad in zip(grads, exact_grads, strict=True):
+            assert_close(grad, exact_grad, FLOAT64_GRADIENT)
 
 
 BURGERS = [(0,), (1,), (1, 1)]
@@ -155,10 +155,9 @@ def test_an_unused_derivative_changes_nothing(device):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_same_bits_in_every_run(device, dtype, count, threads):
+def test_same_bits_in_every_run(device, count, threads):
     threads(count)
-    network = Network.random((2, 33, 20, 1), 1000, dtype, device).leaves()
+    network = Network.random((2, 33, 20, 1), 1000, torch.float32, device).leaves()
 
     def run():
         output = torch.stack(ops.jet_mlp(*network.parts, "tanh", BURGERS))
@@ -191,15 +190,17 @@ def test_nan_stays_where_it_came_in(device):
         assert set(u_t.isnan().nonzero()[:, 0].tolist()) <= {7}
 
 
-@pytest.mark.parametrize("activation", SMOOTH)
-def test_large_arguments_saturate(device, activation):
-    network = Network.random((1, 20, 1), 16, device=device)
-    far = Network(network.x * 1e4, network.weights, network.biases)
-    exact = jet(reference.jet_mlp_taylor, far, activation, [(0,), (0, 0, 0, 0)])
-    found = jet(ops.jet_mlp, far, activation, [(0,), (0, 0, 0, 0)])
-    assert found.isfinite().all()
-    for channel, exact_channel in zip(found, exact, strict=True):
-        assert_close(channel, exact_channel, FLOAT64_GRADIENT)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_arguments_saturate(device, dtype):
+    network = Network.random((1, 20, 1), 16, dtype, device)
+    far = Network(network.x * 1e4, network.weights, network.biases).leaves()
+    for activation in SMOOTH:
+        exact = jet(reference.jet_mlp_taylor, far, activation, [(0,), (0, 0, 0, 0)])
+        found = jet(ops.jet_mlp, far, activation, [(0,), (0, 0, 0, 0)])
+        assert all(grad.isfinite().all() for grad in gradients(found, far, torch.ones_like(found)))
+        if dtype == torch.float64:
+            for channel, exact_channel in zip(found, exact, strict=True):
+                assert_close(channel, exact_channel, FLOAT64_GRADIENT)
 
 
 @st.composite

@@ -1,0 +1,214 @@
+"""Every wrong input: the text names op, argument, expected, got and remedy."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pyneural import ops
+from pyneural.ops import Laplacian, reference
+from pyneural.ops.derivatives import decode, encode
+from tests.ops.networks import Network
+
+PROGRAM = "channel 0 0; residual 0"
+
+
+@pytest.fixture
+def network(device):
+    return Network.random((2, 4, 1), 3, torch.float32, device)
+
+
+def changed(network, **tensors):
+    """The parts with some of x, weights, biases replaced."""
+    parts = dict(zip(("x", "weights", "biases"), network.parts, strict=True))
+    return (parts | tensors).values()
+
+
+# What is wrong with the network's arguments, and what the text must hold.
+NETWORKS = {
+    "half precision": (lambda n: {"x": n.x.half()}, "x: expected float32 or float64, got"),
+    "whole numbers": (lambda n: {"x": n.x.int()}, r"got Int; convert it with x\.float\(\)"),
+    "one point without its dimension": (
+        lambda n: {"x": n.x[0]},
+        r"x: expected shape \[points, inputs\], got \[2\]; a single point is x\[None\]",
+    ),
+    "no layer": (
+        lambda n: {"weights": [], "biases": []},
+        "weights: expected at least one layer, got none",
+    ),
+    "a bias too few": (
+        lambda n: {"biases": n.biases[:1]},
+        "biases: expected 2 as there are weights, got 1; give every layer a bias",
+    ),
+    "a weight too few": (lambda n: {"weights": n.weights[:1]}, "biases: expected 1 .* got 2"),
+    "a weight that is not a matrix": (
+        lambda n: {"weights": [n.weights[0][0], n.weights[1]]},
+        r"weights\[0\]: expected shape \[outputs, inputs\], got \[2\]",
+    ),
+    "a transposed weight": (
+        lambda n: {"weights": [n.weights[0].T, n.weights[1]]},
+        r"weights\[0\]: expected shape \[2, 2\], got \[2, 4\]; a layer's inputs are",
+    ),
+    "a bias of another length": (
+        lambda n: {"biases": [n.biases[0], n.biases[0]]},
+        r"biases\[1\]: expected shape \[1\], got \[4\]",
+    ),
+    "another dtype": (
+        lambda n: {"biases": [n.biases[0].double(), n.biases[1]]},
+        r"biases\[0\]: expected Float like x, got Double; convert .* with \.to\(dtype\)",
+    ),
+}
+
+# Options, and what the text must hold.
+OPTIONS = {
+    "unknown activation": ("swish", [(0,)], 'activation: expected tanh, sin, .* got "swish"'),
+    "order five": ("tanh", [(0,) * 5], "derivatives: expected orders 1 to 4, got a higher one"),
+    "index beyond the inputs": (
+        "tanh",
+        [(2,)],
+        r"derivatives: expected input indices 0 to 1 \(x has 2 columns\).* number the columns",
+    ),
+    "negative index": ("tanh", [(-1,)], "derivatives: expected input indices 0 to 1"),
+    "index beyond the inputs in a Laplacian": (
+        "tanh",
+        [Laplacian(0, 2)],
+        "derivatives: expected input indices 0 to 1",
+    ),
+    "repeated index in a Laplacian": (
+        "tanh",
+        [Laplacian(1, 1)],
+        "derivatives: expected different indices in a Laplacian",
+    ),
+    "too many": ("tanh", [(0,)] * 200, "derivatives: expected at most 128 channels"),
+    "kink": (
+        "relu",
+        [(1, 1)],
+        'activation: got "relu" with derivatives of order 2, .* is zero almost everywhere; '
+        "use tanh, sin",
+    ),
+    "kink under a Laplacian": ("elu", [Laplacian(0)], 'activation: got "elu"'),
+    "bare index": (
+        "tanh",
+        [0],
+        r"derivatives: expected tuples .* got 0; write \[\(0,\), \(1, 1\)\]",
+    ),
+    "no list": ("tanh", (1, 1), "derivatives: expected tuples of input indices"),
+    "lists": ("tanh", [[0]], "derivatives: expected tuples of input indices"),
+    "not iterable": ("tanh", None, "derivatives: expected tuples of input indices, .* got None"),
+    "no index": ("tanh", [()], "derivatives: .* u itself always comes first"),
+    "a fraction": ("tanh", [(0.5,)], "derivatives: expected tuples of input indices"),
+    "no Laplacian": ("tanh", [Laplacian()], "derivatives: expected tuples of input indices"),
+}
+
+
+def calls(x, weights, biases, activation, derivatives):
+    """Each op by its name, all with these arguments."""
+    arguments = x, weights, biases, activation, derivatives
+    return {
+        "jet_mlp": lambda: ops.jet_mlp(*arguments),
+        "jet_mlp_jacobian": lambda: ops.jet_mlp_jacobian(*arguments),
+        "jet_mlp_loss": lambda: ops.jet_mlp_loss(*arguments, PROGRAM),
+    }
+
+
+def assert_refused(name, call, text):
+    # On CUDA the loss is made of jet_mlp, which then is the one to refuse.
+    with pytest.raises(ValueError, match=f"(?s)^(jet_mlp|{name}): {text}"):
+        call()
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_networks(network, case):
+    change, text = NETWORKS[case]
+    for name, call in calls(*changed(network, **change(network)), "tanh", [(0,)]).items():
+        if not (case == "whole numbers" and name == "jet_mlp_loss"):
+            assert_refused(name, call, f".*{text}")
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options(network, case):
+    activation, derivatives, text = OPTIONS[case]
+    for name, call in calls(*network.parts, activation, derivatives).items():
+        assert_refused(name, call, text)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_devices():
+    network = Network.random((2, 4, 1), 3, device="cuda")
+    weights = [network.weights[0].cpu(), network.weights[1]]
+    with pytest.raises(ValueError, match=r"weights\[0\]: expected cuda:0 like x, got cpu; move it"):
+        ops.jet_mlp(network.x, weights, network.biases, "tanh", [])
+
+
+def test_backward_checks_the_gradient(network):
+    backward = torch.ops.pyneural.jet_mlp_backward
+    grad = torch.ones(1, 3, 1, device=network.x.device)
+    rest = *network.parts, "tanh", [], [True, True]
+    with pytest.raises(ValueError, match=r"grad_output: expected shape \[1, 3, 1\], got \[3, 1\]"):
+        backward(grad[0], *rest)
+    with pytest.raises(ValueError, match=r"grad_output: expected Float on .* got Double"):
+        backward(grad.double(), *rest)
+
+
+PROGRAMS = {
+    "nothing": ("", 'at least one "residual", got none'),
+    "no residual": ("channel 0 0", 'at least one "residual", got none'),
+    "unknown instruction": ("channel 0 0; tan 0; residual 1", "an instruction.*tan 0"),
+    "operand to come": ("add 0 1; residual 0", "defined.*add 0 1"),
+    "itself": ("channel 0 0; add 0 1; residual 1", "defined.*add 0 1"),
+    "residual to come": ("channel 0 0; residual 1", "defined.*residual 1"),
+    "no such derivative": ("channel 2 0; residual 0", "channel 2 0"),
+    "no such output": ("channel 0 1; residual 0", "channel 0 1"),
+    "no such input": ("input 2; residual 0", "input 2"),
+    "negative input": ("input -1; residual 0", "input -1"),
+    "no such coefficient": ("coefficient 1; residual 0", "coefficient 1"),
+    "too few operands": ("channel 0; residual 0", "operand.*channel 0"),
+    "too many operands": ("channel 0 0 0; residual 0", "operand.*channel 0 0 0"),
+    "a fraction as operand": ("channel 0 0.5; residual 0", "channel 0 0.5"),
+    "no number": ("const pi; residual 0", "number.*const pi"),
+}
+
+
+@pytest.mark.parametrize("case", PROGRAMS)
+def test_programs(network, case):
+    program, text = PROGRAMS[case]
+    x, *parts = network.parts
+    rest = "tanh", [(0,)], program, torch.ones(1, device=x.device)
+    for composed in (False, True):
+        with pytest.raises(ValueError, match=f"(?s)^jet_mlp_loss: residual: expected .*{text}"):
+            ops.jet_mlp_loss(x.requires_grad_(composed), *parts, *rest)
+
+
+def test_what_only_the_loss_asks(network):
+    x, *parts = network.parts
+    options = "tanh", [], PROGRAM
+    numbers = torch.ones(1, device=x.device)
+    for composed in (False, True):
+        x.requires_grad_(composed)
+        text = r"^jet_mlp_loss: x: expected at least one point, got shape \[0, 2\]; the mean"
+        with pytest.raises(ValueError, match=text):
+            ops.jet_mlp_loss(x[:0], *parts, *options)
+        text = r"^jet_mlp_loss: coefficients: expected a 1-d tensor of .*loat.* like x, got"
+        for wrong in (numbers[0], numbers[None], numbers.double(), numbers.int()):
+            with pytest.raises(ValueError, match=text):
+                ops.jet_mlp_loss(x, *parts, *options, wrong)
+
+
+def test_encoding():
+    derivatives = ((0,), (1, 1, 0, 2), Laplacian(2, 0), (1,))
+    assert decode(encode("jet_mlp", derivatives)) == derivatives
+    assert encode("jet_mlp", [Laplacian(1, 1)]) != encode("jet_mlp", [(1, 1)])
+    assert Laplacian(1, 1) != (1, 1)
+    assert len({Laplacian(1, 2), Laplacian(1, 2), Laplacian(2, 1)}) == 2
+    assert repr(Laplacian(1, 2)) == "Laplacian(1, 2)"
+
+
+def test_reference_refuses_too():
+    network = Network.random((2, 4, 1), 3)
+    for activation, derivatives, text in [
+        ("swish", [], "activation: expected one of tanh"),
+        ("tanh", [(0,) * 5], "expected orders up to 4"),
+        ("relu", [(0, 0)], "expected orders up to 1 with relu"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            reference.jet_mlp_taylor(*network.parts, activation, derivatives)
