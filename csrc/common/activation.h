@@ -11,21 +11,26 @@
 // Five derivatives: the backward of a fourth-order jet needs the fifth.
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #ifdef __CUDACC__
 #define PYNEURAL_INLINE __host__ __device__ __forceinline__
+#define PYNEURAL_UNROLL _Pragma("unroll")
 #else
 #define PYNEURAL_INLINE inline __attribute__((always_inline))
+#define PYNEURAL_UNROLL _Pragma("GCC unroll 8")
 #endif
 
 namespace pyneural {
 
 constexpr int kMaxDerivative = 5;
 
-// Defined for each V by common/vector_math.h and by the CUDA kernels:
-// exp, expm1, tanh, sigmoid, sin, cos, erf, softplus, and where_positive(z, a, b): a where z > 0,
-// else b.
+// Elementary functions of V, by common/vector_math.h for vectors and common/scalar_math.h for
+// numbers: exp, expm1, tanh, sigmoid, sin, cos, erf, softplus; where_positive(z, a, b), a where z >
+// 0, else b; load(from) and store(value, to).
 template <class V>
 struct Math;
 
@@ -196,20 +201,54 @@ struct Softplus {
 using Relu = LeakyRelu<0>;
 using LeakyReluDefault = LeakyRelu<1>;  // slope 0.01, torch's default
 
-// Calls visit(Activation{}) for the activation of that name; false where there is none.
+enum class ActivationKind : int32_t {
+  tanh,
+  sin,
+  sigmoid,
+  silu,
+  gelu,
+  softplus,
+  linear,
+  relu,
+  leaky_relu,
+  elu
+};
+
+constexpr std::array<std::string_view, 10> kActivationNames{
+    "tanh", "sin", "sigmoid", "silu", "gelu", "softplus", "linear", "relu", "leaky_relu", "elu"};
+
+// False where there is no activation of that name.
+inline bool find_activation(std::string_view name, ActivationKind* kind) {
+  for (size_t i = 0; i < kActivationNames.size(); ++i)
+    if (kActivationNames[i] == name) *kind = static_cast<ActivationKind>(i);
+  return kActivationNames[static_cast<size_t>(*kind)] == name;
+}
+
+// Calls visit(Activation{}).
 template <class Visit>
-bool visit_activation(std::string_view name, Visit&& visit) {
-  if (name == "tanh") return visit(Tanh{}), true;
-  if (name == "sin") return visit(Sin{}), true;
-  if (name == "sigmoid") return visit(Sigmoid{}), true;
-  if (name == "silu") return visit(Silu{}), true;
-  if (name == "gelu") return visit(Gelu{}), true;
-  if (name == "softplus") return visit(Softplus{}), true;
-  if (name == "linear") return visit(Linear{}), true;
-  if (name == "relu") return visit(Relu{}), true;
-  if (name == "leaky_relu") return visit(LeakyReluDefault{}), true;
-  if (name == "elu") return visit(Elu{}), true;
-  return false;
+PYNEURAL_INLINE void visit_activation(ActivationKind kind, const Visit& visit) {
+  switch (kind) {
+    case ActivationKind::tanh:
+      return visit(Tanh{});
+    case ActivationKind::sin:
+      return visit(Sin{});
+    case ActivationKind::sigmoid:
+      return visit(Sigmoid{});
+    case ActivationKind::silu:
+      return visit(Silu{});
+    case ActivationKind::gelu:
+      return visit(Gelu{});
+    case ActivationKind::softplus:
+      return visit(Softplus{});
+    case ActivationKind::linear:
+      return visit(Linear{});
+    case ActivationKind::relu:
+      return visit(Relu{});
+    case ActivationKind::leaky_relu:
+      return visit(LeakyReluDefault{});
+    case ActivationKind::elu:
+      return visit(Elu{});
+  }
 }
 
 }  // namespace pyneural

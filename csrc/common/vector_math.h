@@ -52,6 +52,8 @@ template <class T>
 struct Math<at::vec::Vectorized<T>> {
   using V = at::vec::Vectorized<T>;
 
+  static V load(const T* from) { return V::loadu(from); }
+  static void store(V value, T* to) { value.store(to); }
   static V exp(V z) { return z.exp(); }
   static V expm1(V z) { return z.expm1(); }
   static V sin(V z) { return z.sin(); }

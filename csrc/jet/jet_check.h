@@ -73,7 +73,8 @@ inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList
   for (size_t l = 0; l < weights.size(); ++l) {
     const auto index = static_cast<int64_t>(l);
     TORCH_CHECK_VALUE(weights[l].dim() == 2 && weights[l].size(0) >= 1, op, ": weights[", l,
-                      "]: expected shape [outputs, inputs], got ", weights[l].sizes());
+                      "]: expected shape [outputs, inputs], got ", weights[l].sizes(),
+                      "; give it as torch.nn.Linear stores it");
     const int64_t out = weights[l].size(0);
     detail::check_like(op, "weights", index, weights[l], {out, network.width.back()}, x);
     detail::check_like(op, "biases", index, biases[l], {out}, x);
@@ -81,12 +82,13 @@ inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList
     network.width.push_back(out);
   }
   network.plan = detail::checked_plan(op, derivatives, network.inputs());
-  bool smooth = false;
-  const bool known = visit_activation(activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
+  const bool known = find_activation(activation, &network.activation);
   TORCH_CHECK_VALUE(known, op,
                     ": activation: expected tanh, sin, sigmoid, silu, gelu, softplus, "
                     "linear, relu, leaky_relu or elu, got \"",
-                    activation, "\"");
+                    activation, "\"; choose one of these");
+  bool smooth = false;
+  visit_activation(network.activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
   TORCH_CHECK_VALUE(smooth || network.plan.order < 2, op, ": activation: got \"", activation,
                     "\" with derivatives of order ", network.plan.order,
                     ", but its second derivative is zero almost everywhere; use tanh, sin, "
@@ -99,11 +101,11 @@ inline void check_grad_output(const char* op, const at::Tensor& grad_output, con
   const int64_t shape[] = {network.plan.outputs, network.points, network.outputs()};
   TORCH_CHECK_VALUE(grad_output.sizes() == at::IntArrayRef(shape), op,
                     ": grad_output: expected shape ", at::IntArrayRef(shape), ", got ",
-                    grad_output.sizes());
+                    grad_output.sizes(), "; give it the shape of jet_mlp's result");
   TORCH_CHECK_VALUE(
       grad_output.scalar_type() == x.scalar_type() && grad_output.device() == x.device(), op,
       ": grad_output: expected ", x.scalar_type(), " on ", x.device(), " like x, got ",
-      grad_output.scalar_type(), " on ", grad_output.device());
+      grad_output.scalar_type(), " on ", grad_output.device(), "; convert it with .to(x)");
 }
 
 }  // namespace pyneural::jet

@@ -43,13 +43,13 @@ struct Call {
   }
 
   Call(const Network& net, const at::Tensor& x, at::TensorList weight_list,
-       at::TensorList bias_list, std::string_view activation_name)
+       at::TensorList bias_list)
       : network(net),
         contiguous(make_contiguous(weight_list, bias_list)),
         packed(at::empty({Weights<T>::storage(net)}, x.options())),
         weights(net, pointers(contiguous, 0, net.layers()),
                 pointers(contiguous, net.layers(), net.layers()), packed.data_ptr<T>()),
-        activation(activation_rows<T>(activation_name, net.plan.order)),
+        activation(activation_rows<T>(net.activation, net.plan.order)),
         threads(std::max<int64_t>(
             1,
             std::min<int64_t>(at::get_num_threads(), (net.points + lanes<T>() - 1) / lanes<T>()))),
@@ -105,7 +105,7 @@ at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList b
   if (N == 0) return output;
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases, activation);
+    const Call<T> call(network, x, weights, biases);
     const at::Tensor points = x.contiguous();
     const T* const from = points.const_data_ptr<T>();
     T* const to = output.data_ptr<T>();
@@ -142,7 +142,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
   const std::vector<int64_t> offset = parameter_offsets(network);
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases, activation);
+    const Call<T> call(network, x, weights, biases);
     const at::Tensor points = x.contiguous(), grads = grad_output.contiguous();
     const at::Tensor partial = at::zeros({call.threads, parameters}, x.options());
     const T* const from = points.const_data_ptr<T>();
@@ -187,7 +187,7 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
   const int64_t widest = *std::max_element(network.width.begin(), network.width.end());
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases, activation);
+    const Call<T> call(network, x, weights, biases);
     const at::Tensor points = x.contiguous();
     const T* const from = points.const_data_ptr<T>();
     T* const to = jacobian.data_ptr<T>();
@@ -223,19 +223,21 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
                         coefficients.device() == x.device(),
                     op, ": coefficients: expected a 1-d tensor of ", x.scalar_type(), " on ",
                     x.device(), " like x, got ", coefficients.scalar_type(), " of shape ",
-                    coefficients.sizes(), " on ", coefficients.device());
+                    coefficients.sizes(), " on ", coefficients.device(),
+                    "; convert it with .to(x)");
   const int64_t N = network.points, D = network.inputs(), Q = coefficients.size(0);
   ResidualProgram program;
   std::string error;
   const bool parsed = parse_residual(
       std::string(residual), {network.plan.outputs, network.outputs(), D, Q}, &program, &error);
-  TORCH_CHECK_VALUE(parsed, op, ": residual: ", error);
+  TORCH_CHECK_VALUE(parsed, op, ": residual: ", error,
+                    "; the instructions are listed in csrc/jet/residual.h");
   const int64_t parameters = with_gradient ? network.parameters : 0;
   const std::vector<int64_t> offset = parameter_offsets(network);
   at::Tensor loss = at::empty({}, x.options()), gradient;
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases, activation);
+    const Call<T> call(network, x, weights, biases);
     const at::Tensor points = x.contiguous(), numbers = coefficients.contiguous();
     const at::Tensor partial = at::zeros({call.threads, parameters + Q}, x.options());
     std::vector<double> sums(call.threads);

@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "../common/matmul.h"
-#include "jet_activation.h"
+#include "jet_rows.h"
 #include "network.h"
 
 namespace pyneural::jet {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "../common/activation.h"
 #include "plan.h"
 
 namespace pyneural::jet {
@@ -11,6 +12,7 @@ namespace pyneural::jet {
 // x [N, D]; weights[l] [width[l + 1], width[l]] and biases[l] [width[l + 1]] for l < L.
 struct Network {
   Plan plan;
+  ActivationKind activation = ActivationKind::linear;
   int64_t points = 0;          // N
   std::vector<int64_t> width;  // [L + 1], width[0] = D, width[L] = O
   int64_t parameters = 0;      // P, flat in the order weights[0], biases[0], weights[1], ...

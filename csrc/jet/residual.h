@@ -10,7 +10,7 @@
 #pragma once
 
 #include <array>
-#include <cstdlib>
+#include <charconv>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -91,7 +91,6 @@ inline bool parse_residual(const std::string& text, const ResidualLimits& limits
   std::string statement;
   while (std::getline(statements, statement, ';')) {
     std::istringstream words(statement);
-    words.imbue(std::locale::classic());
     std::string name, rest;
     if (!(words >> name)) continue;
     const auto fail = [&](const std::string& expected) {
@@ -106,10 +105,10 @@ inline bool parse_residual(const std::string& text, const ResidualLimits& limits
     for (int i = 0; i < known->values + known->numbers; ++i)
       if (!(words >> *operand[i])) return fail("whole numbers as operands");
     if (known->operation == Operation::constant) {
-      words >> rest;  // strtod, for "inf", "nan" and the full precision of Python's repr
-      char* end = nullptr;
-      instruction.constant = std::strtod(rest.c_str(), &end);
-      if (rest.empty() || *end != '\0') return fail("a number");
+      words >> rest;  // from_chars reads what Python's repr writes, whatever the locale
+      const char* const end = rest.data() + rest.size();
+      const auto [stop, status] = std::from_chars(rest.data(), end, instruction.constant);
+      if (status != std::errc() || stop != end) return fail("a number");
     }
     if (words >> rest) return fail("no further operand");
     const auto within = [](int64_t index, int64_t size) { return index >= 0 && index < size; };

@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number = _options.whole
     add = parser.add_argument
     add("--epochs", type=number(0), default=1000, help="steps of Adam (default: 1000)")
-    add("--lbfgs", type=number(0), default=8000, help="iterations of L-BFGS (default: 8000)")
+    add("--lbfgs", type=number(0), default=12_000, help="iterations of L-BFGS (default: 12000)")
     add("--rounds", type=number(1), default=4, help="rounds they are split into (default: 4)")
-    add("--points", type=number(1), default=10_000, help="collocation points (default: 10000)")
+    add("--points", type=number(1), default=5_000, help="collocation points (default: 5000)")
     add("--conditions", type=number(2), default=100, help="points with data (default: 100)")
-    add("--data-weight", type=float, default=1.0, help="weight of the data loss (default: 1)")
+    add("--data-weight", type=float, default=10.0, help="weight of the data loss (default: 10)")
 
 
 def run(args: argparse.Namespace) -> int:

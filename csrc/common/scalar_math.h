@@ -1,0 +1,32 @@
+// Elementary functions of a number, for common/activation.h on the device.
+#pragma once
+
+#include <cmath>
+
+#include "activation.h"
+
+namespace pyneural {
+
+template <class T>
+struct ScalarMath {
+  PYNEURAL_INLINE static T load(const T* from) { return *from; }
+  PYNEURAL_INLINE static void store(T value, T* to) { *to = value; }
+  PYNEURAL_INLINE static T exp(T z) { return std::exp(z); }
+  PYNEURAL_INLINE static T expm1(T z) { return std::expm1(z); }
+  PYNEURAL_INLINE static T tanh(T z) { return std::tanh(z); }
+  PYNEURAL_INLINE static T sigmoid(T z) { return T(1) / (T(1) + std::exp(-z)); }
+  PYNEURAL_INLINE static T sin(T z) { return std::sin(z); }
+  PYNEURAL_INLINE static T cos(T z) { return std::cos(z); }
+  PYNEURAL_INLINE static T erf(T z) { return std::erf(z); }
+  PYNEURAL_INLINE static T softplus(T z) {
+    return (z > T(0) ? z : T(0)) + std::log1p(std::exp(-std::abs(z)));
+  }
+  PYNEURAL_INLINE static T where_positive(T z, T a, T b) { return z > T(0) ? a : b; }
+};
+
+template <>
+struct Math<float> : ScalarMath<float> {};
+template <>
+struct Math<double> : ScalarMath<double> {};
+
+}  // namespace pyneural

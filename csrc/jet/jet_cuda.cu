@@ -1,0 +1,247 @@
+// The jet ops on CUDA: each block of threads takes tiles of points through the whole network.
+//
+// A block works on a fixed set of tiles in order and owns its gradient; a second kernel adds the
+// blocks' gradients in order. No atomics: the same bits on every run on the same kind of device.
+// Parameters are copied to shared memory where they leave room for three blocks a multiprocessor.
+#include "jet_tile.cuh"
+
+namespace pyneural::jet {
+namespace {
+
+constexpr int kBlocksPerMultiprocessor = 3;
+constexpr int64_t kSharedParameterBytes = 60 << 10;
+constexpr int64_t kScratchBytes = int64_t{256} << 20;  // of all slabs together
+constexpr int kColumns = 128;                          // C * tile: one product tile wide
+
+extern __shared__ __align__(16) unsigned char shared_memory[];
+
+// The parameters, copied to shared memory first where params says so.
+template <class T>
+__device__ const T* stage_parameters(const JetParams<T>& params) {
+  if (!params.shared_parameters) return params.parameters;
+  T* const to = reinterpret_cast<T*>(shared_memory);
+  const int64_t size = params.offset[params.layers];
+  for (int64_t i = threadIdx.x; i < size; i += kThreads) to[i] = params.parameters[i];
+  __syncthreads();
+  return to;
+}
+
+// Calls body(first point) for the block's tiles in order.
+template <class T, class Body>
+__device__ void for_tiles(const JetParams<T>& params, const Body& body) {
+  for (int64_t first = static_cast<int64_t>(blockIdx.x) * params.tile; first < params.points;
+       first += static_cast<int64_t>(gridDim.x) * params.tile)
+    body(first);
+}
+
+template <class T, int order>
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(const __grid_constant__ JetParams<T> params) {
+  __shared__ ProductStage<T> stage;
+  BlockTile<T, order, false> tile(params, stage_parameters(params),
+                                  params.scratch + blockIdx.x * params.slab, stage);
+  const int64_t outputs = params.width[params.layers];
+  for_tiles(params, [&](int64_t first) {
+    tile.forward(first);
+    for (int k = 0; k < params.plan.outputs; ++k)
+      for (int64_t i = threadIdx.x; i < params.tile * outputs; i += kThreads)
+        if (const int64_t n = first + i / outputs; n < params.points)
+          params.output[(k * params.points + n) * outputs + i % outputs] =
+              tile.output(i % outputs, params.plan.output[k])[i / outputs];
+    __syncthreads();
+  });
+}
+
+template <class T, class Tile>
+__device__ void clear_grad_output(const JetParams<T>& params, const Tile& tile) {
+  const int64_t size = params.width[params.layers] * tile.columns();
+  for (int64_t i = threadIdx.x; i < size; i += kThreads) tile.grad_output(0, 0)[i] = T(0);
+  __syncthreads();
+}
+
+// partial [P] += layer l's parameter gradient, summed over the tile.
+template <class T, class Tile>
+__device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64_t first, int l,
+                                   const T* grad, const T* a, T* partial) {
+  const int64_t in = params.width[l], out = params.width[l + 1], columns = tile.columns();
+  const int64_t points = params.tile;
+  T* const to = partial + params.offset[l];
+  const auto left = [=](int64_t k, int64_t m) { return grad[m * columns + k]; };
+  const auto store = [=](int64_t m, int64_t n, T sum) { to[m * in + n] += sum; };
+  if (a) {
+    block_product<Along::k, Along::k, T>(
+        out, in, columns, tile.stage(), left,
+        [=](int64_t k, int64_t n) { return a[n * columns + k]; }, store);
+  } else {
+    block_product<Along::k, Along::k, T>(
+        out, in, columns, tile.stage(), left,
+        [&](int64_t k, int64_t n) {
+          const int64_t c = k / points;
+          return c == 0 ? tile.point(first, k)[n] : T(params.plan.seed[c] == n);
+        },
+        store);
+  }
+  for (int64_t o = threadIdx.x; o < out; o += kThreads) {
+    T sum = T(0);
+    for (int64_t p = 0; p < points; ++p) sum += grad[o * columns + p];
+    to[out * in + o] += sum;
+  }
+}
+
+// grad_x [N, D] of the tile's points: the transposed first layer on the value's grad.
+template <class T, class Tile>
+__device__ void store_input_grad(const JetParams<T>& params, const Tile& tile, int64_t first,
+                                 const T* grad) {
+  const int64_t inputs = params.width[0];
+  const T* const w = tile.weights(0);
+  for (int64_t i = threadIdx.x; i < params.tile * inputs; i += kThreads) {
+    const int64_t p = i / inputs, d = i % inputs;
+    if (first + p >= params.points) continue;
+    T sum = T(0);
+    for (int64_t o = 0; o < params.width[1]; ++o)
+      sum += w[o * inputs + d] * grad[o * tile.columns() + p];
+    params.grad_x[(first + p) * inputs + d] = sum;
+  }
+}
+
+template <class T, int order>
+__global__ void __launch_bounds__(kThreads)
+    backward_kernel(const __grid_constant__ JetParams<T> params) {
+  __shared__ ProductStage<T> stage;
+  BlockTile<T, order, true> tile(params, stage_parameters(params),
+                                 params.scratch + blockIdx.x * params.slab, stage);
+  const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
+  T* const partial = params.partial ? params.partial + blockIdx.x * size : nullptr;
+  if (partial)
+    for (int64_t i = threadIdx.x; i < size; i += kThreads) partial[i] = T(0);
+  __syncthreads();
+  for_tiles(params, [&](int64_t first) {
+    tile.forward(first);
+    clear_grad_output(params, tile);
+    for (int k = 0; k < params.plan.outputs; ++k)
+      for (int64_t i = threadIdx.x; i < params.tile * outputs; i += kThreads)
+        if (const int64_t n = first + i / outputs; n < params.points)
+          tile.grad_output(i % outputs, params.plan.output[k])[i / outputs] +=
+              params.grad_output[(k * params.points + n) * outputs + i % outputs];
+    __syncthreads();
+    tile.backward([&](int l, const T* grad, const T* a) {
+      if (partial) add_parameter_grad(params, tile, first, l, grad, a, partial);
+      if (l == 0 && params.grad_x) store_input_grad(params, tile, first, grad);
+    });
+  });
+}
+
+template <class T>
+__global__ void reduce_kernel(const T* partial, int64_t blocks, int64_t size, T* total) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= size) return;
+  T sum = T(0);
+  for (int64_t b = 0; b < blocks; ++b) sum += partial[b * size + i];
+  total[i] = sum;
+}
+
+template <class T, int order>
+__global__ void __launch_bounds__(kThreads)
+    jacobian_kernel(const __grid_constant__ JetParams<T> params) {
+  __shared__ ProductStage<T> stage;
+  BlockTile<T, order, true> tile(params, stage_parameters(params),
+                                 params.scratch + blockIdx.x * params.slab, stage);
+  const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
+  const int64_t rows = params.plan.outputs * outputs, points = params.tile;
+  for_tiles(params, [&](int64_t first) {
+    tile.forward(first);
+    for (int64_t row = 0; row < rows; ++row) {
+      clear_grad_output(params, tile);
+      T* const one = tile.grad_output(row % outputs, params.plan.output[row / outputs]);
+      for (int64_t p = threadIdx.x; p < points; p += kThreads) one[p] = T(1);
+      __syncthreads();
+      tile.backward([&](int l, const T* grad, const T* a) {
+        const int64_t in = params.width[l], count = params.width[l + 1] * (in + 1);
+        const int64_t columns = tile.columns();
+        for (int64_t i = threadIdx.x; i < points * count; i += kThreads) {
+          const int64_t p = i / count, e = i % count;
+          if (first + p >= params.points) continue;
+          const bool is_bias = e >= count - params.width[l + 1];
+          const int64_t o = is_bias ? e - (count - params.width[l + 1]) : e / in;
+          T sum = is_bias ? grad[o * columns + p] : T(0);
+          for (int64_t c = 0; c < (is_bias ? 0 : params.plan.channels); ++c) {
+            const T input = a        ? a[e % in * columns + c * points + p]
+                            : c == 0 ? tile.point(first, p)[e % in]
+                                     : T(params.plan.seed[c] == e % in);
+            sum += grad[o * columns + c * points + p] * input;
+          }
+          params.output[((first + p) * rows + row) * size + params.offset[l] + e] = sum;
+        }
+      });
+    }
+  });
+}
+
+template <class T>
+cudaError_t launch(void (*kernel)(JetParams<T>), const JetParams<T>& params, cudaStream_t stream) {
+  const size_t shared = params.shared_parameters ? sizeof(T) * params.offset[params.layers] : 0;
+  if (const cudaError_t error = cudaFuncSetAttribute(
+          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
+    return error;
+  kernel<<<params.blocks, kThreads, shared, stream>>>(params);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+template <class T>
+cudaError_t jet_configure(bool keeps_layers, JetParams<T>* params) {
+  int device = 0, multiprocessors = 0;
+  if (const cudaError_t error = cudaGetDevice(&device)) return error;
+  if (const cudaError_t error =
+          cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device))
+    return error;
+  params->shared_parameters =
+      params->offset[params->layers] * static_cast<int64_t>(sizeof(T)) <= kSharedParameterBytes;
+  params->tile = kColumns / params->plan.channels > 1 ? kColumns / params->plan.channels : 1;
+  for (;; params->tile /= 2) {
+    const int64_t tiles = (params->points + params->tile - 1) / params->tile;
+    const int64_t most = static_cast<int64_t>(multiprocessors) * kBlocksPerMultiprocessor;
+    params->blocks = static_cast<int32_t>(tiles < most ? tiles : most);
+    params->slab = slab_elements(*params, keeps_layers);
+    const int64_t bytes = params->blocks * params->slab * static_cast<int64_t>(sizeof(T));
+    if (params->tile == 1 || bytes <= kScratchBytes) return cudaSuccess;
+  }
+}
+
+template <class T>
+cudaError_t jet_mlp_forward(const JetParams<T>& params, cudaStream_t stream) {
+  return launch<T>(params.plan.order <= 2 ? forward_kernel<T, 2> : forward_kernel<T, kMaxOrder>,
+                   params, stream);
+}
+
+template <class T>
+cudaError_t jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream) {
+  if (const cudaError_t error =
+          launch<T>(params.plan.order <= 2 ? backward_kernel<T, 2> : backward_kernel<T, kMaxOrder>,
+                    params, stream))
+    return error;
+  if (!params.partial) return cudaSuccess;
+  const int64_t size = params.offset[params.layers];
+  const auto blocks = static_cast<unsigned>((size + kThreads - 1) / kThreads);
+  reduce_kernel<T><<<blocks, kThreads, 0, stream>>>(params.partial, params.blocks, size,
+                                                    params.grad_parameters);
+  return cudaGetLastError();
+}
+
+template <class T>
+cudaError_t jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t stream) {
+  return launch<T>(params.plan.order <= 2 ? jacobian_kernel<T, 2> : jacobian_kernel<T, kMaxOrder>,
+                   params, stream);
+}
+
+template cudaError_t jet_configure(bool, JetParams<float>*);
+template cudaError_t jet_configure(bool, JetParams<double>*);
+template cudaError_t jet_mlp_forward(const JetParams<float>&, cudaStream_t);
+template cudaError_t jet_mlp_forward(const JetParams<double>&, cudaStream_t);
+template cudaError_t jet_mlp_backward(const JetParams<float>&, cudaStream_t);
+template cudaError_t jet_mlp_backward(const JetParams<double>&, cudaStream_t);
+template cudaError_t jet_mlp_jacobian(const JetParams<float>&, cudaStream_t);
+template cudaError_t jet_mlp_jacobian(const JetParams<double>&, cudaStream_t);
+
+}  // namespace pyneural::jet

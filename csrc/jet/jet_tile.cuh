@@ -1,0 +1,192 @@
+// A tile of points through the whole network, forward and backward, by one block of threads.
+//
+// The host's jet_tile.h for a block: a layer's values lie unit by unit, [O][C][tile], `columns` =
+// C * tile elements a unit, in the block's slab of global memory, which is small enough (tens of
+// megabytes for all blocks) to stay in the second-level cache. Letters: see jet_cuda.h.
+#pragma once
+
+#include "../common/matmul.cuh"
+#include "../common/scalar_math.h"
+#include "jet_activation.h"
+#include "jet_cuda.h"
+
+namespace pyneural::jet {
+
+// Elements of a block's slab. keeps_layers: every layer's z, for a backward; else one is reused.
+template <class T>
+inline int64_t slab_elements(const JetParams<T>& params, bool keeps_layers) {
+  int64_t widest = 0, hidden = 0;
+  for (int l = 1; l <= params.layers; ++l) {
+    widest = params.width[l] > widest ? params.width[l] : widest;
+    if (l < params.layers) hidden += params.width[l];
+  }
+  const int64_t columns = static_cast<int64_t>(params.plan.channels) * params.tile;
+  const int64_t kept = keeps_layers ? hidden + 2 * widest : widest;
+  return (kept + widest + params.width[params.layers]) * columns;
+}
+
+template <class T, int order>
+struct ActivatePoint {
+  const Plan& plan;
+  int64_t stride;
+  T bias;
+  T *z, *a;
+  template <class Activation>
+  PYNEURAL_INLINE void operator()(Activation) const {
+    activate < Activation, Activation::kSmooth || order<2 ? order : 1, T>(plan, stride, bias, z, a);
+  }
+};
+
+template <class T, int order>
+struct ActivatePointBackward {
+  const Plan& plan;
+  int64_t stride;
+  const T* z;
+  T *grad, *a;
+  template <class Activation>
+  PYNEURAL_INLINE void operator()(Activation) const {
+    activate_backward < Activation,
+        Activation::kSmooth || order<2 ? order : 1, T>(plan, stride, z, grad, a);
+  }
+};
+
+// order: derivatives of the activation that the code has, at least the plan's.
+template <class T, int order, bool keeps_layers>
+class BlockTile {
+ public:
+  __device__ BlockTile(const JetParams<T>& params, const T* parameters, T* slab,
+                       ProductStage<T>& stage)
+      : params_(params), parameters_(parameters), stage_(stage) {
+    columns_ = static_cast<int64_t>(params.plan.channels) * params.tile;
+    int64_t widest = 0, hidden = 0;
+    for (int l = 1; l <= params.layers; ++l) {
+      widest = params.width[l] > widest ? params.width[l] : widest;
+      if (l < params.layers) hidden += params.width[l];
+    }
+    z_ = slab;
+    a_ = z_ + (keeps_layers ? hidden : widest) * columns_;
+    output_ = a_ + widest * columns_;
+    grad_ = output_ + params.width[params.layers] * columns_;
+    grad_next_ = grad_ + widest * columns_;
+  }
+
+  __device__ int64_t columns() const { return columns_; }
+  __device__ const T* output(int64_t o, int64_t c) const {
+    return output_ + o * columns_ + c * params_.tile;
+  }
+  __device__ T* grad_output(int64_t o, int64_t c) const {
+    return grad_ + o * columns_ + c * params_.tile;
+  }
+
+  // Point p of the tile that begins at `first`; beyond the last point, the last point again.
+  __device__ const T* point(int64_t first, int64_t p) const {
+    const int64_t n = first + p < params_.points ? first + p : params_.points - 1;
+    return params_.x + n * params_.width[0];
+  }
+
+  __device__ void forward(int64_t first) {
+    const int layers = params_.layers;
+    T* z = z_;
+    first_layer(first, layers == 1 ? output_ : z);
+    for (int l = 1; l < layers; ++l) {
+      activate_units(l, z);
+      const int64_t in = params_.width[l];
+      if (keeps_layers) z += in * columns_;
+      T* const to = l + 1 < layers ? z : output_;
+      const T* const w = parameters_ + params_.offset[l];
+      const T* const a = a_;
+      const int64_t columns = columns_;
+      block_product<Along::k, Along::row, T>(
+          params_.width[l + 1], columns, in, stage_,
+          [=](int64_t k, int64_t m) { return w[m * in + k]; },
+          [=](int64_t k, int64_t n) { return a[k * columns + n]; },
+          [=](int64_t m, int64_t n, T sum) { to[m * columns + n] = sum; });
+    }
+    const T* const bias = bias_of(layers - 1);
+    const int64_t tile = params_.tile;
+    for (int64_t i = threadIdx.x; i < params_.width[layers] * tile; i += kThreads)
+      output_[i / tile * columns_ + i % tile] += bias[i / tile];
+    __syncthreads();
+  }
+
+  // After forward(): from grad_output. `layer(l, grad, a)` is called for every layer from the last
+  // with the grad of its outputs [O][columns] and its inputs [I][columns], null at l = 0.
+  template <class Layer>
+  __device__ void backward(const Layer& layer) {
+    const int64_t columns = columns_, tile = params_.tile;
+    const T* z = z_;
+    for (int l = 1; l < params_.layers - 1; ++l) z += params_.width[l] * columns;
+    for (int l = params_.layers - 1; l >= 1; --l) {
+      const int64_t in = params_.width[l], out = params_.width[l + 1];
+      const T *const w = parameters_ + params_.offset[l], *const grad = grad_;
+      T* const to = grad_next_;
+      block_product<Along::row, Along::row, T>(
+          in, columns, out, stage_, [=](int64_t k, int64_t m) { return w[k * in + m]; },
+          [=](int64_t k, int64_t n) { return grad[k * columns + n]; },
+          [=](int64_t m, int64_t n, T sum) { to[m * columns + n] = sum; });
+      for (int64_t i = threadIdx.x; i < in * tile; i += kThreads) {
+        const int64_t at = i / tile * columns + i % tile;
+        visit_activation(params_.activation, ActivatePointBackward<T, order>{
+                                                 params_.plan, tile, z + at, to + at, a_ + at});
+      }
+      __syncthreads();
+      layer(l, grad_, a_);
+      __syncthreads();
+      T* const swap = grad_;
+      grad_ = grad_next_;
+      grad_next_ = swap;
+      if (l > 1) z -= params_.width[l - 1] * columns;
+    }
+    layer(0, grad_, static_cast<const T*>(nullptr));
+    __syncthreads();
+  }
+
+  __device__ ProductStage<T>& stage() { return stage_; }
+  __device__ const T* weights(int l) const { return parameters_ + params_.offset[l]; }
+
+ private:
+  __device__ const T* bias_of(int l) const {
+    return weights(l) + static_cast<int64_t>(params_.width[l + 1]) * params_.width[l];
+  }
+
+  // As on the host: z_0 = W x, z_c = W[:, seed[c]], all else 0.
+  __device__ void first_layer(int64_t first, T* z) {
+    const int64_t inputs = params_.width[0], tile = params_.tile;
+    for (int64_t i = threadIdx.x; i < params_.width[1] * columns_; i += kThreads) {
+      const int64_t c = i % columns_ / tile, p = i % tile;
+      const T* const w = weights(0) + i / columns_ * inputs;
+      T sum = T(0);
+      if (c == 0) {
+        const T* const x = point(first, p);
+        for (int64_t d = 0; d < inputs; ++d) sum += w[d] * x[d];
+      } else if (params_.plan.seed[c] >= 0) {
+        sum = w[params_.plan.seed[c]];
+      }
+      z[i] = sum;
+    }
+    __syncthreads();
+  }
+
+  __device__ void activate_units(int l, T* z) {
+    const int64_t tile = params_.tile;
+    const T* const bias = bias_of(l - 1);
+    for (int64_t i = threadIdx.x; i < params_.width[l] * tile; i += kThreads) {
+      const int64_t at = i / tile * columns_ + i % tile;
+      visit_activation(
+          params_.activation,
+          ActivatePoint<T, order>{params_.plan, tile, bias[i / tile], z + at, a_ + at});
+    }
+    __syncthreads();
+  }
+
+  const JetParams<T>& params_;
+  const T* parameters_;  // [P] in global or shared memory
+  ProductStage<T>& stage_;
+  int64_t columns_;
+  T* z_;                  // keeps_layers: [L - 1] each [O][columns]; else one, the widest
+  T* a_;                  // [widest][columns]
+  T* output_;             // [O][columns]
+  T *grad_, *grad_next_;  // [widest][columns] each, only where keeps_layers
+};
+
+}  // namespace pyneural::jet
