@@ -68,7 +68,7 @@ at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList b
     using T = decltype(type);
     const Call<T> call(op, network, x, weights, biases, false);
     call.params->output = output.data_ptr<T>();
-    C10_CUDA_CHECK(jet_mlp_forward(*call.params, stream));
+    C10_CUDA_CHECK(launch_jet_mlp(*call.params, stream));
   });
   return output;
 }
@@ -98,7 +98,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
       call.params->partial = partial.data_ptr<T>();
       call.params->grad_parameters = grad_parameters.data_ptr<T>();
     }
-    C10_CUDA_CHECK(jet_mlp_backward(*call.params, stream));
+    C10_CUDA_CHECK(launch_jet_mlp_backward(*call.params, stream));
   });
   return {grad_x, grad_parameters};
 }
@@ -114,7 +114,7 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
     using T = decltype(type);
     const Call<T> call(op, network, x, weights, biases, true);
     call.params->output = jacobian.data_ptr<T>();
-    C10_CUDA_CHECK(jet_mlp_jacobian(*call.params, stream));
+    C10_CUDA_CHECK(launch_jet_mlp_jacobian(*call.params, stream));
   });
   return jacobian;
 }

@@ -210,13 +210,13 @@ cudaError_t jet_configure(bool keeps_layers, JetParams<T>* params) {
 }
 
 template <class T>
-cudaError_t jet_mlp_forward(const JetParams<T>& params, cudaStream_t stream) {
+cudaError_t launch_jet_mlp(const JetParams<T>& params, cudaStream_t stream) {
   return launch<T>(params.plan.order <= 2 ? forward_kernel<T, 2> : forward_kernel<T, kMaxOrder>,
                    params, stream);
 }
 
 template <class T>
-cudaError_t jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream) {
+cudaError_t launch_jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream) {
   if (const cudaError_t error =
           launch<T>(params.plan.order <= 2 ? backward_kernel<T, 2> : backward_kernel<T, kMaxOrder>,
                     params, stream))
@@ -230,18 +230,18 @@ cudaError_t jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream) {
 }
 
 template <class T>
-cudaError_t jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t stream) {
+cudaError_t launch_jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t stream) {
   return launch<T>(params.plan.order <= 2 ? jacobian_kernel<T, 2> : jacobian_kernel<T, kMaxOrder>,
                    params, stream);
 }
 
 template cudaError_t jet_configure(bool, JetParams<float>*);
 template cudaError_t jet_configure(bool, JetParams<double>*);
-template cudaError_t jet_mlp_forward(const JetParams<float>&, cudaStream_t);
-template cudaError_t jet_mlp_forward(const JetParams<double>&, cudaStream_t);
-template cudaError_t jet_mlp_backward(const JetParams<float>&, cudaStream_t);
-template cudaError_t jet_mlp_backward(const JetParams<double>&, cudaStream_t);
-template cudaError_t jet_mlp_jacobian(const JetParams<float>&, cudaStream_t);
-template cudaError_t jet_mlp_jacobian(const JetParams<double>&, cudaStream_t);
+template cudaError_t launch_jet_mlp(const JetParams<float>&, cudaStream_t);
+template cudaError_t launch_jet_mlp(const JetParams<double>&, cudaStream_t);
+template cudaError_t launch_jet_mlp_backward(const JetParams<float>&, cudaStream_t);
+template cudaError_t launch_jet_mlp_backward(const JetParams<double>&, cudaStream_t);
+template cudaError_t launch_jet_mlp_jacobian(const JetParams<float>&, cudaStream_t);
+template cudaError_t launch_jet_mlp_jacobian(const JetParams<double>&, cudaStream_t);
 
 }  // namespace pyneural::jet

@@ -43,10 +43,10 @@ template <class T>
 cudaError_t jet_configure(bool keeps_layers, JetParams<T>* params);
 
 template <class T>
-cudaError_t jet_mlp_forward(const JetParams<T>& params, cudaStream_t stream);
+cudaError_t launch_jet_mlp(const JetParams<T>& params, cudaStream_t stream);
 template <class T>
-cudaError_t jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream);
+cudaError_t launch_jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream);
 template <class T>
-cudaError_t jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t stream);
+cudaError_t launch_jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t stream);
 
 }  // namespace pyneural::jet
