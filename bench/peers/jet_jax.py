@@ -64,7 +64,7 @@ def jet_channels(x: Any, parameters: Any) -> tuple[Any, ...]:
 
 
 def taylor_channels(x: Any, parameters: Any) -> tuple[Any, ...]:
-    """The formulas of ``jet_taylor.separate_loss``."""
+    """The formulas of ``jet_taylor.taylor_loss``."""
     import jax.numpy as jnp
 
     weight, bias = parameters[0]

@@ -64,8 +64,8 @@ PYNEURAL_INLINE void add_term_backward(const Term& term, const V* f, int64_t str
 // z [C] in: pre-activation without its bias; out: what activate_backward needs, which is z with in
 // channel 0 the activation's value where its derivatives follow from that, else z_0 with bias.
 // a [C] out: the activation's jet.
-template <class Activation, int order, class V, class T>
-PYNEURAL_INLINE void activate(const Plan& plan, int64_t stride, T bias, T* z, T* a) {
+template <class Activation, int order, class V, class P, class T>
+PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a) {
   V f[order + 1];
   const V z0 = Math<V>::load(z) + V(bias);
   Activation::template evaluate<order>(z0, f);
@@ -73,8 +73,10 @@ PYNEURAL_INLINE void activate(const Plan& plan, int64_t stride, T bias, T* z, T*
   Math<V>::store(f[0], a);
   if constexpr (order >= 1) {
     int t = 0;
+    PYNEURAL_UNROLL
     for (int c = 1; c < plan.channels; ++c) {
       V sum = f[1] * Math<V>::load(z + c * stride);
+      PYNEURAL_UNROLL
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         detail::add_term<2, order>(plan.term[t], f, stride, z, &sum);
         detail::add_term<3, order>(plan.term[t], f, stride, z, &sum);
@@ -86,9 +88,8 @@ PYNEURAL_INLINE void activate(const Plan& plan, int64_t stride, T bias, T* z, T*
 }
 
 // z [C]: as activate left it; grad [C] in: d/d a, out: d/d z; a [C] out: as from activate.
-template <class Activation, int order, class V, class T>
-PYNEURAL_INLINE void activate_backward(const Plan& plan, int64_t stride, const T* z, T* grad,
-                                       T* a) {
+template <class Activation, int order, class V, class P, class T>
+PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z, T* grad, T* a) {
   V f[order + 2];
   f[0] = Math<V>::load(z);
   if constexpr (Activation::kFromValue)
@@ -101,11 +102,13 @@ PYNEURAL_INLINE void activate_backward(const Plan& plan, int64_t stride, const T
     int t = 0;
     // A channel's terms have lower channels as factors. Going upwards, the grad of a that a
     // channel's terms read is still in place, and those that they add to are grads of z already.
+    PYNEURAL_UNROLL
     for (int c = 1; c < plan.channels; ++c) {
       const V grad_a = Math<V>::load(grad + c * stride), zc = Math<V>::load(z + c * stride);
       grad_z0 = f[2] * grad_a * zc + grad_z0;
       Math<V>::store(f[1] * grad_a, grad + c * stride);
       V sum = f[1] * zc;
+      PYNEURAL_UNROLL
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         const Term& term = plan.term[t];
         detail::add_term_backward<2, order>(term, f, stride, z, grad_a, grad, &sum, &grad_z0);

@@ -49,7 +49,7 @@ struct Call {
         packed(at::empty({Weights<T>::storage(net)}, x.options())),
         weights(net, pointers(contiguous, 0, net.layers()),
                 pointers(contiguous, net.layers(), net.layers()), packed.data_ptr<T>()),
-        activation(activation_rows<T>(net.activation, net.plan.order)),
+        activation(activation_rows<T>(net.activation, net.plan)),
         threads(std::max<int64_t>(
             1,
             std::min<int64_t>(at::get_num_threads(), (net.points + lanes<T>() - 1) / lanes<T>()))),
