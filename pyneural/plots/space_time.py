@@ -129,6 +129,7 @@ def _losses(axes: Any, losses: Mapping[str, Sequence[float]], phases: Any) -> No
                     textcoords="offset points", ha=side, color=style.GREY, fontsize=11,
                 )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss")
+    axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0.01)
     axes.legend(loc="upper right")
 
