@@ -21,7 +21,7 @@ struct Call {
   std::unique_ptr<JetParams<T>> params = std::make_unique<JetParams<T>>();
 
   Call(const char* op, const Network& network, const at::Tensor& points, at::TensorList weights,
-       at::TensorList biases, bool keeps_layers)
+       at::TensorList biases, bool keeps_layers, bool sums_gradients)
       : x(points.contiguous()) {
     const int64_t layers = network.layers();
     TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
@@ -41,7 +41,7 @@ struct Call {
     params->points = network.points;
     params->x = x.const_data_ptr<T>();
     params->parameters = parameters.template const_data_ptr<T>();
-    C10_CUDA_CHECK(jet_configure(keeps_layers, params.get()));
+    C10_CUDA_CHECK(jet_configure(keeps_layers, sums_gradients, params.get()));
     scratch = at::empty({params->blocks * params->slab}, x.options());
     params->scratch = scratch.template data_ptr<T>();
   }
@@ -66,7 +66,7 @@ at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList b
   if (network.points == 0) return output;
   dispatch(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    const Call<T> call(op, network, x, weights, biases, false);
+    const Call<T> call(op, network, x, weights, biases, false, false);
     call.params->output = output.data_ptr<T>();
     C10_CUDA_CHECK(launch_jet_mlp(*call.params, stream));
   });
@@ -89,7 +89,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
   at::Tensor grad_parameters = at::empty({parameters}, x.options());
   dispatch(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    const Call<T> call(op, network, x, weights, biases, true);
+    const Call<T> call(op, network, x, weights, biases, true, output_mask[1]);
     const at::Tensor grads = grad_output.contiguous();
     const at::Tensor partial = at::empty({call.params->blocks, parameters}, x.options());
     call.params->grad_output = grads.const_data_ptr<T>();
@@ -112,7 +112,7 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
   if (network.points == 0) return jacobian;
   dispatch(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    const Call<T> call(op, network, x, weights, biases, true);
+    const Call<T> call(op, network, x, weights, biases, true, false);
     call.params->output = jacobian.data_ptr<T>();
     C10_CUDA_CHECK(launch_jet_mlp_jacobian(*call.params, stream));
   });

@@ -2,16 +2,16 @@
 //
 // A block works on a fixed set of tiles in order and owns its gradient; a second kernel adds the
 // blocks' gradients in order. No atomics: the same bits on every run on the same kind of device.
-// Parameters are copied to shared memory where they leave room for three blocks a multiprocessor.
+// Parameters are copied to shared memory where they leave room for two blocks a multiprocessor.
 #include "jet_tile.cuh"
 
 namespace pyneural::jet {
 namespace {
 
-constexpr int kBlocksPerMultiprocessor = 3;
+constexpr int kBlocksPerMultiprocessor = 2;  // what 128 registers a thread allow
 constexpr int64_t kSharedParameterBytes = 60 << 10;
-constexpr int64_t kScratchBytes = int64_t{256} << 20;  // of all slabs together
-constexpr int kColumns = 128;                          // C * tile: one product tile wide
+constexpr int64_t kBlocksBytes = int64_t{1} << 30;  // slabs and gradients of all blocks together
+constexpr int kColumns = kTileN;                    // C * tile: one product tile wide
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
@@ -35,7 +35,7 @@ __device__ void for_tiles(const JetParams<T>& params, const Body& body) {
 }
 
 template <class T, int order>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     forward_kernel(const __grid_constant__ JetParams<T> params) {
   __shared__ ProductStage<T> stage;
   BlockTile<T, order, false> tile(params, stage_parameters(params),
@@ -105,7 +105,7 @@ __device__ void store_input_grad(const JetParams<T>& params, const Tile& tile, i
 }
 
 template <class T, int order>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     backward_kernel(const __grid_constant__ JetParams<T> params) {
   __shared__ ProductStage<T> stage;
   BlockTile<T, order, true> tile(params, stage_parameters(params),
@@ -141,7 +141,7 @@ __global__ void reduce_kernel(const T* partial, int64_t blocks, int64_t size, T*
 }
 
 template <class T, int order>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     jacobian_kernel(const __grid_constant__ JetParams<T> params) {
   __shared__ ProductStage<T> stage;
   BlockTile<T, order, true> tile(params, stage_parameters(params),
@@ -190,23 +190,25 @@ cudaError_t launch(void (*kernel)(JetParams<T>), const JetParams<T>& params, cud
 }  // namespace
 
 template <class T>
-cudaError_t jet_configure(bool keeps_layers, JetParams<T>* params) {
+cudaError_t jet_configure(bool keeps_layers, bool sums_gradients, JetParams<T>* params) {
   int device = 0, multiprocessors = 0;
   if (const cudaError_t error = cudaGetDevice(&device)) return error;
   if (const cudaError_t error =
           cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device))
     return error;
-  params->shared_parameters =
-      params->offset[params->layers] * static_cast<int64_t>(sizeof(T)) <= kSharedParameterBytes;
+  const int64_t parameters = params->offset[params->layers];
+  params->shared_parameters = parameters * static_cast<int64_t>(sizeof(T)) <= kSharedParameterBytes;
   params->tile = kColumns / params->plan.channels > 1 ? kColumns / params->plan.channels : 1;
-  for (;; params->tile /= 2) {
-    const int64_t tiles = (params->points + params->tile - 1) / params->tile;
-    const int64_t most = static_cast<int64_t>(multiprocessors) * kBlocksPerMultiprocessor;
-    params->blocks = static_cast<int32_t>(tiles < most ? tiles : most);
-    params->slab = slab_elements(*params, keeps_layers);
-    const int64_t bytes = params->blocks * params->slab * static_cast<int64_t>(sizeof(T));
-    if (params->tile == 1 || bytes <= kScratchBytes) return cudaSuccess;
-  }
+  params->slab = slab_elements(*params, keeps_layers);
+  // Where memory is short, fewer blocks rather than smaller tiles: a tile that does not fill the
+  // product's columns wastes multiply-adds on every block.
+  const int64_t bytes = (params->slab + (sums_gradients ? parameters : 0)) * sizeof(T);
+  const int64_t resident = static_cast<int64_t>(multiprocessors) * kBlocksPerMultiprocessor;
+  const int64_t fitting = kBlocksBytes / bytes > 1 ? kBlocksBytes / bytes : 1;
+  const int64_t most = resident < fitting ? resident : fitting;
+  const int64_t tiles = (params->points + params->tile - 1) / params->tile;
+  params->blocks = static_cast<int32_t>(tiles < most ? tiles : most);
+  return cudaSuccess;
 }
 
 template <class T>
@@ -235,8 +237,8 @@ cudaError_t launch_jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t str
                    params, stream);
 }
 
-template cudaError_t jet_configure(bool, JetParams<float>*);
-template cudaError_t jet_configure(bool, JetParams<double>*);
+template cudaError_t jet_configure(bool, bool, JetParams<float>*);
+template cudaError_t jet_configure(bool, bool, JetParams<double>*);
 template cudaError_t launch_jet_mlp(const JetParams<float>&, cudaStream_t);
 template cudaError_t launch_jet_mlp(const JetParams<double>&, cudaStream_t);
 template cudaError_t launch_jet_mlp_backward(const JetParams<float>&, cudaStream_t);
