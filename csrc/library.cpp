@@ -5,17 +5,17 @@
 
 TORCH_LIBRARY(pyneural, m) {
   m.def(
-      "jet_mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives)"
+      "jet_mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, str derivatives)"
       " -> Tensor");
   m.def(
       "jet_mlp_backward(Tensor grad_output, Tensor x, Tensor[] weights, Tensor[] biases,"
-      " str activation, int[] derivatives, bool[2] output_mask) -> (Tensor, Tensor)");
+      " str activation, str derivatives, bool[2] output_mask) -> (Tensor, Tensor)");
   m.def(
       "jet_mlp_jacobian(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " int[] derivatives) -> Tensor");
+      " str derivatives) -> Tensor");
   m.def(
       "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " int[] derivatives, str residual, Tensor coefficients, bool with_gradient)"
+      " str derivatives, str residual, Tensor coefficients, bool with_gradient)"
       " -> (Tensor, Tensor, Tensor)");
   m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
 }

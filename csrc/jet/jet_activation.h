@@ -16,8 +16,9 @@ namespace detail {
 
 // coefficient f^(k) prod_j z_{factor[j]}
 template <int k, class V, class T>
-PYNEURAL_INLINE V term_value(const Term& term, const V* f, int64_t stride, const T* z) {
-  V product = V(T(term.coefficient)) * f[k];
+PYNEURAL_INLINE V term_value(const Term& term, V coefficient, const V* f, int64_t stride,
+                             const T* z) {
+  V product = coefficient * f[k];
   PYNEURAL_UNROLL
   for (int j = 0; j < k; ++j) product = product * Math<V>::load(z + term.factor[j] * stride);
   return product;
@@ -25,12 +26,12 @@ PYNEURAL_INLINE V term_value(const Term& term, const V* f, int64_t stride, const
 
 // The transpose: adds to the factors' grads, returns what the term adds to the grad of z_0.
 template <int k, class V, class T>
-PYNEURAL_INLINE V term_backward(const Term& term, const V* f, int64_t stride, const T* z, V grad_a,
-                                T* grad) {
+PYNEURAL_INLINE V term_backward(const Term& term, V coefficient, const V* f, int64_t stride,
+                                const T* z, V grad_a, T* grad) {
   V factor[k], before[k];  // before[j]: product of the factors up to the j-th, without it
   PYNEURAL_UNROLL
   for (int j = 0; j < k; ++j) factor[j] = Math<V>::load(z + term.factor[j] * stride);
-  before[0] = V(T(term.coefficient)) * grad_a;
+  before[0] = coefficient * grad_a;
   PYNEURAL_UNROLL
   for (int j = 1; j < k; ++j) before[j] = before[j - 1] * factor[j - 1];
   V after = f[k];
@@ -45,17 +46,18 @@ PYNEURAL_INLINE V term_backward(const Term& term, const V* f, int64_t stride, co
 
 // Adds the term to a channel of a where its order is k; so too its transpose.
 template <int k, int order, class V, class T>
-PYNEURAL_INLINE void add_term(const Term& term, const V* f, int64_t stride, const T* z, V* sum) {
+PYNEURAL_INLINE void add_term(const Term& term, V coefficient, const V* f, int64_t stride,
+                              const T* z, V* sum) {
   if constexpr (k <= order)
-    if (term.order == k) *sum = *sum + term_value<k>(term, f, stride, z);
+    if (term.order == k) *sum = *sum + term_value<k>(term, coefficient, f, stride, z);
 }
 template <int k, int order, class V, class T>
-PYNEURAL_INLINE void add_term_backward(const Term& term, const V* f, int64_t stride, const T* z,
-                                       V grad_a, T* grad, V* sum, V* grad_z0) {
+PYNEURAL_INLINE void add_term_backward(const Term& term, V coefficient, const V* f, int64_t stride,
+                                       const T* z, V grad_a, T* grad, V* sum, V* grad_z0) {
   if constexpr (k <= order)
     if (term.order == k) {
-      *sum = *sum + term_value<k>(term, f, stride, z);
-      *grad_z0 = *grad_z0 + term_backward<k>(term, f, stride, z, grad_a, grad);
+      *sum = *sum + term_value<k>(term, coefficient, f, stride, z);
+      *grad_z0 = *grad_z0 + term_backward<k>(term, coefficient, f, stride, z, grad_a, grad);
     }
 }
 
@@ -78,9 +80,10 @@ PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a)
       V sum = f[1] * Math<V>::load(z + c * stride);
       PYNEURAL_UNROLL
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
-        detail::add_term<2, order>(plan.term[t], f, stride, z, &sum);
-        detail::add_term<3, order>(plan.term[t], f, stride, z, &sum);
-        detail::add_term<4, order>(plan.term[t], f, stride, z, &sum);
+        const V w = V(static_cast<T>(plan.coefficient[t]));
+        detail::add_term<2, order>(plan.term[t], w, f, stride, z, &sum);
+        detail::add_term<3, order>(plan.term[t], w, f, stride, z, &sum);
+        detail::add_term<4, order>(plan.term[t], w, f, stride, z, &sum);
       }
       Math<V>::store(sum, a + c * stride);
     }
@@ -111,9 +114,10 @@ PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z
       PYNEURAL_UNROLL
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         const Term& term = plan.term[t];
-        detail::add_term_backward<2, order>(term, f, stride, z, grad_a, grad, &sum, &grad_z0);
-        detail::add_term_backward<3, order>(term, f, stride, z, grad_a, grad, &sum, &grad_z0);
-        detail::add_term_backward<4, order>(term, f, stride, z, grad_a, grad, &sum, &grad_z0);
+        const V w = V(static_cast<T>(plan.coefficient[t]));
+        detail::add_term_backward<2, order>(term, w, f, stride, z, grad_a, grad, &sum, &grad_z0);
+        detail::add_term_backward<3, order>(term, w, f, stride, z, grad_a, grad, &sum, &grad_z0);
+        detail::add_term_backward<4, order>(term, w, f, stride, z, grad_a, grad, &sum, &grad_z0);
       }
       Math<V>::store(sum, a + c * stride);
     }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "../common/activation.h"
+#include "derivatives.h"
 #include "network.h"
 
 namespace pyneural::jet {
@@ -24,40 +25,43 @@ inline void check_like(const char* op, const char* argument, int64_t l, const at
                     x.device(), " like x, got ", tensor.device(), "; move it with .to(device)");
 }
 
-inline Plan checked_plan(const char* op, at::IntArrayRef derivatives, int64_t inputs) {
-  Plan plan;
-  switch (make_plan(derivatives.data(), static_cast<int64_t>(derivatives.size()), inputs, &plan)) {
-    case PlanError::none:
-      return plan;
-    case PlanError::order:
+inline Plan checked_plan(const char* op, std::string_view text, int64_t inputs) {
+  Derivatives derivatives;
+  switch (derivatives.parse(text)) {
+    case DerivativesError::none:
+      break;
+    case DerivativesError::order:
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected orders 1 to ", kMaxOrder,
-                        ", got a higher one in ", derivatives,
-                        "; take a derivative of the residual with torch.autograd.grad instead");
+                        ", got a higher one in \"", text,
+                        "\"; take a derivative of the residual with torch.autograd.grad instead");
+    case DerivativesError::malformed:
+      TORCH_CHECK_VALUE(false, op,
+                        ": derivatives: expected input indices such as \"0; 1 1\", got \"", text,
+                        "\"; pyneural.ops.derivatives.encode writes them");
+  }
+  const std::vector<Derivative>& list = derivatives.list();
+  Plan plan;
+  switch (make_plan(list.data(), static_cast<int64_t>(list.size()), inputs, &plan)) {
+    case PlanError::none:
+      break;
     case PlanError::index:
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices 0 to ", inputs - 1,
-                        " (x has ", inputs, " columns), got ", derivatives,
-                        "; number the columns of x from 0");
-    case PlanError::repeated:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected different indices in a Laplacian, got ",
-                        derivatives, "; name every input once");
-    case PlanError::malformed:
-      TORCH_CHECK_VALUE(false, op,
-                        ": derivatives: expected an order and as many input indices for "
-                        "each derivative, got ",
-                        derivatives, "; write (1, 1) for u_xx");
+                        " (x has ", inputs, " columns), got \"", text,
+                        "\"; number the columns of x from 0");
     case PlanError::too_many:
-      break;
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxChannels,
+                        " channels and ", kMaxTerms,
+                        " terms with the lower orders that they need, got more in \"", text,
+                        "\"; ask for them in several calls");
   }
-  TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxChannels, " channels and ",
-                    kMaxTerms, " terms with the lower orders that they need, got more in ",
-                    derivatives, "; ask for them in several calls");
+  return plan;
 }
 
 }  // namespace detail
 
 inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList weights,
                              at::TensorList biases, std::string_view activation,
-                             at::IntArrayRef derivatives) {
+                             std::string_view derivatives) {
   TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
                     ": x: expected float32 or float64, got ", x.scalar_type(),
                     "; convert it with x.float()");

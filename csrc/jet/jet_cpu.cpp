@@ -97,7 +97,7 @@ at::Tensor sum_threads(const at::Tensor& partial) {
 }
 
 at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                   std::string_view activation, at::IntArrayRef derivatives) {
+                   std::string_view activation, std::string_view derivatives) {
   const Network network = check_jet_mlp("jet_mlp", x, weights, biases, activation, derivatives);
   const Plan& plan = network.plan;
   const int64_t N = network.points, O = network.outputs();
@@ -127,7 +127,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
                                                     const at::Tensor& x, at::TensorList weights,
                                                     at::TensorList biases,
                                                     std::string_view activation,
-                                                    at::IntArrayRef derivatives,
+                                                    std::string_view derivatives,
                                                     std::array<bool, 2> output_mask) {
   const char* const op = "jet_mlp_backward";
   const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
@@ -175,7 +175,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
 }
 
 at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                            std::string_view activation, at::IntArrayRef derivatives) {
+                            std::string_view activation, std::string_view derivatives) {
   const Network network =
       check_jet_mlp("jet_mlp_jacobian", x, weights, biases, activation, derivatives);
   const Plan& plan = network.plan;
@@ -213,7 +213,7 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
     const at::Tensor& x, at::TensorList weights, at::TensorList biases, std::string_view activation,
-    at::IntArrayRef derivatives, std::string_view residual, const at::Tensor& coefficients,
+    std::string_view derivatives, std::string_view residual, const at::Tensor& coefficients,
     bool with_gradient) {
   const char* const op = "jet_mlp_loss";
   const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
@@ -228,8 +228,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
   const int64_t N = network.points, D = network.inputs(), Q = coefficients.size(0);
   ResidualProgram program;
   std::string error;
-  const bool parsed = parse_residual(
-      std::string(residual), {network.plan.outputs, network.outputs(), D, Q}, &program, &error);
+  const bool parsed =
+      parse_residual(residual, {network.plan.outputs, network.outputs(), D, Q}, &program, &error);
   TORCH_CHECK_VALUE(parsed, op, ": residual: ", error,
                     "; the instructions are listed in csrc/jet/residual.h");
   const int64_t parameters = with_gradient ? network.parameters : 0;

@@ -58,7 +58,7 @@ void dispatch(const at::Tensor& x, const Body& body) {
 }
 
 at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                   std::string_view activation, at::IntArrayRef derivatives) {
+                   std::string_view activation, std::string_view derivatives) {
   const char* const op = "jet_mlp";
   const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
   at::Tensor output =
@@ -77,7 +77,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
                                                     const at::Tensor& x, at::TensorList weights,
                                                     at::TensorList biases,
                                                     std::string_view activation,
-                                                    at::IntArrayRef derivatives,
+                                                    std::string_view derivatives,
                                                     std::array<bool, 2> output_mask) {
   const char* const op = "jet_mlp_backward";
   const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
@@ -104,7 +104,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
 }
 
 at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                            std::string_view activation, at::IntArrayRef derivatives) {
+                            std::string_view activation, std::string_view derivatives) {
   const char* const op = "jet_mlp_jacobian";
   const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
   at::Tensor jacobian = at::empty(

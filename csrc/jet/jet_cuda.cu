@@ -77,7 +77,7 @@ __device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64
         out, in, columns, tile.stage(), left,
         [&](int64_t k, int64_t n) {
           const int64_t c = k / points;
-          return c == 0 ? tile.point(first, k)[n] : T(params.plan.seed[c] == n);
+          return c == 0 ? tile.point(first, k)[n] : params.plan.template direction<T>(c, n);
         },
         store);
   }
@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
           for (int64_t c = 0; c < (is_bias ? 0 : params.plan.channels); ++c) {
             const T input = a        ? a[e % in * columns + c * points + p]
                             : c == 0 ? tile.point(first, p)[e % in]
-                                     : T(params.plan.seed[c] == e % in);
+                                     : params.plan.template direction<T>(c, e % in);
             sum += grad[o * columns + c * points + p] * input;
           }
           params.output[((first + p) * rows + row) * size + params.offset[l] + e] = sum;

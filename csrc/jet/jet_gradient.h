@@ -31,9 +31,11 @@ void add_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a, T
   } else {
     accumulate_dots(out, in, points / lanes<T>(), grad_z, stride, tile.input(0),
                     tile.input_stride(), grad, in);
-    for (int c = 1; c < network.plan.channels; ++c)
-      if (const int seed = network.plan.seed[c]; seed >= 0)
-        for (int64_t o = 0; o < out; ++o) grad[o * in + seed] += row_sum(o, c);
+    const Plan& plan = network.plan;
+    for (int s = 0; s < plan.seeds; ++s)
+      for (int64_t o = 0; o < out; ++o)
+        grad[o * in + plan.seed[s].input] +=
+            static_cast<T>(plan.seed_coefficient[s]) * row_sum(o, plan.seed[s].channel);
   }
   for (int64_t o = 0; o < out; ++o) grad[out * in + o] += row_sum(o, 0);
 }
@@ -64,7 +66,7 @@ void point_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a,
     for (int64_t c = 0; c < plan.channels; ++c)
       column[c * in + i] = a        ? a[i * stride + c * points + p]
                            : c == 0 ? tile.input(i)[p]
-                                    : T(plan.seed[c] == i);
+                                    : plan.template direction<T>(c, i);
   for (int64_t o = 0; o < out; ++o) {
     T* const row = grad + o * in;
     std::fill_n(row, in, T(0));

@@ -8,18 +8,40 @@
 
 namespace pyneural::jet {
 
-// The plan of u_t, u_x, u_xx, by far the most frequent one, as constants that the compiler unrolls:
-// 5 % of a whole training step at width 20.
-struct EvolutionPlan {
-  static constexpr int channels = 4, terms = 1;
-  static constexpr Term term[terms] = {{3, 2, 1, {2, 2}}};
+// Plans so frequent that the compiler unrolls them: the terms as constants, their coefficients read
+// at run time. 5 % of a whole training step at width 20.
+template <class Terms>
+struct FixedPlan : Terms {
+  static constexpr int terms = std::size(Terms::term);
+  double coefficient[terms];
+
+  explicit FixedPlan(const Plan& plan) { std::copy_n(plan.coefficient, terms, coefficient); }
 
   static bool matches(const Plan& plan) {
-    const Term &ours = term[0], &theirs = plan.term[0];
-    return plan.channels == channels && plan.terms == terms && theirs.channel == ours.channel &&
-           theirs.order == ours.order && theirs.coefficient == ours.coefficient &&
-           theirs.factor[0] == ours.factor[0] && theirs.factor[1] == ours.factor[1];
+    const auto same = [](const Term& a, const Term& b) {
+      return a.channel == b.channel && a.order == b.order &&
+             std::equal(a.factor, a.factor + a.order, b.factor);
+    };
+    return plan.channels == Terms::channels && plan.terms == terms &&
+           std::equal(Terms::term, Terms::term + terms, plan.term, same);
   }
+};
+
+// u_x and an operator of second order in x: convection and diffusion, collapsed.
+struct LineTerms {
+  static constexpr int channels = 3;
+  static constexpr Term term[] = {{2, 2, {1, 1}}};
+};
+// Two first derivatives and an operator of second order in both: heat or Poisson in the plane,
+// waves on a line.
+struct PlaneTerms {
+  static constexpr int channels = 4;
+  static constexpr Term term[] = {{3, 2, {1, 1}}, {3, 2, {2, 2}}};
+};
+// u_t, u_x, u_xx
+struct EvolutionTerms {
+  static constexpr int channels = 4;
+  static constexpr Term term[] = {{3, 2, {2, 2}}};
 };
 
 template <class T>
@@ -28,28 +50,18 @@ struct ActivationRows {
   void (*backward)(const Plan& plan, int64_t points, const T* z, T* grad, T* a) = nullptr;
 };
 
-// With P = Plan the plan is read at run time; otherwise P is it.
-template <class P>
-const P& choose_plan(const Plan& plan) {
-  if constexpr (std::is_same_v<P, Plan>) {
-    return plan;
-  } else {
-    static constexpr P kPlan{};
-    return kPlan;
-  }
+template <class Activation, int order, class P, class T>
+void activate_row(const Plan& any_plan, int64_t points, T bias, T* z, T* a) {
+  const P& plan = P(any_plan);
+  for (int64_t p = 0; p < points; p += lanes<T>())
+    activate<Activation, order, Vec<T>>(plan, points, bias, z + p, a + p);
 }
 
 template <class Activation, int order, class P, class T>
-void activate_row(const Plan& plan, int64_t points, T bias, T* z, T* a) {
+void activate_row_backward(const Plan& any_plan, int64_t points, const T* z, T* grad, T* a) {
+  const P& plan = P(any_plan);
   for (int64_t p = 0; p < points; p += lanes<T>())
-    activate<Activation, order, Vec<T>>(choose_plan<P>(plan), points, bias, z + p, a + p);
-}
-
-template <class Activation, int order, class P, class T>
-void activate_row_backward(const Plan& plan, int64_t points, const T* z, T* grad, T* a) {
-  for (int64_t p = 0; p < points; p += lanes<T>())
-    activate_backward<Activation, order, Vec<T>>(choose_plan<P>(plan), points, z + p, grad + p,
-                                                 a + p);
+    activate_backward<Activation, order, Vec<T>>(plan, points, z + p, grad + p, a + p);
 }
 
 // The two functions for an activation and a plan.
@@ -58,19 +70,24 @@ ActivationRows<T> activation_rows(ActivationKind kind, const Plan& plan) {
   ActivationRows<T> rows;
   visit_activation(kind, [&](auto activation) {
     using Activation = decltype(activation);
-    const auto use = [&]<int n, class P>(std::integral_constant<int, n>, const P&) {
+    const auto use = [&]<int n, class P>() {
       rows = {activate_row<Activation, n, P, T>, activate_row_backward<Activation, n, P, T>};
     };
-    const auto use_order = [&]<int n>(std::integral_constant<int, n> order) {
-      if (plan.order == n) use(order, plan);
+    const auto use_order = [&]<int n>() {
+      if (plan.order == n) use.template operator()<n, const Plan&>();
     };
-    use_order(std::integral_constant<int, 0>{});
-    use_order(std::integral_constant<int, 1>{});
+    const auto use_fixed = [&]<class Terms>() {
+      if (FixedPlan<Terms>::matches(plan)) use.template operator()<2, FixedPlan<Terms>>();
+    };
+    use_order.template operator()<0>();
+    use_order.template operator()<1>();
     if constexpr (Activation::kSmooth) {
-      use_order(std::integral_constant<int, 2>{});
-      use_order(std::integral_constant<int, 3>{});
-      use_order(std::integral_constant<int, 4>{});
-      if (EvolutionPlan::matches(plan)) use(std::integral_constant<int, 2>{}, EvolutionPlan{});
+      use_order.template operator()<2>();
+      use_order.template operator()<3>();
+      use_order.template operator()<4>();
+      use_fixed.template operator()<LineTerms>();
+      use_fixed.template operator()<PlaneTerms>();
+      use_fixed.template operator()<EvolutionTerms>();
     }
   });
   return rows;

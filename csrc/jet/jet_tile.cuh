@@ -149,7 +149,7 @@ class BlockTile {
     return weights(l) + static_cast<int64_t>(params_.width[l + 1]) * params_.width[l];
   }
 
-  // As on the host: z_0 = W x, z_c = W[:, seed[c]], all else 0.
+  // As on the host: z_0 = W x, z_c = sum of the channel's seeds' columns of W.
   __device__ void first_layer(int64_t first, T* z) {
     const int64_t inputs = params_.width[0], tile = params_.tile;
     for (int64_t i = threadIdx.x; i < params_.width[1] * columns_; i += kThreads) {
@@ -159,8 +159,10 @@ class BlockTile {
       if (c == 0) {
         const T* const x = point(first, p);
         for (int64_t d = 0; d < inputs; ++d) sum += w[d] * x[d];
-      } else if (params_.plan.seed[c] >= 0) {
-        sum = w[params_.plan.seed[c]];
+      } else {
+        for (int s = 0; s < params_.plan.seeds; ++s)
+          if (params_.plan.seed[s].channel == c)
+            sum += static_cast<T>(params_.plan.seed_coefficient[s]) * w[params_.plan.seed[s].input];
       }
       z[i] = sum;
     }

@@ -158,8 +158,9 @@ class Tile {
 
  private:
   // At the inputs only the value and the first derivatives are not zero, and those are constant:
-  // z_0 = W x (the bias comes with the activation), z_c = W[:, seed[c]], all else 0.
+  // z_0 = W x (the bias comes with the activation), z_c = sum of the channel's seeds' columns of W.
   void first_layer(T* z) {
+    const Plan& plan = network_.plan;
     const int64_t inputs = network_.inputs(), points = shape_.points;
     for (int64_t o = 0; o < network_.width[1]; ++o, z += shape_.stride) {
       const T* w = weights_.weight[0] + o * inputs;
@@ -169,9 +170,12 @@ class Tile {
           sum = at::vec::fmadd(Vec<T>(w[d]), Vec<T>::loadu(input(d) + p), sum);
         sum.store(z + p);
       }
-      for (int c = 1; c < network_.plan.channels; ++c) {
-        const int seed = network_.plan.seed[c];
-        std::fill_n(z + c * points, points, seed >= 0 ? w[seed] : T(0));
+      int s = 0;
+      for (int c = 1; c < plan.channels; ++c) {
+        T sum = 0;
+        for (; s < plan.seeds && plan.seed[s].channel == c; ++s)
+          sum += static_cast<T>(plan.seed_coefficient[s]) * w[plan.seed[s].input];
+        std::fill_n(z + c * points, points, sum);
       }
     }
   }

@@ -10,13 +10,12 @@
 #pragma once
 
 #include <array>
-#include <charconv>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "jet_tile.h"
+#include "text.h"
 
 namespace pyneural::jet {
 
@@ -85,16 +84,15 @@ struct ResidualLimits {
 };
 
 // False, with what is wrong in `error`, where the text is not a program within the limits.
-inline bool parse_residual(const std::string& text, const ResidualLimits& limits,
+inline bool parse_residual(std::string_view text, const ResidualLimits& limits,
                            ResidualProgram* program, std::string* error) {
-  std::istringstream statements(text);
-  std::string statement;
-  while (std::getline(statements, statement, ';')) {
-    std::istringstream words(statement);
-    std::string name, rest;
-    if (!(words >> name)) continue;
+  while (!text.empty()) {
+    const std::string_view statement = take_until(';', &text);
+    std::string_view rest = statement;
+    const std::string_view name = take_word(&rest);
+    if (name.empty()) continue;
     const auto fail = [&](const std::string& expected) {
-      *error = "expected " + expected + ", got \"" + statement + "\"";
+      *error = "expected " + expected + ", got \"" + std::string(statement) + "\"";
       return false;
     };
     const auto known = std::find_if(kOperations.begin(), kOperations.end(),
@@ -103,14 +101,11 @@ inline bool parse_residual(const std::string& text, const ResidualLimits& limits
     Instruction instruction{known->operation};
     int64_t* operand[] = {&instruction.a, &instruction.b};
     for (int i = 0; i < known->values + known->numbers; ++i)
-      if (!(words >> *operand[i])) return fail("whole numbers as operands");
-    if (known->operation == Operation::constant) {
-      words >> rest;  // from_chars reads what Python's repr writes, whatever the locale
-      const char* const end = rest.data() + rest.size();
-      const auto [stop, status] = std::from_chars(rest.data(), end, instruction.constant);
-      if (status != std::errc() || stop != end) return fail("a number");
-    }
-    if (words >> rest) return fail("no further operand");
+      if (!read_number(take_word(&rest), operand[i])) return fail("whole numbers as operands");
+    if (known->operation == Operation::constant &&
+        !read_number(take_word(&rest), &instruction.constant))
+      return fail("a number");
+    if (!take_word(&rest).empty()) return fail("no further operand");
     const auto within = [](int64_t index, int64_t size) { return index >= 0 && index < size; };
     for (int i = 0; i < known->values; ++i)
       if (!within(*operand[i], static_cast<int64_t>(program->values.size())))

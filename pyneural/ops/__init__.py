@@ -1,7 +1,7 @@
 """The kernels as functions of tensors; ``pyneural.ops.reference`` has each in plain torch."""
 
 from pyneural.ops import jet_batching, jet_fake  # noqa: F401 (they register themselves)
-from pyneural.ops.derivatives import Laplacian
+from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 
-__all__ = ["Laplacian", "jet_mlp", "jet_mlp_jacobian", "jet_mlp_loss"]
+__all__ = ["Laplacian", "LinearOperator", "jet_mlp", "jet_mlp_jacobian", "jet_mlp_loss"]

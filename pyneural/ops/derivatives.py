@@ -1,58 +1,130 @@
-"""How derivatives are written by a user, and the flat list of integers that the kernels read."""
+"""How derivatives are written by a user, and the text that the kernels read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
 
 from pyneural.ops.caching import cached
 
 
-@dataclass(frozen=True, init=False, repr=False)
-class Laplacian:
+class LinearOperator:
+    """A sum of partial derivatives with constant coefficients.
+
+        L u = sum_k c_k d^(alpha_k) u,  LinearOperator({alpha_1: c_1, alpha_2: c_2, ...})
+
+    It travels through the network as one channel, whatever the number of its derivatives: only the
+    lower derivatives in their Faà di Bruno terms need channels of their own. So u_t - nu u_xx costs
+    the channels u, u_x and itself where u_t and u_xx cost one more (Li et al. 2023, "Forward
+    Laplacian"; Dangel et al. 2025, "Collapsing Taylor mode automatic differentiation").
+
+    Args:
+        coefficients: of each partial derivative, given by its input indices.
+
+    Raises:
+        ValueError: no derivatives, something else than tuples of indices, or a coefficient that is
+            not finite.
+
+    Example:
+        >>> LinearOperator({(0,): 1, (1, 1): -0.5})  # u_t - u_xx / 2 of x = (t, x)
+        LinearOperator({(0,): 1.0, (1, 1): -0.5})
+    """
+
+    __slots__ = ("partials", "text")
+
+    partials: tuple[tuple[tuple[int, ...], float], ...]  # sorted; each one's indices, coefficient
+    text: str  # as ``encode`` writes it; here, since torch.compile formats no numbers
+
+    def __init__(self, coefficients: Mapping[tuple[int, ...], float]) -> None:
+        sums: dict[tuple[int, ...], float] = {}
+        for indices, coefficient in coefficients.items():
+            if not _is_partial(indices):
+                raise ValueError(
+                    f"LinearOperator: coefficients: expected tuples of input indices, such as (0,) "
+                    f"and (1, 1), got {indices!r}; write u_t - u_xx as {{(0,): 1, (1, 1): -1}}"
+                )
+            if not math.isfinite(coefficient):
+                raise ValueError(
+                    f"LinearOperator: coefficients: expected finite numbers, got "
+                    f"{coefficient} for {indices}; leave a derivative out instead"
+                )
+            key = tuple(sorted(indices))
+            sums[key] = sums.get(key, 0.0) + float(coefficient)
+        if not sums:
+            raise ValueError(
+                "LinearOperator: coefficients: expected at least one derivative, got none; "
+                "name those that it sums"
+            )
+        self.partials = tuple(sorted(sums.items()))
+        self.text = ", ".join(f"{c!r}*{_text(indices)}" for indices, c in self.partials)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LinearOperator) and self.partials == other.partials
+
+    def __hash__(self) -> int:
+        return hash(self.partials)
+
+    def __repr__(self) -> str:
+        return f"LinearOperator({dict(self.partials)})"
+
+
+class Laplacian(LinearOperator):
     """Sum of the unmixed second derivatives over some inputs.
 
         Laplacian(i, j, ...) u = d^2 u / dx_i^2 + d^2 u / dx_j^2 + ...
 
-    It travels through the network as one channel beside the first derivatives, whatever the number
-    of inputs (Li et al. 2023, "Forward Laplacian"; Dangel et al. 2025, "Collapsing Taylor mode
-    automatic differentiation"), so that it costs less than the second derivatives it sums.
-
     Args:
         indices: columns of x, all different.
 
+    Raises:
+        ValueError: no indices, or one that is there twice.
+
     Example:
-        >>> Laplacian(1, 2)
-        Laplacian(1, 2)
+        >>> Laplacian(1, 2) == LinearOperator({(1, 1): 1, (2, 2): 1})
+        True
     """
 
-    indices: tuple[int, ...]
+    __slots__ = ()
 
     def __init__(self, *indices: int) -> None:
-        object.__setattr__(self, "indices", indices)
+        if not indices or len(set(indices)) < len(indices):
+            raise ValueError(
+                "Laplacian: indices: expected one or several input indices, all different, got "
+                f"{indices}; name every input once"
+            )
+        super().__init__({(index, index): 1.0 for index in indices})
 
     def __repr__(self) -> str:
-        return f"Laplacian({', '.join(map(str, self.indices))})"
+        return f"Laplacian({', '.join(str(indices[0]) for indices, _ in self.partials)})"
 
 
-Derivative = tuple[int, ...] | Laplacian
+Derivative = tuple[int, ...] | LinearOperator
 
 
-def encode(op: str, derivatives: Iterable[Derivative]) -> tuple[int, ...]:
-    """The derivatives as a flat list: each one's order and its input indices.
+def partials_of(derivative: Derivative) -> tuple[tuple[tuple[int, ...], float], ...]:
+    """The partial derivatives that a derivative sums, with their coefficients.
 
-    A Laplacian is written as minus the number of its indices, and them.
+    >>> partials_of((1, 0)), partials_of(Laplacian(1))
+    ((((0, 1), 1.0),), (((1, 1), 1.0),))
+    """
+    if isinstance(derivative, LinearOperator):
+        return derivative.partials
+    return ((tuple(sorted(derivative)), 1.0),)
+
+
+def encode(op: str, derivatives: Iterable[Derivative]) -> str:
+    """The derivatives as the text that the kernels read, csrc/jet/derivatives.h.
 
     Args:
         op: name of the op, for the error.
-        derivatives: tuples of input indices and Laplacians.
+        derivatives: tuples of input indices and linear operators.
 
     Raises:
         ValueError: something else among them; what the integers may be is checked by the kernels.
 
     Example:
         >>> encode("jet_mlp", [(0,), (1, 1), Laplacian(1, 2)])
-        (1, 0, 2, 1, 1, -2, 1, 2)
+        '0; 1 1; 1.0*1 1, 1.0*2 2'
     """
     try:
         return _encode(op, tuple(derivatives))
@@ -62,44 +134,58 @@ def encode(op: str, derivatives: Iterable[Derivative]) -> tuple[int, ...]:
 
 # Hashing is several times faster than the loop, and at small sizes that counts.
 @cached
-def _encode(op: str, derivatives: tuple[Derivative, ...]) -> tuple[int, ...]:
-    flat: list[int] = []
+def _encode(op: str, derivatives: tuple[Derivative, ...]) -> str:
+    texts: list[str] = []
     for derivative in derivatives:
-        indices = derivative.indices if isinstance(derivative, Laplacian) else derivative
-        if not isinstance(indices, tuple) or not indices:
+        if isinstance(derivative, LinearOperator):
+            texts.append(derivative.text)
+        elif _is_partial(derivative):
+            texts.append(_text(derivative))
+        else:
             raise _not_derivatives(op, derivative)
-        if not all(isinstance(index, int) for index in indices):
-            raise _not_derivatives(op, derivative)
-        flat += [len(indices) if indices is derivative else -len(indices), *indices]
-    return tuple(flat)
+    return "; ".join(texts)
 
 
-def decode(flat: Sequence[int]) -> tuple[Derivative, ...]:
-    """The derivatives of a flat list, the inverse of ``encode``.
+def _text(indices: tuple[int, ...]) -> str:
+    return " ".join(map(str, indices))
 
-    >>> decode((1, 0, -2, 1, 2))
-    ((0,), Laplacian(1, 2))
+
+def _is_partial(derivative: object) -> bool:
+    return (
+        isinstance(derivative, tuple)
+        and bool(derivative)
+        and all(isinstance(index, int) for index in derivative)
+    )
+
+
+@cached
+def decode(text: str) -> tuple[Derivative, ...]:
+    """The derivatives of a text, the inverse of ``encode``.
+
+    >>> decode("0; 2.0*0, -0.5*1 1")
+    ((0,), LinearOperator({(0,): 2.0, (1, 1): -0.5}))
     """
+
+    def indices(part: str) -> tuple[int, ...]:
+        return tuple(map(int, part.split()))
+
     derivatives: list[Derivative] = []
-    at = 0
-    while at < len(flat):
-        indices = tuple(flat[at + 1 : at + 1 + abs(flat[at])])
-        derivatives.append(indices if flat[at] > 0 else Laplacian(*indices))
-        at += 1 + len(indices)
+    for part in text.split(";") if text else []:
+        if "*" in part:
+            products = (product.split("*") for product in part.split(","))
+            derivatives.append(LinearOperator({indices(p): float(c) for c, p in products}))
+        else:
+            derivatives.append(indices(part))
     return tuple(derivatives)
 
 
-def count(flat: Sequence[int]) -> int:
-    """The number of derivatives in a flat list.
+def count(text: str) -> int:
+    """The number of derivatives in a text.
 
-    >>> count((1, 0, 2, 1, 1, -2, 1, 2))
-    3
+    >>> count("0; 1 1; 1.0*1 1, 1.0*2 2"), count("")
+    (3, 0)
     """
-    found = at = 0
-    while at < len(flat):
-        at += 1 + abs(flat[at])
-        found += 1
-    return found
+    return text.count(";") + 1 if text else 0
 
 
 def _not_derivatives(op: str, got: object) -> ValueError:

@@ -72,7 +72,8 @@ def jet_mlp(
         activation: "tanh", "sin", "sigmoid", "silu", "gelu" (with erf) or "softplus"; for first
             derivatives also "linear", "relu", "leaky_relu" (0.01) and "elu" (1.0).
         derivatives: what is wanted beside u: tuples of up to four input indices, (0,) for u_t and
-            (1, 1) for u_xx where x = (t, x), in any order and mixed; or ``Laplacian(1, 2)``.
+            (1, 1) for u_xx where x = (t, x), in any order and mixed; ``Laplacian(1, 2)``; or any
+            ``LinearOperator({(0,): 1, (1, 1): -nu})``, which is one channel.
 
     Returns:
         (u, *derivatives), each [N, O], in the order asked; in units of u over those of the inputs.
@@ -84,8 +85,8 @@ def jet_mlp(
 
     Griewank, Utke and Walther 2000, "Evaluating higher derivative tensors by forward propagation of
     univariate Taylor series"; Bettencourt, Johnson and Duvenaud 2019, "Taylor-mode automatic
-    differentiation for higher-order derivatives in JAX", here with multivariate coefficients. The
-    Laplacian is collapsed: Li et al. 2023, "Forward Laplacian"; Dangel et al. 2025, "Collapsing
+    differentiation for higher-order derivatives in JAX", here with multivariate coefficients.
+    Operators are collapsed: Li et al. 2023, "Forward Laplacian"; Dangel et al. 2025, "Collapsing
     Taylor mode automatic differentiation".
 
     Example:
@@ -95,8 +96,8 @@ def jet_mlp(
         >>> torch.allclose(u_t, torch.cos(x @ weights[0].T)), torch.allclose(u_xx, -4 * u)
         (True, True)
     """
-    flat = encode("jet_mlp", derivatives)
-    return _jet(x, weights, biases, activation, flat)
+    text = encode("jet_mlp", derivatives)
+    return _jet(x, weights, biases, activation, text)
 
 
 @_in_full_precision
@@ -134,10 +135,10 @@ def jet_mlp_jacobian(
         tensor([[[3., 1.],
                  [1., 0.]]])
     """
-    flat = encode("jet_mlp_jacobian", derivatives)
+    text = encode("jet_mlp_jacobian", derivatives)
     if _needs_plain_torch():
-        return reference.jet_mlp_jacobian(x, weights, biases, activation, decode(flat))
-    return _face().jet_mlp_jacobian(x, weights, biases, activation, flat)
+        return reference.jet_mlp_jacobian(x, weights, biases, activation, decode(text))
+    return _face().jet_mlp_jacobian(x, weights, biases, activation, text)
 
 
 @_in_full_precision
@@ -181,16 +182,16 @@ def jet_mlp_loss(
         >>> jet_mlp_loss(x, weights, biases, "tanh", [(0,)], program, torch.tensor([5.0]))
         tensor(9.)
     """
-    flat = encode("jet_mlp_loss", derivatives)
+    text = encode("jet_mlp_loss", derivatives)
     numbers = x.new_empty(0) if coefficients is None else coefficients
     parameters = (*weights, *biases, numbers)
     needs_x = x.requires_grad and torch.is_grad_enabled()
     if needs_x or x.device.type != "cpu" or _needs_plain_torch():
         _check_loss(x, numbers)
-        channels = _jet(x, weights, biases, activation, flat)
+        channels = _jet(x, weights, biases, activation, text)
         return reference.mean_square(residual_program(residual, channels, x, numbers))
     gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-    options = activation, flat, residual, numbers, gradient
+    options = activation, text, residual, numbers, gradient
     return _face().jet_mlp_loss(x, weights, biases, *options)[0]
 
 
@@ -215,11 +216,11 @@ def _jet(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     activation: str,
-    flat: tuple[int, ...],
+    text: str,
 ) -> tuple[Tensor, ...]:
     if _needs_plain_torch():
-        return reference.jet_mlp_taylor(x, weights, biases, activation, decode(flat))
-    return _face().jet_mlp(x, weights, biases, activation, flat).unbind()
+        return reference.jet_mlp_taylor(x, weights, biases, activation, decode(text))
+    return _face().jet_mlp(x, weights, biases, activation, text).unbind()
 
 
 def _needs_plain_torch() -> bool:

@@ -165,7 +165,7 @@ def jet_mlp(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     activation: str,
-    derivatives: Sequence[int],
+    derivatives: str,
 ) -> Tensor:
     """The op of this name under autograd, by its schema in csrc/library.cpp."""
     return _Jet.apply((len(weights), activation, derivatives), x, *weights, *biases)
@@ -177,7 +177,7 @@ def jet_mlp_backward(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     activation: str,
-    derivatives: Sequence[int],
+    derivatives: str,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor, Tensor]:
     """The op of this name under autograd, by its schema in csrc/library.cpp."""
@@ -190,7 +190,7 @@ def jet_mlp_jacobian(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     activation: str,
-    derivatives: Sequence[int],
+    derivatives: str,
 ) -> Tensor:
     """The op of this name under autograd, by its schema in csrc/library.cpp."""
     return _Jacobian.apply((len(weights), activation, derivatives), x, *weights, *biases)
@@ -201,7 +201,7 @@ def jet_mlp_loss(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     activation: str,
-    derivatives: Sequence[int],
+    derivatives: str,
     residual: str,
     coefficients: Tensor,
     with_gradient: bool,

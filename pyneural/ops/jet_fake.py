@@ -25,7 +25,7 @@ def _parameters(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:
 
 
 @torch.library.register_fake("pyneural::jet_mlp")
-def _(x: Tensor, weights: list, biases: list, activation: str, derivatives: list) -> Tensor:
+def _(x: Tensor, weights: list, biases: list, activation: str, derivatives: str) -> Tensor:
     return x.new_empty(1 + count(derivatives), x.shape[0], _outputs(weights))
 
 
@@ -36,7 +36,7 @@ def _(
     weights: list,
     biases: list,
     activation: str,
-    derivatives: list,
+    derivatives: str,
     output_mask: list,
 ) -> tuple[Tensor, Tensor]:
     return (
@@ -46,7 +46,7 @@ def _(
 
 
 @torch.library.register_fake("pyneural::jet_mlp_jacobian")
-def _(x: Tensor, weights: list, biases: list, activation: str, derivatives: list) -> Tensor:
+def _(x: Tensor, weights: list, biases: list, activation: str, derivatives: str) -> Tensor:
     channels = (1 + count(derivatives)) * _outputs(weights)
     return x.new_empty(x.shape[0], channels, _parameters(weights, biases))
 
@@ -57,7 +57,7 @@ def _(
     weights: list,
     biases: list,
     activation: str,
-    derivatives: list,
+    derivatives: str,
     residual: str,
     coefficients: Tensor,
     with_gradient: bool,

@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 
 from pyneural.ops import taylor
 from pyneural.ops.activations import VALUES
-from pyneural.ops.derivatives import Derivative, Laplacian
+from pyneural.ops.derivatives import Derivative, LinearOperator
 from pyneural.ops.residual import residual_program
 
 __all__ = [
@@ -63,8 +63,8 @@ def jet_mlp_nested(
             return torch.stack(columns, 1)
 
         def derivative(asked: Derivative) -> Tensor:
-            if isinstance(asked, Laplacian):
-                return sum((partial((i, i)) for i in asked.indices), start=torch.zeros_like(u))
+            if isinstance(asked, LinearOperator):
+                return torch.stack([c * partial(indices) for indices, c in asked.partials]).sum(0)
             return partial(asked)
 
         return (u, *map(derivative, derivatives))

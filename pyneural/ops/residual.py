@@ -13,6 +13,7 @@ The kernels of ``jet_mlp_loss`` read the same language, csrc/jet/residual.h.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,7 +40,13 @@ _OPERANDS = {
     "add": 2, "sub": 2, "mul": 2, "div": 2,
 }  # fmt: skip
 
-Instruction = tuple[str, tuple[int, ...], float]
+
+class Instruction(NamedTuple):
+    """One statement: its name, its whole operands, and the number of a const."""
+
+    name: str
+    operands: tuple[int, ...]
+    number: float = 0.0
 
 
 def residual_program(
@@ -72,7 +79,7 @@ def residual_program(
     }
     values: list[Tensor] = []
     residuals: list[Tensor] = []
-    for name, operands, number in _parse(program):
+    for name, operands, number in parse(program):
         bounds = limits.get(name, (len(values),) * len(operands))
         if any(not 0 <= operand < bound for operand, bound in zip(operands, bounds, strict=True)):
             text = " ".join([name, *map(str, operands)])
@@ -95,8 +102,12 @@ def residual_program(
 
 
 @cached
-def _parse(program: str) -> tuple[Instruction, ...]:
-    """The instructions: name, whole operands, and the number of a const."""
+def parse(program: str) -> tuple[Instruction, ...]:
+    """The instructions of a program.
+
+    >>> parse("const 2.5; channel 0 0; residual 1")[0]
+    Instruction(name='const', operands=(), number=2.5)
+    """
     instructions: list[Instruction] = []
     for statement in program.split(";"):
         if not statement.strip():
@@ -109,9 +120,9 @@ def _parse(program: str) -> tuple[Instruction, ...]:
             raise _error(f"{wanted} operand{'s' * (wanted > 1)}, got {statement!r}")
         try:
             if name == "const":
-                instructions.append((name, (), float(words[0])))
+                instructions.append(Instruction(name, (), float(words[0])))
             else:
-                instructions.append((name, tuple(int(word) for word in words), 0.0))
+                instructions.append(Instruction(name, tuple(int(word) for word in words)))
         except ValueError:
             raise _error(f"numbers as operands, got {statement!r}") from None
     return tuple(instructions)

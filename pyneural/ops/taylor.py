@@ -6,14 +6,13 @@ matrix, an activation a = f(z) by Faà di Bruno's formula,
 
     a_c = sum over the set partitions p of the indices c:  f^(|p|)(z) prod_{block b in p} z_b
 
-and the collapsed Laplacian by a_L = f'(z) z_L + sum_i f''(z) z_i^2.
+A linear operator L = sum_k c_k d^(alpha_k) is one channel too: the formula's part with a single
+block is linear in the channel, a_L = f'(z) z_L + sum_k c_k (the terms of alpha_k with more blocks).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -22,13 +21,13 @@ from torch.nn.functional import linear
 
 from pyneural.ops import activations
 from pyneural.ops.caching import cached
-from pyneural.ops.derivatives import Derivative, Laplacian
+from pyneural.ops.derivatives import Derivative, LinearOperator, partials_of
 
 
 class Term(NamedTuple):
     """coefficient * f^(len(factors))(z) * the product of the channels z of the factors."""
 
-    coefficient: int
+    coefficient: float
     factors: tuple[Derivative, ...]
 
 
@@ -63,17 +62,15 @@ def make_plan(derivatives: tuple[Derivative, ...]) -> Plan:
 
     def add(channel: Derivative) -> Derivative:
         """The key of a derivative's channel, which is made, after those its terms need."""
-        products: list[tuple[Derivative, ...]]
-        if isinstance(channel, Laplacian):
-            products = [(channel,), *(((index,), (index,)) for index in channel.indices)]
-        else:
+        if not isinstance(channel, LinearOperator):
             channel = tuple(sorted(channel))
-            products = [tuple(sorted(partition)) for partition in partitions(channel)]
         if channel not in channels:
-            for factor in chain.from_iterable(products):
-                if factor != channel:
-                    add(factor)
-            terms = Counter(products)
+            terms: dict[tuple[Derivative, ...], float] = {(channel,): 1}
+            for indices, coefficient in partials_of(channel):
+                for partition in partitions(indices):
+                    if len(partition) > 1:
+                        factors = tuple(add(block) for block in sorted(partition))
+                        terms[factors] = terms.get(factors, 0) + coefficient
             channels[channel] = tuple(Term(n, factors) for factors, n in terms.items())
         return channel
 
@@ -93,11 +90,15 @@ def jet(
     plan = make_plan(derivatives)
     # z: a layer's channels, each [N, O]; one that is missing is zero everywhere.
     value = linear(x, weights[0], biases[0])
-    z: dict[Derivative, Tensor] = {
-        channel: weights[0].select(1, channel[0]).expand_as(value)
-        for channel in plan.channels
-        if isinstance(channel, tuple) and len(channel) == 1
-    }
+    z: dict[Derivative, Tensor] = {}
+    for channel in plan.channels:
+        first = [(i, c) for i, c in partials_of(channel) if len(i) == 1]
+        if first:
+            columns = [
+                weights[0].select(1, i) * c if c != 1 else weights[0].select(1, i)
+                for (i,), c in first
+            ]
+            z[channel] = sum(columns[1:], start=columns[0]).expand_as(value)
     for weight, bias in zip(weights[1:], biases[1:], strict=True):
         f = activations.derivatives(activation, value, plan.order)
         a = {}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops.derivatives import Derivative
+from pyneural.pde.collapse import collapse
 from pyneural.pde.field import Field, plain
 from pyneural.pde.lowering import Program, lower, stacked
 from pyneural.pde.network import Network
@@ -127,7 +128,9 @@ class Equation(torch.nn.Module):
         Where the residual can be written as a residual program (arithmetic, whole powers, sqrt,
         sin, cos, exp, log, tanh, abs, numbers, coefficients) and the network has ``jet_loss``, as
         ``nn.MLP`` does, it goes to ``ops.jet_mlp_loss``, which on the CPU computes loss and
-        gradient in one pass over the points; otherwise by ``residuals``.
+        gradient in one pass over the points; otherwise by ``residuals``. Derivatives that occur
+        only in sums with constant coefficients become one linear operator there, so that the
+        rounding differs.
 
         Args:
             network: gives ``jet(x, derivatives)``, and ``jet_loss`` for the fused way.
@@ -144,7 +147,8 @@ class Equation(torch.nn.Module):
         program = None if jet_loss is None else self._lower()
         if jet_loss is not None and program is not None:
             coefficients = stacked(program.coefficients, x)
-            return jet_loss(x, program.derivatives, program.text(), coefficients)
+            derivatives, text = collapse(tuple(program.derivatives), program.text())
+            return jet_loss(x, derivatives, text, coefficients)
         squares = [residual.square().mean() for residual in self.residuals(network, x)]
         return sum(squares[1:], start=squares[0])
 

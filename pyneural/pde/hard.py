@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
 from torch import Tensor
 
-from pyneural.ops import Laplacian
+from pyneural.ops import LinearOperator
 from pyneural.ops.derivatives import Derivative
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.network import Network
@@ -68,7 +68,8 @@ class Hard(torch.nn.Module):
     def jet(self, x: Tensor, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
         """Value and derivatives, as ``nn.MLP.jet``: (u, *derivatives), each [N, O]."""
         asked = [
-            index if isinstance(index, Laplacian) else tuple(sorted(index)) for index in derivatives
+            index if isinstance(index, LinearOperator) else tuple(sorted(index))
+            for index in derivatives
         ]
         plans = [_leibniz(index) for index in ((), *asked)]
         pairs = dict.fromkeys(pair for plan in plans for pair in plan)
@@ -110,8 +111,9 @@ class Hard(torch.nn.Module):
                 return found[index]
 
             for index in wanted:
-                if isinstance(index, Laplacian):
-                    found[index] = torch.stack([derivative((i, i)) for i in index.indices]).sum(0)
+                if isinstance(index, LinearOperator):
+                    parts = [c * derivative(indices) for indices, c in index.partials]
+                    found[index] = torch.stack(parts).sum(0)
                 else:
                     derivative(index)
         if keeps_graph:
@@ -134,19 +136,22 @@ def _gradient(values: Tensor, x: Tensor) -> Tensor:
     return torch.stack(columns, 1)
 
 
-def _leibniz(index: Derivative) -> Counter[tuple[Derivative, Derivative]]:
-    """Pairs (derivative of B, derivative of N) in a derivative of B N, with their multiplicity.
+def _leibniz(index: Derivative) -> dict[tuple[Derivative, Derivative], float]:
+    """Pairs (derivative of B, derivative of N) in a derivative of B N, with their coefficients.
 
-    >>> dict(_leibniz((1, 1)))
-    {((1, 1), ()): 1, ((1,), (1,)): 2, ((), (1, 1)): 1}
+    >>> _leibniz((1, 1))
+    {((1, 1), ()): 1.0, ((1,), (1,)): 2.0, ((), (1, 1)): 1.0}
     """
-    if isinstance(index, Laplacian):
-        plan: Counter = Counter({(index, ()): 1, ((), index): 1})
-        plan.update({((i,), (i,)): 2 for i in index.indices})
-        return plan
-    plan = Counter()
+    plan: dict[tuple[Derivative, Derivative], float] = defaultdict(float)
+    if isinstance(index, LinearOperator):
+        plan[index, ()] = plan[(), index] = 1.0
+        for indices, coefficient in index.partials:
+            for (outer, inner), count in _leibniz(indices).items():
+                if outer and inner:
+                    plan[outer, inner] += coefficient * count
+        return dict(plan)
     for to_distance in product((True, False), repeat=len(index)):
         outer = tuple(i for i, chosen in zip(index, to_distance, strict=True) if chosen)
         inner = tuple(i for i, chosen in zip(index, to_distance, strict=True) if not chosen)
-        plan[outer, inner] += 1
-    return plan
+        plan[outer, inner] += 1.0
+    return dict(plan)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyneural import ops
-from pyneural.ops import Laplacian, reference
+from pyneural.ops import Laplacian, LinearOperator, reference
 from tests.ops.networks import KINKED, SMOOTH, Network, gradients, jet
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
@@ -209,10 +209,12 @@ def cases(draw):
     index = st.integers(0, inputs - 1)
     partial = st.lists(index, min_size=1, max_size=4).map(tuple)
     laplacian = st.lists(index, min_size=1, unique=True).map(lambda i: Laplacian(*i))
+    coefficients = st.dictionaries(partial, st.floats(-2, 2), min_size=1, max_size=4)
+    operator = coefficients.map(LinearOperator)
     hidden = draw(st.lists(st.integers(1, 40), max_size=4))
     return (
         draw(st.sampled_from(SMOOTH)),
-        draw(st.lists(partial | laplacian, max_size=4)),
+        draw(st.lists(partial | laplacian | operator, max_size=4)),
         (inputs, *hidden, draw(st.integers(1, 3))),
         draw(st.integers(0, 70)),
         draw(st.integers(0, 2**31)),

@@ -7,7 +7,6 @@ import torch
 
 from pyneural import ops
 from pyneural.ops import Laplacian, reference
-from pyneural.ops.derivatives import decode, encode
 from tests.ops.networks import Network
 
 PROGRAM = "channel 0 0; residual 0"
@@ -74,11 +73,6 @@ OPTIONS = {
         [Laplacian(0, 2)],
         "derivatives: expected input indices 0 to 1",
     ),
-    "repeated index in a Laplacian": (
-        "tanh",
-        [Laplacian(1, 1)],
-        "derivatives: expected different indices in a Laplacian",
-    ),
     "too many": ("tanh", [(0,)] * 200, "derivatives: expected at most 128 channels"),
     "kink": (
         "relu",
@@ -97,7 +91,6 @@ OPTIONS = {
     "not iterable": ("tanh", None, "derivatives: expected tuples of input indices, .* got None"),
     "no index": ("tanh", [()], "derivatives: .* u itself always comes first"),
     "a fraction": ("tanh", [(0.5,)], "derivatives: expected tuples of input indices"),
-    "no Laplacian": ("tanh", [Laplacian()], "derivatives: expected tuples of input indices"),
 }
 
 
@@ -143,7 +136,7 @@ def test_devices():
 def test_backward_checks_the_gradient(network):
     backward = torch.ops.pyneural.jet_mlp_backward
     grad = torch.ones(1, 3, 1, device=network.x.device)
-    rest = *network.parts, "tanh", [], [True, True]
+    rest = *network.parts, "tanh", "", [True, True]
     with pytest.raises(ValueError, match=r"grad_output: expected shape \[1, 3, 1\], got \[3, 1\]"):
         backward(grad[0], *rest)
     with pytest.raises(ValueError, match=r"grad_output: expected Float on .* got Double"):
@@ -194,13 +187,11 @@ def test_what_only_the_loss_asks(network):
                 ops.jet_mlp_loss(x, *parts, *options, wrong)
 
 
-def test_encoding():
-    derivatives = ((0,), (1, 1, 0, 2), Laplacian(2, 0), (1,))
-    assert decode(encode("jet_mlp", derivatives)) == derivatives
-    assert encode("jet_mlp", [Laplacian(1, 1)]) != encode("jet_mlp", [(1, 1)])
-    assert Laplacian(1, 1) != (1, 1)
-    assert len({Laplacian(1, 2), Laplacian(1, 2), Laplacian(2, 1)}) == 2
-    assert repr(Laplacian(1, 2)) == "Laplacian(1, 2)"
+@pytest.mark.parametrize("text", ["x", "0; ;1", "1.5", "2*", "*0", "1 2*0", "nan?*0", "0,1"])
+def test_malformed_text(network, text):
+    expected = "jet_mlp: derivatives: expected input indices such as"
+    with pytest.raises(ValueError, match=expected):
+        torch.ops.pyneural.jet_mlp(*network.parts, "tanh", text)
 
 
 def test_reference_refuses_too():

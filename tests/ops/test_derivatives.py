@@ -1,0 +1,79 @@
+"""How derivatives are written, and what linear operators are."""
+
+import math
+
+import pytest
+import torch
+
+from pyneural import ops
+from pyneural.ops import Laplacian, LinearOperator, reference
+from pyneural.ops.derivatives import count, decode, encode, partials_of
+from pyneural.ops.taylor import make_plan
+from tests.ops.networks import Network, gradients, jet
+from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
+
+HEAT = LinearOperator({(0,): 1.0, (1, 1): -0.3, (2, 2): -0.3})
+BIHARMONIC = LinearOperator({(0,) * 4: 1, (0, 0, 1, 1): 2, (1,) * 4: 1})
+ODD = LinearOperator({(1,): 1e-20, (0, 2, 1): 3e7, (2,): -1 / 3})
+
+
+def test_encoding():
+    derivatives = ((0,), (1, 1, 0, 2), Laplacian(2, 0), ODD, (1,))
+    text = encode("jet_mlp", derivatives)
+    assert decode(text) == derivatives
+    assert count(text) == 5
+    assert decode(encode("jet_mlp", ())) == ()
+
+
+def test_operators_are_values():
+    assert Laplacian(1, 2) == Laplacian(2, 1) == LinearOperator({(1, 1): 1, (2, 2): 1})
+    assert hash(Laplacian(1, 2)) == hash(LinearOperator({(2, 2): 1, (1, 1): 1}))
+    assert Laplacian(1) != (1, 1)
+    assert LinearOperator({(0,): 1}) != LinearOperator({(0,): 2})
+    assert LinearOperator({(0, 1): 1, (1, 0): 2}) == LinearOperator({(0, 1): 3})
+    assert repr(Laplacian(1, 2)) == "Laplacian(1, 2)"
+    assert eval(repr(ODD)) == ODD
+    assert partials_of((2, 0)) == (((0, 2), 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "text"),
+    [
+        ({}, "expected at least one derivative"),
+        ({(): 1}, r"expected tuples of input indices, .* got \(\)"),
+        ({0: 1}, "expected tuples of input indices, .* got 0"),
+        ({(0.5,): 1}, "expected tuples of input indices"),
+        ({(0,): math.nan}, r"expected finite numbers, got nan for \(0,\)"),
+        ({(0,): math.inf}, "expected finite numbers"),
+    ],
+)
+def test_bad_operators(coefficients, text):
+    with pytest.raises(ValueError, match=f"^LinearOperator: coefficients: {text}"):
+        LinearOperator(coefficients)
+
+
+@pytest.mark.parametrize("indices", [(), (1, 1)])
+def test_bad_laplacians(indices):
+    with pytest.raises(ValueError, match=r"^Laplacian: indices: expected one or several"):
+        Laplacian(*indices)
+
+
+@pytest.mark.parametrize("operator", [HEAT, BIHARMONIC, ODD, LinearOperator({(1,): 2, (0,): 3})])
+def test_an_operator_is_the_sum_of_its_derivatives(device, operator):
+    network = Network.random((3, 17, 9, 2), 41, device=device).leaves()
+    indices, coefficients = zip(*operator.partials, strict=True)
+    _, found = jet(ops.jet_mlp, network, "tanh", [operator])
+    _, *parts = jet(reference.jet_mlp_nested, network, "tanh", indices)
+    exact = sum(c * part for c, part in zip(coefficients, parts, strict=True))
+    scale = float(exact.detach().abs().max())
+    assert_close(found / scale, exact / scale, FLOAT64)
+    for output in found, exact:
+        assert output.requires_grad
+    grad = torch.randn_like(exact) / scale
+    for a, b in zip(gradients(found, network, grad), gradients(exact, network, grad), strict=True):
+        assert_close(a, b, FLOAT64_GRADIENT)
+
+
+def test_an_operator_is_one_channel():
+    assert len(make_plan((HEAT,)).channels) == 3  # u_x, u_y, itself
+    assert len(make_plan(((0,), (1, 1), (2, 2))).channels) == 5
