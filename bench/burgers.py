@@ -16,6 +16,7 @@ from torch import Tensor
 
 NU = 0.01 / math.pi
 CHANNELS = 4  # u, u_t, u_x, u_xx
+COLLAPSED_CHANNELS = 3  # u, u_x, u_t - nu u_xx
 # Largest relative error of the loss or of any gradient tensor that is still timed. float32: the
 # gradient of a mean over 10,000 points of both signs loses three digits of seven at the most.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-10}
@@ -47,11 +48,10 @@ class Case:
     def name(self) -> str:
         return f"{self.depth}x{self.width}"
 
-    @property
-    def operations(self) -> int:
+    def operations(self, channels: int) -> int:
         """Floating-point operations of loss and gradient: 3 x the forward's.
 
-            3 * 2 N sum_l in_l out_l c_l,   c_1 = 1,   c_l = 4 (u, u_t, u_x, u_xx) for l > 1
+            3 * 2 N sum_l in_l out_l c_l,   c_1 = 1,   c_l = channels for l > 1
 
         One multiply-add is two operations, and the backward has two products for the forward's
         one. The first layer counts for the value only, since its derivatives are columns of its
@@ -59,7 +59,7 @@ class Case:
         """
         sizes = [2, *[self.width] * self.depth, 1]
         products = [i * o for i, o in pairwise(sizes)]
-        return 3 * 2 * self.points * (products[0] + CHANNELS * sum(products[1:]))
+        return 3 * 2 * self.points * (products[0] + channels * sum(products[1:]))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,19 +12,27 @@ from bench.burgers import NU, Problem, mean_square_residual
 from bench.harness import Implementation
 
 DERIVATIVES = ((0,), (1,), (1, 1))  # u_t, u_x, u_xx
-RESIDUAL = (
-    "channel 0 0; channel 1 0; channel 2 0; channel 3 0; "
-    f"mul 0 2; add 1 4; const {NU!r}; mul 6 3; sub 5 7; residual 8"
-)
+
+
+class _Network:
+    """The problem's network, as ``pde.Equation`` takes it."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.parameters = problem.weights, problem.biases, "tanh"
+
+    def jet_loss(self, x: Tensor, *program: Any) -> Tensor:
+        from pyneural import ops
+
+        return ops.jet_mlp_loss(x, *self.parameters, *program)
 
 
 def build_one_pass(problem: Problem) -> Callable[[], tuple[Tensor, Sequence[Tensor]]]:
-    from pyneural import ops
+    from pyneural import pde
+
+    burgers, network = pde.Burgers(NU), _Network(problem)
 
     def call() -> tuple[Tensor, Sequence[Tensor]]:
-        loss = ops.jet_mlp_loss(
-            problem.x, problem.weights, problem.biases, "tanh", DERIVATIVES, RESIDUAL
-        )
+        loss = burgers.loss(network, problem.x)
         return loss, torch.autograd.grad(loss, problem.parameters)
 
     return call

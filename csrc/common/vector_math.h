@@ -12,26 +12,6 @@ namespace pyneural {
 
 namespace detail {
 
-template <class T>
-struct ExpTable;
-
-// kTanhLimit: tanh rounds to 1 beyond it. kTerms: Taylor terms of expm1(r) / r on |r| <= log(2) / 2
-// that leave less than half a unit in the last place. log(2) is split so that n * high is exact.
-template <>
-struct ExpTable<float> {
-  static constexpr float kTanhLimit = 9.02f;
-  static constexpr int kTerms = 7;
-  static constexpr float kLog2High = 0.693359375f, kLog2Low = -2.12194440e-4f;
-  static constexpr int kBias = 127, kMantissaBits = 23;
-};
-template <>
-struct ExpTable<double> {
-  static constexpr double kTanhLimit = 19.07;
-  static constexpr int kTerms = 13;
-  static constexpr double kLog2High = 6.93145751953125e-1, kLog2Low = 1.42860682030941723212e-6;
-  static constexpr int kBias = 1023, kMantissaBits = 52;
-};
-
 template <int k>
 constexpr double kInverseFactorial = kInverseFactorial<k - 1> / k;
 template <>
@@ -44,6 +24,42 @@ inline V exponential_series(V r) {
     return V(kInverseFactorial<k>);
   else
     return at::vec::fmadd(exponential_series<k + 1, last>(r), r, V(kInverseFactorial<k>));
+}
+
+// float: z P(z^2) / Q(z^2), of least relative error, 1.3e-9, on |z| <= 9.02, from where tanh rounds
+// to 1. Rounding makes that 4e-7, 0.6 units in the last place on average. Twice as fast as by an
+// exponential: half the operations, and P and Q do not wait for each other.
+inline at::vec::Vectorized<float> tanh(at::vec::Vectorized<float> z) {
+  using V = at::vec::Vectorized<float>;
+  const V x = at::vec::clamp(z, V(-9.02f), V(9.02f));
+  const V y = x * x;
+  V p(-1.2204218601255605e-11f);
+  for (const float c : {3.0586136890247004e-08f, 2.8007956237932148e-05f, 3.8683533958738434e-03f,
+                        1.3679935802796547e-01f, 0.9999999987085485f})
+    p = at::vec::fmadd(p, y, V(c));
+  V q(1.2874002631774781e-06f);
+  for (const float c :
+       {3.9386756229675793e-04f, 2.724593353315104e-02f, 4.7013267868854197e-01f, 1.0f})
+    q = at::vec::fmadd(q, y, V(c));
+  return at::vec::clamp(x * p / q, V(-1.0f), V(1.0f));
+}
+
+// double: tanh|z| = e / (e + 2) with e = expm1(2 |z|) = 2^n expm1(r) + (2^n - 1), which cancels
+// nowhere: within 4 units in the last place. 13 Taylor terms of expm1(r) / r leave less than half a
+// unit on |r| <= log(2) / 2; log(2) is split so that n times its high part is exact.
+inline at::vec::Vectorized<double> tanh(at::vec::Vectorized<double> z) {
+  using V = at::vec::Vectorized<double>;
+  using Int = at::vec::Vectorized<int64_t>;
+  constexpr double kLimit = 19.07;  // tanh rounds to 1 beyond it
+  const V y = at::vec::clamp_max(z.abs() + z.abs(), V(2 * kLimit));
+  const V n = (y * V(1.44269504088896340736)).round();
+  V r = at::vec::fmadd(n, V(-6.93145751953125e-1), y);
+  r = at::vec::fmadd(n, V(-1.42860682030941723212e-6), r);
+  const V p = exponential_series<1, 13>(r) * r;
+  const Int exponent = (at::vec::convert_to_int_of_same_size(n) + Int(1023)) << Int(52);
+  const V scale = at::vec::cast<double>(exponent);
+  const V e = at::vec::fmadd(scale, p, scale - V(1));
+  return (e / (e + V(2))) | (z & V(-0.0));
 }
 
 }  // namespace detail
@@ -63,22 +79,7 @@ struct Math<at::vec::Vectorized<T>> {
   static V softplus(V z) { return at::vec::maximum(z, V(T(0))) + z.abs().neg().exp().log1p(); }
   static V where_positive(V z, V a, V b) { return V::blendv(b, a, z > V(T(0))); }
 
-  // tanh|z| = e / (e + 2) with e = expm1(2 |z|) = 2^n expm1(r) + (2^n - 1), which cancels nowhere:
-  // within 2 units in the last place, several times faster than the library's.
-  static V tanh(V z) {
-    using Table = detail::ExpTable<T>;
-    using Int = at::vec::Vectorized<at::vec::int_same_size_t<T>>;
-    const V y = at::vec::clamp_max(z.abs() + z.abs(), V(T(2) * Table::kTanhLimit));
-    const V n = (y * V(T(1.44269504088896340736))).round();
-    V r = at::vec::fmadd(n, V(-Table::kLog2High), y);
-    r = at::vec::fmadd(n, V(-Table::kLog2Low), r);
-    const V p = detail::exponential_series<1, Table::kTerms>(r) * r;
-    const Int exponent = (at::vec::convert_to_int_of_same_size(n) + Int(Table::kBias))
-                         << Int(Table::kMantissaBits);
-    const V scale = at::vec::cast<T>(exponent);
-    const V e = at::vec::fmadd(scale, p, scale - V(T(1)));
-    return (e / (e + V(T(2)))) | (z & V(T(-0.0)));
-  }
+  static V tanh(V z) { return detail::tanh(z); }
 };
 
 }  // namespace pyneural

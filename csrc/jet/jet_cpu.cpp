@@ -42,6 +42,17 @@ struct Call {
     return result;
   }
 
+  // A thread for every 2^18 multiply-adds at the least: waking one for less gains nothing, and on a
+  // busy machine costs far more than it would do.
+  static int64_t useful_threads(const Network& net) {
+    constexpr double kWorthAThread = 1 << 18;
+    const int64_t vectors = (net.points + lanes<T>() - 1) / lanes<T>();
+    const double work = static_cast<double>(net.points) * static_cast<double>(net.parameters) *
+                        static_cast<double>(net.plan.channels);
+    const int64_t threads = std::min<int64_t>(at::get_num_threads(), vectors);
+    return std::max<int64_t>(1, std::min(threads, static_cast<int64_t>(work / kWorthAThread)));
+  }
+
   Call(const Network& net, const at::Tensor& x, at::TensorList weight_list,
        at::TensorList bias_list)
       : network(net),
@@ -50,9 +61,7 @@ struct Call {
         weights(net, pointers(contiguous, 0, net.layers()),
                 pointers(contiguous, net.layers(), net.layers()), packed.data_ptr<T>()),
         activation(activation_rows<T>(net.activation, net.plan)),
-        threads(std::max<int64_t>(
-            1,
-            std::min<int64_t>(at::get_num_threads(), (net.points + lanes<T>() - 1) / lanes<T>()))),
+        threads(useful_threads(net)),
         shape(net, threads, kStorageBudget / threads) {
     tiles = (net.points + shape.points - 1) / shape.points;
     threads = std::max<int64_t>(1, std::min(threads, tiles));

@@ -44,34 +44,40 @@ struct EvolutionTerms {
   static constexpr Term term[] = {{3, 2, {2, 2}}};
 };
 
+// A layer's rows: `units` of them, `stride` elements apart, each [C, points].
+struct Rows {
+  int64_t units, stride, points;
+};
+
 template <class T>
 struct ActivationRows {
-  void (*forward)(const Plan& plan, int64_t points, T bias, T* z, T* a) = nullptr;
-  void (*backward)(const Plan& plan, int64_t points, const T* z, T* grad, T* a) = nullptr;
+  void (*forward)(const Plan& plan, const Rows& rows, const T* bias, T* z, T* a) = nullptr;
+  void (*backward)(const Plan& plan, const Rows& rows, const T* z, T* grad, T* a) = nullptr;
 };
 
 template <class Activation, int order, class P, class T>
-void activate_row(const Plan& any_plan, int64_t points, T bias, T* z, T* a) {
+void activate_rows(const Plan& any_plan, const Rows& rows, const T* bias, T* z, T* a) {
   const P& plan = P(any_plan);
-  for (int64_t p = 0; p < points; p += lanes<T>())
-    activate<Activation, order, Vec<T>>(plan, points, bias, z + p, a + p);
+  for (int64_t i = 0; i < rows.units; ++i, z += rows.stride, a += rows.stride)
+    for (int64_t p = 0; p < rows.points; p += lanes<T>())
+      activate<Activation, order, Vec<T>>(plan, rows.points, bias[i], z + p, a + p);
 }
 
 template <class Activation, int order, class P, class T>
-void activate_row_backward(const Plan& any_plan, int64_t points, const T* z, T* grad, T* a) {
+void activate_rows_backward(const Plan& any_plan, const Rows& rows, const T* z, T* grad, T* a) {
   const P& plan = P(any_plan);
-  for (int64_t p = 0; p < points; p += lanes<T>())
-    activate_backward<Activation, order, Vec<T>>(plan, points, z + p, grad + p, a + p);
+  for (int64_t i = 0; i < rows.units; ++i, z += rows.stride, grad += rows.stride, a += rows.stride)
+    for (int64_t p = 0; p < rows.points; p += lanes<T>())
+      activate_backward<Activation, order, Vec<T>>(plan, rows.points, z + p, grad + p, a + p);
 }
 
-// The two functions for an activation and a plan.
 template <class T>
 ActivationRows<T> activation_rows(ActivationKind kind, const Plan& plan) {
   ActivationRows<T> rows;
   visit_activation(kind, [&](auto activation) {
     using Activation = decltype(activation);
     const auto use = [&]<int n, class P>() {
-      rows = {activate_row<Activation, n, P, T>, activate_row_backward<Activation, n, P, T>};
+      rows = {activate_rows<Activation, n, P, T>, activate_rows_backward<Activation, n, P, T>};
     };
     const auto use_order = [&]<int n>() {
       if (plan.order == n) use.template operator()<n, const Plan&>();

@@ -126,7 +126,7 @@ class Tile {
     const int64_t layers = network_.layers();
     first_layer(layers == 1 ? output_ : z_[0]);
     for (int64_t l = 1; l < layers; ++l) {
-      activate_rows(l - 1);
+      activation_.forward(network_.plan, rows(l - 1), weights_.bias[l - 1], z_[l - 1], a_);
       multiply(weights_.forward[l - 1], a_, shape_.stride, l + 1 < layers ? z_[l] : output_,
                shape_.stride, shape_.columns / lanes<T>());
     }
@@ -147,9 +147,7 @@ class Tile {
     for (int64_t l = network_.layers() - 1; l >= 1; --l) {
       multiply(weights_.backward[l - 1], grad_, stride, grad_next_, stride,
                shape_.columns / lanes<T>());
-      for (int64_t i = 0; i < network_.width[l]; ++i)
-        activation_.backward(network_.plan, shape_.points, z_[l - 1] + i * stride,
-                             grad_next_ + i * stride, a_ + i * stride);
+      activation_.backward(network_.plan, rows(l - 1), z_[l - 1], grad_next_, a_);
       layer(l, grad_, a_);
       std::swap(grad_, grad_next_);
     }
@@ -180,12 +178,7 @@ class Tile {
     }
   }
 
-  void activate_rows(int64_t l) {
-    const int64_t stride = shape_.stride;
-    for (int64_t o = 0; o < network_.width[l + 1]; ++o)
-      activation_.forward(network_.plan, shape_.points, weights_.bias[l][o], z_[l] + o * stride,
-                          a_ + o * stride);
-  }
+  Rows rows(int64_t l) const { return {network_.width[l + 1], shape_.stride, shape_.points}; }
 
   const Network& network_;
   const Weights<T>& weights_;

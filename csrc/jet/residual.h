@@ -162,8 +162,7 @@ class ResidualPass {
   double evaluate(int64_t n, T scale, T* grad_coefficients) {
     for (size_t i = 0; i < program_.values.size(); ++i) forward(i);
     double sum = 0;
-    for (const int64_t r : program_.residuals)
-      for (int64_t p = 0; p < n; ++p) sum += static_cast<double>(value_[r][p]) * value_[r][p];
+    for (const int64_t r : program_.residuals) sum += sum_of_squares(value_[r], n);
     if (!grad_coefficients) return sum;
     for (T* grad : grad_) std::fill_n(grad, points_, T(0));
     for (const int64_t r : program_.residuals)
@@ -178,6 +177,18 @@ class ResidualPass {
   template <class F>
   void each(F&& f) const {
     for (int64_t p = 0; p < points_; p += lanes<T>()) f(p);
+  }
+
+  static double sum_of_squares(const T* value, int64_t n) {
+    const int64_t whole = n / lanes<T>() * lanes<T>();
+    Vec<T> squares(T(0));
+    for (int64_t p = 0; p < whole; p += lanes<T>()) {
+      const Vec<T> v = Vec<T>::loadu(value + p);
+      squares = at::vec::fmadd(v, v, squares);
+    }
+    double sum = static_cast<double>(lane_sum<T>(squares));
+    for (int64_t p = whole; p < n; ++p) sum += static_cast<double>(value[p] * value[p]);
+    return sum;
   }
 
   void forward(size_t i) {

@@ -18,7 +18,7 @@ def oracle(problem):
 
 def test_operations_by_hand():
     # Layers 2 -> 3 (value only), 3 -> 3 and 3 -> 1 (four channels), 5 points, 2 a multiply-add.
-    assert Case(2, 3, 5).operations == 3 * 2 * 5 * (2 * 3 + 4 * (3 * 3 + 3 * 1))
+    assert Case(2, 3, 5).operations(4) == 3 * 2 * 5 * (2 * 3 + 4 * (3 * 3 + 3 * 1))
 
 
 def test_case_from_text():
