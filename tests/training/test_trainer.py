@@ -213,16 +213,6 @@ def test_second_interrupt_raises():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_progress_moves_inside_lbfgs(monkeypatch, capsys):
-    monkeypatch.setattr("pyneural.training.progress._IN_FILE", 0.0)
-    small_trainer(phases=[LBFGS(4)], progress=True).fit()
-    shown = capsys.readouterr().err
-    assert "L-BFGS" in shown
-    assert "residual " in shown
-    assert "evaluations 3" in shown
-    assert "2/4" in shown
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
