@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-import pyneural  # noqa: F401  registers the probe's op
+import pyneural.ops  # noqa: F401  registers the probe's op
 
 PROBE_SECONDS = 0.05
 

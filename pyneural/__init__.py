@@ -1,9 +1,8 @@
 """pyneural: neural networks for physical scientists on hand-written C++ and CUDA kernels.
 
-Importing it imports torch and loads the kernels, nothing else; the parts below are imported when
-they are first asked for.
+Importing it imports nothing else; the parts below are imported when they are first asked for.
 
-- `pyneural.ops`: the kernels as functions of tensors
+- `pyneural.ops`: the kernels as functions of tensors; importing it loads them
 - `pyneural.nn`: layers, drop-in for those of torch
 - `pyneural.pde`: equations, domains, conditions, exact solutions
 - `pyneural.training`, `pyneural.models`: trainers and the systems of the course
@@ -14,12 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from pyneural import _loader
-
 __version__ = "0.1.0"
 __all__ = ["models", "nn", "ops", "pde", "plots", "training"]
-
-_loader.load()
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -17,7 +17,7 @@ import torch
 _PACKAGE = Path(__file__).parent
 # Worst first; torch.backends.cpu.get_cpu_capability() gives the same names in capitals.
 _ISAS = ("default", "avx2", "avx512")
-_REBUILD = "build them with `pip install .` (`pip install -e .` in a checkout)"
+_INSTALL = "`pip install .` (`pip install -e .` in a checkout)"
 
 
 def load() -> None:
@@ -46,11 +46,12 @@ def check_versions(built: dict[str, str | None], torch_version: str, cuda: str |
     if str(built["torch"]).split(".")[:2] != torch_version.split(".")[:2]:
         raise ImportError(
             f"pyneural was built for torch {built['torch']}, but torch {torch_version} is "
-            f"imported; {_REBUILD}"
+            f"imported; build it again with {_INSTALL}"
         )
     if built["cuda"] and cuda and built["cuda"].split(".")[0] != cuda.split(".")[0]:
         raise ImportError(
-            f"pyneural was built for CUDA {built['cuda']}, but torch has CUDA {cuda}; {_REBUILD}"
+            f"pyneural was built for CUDA {built['cuda']}, but torch has CUDA {cuda}; "
+            f"build it again with {_INSTALL}"
         )
 
 
@@ -71,7 +72,9 @@ def choose_isa(wish: str | None, built: list[str], available: list[str]) -> str:
     """
     usable = [isa for isa in built if isa in available]
     if not usable:
-        raise ImportError(f"no CPU kernels of pyneural are built in {_PACKAGE}; {_REBUILD}")
+        raise ImportError(
+            f"no CPU kernels of pyneural are built in {_PACKAGE}; build them with {_INSTALL}"
+        )
     if not wish:
         return usable[-1]
     if wish not in _ISAS:
@@ -109,7 +112,9 @@ def loaded_isa() -> str:
 def _read_record() -> dict[str, str | None]:
     path = _PACKAGE / "_build.json"
     if not path.exists():
-        raise ImportError(f"pyneural's kernels are not built in {_PACKAGE}; {_REBUILD}")
+        raise ImportError(
+            f"pyneural's kernels are not built in {_PACKAGE}; build them with {_INSTALL}"
+        )
     return json.loads(path.read_text())
 
 
@@ -121,5 +126,7 @@ def _find(module: str) -> Path | None:
 def _library(module: str) -> Path:
     file = _find(module)
     if file is None:
-        raise ImportError(f"the kernels pyneural.{module} are missing in {_PACKAGE}; {_REBUILD}")
+        raise ImportError(
+            f"the kernels pyneural.{module} are missing in {_PACKAGE}; build them with {_INSTALL}"
+        )
     return file

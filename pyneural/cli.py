@@ -48,7 +48,10 @@ def show_info() -> int:
     """Prints versions, instruction sets, CUDA and threads."""
     import torch
 
-    from pyneural import _C, _loader
+    from pyneural import _loader
+
+    _loader.load()
+    from pyneural import _C
 
     build = _C.build_info()
     if build["cuda"] is None:
@@ -72,11 +75,11 @@ def show_info() -> int:
 
 
 def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
-    """Runs a demo; a user's error becomes one line on stderr and exit code 2."""
+    """Runs a demo; an error becomes one line on stderr, unless ``traceback`` asks for more."""
     if name not in demo_names():
         near = difflib.get_close_matches(name, demo_names())
         hint = f"did you mean {' or '.join(near)}?" if near else "see `pyneural list`"
-        return _fail("pyneural demo", f"there is no demo {name!r}; {hint}")
+        return _fail("pyneural demo", ValueError(f"there is no demo {name!r}; {hint}"))
     program = f"pyneural demo {name}"
     try:
         demo = load_demo(name)
@@ -92,7 +95,7 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if traceback:
             raise
-        return _fail(program, str(error))
+        return _fail(program, error)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -116,11 +119,12 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     args = make_parser().parse_args(arguments)
-    if args.command == "info":
-        return show_info()
-    if args.command == "list":
-        return list_demos()
-    return run_demo(args.name, args.arguments, args.traceback)
+    if args.command == "demo":
+        return run_demo(args.name, args.arguments, args.traceback)
+    try:
+        return show_info() if args.command == "info" else list_demos()
+    except ImportError as error:
+        return _fail(f"pyneural {args.command}", error)
 
 
 def _print_table(rows: Iterable[Sequence[str]]) -> None:
@@ -130,9 +134,10 @@ def _print_table(rows: Iterable[Sequence[str]]) -> None:
     print("\n".join("  ".join(line).rstrip() for line in lines))
 
 
-def _fail(program: str, text: str) -> int:
-    print(f"{program}: {text}", file=sys.stderr)
-    return 2
+def _fail(program: str, error: Exception) -> int:
+    """Prints one line; the exit code is 2 for a user's error, 1 for one of the installation."""
+    print(f"{program}: {error}", file=sys.stderr)
+    return 1 if isinstance(error, ImportError) else 2
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def test_other_sets_are_refused_in_one_line(wish, built, processor, text):
 
 
 def test_exactly_one_set_is_loaded():
+    _loader.load()
     names = [os.path.basename(path) for path in torch.ops.loaded_libraries]
     assert sum(name.startswith("_cpu_") for name in names) == 1
     assert _loader.loaded_isa() in _loader.processor_isas()
@@ -78,7 +79,7 @@ def test_missing_library_names_the_remedy(tmp_path, monkeypatch):
 def test_environment_variable_decides(isa):
     if isa not in _loader.built_isas():
         pytest.skip(f"{isa} is not built")
-    code = "from pyneural import _loader; print(_loader.loaded_isa())"
+    code = "from pyneural import _loader; _loader.load(); print(_loader.loaded_isa())"
     environment = {**os.environ, "PYNEURAL_CPU_ISA": isa}
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
