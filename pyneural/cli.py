@@ -85,6 +85,7 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
         demo = load_demo(name)
         parser = argparse.ArgumentParser(
             prog=program,
+            usage="%(prog)s [options]",
             description=demo.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -104,7 +105,9 @@ def make_parser() -> argparse.ArgumentParser:
         prog="pyneural",
         description="Neural networks for physical scientists on hand-written kernels.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", required=True, metavar="COMMAND"
+    )
     commands.add_parser("info", help="versions, instruction sets, CUDA, threads")
     commands.add_parser("list", help="the demos")
     demo = commands.add_parser(
@@ -112,7 +115,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--traceback", action="store_true", help="show where an error was raised")
     demo.add_argument("name", metavar="NAME", help="one of those that `pyneural list` shows")
-    demo.add_argument("arguments", nargs=argparse.REMAINDER, help="see `pyneural demo NAME --help`")
+    options = demo.add_argument(
+        "arguments", metavar="...", nargs=argparse.REMAINDER, help="see `pyneural demo NAME --help`"
+    )
+    options.required = False  # which an error without NAME would else call them
     return parser
 
 

@@ -91,12 +91,17 @@ def test_interrupt_gives_130(demo):
     assert cli.main(["demo", "two-words"]) == cli.INTERRUPTED == 130
 
 
+def test_list_fits_80_columns(capsys):
+    cli.main(["list"])
+    assert all(len(line) < 80 for line in capsys.readouterr().out.splitlines())
+
+
 @pytest.mark.parametrize("name", cli.demo_names())
 def test_each_demo_keeps_the_protocol(name):
     module = cli.load_demo(name)
     assert all(system.startswith("S") for system in module.SYSTEMS)
     assert "\n" not in module.SUMMARY
-    assert len(module.SUMMARY) < 80
+    assert all(len(line) < 80 for line in module.__doc__.splitlines())
     module.add_arguments(argparse.ArgumentParser())
 
 

@@ -19,6 +19,14 @@ SLICES = (0.25, 0.5, 0.75)
 PICTURE = ((0, 1, 201), (-1, 1, 513))  # low, high and number of times and places
 
 
+def add_arguments(parser: argparse.ArgumentParser, *, lbfgs: int) -> None:
+    """Adds the options of both demos; ``lbfgs`` is the default number of iterations."""
+    _options.add_common(parser)
+    _options.add_whole(parser, "--epochs", 1000, "steps of Adam")
+    _options.add_whole(parser, "--lbfgs", lbfgs, "iterations of L-BFGS")
+    _options.add_whole(parser, "--conditions", 100, "points with data", low=2)
+
+
 def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float = 1.0) -> PINN:
     """Burgers' equation on 8 layers of 20; without collocation points, the conditions alone."""
     device, dtype = _options.checked_device(args.device), _options.DTYPES[args.dtype]
@@ -57,14 +65,16 @@ def train(
     points = [f"{len(part.points):,} {name}" for name, part in pinn.named_conditions()]
     if pinn.equation is not None:
         points.append(f"{len(pinn.collocation):,} collocation")
-    place = f"{args.device}, {torch.get_num_threads()} threads" if args.device == "cpu" else ""
+    place = args.device
+    if place == "cpu":
+        place += f" with {_options.counted(torch.get_num_threads(), 'thread')}"
     rows = [
         ("network", f"{LAYERS} x {WIDTH} {ACTIVATION}, {count:,} parameters"),
         ("points", ", ".join(points)),
-        ("computing", f"{args.dtype} on {place or args.device}, seed {args.seed}"),
+        ("computing", f"{args.dtype} on {place}, seed {args.seed}"),
     ]
     if resumed:
-        rows.append(("resumed", f"after {resumed:,} steps"))
+        rows.append(("resumed", f"after {_options.counted(resumed, 'step')}"))
     _options.print_rows(rows)
     print()
     report = trainer.fit()

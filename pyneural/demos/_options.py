@@ -15,18 +15,30 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Adds where to compute, from which seed, and where to write."""
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: cpu)")
-    parser.add_argument("--dtype", choices=DTYPES, default="float64", help="(default: float64)")
-    parser.add_argument("--seed", type=whole(0), default=0, help="of all randomness (default: 0)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument(
-        "--out", default=".", metavar="DIR", help="directory of picture and checkpoint (default: .)"
+        "--dtype",
+        choices=DTYPES,
+        default="float64",
+        metavar="DTYPE",
+        help=f"{' or '.join(DTYPES)} (default: float64)",
     )
+    add_whole(parser, "--seed", 0, "seed of all randomness")
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in DIR"
+        "--out", default=".", metavar="DIR", help="folder of picture and checkpoint (default: .)"
     )
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
     parser.add_argument(
         "--time-limit", type=seconds, metavar="SECONDS", help="stop the training after this time"
     )
+
+
+def add_whole(
+    parser: argparse.ArgumentParser, name: str, default: int, help: str, *, low: int = 0
+) -> None:
+    """Adds an option that is a whole number, at least ``low``."""
+    text = f"{help} (default: {default})"
+    parser.add_argument(name, type=whole(low), default=default, metavar="N", help=text)
 
 
 def whole(low: int):
@@ -75,12 +87,11 @@ def checked_device(name: str) -> torch.device:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise ValueError(f"--device: expected cpu, cuda or cuda:N, got {name!r}; choose one")
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise ValueError(
-                f"--device: expected one of {count} CUDA devices, got {name!r}; use --device cpu"
-            )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
+        raise ValueError(
+            f"--device: expected one that torch finds ({found}), got {name!r}; choose one"
+        )
     return device
 
 
@@ -88,6 +99,15 @@ def checked_out(directory: str) -> Path:
     """The directory to write to; errors that would spoil the end come before the beginning."""
     plots.check_installed()
     return check_writable(directory, "--out")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "thread"), counted(1000, "step")
+    ('1 thread', '1,000 steps')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:

@@ -1,8 +1,9 @@
-"""The same network on the initial and boundary points alone: why the equation is needed.
+"""The network on initial and boundary points alone: why the equation is needed.
 
-A network of 8 layers of 20 is trained on 100 points of the initial and boundary lines of Burgers'
-equation, without the equation. It meets those points and fails inside the domain, where nothing
-tells it what to do. Prints both errors and writes burgers-boundary-only.png, with the checkpoint
+A network of 8 layers of 20 is trained on 100 points of the initial and
+boundary lines of Burgers' equation, without the equation. It meets those
+points and fails inside the domain, where nothing tells it what to do. Prints
+both errors and writes burgers-boundary-only.png, with the checkpoint
 burgers-boundary-only.safetensors.
 """
 
@@ -17,18 +18,13 @@ from pyneural.demos import _burgers, _options
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
-SUMMARY = "Without the equation: a network on boundary points alone fails inside."
+SUMMARY = "A network without the equation: it fails inside."
 _STEM = "burgers-boundary-only"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_common(parser)
-    number = _options.whole
-    add = parser.add_argument
-    add("--epochs", type=number(0), default=1000, help="steps of Adam (default: 1000)")
-    add("--lbfgs", type=number(0), default=1000, help="iterations of L-BFGS (default: 1000)")
-    add("--conditions", type=number(2), default=100, help="points with data (default: 100)")
+    _burgers.add_arguments(parser, lbfgs=1000)
 
 
 def run(args: argparse.Namespace) -> int:

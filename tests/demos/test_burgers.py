@@ -50,7 +50,7 @@ def test_resume_goes_on(tmp_path, capsys):
     assert "time limit" in capsys.readouterr().out
     assert cli.main([*start, "--resume"]) == 0
     resumed = capsys.readouterr().out
-    assert value(resumed, "resumed") == "after 1 steps"
+    assert value(resumed, "resumed") == "after 1 step"
     assert cli.main(["demo", "burgers", "--out", str(tmp_path / "whole"), *INSIDE]) == 0
     whole = capsys.readouterr().out
     assert value(resumed, "relative L2") == value(whole, "relative L2")
@@ -83,7 +83,7 @@ def test_interrupt_writes_checkpoint_and_picture_and_exits_130(tmp_path):
     [
         (["--out", "{file}/below"], "--out: expected a directory that can be written, got"),
         (["--device", "tpu"], "--device: expected cpu, cuda or cuda:N, got 'tpu'"),
-        (["--device", "cuda:99"], "--device: expected one of"),
+        (["--device", "cuda:99"], "--device: expected one that torch finds (cpu"),
         (["--resume", "--out", "{new}"], "expected a file"),
         (["--data-weight", "-1"], "expected a finite number >= 0, got -1.0"),
     ],
