@@ -23,20 +23,24 @@ _OPS = torch.ops.pyneural
 _LIBRARY = torch.library.Library("pyneural", "IMPL")
 
 
-class _Jet(Function):
-    """x, *weights, *biases to the jet [1 + K, N, O]."""
+class _Op(Function):
+    """A function of (options, *tensors) whose derivatives need all of them."""
 
     generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.options, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+
+class _Jet(_Op):
+    """x, *weights, *biases to the jet [1 + K, N, O]."""
 
     @staticmethod
     def forward(options: tuple, x: Tensor, *p: Tensor) -> Tensor:
         layers, *rest = options
         return _OPS.jet_mlp(x, p[:layers], p[layers:], *rest)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.options, *tensors = inputs
-        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple:
@@ -57,20 +61,13 @@ class _Jet(Function):
         return None, grad_x if needs_x else None, *grads
 
 
-class _JetBackward(Function):
+class _JetBackward(_Op):
     """grad_output, x, *weights, *biases to grad_x and grad_parameters."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(options: tuple, grad_output: Tensor, x: Tensor, *p: Tensor) -> tuple:
         layers, *rest = options
         return _OPS.jet_mlp_backward(grad_output, x, p[:layers], p[layers:], *rest)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.options, *tensors = inputs
-        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
@@ -83,20 +80,13 @@ class _JetBackward(Function):
         return None, *torch.func.vjp(backward, *ctx.saved_tensors)[1](grads)
 
 
-class _Jacobian(Function):
+class _Jacobian(_Op):
     """x, *weights, *biases to the gradients of every point's channels, [N, (1 + K) O, P]."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(options: tuple, x: Tensor, *p: Tensor) -> Tensor:
         layers, *rest = options
         return _OPS.jet_mlp_jacobian(x, p[:layers], p[layers:], *rest)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.options, *tensors = inputs
-        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
@@ -109,14 +99,12 @@ class _Jacobian(Function):
         return None, *torch.func.vjp(jacobian, *ctx.saved_tensors)[1](grad)
 
 
-class _Loss(Function):
+class _Loss(_Op):
     """x, *weights, *biases, coefficients to the loss, grad_parameters, grad_coefficients.
 
     With the gradients as outputs the loss's derivative is a product with them, and its second
     derivative is theirs.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(options: tuple, x: Tensor, *p: Tensor) -> tuple:

@@ -58,31 +58,18 @@ class Burgers(Equation):
         """u(0, x) = -sin(pi x)."""
         return -torch.sin(math.pi * x)
 
-    def conditions(
-        self,
-        points: int = 100,
-        *,
-        sampling: str = "uniform",
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> dict[str, Condition]:
+    def conditions(self, points: int = 100, **drawing: Any) -> dict[str, Condition]:
         """Soft initial and boundary conditions, half of the points each.
 
         Args:
             points: number of points of both together, >= 2.
-            sampling: one of ``SAMPLINGS``.
-            generator: CPU generator; None is torch's default one.
-            dtype: of the points; torch's default one by default.
-            device: of the points.
+            drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of the points; see ``Box``.
 
         >>> conditions = Burgers().conditions(100)
         >>> {name: len(condition.points) for name, condition in conditions.items()}
         {'initial': 50, 'boundary': 50}
         """
         boundary = points // 2
-        drawing: dict[str, Any] = {"sampling": sampling, "generator": generator}
-        drawing |= {"dtype": dtype, "device": device}
         return {
             "initial": Initial(self.domain, self.initial, points - boundary, **drawing),
             "boundary": Dirichlet(self.domain, 0.0, boundary, **drawing),

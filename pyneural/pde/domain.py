@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,15 +107,7 @@ class Box:
         unit = unit_points(n, self.dim, sampling, generator=generator)
         return _converted(self.low + (self.high - self.low) * unit, dtype, device)
 
-    def sample_initial(
-        self,
-        n: int,
-        *,
-        sampling: str = "uniform",
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    def sample_initial(self, n: int, **drawing: Any) -> Tensor:
         """Draws n points at the initial time, [n, D]; ValueError for a domain without t.
 
         >>> Box(t=(1, 2), x=(0, 1)).sample_initial(2)[:, 0].tolist()
@@ -125,9 +118,7 @@ class Box:
                 f"Box.sample_initial: domain: expected a coordinate t, got {self}; "
                 "add it, for instance Box(t=(0, 1), x=(-1, 1))"
             )
-        return self.sample_face(
-            TIME, "low", n, sampling=sampling, generator=generator, dtype=dtype, device=device
-        )
+        return self.sample_face(TIME, "low", n, **drawing)
 
     def sample_face(
         self,
@@ -157,15 +148,7 @@ class Box:
         points[:, others] = self.low[others] + (self.high - self.low)[others] * unit
         return _converted(points, dtype, device)
 
-    def sample_boundary(
-        self,
-        n: int,
-        *,
-        sampling: str = "uniform",
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    def sample_boundary(self, n: int, **drawing: Any) -> Tensor:
         """Draws n points on the faces of the spatial coordinates, shared evenly among them, [n, D].
 
         >>> Box(t=(0, 1), x=(-1, 1)).sample_boundary(5)[:, 1].tolist()
@@ -174,9 +157,7 @@ class Box:
         faces = [(name, side) for name in self.spatial for side in ("low", "high")]
         counts = even_shares(n, len(faces))
         parts = [
-            self.sample_face(
-                *face, count, sampling=sampling, generator=generator, dtype=dtype, device=device
-            )
+            self.sample_face(*face, count, **drawing)
             for face, count in zip(faces, counts, strict=True)
             if count
         ]
