@@ -13,11 +13,12 @@ REMEDY := $(PYTHON) must be Python 3.10 or newer with venv and ensurepip; instal
   apt-get install python3-venv python3-dev) or name another (make PYTHON=python3.12)
 SOURCES := $(shell find csrc build_tools -name '*.h' -o -name '*.c*' -o -name '*.py') setup.py
 
-.PHONY: help demo test lint format clean FORCE
+.PHONY: help demo test sanitize lint format clean FORCE
 
 help:
 	@echo 'make demo     solve the Burgers equation, print the error, write burgers.png'
 	@echo 'make test     run all tests'
+	@echo 'make sanitize run the op tests on kernels built with sanitizers (gcc, Linux)'
 	@echo 'make lint     check style and types'
 	@echo 'make format   bring all files into style'
 	@echo 'make clean    remove what was set up and built'
@@ -28,6 +29,9 @@ demo: $(VENV)/built
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest $(ARGS)
+
+sanitize: $(VENV)/dev
+	bash build_tools/sanitize.sh $(ARGS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -126,7 +126,8 @@ def options() -> dict:
             super().finalize_options()
             # Kept between builds, also where pip names a temporary folder: ninja then compiles
             # only what changed.
-            self.build_temp = str(ROOT / "build" / f"torch-{torch.__version__}-{PYTHON}")
+            base = ROOT / self.get_finalized_command("build").build_base
+            self.build_temp = str(base / f"torch-{torch.__version__}-{PYTHON}")
             if self.use_ninja:
                 # The jobs go to modules, which mostly have few sources.
                 self.parallel = int(os.environ["MAX_JOBS"])
