@@ -12,6 +12,7 @@ NEEDS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 REMEDY := $(PYTHON) must be Python 3.10 or newer with venv and ensurepip; install it (Debian: \
   apt-get install python3-venv python3-dev) or name another (make PYTHON=python3.12)
 SOURCES := $(shell find csrc build_tools -name '*.h' -o -name '*.c*' -o -name '*.py') setup.py
+FORMATTED := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: help demo test sanitize lint format clean FORCE
 
@@ -36,13 +37,13 @@ sanitize: $(VENV)/dev
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(filter csrc/%,$(SOURCES))
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 	$(BIN)/mypy
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(filter csrc/%,$(SOURCES))
+	$(BIN)/clang-format -i $(FORMATTED)
 
 clean:
 	rm -rf $(VENV) build pyneural.egg-info pyneural/*.so pyneural/_build.json

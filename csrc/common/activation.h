@@ -2,8 +2,8 @@
 //
 // An activation is a struct with
 //   evaluate<n>(z, f)            f[0 .. n], the value and the first n derivatives at z
-//   derivatives<n>(z, value, f)  f[1 .. n], where value = f(z) is already known (f[0] is left
-//   alone) kSmooth                      whether second and higher derivatives are of any use
+//   derivatives<n>(z, value, f)  f[1 .. n], where value = f(z) is known; f[0] is left alone
+//   kSmooth                      whether second and higher derivatives are of any use
 //   kFromValue                   whether derivatives needs the value only: then z may be the value
 // for V any value type: float and double on the device, a vector of them on the host. Elementary
 // functions come from Math<V>, which the host and the device each define.

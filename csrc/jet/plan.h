@@ -7,8 +7,7 @@
 // same matrix; an activation a = f(z) maps them by Faà di Bruno's formula,
 //
 //   a_0 = f(z_0)
-//   a_c = f'(z_0) z_c + sum over the terms of c: coefficient f^(order)(z_0) prod_{j < order}
-//   z_{factor[j]}
+//   a_c = f'(z_0) z_c + sum over the terms of c: coefficient f^(order)(z_0) prod_j z_{factor[j]}
 //
 // where the terms run over the set partitions of the derivative's indices into two or more blocks
 // (Constantine and Savits 1996, "A multivariate Faà di Bruno formula with applications").

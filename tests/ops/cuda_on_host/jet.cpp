@@ -1,0 +1,81 @@
+// The launches of csrc/jet/jet_cuda.cu behind functions that ctypes can call.
+#include <cuda_runtime_api.h>
+
+#include <limits>
+
+#include "csrc/jet/derivatives.h"
+#include "csrc/jet/jet_cuda.cu"
+
+using namespace pyneural;
+using namespace pyneural::jet;
+
+namespace {
+
+enum Op { forward, backward, jacobian };
+enum Failure { cuda = 1, arguments, overrun };
+
+constexpr int kGuard = 64;
+
+// size elements of NaN, and a guard that a kernel must leave alone.
+template <class T>
+struct Buffer {
+  explicit Buffer(int64_t size) : size(size), elements(size + kGuard, kGuardValue) {
+    std::fill_n(elements.begin(), size, std::numeric_limits<T>::quiet_NaN());
+  }
+  bool overrun() const {
+    return std::any_of(elements.begin() + size, elements.end(),
+                       [](T e) { return e != kGuardValue; });
+  }
+  static constexpr T kGuardValue = T(12345);
+  int64_t size;
+  std::vector<T> elements;
+};
+
+template <class T>
+int run(int op, int multiprocessors, int order, const char* derivatives, const char* activation,
+        int layers, const int* widths, int64_t points, const T* x, const T* parameters,
+        const T* grad_output, T* output, T* grad_x, T* grad_parameters) {
+  cuda_on_host::multiprocessors = multiprocessors;
+  cuda_on_host::order = static_cast<cuda_on_host::Order>(order);
+  auto params = std::make_unique<JetParams<T>>();
+  Derivatives parsed;
+  if (parsed.parse(derivatives) != DerivativesError::none) return arguments;
+  const auto& list = parsed.list();
+  if (make_plan(list.data(), list.size(), widths[0], &params->plan) != PlanError::none)
+    return arguments;
+  if (!find_activation(activation, &params->activation)) return arguments;
+  params->layers = layers;
+  std::copy_n(widths, layers + 1, params->width);
+  for (int l = 0; l < layers; ++l)
+    params->offset[l + 1] = params->offset[l] + int64_t{widths[l + 1]} * (widths[l] + 1);
+  params->points = points;
+  params->x = x;
+  params->parameters = parameters;
+  params->grad_output = grad_output;
+  params->output = output;
+  params->grad_x = grad_x;
+  params->grad_parameters = grad_parameters;
+  if (jet_configure(op != forward, grad_parameters != nullptr, params.get())) return cuda;
+  Buffer<T> scratch(params->blocks * params->slab);
+  Buffer<T> partial(grad_parameters ? params->blocks * params->offset[layers] : 0);
+  params->scratch = scratch.elements.data();
+  if (grad_parameters) params->partial = partial.elements.data();
+  const cudaError_t error = op == forward    ? launch_jet_mlp(*params, nullptr)
+                            : op == backward ? launch_jet_mlp_backward(*params, nullptr)
+                                             : launch_jet_mlp_jacobian(*params, nullptr);
+  if (error) return cuda;
+  return scratch.overrun() || partial.overrun() ? overrun : 0;
+}
+
+}  // namespace
+
+#define EXPORT(T)                                                                               \
+  extern "C" int run_##T(int op, int multiprocessors, int order, const char* derivatives,       \
+                         const char* activation, int layers, const int* widths, int64_t points, \
+                         const T* x, const T* parameters, const T* grad_output, T* output,      \
+                         T* grad_x, T* grad_parameters) {                                       \
+    return run(op, multiprocessors, order, derivatives, activation, layers, widths, points, x,  \
+               parameters, grad_output, output, grad_x, grad_parameters);                       \
+  }
+EXPORT(float)
+EXPORT(double)

@@ -1,0 +1,176 @@
+"""The CUDA kernels of the jet where there is no GPU: arithmetic, barriers and buffers, on the host.
+
+``cuda_on_host/cuda_runtime_api.h`` stands in for CUDA, so this says nothing of what nvcc makes of
+the code, of warps, or of blocks that run at the same time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pyneural.ops import Laplacian, LinearOperator, reference
+from pyneural.ops.derivatives import encode
+from tests.ops.networks import KINKED, SMOOTH, Network, gradients, jet
+from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
+
+ROOT = Path(__file__).parents[2]
+STAND_IN = Path(__file__).parent / "cuda_on_host"
+FORWARD, BACKWARD, JACOBIAN = range(3)
+ASCENDING, DESCENDING, SHUFFLED = range(3)
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The kernels, launches and dynamic shared memory rewritten to what a C++ compiler knows."""
+    folder = tmp_path_factory.mktemp("cuda_on_host")
+    for file in (ROOT / "csrc").glob("*/*.*"):
+        text = file.read_text()
+        if file.suffix == ".cu":
+            text = re.sub(
+                r"extern __shared__ __align__\(16\) ([^[]+)\[\];",
+                r"alignas(16) \1[kMaxSharedBytes];",
+                text,
+            )
+            text = re.sub(
+                r"(\w+(?:<\w+>)?)<<<(\S+), (\S+), [^>]*>>>\((.*?)\);",
+                r"cuda_on_host::launch(\2, \3, [&] { \1(\4); });",
+                text,
+                flags=re.DOTALL,
+            )
+        copy = folder / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text)
+    built = folder / "jet.so"
+    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", f"-I{folder}", f"-I{STAND_IN}"]
+    subprocess.run([*compiler, *options, STAND_IN / "jet.cpp", "-o", built], check=True)
+    return ctypes.CDLL(str(built))
+
+
+def flat(network: Network) -> Tensor:
+    pairs = zip(network.weights, network.biases, strict=True)
+    return torch.cat([part.flatten() for pair in pairs for part in pair])
+
+
+class OnHost:
+    """One network's ops by the CUDA kernels."""
+
+    def __init__(self, library, network, activation, derivatives, order, multiprocessors):
+        dtype = network.x.dtype
+        self.function = library.run_double if dtype == torch.float64 else library.run_float
+        self.network, self.parameters = network, flat(network)
+        widths = [network.x.shape[1], *map(len, network.weights)]
+        self.options = (
+            multiprocessors,
+            order,
+            encode("jet_mlp", derivatives).encode(),
+            activation.encode(),
+            len(network.weights),
+            (ctypes.c_int * len(widths))(*widths),
+            ctypes.c_int64(len(network.x)),
+        )
+        self.outputs = 1 + len(derivatives), len(network.x), widths[-1]
+
+    def _run(self, op, grad_output=None, output=None, grad_x=None, grad_parameters=None):
+        tensors = self.network.x, self.parameters, grad_output, output, grad_x, grad_parameters
+        pointers = [ctypes.c_void_p(0 if t is None else t.data_ptr()) for t in tensors]
+        assert self.function(op, *self.options, *pointers) == 0
+
+    def _nan(self, *shape):
+        return self.network.x.new_full(shape, float("nan"))
+
+    def jet(self):
+        output = self._nan(*self.outputs)
+        self._run(FORWARD, output=output)
+        return output
+
+    def backward(self, grad_output, for_x=True, for_parameters=True):
+        grad_x = self._nan(*self.network.x.shape) if for_x else None
+        grad_parameters = self._nan(len(self.parameters)) if for_parameters else None
+        self._run(BACKWARD, grad_output, grad_x=grad_x, grad_parameters=grad_parameters)
+        return grad_x, grad_parameters
+
+    def jacobian(self):
+        channels, points, outputs = self.outputs
+        jacobian = self._nan(points, channels * outputs, len(self.parameters))
+        self._run(JACOBIAN, output=jacobian)
+        return jacobian
+
+
+FLOAT32 = 3e-5  # right or wrong; how close the device comes is for test_jet.py to say
+BURGERS = [(1,), LinearOperator({(0,): 1, (1, 1): -0.003})]
+CASES = [  # widths, derivatives, points, activation
+    ([2, 20, 20, 1], [(0,), (1,), (1, 1)], 333, "tanh"),
+    ([2, 20, 20, 1], BURGERS, 333, "tanh"),
+    ([2, 20, 20, 1], BURGERS, 1, "tanh"),
+    ([2, 7, 3], [], 5, "sin"),
+    ([2, 7, 3], [], 130, "silu"),
+    ([3, 33, 5, 2], [Laplacian(0, 1, 2), (0, 2)], 70, "gelu"),
+    ([3, 9, 2], [LinearOperator({(0, 0, 1): -2, (2,): 0.5}), (1,), (1,)], 40, "sigmoid"),
+    ([2, 9, 9, 2], [(0, 0, 1, 1), (1, 1, 1)], 21, "softplus"),
+    ([1, 40, 1], [(0, 0, 0, 0)], 67, "silu"),
+    ([2, 3], [(0,), (0, 1)], 9, "tanh"),
+    ([4, 6, 5, 4], [(0, 1, 2, 3)], 11, "tanh"),
+    ([2, *[6] * 12, 1], [(0,), (1, 1)], 40, "tanh"),
+    ([2, 130, 130, 1], [(0,), (1, 1)], 37, "tanh"),  # parameters too large for shared memory
+    *(([2, 8, 8, 2], [(1,), (0,)], 50, activation) for activation in (*SMOOTH, *KINKED)),
+]
+
+
+@pytest.mark.parametrize(("widths", "derivatives", "points", "activation"), CASES)
+def test_against_nested_autograd(library, widths, derivatives, points, activation):
+    network = Network.random(widths, points).leaves()
+    exact = jet(reference.jet_mlp_nested, network, activation, derivatives)
+    grad_output = torch.randn_like(exact)
+    exact_x, exact_parameters = gradients(exact, network, grad_output)
+    network = network.map(Tensor.detach)
+    # Gradients come parameter by parameter from networks.gradients: weights, then biases.
+    layers = len(network.weights)
+    sizes = [tensor.numel() for tensor in network.tensors[1:]]
+    parts = exact_parameters.split(sizes)
+    exact_parameters = flat(network.of([network.x, *parts[:layers], *parts[layers:]]))
+    small = max(widths) < 100
+    exact_jacobian = (
+        reference.jet_mlp_jacobian(*network.parts, activation, derivatives) if small else None
+    )
+
+    first = None
+    for order in (ASCENDING, DESCENDING, SHUFFLED):
+        kernels = OnHost(library, network, activation, derivatives, order, multiprocessors=1)
+        found = kernels.jet(), *kernels.backward(grad_output)
+        first = first or found
+        assert all(torch.equal(a, b) for a, b in zip(first, found, strict=True))
+    assert_close(first[0], exact, FLOAT64)
+    assert_close(first[1], exact_x, FLOAT64_GRADIENT)
+    assert_close(first[2], exact_parameters, FLOAT64_GRADIENT)
+
+    assert torch.equal(kernels.backward(grad_output, for_parameters=False)[0], first[1])
+    assert torch.equal(kernels.backward(grad_output, for_x=False)[1], first[2])
+    if small:
+        assert_close(kernels.jacobian(), exact_jacobian, FLOAT64_GRADIENT)
+
+    # More blocks share the tiles in another way, which only the sum over points can see.
+    kernels = OnHost(library, network, activation, derivatives, ASCENDING, multiprocessors=3)
+    assert torch.equal(kernels.jet(), first[0])
+    grad_x, grad_parameters = kernels.backward(grad_output)
+    assert torch.equal(grad_x, first[1])
+    assert_close(grad_parameters, exact_parameters, FLOAT64_GRADIENT)
+
+    single = network.map(Tensor.float)
+    kernels = OnHost(library, single, activation, derivatives, ASCENDING, multiprocessors=1)
+    assert_close(kernels.jet(), exact, FLOAT32)
+    grad_x, grad_parameters = kernels.backward(grad_output.float())
+    assert_close(grad_x, exact_x, FLOAT32)
+    assert_close(grad_parameters, exact_parameters, FLOAT32)
