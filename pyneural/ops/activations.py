@@ -1,7 +1,8 @@
-"""The activations of the jet ops and their derivatives in plain torch."""
+"""The activations of the ops, and the derivatives of those of the jet ops, in plain torch."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ VALUES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "leaky_relu": F.leaky_relu,
     "elu": F.elu,
+    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
 }
 
 
@@ -34,9 +36,10 @@ def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
         >>> [float(f) for f in derivatives("tanh", z, 3)]
         [0.0, 1.0, 0.0, -2.0]
     """
-    if activation not in VALUES:
+    known = _SMOOTH | _KINKED
+    if activation not in known:
         raise ValueError(
-            f"activation: expected one of {', '.join(VALUES)}, got {activation!r}; write its name"
+            f"activation: expected one of {', '.join(known)}, got {activation!r}; write its name"
         )
     largest = 1 if activation in _KINKED else 4
     if order > largest:
@@ -44,7 +47,7 @@ def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
             f"derivatives: expected orders up to {largest} with {activation}, got {order}; "
             f"use {'tanh, sin, sigmoid, silu, gelu or softplus' if largest == 1 else 'autograd'}"
         )
-    return (_KINKED | _SMOOTH)[activation](z)[: order + 1]
+    return known[activation](z)[: order + 1]
 
 
 def _tanh(z: Tensor) -> list[Tensor]:

@@ -21,6 +21,7 @@ from pyneural.ops.derivatives import Derivative, LinearOperator
 from pyneural.ops.residual import residual_program
 
 __all__ = [
+    "dense",
     "jet_mlp_backward",
     "jet_mlp_jacobian",
     "jet_mlp_loss",
@@ -29,6 +30,11 @@ __all__ = [
     "jet_mlp_taylor",
     "residual_program",
 ]
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    """f(x W^T + b), [..., O]."""
+    return VALUES[activation](linear(x, weight, bias))
 
 
 def jet_mlp_nested(
