@@ -17,6 +17,13 @@ TORCH_LIBRARY(pyneural, m) {
       "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
       " str derivatives, str residual, Tensor coefficients, bool with_gradient)"
       " -> (Tensor, Tensor, Tensor)");
+  m.def("dense(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor");
+  m.def(
+      "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
+      " -> (Tensor, Tensor)");
+  m.def(
+      "dense_backward(Tensor grad_y, Tensor x, Tensor weight, Tensor saved, str activation,"
+      " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
   m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
 }
 

@@ -183,6 +183,39 @@ struct Gelu {
   }
 };
 
+// z sigmoid(w) with w = c (z + d z^3), which is torch's z (1 + tanh(w / 2)) / 2. The derivatives of
+// sigmoid(w(z)) are by Faa di Bruno's formula, those of the product as for silu.
+struct GeluTanh {
+  static constexpr bool kSmooth = true;
+  static constexpr bool kFromValue = false;
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    const V c(1.59576912160573071176), d(0.044715), z2 = z * z;
+    V t[n + 1], s[n + 1];
+    Sigmoid::evaluate<n>(c * z * (V(1) + d * z2), t);
+    const V w1 = c * (V(1) + V(3) * d * z2), w2 = V(6) * c * d * z, w3 = V(6) * c * d;
+    s[0] = t[0];
+    if constexpr (n >= 1) s[1] = t[1] * w1;
+    if constexpr (n >= 2) s[2] = t[2] * w1 * w1 + t[1] * w2;
+    if constexpr (n >= 3) s[3] = (t[3] * w1 * w1 + V(3) * t[2] * w2) * w1 + t[1] * w3;
+    if constexpr (n >= 4)
+      s[4] = ((t[4] * w1 * w1 + V(6) * t[3] * w2) * w1 + V(4) * t[2] * w3) * w1 +
+             V(3) * t[2] * w2 * w2;
+    if constexpr (n >= 5)
+      s[5] = (((t[5] * w1 * w1 + V(10) * t[4] * w2) * w1 + V(10) * t[3] * w3) * w1 +
+              V(15) * t[3] * w2 * w2) *
+                 w1 +
+             V(10) * t[2] * w2 * w3;
+    f[0] = z * s[0];
+    for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
+  }
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
+    evaluate<n>(z, f);
+    f[0] = value;
+  }
+};
+
 // log(1 + exp(z)); its derivatives are the sigmoid and the sigmoid's.
 struct Softplus {
   static constexpr bool kSmooth = true;
@@ -211,11 +244,16 @@ enum class ActivationKind : int32_t {
   linear,
   relu,
   leaky_relu,
-  elu
+  elu,
+  gelu_tanh
 };
 
-constexpr std::array<std::string_view, 10> kActivationNames{
-    "tanh", "sin", "sigmoid", "silu", "gelu", "softplus", "linear", "relu", "leaky_relu", "elu"};
+constexpr std::array<std::string_view, 11> kActivationNames{
+    "tanh",   "sin",  "sigmoid",    "silu", "gelu",     "softplus",
+    "linear", "relu", "leaky_relu", "elu",  "gelu_tanh"};
+// The same for a message.
+constexpr const char* kActivationList =
+    "tanh, sin, sigmoid, silu, gelu, gelu_tanh, softplus, linear, relu, leaky_relu or elu";
 
 // False where there is no activation of that name.
 inline bool find_activation(std::string_view name, ActivationKind* kind) {
@@ -248,6 +286,8 @@ PYNEURAL_INLINE void visit_activation(ActivationKind kind, const Visit& visit) {
       return visit(LeakyReluDefault{});
     case ActivationKind::elu:
       return visit(Elu{});
+    case ActivationKind::gelu_tanh:
+      return visit(GeluTanh{});
   }
 }
 

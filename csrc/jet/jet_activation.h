@@ -78,7 +78,6 @@ PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a)
     PYNEURAL_UNROLL
     for (int c = 1; c < plan.channels; ++c) {
       V sum = f[1] * Math<V>::load(z + c * stride);
-      PYNEURAL_UNROLL
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         const V w = V(static_cast<T>(plan.coefficient[t]));
         detail::add_term<2, order>(plan.term[t], w, f, stride, z, &sum);
@@ -111,7 +110,6 @@ PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z
       grad_z0 = f[2] * grad_a * zc + grad_z0;
       Math<V>::store(f[1] * grad_a, grad + c * stride);
       V sum = f[1] * zc;
-      PYNEURAL_UNROLL
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         const Term& term = plan.term[t];
         const V w = V(static_cast<T>(plan.coefficient[t]));

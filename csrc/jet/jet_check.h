@@ -87,16 +87,14 @@ inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList
   }
   network.plan = detail::checked_plan(op, derivatives, network.inputs());
   const bool known = find_activation(activation, &network.activation);
-  TORCH_CHECK_VALUE(known, op,
-                    ": activation: expected tanh, sin, sigmoid, silu, gelu, softplus, "
-                    "linear, relu, leaky_relu or elu, got \"",
-                    activation, "\"; choose one of these");
+  TORCH_CHECK_VALUE(known, op, ": activation: expected ", kActivationList, ", got \"", activation,
+                    "\"; choose one of these");
   bool smooth = false;
   visit_activation(network.activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
   TORCH_CHECK_VALUE(smooth || network.plan.order < 2, op, ": activation: got \"", activation,
                     "\" with derivatives of order ", network.plan.order,
                     ", but its second derivative is zero almost everywhere; use tanh, sin, "
-                    "sigmoid, silu, gelu or softplus");
+                    "sigmoid, silu, gelu, gelu_tanh or softplus");
   return network;
 }
 

@@ -30,8 +30,8 @@ class MLP(torch.nn.Module):
         in_features: number of inputs D.
         hidden: widths of the hidden layers; may be empty.
         out_features: number of outputs O.
-        activation: one that ``ops.jet_mlp`` knows: tanh, sin, sigmoid, silu, gelu, softplus, and
-            up to first derivatives also linear, relu, leaky_relu, elu.
+        activation: one that ``ops.jet_mlp`` knows: tanh, sin, sigmoid, silu, gelu, gelu_tanh,
+            softplus, and up to first derivatives also linear, relu, leaky_relu, elu.
         input_range: (low, high), numbers or [D], that is scaled to [-1, 1]; a domain's ``range``.
 
     Raises:

@@ -16,12 +16,12 @@ VALUES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "silu": F.silu,
     "gelu": F.gelu,
+    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
     "softplus": F.softplus,
     "linear": torch.clone,
     "relu": F.relu,
     "leaky_relu": F.leaky_relu,
     "elu": F.elu,
-    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
 }
 
 
@@ -43,9 +43,10 @@ def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
         )
     largest = 1 if activation in _KINKED else 4
     if order > largest:
+        remedy = f"one of {', '.join(_SMOOTH)}" if largest == 1 else "autograd"
         raise ValueError(
             f"derivatives: expected orders up to {largest} with {activation}, got {order}; "
-            f"use {'tanh, sin, sigmoid, silu, gelu or softplus' if largest == 1 else 'autograd'}"
+            f"use {remedy}"
         )
     return known[activation](z)[: order + 1]
 
@@ -86,6 +87,21 @@ def _gelu(z: Tensor) -> list[Tensor]:
     ]
 
 
+def _gelu_tanh(z: Tensor) -> list[Tensor]:
+    # z sigmoid(w(z)), which is z (1 + tanh(w / 2)) / 2: Faà di Bruno's formula for sigmoid(w).
+    c, d = 2 * math.sqrt(2 / math.pi), 0.044715
+    t = _sigmoid(c * (z + d * z**3))
+    w1, w2, w3 = c * (1 + 3 * d * z**2), 6 * c * d * z, 6 * c * d
+    s = [
+        t[0],
+        t[1] * w1,
+        t[2] * w1**2 + t[1] * w2,
+        t[3] * w1**3 + 3 * t[2] * w1 * w2 + t[1] * w3,
+        t[4] * w1**4 + 6 * t[3] * w1**2 * w2 + t[2] * (4 * w1 * w3 + 3 * w2**2),
+    ]
+    return [z * s[0], *(k * s[k - 1] + z * s[k] for k in range(1, 5))]
+
+
 def _softplus(z: Tensor) -> list[Tensor]:
     return [F.softplus(z), *_sigmoid(z)[:4]]
 
@@ -100,6 +116,7 @@ _SMOOTH: dict[str, Callable[[Tensor], list[Tensor]]] = {
     "sigmoid": _sigmoid,
     "silu": _silu,
     "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
     "softplus": _softplus,
 }
 _KINKED: dict[str, Callable[[Tensor], list[Tensor]]] = {

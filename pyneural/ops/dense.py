@@ -1,10 +1,19 @@
-"""Fully connected layer: product, bias and activation in one."""
+"""Fully connected layer: product, bias and activation in one.
+
+Its autograd is in C++, ``csrc/dense/dense_autograd.cpp``: at small sizes a Function in Python would
+cost more than the layer.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from pyneural.ops import reference
+
+# Those whose derivative is no function of their value, so that the backward wants z.
+_FROM_PREACTIVATION = ("sin", "silu", "gelu", "gelu_tanh", "softplus")
 
 
 def dense(
@@ -14,8 +23,12 @@ def dense(
 
         y = f(x W^T + b)
 
+    Gradients reach x, weight and bias, to any order: the first backward is a kernel, further ones
+    are torch's own. Under autocast it runs in the lower precision, like
+    ``torch.nn.functional.linear``; on the CPU bfloat16 and float16 are summed in float32.
+
     Args:
-        x: [..., I].
+        x: [..., I], float32, float64, bfloat16 or float16.
         weight: W, [O, I].
         bias: b, [O], or None.
         activation: f: "linear", "relu", "leaky_relu" (0.01), "elu" (1.0), "sigmoid", "tanh",
@@ -28,9 +41,33 @@ def dense(
         ValueError: shapes, dtypes or devices that do not match, or an unknown activation.
 
     Example:
-        >>> import torch
         >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -4.0], [1.0, 1.0]])
         >>> dense(x, weight, activation="relu")
         tensor([[0., 3.]])
     """
-    return reference.dense(x, weight, bias, activation)
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return reference.dense(x, weight, bias, activation)
+    return _dense(x, weight, bias, activation)
+
+
+_dense = torch.ops.pyneural.dense.default
+
+
+@torch.library.register_fake("pyneural::dense")
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+@torch.library.register_fake("pyneural::dense_with_preactivation")
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> tuple[Tensor, Tensor]:
+    y = x.new_empty(*x.shape[:-1], weight.shape[0])
+    return y, torch.empty_like(y) if activation in _FROM_PREACTIVATION else x.new_empty(0)
+
+
+@torch.library.register_fake("pyneural::dense_backward")
+def _(
+    grad_y: Tensor, x: Tensor, weight: Tensor, saved: Tensor, activation: str, output_mask: list
+) -> tuple[Tensor, Tensor, Tensor]:
+    shapes = x.shape, weight.shape, weight.shape[:1]
+    grads = (x.new_empty(s if m else 0) for s, m in zip(shapes, output_mask, strict=True))
+    return tuple(grads)  # type: ignore[return-value]

@@ -69,8 +69,8 @@ def jet_mlp(
         x: points, [N, D], float32 or float64.
         weights: L tensors [out_l, in_l].
         biases: L tensors [out_l].
-        activation: "tanh", "sin", "sigmoid", "silu", "gelu" (with erf) or "softplus"; for first
-            derivatives also "linear", "relu", "leaky_relu" (0.01) and "elu" (1.0).
+        activation: "tanh", "sin", "sigmoid", "silu", "gelu" (with erf), "gelu_tanh" or "softplus";
+            for first derivatives also "linear", "relu", "leaky_relu" (0.01) and "elu" (1.0).
         derivatives: what is wanted beside u: tuples of up to four input indices, (0,) for u_t and
             (1, 1) for u_xx where x = (t, x), in any order and mixed; ``Laplacian(1, 2)``; or any
             ``LinearOperator({(0,): 1, (1, 1): -nu})``, which is one channel.

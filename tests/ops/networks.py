@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-SMOOTH = ("tanh", "sin", "sigmoid", "silu", "gelu", "softplus")
+SMOOTH = ("tanh", "sin", "sigmoid", "silu", "gelu", "gelu_tanh", "softplus")
 KINKED = ("linear", "relu", "leaky_relu", "elu")
 
 

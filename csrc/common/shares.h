@@ -1,0 +1,31 @@
+// Work split over threads: contiguous shares, and no more threads than there is work for.
+#pragma once
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace pyneural {
+
+// A thread for every 2^18 multiply-adds at the least: waking one for less gains nothing, and on a
+// busy machine costs far more than it would do.
+inline int64_t useful_threads(double multiply_adds) {
+  constexpr double kWorthAThread = 1 << 18;
+  const double most = at::get_num_threads();
+  return static_cast<int64_t>(std::clamp(multiply_adds / kWorthAThread, 1.0, most));
+}
+
+// body(share, begin, end) for `shares` nearly equal parts of [0, size), each on a thread.
+template <class Body>
+void for_shares(int64_t size, int64_t shares, const Body& body) {
+  if (shares <= 1) {
+    body(int64_t{0}, int64_t{0}, size);
+    return;
+  }
+  at::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) {
+    for (int64_t s = first; s < last; ++s) body(s, s * size / shares, (s + 1) * size / shares);
+  });
+}
+
+}  // namespace pyneural
