@@ -24,6 +24,12 @@ TORCH_LIBRARY(pyneural, m) {
   m.def(
       "dense_backward(Tensor grad_y, Tensor x, Tensor weight, Tensor saved, str activation,"
       " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "masked_dense(Tensor x, Tensor values, Tensor starts, Tensor inputs, Tensor? bias,"
+      " str activation) -> (Tensor, Tensor)");
+  m.def(
+      "masked_dense_backward(Tensor grad_y, Tensor x, Tensor values, Tensor starts, Tensor inputs,"
+      " Tensor saved, str activation, bool with_grad_x) -> (Tensor, Tensor, Tensor)");
   m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "matmul.h"
+#include "transpose.h"
 
 namespace pyneural {
 
@@ -120,19 +121,8 @@ void pack_rows(const T* b, int64_t row_stride, int64_t depth, int64_t width, T* 
 // Packs b = w^T for w [width, depth], width <= panel_width, whose rows are contiguous.
 template <class T>
 void pack_transposed(const T* w, int64_t row_stride, int64_t depth, int64_t width, T* to) {
-  constexpr int64_t kBlock = 16;
   if (width < panel_width<T>()) std::fill_n(to, depth * panel_width<T>(), T(0));
-  for (int64_t n = 0; n < width; n += kBlock)
-    for (int64_t k = 0; k < depth; k += kBlock) {
-      const T* from = w + n * row_stride + k;
-      T* const block = to + k * panel_width<T>() + n;
-      const auto rows = static_cast<int>(std::min(kBlock, width - n));
-      const auto columns = static_cast<int>(std::min(kBlock, depth - k));
-      if (rows == kBlock && columns == kBlock)
-        at::vec::transpose_mxn<T, kBlock, kBlock>(from, row_stride, block, panel_width<T>());
-      else
-        at::vec::transpose_mxn<T>(from, row_stride, block, panel_width<T>(), rows, columns);
-    }
+  transpose(w, row_stride, width, depth, to, panel_width<T>());
 }
 
 }  // namespace pyneural

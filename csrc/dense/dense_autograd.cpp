@@ -81,9 +81,9 @@ struct Dense : torch::autograd::Function<Dense> {
     ctx->saved_data["activation"] = std::string(activation);
     const bool is_linear = layer.activation == ActivationKind::linear;
     ctx->save_for_backward({x, weight, bias.value_or(at::Tensor()),
-                            is_linear                     ? at::Tensor()
-                            : layer.needs_preactivation() ? z
-                                                          : y});
+                            is_linear                               ? at::Tensor()
+                            : needs_preactivation(layer.activation) ? z
+                                                                    : y});
     return y;
   }
 

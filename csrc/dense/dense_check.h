@@ -14,13 +14,6 @@ namespace pyneural::dense {
 struct Layer {
   int64_t rows = 0, in = 0, out = 0;
   ActivationKind activation = ActivationKind::linear;
-
-  // Whether f' needs the pre-activation, since y alone does not tell.
-  bool needs_preactivation() const {
-    bool from_value = false;
-    visit_activation(activation, [&](auto f) { from_value = decltype(f)::kFromValue; });
-    return !from_value;
-  }
 };
 
 namespace detail {

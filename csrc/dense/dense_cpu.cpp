@@ -315,7 +315,7 @@ std::tuple<at::Tensor, at::Tensor> dense_forward(const char* op, const at::Tenso
     return {y.to(x.scalar_type()), z.to(x.scalar_type())};
   }
   at::Tensor y = at::empty(output_shape(x, layer), x.options());
-  const bool with_z = with_preactivation && layer.needs_preactivation();
+  const bool with_z = with_preactivation && needs_preactivation(layer.activation);
   at::Tensor z = at::empty(with_z ? y.sizes() : at::IntArrayRef{0}, x.options());
   if (y.numel() == 0) return {y, z};
   const auto x_rows = x.expect_contiguous(), w = weight.expect_contiguous();

@@ -8,5 +8,15 @@ from pyneural.ops import jet_batching, jet_fake  # noqa: F401 (they register the
 from pyneural.ops.dense import dense
 from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
+from pyneural.ops.masked_dense import Connections, masked_dense
 
-__all__ = ["Laplacian", "LinearOperator", "dense", "jet_mlp", "jet_mlp_jacobian", "jet_mlp_loss"]
+__all__ = [
+    "Connections",
+    "Laplacian",
+    "LinearOperator",
+    "dense",
+    "jet_mlp",
+    "jet_mlp_jacobian",
+    "jet_mlp_loss",
+    "masked_dense",
+]

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from pyneural.ops import reference
 
 # Those whose derivative is no function of their value, so that the backward wants z.
-_FROM_PREACTIVATION = ("sin", "silu", "gelu", "gelu_tanh", "softplus")
+FROM_PREACTIVATION = ("sin", "silu", "gelu", "gelu_tanh", "softplus")
 
 
 def dense(
@@ -61,7 +61,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor
 @torch.library.register_fake("pyneural::dense_with_preactivation")
 def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> tuple[Tensor, Tensor]:
     y = x.new_empty(*x.shape[:-1], weight.shape[0])
-    return y, torch.empty_like(y) if activation in _FROM_PREACTIVATION else x.new_empty(0)
+    return y, torch.empty_like(y) if activation in FROM_PREACTIVATION else x.new_empty(0)
 
 
 @torch.library.register_fake("pyneural::dense_backward")

@@ -28,6 +28,7 @@ __all__ = [
     "jet_mlp_loss_and_gradient",
     "jet_mlp_nested",
     "jet_mlp_taylor",
+    "masked_dense",
     "residual_program",
 ]
 
@@ -35,6 +36,21 @@ __all__ = [
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """f(x W^T + b), [..., O]."""
     return VALUES[activation](linear(x, weight, bias))
+
+
+def masked_dense(
+    x: Tensor,
+    values: Tensor,
+    starts: Tensor,
+    inputs: Tensor,
+    bias: Tensor | None,
+    activation: str,
+) -> Tensor:
+    """``dense`` with a weight that is zero where there is no edge."""
+    outputs = torch.arange(len(starts) - 1, device=starts.device)
+    rows = outputs.repeat_interleave(starts.diff(), output_size=len(inputs))
+    zeros = values.new_zeros(len(starts) - 1, x.shape[-1])
+    return dense(x, zeros.index_put((rows, inputs), values), bias, activation)
 
 
 def jet_mlp_nested(

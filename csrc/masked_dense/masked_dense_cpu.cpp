@@ -1,0 +1,281 @@
+// The sparsely connected layer on the CPU, forward and backward.
+//
+// Letters: N rows, I inputs, O outputs, E edges, P points of a tile. A tile of rows is transposed,
+// [I][P], so that an edge is one multiply-add of vectors of points, whatever it connects. Threads
+// own contiguous shares of the tiles, and parts of the gradients that are added in their order.
+#include <ATen/ATen.h>
+#include <torch/library.h>
+
+#include <vector>
+
+#include "../common/matmul.h"
+#include "../common/shares.h"
+#include "../common/transpose.h"
+#include "../common/vector_math.h"
+#include "masked_dense_check.h"
+
+namespace pyneural::masked_dense {
+namespace {
+
+constexpr int kTileVectorsOfPoints = 4;  // enough independent sums to hide a multiply-add's latency
+template <class T>
+constexpr int64_t kPoints = kTileVectorsOfPoints * lanes<T>();  // P
+
+template <class T>
+struct Edges {
+  const int64_t* starts;  // [O + 1]
+  const int64_t* inputs;  // [E]
+  const T* values;        // [E]
+};
+
+// f on an output's points, in place: y from z.
+template <class T>
+using Activate = void (*)(T* z);
+template <class Activation, class T>
+void activate(T* z) {
+  for (int64_t p = 0; p < kPoints<T>; p += lanes<T>()) {
+    Vec<T> f[1];
+    Activation::template evaluate<0>(Vec<T>::loadu(z + p), f);
+    f[0].store(z + p);
+  }
+}
+
+// grad f'(z) in place, by y where f' is a function of it, else by z.
+template <class T>
+using ActivateBackward = void (*)(const T* saved, T* grad);
+template <class Activation, class T>
+void activate_backward(const T* saved, T* grad) {
+  for (int64_t p = 0; p < kPoints<T>; p += lanes<T>()) {
+    Vec<T> f[2];
+    const Vec<T> s = Vec<T>::loadu(saved + p);
+    if constexpr (Activation::kFromValue)
+      Activation::template derivatives<1>(s, s, f);
+    else
+      Activation::template evaluate<1>(s, f);
+    (Vec<T>::loadu(grad + p) * f[1]).store(grad + p);
+  }
+}
+
+// to [columns][P] = from [n, columns] transposed, zero beyond the n points.
+template <class T>
+void load_tile(const T* from, int64_t n, int64_t columns, T* to) {
+  if (n < kPoints<T>) std::fill_n(to, columns * kPoints<T>, T(0));
+  transpose(from, columns, n, columns, to, kPoints<T>);
+}
+template <class T>
+void store_tile(const T* from, int64_t n, int64_t columns, T* to) {
+  transpose(from, kPoints<T>, columns, n, to, columns);
+}
+
+// z [O][P] = W x + b.
+template <class T>
+void multiply_edges(const Edges<T>& edges, int64_t outputs, const T* x, const T* bias, T* z) {
+  using R = pyneural::detail::Register<T>;
+  for (int64_t o = 0; o < outputs; ++o, z += kPoints<T>) {
+    R sum[kTileVectorsOfPoints] = {};
+    for (auto& s : sum) s += bias ? bias[o] : T(0);
+    for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; ++e) {
+      const T* const point = x + edges.inputs[e] * kPoints<T>;
+      const T value = edges.values[e];
+      for (int v = 0; v < kTileVectorsOfPoints; ++v)
+        sum[v] += value * pyneural::detail::as_register(point + v * lanes<T>());
+    }
+    for (int v = 0; v < kTileVectorsOfPoints; ++v)
+      *reinterpret_cast<R*>(z + v * lanes<T>()) = sum[v];
+  }
+}
+
+// grad_x [I][P] += W^T grad_z.
+template <class T>
+void multiply_transposed_edges(const Edges<T>& edges, int64_t outputs, const T* grad_z, T* grad_x) {
+  using R = pyneural::detail::Register<T>;
+  for (int64_t o = 0; o < outputs; ++o, grad_z += kPoints<T>)
+    for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; ++e) {
+      T* const to = grad_x + edges.inputs[e] * kPoints<T>;
+      const T value = edges.values[e];
+      for (int v = 0; v < kTileVectorsOfPoints; ++v)
+        *reinterpret_cast<R*>(to + v * lanes<T>()) +=
+            value * pyneural::detail::as_register(grad_z + v * lanes<T>());
+    }
+}
+
+// grad_values[e] += sum over the points of grad_z[o] x[inputs[e]].
+template <class T>
+void add_edge_gradients(const Edges<T>& edges, int64_t outputs, const T* grad_z, const T* x,
+                        T* grad_values) {
+  using R = pyneural::detail::Register<T>;
+  for (int64_t o = 0; o < outputs; ++o, grad_z += kPoints<T>)
+    for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; e += kDotColumns) {
+      const int64_t count = std::min<int64_t>(kDotColumns, edges.starts[o + 1] - e);
+      R sum[kDotColumns] = {};
+      for (int64_t i = 0; i < count; ++i) {
+        const T* const point = x + edges.inputs[e + i] * kPoints<T>;
+        for (int v = 0; v < kTileVectorsOfPoints; ++v)
+          sum[i] += pyneural::detail::as_register(grad_z + v * lanes<T>()) *
+                    pyneural::detail::as_register(point + v * lanes<T>());
+      }
+      if (count == kDotColumns) {
+        pyneural::detail::add_lane_sums<T>(sum, grad_values + e);
+      } else {
+        T sums[kDotColumns] = {};
+        pyneural::detail::add_lane_sums<T>(sum, sums);
+        for (int64_t i = 0; i < count; ++i) grad_values[e + i] += sums[i];
+      }
+    }
+}
+
+// body(thread, first row, number of rows) for each tile, and how many threads there are.
+template <class T>
+class Tiles {
+ public:
+  explicit Tiles(const Layer& layer)
+      : rows_(layer.rows), tiles_((layer.rows + kPoints<T> - 1) / kPoints<T>) {
+    const double work =
+        static_cast<double>(layer.rows) * static_cast<double>(layer.edges + layer.in + layer.out);
+    threads = std::min(tiles_, useful_threads(work));
+  }
+
+  template <class Prepare>
+  void run(const Prepare& prepare) const {
+    for_shares(tiles_, threads, [&](int64_t thread, int64_t begin, int64_t end) {
+      auto body = prepare(thread);
+      for (int64_t i = begin; i < end; ++i)
+        body(i * kPoints<T>, std::min(kPoints<T>, rows_ - i * kPoints<T>));
+    });
+  }
+
+  int64_t threads;
+
+ private:
+  int64_t rows_, tiles_;
+};
+
+template <class T>
+void forward(const Layer& layer, const Edges<T>& edges, const T* x, const T* bias, T* y, T* z) {
+  const int64_t I = layer.in, O = layer.out;
+  Activate<T> f = nullptr;
+  visit_activation(layer.activation, [&](auto a) { f = activate<decltype(a), T>; });
+  Tiles<T>(layer).run([&](int64_t) {
+    return [&, x_tile = std::vector<T>(I * kPoints<T>), y_tile = std::vector<T>(O * kPoints<T>)](
+               int64_t first, int64_t n) mutable {
+      load_tile(x + first * I, n, I, x_tile.data());
+      multiply_edges(edges, O, x_tile.data(), bias, y_tile.data());
+      if (z) store_tile(y_tile.data(), n, O, z + first * O);
+      for (int64_t o = 0; o < O; ++o) f(y_tile.data() + o * kPoints<T>);
+      store_tile(y_tile.data(), n, O, y + first * O);
+    };
+  });
+}
+
+// [parts, size] to [size], in order.
+at::Tensor add_parts(const at::Tensor& parts) {
+  at::Tensor total = parts[0].clone();
+  for (int64_t i = 1; i < parts.size(0); ++i) total.add_(parts[i]);
+  return total;
+}
+
+// grad_x where it is not null, and each thread's part of grad_values and grad_bias.
+template <class T>
+void backward(const Layer& layer, const Edges<T>& edges, const T* grad_y, const T* x,
+              const T* saved, T* grad_x, T* grad_values, T* grad_bias) {
+  const int64_t I = layer.in, O = layer.out;
+  ActivateBackward<T> f = nullptr;
+  visit_activation(layer.activation, [&](auto a) { f = activate_backward<decltype(a), T>; });
+  const bool is_linear = layer.activation == ActivationKind::linear;
+  Tiles<T>(layer).run([&](int64_t thread) {
+    T* const values_part = grad_values + thread * layer.edges;
+    T* const bias_part = grad_bias + thread * O;
+    return [&, values_part, bias_part, x_tile = std::vector<T>(I * kPoints<T>),
+            grad_tile = std::vector<T>(O * kPoints<T>),
+            saved_tile = std::vector<T>(is_linear ? 0 : O * kPoints<T>)](int64_t first,
+                                                                         int64_t n) mutable {
+      load_tile(grad_y + first * O, n, O, grad_tile.data());
+      if (!is_linear) {
+        load_tile(saved + first * O, n, O, saved_tile.data());
+        for (int64_t o = 0; o < O; ++o)
+          f(saved_tile.data() + o * kPoints<T>, grad_tile.data() + o * kPoints<T>);
+      }
+      for (int64_t o = 0; o < O; ++o) {
+        Vec<T> sum(T(0));
+        for (int64_t p = 0; p < kPoints<T>; p += lanes<T>())
+          sum = sum + Vec<T>::loadu(grad_tile.data() + o * kPoints<T> + p);
+        bias_part[o] += lane_sum(sum);
+      }
+      load_tile(x + first * I, n, I, x_tile.data());
+      add_edge_gradients(edges, O, grad_tile.data(), x_tile.data(), values_part);
+      if (!grad_x) return;
+      std::fill(x_tile.begin(), x_tile.end(), T(0));
+      multiply_transposed_edges(edges, O, grad_tile.data(), x_tile.data());
+      store_tile(x_tile.data(), n, I, grad_x + first * I);
+    };
+  });
+}
+
+template <class Body>
+void dispatch(const at::Tensor& x, const Body& body) {
+  x.scalar_type() == at::kFloat ? body(float{}) : body(double{});
+}
+
+std::tuple<at::Tensor, at::Tensor> masked_dense(const at::Tensor& x, const at::Tensor& values,
+                                                const at::Tensor& starts, const at::Tensor& inputs,
+                                                const std::optional<at::Tensor>& bias,
+                                                std::string_view activation) {
+  const char* const op = "masked_dense";
+  const Layer layer = check_masked_dense(op, x, values, starts, inputs, bias, activation);
+  check_edges(op, layer, starts, inputs);
+  at::DimVector shape(x.sizes());
+  shape.back() = layer.out;
+  at::Tensor y = at::empty(shape, x.options());
+  const bool with_z = needs_preactivation(layer.activation);
+  at::Tensor z = at::empty(with_z ? y.sizes() : at::IntArrayRef{0}, x.options());
+  if (y.numel() == 0) return {y, z};
+  const at::Tensor x_rows = x.contiguous(), v = values.contiguous(),
+                   b = bias ? bias->contiguous() : at::Tensor();
+  dispatch(x, [&](auto type) {
+    using T = decltype(type);
+    const Edges<T> edges{starts.const_data_ptr<int64_t>(), inputs.const_data_ptr<int64_t>(),
+                         v.const_data_ptr<T>()};
+    forward<T>(layer, edges, x_rows.const_data_ptr<T>(), bias ? b.const_data_ptr<T>() : nullptr,
+               y.data_ptr<T>(), with_z ? z.data_ptr<T>() : nullptr);
+  });
+  return {y, z};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
+    const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& values,
+    const at::Tensor& starts, const at::Tensor& inputs, const at::Tensor& saved,
+    std::string_view activation, bool with_grad_x) {
+  const char* const op = "masked_dense_backward";
+  const Layer layer = check_masked_dense(op, x, values, starts, inputs, std::nullopt, activation);
+  check_edges(op, layer, starts, inputs);
+  at::DimVector shape(x.sizes());
+  shape.back() = layer.out;
+  detail::check_like(op, "grad_y", grad_y, shape, x);
+  if (layer.activation != ActivationKind::linear) detail::check_like(op, "saved", saved, shape, x);
+  at::Tensor grad_x = at::empty(with_grad_x ? x.sizes() : at::IntArrayRef{0}, x.options());
+  if (layer.rows == 0) return {grad_x, at::zeros_like(values), at::zeros({layer.out}, x.options())};
+  const at::Tensor grad = grad_y.contiguous(), x_rows = x.contiguous(), v = values.contiguous(),
+                   kept = saved.contiguous();
+  at::Tensor grad_values, grad_bias;
+  dispatch(x, [&](auto type) {
+    using T = decltype(type);
+    const int64_t threads = Tiles<T>(layer).threads;
+    grad_values = at::zeros({threads, layer.edges}, x.options());
+    grad_bias = at::zeros({threads, layer.out}, x.options());
+    const Edges<T> edges{starts.const_data_ptr<int64_t>(), inputs.const_data_ptr<int64_t>(),
+                         v.const_data_ptr<T>()};
+    backward<T>(layer, edges, grad.const_data_ptr<T>(), x_rows.const_data_ptr<T>(),
+                kept.const_data_ptr<T>(), with_grad_x ? grad_x.data_ptr<T>() : nullptr,
+                grad_values.data_ptr<T>(), grad_bias.data_ptr<T>());
+  });
+  return {grad_x, add_parts(grad_values), add_parts(grad_bias)};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
+  m.impl("masked_dense", masked_dense);
+  m.impl("masked_dense_backward", masked_dense_backward);
+}
+
+}  // namespace pyneural::masked_dense

@@ -1,0 +1,137 @@
+"""Sparsely connected layer: only the edges of a fixed mask are stored, multiplied and trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pyneural.ops import reference
+from pyneural.ops.dense import FROM_PREACTIVATION
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The edges of a sparsely connected layer, output by output (compressed sparse rows).
+
+    Args:
+        starts: [O + 1]: the edges of output o are those from starts[o] to starts[o + 1].
+        inputs: [E], the input that each edge comes from, in rising order for each output.
+
+    >>> mask = torch.tensor([[True, False, True], [False, True, True]])
+    >>> connections = Connections.from_mask(mask)
+    >>> connections.starts.tolist(), connections.inputs.tolist()
+    ([0, 2, 4], [0, 2, 1, 2])
+    """
+
+    starts: Tensor
+    inputs: Tensor
+
+    @staticmethod
+    def from_mask(mask: Tensor) -> Connections:
+        """The edges where a mask [O, I] of dtype bool is True.
+
+        Raises:
+            ValueError: something else than a matrix of bool.
+        """
+        if mask.dim() != 2 or mask.dtype != torch.bool:
+            raise ValueError(
+                f"Connections.from_mask: mask: expected [outputs, inputs] of torch.bool, got "
+                f"{list(mask.shape)} of {mask.dtype}; compare with a number: mask != 0"
+            )
+        starts = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0))
+        return Connections(starts, mask.nonzero()[:, 1].contiguous())
+
+
+def masked_dense(
+    x: Tensor,
+    values: Tensor,
+    connections: Connections,
+    bias: Tensor | None = None,
+    activation: str = "linear",
+) -> Tensor:
+    """Sparsely connected layer.
+
+        y_o = f(sum over the edges e of output o of values_e x_(inputs_e) + b_o)
+
+    It does 2 E operations a row where a dense layer does 2 I O. Absent edges have neither a weight
+    nor a gradient. Gradients reach x, values and bias, to any order: the first backward is a
+    kernel, further ones are plain torch.
+
+    Args:
+        x: [..., I], float32 or float64.
+        values: weights of the E edges, in the order of the connections.
+        connections: which inputs each output is connected to.
+        bias: b, [O], or None.
+        activation: as in ``dense``.
+
+    Returns:
+        y, [..., O].
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not match, an input that x does not have, or
+            an unknown activation.
+
+    Example:
+        >>> connections = Connections.from_mask(torch.tensor([[True, False], [True, True]]))
+        >>> masked_dense(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0, 5.0]), connections)
+        tensor([[ 3., 14.]])
+    """
+    edges = connections.starts, connections.inputs
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return reference.masked_dense(x, values, *edges, bias, activation)
+    return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]
+
+
+@torch.library.register_fake("pyneural::masked_dense")
+def _(
+    x: Tensor, values: Tensor, starts: Tensor, inputs: Tensor, bias: Tensor | None, activation: str
+) -> tuple[Tensor, Tensor]:
+    y = x.new_empty(*x.shape[:-1], starts.shape[0] - 1)
+    return y, torch.empty_like(y) if activation in FROM_PREACTIVATION else x.new_empty(0)
+
+
+@torch.library.register_fake("pyneural::masked_dense_backward")
+def _(
+    grad_y: Tensor,
+    x: Tensor,
+    values: Tensor,
+    starts: Tensor,
+    inputs: Tensor,
+    saved: Tensor,
+    activation: str,
+    with_grad_x: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_x = torch.empty_like(x) if with_grad_x else x.new_empty(0)
+    return grad_x, torch.empty_like(values), x.new_empty(starts.shape[0] - 1)
+
+
+def _setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    x, values, starts, columns, bias, ctx.activation = inputs
+    saved = output[1] if ctx.activation in FROM_PREACTIVATION else output[0]
+    ctx.save_for_backward(x, values, starts, columns, bias, saved)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx: Any, grad_y: Tensor, _: Tensor) -> tuple:
+    x, values, starts, columns, bias, saved = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        tensors = [x, values] if bias is None else [x, values, bias]
+
+        def layer(x: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+            return reference.masked_dense(x, values, starts, columns, bias, ctx.activation)
+
+        grad_x, grad_values, *rest = torch.func.vjp(layer, *tensors)[1](grad_y)
+        return grad_x, grad_values, None, None, rest[0] if rest else None, None
+    with_grad_x = ctx.needs_input_grad[0]
+    grad_x, grad_values, grad_bias = torch.ops.pyneural.masked_dense_backward(
+        grad_y, x, values, starts, columns, saved, ctx.activation, with_grad_x
+    )
+    needed_x = grad_x if with_grad_x else None
+    return needed_x, grad_values, None, None, None if bias is None else grad_bias, None
+
+
+torch.library.register_autograd("pyneural::masked_dense", _backward, setup_context=_setup_context)
