@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <vector>
 
@@ -19,15 +20,20 @@ class Derivatives {
  public:
   DerivativesError parse(std::string_view text) {
     while (!text.empty()) {
+      const bool more = text.find(';') != std::string_view::npos;
       std::string_view derivative = take_until(';', &text);
+      if (more && text.empty()) return DerivativesError::malformed;
       const bool is_operator = derivative.find('*') != std::string_view::npos;
       std::vector<Partial>& partials = partials_.emplace_back();
       do {
+        const bool more_parts = derivative.find(',') != std::string_view::npos;
         std::string_view part = take_until(',', &derivative);
+        if (more_parts && derivative.empty()) return DerivativesError::malformed;
         Partial partial;
         if (is_operator) {
           std::string_view factor = take_until('*', &part);
-          if (!read_number(take_word(&factor), &partial.coefficient) || !take_word(&factor).empty())
+          if (!read_number(take_word(&factor), &partial.coefficient) ||
+              !std::isfinite(partial.coefficient) || !take_word(&factor).empty())
             return DerivativesError::malformed;
         }
         for (auto word = take_word(&part); !word.empty(); word = take_word(&part)) {

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+#include <string>
 #include <string_view>
 
 #include "../common/activation.h"
@@ -25,19 +27,22 @@ inline void check_like(const char* op, const char* argument, int64_t l, const at
                     x.device(), " like x, got ", tensor.device(), "; move it with .to(device)");
 }
 
+constexpr size_t kQuoted = 80;  // of a text in an error
+
 inline Plan checked_plan(const char* op, std::string_view text, int64_t inputs) {
   Derivatives derivatives;
+  const std::string got =
+      ", got \"" + std::string(text.substr(0, kQuoted)) + (text.size() > kQuoted ? "...\"" : "\"");
   switch (derivatives.parse(text)) {
     case DerivativesError::none:
       break;
     case DerivativesError::order:
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected orders 1 to ", kMaxOrder,
-                        ", got a higher one in \"", text,
+                        ", got a higher one in \"", text.substr(0, kQuoted),
                         "\"; take a derivative of the residual with torch.autograd.grad instead");
     case DerivativesError::malformed:
-      TORCH_CHECK_VALUE(false, op,
-                        ": derivatives: expected input indices such as \"0; 1 1\", got \"", text,
-                        "\"; pyneural.ops.derivatives.encode writes them");
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices such as \"0; 1 1\"", got,
+                        "; pyneural.ops.derivatives.encode writes them");
   }
   const std::vector<Derivative>& list = derivatives.list();
   Plan plan;
@@ -45,14 +50,24 @@ inline Plan checked_plan(const char* op, std::string_view text, int64_t inputs) 
     case PlanError::none:
       break;
     case PlanError::index:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices 0 to ", inputs - 1,
-                        " (x has ", inputs, " columns), got \"", text,
-                        "\"; number the columns of x from 0");
-    case PlanError::too_many:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices 0 to ",
+                        std::min(inputs - 1, kMaxInput), " (x has ", inputs, " columns)", got,
+                        "; number the columns of x from 0");
+    case PlanError::outputs:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxOutputs - 1, ", got ",
+                        list.size(), "; ask for them in several calls");
+    case PlanError::channels:
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxChannels,
-                        " channels and ", kMaxTerms,
-                        " terms with the lower orders that they need, got more in \"", text,
-                        "\"; ask for them in several calls");
+                        " channels with the lower orders that they need", got,
+                        "; ask for them in several calls, or split an operator");
+    case PlanError::terms:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxTerms,
+                        " products in the chain rule", got,
+                        "; ask for them in several calls, or split an operator");
+    case PlanError::seeds:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxSeeds,
+                        " first derivatives, those in operators included", got,
+                        "; ask for them in several calls, or split an operator");
   }
   return plan;
 }
@@ -66,9 +81,11 @@ inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList
                     ": x: expected float32 or float64, got ", x.scalar_type(),
                     "; convert it with x.float()");
   TORCH_CHECK_VALUE(x.dim() == 2 && x.size(1) >= 1, op,
-                    ": x: expected shape [points, inputs], got ", x.sizes(),
+                    ": x: expected shape [points, inputs] with at least one input, got ", x.sizes(),
                     "; a single point is x[None]");
-  TORCH_CHECK_VALUE(!weights.empty(), op, ": weights: expected at least one layer, got none");
+  TORCH_CHECK_VALUE(
+      !weights.empty(), op,
+      ": weights: expected at least one layer, got none; give [weight] with its [bias]");
   TORCH_CHECK_VALUE(weights.size() == biases.size(), op, ": biases: expected ", weights.size(),
                     " as there are weights, got ", biases.size(), "; give every layer a bias");
   Network network;

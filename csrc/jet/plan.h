@@ -30,6 +30,7 @@ constexpr int kMaxChannels = 128;
 constexpr int kMaxSeeds = 256;
 constexpr int kMaxTerms = 1024;
 constexpr int kMaxOutputs = 128;
+constexpr int64_t kMaxInput = INT16_MAX;  // the last input that derivatives may be taken for
 
 // coefficient f^(order)(z_0) z_{factor[0]} ... z_{factor[order - 1]}, added to channel `channel`.
 struct Term {
@@ -65,7 +66,8 @@ struct Plan {
   }
 };
 
-enum class PlanError { none, index, too_many };
+// What is wrong with the derivatives, or which limit they exceed.
+enum class PlanError { none, index, outputs, channels, terms, seeds };
 
 // A partial derivative as its sorted input indices.
 struct MultiIndex {
@@ -110,7 +112,7 @@ struct Builder {
       }
     }
     if (plan.terms == kMaxTerms) {
-      error = PlanError::too_many;
+      error = PlanError::terms;
       return;
     }
     plan.coefficient[plan.terms] = coefficient;
@@ -119,7 +121,7 @@ struct Builder {
 
   constexpr void add_seed(double coefficient, int c, int64_t input) {
     if (plan.seeds == kMaxSeeds) {
-      error = PlanError::too_many;
+      error = PlanError::seeds;
       return;
     }
     plan.seed_coefficient[plan.seeds] = coefficient;
@@ -165,7 +167,7 @@ struct Builder {
   // A new channel, the sum of some partial derivatives, after the channels that it needs.
   constexpr int add_channel(const Partial* partial, int64_t count) {
     for (int64_t i = 0; i < count; ++i) add_partitions(partial[i], 0);
-    if (plan.channels == kMaxChannels) error = PlanError::too_many;
+    if (plan.channels == kMaxChannels) error = PlanError::channels;
     if (error != PlanError::none) return 0;
     const int c = plan.channels++;
     for (int64_t i = 0; i < count; ++i) {
@@ -207,10 +209,10 @@ constexpr PlanError make_plan(const Derivative* derivatives, int64_t count, int6
       const MultiIndex& multi_index = derivative.partial[i].multi_index;
       for (int j = 0; j < multi_index.order; ++j)
         if (multi_index.index[j] < 0 || multi_index.index[j] >= inputs ||
-            multi_index.index[j] > INT16_MAX)
+            multi_index.index[j] > kMaxInput)
           return PlanError::index;
     }
-    if (builder.plan.outputs == kMaxOutputs) return PlanError::too_many;
+    if (builder.plan.outputs == kMaxOutputs) return PlanError::outputs;
     const int channel = derivative.is_operator
                             ? builder.add_channel(derivative.partial, derivative.partials)
                             : builder.partial_channel(derivative.partial->multi_index);

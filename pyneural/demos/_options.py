@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="DTYPE",
         help=f"{' or '.join(DTYPES)} (default: float64)",
     )
-    add_whole(parser, "--seed", 0, "seed of all randomness")
+    add_whole(parser, "--seed", 0, "seed of all randomness", high=2**63 - 1)
     parser.add_argument(
         "--out", default=".", metavar="DIR", help="folder of picture and checkpoint (default: .)"
     )
@@ -34,17 +35,23 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def add_whole(
-    parser: argparse.ArgumentParser, name: str, default: int, help: str, *, low: int = 0
+    parser: argparse.ArgumentParser,
+    name: str,
+    default: int,
+    help: str,
+    *,
+    low: int = 0,
+    high: int = 10**8,
 ) -> None:
-    """Adds an option that is a whole number, at least ``low``."""
+    """Adds an option that is a whole number from ``low`` to ``high``."""
     text = f"{help} (default: {default})"
-    parser.add_argument(name, type=whole(low), default=default, metavar="N", help=text)
+    parser.add_argument(name, type=whole(low, high), default=default, metavar="N", help=text)
 
 
-def whole(low: int):
-    """Type of an argument that is a whole number, at least ``low``.
+def whole(low: int, high: int):
+    """Type of an argument that is a whole number from ``low`` to ``high``.
 
-    >>> whole(0)("12")
+    >>> whole(0, 100)("12")
     12
     """
 
@@ -53,11 +60,28 @@ def whole(low: int):
             value = int(text)
         except ValueError:
             value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"expected a whole number >= {low}, got {text!r}")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {low} to {high:,}, got {text!r}"
+            )
         return value
 
     return parse
+
+
+def nonnegative(text: str) -> float:
+    """Type of an argument that is a finite number >= 0.
+
+    >>> nonnegative("0.5")
+    0.5
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (value >= 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"expected a finite number >= 0, got {text!r}")
+    return value
 
 
 def seconds(text: str) -> float:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_whole(parser, "--points", 5_000, "collocation points", low=1)
     parser.add_argument(
         "--data-weight",
-        type=float,
+        type=_options.nonnegative,
         default=10.0,
         metavar="W",
         help="weight of the data loss (default: 10)",

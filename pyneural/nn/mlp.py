@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.ops.activations import VALUES as ACTIVATIONS
 
 
 class MLP(torch.nn.Module):
@@ -35,7 +36,8 @@ class MLP(torch.nn.Module):
         input_range: (low, high), numbers or [D], that is scaled to [-1, 1]; a domain's ``range``.
 
     Raises:
-        ValueError: a width below 1, or an input_range that is not finite with low < high.
+        ValueError: a width below 1, an unknown activation, or an input_range that is not finite
+            with low < high.
 
     >>> torch.manual_seed(0) and None
     >>> network = MLP(2, [20, 20], 1, input_range=([0.0, -1.0], [1.0, 1.0]))
@@ -63,6 +65,11 @@ class MLP(torch.nn.Module):
             raise ValueError(
                 f"MLP: in_features, hidden, out_features: expected widths >= 1, got {widths}; "
                 "leave out empty layers"
+            )
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"MLP: activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}; "
+                "choose one of these"
             )
         self.in_features, self.out_features = in_features, out_features
         self.activation = activation

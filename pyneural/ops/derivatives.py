@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
 
 from pyneural.ops.caching import cached
 
@@ -23,7 +27,7 @@ class LinearOperator:
 
     Raises:
         ValueError: no derivatives, something else than tuples of indices, or a coefficient that is
-            not finite.
+            not finite or is to be learnt.
 
     Example:
         >>> LinearOperator({(0,): 1, (1, 1): -0.5})  # u_t - u_xx / 2 of x = (t, x)
@@ -36,25 +40,26 @@ class LinearOperator:
     text: str  # as ``encode`` writes it; here, since torch.compile formats no numbers
 
     def __init__(self, coefficients: Mapping[tuple[int, ...], float]) -> None:
+        if not isinstance(coefficients, Mapping) or not coefficients:
+            raise ValueError(
+                "LinearOperator: coefficients: expected a dict of at least one derivative, got "
+                f"{coefficients!r}; write u_t - u_xx as {{(0,): 1, (1, 1): -1}}"
+            )
         sums: dict[tuple[int, ...], float] = {}
         for indices, coefficient in coefficients.items():
-            if not _is_partial(indices):
+            partial = _partial(indices)
+            if partial is None:
                 raise ValueError(
                     f"LinearOperator: coefficients: expected tuples of input indices, such as (0,) "
                     f"and (1, 1), got {indices!r}; write u_t - u_xx as {{(0,): 1, (1, 1): -1}}"
                 )
-            if not math.isfinite(coefficient):
+            key = tuple(sorted(partial))
+            sums[key] = sums.get(key, 0.0) + _constant(coefficient, partial)
+            if not math.isfinite(sums[key]):
                 raise ValueError(
                     f"LinearOperator: coefficients: expected finite numbers, got "
-                    f"{coefficient} for {indices}; leave a derivative out instead"
+                    f"{sums[key]} for {partial}; leave a derivative out instead"
                 )
-            key = tuple(sorted(indices))
-            sums[key] = sums.get(key, 0.0) + float(coefficient)
-        if not sums:
-            raise ValueError(
-                "LinearOperator: coefficients: expected at least one derivative, got none; "
-                "name those that it sums"
-            )
         self.partials = tuple(sorted(sums.items()))
         self.text = ", ".join(f"{c!r}*{_text(indices)}" for indices, c in self.partials)
 
@@ -87,7 +92,7 @@ class Laplacian(LinearOperator):
     __slots__ = ()
 
     def __init__(self, *indices: int) -> None:
-        if not indices or len(set(indices)) < len(indices):
+        if not indices or _partial(indices) is None or len(set(indices)) < len(indices):
             raise ValueError(
                 "Laplacian: indices: expected one or several input indices, all different, got "
                 f"{indices}; name every input once"
@@ -139,10 +144,11 @@ def _encode(op: str, derivatives: tuple[Derivative, ...]) -> str:
     for derivative in derivatives:
         if isinstance(derivative, LinearOperator):
             texts.append(derivative.text)
-        elif _is_partial(derivative):
-            texts.append(_text(derivative))
         else:
-            raise _not_derivatives(op, derivative)
+            partial = _partial(derivative)
+            if partial is None:
+                raise _not_derivatives(op, derivative)
+            texts.append(_text(partial))
     return "; ".join(texts)
 
 
@@ -150,12 +156,29 @@ def _text(indices: tuple[int, ...]) -> str:
     return " ".join(map(str, indices))
 
 
-def _is_partial(derivative: object) -> bool:
-    return (
-        isinstance(derivative, tuple)
-        and bool(derivative)
-        and all(isinstance(index, int) for index in derivative)
-    )
+def _partial(indices: object) -> tuple[int, ...] | None:
+    """Input indices as plain integers; None where that is not what they are."""
+    if not isinstance(indices, tuple) or not indices:
+        return None
+    try:
+        return tuple(map(operator.index, indices))
+    except TypeError:
+        return None
+
+
+def _constant(coefficient: Any, partial: tuple[int, ...]) -> float:
+    if isinstance(coefficient, Tensor) and coefficient.requires_grad:
+        raise ValueError(
+            f"LinearOperator: coefficients: expected constants, got a tensor that requires a "
+            f"gradient for {partial}; ask for the derivative by itself and multiply: nu * u_xx"
+        )
+    try:
+        return float(coefficient)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise ValueError(
+            f"LinearOperator: coefficients: expected numbers, got {coefficient!r} for {partial}; "
+            "give each derivative one real number"
+        ) from None
 
 
 @cached

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -37,40 +38,44 @@ def collapse(derivatives: tuple[Derivative, ...], text: str) -> tuple[tuple[Deri
     instructions = parse(text)
     values = [i for i in instructions if i.name != "residual"]
     sums = [_summands(values, i.operands[0]) for i in instructions if i.name == "residual"]
+    if not all(math.isfinite(factor) for summands in sums for factor in summands.values()):
+        return derivatives, text
     needed = _reachable(values, (v for s in sums for v in s if not _is_derivative(values[v])))
     kept = {values[v].operands[0] for v in needed if _is_derivative(values[v])}
 
+    def gathered(value: int) -> bool:
+        return _is_derivative(values[value]) and values[value].operands[0] not in kept
+
     program = Program(())
     copies: dict[int, int] = {}  # value in the old program: value in the new one
-
-    def copy(value: int) -> int:
-        if value not in copies:
-            name, operands, number = values[value]
-            if name == "channel":
-                derivative = derivatives[operands[0] - 1] if operands[0] else None
-                copies[value] = program.channel(derivative, operands[1])
-            elif name == "const":
-                copies[value] = program.operand(number)
-            else:
-                operands = tuple(map(copy, operands)) if _takes_values(name) else operands
-                copies[value] = program.emit(" ".join([name, *map(str, operands)]))
-        return copies[value]
+    for value in sorted(_reachable(values, (v for s in sums for v in s if not gathered(v)))):
+        name, operands, number = values[value]
+        if name == "channel":
+            derivative = derivatives[operands[0] - 1] if operands[0] else None
+            copies[value] = program.channel(derivative, operands[1])
+        elif name == "const":
+            copies[value] = program.operand(number)
+        else:
+            if _takes_values(name):
+                operands = tuple(copies[operand] for operand in operands)
+            copies[value] = program.emit(" ".join([name, *map(str, operands)]))
 
     for summands in sums:
         terms: list[tuple[int, float]] = []
         partials: dict[int, _Partials] = defaultdict(lambda: defaultdict(float))
         for value, coefficient in summands.items():
-            if _is_derivative(values[value]) and values[value].operands[0] not in kept:
+            if gathered(value):
                 channel, output = values[value].operands
                 for indices, factor in partials_of(derivatives[channel - 1]):
                     partials[output][indices] += factor * coefficient
             else:
-                terms.append((copy(value), coefficient))
+                terms.append((copies[value], coefficient))
         for output, of_output in partials.items():
             nonzero = {indices: c for indices, c in sorted(of_output.items()) if c != 0}
             if nonzero:
-                # Normed, so that operators that differ by a factor share one channel.
-                scale = next(iter(nonzero.values()))
+                # Normed, so that operators that differ by a factor share one channel, and by the
+                # largest, so that no coefficient overflows.
+                scale = max(nonzero.values(), key=abs)
                 operator = LinearOperator({i: c / scale for i, c in nonzero.items()})
                 terms.append((program.channel(operator, output), scale))
         program.residuals.append(_total(program, terms))
@@ -103,27 +108,29 @@ def _is_derivative(instruction: Instruction) -> bool:
 
 def _summands(values: Sequence[Instruction], value: int) -> _Sum:
     """The values that a value is the sum of, as far as sums and constant factors go."""
-    total: _Sum = defaultdict(float)
-
-    def add(value: int, factor: float) -> None:
-        name, operands, _ = values[value]
-        numbers = [values[v].number if values[v].name == "const" else None for v in operands]
+    total: _Sum = {}
+    factors: _Sum = defaultdict(float, {value: 1.0})
+    # Operands come before the values that they make: each is met with its whole factor.
+    for v in range(value, -1, -1):
+        factor = factors[v]
+        if factor == 0:
+            continue
+        name, operands, _ = values[v]
+        numbers = [values[o].number if values[o].name == "const" else None for o in operands]
         if name in ("add", "sub"):
-            add(operands[0], factor)
-            add(operands[1], factor if name == "add" else -factor)
+            factors[operands[0]] += factor
+            factors[operands[1]] += factor if name == "add" else -factor
         elif name == "neg":
-            add(operands[0], -factor)
+            factors[operands[0]] -= factor
         elif name == "mul" and numbers[0] is not None:
-            add(operands[1], factor * numbers[0])
+            factors[operands[1]] += factor * numbers[0]
         elif name == "mul" and numbers[1] is not None:
-            add(operands[0], factor * numbers[1])
+            factors[operands[0]] += factor * numbers[1]
         elif name == "div" and numbers[1]:
-            add(operands[0], factor / numbers[1])
+            factors[operands[0]] += factor / numbers[1]
         else:
-            total[value] += factor
-
-    add(value, 1.0)
-    return {v: factor for v, factor in total.items() if factor != 0}
+            total[v] = factor
+    return dict(sorted(total.items()))
 
 
 def _reachable(values: Sequence[Instruction], start: Iterable[int]) -> set[int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from pyneural.pde.coordinates import TIME, call_with_coordinates
-from pyneural.pde.domain import Box
+from pyneural.pde.domain import Box, Drawing
 from pyneural.pde.faces import named_faces, outward_normals, place
 from pyneural.pde.network import Network
 
@@ -156,7 +156,7 @@ class Initial(Condition):
         *,
         order: int = 0,
         output: int | None = None,
-        **drawing: Any,
+        **drawing: Unpack[Drawing],
     ) -> None:
         if not domain.has_time:
             raise ValueError(
@@ -206,7 +206,7 @@ class Dirichlet(Condition):
         coordinate: str | None = None,
         side: str = "both",
         output: int | None = None,
-        **drawing: Any,
+        **drawing: Unpack[Drawing],
     ) -> None:
         where = type(self).__name__
         faces = named_faces(domain, coordinate, side, where)
@@ -272,7 +272,7 @@ class Periodic(Condition):
         *,
         order: int = 1,
         output: int | None = None,
-        **drawing: Any,
+        **drawing: Unpack[Drawing],
     ) -> None:
         column = domain.index(coordinate, "Periodic")
         faces = named_faces(domain, coordinate, "both", "Periodic")

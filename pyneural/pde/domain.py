@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.sampling import unit_points
+
+
+class Drawing(TypedDict, total=False):
+    """How points are drawn: keywords of the methods that draw them."""
+
+    sampling: str
+    generator: torch.Generator | None
+    dtype: torch.dtype | None
+    device: torch.device | str | None
 
 
 class Box:
@@ -107,7 +117,7 @@ class Box:
         unit = unit_points(n, self.dim, sampling, generator=generator)
         return _converted(self.low + (self.high - self.low) * unit, dtype, device)
 
-    def sample_initial(self, n: int, **drawing: Any) -> Tensor:
+    def sample_initial(self, n: int, **drawing: Unpack[Drawing]) -> Tensor:
         """Draws n points at the initial time, [n, D]; ValueError for a domain without t.
 
         >>> Box(t=(1, 2), x=(0, 1)).sample_initial(2)[:, 0].tolist()
@@ -148,7 +158,7 @@ class Box:
         points[:, others] = self.low[others] + (self.high - self.low)[others] * unit
         return _converted(points, dtype, device)
 
-    def sample_boundary(self, n: int, **drawing: Any) -> Tensor:
+    def sample_boundary(self, n: int, **drawing: Unpack[Drawing]) -> Tensor:
         """Draws n points on the faces of the spatial coordinates, shared evenly among them, [n, D].
 
         >>> Box(t=(0, 1), x=(-1, 1)).sample_boundary(5)[:, 1].tolist()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyneural.pde.domain import Box, even_shares
+from pyneural.pde.domain import Box, Drawing, even_shares
 
 Face = tuple[str, str]  # coordinate, "low" or "high"
 
@@ -31,7 +31,7 @@ def named_faces(domain: Box, coordinate: str | None, side: str, where: str) -> l
 
 
 def place(
-    domain: Box, faces: Sequence[Face], points: int | Tensor, where: str, drawing: dict
+    domain: Box, faces: Sequence[Face], points: int | Tensor, where: str, drawing: Drawing
 ) -> tuple[Tensor, Tensor]:
     """Points on faces, drawn or given, and the face that each is on.
 
@@ -73,7 +73,7 @@ def place(
 
 
 def _given(
-    domain: Box, faces: Sequence[Face], points: Tensor, where: str, drawing: dict
+    domain: Box, faces: Sequence[Face], points: Tensor, where: str, drawing: Drawing
 ) -> tuple[Tensor, Tensor]:
     points = points.to(device=drawing.get("device"), dtype=drawing.get("dtype") or points.dtype)
     domain.check(points, where=where)

@@ -7,6 +7,7 @@ never a part of one; and the file before is kept under another name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -113,7 +114,8 @@ def load_checkpoint(
         path: as given to ``save_checkpoint``.
 
     Returns:
-        tensors on the CPU, the record, and a text for each file that was refused.
+        tensors on the CPU, the record, and a text for each file that was refused. A damaged file
+        is renamed to ``*.damaged`` where the one before it is good.
 
     Raises:
         CheckpointError: neither file is there, or both are damaged.
@@ -121,11 +123,16 @@ def load_checkpoint(
     refused: list[str] = []
     for candidate in (Path(path), previous_path(path)):
         try:
-            return *_read(candidate), refused
+            tensors, record = _read(candidate)
         except FileNotFoundError:
             continue
         except CheckpointError as error:
             refused.append(str(error))
+        else:
+            if refused:  # the next checkpoint must not put the damaged file in the good one's place
+                with contextlib.suppress(OSError):
+                    os.replace(path, Path(path).with_suffix(".damaged"))
+            return tensors, record, refused
     if refused:
         raise CheckpointError("; ".join(refused))
     raise CheckpointError(

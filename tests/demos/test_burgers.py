@@ -85,7 +85,6 @@ def test_interrupt_writes_checkpoint_and_picture_and_exits_130(tmp_path):
         (["--device", "tpu"], "--device: expected cpu, cuda or cuda:N, got 'tpu'"),
         (["--device", "cuda:99"], "--device: expected one that torch finds (cpu"),
         (["--resume", "--out", "{new}"], "expected a file"),
-        (["--data-weight", "-1"], "expected a finite number >= 0, got -1.0"),
     ],
 )
 def test_errors_come_before_training(tmp_path, capsys, monkeypatch, options, message):
@@ -98,6 +97,22 @@ def test_errors_come_before_training(tmp_path, capsys, monkeypatch, options, mes
     assert err.startswith("pyneural demo burgers: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--data-weight", "nan", "expected a finite number >= 0, got 'nan'"),
+        ("--data-weight", "-1", "expected a finite number >= 0, got '-1'"),
+        ("--seed", str(2**63), "expected a whole number from 0 to 9,223,372,036,854,775,807, got"),
+        ("--conditions", str(10**12), "expected a whole number from 2 to 100,000,000, got"),
+    ],
+)
+def test_numbers_out_of_range(capsys, option, value, message):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["demo", "burgers", option, value])
+    err = capsys.readouterr().err
+    assert f"argument {option}: {message}" in err
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +26,11 @@ def test_encoding():
     assert decode(encode("jet_mlp", ())) == ()
 
 
+def test_integers_of_other_types():
+    assert encode("jet_mlp", [(np.int64(3), torch.tensor(2))]) == "3 2"
+    assert LinearOperator({(np.int64(3),): np.float32(2)}) == LinearOperator({(3,): 2})
+
+
 def test_operators_are_values():
     assert Laplacian(1, 2) == Laplacian(2, 1) == LinearOperator({(1, 1): 1, (2, 2): 1})
     assert hash(Laplacian(1, 2)) == hash(LinearOperator({(2, 2): 1, (1, 1): 1}))
@@ -39,7 +45,13 @@ def test_operators_are_values():
 @pytest.mark.parametrize(
     ("coefficients", "text"),
     [
-        ({}, "expected at least one derivative"),
+        ({}, "expected a dict of at least one derivative, got {}"),
+        ([(0,)], r"expected a dict of at least one derivative, got \[\(0,\)\]"),
+        ({(0,): "a"}, r"expected numbers, got 'a' for \(0,\); give each derivative one real"),
+        ({(0,): torch.ones(2)}, "expected numbers, got tensor"),
+        ({(0,): 10**400}, "expected numbers, got 1000"),
+        ({(0,): torch.ones((), requires_grad=True)}, "expected constants, got a tensor that requ"),
+        ({(0, 1): 1e308, (1, 0): 1e308}, r"expected finite numbers, got inf for \(1, 0\)"),
         ({(): 1}, r"expected tuples of input indices, .* got \(\)"),
         ({0: 1}, "expected tuples of input indices, .* got 0"),
         ({(0.5,): 1}, "expected tuples of input indices"),
@@ -52,7 +64,7 @@ def test_bad_operators(coefficients, text):
         LinearOperator(coefficients)
 
 
-@pytest.mark.parametrize("indices", [(), (1, 1)])
+@pytest.mark.parametrize("indices", [(), (1, 1), ([0, 1],), (0.5,)])
 def test_bad_laplacians(indices):
     with pytest.raises(ValueError, match=r"^Laplacian: indices: expected one or several"):
         Laplacian(*indices)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyneural import ops
-from pyneural.ops import Laplacian, reference
+from pyneural.ops import Laplacian, LinearOperator, reference
 from tests.ops.networks import Network
 
 PROGRAM = "channel 0 0; residual 0"
@@ -29,7 +29,7 @@ NETWORKS = {
     "whole numbers": (lambda n: {"x": n.x.int()}, r"got Int; convert it with x\.float\(\)"),
     "one point without its dimension": (
         lambda n: {"x": n.x[0]},
-        r"x: expected shape \[points, inputs\], got \[2\]; a single point is x\[None\]",
+        r"x: expected shape \[points, inputs\] with at least one input, got \[2\]; a single point",
     ),
     "no layer": (
         lambda n: {"weights": [], "biases": []},
@@ -73,7 +73,7 @@ OPTIONS = {
         [Laplacian(0, 2)],
         "derivatives: expected input indices 0 to 1",
     ),
-    "too many": ("tanh", [(0,)] * 200, "derivatives: expected at most 128 channels"),
+    "too many": ("tanh", [(0,)] * 200, "derivatives: expected at most 127, got 200; ask for them"),
     "kink": (
         "relu",
         [(1, 1)],
@@ -187,11 +187,28 @@ def test_what_only_the_loss_asks(network):
                 ops.jet_mlp_loss(x, *parts, *options, wrong)
 
 
-@pytest.mark.parametrize("text", ["x", "0; ;1", "1.5", "2*", "*0", "1 2*0", "nan?*0", "0,1"])
+@pytest.mark.parametrize(
+    "text", ["x", "0; ;1", "0;", "1.5", "2*", "*0", "1 2*0", "nan*0", "0,1", "1.0*0,"]
+)
 def test_malformed_text(network, text):
     expected = "jet_mlp: derivatives: expected input indices such as"
     with pytest.raises(ValueError, match=expected):
         torch.ops.pyneural.jet_mlp(*network.parts, "tanh", text)
+
+
+@pytest.mark.parametrize(
+    ("operators", "text"),
+    [
+        ([Laplacian(*range(200))], "expected at most 128 channels with the lower orders"),
+        ([LinearOperator({(i,): 1 for i in range(200)})] * 2, "expected at most 256 first deriv"),
+        ([(40000,)], r"expected input indices 0 to 199 \(x has 200 columns\), got \"40000\""),
+    ],
+)
+def test_limits(operators, text):
+    network = Network.random((200, 4, 1), 3)
+    with pytest.raises(ValueError, match=f"jet_mlp: derivatives: {text}") as error:
+        ops.jet_mlp(*network.parts, "tanh", operators)
+    assert len(str(error.value)) < 300
 
 
 def test_reference_refuses_too():

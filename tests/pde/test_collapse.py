@@ -43,7 +43,8 @@ UNCHANGED = {
 
 
 def lowered(inputs, outputs, residual):
-    program = lower(residual, residual.__code__.co_varnames, inputs, outputs)
+    code = residual.__code__
+    program = lower(residual, code.co_varnames[: code.co_argcount], inputs, outputs)
     return tuple(program.derivatives), program.text()
 
 
@@ -112,3 +113,41 @@ def test_the_operator_of_burgers():
     derivatives, text = collapse(*lowered("tx", "u", lambda u: u.t + u * u.x - 0.5 * u.xx))
     assert derivatives == ((1,), LinearOperator({(0,): 1.0, (1, 1): -0.5}))
     assert text == "channel 0 0; channel 1 0; mul 0 1; channel 2 0; add 2 3; residual 4"
+
+
+@pytest.mark.parametrize("small", [1e-35, 1e-25])
+def test_coefficients_far_apart(small):
+    residual = lambda u: small * u.t + u.xx / small**0.2  # noqa: E731
+    derivatives, text = collapse(*lowered("tx", "u", residual))
+    network, x = MLP(2, [8], 1), torch.rand(9, 2)
+    found = network.jet_loss(x, derivatives, text)
+    exact = (network.jet(x, [(1, 1)])[1] / small**0.2).square().mean()
+    torch.testing.assert_close(found, exact)
+
+
+def test_factors_that_overflow_stay_apart():
+    given = lowered("tx", "u", lambda u: 1e200 * (1e200 * (u.t + u.xx)))
+    assert collapse(*given) == given
+
+
+def test_long_and_shared_sums():
+    def forced(u, x):
+        total = u.t - u.xx
+        for k in range(3000):
+            total = total + torch.sin(k * x)
+        return total
+
+    def doubled(u):
+        total = u.t - u.xx
+        for _ in range(60):
+            total = total + total
+        return total
+
+    def nested(u, x):
+        for _ in range(3000):
+            x = torch.sin(x)
+        return u.t - u.xx + x
+
+    for inputs, residual in (("tx", forced), ("tx", doubled), ("tx", nested)):
+        (operator,), _ = collapse(*lowered(inputs, "u", residual))
+        assert operator == LinearOperator({(0,): 1, (1, 1): -1})

@@ -40,6 +40,15 @@ def test_truncated_file_is_refused_and_the_one_before_used(saved, kept):
     assert "damaged" in refused[0]
 
 
+def test_a_damaged_file_never_takes_the_place_of_the_good_one(saved):
+    saved.write_bytes(b"no")
+    assert load_checkpoint(saved)[1] == {"step": 1}
+    save_checkpoint(saved, {"w": torch.zeros(1)}, {"step": 3})
+    assert load_checkpoint(saved)[1] == {"step": 3}
+    assert load_checkpoint(previous_path(saved))[1] == {"step": 1}
+    assert saved.with_suffix(".damaged").read_bytes() == b"no"
+
+
 @pytest.mark.parametrize("where", ["tensor", "record"])
 def test_tampered_file_is_refused(saved, where):
     data = bytearray(saved.read_bytes())
