@@ -6,7 +6,10 @@ import argparse
 import importlib
 
 # Name to what it measures; the module ``bench.NAME`` has ``add_arguments`` and ``run``.
-BENCHES = {"jet": "loss and gradient of a PDE residual through an MLP"}
+BENCHES = {
+    "jet": "loss and gradient of a PDE residual through an MLP",
+    "dense": "the dense layer with its activation, and the sparsely connected one",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

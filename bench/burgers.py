@@ -6,10 +6,8 @@ r_n = u_t + u u_x - nu u_xx at (t_n, x_n),   loss = mean_n r_n^2,   nu = 0.01 / 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,26 +102,3 @@ class Problem:
 def mean_square_residual(u: Tensor, u_t: Tensor, u_x: Tensor, u_xx: Tensor) -> Tensor:
     """The loss from the four channels, each [N, 1]."""
     return (u_t + u * u_x - NU * u_xx).square().mean()
-
-
-def relative_error(result: tuple[Any, Sequence[Any]], expected: tuple[Any, Sequence[Any]]) -> float:
-    """Largest ||a - b|| / ||b|| over the loss and every gradient tensor; infinite if shapes differ.
-
-    Each may hold tensors or arrays; NaN counts as infinite.
-    """
-    worst = 0.0
-    for a, b in zip([result[0], *result[1]], [expected[0], *expected[1]], strict=True):
-        a, b = (_as_double(value) for value in (a, b))
-        if a.shape != b.shape:
-            return math.inf
-        error = float((a - b).norm() / b.norm())
-        worst = max(worst, math.inf if math.isnan(error) else error)
-    return worst
-
-
-def _as_double(value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        import numpy
-
-        value = torch.from_numpy(numpy.array(value))
-    return value.detach().double().cpu()

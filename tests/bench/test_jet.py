@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bench.__main__ import main
-from bench.burgers import Case, Problem, relative_error
+from bench.burgers import Case, Problem
+from bench.comparison import relative_error
 from bench.jet import IMPLEMENTATIONS, OURS, memory_subject
 from bench.memory import measure
 from bench.peers import jet_nested

@@ -1,0 +1,204 @@
+"""What the benches share: options, validation, timing beside peers, tables and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench import machine, probes
+from bench.harness import Implementation, Summary, device_seconds, host_seconds, time_in_turns
+from bench.report import keep, mebibytes, table
+
+PROBE = "multiply-add probe"
+BUSY = 0.5  # processes that were running in the minute before
+
+
+def add_arguments(parser: argparse.ArgumentParser, groups: Sequence[str]) -> None:
+    """The options of every bench; ``groups`` are those of the peers."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peers", nargs="*", choices=groups, default=groups)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of timing, an implementation")
+    parser.add_argument("--seed", type=int, help="default: another at each run")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the memory runs")
+    parser.add_argument("--quick", action="store_true", help="0.2 s of timing and --no-memory")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="keep all figures; without FILE in bench/results/, one file a machine",
+    )
+
+
+class Comparison:
+    """One run of a bench: prints what it measures and keeps it, if ``--json`` says so.
+
+    Args:
+        name: of the bench, its key in the JSON file.
+        title: what is measured.
+        options: as parsed by ``add_arguments``; its defaults are filled in.
+
+    Raises:
+        ValueError: a device that this machine does not have.
+    """
+
+    def __init__(self, name: str, title: str, options: argparse.Namespace) -> None:
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
+        if options.quick:
+            options.seconds, options.no_memory = 0.2, True
+        if options.seed is None:
+            options.seed = secrets.randbits(32)
+        if options.device == "cpu":
+            machine.use_threads(options.threads)
+        self.name, self.options = name, options
+        self.dtype = getattr(torch, options.dtype)
+        place = machine.describe(options.device, options.threads)
+        where = (
+            f"{place['cpu']} {place['instruction_set']}, {options.threads} threads"
+            if options.device == "cpu"
+            else place["device"]
+        )
+        print(f"{title}: {options.dtype}, {where}, torch {torch.__version__}, seed {options.seed}")
+        if place["load_before"] > BUSY:
+            load = place["load_before"]
+            print(f"the machine is busy (load {load}): the figures are not reliable")
+        self.copy = probes.copy_bandwidth(options.device)
+        self.entry: dict[str, Any] = {
+            "machine": place,
+            "seed": options.seed,
+            "copy_bytes_per_second": self.copy,
+            "cases": [],
+        }
+        self.path = None
+        if options.json is not None:
+            default = machine.ROOT / "bench" / "results" / machine.file_name(place)
+            self.path = Path(options.json or default)
+
+    def keep(self) -> None:
+        """Writes what there is; called after each case, so that an interrupted run keeps it."""
+        if self.path:
+            keep(self.path, self.name, self.options.dtype, self.entry)
+
+    def chosen(self, implementations: Sequence[Implementation]) -> list[Implementation]:
+        """Ours and those of the peers that ``--peers`` names."""
+        return [i for i in implementations if i.group in ("pyneural", *self.options.peers)]
+
+    def timed(
+        self, calls: dict[str, Callable[[], Any]], chosen: Sequence[Implementation]
+    ) -> tuple[dict[str, list[float]], float]:
+        """Seconds of every call, and the peak that the probe measured in turns with them."""
+        on_device = self.options.device == "cuda"
+        clocks: dict[str, Any] = {
+            i.name: device_seconds if on_device and i.device_clock else host_seconds for i in chosen
+        }
+        if on_device:
+            probe = probes.matrix_product_probe(self.dtype, "cuda")
+        else:
+            probe = probes.multiply_add_probe(self.dtype, self.options.threads)
+        rates: list[float] = []
+        clocks[PROBE] = host_seconds
+        with_probe = {**calls, PROBE: lambda: rates.append(probe())}
+        samples = time_in_turns(with_probe, clocks, self.options.seconds)
+        del samples[PROBE]
+        return samples, Summary.of(rates).median
+
+
+def validated(
+    problem: Any, chosen: Sequence[Implementation], oracle: Any, limit: float
+) -> tuple[dict[str, Callable[[], Any]], dict[str, float], dict[str, str]]:
+    """Calls that agree with the oracle, the errors of all, and why the others are left out."""
+    # Every case compiles anew; dynamo would otherwise give up after a few shapes.
+    torch._dynamo.reset()
+    calls, errors, absent = {}, {}, {}
+    for implementation in chosen:
+        name = implementation.name
+        try:
+            call = implementation.build(problem)
+            errors[name] = relative_error(call(), oracle)
+        except Exception as error:  # whatever a peer's compiler raises is its reason
+            absent[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:150]}"
+            continue
+        if errors[name] <= limit:
+            calls[name] = call
+        else:
+            absent[name] = f"refused, relative error {errors[name]:.1e} above {limit:.0e}"
+    return calls, errors, absent
+
+
+def figures(seconds: Sequence[float], operations: int, peak: float, error: float) -> dict[str, Any]:
+    """The row of one implementation."""
+    summary = Summary.of(list(seconds))
+    return {
+        **asdict(summary),
+        "operations": operations,
+        "share_of_peak": operations / summary.median / peak,
+        "relative_error": error,
+    }
+
+
+def print_rows(rows: dict[str, dict[str, Any]], ours: str, peak: float) -> None:
+    """The table of one case; ratios are to ``ours``."""
+    reference = rows.get(ours, {}).get("median")
+    with_memory = any("extra_bytes" in row for row in rows.values())
+    lines = []
+    for name, row in rows.items():
+        median, low, high = (_milliseconds(row[key]) for key in ("median", "low", "high"))
+        lines.append(
+            [
+                name,
+                median,
+                f"{low}-{high}",
+                f"{row['median'] / reference:.2f}x" if reference else "",
+                f"{100 * row['share_of_peak']:.0f}%",
+                *([mebibytes(row.get("extra_bytes"))] if with_memory else []),
+                f"{row['relative_error']:.0e}",
+            ]
+        )
+    memory = ["extra MiB"] if with_memory else []
+    print(table(["", "median ms", "quartiles", "ratio", "peak", *memory, "error"], lines))
+    print(f"{PROBE} {peak / 1e9:.0f} GFLOP/s")
+
+
+def _milliseconds(seconds: float) -> str:
+    value = 1e3 * seconds
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
+
+
+def relative_error(result: Sequence[Any], expected: Sequence[Any]) -> float:
+    """Largest ||a - b|| / ||b|| over tensors, nested or not; infinite if shapes differ.
+
+    Each may hold tensors or arrays; NaN counts as infinite.
+    """
+    worst = 0.0
+    for a, b in zip(_flat(result), _flat(expected), strict=True):
+        a, b = _as_double(a), _as_double(b)
+        if a.shape != b.shape:
+            return math.inf
+        error = float((a - b).norm() / b.norm())
+        worst = max(worst, math.inf if math.isnan(error) else error)
+    return worst
+
+
+def _flat(values: Any) -> list[Any]:
+    if isinstance(values, (list, tuple)):
+        return [tensor for value in values for tensor in _flat(value)]
+    return [values]
+
+
+def _as_double(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        import numpy
+
+        value = torch.from_numpy(numpy.array(value))
+    return value.detach().double().cpu()

@@ -1,0 +1,219 @@
+"""The dense layer and the sparsely connected one: pyneural, torch eager, torch.compile.
+
+    y = f(x W^T + b), forward, and forward with the gradients of x, W and b
+
+Each implementation is first compared with float64 torch on fresh random inputs: y and every
+gradient.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.comparison import Comparison, figures, print_rows, validated
+from bench.comparison import add_arguments as add_common_arguments
+from bench.harness import Implementation
+from pyneural import ops
+
+CASES = (
+    "4096x512x512:linear",
+    "10000x64x64:tanh",
+    "1024x784x256:gelu",
+    "100x784x128:relu",
+    "1x64x64:tanh",
+    "1000x1024x1024:relu:0.9",
+)
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda z: z,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "gelu": F.gelu,
+}
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows, inputs and outputs of a layer, its activation, and the share of absent edges."""
+
+    rows: int
+    inputs: int
+    outputs: int
+    activation: str
+    sparsity: float
+
+    @staticmethod
+    def parse(text: str) -> Case:
+        """From ROWSxINPUTSxOUTPUTS:ACTIVATION and, for a mask, :SPARSITY.
+
+        >>> Case.parse("100x784x128:relu")
+        Case(rows=100, inputs=784, outputs=128, activation='relu', sparsity=0.0)
+        """
+        try:
+            shape, activation, *rest = text.split(":")
+            rows, inputs, outputs = (int(part) for part in shape.split("x"))
+            sparsity = float(rest[0]) if rest else 0.0
+            good = min(rows, inputs, outputs) >= 1 and len(rest) <= 1 and 0 <= sparsity < 1
+            if not good or activation not in ACTIVATIONS:
+                raise ValueError
+        except ValueError:
+            raise ValueError(
+                f"case: expected ROWSxINPUTSxOUTPUTS:ACTIVATION[:SPARSITY] with one of "
+                f"{', '.join(ACTIVATIONS)}, got {text!r}; for instance {CASES[1]}"
+            ) from None
+        return Case(rows, inputs, outputs, activation, sparsity)
+
+    @property
+    def title(self) -> str:
+        shape = f"{self.rows:,} x {self.inputs} x {self.outputs}, {self.activation}"
+        return f"{shape}, {self.sparsity:.0%} of the edges absent" if self.sparsity else shape
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One case: x [N, I], weight [O, I] that is zero off the mask, bias [O], grad_y [N, O]."""
+
+    case: Case
+    backward: bool
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+    grad_y: Tensor
+    mask: Tensor
+
+    @staticmethod
+    def random(case: Case, backward: bool, dtype: torch.dtype, device: str, seed: int) -> Problem:
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        mask = torch.rand(case.outputs, case.inputs, generator=generator) >= case.sparsity
+        weight = normal(case.outputs, case.inputs) * mask * case.inputs**-0.5
+        tensors = normal(case.rows, case.inputs), weight, normal(case.outputs)
+        x, weight, bias = (t.to(device, dtype).requires_grad_() for t in tensors)
+        grad_y = normal(case.rows, case.outputs).to(device, dtype)
+        return Problem(case, backward, x, weight, bias, grad_y, mask.to(device))
+
+    def double(self) -> Problem:
+        """The same numbers in float64 on the CPU, for the oracle."""
+        parts = self.x, self.weight, self.bias
+        lifted = (part.detach().double().cpu().requires_grad_() for part in parts)
+        grad_y = self.grad_y.double().cpu()
+        return Problem(self.case, self.backward, *lifted, grad_y, self.mask.cpu())
+
+    def operations(self) -> int:
+        """Of the present edges: two a multiply-add, three products with the backward."""
+        edges = int(self.mask.sum())
+        return 2 * self.case.rows * edges * (3 if self.backward else 1)
+
+    def call(self, layer: Callable[..., Tensor], weight: Tensor) -> Callable[[], list[Tensor]]:
+        """A call of layer(x, weight, bias), with gradients if wanted; those of present edges."""
+        if not self.backward:
+
+            def forward() -> list[Tensor]:
+                with torch.no_grad():
+                    return [layer(self.x, weight, self.bias)]
+
+            return forward
+
+        def both() -> list[Tensor]:
+            leaves = self.x, weight, self.bias
+            y = layer(*leaves)
+            return [y, *torch.autograd.grad(y, leaves, self.grad_y)]
+
+        return both
+
+
+def torch_layer(case: Case, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return ACTIVATIONS[case.activation](F.linear(x, weight, bias))
+
+
+def build_torch(compiled: bool, problem: Problem) -> Callable[[], Any]:
+    layer: Callable[..., Tensor] = partial(torch_layer, problem.case)
+    if compiled:
+        layer = torch.compile(layer, fullgraph=True, dynamic=False)
+    return problem.call(layer, problem.weight)
+
+
+def build_dense(problem: Problem) -> Callable[[], Any]:
+    activation = problem.case.activation
+    return problem.call(lambda x, w, b: ops.dense(x, w, b, activation), problem.weight)
+
+
+def build_masked(problem: Problem) -> Callable[[], Any]:
+    connections = ops.Connections.from_mask(problem.mask)
+    values = problem.weight.detach()[problem.mask].requires_grad_()
+    activation = problem.case.activation
+    return problem.call(lambda x, v, b: ops.masked_dense(x, v, connections, b, activation), values)
+
+
+DENSE = Implementation("pyneural, dense", "pyneural", build_dense)
+MASKED = Implementation("pyneural, masked_dense", "pyneural", build_masked)
+PEERS = [
+    Implementation("torch eager", "eager", partial(build_torch, False)),
+    Implementation("torch.compile", "compile", partial(build_torch, True), compiles=True),
+]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--case", nargs="+", default=CASES, metavar="NxIxO:ACTIVATION[:SPARSITY]")
+    add_common_arguments(parser, [peer.group for peer in PEERS])
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        cases = [Case.parse(text) for text in options.case]
+        comparison = Comparison("dense", "dense layer", options)
+    except ValueError as error:
+        print(f"bench dense: {error}")
+        return 2
+    print("peak: share of the multiply-add probe, counting the products over present edges")
+    passed = True
+    for case in cases:
+        for backward in (False, True):
+            entry, right = bench_case(case, backward, comparison)
+            comparison.entry["cases"].append(entry)
+            comparison.keep()
+            passed &= right
+    if comparison.path:
+        print(f"kept in {comparison.path}")
+    return 0 if passed else 1
+
+
+def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:
+    """Validate, time and print one case; the figures, and whether ours agree with the oracle."""
+    print(f"\n{case.title}: forward{' + backward' if backward else ''}", flush=True)
+    options = comparison.options
+    problem = Problem.random(case, backward, comparison.dtype, options.device, options.seed)
+    oracle = build_torch(False, problem.double())()
+    limit = TOLERANCE[comparison.dtype]
+    ours = [MASKED, DENSE] if case.sparsity else [DENSE]
+    chosen = comparison.chosen([*ours, *PEERS])
+    calls, errors, absent = {}, {}, {}
+    if case.sparsity:  # its weight, and so its gradient, are those of the present edges
+        present = [*oracle[:2], *(grad[problem.mask.cpu()] for grad in oracle[2:3]), *oracle[3:]]
+        calls, errors, absent = validated(problem, [MASKED], present, limit)
+    dense = validated(problem, [i for i in chosen if i is not MASKED], oracle, limit)
+    for found, more in zip((calls, errors, absent), dense, strict=True):
+        found.update(more)
+    samples, peak = comparison.timed(calls, chosen)
+    rows = {
+        name: figures(seconds, problem.operations(), peak, errors[name])
+        for name, seconds in samples.items()
+    }
+    print_rows(rows, ours[0].name, peak)
+    for name, reason in absent.items():
+        print(f"absent: {name}: {reason}")
+    entry = {**asdict(case), "backward": backward, "peak_flops": peak, "rows": rows}
+    return {**entry, "absent": absent}, all(i.name in rows for i in ours)
