@@ -112,7 +112,8 @@ def options() -> dict:
     if cuda:
         files = sources("*/*_cuda.cpp") + sources("*/*.cu")
         modules.append(extension(CUDAExtension, "_cuda", files))
-    library = extension(CppExtension, "_C", ["csrc/library.cpp", *sources("*/*_autograd.cpp")])
+    library_files = sources("*/*_autograd.cpp") + sources("*/*_composite.cpp")
+    library = extension(CppExtension, "_C", ["csrc/library.cpp", *library_files])
     library.define_macros = [
         ("PYNEURAL_ISAS", f'"{" ".join(ISA_FLAGS)}"'),
         ("PYNEURAL_CUDA", f'"{torch.version.cuda if cuda else ""}"'),

@@ -30,6 +30,12 @@ TORCH_LIBRARY(pyneural, m) {
   m.def(
       "masked_dense_backward(Tensor grad_y, Tensor x, Tensor values, Tensor starts, Tensor inputs,"
       " Tensor saved, str activation, bool with_grad_x) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, str final_activation)"
+      " -> Tensor");
+  m.def(
+      "mlp_backward(Tensor grad_y, Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+      " str final_activation, bool[2] output_mask) -> (Tensor, Tensor)");
   m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
 }
 

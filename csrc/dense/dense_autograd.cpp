@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "../common/torch_activation.h"
 #include "dense_check.h"
 
 namespace pyneural::dense {
@@ -43,47 +44,17 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> call_dense_backward(
   return op.call(grad_y, x, weight, saved, activation, output_mask);
 }
 
-// f(z) by torch's own functions.
-at::Tensor activate(ActivationKind kind, const at::Tensor& z) {
-  switch (kind) {
-    case ActivationKind::tanh:
-      return at::tanh(z);
-    case ActivationKind::sin:
-      return at::sin(z);
-    case ActivationKind::sigmoid:
-      return at::sigmoid(z);
-    case ActivationKind::silu:
-      return at::silu(z);
-    case ActivationKind::gelu:
-      return at::gelu(z);
-    case ActivationKind::gelu_tanh:
-      return at::gelu(z, "tanh");
-    case ActivationKind::softplus:
-      return at::softplus(z);
-    case ActivationKind::linear:
-      return z;
-    case ActivationKind::relu:
-      return at::relu(z);
-    case ActivationKind::leaky_relu:
-      return at::leaky_relu(z);
-    case ActivationKind::elu:
-      return at::elu(z);
-  }
-  return {};
-}
-
 struct Dense : torch::autograd::Function<Dense> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, std::string_view activation) {
     at::AutoDispatchBelowADInplaceOrView below;
-    const Layer layer = check_dense("dense", x, weight, bias, activation);
     const auto [y, z] = call_dense_with_preactivation(x, weight, bias, activation);
     ctx->saved_data["activation"] = std::string(activation);
-    const bool is_linear = layer.activation == ActivationKind::linear;
-    ctx->save_for_backward({x, weight, bias.value_or(at::Tensor()),
-                            is_linear                               ? at::Tensor()
-                            : needs_preactivation(layer.activation) ? z
-                                                                    : y});
+    ActivationKind kind{};
+    find_activation(activation, &kind);
+    at::Tensor saved;  // what the derivative of the activation is a function of
+    if (kind != ActivationKind::linear) saved = needs_preactivation(kind) ? z : y;
+    ctx->save_for_backward({x, weight, bias.value_or(at::Tensor()), saved});
     return y;
   }
 
@@ -109,7 +80,7 @@ struct Dense : torch::autograd::Function<Dense> {
     size_t next = 0;
     const auto input = [&](size_t i) { return mask[i] ? inputs[next++] : saved[i]; };
     const at::Tensor x_in = input(0), weight_in = input(1), bias_in = input(2);
-    const at::Tensor y = activate(
+    const at::Tensor y = torch_activation(
         kind, at::linear(x_in, weight_in,
                          bias.defined() ? std::optional<at::Tensor>(bias_in) : std::nullopt));
     const variable_list found =
@@ -124,7 +95,12 @@ struct Dense : torch::autograd::Function<Dense> {
 
 at::Tensor dense_autograd(const at::Tensor& x, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias, std::string_view activation) {
-  return Dense::apply(x, weight, bias, activation);
+  const bool needs_graph =
+      at::GradMode::is_enabled() &&
+      (x.requires_grad() || weight.requires_grad() || (bias && bias->requires_grad()));
+  if (needs_graph) return Dense::apply(x, weight, bias, activation);
+  const at::AutoDispatchBelowADInplaceOrView below;
+  return call_dense(x, weight, bias, activation);
 }
 
 // As torch.nn.functional.linear: in the lower precision.

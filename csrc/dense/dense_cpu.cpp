@@ -301,16 +301,15 @@ bool is_reduced(const at::Tensor& x) {
 }
 
 // y, and z if it is wanted and f' needs it; else an empty tensor.
-std::tuple<at::Tensor, at::Tensor> dense_forward(const char* op, const at::Tensor& x,
-                                                 const at::Tensor& weight,
+std::tuple<at::Tensor, at::Tensor> dense_forward(const at::Tensor& x, const at::Tensor& weight,
                                                  const std::optional<at::Tensor>& bias,
                                                  std::string_view activation,
                                                  bool with_preactivation) {
-  const Layer layer = check_dense(op, x, weight, bias, activation);
+  const Layer layer = check_dense("dense", x, weight, bias, activation);
   if (is_reduced(x)) {
     std::optional<at::Tensor> bias_float;
     if (bias) bias_float = bias->to(at::kFloat);
-    const auto [y, z] = dense_forward(op, x.to(at::kFloat), weight.to(at::kFloat), bias_float,
+    const auto [y, z] = dense_forward(x.to(at::kFloat), weight.to(at::kFloat), bias_float,
                                       activation, with_preactivation);
     return {y.to(x.scalar_type()), z.to(x.scalar_type())};
   }
@@ -331,14 +330,14 @@ std::tuple<at::Tensor, at::Tensor> dense_forward(const char* op, const at::Tenso
 
 at::Tensor dense(const at::Tensor& x, const at::Tensor& weight,
                  const std::optional<at::Tensor>& bias, std::string_view activation) {
-  return std::get<0>(dense_forward("dense", x, weight, bias, activation, false));
+  return std::get<0>(dense_forward(x, weight, bias, activation, false));
 }
 
 std::tuple<at::Tensor, at::Tensor> dense_with_preactivation(const at::Tensor& x,
                                                             const at::Tensor& weight,
                                                             const std::optional<at::Tensor>& bias,
                                                             std::string_view activation) {
-  return dense_forward("dense_with_preactivation", x, weight, bias, activation, true);
+  return dense_forward(x, weight, bias, activation, true);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> dense_backward(

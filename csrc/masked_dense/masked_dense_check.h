@@ -69,6 +69,20 @@ inline Layer check_masked_dense(const char* op, const at::Tensor& x, const at::T
   return layer;
 }
 
+// saved: y where f' is a function of it, else z; not read where f is linear.
+inline Layer check_masked_dense_backward(const at::Tensor& grad_y, const at::Tensor& x,
+                                         const at::Tensor& values, const at::Tensor& starts,
+                                         const at::Tensor& inputs, const at::Tensor& saved,
+                                         std::string_view activation) {
+  const char* const op = "masked_dense_backward";
+  const Layer layer = check_masked_dense(op, x, values, starts, inputs, std::nullopt, activation);
+  at::DimVector shape(x.sizes());
+  shape.back() = layer.out;
+  detail::check_like(op, "grad_y", grad_y, shape, x);
+  if (layer.activation != ActivationKind::linear) detail::check_like(op, "saved", saved, shape, x);
+  return layer;
+}
+
 // On the CPU, where the indices can be read: that none points out of its range.
 inline void check_edges(const char* op, const Layer& layer, const at::Tensor& starts,
                         const at::Tensor& inputs) {

@@ -245,13 +245,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
     const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& values,
     const at::Tensor& starts, const at::Tensor& inputs, const at::Tensor& saved,
     std::string_view activation, bool with_grad_x) {
-  const char* const op = "masked_dense_backward";
-  const Layer layer = check_masked_dense(op, x, values, starts, inputs, std::nullopt, activation);
-  check_edges(op, layer, starts, inputs);
-  at::DimVector shape(x.sizes());
-  shape.back() = layer.out;
-  detail::check_like(op, "grad_y", grad_y, shape, x);
-  if (layer.activation != ActivationKind::linear) detail::check_like(op, "saved", saved, shape, x);
+  const Layer layer =
+      check_masked_dense_backward(grad_y, x, values, starts, inputs, saved, activation);
+  check_edges("masked_dense_backward", layer, starts, inputs);
   at::Tensor grad_x = at::empty(with_grad_x ? x.sizes() : at::IntArrayRef{0}, x.options());
   if (layer.rows == 0) return {grad_x, at::zeros_like(values), at::zeros({layer.out}, x.options())};
   const at::Tensor grad = grad_y.contiguous(), x_rows = x.contiguous(), v = values.contiguous(),

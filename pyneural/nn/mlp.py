@@ -12,6 +12,8 @@ from torch import Tensor
 from pyneural import ops
 from pyneural.ops.activations import VALUES as ACTIVATIONS
 
+_WIDEST_FUSED = 128
+
 
 class MLP(torch.nn.Module):
     """Multilayer perceptron that gives its jets: value and derivatives in one pass.
@@ -98,7 +100,8 @@ class MLP(torch.nn.Module):
         """Value of the network: x [..., D] to [..., O]."""
         self._check(x)
         flat = x.reshape(-1, self.in_features)
-        (u,) = ops.jet_mlp(flat, *self._folded(), self.activation, ())
+        weights, biases = self._folded()
+        u = _network(flat, weights, biases, self.activation)
         return u.reshape(*x.shape[:-1], self.out_features)
 
     def jet(self, x: Tensor, derivatives: Sequence) -> tuple[Tensor, ...]:
@@ -169,6 +172,21 @@ class MLP(torch.nn.Module):
         if self.has_input_range:
             text += f", input_range=({self.input_low.tolist()}, {self.input_high.tolist()})"
         return text
+
+
+def _network(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
+) -> Tensor:
+    """The network in one call where its activations fit the cache, else layer by layer.
+
+    The one call computes the activations twice in the backward, which costs less than going through
+    memory up to a width of about 128.
+    """
+    if max(max(weight.shape) for weight in weights) <= _WIDEST_FUSED:
+        return ops.mlp(x, weights, biases, activation)
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        x = ops.dense(x, weight, bias, activation)
+    return ops.dense(x, weights[-1], biases[-1])
 
 
 def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:

@@ -9,6 +9,7 @@ from pyneural.ops.dense import dense
 from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 from pyneural.ops.masked_dense import Connections, masked_dense
+from pyneural.ops.mlp import mlp
 
 __all__ = [
     "Connections",
@@ -19,4 +20,5 @@ __all__ = [
     "jet_mlp_jacobian",
     "jet_mlp_loss",
     "masked_dense",
+    "mlp",
 ]

@@ -29,6 +29,7 @@ __all__ = [
     "jet_mlp_nested",
     "jet_mlp_taylor",
     "masked_dense",
+    "mlp",
     "residual_program",
 ]
 
@@ -36,6 +37,19 @@ __all__ = [
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """f(x W^T + b), [..., O]."""
     return VALUES[activation](linear(x, weight, bias))
+
+
+def mlp(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    final_activation: str,
+) -> Tensor:
+    """``dense`` layer by layer."""
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        x = dense(x, weight, bias, activation)
+    return dense(x, weights[-1], biases[-1], final_activation)
 
 
 def masked_dense(

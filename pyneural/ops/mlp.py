@@ -1,0 +1,73 @@
+"""Whole multilayer perceptron in one call; its autograd is in ``csrc/mlp/mlp_autograd.cpp``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pyneural.ops import reference
+
+
+def mlp(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    final_activation: str = "linear",
+) -> Tensor:
+    """Multilayer perceptron.
+
+        a_0 = x,  a_l = f(W_l a_(l-1) + b_l) for l < L,  y = g(W_L a_(L-1) + b_L)
+
+    A block of rows goes through all layers while its activations are in the cache. Only x and the
+    parameters are kept for the backward, which computes the activations anew: memory grows with N,
+    not with N x width x depth. Gradients reach x, weights and biases, to any order: the first
+    backward is a kernel, further ones are torch's own.
+
+    Args:
+        x: [N, I], float32 or float64.
+        weights: L tensors [out_l, in_l].
+        biases: L tensors [out_l].
+        activation: f of the hidden layers, as in ``dense``.
+        final_activation: g of the last layer.
+
+    Returns:
+        y, [N, O].
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not match, or an unknown activation.
+
+    Example:
+        >>> weights, biases = [torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)], [torch.zeros(2)]
+        >>> mlp(torch.tensor([[-3.0]]), weights, [*biases, torch.ones(1)], "relu")  # |x| + 1
+        tensor([[4.]])
+    """
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return reference.mlp(x, weights, biases, activation, final_activation)
+    return _mlp(x, weights, biases, activation, final_activation)
+
+
+_mlp = torch.ops.pyneural.mlp.default
+
+
+@torch.library.register_fake("pyneural::mlp")
+def _(x: Tensor, weights: list, biases: list, activation: str, final_activation: str) -> Tensor:
+    return x.new_empty(x.shape[0], weights[-1].shape[0])
+
+
+@torch.library.register_fake("pyneural::mlp_backward")
+def _(
+    grad_y: Tensor,
+    x: Tensor,
+    weights: list,
+    biases: list,
+    activation: str,
+    final_activation: str,
+    output_mask: list,
+) -> tuple[Tensor, Tensor]:
+    parameters = sum(p.numel() for p in (*weights, *biases))
+    grad_x = torch.empty_like(x) if output_mask[0] else x.new_empty(0)
+    return grad_x, x.new_empty(parameters if output_mask[1] else 0)

@@ -1,0 +1,49 @@
+"""What runs on devices without a kernel of ours: the same ops by torch's functions, on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pyneural.ops import Connections
+from pyneural.ops.activations import VALUES
+from tests.ops.networks import Network
+from tests.tolerances import FLOAT64_GRADIENT, assert_close
+
+COMPOSITE = torch._C.DispatchKey.CompositeExplicitAutograd
+OPS = torch.ops.pyneural
+
+
+def assert_same(op, *arguments):
+    """The composite and the CPU kernel agree; gives what the kernel gave."""
+    kernel, composite = op.default(*arguments), op.default._op_dk(COMPOSITE, *arguments)
+    tensors = (kernel, composite) if isinstance(kernel, tuple) else ((kernel,), (composite,))
+    for found, exact in zip(*tensors, strict=True):
+        assert_close(found, exact, FLOAT64_GRADIENT)
+    return kernel
+
+
+@pytest.mark.parametrize("activation", VALUES)
+def test_dense_and_masked_dense(activation):
+    network = Network.random((7, 5), 11)
+    x, (weight,), (bias,) = network.parts
+    grad_y = torch.randn(11, 5, dtype=torch.float64)
+    y = assert_same(OPS.dense, x, weight, bias, activation)
+    y, z = assert_same(OPS.dense_with_preactivation, x, weight, bias, activation)
+    mask = [True, True, True]
+    assert_same(OPS.dense_backward, grad_y, x, weight, z if len(z) else y, activation, mask)
+
+    connections = Connections.from_mask(weight > 0)
+    edges = weight[weight > 0], connections.starts, connections.inputs
+    y, z = assert_same(OPS.masked_dense, x, *edges, bias, activation)
+    saved = z if len(z) else y
+    assert_same(OPS.masked_dense_backward, grad_y, x, *edges, saved, activation, True)
+
+
+@pytest.mark.parametrize("activation", VALUES)
+def test_mlp(activation):
+    network = Network.random((3, 9, 4, 2), 11)
+    options = activation, activation
+    y = assert_same(OPS.mlp, *network.parts, *options)
+    grad_y = torch.randn_like(y)
+    assert_same(OPS.mlp_backward, grad_y, *network.parts, *options, [True, True])
