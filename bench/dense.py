@@ -44,9 +44,9 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}
 
 @dataclass(frozen=True)
 class Case:
-    """Rows, inputs and outputs of a layer, its activation, and the share of absent edges."""
+    """Rows of x, inputs and outputs of a layer, its activation, and the share of absent edges."""
 
-    rows: int
+    batch: int
     inputs: int
     outputs: int
     activation: str
@@ -57,7 +57,7 @@ class Case:
         """From ROWSxINPUTSxOUTPUTS:ACTIVATION and, for a mask, :SPARSITY.
 
         >>> Case.parse("100x784x128:relu")
-        Case(rows=100, inputs=784, outputs=128, activation='relu', sparsity=0.0)
+        Case(batch=100, inputs=784, outputs=128, activation='relu', sparsity=0.0)
         """
         try:
             shape, activation, *rest = text.split(":")
@@ -75,7 +75,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        shape = f"{self.rows:,} x {self.inputs} x {self.outputs}, {self.activation}"
+        shape = f"{self.batch:,} x {self.inputs} x {self.outputs}, {self.activation}"
         return f"{shape}, {self.sparsity:.0%} of the edges absent" if self.sparsity else shape
 
 
@@ -100,9 +100,9 @@ class Problem:
 
         mask = torch.rand(case.outputs, case.inputs, generator=generator) >= case.sparsity
         weight = normal(case.outputs, case.inputs) * mask * case.inputs**-0.5
-        tensors = normal(case.rows, case.inputs), weight, normal(case.outputs)
+        tensors = normal(case.batch, case.inputs), weight, normal(case.outputs)
         x, weight, bias = (t.to(device, dtype).requires_grad_() for t in tensors)
-        grad_y = normal(case.rows, case.outputs).to(device, dtype)
+        grad_y = normal(case.batch, case.outputs).to(device, dtype)
         return Problem(case, backward, x, weight, bias, grad_y, mask.to(device))
 
     def double(self) -> Problem:
@@ -115,7 +115,7 @@ class Problem:
     def operations(self) -> int:
         """Of the present edges: two a multiply-add, three products with the backward."""
         edges = int(self.mask.sum())
-        return 2 * self.case.rows * edges * (3 if self.backward else 1)
+        return 2 * self.case.batch * edges * (3 if self.backward else 1)
 
     def call(self, layer: Callable[..., Tensor], weight: Tensor) -> Callable[[], list[Tensor]]:
         """A call of layer(x, weight, bias), with gradients if wanted; those of present edges."""
