@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.ops.activations import VALUES as ACTIVATIONS
-
-_WIDEST_FUSED = 128
+from pyneural.nn.sequential import WIDEST_FUSED
+from pyneural.ops.activations import check_activation
 
 
 class MLP(torch.nn.Module):
@@ -68,11 +67,7 @@ class MLP(torch.nn.Module):
                 f"MLP: in_features, hidden, out_features: expected widths >= 1, got {widths}; "
                 "leave out empty layers"
             )
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"MLP: activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}; "
-                "choose one of these"
-            )
+        check_activation("MLP", activation)
         self.in_features, self.out_features = in_features, out_features
         self.activation = activation
         self.layers = torch.nn.ModuleList(
@@ -182,7 +177,7 @@ def _network(
     The one call computes the activations twice in the backward, which costs less than going through
     memory up to a width of about 128.
     """
-    if max(max(weight.shape) for weight in weights) <= _WIDEST_FUSED:
+    if max(max(weight.shape) for weight in weights) <= WIDEST_FUSED:
         return ops.mlp(x, weights, biases, activation)
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         x = ops.dense(x, weight, bias, activation)

@@ -25,6 +25,18 @@ VALUES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def check_activation(where: str, activation: str) -> None:
+    """Refuses the name of an activation that the ops do not know.
+
+    >>> check_activation("Linear", "tanh")
+    """
+    if activation not in VALUES:
+        raise ValueError(
+            f"{where}: activation: expected one of {', '.join(VALUES)}, got {activation!r}; "
+            "choose one of these"
+        )
+
+
 def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
     """[f(z), f'(z), ..., up to the order], each of the shape of z, differentiable again.
 

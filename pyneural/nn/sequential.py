@@ -1,0 +1,74 @@
+"""Layers one after another, drop-in for torch's, with runs of small linear layers in one call."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+
+from pyneural import ops
+from pyneural.nn.linear import Linear
+
+WIDEST_FUSED = 128  # the width up to which computing activations twice beats storing them
+
+
+class Sequential(torch.nn.Sequential):
+    """Layers one after another.
+
+    ``torch.nn.Sequential``, except that a run of two or more ``nn.Linear`` of one activation, which
+    the last may not share, goes to ``ops.mlp``: a block of rows passes all of them while it is in
+    the cache. That needs biases, float32 or float64, widths up to 128 and no hooks; the numbers are
+    those of the layers one by one, up to rounding.
+
+    >>> torch.manual_seed(0) and None
+    >>> net = Sequential(Linear(2, 20, activation="tanh"), Linear(20, 1), torch.nn.Flatten(0))
+    >>> net(torch.rand(7, 2)).shape
+    torch.Size([7])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The layers in their order."""
+        layers = list(self)
+        at = 0
+        while at < len(layers):
+            run = _run(layers[at:]) if _fits(input) else []
+            if len(run) > 1:
+                weights, biases = [layer.weight for layer in run], [layer.bias for layer in run]
+                input = ops.mlp(input, weights, biases, run[0].activation, run[-1].activation)
+                at += len(run)
+            else:
+                input = layers[at](input)
+                at += 1
+        return input
+
+
+def _run(layers: list[torch.nn.Module]) -> list[Linear]:
+    """The first layers, as many as ``ops.mlp`` may take in one call."""
+    run: list[Linear] = []
+    for layer in layers:
+        if not _is_plain(layer):
+            break
+        run.append(layer)
+        # The activation is that of all but the last: one that differs from the first ends the run.
+        if layer.activation != run[0].activation:
+            break
+    return run
+
+
+def _is_plain(layer: torch.nn.Module) -> TypeGuard[Linear]:
+    return (
+        type(layer) is Linear
+        and layer.bias is not None
+        and max(layer.in_features, layer.out_features) <= WIDEST_FUSED
+        and not (
+            layer._forward_hooks
+            or layer._forward_pre_hooks
+            or layer._backward_hooks
+            or layer._backward_pre_hooks
+        )
+    )
+
+
+def _fits(input: Tensor) -> bool:
+    return input.dim() == 2 and input.dtype in (torch.float32, torch.float64)
