@@ -3,7 +3,7 @@
 Importing it imports nothing else; the parts below are imported when they are first asked for.
 
 - `pyneural.ops`: the kernels as functions of tensors; importing it loads them
-- `pyneural.nn`: layers, drop-in for those of torch
+- `pyneural.nn`: layers, drop-in for those of torch; `pyneural.layers`: in the style of Keras
 - `pyneural.pde`: equations, domains, conditions, exact solutions
 - `pyneural.training`, `pyneural.models`: trainers and the systems of the course
 """
@@ -14,7 +14,7 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["models", "nn", "ops", "pde", "plots", "training"]
+__all__ = ["layers", "models", "nn", "ops", "pde", "plots", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:

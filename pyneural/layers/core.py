@@ -1,0 +1,140 @@
+"""Dense layers, activations and changes of shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pyneural import nn
+from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, positive, start
+
+
+class Input(Layer):
+    """Nothing but the shape of the first layer's input.
+
+    >>> Input((28, 28, 1)).input_shape
+    (28, 28, 1)
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__(shape)
+        self.shape = tuple(shape)
+
+    def make(self, shape: Shape) -> Shape:
+        """The shape as it is."""
+        return shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What it is given."""
+        return x
+
+
+class Dense(Layer):
+    """Fully connected layer on the last dimension, y = f(x W^T + b).
+
+    Args:
+        units: number of outputs.
+        activation: f: one of ``nn.Linear``, "softmax", or None for none.
+        use_bias: whether there is b.
+        input_shape: of one sample.
+
+    Raises:
+        ValueError: less than one unit, or an unknown activation.
+
+    >>> Dense(4, activation="relu")(torch.ones(2, 3)).shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = None,
+        use_bias: bool = True,
+        *,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(input_shape)
+        self.units = positive("Dense", "units", units)
+        self.activation = checked_activation("Dense", activation)
+        self.use_bias = use_bias
+
+    def make(self, shape: Shape) -> Shape:
+        """Weight [units, I] and bias [units] for samples [..., I]."""
+        if not shape:
+            self.expect(shape, 1, "at least one dimension")
+        fused = "linear" if self.activation == "softmax" else self.activation
+        self.linear = nn.Linear(shape[-1], self.units, self.use_bias, activation=fused)
+        start(self.linear)
+        return (*shape[:-1], self.units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [N, ..., I] to [N, ..., units]."""
+        y = self.linear(x)
+        return torch.softmax(y, -1) if self.activation == "softmax" else y
+
+
+class Activation(Layer):
+    """An activation by itself.
+
+    >>> Activation("relu")(torch.tensor([[-1.0, 2.0]]))
+    tensor([[0., 2.]])
+    """
+
+    def __init__(self, activation: str, *, input_shape: Sequence[int] | None = None) -> None:
+        super().__init__(input_shape)
+        self.activation = checked_activation("Activation", activation)
+
+    def make(self, shape: Shape) -> Shape:
+        """The shape as it is."""
+        return shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation of x."""
+        return apply_activation(self.activation, x)
+
+
+class Flatten(Layer):
+    """All dimensions of a sample as one.
+
+    >>> Flatten()(torch.zeros(2, 4, 4, 3)).shape
+    torch.Size([2, 48])
+    """
+
+    def make(self, shape: Shape) -> Shape:
+        """One dimension."""
+        return (math.prod(shape),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [N, ...] to [N, I]."""
+        return x.flatten(1)
+
+
+class Reshape(Layer):
+    """A sample in another shape; one size may be -1.
+
+    >>> Reshape((4, -1))(torch.zeros(2, 12)).shape
+    torch.Size([2, 4, 3])
+    """
+
+    def __init__(
+        self, target_shape: Sequence[int], *, input_shape: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(input_shape)
+        self.target_shape = tuple(target_shape)
+
+    def make(self, shape: Shape) -> Shape:
+        """The target with -1 filled in."""
+        try:
+            return tuple(torch.empty(shape, device="meta").reshape(self.target_shape).shape)
+        except RuntimeError:
+            raise ValueError(
+                f"Reshape: target_shape: expected {math.prod(shape)} elements as in {shape}, got "
+                f"{self.target_shape}; let one size be -1"
+            ) from None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [N, ...] to [N, *target_shape]."""
+        return x.reshape(len(x), *self.output_shape)

@@ -1,0 +1,265 @@
+"""Convolutions and changes of resolution of images [N, height, width, channels], by torch's own.
+
+``padding`` is "valid", nothing beyond the border, or "same", zeros around it so that the output has
+ceil(size / stride) pixels, the odd one at the end, as in Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, positive, start
+
+Pair = int | Sequence[int]
+
+
+class _Convolution(Layer):
+    """What Conv2D and Conv2DTranspose share: arguments, weights, and the order of dimensions."""
+
+    kind: type[torch.nn.Conv2d] | type[torch.nn.ConvTranspose2d]
+    convolution: torch.nn.Conv2d | torch.nn.ConvTranspose2d
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Pair,
+        strides: Pair = 1,
+        padding: str = "valid",
+        activation: str | None = None,
+        use_bias: bool = True,
+        *,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(input_shape)
+        where = type(self).__name__
+        self.filters = positive(where, "filters", filters)
+        self.kernel_size = _pair(where, "kernel_size", kernel_size)
+        self.strides = _pair(where, "strides", strides)
+        self.padding = _padding(where, padding)
+        self.activation = checked_activation(where, activation)
+        self.use_bias = use_bias
+
+    def make(self, shape: Shape) -> Shape:
+        """The kernels for images [height, width, channels]."""
+        self.expect(shape, 3, "(height, width, channels)")
+        self.convolution = self.kind(
+            shape[-1], self.filters, self.kernel_size, self.strides, bias=self.use_bias
+        )
+        start(self.convolution)
+        sizes = zip(shape[:2], self.kernel_size, self.strides, strict=True)
+        height, width = (self._size(*size) for size in sizes)
+        if min(height, width) < 1:
+            raise ValueError(
+                f"{type(self).__name__}: kernel_size: expected kernels no larger than the image "
+                f"{shape[:2]}, got {self.kernel_size}; use a smaller one or padding='same'"
+            )
+        return height, width, self.filters
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [N, height, width, channels] to [N, new height, new width, filters]."""
+        y = self._convolve(x.movedim(-1, 1), x.shape[1:3]).movedim(1, -1)
+        return apply_activation(self.activation, y)
+
+    def _size(self, size: int, kernel: int, stride: int) -> int:
+        raise NotImplementedError
+
+    def _convolve(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        raise NotImplementedError
+
+
+class Conv2D(_Convolution):
+    """Convolution of images with learnt kernels, then an activation.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: height and width of the kernels, or one number for both.
+        strides: pixels between two outputs.
+        padding: "valid" or "same".
+        activation: as in ``Dense``.
+        use_bias: whether a number is added to each output channel.
+        input_shape: (height, width, channels).
+
+    Raises:
+        ValueError: a number below 1, another padding or activation, a kernel larger than the image.
+
+    >>> Conv2D(8, 3, activation="relu")(torch.zeros(2, 28, 28, 1)).shape
+    torch.Size([2, 26, 26, 8])
+    """
+
+    kind = torch.nn.Conv2d
+
+    def _size(self, size: int, kernel: int, stride: int) -> int:
+        return -(-size // stride) if self.padding == "same" else (size - kernel) // stride + 1
+
+    def _convolve(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        if self.padding == "same":
+            x = F.pad(x, _same(size, self.kernel_size, self.strides))
+        return self.convolution(x)
+
+
+class Conv2DTranspose(_Convolution):
+    """The transpose of ``Conv2D``: from its output's shape back to its input's.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: height and width of the kernels, or one number for both.
+        strides: factor by which the image grows.
+        padding: "valid", or "same" for exactly ``strides`` times the size.
+        activation: as in ``Dense``.
+        use_bias: whether a number is added to each output channel.
+        input_shape: (height, width, channels).
+
+    Raises:
+        ValueError: a number below 1, another padding or activation.
+
+    >>> Conv2DTranspose(4, 3, strides=2, padding="same")(torch.zeros(2, 7, 7, 8)).shape
+    torch.Size([2, 14, 14, 4])
+    """
+
+    kind = torch.nn.ConvTranspose2d
+
+    def _size(self, size: int, kernel: int, stride: int) -> int:
+        return size * stride + (max(kernel - stride, 0) if self.padding == "valid" else 0)
+
+    def _convolve(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        kernels, strides = self.kernel_size, self.strides
+        wanted = [self._size(*each) for each in zip(size, kernels, strides, strict=True)]
+        # Without its bias, which must also reach the pixels that no kernel touches.
+        y = F.conv_transpose2d(x, self.convolution.weight, None, strides)
+        crops: list[int] = []  # last dimension first, as F.pad wants it; negative ones cut off
+        for each in (1, 0):
+            excess = max(kernels[each] - strides[each], 0) if self.padding == "same" else 0
+            before = excess // 2
+            crops += [-before, wanted[each] + before - y.shape[2 + each]]
+        y = F.pad(y, crops)
+        bias = self.convolution.bias
+        return y if bias is None else y + bias[:, None, None]
+
+
+class MaxPooling2D(Layer):
+    """The largest value of each channel in windows of the image.
+
+    Args:
+        pool_size: height and width of the windows, or one number for both.
+        strides: pixels between two windows; None for ``pool_size``.
+        padding: "valid" or "same".
+        input_shape: (height, width, channels).
+
+    Raises:
+        ValueError: a number below 1, another padding, a window larger than the image.
+
+    >>> MaxPooling2D()(torch.zeros(2, 28, 28, 3)).shape
+    torch.Size([2, 14, 14, 3])
+    """
+
+    def __init__(
+        self,
+        pool_size: Pair = 2,
+        strides: Pair | None = None,
+        padding: str = "valid",
+        *,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(input_shape)
+        self.pool_size = _pair("MaxPooling2D", "pool_size", pool_size)
+        self.strides = _pair("MaxPooling2D", "strides", pool_size if strides is None else strides)
+        self.padding = _padding("MaxPooling2D", padding)
+
+    def make(self, shape: Shape) -> Shape:
+        """The new height and width."""
+        self.expect(shape, 3, "(height, width, channels)")
+        sizes = zip(shape[:2], self.pool_size, self.strides, strict=True)
+        height, width = (
+            -(-size // stride) if self.padding == "same" else (size - window) // stride + 1
+            for size, window, stride in sizes
+        )
+        if min(height, width) < 1:
+            raise ValueError(
+                f"MaxPooling2D: pool_size: expected windows no larger than the image {shape[:2]}, "
+                f"got {self.pool_size}; use smaller ones or padding='same'"
+            )
+        return height, width, shape[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [N, height, width, C] to [N, new height, new width, C]."""
+        y = x.movedim(-1, 1)
+        if self.padding == "same":
+            pad = _same(x.shape[1:3], self.pool_size, self.strides)
+            y = F.pad(y, pad, value=-torch.inf)
+        return F.max_pool2d(y, self.pool_size, self.strides).movedim(1, -1)
+
+
+class UpSampling2D(Layer):
+    """Larger images: pixels repeated, or interpolated between their centres.
+
+    Args:
+        size: factors of height and width, or one number for both.
+        interpolation: "nearest" or "bilinear".
+        input_shape: (height, width, channels).
+
+    Raises:
+        ValueError: a factor below 1 or another interpolation.
+
+    >>> UpSampling2D(2)(torch.zeros(2, 7, 7, 3)).shape
+    torch.Size([2, 14, 14, 3])
+    """
+
+    def __init__(
+        self,
+        size: Pair = 2,
+        interpolation: str = "nearest",
+        *,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(input_shape)
+        self.size = _pair("UpSampling2D", "size", size)
+        if interpolation not in ("nearest", "bilinear"):
+            raise ValueError(
+                "UpSampling2D: interpolation: expected 'nearest' or 'bilinear', got "
+                f"{interpolation!r}; choose one"
+            )
+        self.interpolation = interpolation
+
+    def make(self, shape: Shape) -> Shape:
+        """The new height and width."""
+        self.expect(shape, 3, "(height, width, channels)")
+        return shape[0] * self.size[0], shape[1] * self.size[1], shape[2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From [N, height, width, C] to [N, new height, new width, C]."""
+        factors = [float(factor) for factor in self.size]
+        y = F.interpolate(x.movedim(-1, 1), scale_factor=factors, mode=self.interpolation)
+        return y.movedim(1, -1)
+
+
+def _same(size: Sequence[int], window: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """Pixels to add before and after, for F.pad: last dimension first."""
+    pads: list[int] = []
+    for each in (1, 0):
+        outputs = -(-size[each] // strides[each])
+        total = max((outputs - 1) * strides[each] + window[each] - size[each], 0)
+        pads += [total // 2, total - total // 2]
+    return pads
+
+
+def _pair(where: str, argument: str, value: Pair) -> tuple[int, int]:
+    values = (value, value) if isinstance(value, int) else tuple(value)
+    if len(values) != 2:
+        raise ValueError(
+            f"{where}: {argument}: expected one or two whole numbers, got {value!r}; "
+            "give height and width"
+        )
+    height, width = (positive(where, argument, v) for v in values)
+    return height, width
+
+
+def _padding(where: str, padding: str) -> str:
+    if padding not in ("valid", "same"):
+        raise ValueError(
+            f"{where}: padding: expected 'valid' or 'same', got {padding!r}; choose one"
+        )
+    return padding
