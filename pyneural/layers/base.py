@@ -57,7 +57,7 @@ class Layer(torch.nn.Module):
         """The layer on x [N, ...]; the first call builds it."""
         if self._built_for is None:
             self.build(x.shape[1:])
-            self.to(x.device, x.dtype)
+            self.to(x.device, x.dtype if x.is_floating_point() else None)
         return super().__call__(x)
 
     def expect(self, shape: Shape, dimensions: int, what: str) -> None:
