@@ -1,5 +1,6 @@
-"""The systems of the course, one file each."""
+"""The systems of the course, one file each, and the networks that they are built with."""
 
 from pyneural.models.pinn import PINN
+from pyneural.training import Model, Sequential, load_model
 
-__all__ = ["PINN"]
+__all__ = ["PINN", "Model", "Sequential", "load_model"]

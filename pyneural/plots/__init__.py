@@ -1,6 +1,7 @@
 """Figures, one function each; they need matplotlib: pip install 'pyneural[plot]'."""
 
+from pyneural.plots.learning_curves import learning_curves
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
 
-__all__ = ["check_installed", "save", "scientific", "space_time"]
+__all__ = ["check_installed", "learning_curves", "save", "scientific", "space_time"]

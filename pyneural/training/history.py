@@ -1,57 +1,64 @@
-"""What happened at each step of a training."""
+"""The curves of a training: loss and metrics after each epoch."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyneural import plots
+from pyneural.training.diagnosis import Diagnosis, diagnose
 
 
 class History:
-    """Loss terms, phase, time and number of evaluations after each step.
+    """Loss, metrics and learning rate after each epoch, as ``fit`` gives them back.
 
-    Args:
-        names: names of the loss terms.
+    ``history["val_loss"]`` is a curve by its name and ``epoch`` its numbers, as in Keras.
+    ``stopped`` says in words why the training ended before its last epoch; else it is None. The
+    trainer of equations, which has steps and no epochs, keeps a ``StepHistory``.
 
-    >>> history = History(["residual", "initial"])
-    >>> history.add([0.5, 0.25], phase=0, seconds=0.1, evaluations=1)
-    >>> history.terms("initial"), len(history)
-    ([0.25], 1)
+    >>> history = History()
+    >>> history.append(0, {"loss": 0.5, "val_loss": 0.6})
+    >>> history.append(1, {"loss": 0.4, "val_loss": 0.5})
+    >>> history["loss"], history.epoch
+    ([0.5, 0.4], [0, 1])
     """
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = list(names)
-        self.rows: list[list[float]] = []  # one a step: the terms
-        self.phase: list[int] = []
-        self.seconds: list[float] = []
-        self.evaluations: list[int] = []
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+        self.stopped: str | None = None
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.history[name]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.epoch)
 
-    def add(self, terms: list[float], *, phase: int, seconds: float, evaluations: int) -> None:
-        """Appends a step: unweighted terms, index of the phase, and totals since the start."""
-        self.rows.append(terms)
-        self.phase.append(phase)
-        self.seconds.append(seconds)
-        self.evaluations.append(evaluations)
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
+        return f"History({len(self)} epochs: {last})" if last else "History(no epoch)"
 
-    def terms(self, name: str) -> list[float]:
-        """A loss term after each step."""
-        column = self.names.index(name)
-        return [row[column] for row in self.rows]
+    def append(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Adds an epoch's values; a curve has nan where it was given none."""
+        for name in logs:
+            self.history.setdefault(name, [float("nan")] * len(self.epoch))
+        for name, values in self.history.items():
+            values.append(float(logs.get(name, float("nan"))))
+        self.epoch.append(epoch)
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything as tensors: terms [steps, K], seconds, phase and evaluations [steps]."""
-        return {
-            "terms": torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(self.names)),
-            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
-            "phase": torch.tensor(self.phase, dtype=torch.int64),
-            "evaluations": torch.tensor(self.evaluations, dtype=torch.int64),
-        }
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """The curves as a matplotlib figure, which is also written if there is a path.
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Takes over what ``state`` gave."""
-        self.rows = state["terms"].tolist()
-        self.seconds = state["seconds"].tolist()
-        self.phase = state["phase"].tolist()
-        self.evaluations = state["evaluations"].tolist()
+        Raises:
+            ImportError: matplotlib is missing.
+        """
+        figure = plots.learning_curves(self.history, epochs=self.epoch)
+        if path is not None:
+            plots.save(figure, Path(path))
+        return figure
+
+    def diagnose(self) -> Diagnosis:
+        """What the loss curve says: see ``diagnosis.diagnose``."""
+        return diagnose(self.history["loss"], self.history.get("val_loss"))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 _TENSOR = "tensor:"
+_PAIRS = "pairs:"  # JSON would turn keys that are numbers into text
 
 
 def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -27,7 +28,10 @@ def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
             return _TENSOR + path
         prefix = f"{path}/" if path else ""
         if isinstance(node, dict):
-            return {str(key): walk(value, f"{prefix}{key}") for key, value in node.items()}
+            walked = [(key, walk(value, f"{prefix}{key}")) for key, value in node.items()]
+            if all(isinstance(key, str) for key in node):
+                return dict(walked)
+            return {_PAIRS: [list(pair) for pair in walked]}
         if isinstance(node, (list, tuple)):
             return [walk(value, f"{prefix}{i}") for i, value in enumerate(node)]
         return node
@@ -40,6 +44,8 @@ def join(rest: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(rest, str) and rest.startswith(_TENSOR):
         return tensors[rest.removeprefix(_TENSOR)]
     if isinstance(rest, dict):
+        if rest.keys() == {_PAIRS}:
+            return {key: join(value, tensors) for key, value in rest[_PAIRS]}
         return {key: join(value, tensors) for key, value in rest.items()}
     if isinstance(rest, list):
         return [join(value, tensors) for value in rest]

@@ -19,11 +19,11 @@ from pyneural.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from pyneural.training.history import History
 from pyneural.training.interrupt import Interrupt
 from pyneural.training.objective import NonFiniteLossError, Objective
 from pyneural.training.phases import Phase, Stepper
 from pyneural.training.progress import Progress
+from pyneural.training.step_history import StepHistory
 
 ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
 _PENDING = 50  # steps whose terms stay on the device before they are read and checked
@@ -109,7 +109,7 @@ class Trainer:
             check_writable(self.checkpoint.parent, "Trainer: checkpoint")
         self.every, self.time_limit, self.progress = every, time_limit, progress
         self.objective = Objective(model)
-        self.history = History(self.objective.names)
+        self.history = StepHistory(self.objective.names)
         self.reports: list[PhaseReport] = []
         self.seconds = 0.0
         self.phase, self.phase_step = 0, 0  # where the training is

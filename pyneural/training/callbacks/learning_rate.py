@@ -1,0 +1,168 @@
+"""Learning rates that change: by a function of the epoch, by torch's schedulers, on a plateau."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import lr_scheduler
+
+from pyneural.training.callbacks.base import Callback
+from pyneural.training.callbacks.monitor import Monitor
+
+RATE = "learning_rate"  # its name in the history
+
+
+def _rate(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate before each epoch.
+
+    Args:
+        schedule: gives the rate for an epoch, counted from 0, and the rate before.
+
+    >>> LearningRateScheduler(lambda epoch, rate: rate * 0.5).schedule(0, 1.0)
+    0.5
+    """
+
+    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+        self.schedule = schedule
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Sets the rate of all groups of parameters."""
+        rate = self.schedule(epoch, _rate(self.loop.optimizer))
+        if not rate >= 0:
+            raise ValueError(
+                f"LearningRateScheduler: schedule: expected a number >= 0, got {rate} for epoch "
+                f"{epoch}; correct it"
+            )
+        for group in self.loop.optimizer.param_groups:
+            group["lr"] = float(rate)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds the rate to the history."""
+        logs[RATE] = _rate(self.loop.optimizer)
+
+
+class TorchScheduler(Callback):
+    """A scheduler of ``torch.optim.lr_scheduler``.
+
+    Args:
+        make: makes it for an optimiser, as
+            ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)``.
+        every: "epoch" or "batch": when it makes a step; OneCycleLR asks for "batch".
+
+    Raises:
+        ValueError: another ``every``.
+
+    >>> TorchScheduler(lambda optimizer: lr_scheduler.StepLR(optimizer, 10)).every
+    'epoch'
+    """
+
+    def __init__(
+        self,
+        make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler],
+        every: str = "epoch",
+    ) -> None:
+        if every not in ("epoch", "batch"):
+            raise ValueError(
+                f"TorchScheduler: every: expected 'epoch' or 'batch', got {every!r}; write one"
+            )
+        self.make, self.every = make, every
+
+    def on_train_begin(self) -> None:
+        """Makes the scheduler."""
+        self.scheduler = self.make(self.loop.optimizer)
+
+    def on_train_batch_end(self) -> None:
+        """A step a batch."""
+        if self.every == "batch":
+            self.scheduler.step()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """A step an epoch; adds the epoch's rate to the history."""
+        logs[RATE] = _rate(self.loop.optimizer)
+        if self.every == "epoch":
+            self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the scheduler."""
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.scheduler.load_state_dict(state)
+
+
+class ReduceLROnPlateau(Callback):
+    """Lowers the learning rate when a quantity has not become better, as Keras counts the epochs.
+
+        lr <- max(factor * lr, min_lr)   after ``patience`` epochs without a better value
+
+    Args:
+        monitor: name of the quantity in the history.
+        factor: in (0, 1).
+        patience: epochs, >= 1.
+        mode: "min", "max" or "auto".
+        min_delta: smallest change that counts.
+        cooldown: epochs after a change before epochs are counted again.
+        min_lr: the smallest rate.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    >>> ReduceLROnPlateau(patience=3).patience
+    3
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ValueError(
+                f"ReduceLROnPlateau: factor: expected a number in (0, 1), got {factor}; correct it"
+            )
+        if patience < 1:
+            raise ValueError(
+                f"ReduceLROnPlateau: patience: expected >= 1, got {patience}; correct it"
+            )
+        self.monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
+        self.factor, self.patience = factor, patience
+        self.cooldown, self.min_lr = cooldown, min_lr
+
+    def on_train_begin(self) -> None:
+        """Makes torch's scheduler, which waits one epoch longer than Keras's."""
+        self.scheduler = lr_scheduler.ReduceLROnPlateau(
+            self.loop.optimizer,
+            mode=self.monitor.mode,  # type: ignore[arg-type]
+            factor=self.factor,
+            patience=self.patience - 1,
+            threshold=self.monitor.min_delta,
+            threshold_mode="abs",
+            cooldown=self.cooldown,
+            min_lr=self.min_lr,
+            eps=0.0,
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Looks at the quantity; adds the epoch's rate to the history."""
+        logs[RATE] = _rate(self.loop.optimizer)
+        self.scheduler.step(self.monitor.value(logs))
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the scheduler."""
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.scheduler.load_state_dict(state)

@@ -1,0 +1,90 @@
+"""Several processes under ``torchrun``: which this one is, and sums over all of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together.
+
+    Args:
+        rank: number of this process.
+        size: number of all.
+
+    >>> World().writes
+    True
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @staticmethod
+    def join(model: torch.nn.Module) -> World:
+        """Joins the processes that ``torchrun`` started; one process is a world of its own.
+
+        A model on a GPU is moved to that of this process, LOCAL_RANK. The processes talk by NCCL
+        on GPUs and by gloo on CPUs, unless the process group is there already.
+        """
+        if not dist.is_available():
+            return ALONE
+        on_gpu = any(parameter.is_cuda for parameter in model.parameters())
+        if not dist.is_initialized():
+            if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+                return ALONE
+            dist.init_process_group("nccl" if on_gpu else "gloo")
+        if on_gpu and dist.get_world_size() > 1:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
+            model.to(device)
+        return World(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and shows progress: that of rank 0 alone does."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum of a tensor over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag is set in any process."""
+        if self.size == 1:
+            return flag
+        return bool(self.sum(torch.tensor([float(flag)], device=device)).item())
+
+    def from_first(self, value: int, device: torch.device) -> int:
+        """The whole number that rank 0 has."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], device=device)
+        dist.broadcast(shared, 0)
+        return int(shared.item())
+
+    def gather(self, value: Tensor) -> list[Tensor]:
+        """The tensors of one shape of all processes, in the order of their ranks, on the CPU."""
+        if self.size == 1:
+            return [value.cpu()]
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        mine = value.to(device)
+        parts = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(parts, mine)
+        return [part.cpu() for part in parts]
+
+    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The model, its gradients averaged over the processes by DistributedDataParallel."""
+        if self.size == 1:
+            return model
+        return torch.nn.parallel.DistributedDataParallel(model)
+
+
+ALONE = World()

@@ -1,0 +1,201 @@
+"""What ``fit``, ``evaluate`` and ``predict`` are given, checked against the model and batched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from pyneural.training import arrays
+from pyneural.training.batches import Batches, LoaderBatches, TensorBatches
+from pyneural.training.distributed import ALONE, World
+from pyneural.training.losses import CLASSES, Loss, target_dtype
+
+
+class Intake:
+    """Turns data into batches that a model and a loss can take.
+
+    Args:
+        where: the function that the user called, for the text of errors.
+        model: with its weights made.
+        loss: None where there are no targets.
+        batch_size: samples of a batch.
+        world: the processes.
+
+    Raises:
+        ValueError: a batch_size that is no whole number >= 1.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        model: nn.Module,
+        loss: Loss | None,
+        batch_size: int,
+        world: World = ALONE,
+    ) -> None:
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(
+                f"{where}: batch_size: expected a whole number >= 1, got {batch_size!r}; write 32"
+            )
+        self.where, self.model, self.loss = where, model, loss
+        self.batch_size, self.world = batch_size, world
+        parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+        self.device = torch.device("cpu") if parameter is None else parameter.device
+        self.dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
+        self.whole_numbers = any(
+            isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) for layer in model.modules()
+        )
+
+    def inputs(self, x: Any, name: str = "x") -> Tensor:
+        """x, [N, ...], on the model's device."""
+        where = f"{self.where}: {name}"
+        return arrays.to_input(where, x, self.dtype, self.whole_numbers).to(self.device)
+
+    def batches(
+        self,
+        data: tuple[Any, ...],
+        *,
+        class_weight: Mapping[int, float] | None = None,
+        seed: int | None = None,
+        name: str = "",
+    ) -> Batches:
+        """Batches of (x, y, weight) or of (DataLoader, None, None).
+
+        Args:
+            data: x, y and the weight of each sample, which may be None.
+            class_weight: see ``arrays.sample_weights``.
+            seed: of the order, None for that of the data.
+            name: "validation_data: " before x and y in the text of errors.
+
+        Raises:
+            ValueError: lengths, shapes or values that do not fit each other, model or loss.
+            TypeError: no numbers, or whole numbers for a float layer.
+        """
+        x, y, sample_weight = data
+        if isinstance(x, DataLoader):
+            if y is not None or sample_weight is not None or class_weight is not None:
+                raise ValueError(
+                    f"{self.where}: {name}y: expected nothing beside a DataLoader, got y or "
+                    "weights; let the loader give (x, y, weight)"
+                )
+            return LoaderBatches(x, self.device, self.world, train=seed is not None)
+        if y is None:
+            raise ValueError(
+                f"{self.where}: {name}y: expected targets, got none; for an autoencoder they are "
+                f"x: {self.where}(x, x)"
+            )
+        loss = self.loss
+        if loss is None:
+            raise RuntimeError(f"{self.where}: expected a loss where there are targets, got none")
+        inputs = self.inputs(x, f"{name}x")
+        targets = inputs if y is x and inputs.is_floating_point() else self._targets(y, name)
+        arrays.check_length(f"{self.where}: {name}y", targets, len(inputs))
+        targets = self._fit_to_prediction(inputs, targets, name)
+        weight = arrays.sample_weights(
+            f"{self.where}: {name}".removesuffix(": "), targets.cpu(), class_weight, sample_weight,
+            self.dtype,
+        )  # fmt: skip
+        weight = None if weight is None else weight.to(self.device)
+        return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.world)
+
+    def _targets(self, y: Any, name: str) -> Tensor:
+        where = f"{self.where}: {name}y"
+        targets = arrays.to_tensor(where, y)
+        arrays.check_finite(where, targets)
+        if self.loss is not None:
+            dtype = target_dtype(self.loss, targets, self.dtype)
+            if targets.is_floating_point() and not dtype.is_floating_point:
+                _check_whole(where, targets)
+            targets = targets.to(dtype)
+        return targets.to(self.device)
+
+    def _fit_to_prediction(self, x: Tensor, y: Tensor, name: str) -> Tensor:
+        """Y in the shape of the predictions; one sample is predicted to know that."""
+        where = f"{self.where}: {name}y"
+        predicted = self.probe(x)
+        loss = self.loss
+        if loss is None or not isinstance(predicted, Tensor):
+            return y
+        shape = (len(x), *predicted.shape[1:])
+        y = loss.align(torch.empty(shape, device="meta"), y)
+        if loss.target == CLASSES:
+            _check_range(where, y, 0, shape[-1] - 1, f"the last layer has {shape[-1]} units")
+        elif loss.name == "binary_crossentropy":
+            _check_range(where, y, 0, 1, "binary_crossentropy takes probabilities")
+        return y
+
+    @torch.no_grad()
+    def probe(self, x: Tensor) -> Any:
+        """The prediction of the first sample, [1, ...].
+
+        Raises:
+            ValueError: the model does not take samples of this shape.
+        """
+        training = self.model.training
+        self.model.eval()
+        try:
+            return self.model(x[:1])
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.where}: x: expected samples that the model takes, got shape "
+                f"{tuple(x.shape[1:])} each ({str(error).splitlines()[0]}); give the first layer "
+                "that input shape, or reshape x"
+            ) from error
+        finally:
+            self.model.train(training)
+
+
+def split_off(
+    where: str, data: tuple[Any, ...], fraction: float
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The first part of arrays and the last one, which is the fraction, as Keras takes them.
+
+    Raises:
+        ValueError: a fraction outside of (0, 1), a part without samples, or a DataLoader.
+
+    >>> split_off("fit", ([1, 2, 3, 4], [5, 6, 7, 8], None), 0.25)
+    (([1, 2, 3], [5, 6, 7], None), ([4], [8], None))
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f"{where}: validation_split: expected a number in (0, 1), got {fraction}; write 0.2"
+        )
+    if isinstance(data[0], DataLoader):
+        raise ValueError(
+            f"{where}: validation_split: expected arrays or tensors, got a DataLoader; give a "
+            "second one as validation_data"
+        )
+    samples = len(data[0])
+    first = int(samples * (1 - fraction))
+    if first == 0 or first == samples:
+        raise ValueError(
+            f"{where}: validation_split: expected both parts to have samples, got {fraction} of "
+            f"{samples}; give more samples, or validation_data"
+        )
+    for name, value in zip(("y", "sample_weight"), data[1:], strict=True):
+        if value is not None:
+            arrays.check_length(f"{where}: {name}", value, samples)
+    before = tuple(None if value is None else value[:first] for value in data)
+    after = tuple(None if value is None else value[first:] for value in data)
+    return before, after
+
+
+def _check_whole(where: str, y: Tensor) -> None:
+    if not bool((y == y.round()).all()):
+        raise ValueError(
+            f"{where}: expected whole numbers of classes, got fractions; for probabilities use "
+            "categorical_crossentropy"
+        )
+
+
+def _check_range(where: str, y: Tensor, low: int, high: int, why: str) -> None:
+    outside = int(((y < low) | (y > high)).sum())
+    if outside:
+        raise ValueError(
+            f"{where}: expected values from {low} to {high}, as {why}, got {outside:,} outside "
+            f"(from {y.min().item():g} to {y.max().item():g}); scale or renumber them"
+        )

@@ -1,0 +1,129 @@
+"""Which last layer and activation fit which loss: the table of the course as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ONE, MANY = "one node", "N nodes"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: a loss, what it is good for, and the last layer that it goes with.
+
+    Args:
+        loss: its name in full.
+        good_for: the task.
+        activations: of the last layer, the first being the one of the table.
+        size: of the last layer; regression may have several outputs.
+        why: what goes wrong with others.
+    """
+
+    loss: str
+    good_for: str
+    activations: tuple[str, ...]
+    size: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.loss} | {self.good_for} | {self.activations[0]} | {self.size}"
+
+
+_REGRESSION = "a bounded activation cannot reach targets outside of its range"
+_CLASSES = (
+    "softmax makes the N outputs one distribution; N sigmoids (as the slide has it) do not compete"
+)
+
+# The six rows of the slide, with softmax where it says sigmoid for N classes.
+TABLE = (
+    Row("mean_squared_error", "regression", ("linear",), ONE, _REGRESSION),
+    Row("mean_absolute_error", "regression", ("linear",), ONE, _REGRESSION),
+    Row(
+        "mean_squared_logarithmic_error",
+        "regression of values >= 0",
+        ("linear", "relu", "softplus"),
+        ONE,
+        _REGRESSION,
+    ),
+    Row(
+        "binary_crossentropy",
+        "binary classification",
+        ("sigmoid",),
+        ONE,
+        "it reads the output as a probability, which only a sigmoid keeps within (0, 1)",
+    ),
+    Row("categorical_crossentropy", "multiclass classification", ("softmax",), MANY, _CLASSES),
+    Row(
+        "kullback_leibler_divergence",
+        "multiclass classification, probabilistic interpretation",
+        ("softmax",),
+        MANY,
+        _CLASSES,
+    ),
+)
+# What the slide leaves out.
+FURTHER = (
+    Row(
+        "sparse_categorical_crossentropy",
+        "multiclass classification, y as whole numbers",
+        ("softmax",),
+        MANY,
+        _CLASSES,
+    ),
+    Row(
+        "hinge",
+        "binary classification with labels -1 and 1",
+        ("linear", "tanh"),
+        ONE,
+        "its labels are -1 and 1, which an activation without negative values cannot reach",
+    ),
+    Row(
+        "CrossEntropyLoss",
+        "multiclass classification, torch's loss of logits",
+        ("linear",),
+        MANY,
+        "it takes the softmax itself, and a second one flattens the gradient",
+    ),
+    Row(
+        "BCEWithLogitsLoss",
+        "binary classification, torch's loss of logits",
+        ("linear",),
+        ONE,
+        "it takes the sigmoid itself, and a second one flattens the gradient",
+    ),
+)
+# Squared errors also train reconstructions of values in (0, 1), as autoencoders do, so that a
+# sigmoid below them is no mistake; these are.
+_MISFITS = {"mean_squared_error": {"softmax", "relu"}, "mean_absolute_error": {"softmax", "relu"}}
+
+
+def misfit(loss: str, activation: str, units: int | None) -> str | None:
+    """Why a loss does not fit the last layer, in words that name the row; None where it fits.
+
+    Args:
+        loss: its name in full.
+        activation: of the last layer.
+        units: of the last layer; None if unknown.
+
+    >>> misfit("binary_crossentropy", "sigmoid", 1) is None
+    True
+    >>> print(misfit("categorical_crossentropy", "sigmoid", 10))
+    loss 'categorical_crossentropy' expects softmax in the last layer, got sigmoid: softmax makes
+    the N outputs one distribution; N sigmoids (as the slide has it) do not compete (row:
+    categorical_crossentropy | multiclass classification | softmax | N nodes)
+    """
+    row = next((row for row in (*TABLE, *FURTHER) if row.loss == loss), None)
+    if row is None:
+        return None
+    wrong = activation in _MISFITS[loss] if loss in _MISFITS else activation not in row.activations
+    if wrong:
+        return (
+            f"loss {loss!r} expects {' or '.join(row.activations)} in the last layer, got "
+            f"{activation}: {row.why} (row: {row})"
+        )
+    if row.size == MANY and units == 1:
+        return (
+            f"loss {loss!r} expects a node a class in the last layer, got 1: its only "
+            f"probability is always 1; use binary_crossentropy with a sigmoid (row: {row})"
+        )
+    return None

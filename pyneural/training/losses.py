@@ -1,0 +1,245 @@
+"""Losses under the names that Keras gives them, as functions of prediction and target.
+
+The arguments stand in torch's order, (prediction, y), for pyneural's losses, torch's and a user's
+own alike. A loss gives one number for each element or sample, [N, ...]; ``Loss`` takes their mean.
+Class probabilities are kept within [EPSILON, 1 - EPSILON] before a logarithm, as Keras does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyneural.training.names import look_up
+
+EPSILON = 1e-7  # Keras's backend.epsilon()
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def mean_squared_error(prediction: Tensor, y: Tensor) -> Tensor:
+    """(a - y)^2 of each element.
+
+    >>> mean_squared_error(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
+    tensor([1., 4.])
+    """
+    return F.mse_loss(prediction, y, reduction="none")
+
+
+def mean_absolute_error(prediction: Tensor, y: Tensor) -> Tensor:
+    """|a - y| of each element.
+
+    >>> mean_absolute_error(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
+    tensor([1., 2.])
+    """
+    return F.l1_loss(prediction, y, reduction="none")
+
+
+def mean_squared_logarithmic_error(prediction: Tensor, y: Tensor) -> Tensor:
+    """(log(1 + a) - log(1 + y))^2 of each element; what is below 0 counts as 0.
+
+    >>> mean_squared_logarithmic_error(torch.tensor([-5.0]), torch.tensor([0.0])).item()
+    0.0
+    """
+    a, target = prediction.clamp(min=EPSILON), y.clamp(min=EPSILON)
+    return F.mse_loss(a.log1p(), target.log1p(), reduction="none")
+
+
+def quadratic_cost(prediction: Tensor, y: Tensor) -> Tensor:
+    """C = 1/2 |y - a|^2 = 1/2 sum_j (y_j - a_j)^2 of each sample (Nielsen, 2015, ch. 1).
+
+    >>> quadratic_cost(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]]))
+    tensor([2.5000])
+    """
+    return 0.5 * F.mse_loss(prediction, y, reduction="none").flatten(1).sum(1)
+
+
+def binary_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
+    """-y log p - (1 - y) log(1 - p) of each element, from probabilities.
+
+    >>> binary_crossentropy(torch.tensor([0.5, 0.0]), torch.tensor([1.0, 1.0]))
+    tensor([ 0.6931, 16.1181])
+    """
+    return F.binary_cross_entropy(prediction.clamp(EPSILON, 1 - EPSILON), y, reduction="none")
+
+
+def categorical_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
+    """-sum_k y_k log p_k of each sample, p and the target y being probabilities, [..., K].
+
+    >>> categorical_crossentropy(torch.tensor([[0.25, 0.75]]), torch.tensor([[1.0, 0.0]])).item()
+    1.386...
+    """
+    return -(y * _log_probabilities(prediction)).sum(-1)
+
+
+def sparse_categorical_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
+    """-log p_y of each sample, p being probabilities, [..., K], and y whole numbers, [...].
+
+    >>> sparse_categorical_crossentropy(torch.tensor([[0.25, 0.75]]), torch.tensor([0])).item()
+    1.386...
+    """
+    return -_log_probabilities(prediction).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+
+
+def kullback_leibler_divergence(prediction: Tensor, y: Tensor) -> Tensor:
+    """sum_k y_k log(y_k / p_k) of each sample, both being probabilities, [..., K].
+
+    >>> kullback_leibler_divergence(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.5, 0.5]])).item()
+    0.0
+    """
+    p, target = prediction.clamp(EPSILON, 1), y.clamp(EPSILON, 1)
+    return (target * (target / p).log()).sum(-1)
+
+
+def hinge(prediction: Tensor, y: Tensor) -> Tensor:
+    """max(0, 1 - y a) of each element, y being -1 or 1; labels 0 and 1 become -1 and 1.
+
+    >>> hinge(torch.tensor([0.5, 0.5]), torch.tensor([0.0, 1.0]))
+    tensor([1.5000, 0.5000])
+    """
+    zero_one = ((y == 0) | (y == 1)).all()
+    return (1 - torch.where(zero_one, 2 * y - 1, y) * prediction).clamp(min=0)
+
+
+def _log_probabilities(p: Tensor) -> Tensor:
+    # Outputs that do not sum to 1, as those of N sigmoids, are scaled to do so, as Keras does.
+    return (p / p.sum(-1, keepdim=True)).clamp(EPSILON, 1 - EPSILON).log()
+
+
+LOSSES: dict[str, LossFunction] = {
+    function.__name__: function
+    for function in (
+        mean_squared_error,
+        mean_absolute_error,
+        mean_squared_logarithmic_error,
+        quadratic_cost,
+        binary_crossentropy,
+        categorical_crossentropy,
+        sparse_categorical_crossentropy,
+        kullback_leibler_divergence,
+        hinge,
+    )
+}
+NAMES: dict[str, str] = {name: name for name in LOSSES} | {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "msle": "mean_squared_logarithmic_error",
+    "bce": "binary_crossentropy",
+    "kld": "kullback_leibler_divergence",
+    "kl_divergence": "kullback_leibler_divergence",
+}
+# Losses of torch that would broadcast where the shapes differ.
+_ELEMENTWISE = {
+    "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
+    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+}  # fmt: skip
+SAME, CLASSES, ANY = "same", "classes", "any"  # shape of y: as the prediction, [...] of [..., K]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with its name and the shape of target that it asks for.
+
+        loss = 1/N sum_i w_i l_i,   l_i the mean of the function's values for sample i
+
+    As in Keras, the sum is divided by the number of samples, not by the sum of the weights.
+
+    Args:
+        name: for messages.
+        function: of prediction and y; gives [N, ...], or [] where it takes a mean itself.
+        target: SAME, CLASSES or ANY.
+
+    >>> loss = Loss.of("mse")
+    >>> loss(torch.tensor([[1.0], [2.0]]), torch.tensor([0.0, 4.0])).item()
+    2.5
+    """
+
+    name: str
+    function: LossFunction
+    target: str
+
+    @staticmethod
+    def of(loss: str | LossFunction | Loss) -> Loss:
+        """A loss from a name or a function (or module) of prediction and y.
+
+        Raises:
+            ValueError: an unknown name.
+            TypeError: neither a name nor callable.
+        """
+        if isinstance(loss, Loss):
+            return loss
+        if isinstance(loss, str):
+            name = look_up("compile: loss", loss, NAMES)
+            target = CLASSES if name == "sparse_categorical_crossentropy" else SAME
+            return Loss(name, LOSSES[name], target)
+        if not callable(loss):
+            raise TypeError(
+                f"compile: loss: expected a name or a function of prediction and y, got "
+                f"{loss!r}; write 'mean_squared_error' or torch.nn.MSELoss()"
+            )
+        name = getattr(loss, "__name__", type(loss).__name__)
+        same = name in _ELEMENTWISE or name in LOSSES
+        return Loss(NAMES.get(name, name), loss, SAME if same else ANY)
+
+    def align(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """Y in the shape that the loss asks for: (N,) and (N, 1) are the same, no other two are.
+
+        Raises:
+            ValueError: other shapes, which would broadcast.
+        """
+        if self.target == ANY:
+            return y
+        wanted = prediction.shape[:-1] if self.target == CLASSES else prediction.shape
+        if y.shape == wanted:
+            return y
+        if y.shape == (*wanted, 1) or (*y.shape, 1) == wanted:
+            return y.reshape(wanted)
+        raise ValueError(
+            f"{self.name}: y: expected shape {tuple(wanted)} for a prediction of shape "
+            f"{tuple(prediction.shape)}, got {tuple(y.shape)}; {self._remedy(prediction, y)}"
+        )
+
+    def __call__(self, prediction: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Mean loss of a batch, [].
+
+        Args:
+            prediction: [N, ...].
+            y: see ``align``.
+            weight: of each sample, [N].
+
+        Raises:
+            ValueError: shapes that do not match, or weights with a loss that gives no [N, ...].
+        """
+        if prediction.dtype in (torch.float16, torch.bfloat16):
+            prediction = prediction.float()
+        values = self.function(prediction, self.align(prediction, y))
+        if weight is None:
+            return values.mean() if values.dim() else values
+        if values.dim() == 0 or len(values) != len(weight):
+            raise ValueError(
+                f"{self.name}: expected a loss of each sample, as there are weights, got shape "
+                f"{tuple(values.shape)}; give it reduction='none'"
+            )
+        return (values.flatten(1).mean(1) if values.dim() > 1 else values).mul(weight).mean()
+
+    def _remedy(self, prediction: Tensor, y: Tensor) -> str:
+        classes_given = y.shape == prediction.shape[:-1] or y.shape == (*prediction.shape[:-1], 1)
+        if self.name == "categorical_crossentropy" and classes_given:
+            return "for whole numbers of classes use sparse_categorical_crossentropy"
+        if self.target == CLASSES and y.shape == prediction.shape:
+            return "for one-hot targets use categorical_crossentropy"
+        return "give the last layer as many units as y has columns"
+
+
+def target_dtype(loss: Any, y: Tensor, floating: torch.dtype) -> torch.dtype:
+    """The dtype that a target is turned into: whole numbers stay only where they are classes."""
+    if loss.target == CLASSES:
+        return torch.int64
+    keeps = loss.target == ANY and not y.is_floating_point()
+    return y.dtype if keeps else floating

@@ -1,0 +1,97 @@
+"""Metrics by Keras's names: means over the samples, beside the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pyneural.training.losses import NAMES, Loss
+from pyneural.training.names import look_up
+
+MetricFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def accuracy(prediction: Tensor, y: Tensor, threshold: float = 0.5) -> Tensor:
+    """Share of samples whose class is right, [].
+
+    The class is the largest of several outputs, or whether a single output is above the threshold.
+
+    Args:
+        prediction: [N, K], or [N, 1] or [N] of two classes.
+        y: whole numbers, [N] or [N, 1], or one-hot, [N, K].
+        threshold: 0.5 for probabilities, 0 for logits and for labels -1 and 1.
+
+    >>> import torch
+    >>> accuracy(torch.tensor([[0.2, 0.8], [0.7, 0.3]]), torch.tensor([1, 1])).item()
+    0.5
+    >>> accuracy(torch.tensor([[0.2], [0.7]]), torch.tensor([0.0, 1.0])).item()
+    1.0
+    """
+    if prediction.dim() < 2 or prediction.shape[-1] == 1:
+        right = (prediction > threshold).flatten() == (y > threshold).flatten()
+    else:
+        one_hot = y.shape == prediction.shape
+        classes = y.argmax(-1) if one_hot else y.reshape(prediction.shape[:-1])
+        right = prediction.argmax(-1) == classes
+    return right.float().mean()
+
+
+def _binary_accuracy(prediction: Tensor, y: Tensor, threshold: float) -> Tensor:
+    """Each output counts by itself."""
+    return ((prediction > threshold).flatten() == (y > threshold).flatten()).float().mean()
+
+
+_ACCURACIES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "accuracy": accuracy,
+    "acc": accuracy,
+    "categorical_accuracy": accuracy,
+    "sparse_categorical_accuracy": accuracy,
+    "binary_accuracy": _binary_accuracy,
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric with its name in the history.
+
+    Args:
+        name: key in the history.
+        function: of prediction and y; [] or [N, ...], of which the mean is taken.
+    """
+
+    name: str
+    function: MetricFunction
+
+    @staticmethod
+    def of(metric: str | MetricFunction, loss: Loss) -> Metric:
+        """A metric from a name, that of any loss included, or from a function.
+
+        Raises:
+            ValueError: an unknown name.
+            TypeError: neither a name nor callable.
+
+        >>> import torch
+        >>> Metric.of("mae", Loss.of("mse"))(torch.ones(2, 1), torch.zeros(2)).item()
+        1.0
+        """
+        if isinstance(metric, str):
+            table = dict.fromkeys([*_ACCURACIES, *NAMES], metric.lower())
+            key = look_up("compile: metrics", metric, table)
+            if key in NAMES:
+                return Metric(metric, Loss.of(key))
+            reads_sign = loss.name in ("hinge", "BCEWithLogitsLoss") or loss.name.endswith("logits")
+            threshold = 0.0 if reads_sign else 0.5
+            function = _ACCURACIES[key]
+            return Metric(metric, lambda prediction, y: function(prediction, y, threshold))
+        if not callable(metric):
+            raise TypeError(
+                f"compile: metrics: expected names or functions of prediction and y, got "
+                f"{metric!r}; write 'accuracy'"
+            )
+        return Metric(getattr(metric, "__name__", type(metric).__name__), metric)
+
+    def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """Mean over a batch, []; the prediction has no graph."""
+        return self.function(prediction, y).mean()

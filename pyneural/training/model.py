@@ -1,0 +1,359 @@
+"""A network with ``compile``, ``fit``, ``evaluate`` and ``predict``, as Keras has them."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from pyneural.training.callbacks.base import Callback
+from pyneural.training.distributed import ALONE, World
+from pyneural.training.epoch_bar import BAR, LINE, SILENT
+from pyneural.training.fit_data import Intake, split_off
+from pyneural.training.history import History
+from pyneural.training.last_layer import last_layer
+from pyneural.training.loop import Loop, evaluate
+from pyneural.training.loss_table import misfit
+from pyneural.training.losses import Loss, LossFunction
+from pyneural.training.metrics import Metric, MetricFunction
+from pyneural.training.optimizers import OptimizerFactory, make_optimizer
+from pyneural.training.resume import FitCheckpoint
+from pyneural.training.saving import load_weights, save_model
+from pyneural.training.summary import ParameterCount, count_parameters
+from pyneural.training.update import Recipe
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+class Model(nn.Module):
+    """Any torch module with Keras's way of training; or a base class to write ``forward`` in.
+
+    ``compile`` is Keras's. To compile the module in torch's sense, wrap what
+    ``torch.compile(module)`` gives.
+
+    Args:
+        module: the network; a subclass that has its own ``forward`` gives none.
+
+    >>> _ = torch.manual_seed(0)
+    >>> model = Model(nn.Linear(1, 1))
+    >>> model.compile("sgd", "mse")
+    >>> x = np.linspace(-1, 1, 64)[:, None]
+    >>> history = model.fit(x, 3 * x + 1, epochs=50, batch_size=8, verbose=0)
+    >>> model.predict(np.array([[2.0]])).round(1)
+    array([[7.]], dtype=float32)
+    """
+
+    def __init__(self, module: nn.Module | None = None) -> None:
+        super().__init__()
+        self._recipe: Recipe | None = None
+        if module is not None:
+            self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's output."""
+        if "module" not in self._modules:
+            raise NotImplementedError(
+                f"{type(self).__name__}: expected a forward method or a module, got neither; "
+                "write Model(module), or forward in the subclass"
+            )
+        return self.module(x)
+
+    def build(self, x: Tensor) -> None:
+        """Makes weights whose shapes depend on the data; called by ``fit`` before all else.
+
+        Args:
+            x: the first samples, [N, ...].
+        """
+
+    def compile(
+        self,
+        optimizer: str | torch.optim.Optimizer | OptimizerFactory,
+        loss: str | LossFunction,
+        metrics: Sequence[str | MetricFunction] = (),
+        *,
+        mixed_precision: torch.dtype | None = None,
+        clip_norm: float | None = None,
+        accumulation_steps: int = 1,
+    ) -> None:
+        """Says how to train; warns where last layer, activation and loss do not fit.
+
+        Args:
+            optimizer: one of Keras's names, with Keras's defaults; a torch optimiser of the
+                model's parameters; or what makes one: ``partial(torch.optim.Adam, lr=1e-2)``.
+            loss: one of Keras's names, or a function or module of (prediction, y), as torch's.
+            metrics: names, those of losses included, or functions of (prediction, y).
+            mixed_precision: torch.bfloat16 or torch.float16 for products under torch.autocast.
+            clip_norm: largest norm of the gradient, > 0.
+            accumulation_steps: parts that each batch is cut into: the same update from less memory.
+
+        Raises:
+            ValueError: an unknown name or a number out of its range.
+            TypeError: neither name nor function.
+        """
+        if mixed_precision not in (None, *_HALVES):
+            raise ValueError(
+                f"compile: mixed_precision: expected torch.float16, torch.bfloat16 or None, got "
+                f"{mixed_precision}; for float64 use model.double()"
+            )
+        if clip_norm is not None and not (clip_norm > 0 and math.isfinite(clip_norm)):
+            raise ValueError(f"compile: clip_norm: expected a number > 0, got {clip_norm}; "
+                             "write 1.0")  # fmt: skip
+        if not isinstance(accumulation_steps, int) or accumulation_steps < 1:
+            raise ValueError(
+                f"compile: accumulation_steps: expected a whole number >= 1, got "
+                f"{accumulation_steps!r}; write 1"
+            )
+        if isinstance(metrics, str) or callable(metrics):
+            metrics = [metrics]
+        to_minimise = Loss.of(loss)
+        measured = [Metric.of(metric, to_minimise) for metric in metrics]
+        recipe = Recipe(
+            optimizer, to_minimise, measured, mixed_precision, clip_norm, accumulation_steps
+        )
+        if (not isinstance(optimizer, str) and not callable(optimizer)) or self._has_weights():
+            recipe.made = make_optimizer(optimizer, self.parameters())
+        self._recipe = recipe
+        last = last_layer(self)
+        wrong = None if last is None else misfit(to_minimise.name, *last)
+        if wrong is not None:
+            warnings.warn(f"compile: {wrong}", stacklevel=2)
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: int = BAR,
+        callbacks: Sequence[Callback] = (),
+        validation_split: float | None = None,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: float = 10.0,
+        resume: bool = False,
+    ) -> History:
+        """Trains.
+
+        Under ``torchrun`` each process takes its part of every batch, ``batch_size`` being that of
+        all processes together, so that the same script gives the same result. Ctrl-C lets the
+        batch end, writes the checkpoint and returns.
+
+        Args:
+            x: arrays or tensors, [N, ...], which are moved to the model's device; or a DataLoader
+                of (x, y) or (x, y, weight).
+            y: targets, [N, ...]; None with a DataLoader.
+            batch_size: samples of an update; a DataLoader has its own.
+            epochs: passes through the data, in total with those before a resumption.
+            verbose: 0 for nothing, 1 for a bar, 2 for a line an epoch.
+            callbacks: see ``pyneural.training.callbacks``.
+            validation_split: share of the samples, from the end, that is measured and not trained
+                on; in (0, 1).
+            validation_data: (x, y), (x, y, weight) or a DataLoader that is measured instead.
+            shuffle: whether each epoch has an order of its own; torch.manual_seed determines it.
+            class_weight: factor on the loss by number of the class.
+            sample_weight: factor on the loss of each sample, [N].
+            checkpoint: file, ``*.safetensors``, for the whole state of the training.
+            every: seconds between two checkpoints inside an epoch.
+            resume: whether to go on from the checkpoint, bit by bit, if there is one.
+
+        Returns:
+            curves of loss and metrics.
+
+        Raises:
+            RuntimeError: ``compile`` was not called.
+            ValueError: arguments or data that do not fit.
+            TypeError: data that are no numbers, or whole numbers for a float layer.
+            CheckpointError: a checkpoint that is damaged or of another training.
+        """
+        recipe = self.recipe("fit")
+        _check_choice("fit", epochs, verbose)
+        if resume and checkpoint is None:
+            raise ValueError(
+                "fit: resume: expected a checkpoint to go on from, got none; give checkpoint=PATH"
+            )
+        if validation_split and validation_data is not None:
+            raise ValueError(
+                "fit: validation_split: expected one of validation_split and validation_data, got "
+                "both; leave one out"
+            )
+        data: tuple[Any, ...] = (x, y, sample_weight)
+        validation = _as_triple(validation_data)
+        if validation_split:
+            data, validation = split_off("fit", data, validation_split)
+        self._build_for("fit", data[0])
+        world = World.join(self)
+        if recipe.made is None:
+            recipe.made = make_optimizer(recipe.optimizer, self.parameters())
+        intake = Intake("fit", self, recipe.loss, batch_size, world)
+        # Drawn whether it is used or not, so that shuffling changes no other random number.
+        seed = world.from_first(int(torch.randint(2**62, ())), intake.device)
+        order = seed if shuffle else None
+        batches = intake.batches(data, class_weight=class_weight, seed=order)
+        held_out = None
+        if validation is not None:
+            held_out = intake.batches(validation, name="validation_data: ")
+        loop = Loop(self, recipe, batches, held_out, epochs, callbacks, verbose, world)
+        saved = None if checkpoint is None else FitCheckpoint(checkpoint, every, resume)
+        return loop.run(saved)
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 32,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Means of loss and metrics over data, in evaluation mode.
+
+        Returns:
+            the loss, or with metrics a list that begins with it; by name with ``return_dict``.
+
+        Raises:
+            RuntimeError: ``compile`` was not called.
+            ValueError, TypeError: as ``fit``.
+        """
+        recipe = self.recipe("evaluate")
+        self._build_for("evaluate", x)
+        intake = Intake("evaluate", self, recipe.loss, batch_size)
+        batches = intake.batches((x, y, sample_weight))
+        training = self.training
+        means = evaluate(self, recipe, batches, intake.device, ALONE)
+        self.train(training)
+        if return_dict:
+            return means
+        return list(means.values()) if len(means) > 1 else means["loss"]
+
+    @torch.no_grad()
+    def predict(self, x: Any, batch_size: int = 32) -> Any:
+        """Outputs in evaluation mode, [N, ...].
+
+        Args:
+            x: arrays or tensors, [N, ...], or a DataLoader of x or (x, ...).
+            batch_size: samples at a time.
+
+        Returns:
+            a tensor for tensors on their device, else an array.
+
+        Raises:
+            ValueError, TypeError: as ``fit``.
+        """
+        self._build_for("predict", x)
+        intake = Intake("predict", self, None, batch_size)
+        if isinstance(x, DataLoader):
+            firsts = (batch[0] if isinstance(batch, (tuple, list)) else batch for batch in x)
+            parts = (first.to(intake.device) for first in firsts)
+        else:
+            inputs = intake.inputs(x)
+            intake.probe(inputs)
+            parts = iter(inputs.split(batch_size))
+        training = self.training
+        self.eval()
+        try:
+            predicted = torch.cat([self(part) for part in parts])
+        finally:
+            self.train(training)
+        if isinstance(x, Tensor):
+            return predicted.to(x.device)
+        return predicted.cpu().numpy() if not isinstance(x, DataLoader) else predicted
+
+    def count(self) -> ParameterCount:
+        """The parameters, a layer a row."""
+        return count_parameters(self.module if "module" in self._modules else self)
+
+    def summary(self) -> None:
+        """Prints the layers with their parameters.
+
+        >>> Model(nn.Sequential(nn.Linear(3, 4), nn.ReLU())).summary()
+        layer       output  parameters  of which
+        0 (Linear)          16          3 x 4 weight + 4 bias
+        1 (ReLU)            0
+        total 16, trained 16
+        """
+        print(self.count())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the weights, and the layers of a ``Sequential``, to a safetensors file.
+
+        Raises:
+            ValueError: a layer that cannot be described.
+            OSError: the file cannot be written.
+        """
+        save_model(self, self.config(), path)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Takes over the weights of a file that ``save`` wrote.
+
+        Raises:
+            CheckpointError: no file, a damaged one, or weights of another model.
+        """
+        load_weights(self, path)
+
+    def config(self) -> dict[str, Any] | None:
+        """What ``load_model`` makes the layers from; None where it takes code to make them."""
+        return None
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The one that trains the model; RuntimeError before there is one."""
+        made = self.recipe("optimizer").made
+        if made is None:
+            raise RuntimeError(
+                "optimizer: expected a model with weights, got one that waits for its input "
+                "shape; call fit, or give the first layer an input_shape"
+            )
+        return made
+
+    def recipe(self, where: str) -> Recipe:
+        """What ``compile`` was given; RuntimeError if it was not called."""
+        if self._recipe is None:
+            raise RuntimeError(
+                f"{where}: expected a compiled model, got one that is not; call "
+                "compile(optimizer, loss) first"
+            )
+        return self._recipe
+
+    def _has_weights(self) -> bool:
+        """Whether all weights are made."""
+        return not any(nn.parameter.is_lazy(parameter) for parameter in self.parameters())
+
+    def _build_for(self, where: str, x: Any) -> None:
+        """Lets the model see the first samples."""
+        if isinstance(x, DataLoader):
+            first = next(iter(x), None)
+            samples = first[0] if isinstance(first, (tuple, list)) else first
+            if isinstance(samples, Tensor):
+                self.build(samples)
+        else:
+            self.build(Intake(where, self, None, 1).inputs(x[:1] if len(x) else x))
+
+
+def _check_choice(where: str, epochs: int, verbose: int) -> None:
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"{where}: epochs: expected a whole number >= 1, got {epochs!r}; write 1")
+    if verbose not in (SILENT, BAR, LINE):
+        raise ValueError(f"{where}: verbose: expected 0, 1 or 2, got {verbose!r}; write 1")
+
+
+def _as_triple(data: Any) -> tuple[Any, ...] | None:
+    """validation_data as x, y and weight."""
+    if data is None:
+        return None
+    if isinstance(data, DataLoader):
+        return data, None, None
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        return (*data, None)[:3]
+    raise ValueError(
+        f"fit: validation_data: expected (x, y), (x, y, weight) or a DataLoader, got "
+        f"{type(data).__name__}; write validation_data=(x, y)"
+    )

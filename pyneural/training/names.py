@@ -1,0 +1,39 @@
+"""Names that a user writes, looked up with a hint where one is misspelt."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+def look_up(where: str, name: str, table: Mapping[str, Value]) -> Value:
+    """The entry of a table of that name, in any case of letters.
+
+    Args:
+        where: for the text of the error, as "compile: loss".
+        name: what the user wrote.
+        table: by names in lower case.
+
+    Raises:
+        ValueError: there is none; the text has the nearest names.
+
+    >>> look_up("compile: loss", "MSE", {"mse": 1})
+    1
+    >>> look_up("compile: loss", "mean_square_error", {"mean_squared_error": 1, "hinge": 2})
+    Traceback (most recent call last):
+    ValueError: compile: loss: expected a known name, got 'mean_square_error'; did you mean
+    'mean_squared_error'?
+    """
+    key = name.lower()
+    if key in table:
+        return table[key]
+    near = difflib.get_close_matches(key, table, n=2)
+    remedy = (
+        f"did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else f"write one of {', '.join(sorted(table))}"
+    )
+    raise ValueError(f"{where}: expected a known name, got {name!r}; {remedy}")

@@ -1,0 +1,73 @@
+"""Optimisers by Keras's names, with Keras's default options, on torch's implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+
+from pyneural.training.names import look_up
+
+OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters
+
+# The options that Keras 3 documents as defaults. Epsilon stands where torch has it: Keras adds it
+# below the root in RMSprop and Adagrad, torch outside of it. With Keras's 0.001 Adadelta learns
+# slowly; Zeiler (2012), and Keras before 2.3, has 1.0: partial(torch.optim.Adadelta, lr=1.0, ...).
+OPTIMIZERS: dict[str, OptimizerFactory] = {
+    "sgd": partial(torch.optim.SGD, lr=0.01),
+    "rmsprop": partial(torch.optim.RMSprop, lr=0.001, alpha=0.9, eps=1e-7),
+    "adagrad": partial(torch.optim.Adagrad, lr=0.001, initial_accumulator_value=0.1, eps=1e-7),
+    "adadelta": partial(torch.optim.Adadelta, lr=0.001, rho=0.95, eps=1e-7),
+    "adam": partial(torch.optim.Adam, lr=0.001, eps=1e-7),
+    "adamw": partial(torch.optim.AdamW, lr=0.001, eps=1e-7, weight_decay=0.004),
+    "adamax": partial(torch.optim.Adamax, lr=0.001, eps=1e-7),
+    "nadam": partial(torch.optim.NAdam, lr=0.001, eps=1e-7),
+}
+_FUSED = ("sgd", "adagrad", "adam", "adamw")  # those of which torch has one kernel a step
+
+
+def make_optimizer(
+    optimizer: str | torch.optim.Optimizer | OptimizerFactory, parameters: Iterable[Any]
+) -> torch.optim.Optimizer:
+    """An optimiser of a model's parameters.
+
+    Args:
+        optimizer: a name; an optimiser that holds the parameters; or what makes one of them, as
+            ``torch.optim.Adam`` or ``functools.partial(torch.optim.Adam, lr=1e-2)``.
+        parameters: of the model.
+
+    Raises:
+        ValueError: an unknown name, nothing to train, or an optimiser of other parameters.
+        TypeError: none of these.
+
+    >>> make_optimizer("adadelta", torch.nn.Linear(2, 1).parameters()).defaults["rho"]
+    0.95
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trained:
+        raise ValueError(
+            "compile: model: expected at least one parameter that requires a gradient, got none; "
+            "add a layer with weights or set requires_grad_(True)"
+        )
+    if isinstance(optimizer, str):
+        factory = look_up("compile: optimizer", optimizer, OPTIMIZERS)
+        one_kernel = optimizer.lower() in _FUSED and all(
+            p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained
+        )
+        return factory(trained, fused=True) if one_kernel else factory(trained)
+    if isinstance(optimizer, torch.optim.Optimizer):
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not held & {id(p) for p in trained}:
+            raise ValueError(
+                "compile: optimizer: expected one that holds the model's parameters, got one of "
+                "others; give what makes it, as functools.partial(torch.optim.Adam, lr=1e-3)"
+            )
+        return optimizer
+    if not callable(optimizer):
+        raise TypeError(
+            f"compile: optimizer: expected a name, a torch optimizer or what makes one, got "
+            f"{optimizer!r}; write 'adam'"
+        )
+    return optimizer(trained)

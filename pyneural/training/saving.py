@@ -1,0 +1,130 @@
+"""Models in files: weights in safetensors, layers as JSON in its header; no pickle.
+
+A layer is described by the arguments of its constructor, read back from the attributes of the same
+names, as torch's layers and pyneural's keep them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from importlib import import_module
+from typing import Any
+
+from torch import Tensor, nn
+
+from pyneural.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+
+# Only these modules' classes are made from a file, so that a file can run nothing else.
+_TRUSTED = ("torch.nn.modules", "pyneural.nn", "pyneural.layers")
+_ELSEWHERE = ("device", "dtype")  # not part of what a layer is
+
+
+def save_model(
+    model: nn.Module, config: dict[str, Any] | None, path: str | os.PathLike[str]
+) -> None:
+    """Writes weights and what the layers are, if that is known; see ``save_checkpoint``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    save_checkpoint(path, model.state_dict(), {"model": type(model).__name__, "config": config})
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Gives a model the weights of a file.
+
+    Raises:
+        CheckpointError: no file, a damaged one, or weights of other names or shapes.
+    """
+    tensors, _ = read_model(path)
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in dict.fromkeys([*own, *theirs]):
+        if own.get(name) != theirs.get(name):
+            raise CheckpointError(
+                f"load: {name}: expected shape {own.get(name)}, as the model has, got "
+                f"{theirs.get(name)} in {os.fspath(path)!r}; make the model that was saved"
+            )
+    model.load_state_dict(tensors)
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Weights and config (None but of a ``Sequential``) in a file of ``save_model``."""
+    tensors, record, refused = load_checkpoint(path)
+    if refused:  # a model has no older version that would do instead
+        raise CheckpointError("; ".join(refused))
+    if "model" not in record:
+        raise CheckpointError(
+            f"load: {os.fspath(path)!r}: expected a saved model, got a checkpoint of a training; "
+            "give it to fit(checkpoint=..., resume=True)"
+        )
+    return tensors, record["config"]
+
+
+def describe(layer: nn.Module) -> dict[str, Any]:
+    """Class and constructor arguments of a layer, in JSON's types.
+
+    Raises:
+        ValueError: an argument that the layer does not keep under its name.
+
+    >>> describe(nn.Linear(3, 4))["arguments"]
+    {'in_features': 3, 'out_features': 4, 'bias': True}
+    """
+    kind = type(layer)
+    arguments: dict[str, Any] = {}
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+        if name in ("self", *_ELSEWHERE):
+            continue
+        if parameter.kind == parameter.VAR_POSITIONAL or parameter.kind == parameter.VAR_KEYWORD:
+            if kind is nn.Flatten:  # torch declares none of its arguments
+                continue
+            if isinstance(layer, nn.Sequential):
+                arguments["layers"] = [describe(child) for child in layer]
+            continue
+        if not hasattr(layer, name):
+            raise ValueError(
+                f"save: layer {kind.__name__}: expected an attribute {name!r} with the argument "
+                "of that name, got none; save its state_dict with safetensors instead"
+            )
+        value = getattr(layer, name)
+        if name == "bias" and (value is None or isinstance(value, Tensor)):
+            value = value is not None
+        if value != parameter.default or parameter.default is parameter.empty or name == "bias":
+            arguments[name] = value
+    try:
+        plain = json.loads(json.dumps(arguments))
+    except TypeError as error:
+        raise ValueError(
+            f"save: layer {kind.__name__}: expected arguments that JSON can hold, got {arguments} "
+            f"({error}); save its state_dict with safetensors instead"
+        ) from error
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", "arguments": plain}
+
+
+def rebuild(description: dict[str, Any]) -> nn.Module:
+    """The layer that ``describe`` described, with new weights.
+
+    Raises:
+        CheckpointError: a class that is not one of torch's or pyneural's layers.
+
+    >>> rebuild(describe(nn.Linear(3, 4)))
+    Linear(in_features=3, out_features=4, bias=True)
+    """
+    module, _, name = description["class"].rpartition(".")
+    if not any(module == trusted or module.startswith(trusted + ".") for trusted in _TRUSTED):
+        raise CheckpointError(
+            f"load_model: expected layers of torch.nn, pyneural.nn and pyneural.layers, got "
+            f"{description['class']}; make the model yourself and use its load()"
+        )
+    kind = getattr(import_module(module), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise CheckpointError(
+            f"load_model: expected a layer, got {description['class']}; use the version of "
+            "pyneural and torch that saved it"
+        )
+    arguments = dict(description["arguments"])
+    inner = [rebuild(child) for child in arguments.pop("layers", [])]
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    return kind(*inner, **arguments)

@@ -1,0 +1,186 @@
+"""Layers one after the other, as Keras writes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyneural.training import saving
+from pyneural.training.checkpoint import CheckpointError
+from pyneural.training.model import Model
+from pyneural.training.summary import ParameterCount, count_parameters
+
+Shape = tuple[int, ...]
+
+
+class Sequential(Model):
+    """A chain of layers: y = f_L(... f_2(f_1(x))).
+
+    Layers are torch modules, or lazily shaped ones that have ``build(input_shape)``, which makes
+    the weights and gives back the output's shape, both without the batch. They are built as soon as
+    the shape of the input is known: from the ``input_shape`` of the first layer, else from the data
+    that ``fit`` or ``predict`` is given. The ``state_dict`` has the keys of torch's Sequential.
+
+    Args:
+        layers: in their order; more may be added.
+
+    Raises:
+        TypeError: not a torch module.
+
+    >>> model = Sequential()
+    >>> model.add(nn.Linear(3, 4))
+    >>> model.add(nn.ReLU())
+    >>> model.add(nn.Linear(4, 1))
+    >>> model(torch.zeros(2, 3)).shape
+    torch.Size([2, 1])
+    """
+
+    is_chain = True  # for ``last_layer``
+
+    def __init__(self, layers: Iterable[nn.Module] = ()) -> None:
+        super().__init__()
+        self.input_shape: Shape | None = None
+        self.output_shapes: list[Shape] = []  # of the layers that are built
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: nn.Module) -> None:
+        """Adds a layer at the end.
+
+        Raises:
+            TypeError: not a torch module.
+            ValueError: a layer that does not take what the one before gives.
+        """
+        if not isinstance(layer, nn.Module):
+            raise TypeError(
+                f"Sequential.add: layer: expected a torch module, got {layer!r}; write "
+                "layers.Dense(64) or torch.nn.Linear(32, 64)"
+            )
+        self.add_module(str(len(self)), layer)
+        if len(self) == 1:
+            given = getattr(layer, "input_shape", None)
+            if given is not None:
+                self.input_shape = tuple(given)
+            elif isinstance(layer, nn.Linear):
+                self.input_shape = (layer.in_features,)
+        self._build()
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __getitem__(self, index: int) -> nn.Module:
+        return list(self.children())[index]
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers in their order."""
+        return list(self.children())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the last layer."""
+        if len(self.output_shapes) < len(self):
+            self.build(x)
+        for layer in self._modules.values():
+            x = layer(x)  # type: ignore[misc]
+        return x
+
+    def build(self, x: Tensor) -> None:
+        """Builds the layers for samples like these, [N, ...].
+
+        Raises:
+            ValueError: no layer, or one that does not take its input.
+        """
+        if not len(self):
+            raise ValueError("Sequential: expected at least one layer, got none; add(layer)")
+        if self.input_shape is None:
+            self.input_shape = tuple(x.shape[1:])
+        self._build(x)
+
+    def count(self) -> ParameterCount:
+        """The parameters and output shape of each layer."""
+        if len(self.output_shapes) < len(self):
+            raise ValueError(
+                "summary: expected built layers, got some that wait for the shape of their input; "
+                "give the first layer an input_shape, or call fit"
+            )
+        return count_parameters(self, self.output_shapes)
+
+    def config(self) -> dict[str, Any]:
+        """The layers in JSON's types, for ``load_model``."""
+        return {
+            "input_shape": None if self.input_shape is None else list(self.input_shape),
+            "layers": [saving.describe(layer) for layer in self.children()],
+        }
+
+    def _has_weights(self) -> bool:
+        return len(self.output_shapes) == len(self) > 0 and super()._has_weights()
+
+    def _build(self, like: Tensor | None = None) -> None:
+        """Builds the layers that are not, if the shape of the input is known."""
+        if self.input_shape is None:
+            return
+        for index in range(len(self.output_shapes), len(self)):
+            shape = self.output_shapes[-1] if self.output_shapes else self.input_shape
+            self.output_shapes.append(self._build_layer(index, shape, like))
+
+    def _build_layer(self, index: int, shape: Shape, like: Tensor | None) -> Shape:
+        layer = self[index]
+        if callable(getattr(layer, "build", None)):
+            return tuple(layer.build(shape))  # type: ignore[operator]
+        where = next(self.parameters(), torch.zeros(()))
+        dtype = where.dtype
+        if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
+            dtype = torch.int64
+        sample = torch.zeros(1, *shape, dtype=dtype, device=where.device)
+        training = layer.training
+        layer.eval()
+        try:
+            with torch.no_grad():
+                return tuple(layer(sample).shape[1:])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"Sequential: layer {index} ({type(layer).__name__}): expected an input that it "
+                f"takes, got shape {shape} ({str(error).splitlines()[0]}); correct its sizes"
+            ) from error
+        finally:
+            layer.train(training)
+
+
+def load_model(path: str | os.PathLike[str]) -> Sequential:
+    """The ``Sequential`` that ``Model.save`` wrote, with its weights; it is not compiled.
+
+    Only classes of torch.nn, pyneural.nn and pyneural.layers are made from a file.
+
+    Raises:
+        CheckpointError: no file, a damaged one, one of another kind of model, or other classes.
+
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> model = Sequential([nn.Linear(3, 4), nn.Tanh()])
+    >>> model.save(path)
+    >>> torch.equal(load_model(path)[0].weight, model[0].weight)
+    True
+    """
+    tensors, config = saving.read_model(path)
+    if config is None:
+        raise CheckpointError(
+            f"load_model: expected a saved Sequential, got another model in {os.fspath(path)!r}; "
+            "make the model and use its load()"
+        )
+    model = Sequential()
+    if config["input_shape"] is not None:
+        model.input_shape = tuple(config["input_shape"])
+    with torch.random.fork_rng(devices=[]):  # the weights come from the file
+        for description in config["layers"]:
+            model.add(saving.rebuild(description))
+    for name, value in tensors.items():
+        own = model.state_dict().get(name)
+        if own is not None and own.is_floating_point() and own.dtype != value.dtype:
+            model.to(value.dtype)
+            break
+    saving.load_weights(model, path)
+    return model

@@ -1,0 +1,182 @@
+"""Counts of parameters, a layer a row, and of the choices that training does not make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from pyneural.training.model import Model
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """Parameters of a layer.
+
+    Args:
+        name: in the model.
+        kind: its class.
+        output: shape without the batch, or None where it is not known.
+        tensors: shape of each parameter by name.
+        trained: how many numbers of them change in training.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, ...] | None
+    tensors: dict[str, tuple[int, ...]]
+    trained: int
+
+    @property
+    def total(self) -> int:
+        """How many numbers the parameters are."""
+        return sum(map(math.prod, self.tensors.values()))
+
+    @property
+    def breakdown(self) -> str:
+        """The count in words, as "3 x 4 weight + 4 bias"."""
+        parts = (
+            f"{' x '.join(map(str, shape[::-1]))} {name}" for name, shape in self.tensors.items()
+        )
+        return " + ".join(parts)
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Parameters of a model: a row a layer, and totals; as text, a table."""
+
+    layers: tuple[LayerCount, ...]
+
+    @property
+    def total(self) -> int:
+        """Of all layers."""
+        return sum(layer.total for layer in self.layers)
+
+    @property
+    def trained(self) -> int:
+        """Those that require a gradient."""
+        return sum(layer.trained for layer in self.layers)
+
+    def __str__(self) -> str:
+        head = ("layer", "output", "parameters", "of which")
+        rows = [
+            (
+                f"{layer.name} ({layer.kind})",
+                "" if layer.output is None else str(layer.output),
+                f"{layer.total:,}",
+                layer.breakdown,
+            )
+            for layer in self.layers
+        ]
+        total = f"total {self.total:,}, trained {self.trained:,}"
+        return f"{_table([head, *rows])}\n{total}"
+
+
+def count_parameters(
+    model: nn.Module, outputs: Sequence[tuple[int, ...]] | None = None
+) -> ParameterCount:
+    """Parameters of a model, a layer a row; one that layers share counts once.
+
+    Args:
+        model: its weights are made.
+        outputs: shapes of the outputs of its children, if they are known.
+
+    >>> net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3), nn.Linear(3, 1))
+    >>> print(count_parameters(net))
+    layer       output  parameters  of which
+    0 (Linear)          16          3 x 4 weight + 4 bias
+    1 (Linear)          15          4 x 3 weight + 3 bias
+    2 (Linear)          4           3 x 1 weight + 1 bias
+    total 35, trained 35
+    """
+    seen: set[int] = set()
+    children = list(model.named_children()) or [(type(model).__name__, model)]
+    shapes = [None] * len(children) if outputs is None else outputs
+    rows = []
+    for (name, layer), output in zip(children, shapes, strict=True):
+        tensors, trained = {}, 0
+        for key, parameter in layer.named_parameters():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                tensors[key.rpartition(".")[2] if key.count(".") == 1 else key] = tuple(
+                    parameter.shape
+                )
+                trained += parameter.numel() * parameter.requires_grad
+        rows.append(LayerCount(name, type(layer).__name__, output, tensors, trained))
+    own = {
+        key: tuple(parameter.shape)
+        for key, parameter in model.named_parameters(recurse=False)
+        if id(parameter) not in seen
+    }
+    if own:
+        trained = sum(p.numel() for p in model.parameters(recurse=False) if p.requires_grad)
+        rows.append(LayerCount("(itself)", type(model).__name__, None, own, trained))
+    return ParameterCount(tuple(rows))
+
+
+@dataclass(frozen=True)
+class HyperparameterCount:
+    """Choices that training does not make: (name, how many numbers or names, what they are)."""
+
+    choices: tuple[tuple[str, int, str], ...]
+
+    @property
+    def total(self) -> int:
+        """Of all kinds."""
+        return sum(number for _, number, _ in self.choices)
+
+    def __str__(self) -> str:
+        rows = [(name, str(number), what) for name, number, what in self.choices]
+        return f"{_table([('hyperparameter', 'number', 'here'), *rows])}\ntotal {self.total}"
+
+
+def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> HyperparameterCount:
+    """The choices in a compiled model and its ``fit``, after the list of the course.
+
+    The architecture counts as the number of layers and a width and an activation for each layer;
+    the optimiser as its method and each number that it takes.
+
+    Args:
+        model: compiled; its weights are made.
+        batch_size: given to ``fit``.
+        epochs: given to ``fit``.
+
+    Raises:
+        RuntimeError: it is not compiled.
+    """
+    recipe = model.recipe("count_hyperparameters")
+    widths, activations = [], []
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            widths.append(str(layer.out_features))
+            activations.append(str(getattr(layer, "activation", "linear")))
+        elif not any(layer.children()) and type(layer).__module__.endswith(".activation"):
+            activations[-1:] = [type(layer).__name__.lower()]
+    options = {
+        name: value
+        for name, value in model.optimizer.defaults.items()
+        if isinstance(value, (float, tuple)) and not isinstance(value, bool)
+    }
+    numbers = sum(len(value) if isinstance(value, tuple) else 1 for value in options.values())
+    return HyperparameterCount(
+        (
+            ("layers", 1, str(len(widths))),
+            ("neurons of each layer", len(widths), ", ".join(widths)),
+            ("activation functions", len(activations), ", ".join(activations)),
+            ("loss function", 1, recipe.loss.name),
+            ("optimization method", 1, type(model.optimizer).__name__),
+            ("its numbers", numbers, ", ".join(f"{k} {v}" for k, v in options.items())),
+            ("batch size", 1, str(batch_size)),
+            ("epochs", 1, str(epochs)),
+        )
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (map(str.ljust, row, widths) for row in rows)
+    return "\n".join("  ".join(line).rstrip() for line in lines)

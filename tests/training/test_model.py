@@ -1,0 +1,383 @@
+"""Model and Sequential: the slide's way of working, data of all kinds, bad input, files."""
+
+import sys
+import types
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from pyneural.training import CheckpointError, Model, Sequential, count_hyperparameters, load_model
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(120, 4)).astype("float32")
+Y = X @ np.array([[1.0], [-2.0], [0.5], [0.0]], dtype="float32") + 0.3
+
+
+class Dense(nn.Module):
+    """A lazily shaped layer as ``pyneural.layers`` has them."""
+
+    def __init__(self, units, activation="linear", input_shape=None):
+        super().__init__()
+        self.units, self.activation, self.input_shape = units, activation, input_shape
+        self.built = 0
+
+    def build(self, input_shape):
+        self.built += 1
+        self.linear = nn.Linear(input_shape[-1], self.units)
+        return (*input_shape[:-1], self.units)
+
+    def forward(self, x):
+        x = self.linear(x)
+        return {"linear": lambda a: a, "relu": torch.relu, "sigmoid": torch.sigmoid}[
+            self.activation
+        ](x)
+
+
+def linear_model(**options):
+    torch.manual_seed(0)
+    model = Sequential([nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)])
+    model.compile(**({"optimizer": "adam", "loss": "mse"} | options))
+    return model
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+SNIPPET = """
+from keras.models import Sequential
+from keras.layers import Dense
+
+model = Sequential()
+model.add(Dense(8, activation="relu", input_shape=(4,)))
+model.add(Dense(1))
+model.compile(optimizer="adadelta", loss="mean_squared_error", metrics=["mae"])
+model.summary()
+history = model.fit(x_train, y_train, validation_data=(x_test, y_test),
+                    epochs=20, batch_size=100, verbose=1)
+test_y_predictions = model.predict(validate_X)
+"""
+
+
+def test_the_slides_snippet_runs(monkeypatch, capsys):
+    layers = types.ModuleType("pyneural.layers")
+    layers.Dense = Dense
+    if "pyneural.layers" not in sys.modules:
+        monkeypatch.setitem(sys.modules, "pyneural.layers", layers)
+    names = {"x_train": X, "y_train": Y, "x_test": X[:20], "y_test": Y[:20], "validate_X": X[:7]}
+    exec(SNIPPET.replace("keras", "pyneural"), names)
+    assert names["test_y_predictions"].shape == (7, 1)
+    assert set(names["history"].history) == {"loss", "mae", "val_loss", "val_mae"}
+    assert names["history"].epoch == list(range(20))
+    shown = capsys.readouterr()
+    assert "total 49, trained 49" in shown.out
+    assert "Epoch 20/20" in shown.err
+
+
+def test_fit_learns_and_equals_a_hand_written_loop():
+    model = linear_model(optimizer=lambda p: torch.optim.SGD(p, lr=0.05))
+    reference = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    reference.load_state_dict(model.state_dict())
+    history = model.fit(X, Y, batch_size=32, epochs=3, shuffle=False, verbose=0)
+    optimizer = torch.optim.SGD(reference.parameters(), lr=0.05)
+    x, y = torch.from_numpy(X), torch.from_numpy(Y)
+    for _ in range(3):
+        total = 0.0
+        for first in range(0, 120, 32):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(reference(x[first : first + 32]), y[first : first + 32])
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(x[first : first + 32])
+    torch.testing.assert_close(weights(model), weights(reference))
+    assert history["loss"][-1] == pytest.approx(total / 120, rel=1e-5)
+
+
+def test_one_seed_one_result_and_every_sample_once_an_epoch():
+    results = []
+    for _ in range(2):
+        model = linear_model()
+        seen = []
+        hook = model[0].register_forward_hook(
+            lambda layer, inputs, output, seen=seen: seen.extend(
+                inputs[0][:, 0].tolist() * layer.training
+            )
+        )
+        model.fit(X, Y, epochs=2, verbose=0)
+        hook.remove()
+        results.append((seen, weights(model)))
+    (seen, first), (again, second) = results
+    assert torch.equal(first, second)
+    assert seen == again
+    assert sorted(seen[:120]) == sorted(seen[120:]) == sorted(X[:, 0].tolist())
+    assert seen[:120] != seen[120:]
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "float64", "strided", "loader", "list"])
+def test_data_of_all_kinds_gives_the_same_weights(kind):
+    expected = linear_model()
+    expected.fit(X, Y, shuffle=False, verbose=0)
+    x, y = torch.from_numpy(X), torch.from_numpy(Y)
+    data = {
+        "array": (X, Y[:, 0]),
+        "tensor": (x, y),
+        "float64": (X.astype("float64"), Y.astype(">f8")),
+        "strided": (X[::-1].copy()[::-1], Y),
+        "loader": (DataLoader(TensorDataset(x, y), batch_size=32),),
+        "list": (X.tolist(), Y.tolist()),
+    }[kind]
+    model = linear_model()
+    model.fit(*data, shuffle=False, verbose=0)
+    assert torch.equal(weights(model), weights(expected))
+    assert model.evaluate(*data) == pytest.approx(expected.evaluate(X, Y))
+    assert len(model.predict(data[0])) == 120
+
+
+def test_predict_gives_back_the_kind_it_was_given():
+    model = linear_model()
+    assert isinstance(model.predict(X), np.ndarray)
+    assert isinstance(model.predict(torch.from_numpy(X)), torch.Tensor)
+    assert model.training
+    np.testing.assert_allclose(model.predict(X, batch_size=7), model.predict(X), rtol=1e-5)
+
+
+def test_lazy_layers_are_built_once_from_the_data():
+    torch.manual_seed(0)
+    model = Sequential([Dense(8, "relu"), nn.Dropout(0.1), Dense(1)])
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match="input_shape, or call fit"):
+        model.summary()
+    with pytest.raises(RuntimeError, match="waits for its input"):
+        _ = model.optimizer
+    model.fit(X, Y, verbose=0)
+    model.fit(X, Y, verbose=0)
+    assert [layer.built for layer in (model[0], model[2])] == [1, 1]
+    assert model.output_shapes == [(8,), (8,), (1,)]
+
+
+def test_shapes_pass_through_torch_layers():
+    model = Sequential([nn.Conv2d(1, 2, 3), nn.Flatten(), Dense(5)])
+    assert model.predict(np.zeros((2, 1, 6, 6), "float32")).shape == (2, 5)
+    assert model.output_shapes == [(2, 4, 4), (32,), (5,)]
+    with pytest.raises(ValueError, match=r"layer 1 \(Linear\): .*got shape \(8,\)"):
+        Sequential([nn.Linear(4, 8), nn.Linear(7, 1)])
+
+
+def test_subclass_and_wrapped_module():
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.inner(x)
+
+    for model in (Net(), Model(nn.Linear(4, 1))):
+        model.compile("sgd", "mse")
+        losses = model.fit(X, Y, epochs=5, verbose=0)["loss"]
+        assert losses[-1] < losses[0]
+        assert model.count().total == 5
+    with pytest.raises(NotImplementedError, match=r"write Model\(module\)"):
+        Model()(torch.zeros(1))
+
+
+def test_class_and_sample_weights():
+    y = (X[:, 0] > 0).astype("float32")
+    results = []
+    for options in (
+        {"class_weight": {0: 3.0, 1: 0.5}},
+        {"sample_weight": np.where(y > 0, 0.5, 3.0)},
+        {"class_weight": {0: 6.0}, "sample_weight": np.full(120, 0.5)},
+    ):
+        model = Sequential([nn.Linear(4, 1), nn.Sigmoid()])
+        nn.init.zeros_(model[0].weight)
+        nn.init.zeros_(model[0].bias)
+        model.compile("sgd", "binary_crossentropy")
+        model.fit(X, y, shuffle=False, verbose=0, **options)
+        results.append(weights(model))
+    torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(results[0], results[2])
+    assert results[0][-1] < 0, "the class of the larger weight wins"
+
+
+def test_validation_split_takes_the_last_samples():
+    model, other = linear_model(), linear_model()
+    split = model.fit(X, Y, validation_split=0.25, shuffle=False, verbose=0)
+    given = other.fit(
+        X[:90], Y[:90], validation_data=(X[90:], Y[90:]), shuffle=False, verbose=0
+    )  # fmt: skip
+    assert split.history == given.history
+
+
+def test_accumulation_gives_the_same_update_and_clipping_a_smaller_one():
+    whole, parts = (
+        linear_model(optimizer="sgd"),
+        linear_model(optimizer="sgd", accumulation_steps=3),
+    )
+    weight = np.linspace(0, 2, 120)
+    for model in (whole, parts):
+        model.fit(X, Y, batch_size=32, sample_weight=weight, shuffle=False, verbose=0)
+    torch.testing.assert_close(weights(whole), weights(parts))
+    before = weights(linear_model())
+    clipped = linear_model(optimizer=lambda p: torch.optim.SGD(p, lr=1.0), clip_norm=0.01)
+    clipped.fit(X, 100 * Y, batch_size=120, verbose=0)
+    assert (weights(clipped) - before).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_trains_float32_weights(dtype):
+    seen = []
+    model = linear_model(optimizer=partial(torch.optim.Adam, lr=0.02), mixed_precision=dtype)
+    model[0].register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
+    losses = model.fit(X, Y, epochs=10, verbose=0)["loss"]
+    assert losses[-1] < 0.2 * losses[0]
+    assert dtype in seen
+    assert weights(model).dtype == torch.float32
+
+
+def test_verbose_two_is_a_line_an_epoch(capsys):
+    linear_model(metrics=["mae"]).fit(X, Y, epochs=2, verbose=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("Epoch 2/2  loss=")
+    assert "mae=" in lines[1]
+
+
+def test_counts():
+    model = Sequential([nn.Linear(3, 4), nn.Linear(4, 3), nn.Linear(3, 1)])
+    assert [layer.total for layer in model.count().layers] == [16, 15, 4]
+    assert model.count().total == 35
+    model.compile("sgd", "mse")
+    counted = {name: number for name, number, _ in count_hyperparameters(model, 32, 5).choices}
+    assert counted["neurons of each layer"] == 3
+    assert counted["loss function"] == counted["optimization method"] == 1
+    model[1].requires_grad_(False)
+    assert (model.count().trained, model.count().total) == (20, 35)
+
+
+BAD = X.copy()
+BAD[5, 1], BAD[7, 2] = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "text"),
+    [
+        ((X, Y[:100]), {}, ValueError, r"fit: y: expected 120 samples.*got 100"),
+        ((X[:0], Y[:0]), {}, ValueError, r"fit: x: expected at least one sample"),
+        ((X, Y), {"batch_size": 0}, ValueError, r"fit: batch_size: .*got 0"),
+        ((X, Y), {"epochs": 0}, ValueError, r"fit: epochs: .*got 0"),
+        ((X, Y), {"validation_split": 1.0}, ValueError, r"validation_split: .*\(0, 1\), got 1.0"),
+        ((X, Y), {"validation_split": 0.999}, ValueError, r"both parts to have samples"),
+        ((X, Y), {"validation_data": X}, ValueError, r"validation_data: expected \(x, y\)"),
+        ((X, Y), {"validation_data": (X, Y[:3])}, ValueError, r"validation_data: y: .*got 3"),
+        ((X, Y), {"validation_data": (BAD, Y)}, ValueError, r"validation_data: x: .*got 2 of 480"),
+        ((BAD, Y), {}, ValueError, r"fit: x: expected finite.*got 2 of 480.*sample 5"),
+        ((X, BAD[:, 1]), {}, ValueError, r"fit: y: expected finite.*got 1 of 120"),
+        (((X * 255).astype("uint8"), Y), {}, TypeError, r"fit: x: .*floating-point.*uint8"),
+        ((X.astype(str), Y), {}, TypeError, r"fit: x: expected an array of numbers"),
+        ((X[:, :3], Y), {}, ValueError, r"fit: x: expected samples that the model takes.*\(3,\)"),
+        ((X,), {}, ValueError, r"fit: y: expected targets, got none.*fit\(x, x\)"),
+        ((X, X), {}, ValueError, r"expected shape \(120, 1\).*got \(120, 4\)"),
+        ((X, Y), {"sample_weight": [1.0]}, ValueError, r"sample_weight: expected 120"),
+        ((X, Y), {"sample_weight": -np.ones(120)}, ValueError, r"finite numbers >= 0"),
+        ((X, (Y > 0)), {"class_weight": {7: 2.0}}, ValueError, r"class_weight: .*got 7"),
+        ((X, Y), {"verbose": 5}, ValueError, r"verbose: .*got 5"),
+        ((X, Y), {"resume": True}, ValueError, r"resume: expected a checkpoint"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_before_training(arguments, options, error, text):
+    model = linear_model()
+    before = weights(model).clone()
+    with pytest.raises(error, match=text):
+        model.fit(*arguments, **({"verbose": 0} | options))
+    assert torch.equal(weights(model), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"optimizer": "adm"}, ValueError, r"did you mean 'adam'"),
+        ({"optimizer": 3}, TypeError, r"compile: optimizer: .*got 3"),
+        ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters())}, ValueError, r"of\s+others"),
+        ({"clip_norm": 0.0}, ValueError, r"clip_norm: expected a number > 0"),
+        ({"accumulation_steps": 0}, ValueError, r"accumulation_steps: .*got 0"),
+        ({"mixed_precision": torch.float64}, ValueError, r"mixed_precision: .*model.double"),
+    ],
+)
+def test_bad_options_of_compile(options, error, text):
+    with pytest.raises(error, match=text):
+        linear_model(**options)
+
+
+def test_not_compiled_nothing_to_train_no_layer():
+    with pytest.raises(RuntimeError, match=r"fit: expected a compiled model"):
+        Sequential([nn.Linear(4, 1)]).fit(X, Y)
+    model = Sequential()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="expected at least one layer"):
+        model.fit(X, Y)
+    frozen = Sequential([nn.Linear(4, 1).requires_grad_(False)])
+    with pytest.raises(ValueError, match="at least one parameter"):
+        frozen.compile("sgd", "mse")
+    with pytest.raises(TypeError, match=r"Sequential.add: layer: expected a torch module"):
+        model.add("Dense")
+
+
+def test_classes_outside_the_last_layer():
+    model = Sequential([nn.Linear(4, 3), nn.Softmax(-1)])
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    y = np.arange(120) % 4
+    with pytest.raises(ValueError, match=r"from 0 to 2, as the last layer has 3 units, got 30"):
+        model.fit(X, y, verbose=0)
+    with pytest.raises(ValueError, match="whole numbers of classes"):
+        model.fit(X, y / 2, verbose=0)
+    assert "accuracy" in model.fit(X, y % 3, verbose=0).history
+
+
+def test_embedding_takes_whole_numbers():
+    model = Sequential([nn.Embedding(10, 4), nn.Flatten(), nn.Linear(8, 1)])
+    model.compile("sgd", "mse")
+    model.fit(np.arange(20).reshape(10, 2) % 10, np.zeros(10), verbose=0)
+
+
+def test_save_and_load(tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = Sequential(
+        [nn.Conv2d(1, 2, 3, padding="same"), nn.BatchNorm2d(2), nn.Flatten(), nn.Dropout(0.2),
+         nn.Sequential(nn.Linear(32, 4, bias=False), nn.LeakyReLU(0.3)), nn.Softmax(-1)]
+    ).double()  # fmt: skip
+    x = torch.rand(3, 1, 4, 4, dtype=torch.float64)
+    model(x)
+    expected = model.predict(x)
+    model.save(path)
+    again = load_model(path)
+    assert torch.equal(again.predict(x), expected)
+    assert repr(again) == repr(model)
+    other = Sequential([nn.Linear(4, 2)])
+    with pytest.raises(CheckpointError, match=r"load: 0.weight: expected shape \(2, 4\)"):
+        other.load(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_model(path)
+
+
+def test_files_make_no_other_classes_than_layers(tmp_path):
+    class Mine(nn.Linear):
+        pass
+
+    path = tmp_path / "model.safetensors"
+    model = Sequential([Mine(4, 1)])
+    model.save(path)
+    with pytest.raises(CheckpointError, match=r"expected layers of torch.nn.*Mine"):
+        load_model(path)
+    again = Sequential([Mine(4, 1)])
+    again.load(path)
+    assert torch.equal(weights(again), weights(model))
+    wrapped = Model(nn.Linear(4, 1))
+    wrapped.save(path)
+    with pytest.raises(CheckpointError, match=r"expected a saved Sequential"):
+        load_model(path)
