@@ -33,7 +33,8 @@ def to_tensor(where: str, value: Any) -> Tensor:
                 f"{array.dtype}; turn it into a float array"
             )
         # torch takes neither another byte order nor negative strides nor what cannot be written.
-        usable = array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative
+        forward = all(step >= 0 for step in array.strides)
+        usable = forward and array.flags.writeable and array.dtype.isnative
         native = array.dtype.newbyteorder("=")
         value = torch.from_numpy(array if usable else np.array(array, dtype=native, order="C"))
     if value.dim() == 0 or value.shape[0] == 0:

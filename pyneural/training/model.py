@@ -40,6 +40,7 @@ class Model(nn.Module):
     Args:
         module: the network; a subclass that has its own ``forward`` gives none.
 
+    >>> import numpy as np
     >>> _ = torch.manual_seed(0)
     >>> model = Model(nn.Linear(1, 1))
     >>> model.compile("sgd", "mse")
