@@ -1,18 +1,219 @@
-"""Reading the loss curve: what it says about the training, in words."""
+"""Reading the loss curve: what it says about the training, in words.
+
+The labels are those of the course's "gallery of horrors". They are rules of thumb on the logarithm
+of the loss, l_e = log(loss of epoch e), whose changes do not depend on the unit of the loss.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+STILL_LEARNING = "still learning"
+OVERFITTING = "overfitting"
+JUMPS = "jumps"
+VALIDATION_BELOW = "validation below training"
+RATE_TOO_HIGH = "learning rate too high"
+RATE_TOO_LOW = "learning rate too low"
+DIVERGED = "diverged"
+
+_FEWEST_EPOCHS = 8  # below, a change cannot be told from chance
+
+# Thresholds, all in l unless they are said to be ratios; e.g. 0.02 is 2 %.
+_FALL_AT_THE_END = 0.02  # between the last fifth of the epochs and the one before
+_RISE_OF_VALIDATION = 0.05  # above its best value
+_JUMP = 0.3  # from one epoch to the next ...
+_JUMP_OVER_NOISE = 6.0  # ... and this multiple of the usual change
+_OFTEN = 0.1  # share of the epochs; more are no jumps but noise
+_BELOW = 0.12  # validation below training
+_ROUGH = 0.12  # standard deviation of the changes in the second half
+_STAYS = 0.5  # a larger fall in the second half is progress
+_CREEPS = 0.05  # fall of the whole training
+_BENT = 0.4  # ratio of the falls in second and first half where the curve flattens out
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the curve shows: its label, how that is seen, what to do."""
+
+    label: str
+    reason: str
+    suggestion: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.reason}; {self.suggestion}"
+
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """x."""
+    """What a loss curve shows; empty where it is as it should be."""
 
-    findings: tuple
+    findings: tuple[Finding, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the findings."""
+        return tuple(finding.label for finding in self.findings)
+
+    def __str__(self) -> str:
+        healthy = "nothing wrong: the loss has fallen and flattened out"
+        return "\n".join(map(str, self.findings)) or healthy
 
 
 def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> Diagnosis:
-    """X."""
-    return Diagnosis(())
+    """What curves of training and validation loss show.
+
+    Args:
+        loss: of each epoch, at least 8 unless it diverged.
+        val_loss: of the same epochs.
+
+    Raises:
+        ValueError: too few epochs to tell, or curves of different lengths.
+
+    >>> diagnose([1.0, 3.0, float("inf")]).labels
+    ('diverged',)
+    >>> falling = [0.9**epoch for epoch in range(20)]
+    >>> print(diagnose(falling))
+    still learning: the loss fell by 34 % over the last fifth of the epochs; train for more epochs
+    """
+    curve = np.asarray(loss, dtype=float)
+    beside = None if val_loss is None else np.asarray(val_loss, dtype=float)
+    if beside is not None and len(beside) != len(curve):
+        raise ValueError(
+            f"diagnose: val_loss: expected {len(curve)} epochs, as loss has, got {len(beside)}; "
+            "give both curves of one training"
+        )
+    diverged = _diverged(curve)
+    if diverged is not None:
+        return Diagnosis((diverged,))
+    if len(curve) < _FEWEST_EPOCHS:
+        raise ValueError(
+            f"diagnose: loss: expected at least {_FEWEST_EPOCHS} epochs, got {len(curve)}; "
+            "train for more"
+        )
+    tiny = np.finfo(float).tiny  # of a loss that reached 0
+    levels = np.log(np.maximum(curve, tiny))
+    held_out = None if beside is None else np.log(np.maximum(beside, tiny))
+    found = [_rate_too_low(levels), _rate_too_high(levels), _jumps(levels)]
+    if held_out is not None and np.isfinite(held_out).all():
+        found += [_overfitting(levels, held_out), _validation_below(levels, held_out)]
+    labels = {finding.label for finding in found if finding is not None}
+    if not labels & {RATE_TOO_LOW, RATE_TOO_HIGH, OVERFITTING}:
+        found.append(_still_learning(levels))
+    return Diagnosis(tuple(finding for finding in found if finding is not None))
+
+
+def _diverged(loss: np.ndarray) -> Finding | None:
+    bad = np.flatnonzero(~np.isfinite(loss))
+    remedy = "divide the learning rate by 10, scale the data, or clip the gradient (clip_norm)"
+    if len(bad):
+        return Finding(DIVERGED, f"the loss is {loss[bad[0]]} in epoch {bad[0] + 1}", remedy)
+    if len(loss) > 1 and loss[-1] > 2 * loss[0]:
+        times = loss[-1] / loss[0] if loss[0] > 0 else float("inf")
+        return Finding(DIVERGED, f"the last loss is {times:.3g} times the first", remedy)
+    return None
+
+
+def _still_learning(levels: np.ndarray) -> Finding | None:
+    fall, noise = _fall_at_the_end(levels)
+    if fall < max(_FALL_AT_THE_END, 2 * noise):
+        return None
+    reason = f"the loss fell by {_percent(fall)} over the last fifth of the epochs"
+    return Finding(STILL_LEARNING, reason, "train for more epochs")
+
+
+def _overfitting(levels: np.ndarray, held_out: np.ndarray) -> Finding | None:
+    smooth = np.array([np.median(held_out[max(0, e - 1) : e + 2]) for e in range(len(held_out))])
+    best = int(smooth.argmin())
+    end = float(np.median(held_out[-_fifth(held_out) :]))
+    rise, fall = end - smooth[best], levels[best] - np.median(levels[-_fifth(levels) :])
+    noise = float(np.diff(held_out[len(held_out) // 2 :]).std())
+    if rise < max(_RISE_OF_VALIDATION, 2 * noise) or fall < _RISE_OF_VALIDATION:
+        return None
+    return Finding(
+        OVERFITTING,
+        f"the validation loss was best in epoch {best + 1} and is {100 * np.expm1(rise):.0f} % "
+        f"higher now, while the training loss fell by another {_percent(fall)}",
+        "stop there (EarlyStopping), take more data, dropout or a smaller network",
+    )
+
+
+def _validation_below(levels: np.ndarray, held_out: np.ndarray) -> Finding | None:
+    # The training loss is a mean over the epoch, so that the next one's is nearer to its end.
+    half = len(levels) // 2
+    gap = float(np.median(levels[half + 1 :] - held_out[half:-1]))
+    if gap < _BELOW:
+        return None
+    return Finding(
+        VALIDATION_BELOW,
+        f"in the second half the validation loss is {_percent(gap)} below the training loss",
+        "with dropout or other noise in training that is as it should be; without, look whether "
+        "the validation samples are easier, or are in the training set",
+    )
+
+
+def _jumps(levels: np.ndarray) -> Finding | None:
+    changes = np.diff(levels)
+    usual = 1.48 * float(np.median(np.abs(changes - np.median(changes))))
+    places = np.flatnonzero(changes > max(_JUMP, _JUMP_OVER_NOISE * usual)) + 1
+    if not 0 < len(places) <= max(1.0, _OFTEN * len(levels)):
+        return None
+    largest = int(places[changes[places - 1].argmax()])
+    return Finding(
+        JUMPS,
+        f"the loss jumped up {len(places)} times, in epoch {largest + 1} by a factor "
+        f"{np.exp(changes[largest - 1]):.2g}",
+        "no harm if it comes down again; else lower the learning rate, clip the gradient, look "
+        "for bad samples, or try another initialisation or a smooth activation",
+    )
+
+
+def _rate_too_high(levels: np.ndarray) -> Finding | None:
+    half = levels[len(levels) // 2 :]
+    changes = np.diff(half)
+    usual = 1.48 * float(np.median(np.abs(changes - np.median(changes))))
+    slope = float(np.polyfit(np.arange(len(half)), half, 1)[0])
+    # A few jumps make the deviation large, but not the usual change.
+    rough = changes.std() > _ROUGH and usual > _ROUGH / 2
+    if not rough or -slope * len(half) > _STAYS:
+        return None
+    return Finding(
+        RATE_TOO_HIGH,
+        f"in the second half the loss changes by {100 * np.expm1(changes.std()):.0f} % from epoch "
+        "to epoch without getting lower",
+        "divide the learning rate by 3 to 10, or let it fall (ReduceLROnPlateau)",
+    )
+
+
+def _rate_too_low(levels: np.ndarray) -> Finding | None:
+    middle = len(levels) // 2
+    first, second = levels[0] - levels[middle], levels[middle] - levels[-1]
+    fall = first + second
+    falls_steadily = (np.diff(levels) <= 0).mean() > 0.8 and second > _BENT * first
+    if not (0 < fall < _CREEPS and falls_steadily):
+        return None
+    return Finding(
+        RATE_TOO_LOW,
+        f"the loss falls steadily, but by {_percent(fall)} in all epochs together",
+        "multiply the learning rate by 10",
+    )
+
+
+def _fifth(levels: np.ndarray) -> int:
+    return max(len(levels) // 5, 2)
+
+
+def _fall_at_the_end(levels: np.ndarray) -> tuple[float, float]:
+    """Between the last two fifths of the epochs, and the standard error of that."""
+    width = _fifth(levels)
+    last, before = levels[-width:], levels[-2 * width : -width]
+    noise = float(np.std(np.diff(levels[-2 * width :]))) / np.sqrt(width)
+    return float(np.median(before) - np.median(last)), noise
+
+
+def _percent(fall: float) -> str:
+    """A fall of the logarithm as a share of the loss."""
+    share = -100 * np.expm1(-fall)
+    return f"{share:.2g} %" if share < 10 else f"{share:.0f} %"

@@ -1,0 +1,227 @@
+"""Callbacks: when they act, what they write, and the learning rates that they set."""
+
+import builtins
+import csv
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from pyneural.training import Sequential, callbacks, load_model
+from pyneural.training.callbacks import terminate_on_nan
+from pyneural.training.callbacks.monitor import Monitor
+
+X = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+Y = X.sum(1, keepdims=True)
+
+
+def new_model(optimizer="adam", **options):
+    torch.manual_seed(0)
+    model = Sequential([nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)])
+    model.compile(optimizer, "mse", **options)
+    return model
+
+
+class Script(callbacks.Callback):
+    """Replaces a quantity by given values, and remembers what happened."""
+
+    def __init__(self, values, name="val_loss"):
+        self.values, self.name, self.rates, self.weights = values, name, [], []
+
+    def on_epoch_begin(self, epoch):
+        self.rates.append(self.loop.optimizer.param_groups[0]["lr"])
+
+    def on_epoch_end(self, epoch, logs):
+        logs[self.name] = self.values[epoch]
+        self.weights.append(self.loop.model[0].weight.detach().clone())
+
+
+def fit(model, *given, epochs=8, **options):
+    return model.fit(X, Y, 16, epochs, verbose=0, callbacks=given, **options)
+
+
+def test_hooks_are_called_in_their_order():
+    calls = []
+
+    class Spy(callbacks.Callback):
+        def __getattribute__(self, name):
+            if name.startswith("on_"):
+                calls.append(name)
+            return super().__getattribute__(name)
+
+        def on_gradients(self, batch, loss):
+            assert loss.shape == ()
+            assert len(batch.x) == batch.samples == 16
+
+        def on_train_batch_end(self):
+            pass
+
+    fit(new_model(), Spy(), epochs=1)
+    batch = ["on_gradients", "on_train_batch_end"]
+    assert calls == [
+        "on_train_begin", "on_epoch_begin", *batch * 4, "on_epoch_end", "on_train_end",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("restore", [False, True])
+def test_early_stopping(restore):
+    script = Script([5, 3, 4, 2.9, 3, 3, 1, 1])
+    stop = callbacks.EarlyStopping(min_delta=0.5, patience=3, restore_best_weights=restore)
+    model = new_model()
+    history = fit(model, script, stop)
+    assert len(history) == 5  # 2.9 is no better than 3 by 0.5
+    assert history.stopped == "EarlyStopping: val_loss was best in epoch 2 (3)"
+    kept = 1 if restore else 4
+    assert torch.equal(model[0].weight, script.weights[kept])
+
+
+def test_quantities_that_grow_and_that_are_missing():
+    assert Monitor("c", "val_accuracy").mode == "max"
+    assert Monitor("c", "val_loss").mode == "min"
+    assert Monitor("c", "loss", "max").mode == "max"
+    with pytest.raises(ValueError, match="mode: expected one of auto, min, max, got 'least'"):
+        callbacks.EarlyStopping(mode="least")
+    with pytest.raises(ValueError, match=r"monitor: .*loss, got 'val_loss'; give fit validation"):
+        fit(new_model(), callbacks.EarlyStopping())
+
+
+def test_model_checkpoint_keeps_the_best(tmp_path):
+    script = Script([3.0, 1.0, 2.0])
+    best = callbacks.ModelCheckpoint(tmp_path / "best.safetensors", save_best_only=True)
+    every = callbacks.ModelCheckpoint(tmp_path / "{epoch:02d}-{val_loss:.1f}.safetensors")
+    fit(new_model(), script, best, every, epochs=3)
+    assert torch.equal(load_model(tmp_path / "best.safetensors")[0].weight, script.weights[1])
+    assert torch.equal(load_model(tmp_path / "03-2.0.safetensors")[0].weight, script.weights[2])
+    wrong = callbacks.ModelCheckpoint(tmp_path / "{val_los}.safetensors")
+    with pytest.raises(ValueError, match=r"filepath: .*loss.*got 'val_los'"):
+        fit(new_model(), wrong, epochs=1)
+
+
+def test_learning_rate_by_a_function():
+    script = Script([0.0] * 4)
+    schedule = callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else 0.8)
+    history = fit(new_model(), schedule, script, epochs=4)
+    assert script.rates == history["learning_rate"] == [0.8, 0.4, 0.2, 0.1]
+    with pytest.raises(ValueError, match="schedule: expected a number >= 0, got -1"):
+        fit(new_model(), callbacks.LearningRateScheduler(lambda epoch, rate: -1))
+
+
+def test_learning_rate_by_torch():
+    steps = callbacks.TorchScheduler(lambda o: lr_scheduler.StepLR(o, 2, 0.1))
+    rates = fit(new_model(), steps, epochs=4)["learning_rate"]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+    one_cycle = callbacks.TorchScheduler(
+        lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=16), "batch"
+    )
+    model = new_model()
+    fit(model, one_cycle, epochs=4)
+    assert one_cycle.scheduler.last_epoch == 16
+    with pytest.raises(ValueError, match="expected 'epoch' or 'batch', got 'step'"):
+        callbacks.TorchScheduler(lr_scheduler.StepLR, "step")
+
+
+def test_plateau_waits_as_keras_does():
+    # Keras lowers the rate in the epoch in which ``patience`` epochs have not been better.
+    script = Script([3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0])
+    plateau = callbacks.ReduceLROnPlateau(factor=0.1, patience=2, min_lr=2e-5)
+    fit(new_model(), script, plateau)
+    assert script.rates == pytest.approx([1e-3] * 4 + [1e-4] * 3 + [2e-5])
+    with pytest.raises(ValueError, match=r"factor: expected a number in \(0, 1\)"):
+        callbacks.ReduceLROnPlateau(factor=1.0)
+
+
+def test_ema_is_the_average_of_the_weights_after_each_update():
+    seen = []
+
+    class Record(callbacks.Callback):
+        def on_train_begin(self):
+            self.on_train_batch_end()
+
+        def on_train_batch_end(self):
+            seen.append(self.loop.model[0].weight.detach().clone())
+
+    model = new_model("sgd")
+    fit(model, callbacks.EMA(0.9), Record(), epochs=2)
+    expected = seen[1]  # torch's average begins with the first update
+    for weight in seen[2:]:
+        expected = 0.9 * expected + 0.1 * weight
+    torch.testing.assert_close(model[0].weight, expected)
+    with pytest.raises(ValueError, match="decay"):
+        callbacks.EMA(1.0)
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "log.csv"
+    history = fit(new_model(metrics=["mae"]), callbacks.CSVLogger(path), epochs=3)
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [float(row["mae"]) for row in rows] == history["mae"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_tensorboard_names_its_pip_line(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *arguments):
+        if name.startswith("torch.utils.tensorboard"):
+            raise ImportError(name)
+        return real(name, *arguments)
+
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"pip install 'pyneural\[log\]'"):
+        fit(new_model(), callbacks.TensorBoard(tmp_path))
+
+
+def test_tensorboard_writes(tmp_path):
+    pytest.importorskip("tensorboard")
+    fit(new_model(), callbacks.TensorBoard(tmp_path), epochs=1)
+    assert list(tmp_path.glob("events*"))
+
+
+class Explodes(nn.Module):
+    def __init__(self, at):
+        super().__init__()
+        self.left = at
+
+    def forward(self, x):
+        self.left -= self.training
+        return x / 0 if self.left == 0 else x
+
+
+def test_terminate_on_nan_names_layer_loss_and_batch_and_spares_the_weights():
+    torch.manual_seed(0)
+    model = Sequential([nn.Linear(3, 8), Explodes(at=6), nn.Linear(8, 1)])
+    model.compile("sgd", "mse")
+    script = Script([0.0] * 8)
+    with pytest.warns(UserWarning, match="TerminateOnNaN"):
+        history = fit(model, callbacks.TerminateOnNaN(), script)
+    assert "loss 'mean_squared_error' is" in history.stopped
+    assert "at batch 2 of epoch 2; " in history.stopped
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert len(history["loss"]) == 2
+    assert np.isnan(history["loss"][1])
+    assert history.diagnose().labels == ("diverged",)
+
+
+def test_first_bad_layer_by_output_and_by_weight():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(-1)))
+    find = terminate_on_nan.first_bad_layer
+    assert find(model, torch.ones(1, 2)) is None
+    with torch.no_grad():
+        model[1][0].weight.mul_(3e38)
+    found = "layer '1.0' (Linear): its output is not finite, from finite weights"
+    assert find(model, torch.full((1, 2), 100.0)) == found
+    model[0].bias.data[0] = float("nan")
+    assert find(model, torch.ones(1, 2)) == "layer '0' (Linear): its bias is not finite"
+    assert not any(layer._forward_hooks for layer in model.modules())
+
+
+def test_without_it_a_warning_says_what_finds_the_place():
+    model = new_model(lambda parameters: torch.optim.SGD(parameters, lr=1e30))
+    with pytest.warns(UserWarning, match=r"loss became (nan|inf) in epoch.*TerminateOnNaN"):
+        fit(model, epochs=3)

@@ -1,0 +1,74 @@
+"""The diagnosis on curves of real trainings that were made to have each fault."""
+
+import numpy as np
+import pytest
+
+from pyneural import plots
+from pyneural.training import History, diagnose
+from tests.training import faults
+
+EXPECTED = {
+    faults.still_learning: "still learning",
+    faults.overfitting: "overfitting",
+    faults.validation_below_training: "validation below training",
+    faults.rate_too_low: "learning rate too low",
+    faults.rate_too_high: "learning rate too high",
+    faults.jumps: "jumps",
+    faults.diverged: "diverged",
+}
+
+
+@pytest.mark.filterwarnings("ignore:fit. the loss became")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("train", EXPECTED, ids=lambda train: train.__name__)
+def test_each_fault_is_named_and_no_other(train, seed):
+    diagnosis = train(seed).diagnose()
+    label = EXPECTED[train]
+    assert label in diagnosis.labels
+    # What the fault hinders may be unfinished, too.
+    assert set(diagnosis.labels) <= {label, "still learning"}
+    finding = diagnosis.findings[diagnosis.labels.index(label)]
+    assert str(finding) == f"{label}: {finding.reason}; {finding.suggestion}"
+    assert any(character.isdigit() for character in finding.reason) or "nan" in finding.reason
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_good_training_has_none(seed):
+    diagnosis = faults.good(seed).diagnose()
+    assert diagnosis.labels == ()
+    assert str(diagnosis).startswith("nothing wrong")
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_units_do_not_matter(scale):
+    curve = np.array([1.0, 0.8, 0.66, 0.55, 0.47, 0.40, 0.35, 0.31, 0.27, 0.24])
+    assert diagnose(curve * scale).labels == diagnose(curve).labels == ("still learning",)
+
+
+def test_a_loss_of_zero_is_flat():
+    assert diagnose([1.0, 0.1, *[0.0] * 20]).labels == ()
+    assert diagnose([0.0] * 10, [0.0] * 10).labels == ()
+
+
+def test_too_few_epochs_or_other_lengths():
+    with pytest.raises(ValueError, match=r"at least 8 epochs, got 3"):
+        diagnose([1.0, 0.9, 0.8])
+    with pytest.raises(ValueError, match=r"val_loss: expected 10 epochs.*got 9"):
+        diagnose([1.0] * 10, [1.0] * 9)
+
+
+def test_history_pads_a_curve_that_begins_later_and_plots(tmp_path):
+    history = History()
+    history.append(0, {"loss": 1.0})
+    history.append(1, {"loss": 0.01, "val_loss": 0.5})
+    assert np.isnan(history["val_loss"][0])
+    assert repr(history) == "History(2 epochs: loss=0.01, val_loss=0.5)"
+    pytest.importorskip("matplotlib")
+    figure = history.plot(tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0
+    (axes,) = figure.axes
+    assert axes.get_yscale() == "log"
+    assert [line.get_label() for line in axes.lines] == ["training", "validation"]
+    assert axes.lines[0].get_xdata().tolist() == [1, 2]
+    with pytest.raises(ValueError, match="at least one epoch"):
+        plots.learning_curves({})

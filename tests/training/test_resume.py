@@ -1,0 +1,149 @@
+"""A fit that is stopped, killed or damaged goes on with the bits of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pyneural.training import CheckpointError, load_checkpoint
+from pyneural.training.callbacks import Callback
+from pyneural.training.checkpoint import previous_path
+from tests.training.fits import new_model, train, weights
+
+ROOT = Path(__file__).parents[2]
+
+
+class Pause(Callback):
+    """Ctrl-C during a batch, counted over the whole training."""
+
+    def __init__(self, batch):
+        self.left = batch
+
+    def on_train_batch_end(self):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+class Never(Pause):
+    def __init__(self):
+        super().__init__(-1)
+
+
+Never.__name__ = "Pause"  # the resumed training has the callbacks of the first
+
+
+@pytest.fixture(scope="module", params=["arrays", "loader", "own generator"])
+def uninterrupted(request):
+    model = new_model()
+    history = train(model, request.param, extra=[Never()])
+    return request.param, weights(model), history.history
+
+
+@pytest.mark.parametrize("batch", [1, 5, 6, 7, 20, 35])
+def test_resumed_equals_uninterrupted_bit_by_bit(tmp_path, uninterrupted, batch):
+    data, expected, curves = uninterrupted
+    path = tmp_path / "fit.safetensors"
+    first = train(new_model(), data, extra=[Pause(batch)], checkpoint=path, every=1e9)
+    assert first.stopped == "interrupted"
+    torch.manual_seed(99)
+    model = new_model()
+    torch.rand(7)
+    history = train(model, data, extra=[Never()], checkpoint=path, resume=True)
+    assert torch.equal(weights(model), expected)
+    assert history.history == curves
+
+
+def test_killed_fit_goes_on_with_the_same_numbers(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    code = f"""
+import time
+from pyneural.training.callbacks import Callback
+from tests.training.fits import new_model, train
+class Pause(Callback):
+    def on_train_batch_end(self):
+        time.sleep(0.02)
+train(new_model(), epochs=8, extra=[Pause()], checkpoint={str(path)!r}, every=0.0)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert process.poll() is None, "the training ended before it was killed"
+            if path.exists() and load_checkpoint(path)[1]["epoch"] >= 2:
+                break
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    epoch = load_checkpoint(path)[1]["epoch"]
+    assert 2 <= epoch < 8
+    resumed = new_model()
+    history = train(resumed, epochs=8, extra=[Never()], checkpoint=path, resume=True)
+    whole = new_model()
+    expected = train(whole, epochs=8, extra=[Never()])
+    assert torch.equal(weights(resumed), weights(whole))
+    assert history.history == expected.history
+
+
+@pytest.mark.parametrize("damage", ["truncated", "tampered"])
+def test_damaged_checkpoint_is_refused_and_the_one_before_used(tmp_path, damage):
+    path = tmp_path / "fit.safetensors"
+    train(new_model(), epochs=4, extra=[Never()], checkpoint=path, every=1e9)
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(data[:-7] if damage == "truncated" else data)
+    model = new_model()
+    with pytest.warns(UserWarning, match=r"damaged.*the one before it is used"):
+        history = train(model, epochs=6, extra=[Never()], checkpoint=path, resume=True)
+    whole = new_model()
+    expected = train(whole, epochs=6, extra=[Never()])
+    assert torch.equal(weights(model), weights(whole))
+    assert history.history == expected.history
+    for file in (path, previous_path(path)):
+        file.write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(new_model(), extra=[Never()], checkpoint=path, resume=True)
+
+
+def test_more_epochs_and_a_finished_training(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    model = new_model()
+    assert len(train(model, epochs=2, checkpoint=path, resume=True)) == 2
+    again = new_model()
+    assert len(train(again, epochs=2, checkpoint=path, resume=True)) == 2
+    assert torch.equal(weights(model), weights(again))
+    assert train(new_model(), epochs=3, checkpoint=path, resume=True).epoch == [0, 1, 2]
+
+
+def test_another_training_is_refused(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    train(new_model(), epochs=1, checkpoint=path)
+    other = new_model()
+    other.compile("adam", "hinge", ["mae"])
+    with pytest.raises(CheckpointError, match=r"fit: loss: expected mean_squared_error.*hinge"):
+        train(other, checkpoint=path, resume=True)
+    with pytest.raises(CheckpointError, match=r"fit: callbacks: expected .*Pause"):
+        train(new_model(), extra=[Never()], checkpoint=path, resume=True)
+
+
+def test_float16_scaler_comes_back(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    options = {"mixed_precision": torch.float16}
+    whole = new_model(**options)
+    train(whole, epochs=4)
+    train(new_model(**options), epochs=2, checkpoint=path)
+    model = new_model(**options)
+    train(model, epochs=4, checkpoint=path, resume=True)
+    assert torch.equal(weights(model), weights(whole))
+
+
+def test_disk_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"fit: checkpoint: expected a directory"):
+        train(new_model(), checkpoint=tmp_path / "file" / "fit.safetensors")
