@@ -5,7 +5,7 @@ Importing it imports nothing else; the parts below are imported when they are fi
 - `pyneural.ops`: the kernels as functions of tensors; importing it loads them
 - `pyneural.nn`: layers, drop-in for those of torch; `pyneural.layers`: in the style of Keras
 - `pyneural.pde`: equations, domains, conditions, exact solutions
-- `pyneural.training`, `pyneural.models`: trainers and the systems of the course
+- `pyneural.training`, `pyneural.models`: compile and fit, trainers, and the systems of the course
 """
 
 from __future__ import annotations

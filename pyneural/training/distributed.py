@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from dataclasses import dataclass
 
@@ -39,6 +41,7 @@ class World:
             if int(os.environ.get("WORLD_SIZE", "1")) == 1:
                 return ALONE
             dist.init_process_group("nccl" if on_gpu else "gloo")
+            atexit.register(_leave)
         if on_gpu and dist.get_world_size() > 1:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
@@ -85,6 +88,13 @@ class World:
         if self.size == 1:
             return model
         return torch.nn.parallel.DistributedDataParallel(model)
+
+
+def _leave() -> None:
+    """Closes the connections; a process that ends while a thread of theirs runs may abort."""
+    gc.collect()  # of DistributedDataParallel, which holds them
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 ALONE = World()

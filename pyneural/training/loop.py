@@ -87,6 +87,7 @@ class Loop:
         finally:
             self.bar.close()
             self.model.eval()
+            self.update.model = self.model  # lets go of DistributedDataParallel
         if self.history.stopped != INTERRUPTED:
             for callback in self.callbacks:
                 callback.on_train_end()

@@ -66,11 +66,16 @@ class Model(nn.Module):
         return self.module(x)
 
     def build(self, x: Tensor) -> None:
-        """Makes weights whose shapes depend on the data; called by ``fit`` before all else.
+        """Makes weights whose shapes depend on the data, as those of torch's lazy layers do.
 
         Args:
-            x: the first samples, [N, ...].
+            x: samples, [N, ...].
         """
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            self(x[:1])
+        self.train(training)
 
     def compile(
         self,
@@ -146,8 +151,9 @@ class Model(nn.Module):
         """Trains.
 
         Under ``torchrun`` each process takes its part of every batch, ``batch_size`` being that of
-        all processes together, so that the same script gives the same result. Ctrl-C lets the
-        batch end, writes the checkpoint and returns.
+        all processes together, so that the same script gives the same result (but for batch
+        normalisation, which sees the samples of one process). Ctrl-C lets the batch end, writes the
+        checkpoint and returns.
 
         Args:
             x: arrays or tensors, [N, ...], which are moved to the model's device; or a DataLoader
@@ -329,7 +335,9 @@ class Model(nn.Module):
         return not any(nn.parameter.is_lazy(parameter) for parameter in self.parameters())
 
     def _build_for(self, where: str, x: Any) -> None:
-        """Lets the model see the first samples."""
+        """Lets a model whose weights are not made see the first samples."""
+        if self._has_weights():
+            return
         if isinstance(x, DataLoader):
             first = next(iter(x), None)
             samples = first[0] if isinstance(first, (tuple, list)) else first

@@ -65,7 +65,7 @@ class Sequential(Model):
             given = getattr(layer, "input_shape", None)
             if given is not None:
                 self.input_shape = tuple(given)
-            elif isinstance(layer, nn.Linear):
+            elif isinstance(layer, nn.Linear) and not nn.parameter.is_lazy(layer.weight):
                 self.input_shape = (layer.in_features,)
         self._build()
 

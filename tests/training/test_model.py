@@ -381,3 +381,13 @@ def test_files_make_no_other_classes_than_layers(tmp_path):
     wrapped.save(path)
     with pytest.raises(CheckpointError, match=r"expected a saved Sequential"):
         load_model(path)
+
+
+def test_torchs_lazy_layers_are_made_from_the_data():
+    for model in (
+        Sequential([nn.LazyLinear(8), nn.Tanh(), nn.LazyLinear(1)]),
+        Model(nn.Sequential(nn.LazyLinear(8), nn.Tanh(), nn.LazyLinear(1))),
+    ):
+        model.compile("adam", "mse")
+        model.fit(X, Y, verbose=0)
+        assert model.count().total == 4 * 8 + 8 + 8 + 1
