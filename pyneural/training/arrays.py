@@ -98,8 +98,8 @@ def sample_weights(
     class_weight: Mapping[int, float] | None,
     sample_weight: Any,
     floating: torch.dtype,
-) -> Tensor | None:
-    """Weight of each sample, [N]: its own times that of its class; None for none.
+) -> Tensor:
+    """Weight of each sample, [N]: its own times that of its class.
 
     Args:
         where: for the text of errors, as "fit".
@@ -115,8 +115,6 @@ def sample_weights(
     >>> sample_weights("fit", y, {1: 2.0}, [1.0, 1.0, 0.5], torch.float32)
     tensor([1., 2., 1.])
     """
-    if class_weight is None and sample_weight is None:
-        return None
     weight = torch.ones(len(y), dtype=floating)
     if sample_weight is not None:
         weight = to_tensor(f"{where}: sample_weight", sample_weight).to(floating)

@@ -95,11 +95,13 @@ class Intake:
         targets = inputs if y is x and inputs.is_floating_point() else self._targets(y, name)
         arrays.check_length(f"{self.where}: {name}y", targets, len(inputs))
         targets = self._fit_to_prediction(inputs, targets, name)
-        weight = arrays.sample_weights(
-            f"{self.where}: {name}".removesuffix(": "), targets.cpu(), class_weight, sample_weight,
-            self.dtype,
-        )  # fmt: skip
-        weight = None if weight is None else weight.to(self.device)
+        weight = None
+        if class_weight is not None or sample_weight is not None:
+            where = f"{self.where}: {name}".removesuffix(": ")
+            given = arrays.sample_weights(
+                where, targets.cpu(), class_weight, sample_weight, self.dtype
+            )
+            weight = given.to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.world)
 
     def _targets(self, y: Any, name: str) -> Tensor:

@@ -54,7 +54,7 @@ def _chain(model: torch_nn.Module) -> list[torch_nn.Module]:
         return _chain(inner)
     if not getattr(model, "is_chain", isinstance(model, torch_nn.Sequential)):
         return [model]
-    return [layer for child in model.children() for layer in _chain(child)]
+    return [layer for child in model._modules.values() if child for layer in _chain(child)]
 
 
 def _activation(layer: torch_nn.Module) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -165,15 +164,13 @@ class Loss:
     target: str
 
     @staticmethod
-    def of(loss: str | LossFunction | Loss) -> Loss:
+    def of(loss: str | LossFunction) -> Loss:
         """A loss from a name or a function (or module) of prediction and y.
 
         Raises:
             ValueError: an unknown name.
             TypeError: neither a name nor callable.
         """
-        if isinstance(loss, Loss):
-            return loss
         if isinstance(loss, str):
             name = look_up("compile: loss", loss, NAMES)
             target = CLASSES if name == "sparse_categorical_crossentropy" else SAME
@@ -237,7 +234,7 @@ class Loss:
         return "give the last layer as many units as y has columns"
 
 
-def target_dtype(loss: Any, y: Tensor, floating: torch.dtype) -> torch.dtype:
+def target_dtype(loss: Loss, y: Tensor, floating: torch.dtype) -> torch.dtype:
     """The dtype that a target is turned into: whole numbers stay only where they are classes."""
     if loss.target == CLASSES:
         return torch.int64

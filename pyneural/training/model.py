@@ -184,6 +184,7 @@ class Model(nn.Module):
         """
         recipe = self.recipe("fit")
         _check_choice("fit", epochs, verbose)
+        _check_callbacks(callbacks)
         if resume and checkpoint is None:
             raise ValueError(
                 "fit: resume: expected a checkpoint to go on from, got none; give checkpoint=PATH"
@@ -352,6 +353,16 @@ def _check_choice(where: str, epochs: int, verbose: int) -> None:
         raise ValueError(f"{where}: epochs: expected a whole number >= 1, got {epochs!r}; write 1")
     if verbose not in (SILENT, BAR, LINE):
         raise ValueError(f"{where}: verbose: expected 0, 1 or 2, got {verbose!r}; write 1")
+
+
+def _check_callbacks(callbacks: Sequence[Callback]) -> None:
+    given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in given:
+        if not isinstance(callback, Callback) or given is not callbacks:
+            raise TypeError(
+                f"fit: callbacks: expected a list of Callback, got {type(callback).__name__}; "
+                "write callbacks=[...], and TorchScheduler(...) around a scheduler of torch"
+            )
 
 
 def _as_triple(data: Any) -> tuple[Any, ...] | None:

@@ -73,19 +73,19 @@ class Sequential(Model):
         return len(self._modules)
 
     def __getitem__(self, index: int) -> nn.Module:
-        return list(self.children())[index]
+        return self.layers[index]
 
     @property
     def layers(self) -> list[nn.Module]:
-        """The layers in their order."""
-        return list(self.children())
+        """The layers in their order; one that is used twice stands there twice."""
+        return [layer for layer in self._modules.values() if layer is not None]
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the last layer."""
         if len(self.output_shapes) < len(self):
             self.build(x)
         for layer in self._modules.values():
-            x = layer(x)  # type: ignore[misc]
+            x = layer(x)  # type: ignore[misc]  # none of them is None
         return x
 
     def build(self, x: Tensor) -> None:
@@ -113,7 +113,7 @@ class Sequential(Model):
         """The layers in JSON's types, for ``load_model``."""
         return {
             "input_shape": None if self.input_shape is None else list(self.input_shape),
-            "layers": [saving.describe(layer) for layer in self.children()],
+            "layers": [saving.describe(layer) for layer in self.layers],
         }
 
     def _has_weights(self) -> bool:

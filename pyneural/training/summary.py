@@ -94,7 +94,9 @@ def count_parameters(
     total 35, trained 35
     """
     seen: set[int] = set()
-    children = list(model.named_children()) or [(type(model).__name__, model)]
+    children = [(k, v) for k, v in model._modules.items() if v is not None] or [
+        (type(model).__name__, model)
+    ]
     shapes = [None] * len(children) if outputs is None else outputs
     rows = []
     for (name, layer), output in zip(children, shapes, strict=True):

@@ -47,8 +47,8 @@ def options(out):
     from pyneural.training import callbacks
 
     return {
-        "x": X[:81], "y": Y[:81], "batch_size": 16, "epochs": 3,  # the last batch has one sample
-        "validation_data": (X[81:], Y[81:]),
+        "x": X[:83], "y": Y[:83], "batch_size": 16, "epochs": 3,  # the last batch has three samples
+        "validation_data": (X[83:], Y[83:]),
         "verbose": 2,
         "callbacks": [callbacks.CSVLogger(out / "log.csv"),
                       callbacks.ModelCheckpoint(out / "model.safetensors"),
@@ -104,11 +104,12 @@ def test_loader_without_a_distributed_sampler_is_refused():
         LoaderBatches(loader(), torch.device("cpu"), World(0, 2))
 
 
-def test_parts_of_two_processes_are_the_batch_of_one():
+@pytest.mark.parametrize("samples", [8, 9, 11])
+def test_parts_of_two_processes_are_the_batch_of_one(samples):
     from pyneural.training.batches import TensorBatches
     from pyneural.training.distributed import ALONE, World
 
-    x = torch.arange(9)
+    x = torch.arange(samples)
     parts = [list(TensorBatches(x, x, None, 4, 7, World(rank, 2)).epoch(1)) for rank in (0, 1)]
     whole = TensorBatches(x, x, None, 4, 7, ALONE).epoch(1)
     for first, second, batch in zip(*parts, whole, strict=True):

@@ -144,3 +144,34 @@ def test_the_slide_says_sigmoid_and_the_table_softmax():
     assert "always 1" in misfit("categorical_crossentropy", "softmax", 1)
     assert misfit("mean_squared_error", "sigmoid", 784) is None  # an autoencoder of images
     assert misfit("a loss of the user", "softmax", 3) is None
+
+
+def _task(row):
+    """Samples that a network can learn with the loss of a row."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 2, generator=generator)
+    if row.size == "N nodes":
+        classes = (x[:, 0] > 0.3).long() + (x[:, 1] > 0).long()
+        whole = row.loss in ("sparse_categorical_crossentropy", "CrossEntropyLoss")
+        return x, classes if whole else F.one_hot(classes, 3).float()
+    if "binary" in row.good_for:
+        positive = (x.sum(1) > 0).float()
+        return x, 2 * positive - 1 if row.loss == "hinge" else positive
+    return x, x.sum(1).abs()
+
+
+@pytest.mark.parametrize("row", TABLE + FURTHER, ids=lambda row: row.loss)
+def test_each_row_trains(row):
+    torch.manual_seed(0)
+    x, y = _task(row)
+    units = 1 if row.size == "one node" else 3
+    layers = [torch.nn.Linear(2, 16), torch.nn.Tanh(), torch.nn.Linear(16, units)]
+    model = Sequential([*layers, ACTIVATIONS[row.activations[0]]()])
+    loss = NAMES.get(row.loss) or getattr(torch.nn, row.loss)()
+    classifies = "classification" in row.good_for
+    model.compile(
+        lambda p: torch.optim.Adam(p, lr=0.03), loss, ["accuracy" if classifies else "mse"]
+    )
+    model.fit(x, y, 20, 20, verbose=0)
+    _, measured = model.evaluate(x, y)
+    assert measured > 0.93 if classifies else measured < 0.1 * y.var()

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pyneural.training import CheckpointError, Model, Sequential, count_hyperparameters, load_model
+from pyneural.training.callbacks import TerminateOnNaN
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4)).astype("float32")
@@ -204,6 +205,22 @@ def test_class_and_sample_weights():
     assert results[0][-1] < 0, "the class of the larger weight wins"
 
 
+def test_class_weights_of_whole_numbers_and_of_one_hot_targets_are_the_same():
+    y, results = np.arange(120) % 3, []
+    for loss, targets in (
+        ("sparse_categorical_crossentropy", y),
+        ("sparse_categorical_crossentropy", y[:, None]),
+        ("categorical_crossentropy", np.eye(3)[y]),
+    ):
+        torch.manual_seed(0)
+        model = Sequential([nn.Linear(4, 3), nn.Softmax(-1)])
+        model.compile("sgd", loss)
+        model.fit(X, targets, class_weight={1: 5.0}, shuffle=False, verbose=0)
+        results.append(weights(model))
+    torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(results[0], results[2])
+
+
 def test_validation_split_takes_the_last_samples():
     model, other = linear_model(), linear_model()
     split = model.fit(X, Y, validation_split=0.25, shuffle=False, verbose=0)
@@ -219,9 +236,10 @@ def test_accumulation_gives_the_same_update_and_clipping_a_smaller_one():
         linear_model(optimizer="sgd", accumulation_steps=3),
     )
     weight = np.linspace(0, 2, 120)
-    for model in (whole, parts):
-        model.fit(X, Y, batch_size=32, sample_weight=weight, shuffle=False, verbose=0)
+    options = {"batch_size": 32, "sample_weight": weight, "shuffle": False, "verbose": 0}
+    curves = [model.fit(X, Y, **options)["loss"] for model in (whole, parts)]
     torch.testing.assert_close(weights(whole), weights(parts))
+    assert curves[0] == pytest.approx(curves[1])
     before = weights(linear_model())
     clipped = linear_model(optimizer=lambda p: torch.optim.SGD(p, lr=1.0), clip_norm=0.01)
     clipped.fit(X, 100 * Y, batch_size=120, verbose=0)
@@ -255,6 +273,8 @@ def test_counts():
     counted = {name: number for name, number, _ in count_hyperparameters(model, 32, 5).choices}
     assert counted["neurons of each layer"] == 3
     assert counted["loss function"] == counted["optimization method"] == 1
+    shared = nn.Linear(3, 3)
+    assert Sequential([shared, nn.Tanh(), shared, nn.Linear(3, 1)]).count().total == 12 + 4
     model[1].requires_grad_(False)
     assert (model.count().trained, model.count().total) == (20, 35)
 
@@ -286,6 +306,8 @@ BAD[5, 1], BAD[7, 2] = np.nan, np.inf
         ((X, Y), {"sample_weight": -np.ones(120)}, ValueError, r"finite numbers >= 0"),
         ((X, (Y > 0)), {"class_weight": {7: 2.0}}, ValueError, r"class_weight: .*got 7"),
         ((X, Y), {"verbose": 5}, ValueError, r"verbose: .*got 5"),
+        ((X, Y), {"callbacks": TerminateOnNaN()}, TypeError, r"list of Callback.*TerminateOnNaN"),
+        ((X, Y), {"callbacks": [3]}, TypeError, r"callbacks: .*got int.*TorchScheduler"),
         ((X, Y), {"resume": True}, ValueError, r"resume: expected a checkpoint"),
     ],
 )  # fmt: skip

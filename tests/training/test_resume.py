@@ -59,6 +59,26 @@ def test_resumed_equals_uninterrupted_bit_by_bit(tmp_path, uninterrupted, batch)
     assert history.history == curves
 
 
+def test_checkpoints_inside_an_epoch(tmp_path):
+    class Crash(Pause):
+        def on_train_batch_end(self):
+            self.left -= 1
+            if self.left == 0:
+                raise RuntimeError("power cut")
+
+    Crash.__name__ = "Pause"
+    path = tmp_path / "fit.safetensors"
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(new_model(), extra=[Crash(10)], checkpoint=path, every=0.0)
+    record = load_checkpoint(path)[1]
+    assert (record["epoch"], record["step"]) == (1, 3)  # of 6 batches an epoch
+    model = new_model()
+    train(model, extra=[Never()], checkpoint=path, resume=True)
+    whole = new_model()
+    train(whole, extra=[Never()])
+    assert torch.equal(weights(model), weights(whole))
+
+
 def test_killed_fit_goes_on_with_the_same_numbers(tmp_path):
     path = tmp_path / "fit.safetensors"
     code = f"""
