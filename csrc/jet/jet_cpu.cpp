@@ -163,7 +163,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
         tile.load(from + first * D, n);
         tile.forward();
         for (int64_t o = 0; o < O; ++o) {
-          std::fill_n(tile.grad_output(o, 0), call.shape.columns, T(0));
+          std::fill_n(tile.grad_output(o, 0), tile.shape().columns, T(0));
           for (int k = 0; k < plan.outputs; ++k)
             for (int64_t p = 0; p < n; ++p)
               tile.grad_output(o, plan.output[k])[p] += grad_from[(k * N + first + p) * O + o];
@@ -174,7 +174,7 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
           input_grad(tile, grad_z, call.weights.weight[0], tile_grad_x);
           for (int64_t p = 0; p < n; ++p)
             for (int64_t d = 0; d < D; ++d)
-              grad_x_to[(first + p) * D + d] = tile_grad_x[d * call.shape.points + p];
+              grad_x_to[(first + p) * D + d] = tile_grad_x[d * tile.shape().points + p];
         });
       });
     });
@@ -206,7 +206,7 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
         tile.forward();
         for (int64_t row = 0; row < plan.outputs * O; ++row) {
           for (int64_t o = 0; o < O; ++o)
-            std::fill_n(tile.grad_output(o, 0), call.shape.columns, T(0));
+            std::fill_n(tile.grad_output(o, 0), tile.shape().columns, T(0));
           std::fill_n(tile.grad_output(row % O, plan.output[row / O]), n, T(1));
           tile.backward([&](int64_t l, const T* grad_z, const T* a) {
             for (int64_t p = 0; p < n; ++p)

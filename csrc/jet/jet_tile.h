@@ -112,8 +112,11 @@ class Tile {
   T* output(int64_t o, int64_t c) { return output_ + o * shape_.stride + c * shape_.points; }
   T* grad_output(int64_t o, int64_t c) { return grad_ + o * shape_.stride + c * shape_.points; }
 
-  // x [n, D] of the tile's points, 0 < n <= P; padding repeats the last point.
+  // x [n, D] of the points to work on: P becomes n, made up to whole vectors by repeating the last
+  // point.
   void load(const T* x, int64_t n) {
+    shape_.points = round_up(n, lanes<T>());
+    shape_.columns = network_.plan.channels * shape_.points;
     const int64_t inputs = network_.inputs();
     for (int64_t d = 0; d < inputs; ++d) {
       T* row = input(d);
@@ -183,7 +186,7 @@ class Tile {
   const Network& network_;
   const Weights<T>& weights_;
   const ActivationRows<T>& activation_;
-  const TileShape<T>& shape_;
+  TileShape<T> shape_;
   T* x_;                  // [D][P]
   std::vector<T*> z_;     // [L - 1] each [O][stride]: pre-activations, kept for the backward
   T* output_;             // [O][stride]

@@ -147,8 +147,6 @@ class ResidualPass {
       const Instruction& in = program.values[i];
       value_.push_back(storage);
       grad_.push_back(storage + points_);
-      if (in.operation == Operation::channel) value_[i] = tile.output(in.b, plan_.output[in.a]);
-      if (in.operation == Operation::input) value_[i] = tile.input(in.a);
       if (in.operation == Operation::constant)
         std::fill_n(value_[i], points_, static_cast<T>(in.constant));
       if (in.operation == Operation::coefficient)
@@ -160,6 +158,7 @@ class ResidualPass {
   // is wanted (grad_coefficients not null), fills the tile's grad_output with that of
   // `scale` times the sum, and adds to grad_coefficients.
   double evaluate(int64_t n, T scale, T* grad_coefficients) {
+    points_ = tile_.shape().points;
     for (size_t i = 0; i < program_.values.size(); ++i) forward(i);
     double sum = 0;
     for (const int64_t r : program_.residuals) sum += sum_of_squares(value_[r], n);
@@ -231,7 +230,11 @@ class ResidualPass {
       case Operation::abs:
         return unary([](V a) { return a.abs(); });
       case Operation::channel:
+        value_[i] = tile_.output(in.b, plan_.output[in.a]);
+        return;
       case Operation::input:
+        value_[i] = tile_.input(in.a);
+        return;
       case Operation::constant:
       case Operation::coefficient:
       case Operation::residual:
