@@ -1,7 +1,9 @@
 // The schemas of all ops, once for every device, and the Python module `pyneural._C`.
-#include <pybind11/pybind11.h>
+#include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 #include <torch/version.h>
+
+#include "jet/jet_autograd.h"
 
 TORCH_LIBRARY(pyneural, m) {
   m.def(
@@ -65,4 +67,13 @@ pybind11::dict build_info() {
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.doc() = "Schemas of the pyneural ops, and how the library was built.";
   m.def("build_info", &build_info, "Versions, compiler and instruction sets of this build.");
+  m.def(
+      "jet_mlp_loss",
+      [](const at::Tensor& x, const std::vector<at::Tensor>& weights,
+         const std::vector<at::Tensor>& biases, std::string_view activation,
+         std::string_view derivatives, std::string_view residual, const at::Tensor& coefficients) {
+        return pyneural::jet::jet_mlp_loss(x, weights, biases, activation, derivatives, residual,
+                                           coefficients);
+      },
+      "The loss of the op of this name under autograd, with less overhead than in Python.");
 }

@@ -53,25 +53,25 @@ PYNEURAL_INLINE void add_term(const Term& term, V coefficient, const V* f, int64
 }
 template <int k, int order, class V, class T>
 PYNEURAL_INLINE void add_term_backward(const Term& term, V coefficient, const V* f, int64_t stride,
-                                       const T* z, V grad_a, T* grad, V* sum, V* grad_z0) {
+                                       const T* z, V grad_a, T* grad, V* grad_z0) {
   if constexpr (k <= order)
-    if (term.order == k) {
-      *sum = *sum + term_value<k>(term, coefficient, f, stride, z);
+    if (term.order == k)
       *grad_z0 = *grad_z0 + term_backward<k>(term, coefficient, f, stride, z, grad_a, grad);
-    }
 }
 
-}  // namespace detail
+// f[0 .. n] from channel 0 of z as activate left it.
+template <class Activation, int n, class V, class T>
+PYNEURAL_INLINE void kept_derivatives(const T* z, V* f) {
+  f[0] = Math<V>::load(z);
+  if constexpr (Activation::kFromValue)
+    Activation::template derivatives<n>(f[0], f[0], f);
+  else
+    Activation::template evaluate<n>(V(f[0]), f);
+}
 
-// z [C] in: pre-activation without its bias; out: what activate_backward needs, which is z with in
-// channel 0 the activation's value where its derivatives follow from that, else z_0 with bias.
-// a [C] out: the activation's jet.
-template <class Activation, int order, class V, class P, class T>
-PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a) {
-  V f[order + 1];
-  const V z0 = Math<V>::load(z) + V(bias);
-  Activation::template evaluate<order>(z0, f);
-  Math<V>::store(Activation::kFromValue ? f[0] : z0, z);
+// The activation's jet from its derivatives f[0 .. order].
+template <int order, class V, class P, class T>
+PYNEURAL_INLINE void store_jet(const P& plan, int64_t stride, const V* f, const T* z, T* a) {
   Math<V>::store(f[0], a);
   if constexpr (order >= 1) {
     int t = 0;
@@ -80,25 +80,42 @@ PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a)
       V sum = f[1] * Math<V>::load(z + c * stride);
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         const V w = V(static_cast<T>(plan.coefficient[t]));
-        detail::add_term<2, order>(plan.term[t], w, f, stride, z, &sum);
-        detail::add_term<3, order>(plan.term[t], w, f, stride, z, &sum);
-        detail::add_term<4, order>(plan.term[t], w, f, stride, z, &sum);
+        add_term<2, order>(plan.term[t], w, f, stride, z, &sum);
+        add_term<3, order>(plan.term[t], w, f, stride, z, &sum);
+        add_term<4, order>(plan.term[t], w, f, stride, z, &sum);
       }
       Math<V>::store(sum, a + c * stride);
     }
   }
 }
 
-// z [C]: as activate left it; grad [C] in: d/d a, out: d/d z; a [C] out: as from activate.
+}  // namespace detail
+
+// z [C] in: pre-activation without its bias; out: what the functions below need, which is z with in
+// channel 0 the activation's value where its derivatives follow from that, else z_0 with bias.
+// a [C] out: the activation's jet.
 template <class Activation, int order, class V, class P, class T>
-PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z, T* grad, T* a) {
+PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a) {
+  V f[order + 1];
+  const V z0 = Math<V>::load(z) + V(bias);
+  Activation::template evaluate<order>(z0, f);
+  Math<V>::store(Activation::kFromValue ? f[0] : z0, z);
+  detail::store_jet<order>(plan, stride, f, z, a);
+}
+
+// a [C] again, from z [C] as activate left it: for who does not keep a.
+template <class Activation, int order, class V, class P, class T>
+PYNEURAL_INLINE void activate_again(const P& plan, int64_t stride, const T* z, T* a) {
+  V f[order + 1];
+  detail::kept_derivatives<Activation, order>(z, f);
+  detail::store_jet<order>(plan, stride, f, z, a);
+}
+
+// z [C]: as activate left it; grad [C] in: d/d a, out: d/d z.
+template <class Activation, int order, class V, class P, class T>
+PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z, T* grad) {
   V f[order + 2];
-  f[0] = Math<V>::load(z);
-  if constexpr (Activation::kFromValue)
-    Activation::template derivatives<order + 1>(f[0], f[0], f);
-  else
-    Activation::template evaluate<order + 1>(V(f[0]), f);
-  Math<V>::store(f[0], a);
+  detail::kept_derivatives<Activation, order + 1>(z, f);
   V grad_z0 = f[1] * Math<V>::load(grad);
   if constexpr (order >= 1) {
     int t = 0;
@@ -106,18 +123,16 @@ PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z
     // channel's terms read is still in place, and those that they add to are grads of z already.
     PYNEURAL_UNROLL
     for (int c = 1; c < plan.channels; ++c) {
-      const V grad_a = Math<V>::load(grad + c * stride), zc = Math<V>::load(z + c * stride);
-      grad_z0 = f[2] * grad_a * zc + grad_z0;
+      const V grad_a = Math<V>::load(grad + c * stride);
+      grad_z0 = f[2] * grad_a * Math<V>::load(z + c * stride) + grad_z0;
       Math<V>::store(f[1] * grad_a, grad + c * stride);
-      V sum = f[1] * zc;
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         const Term& term = plan.term[t];
         const V w = V(static_cast<T>(plan.coefficient[t]));
-        detail::add_term_backward<2, order>(term, w, f, stride, z, grad_a, grad, &sum, &grad_z0);
-        detail::add_term_backward<3, order>(term, w, f, stride, z, grad_a, grad, &sum, &grad_z0);
-        detail::add_term_backward<4, order>(term, w, f, stride, z, grad_a, grad, &sum, &grad_z0);
+        detail::add_term_backward<2, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
+        detail::add_term_backward<3, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
+        detail::add_term_backward<4, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
       }
-      Math<V>::store(sum, a + c * stride);
     }
   }
   Math<V>::store(grad_z0, grad);

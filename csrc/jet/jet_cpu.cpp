@@ -22,7 +22,7 @@ template <class T>
 struct Call {
   const Network& network;
   std::vector<at::Tensor> contiguous;  // keeps the parameters that had to be copied alive
-  at::Tensor packed;
+  Scratch scratch;
   Weights<T> weights;
   ActivationRows<T> activation;
   int64_t threads, tiles;
@@ -53,13 +53,12 @@ struct Call {
     return std::max<int64_t>(1, std::min(threads, static_cast<int64_t>(work / kWorthAThread)));
   }
 
-  Call(const Network& net, const at::Tensor& x, at::TensorList weight_list,
-       at::TensorList bias_list)
+  Call(const Network& net, at::TensorList weight_list, at::TensorList bias_list)
       : network(net),
         contiguous(make_contiguous(weight_list, bias_list)),
-        packed(at::empty({Weights<T>::storage(net)}, x.options())),
         weights(net, pointers(contiguous, 0, net.layers()),
-                pointers(contiguous, net.layers(), net.layers()), packed.data_ptr<T>()),
+                pointers(contiguous, net.layers(), net.layers()),
+                scratch.take<T>(Weights<T>::storage(net))),
         activation(activation_rows<T>(net.activation, net.plan)),
         threads(useful_threads(net)),
         shape(net, threads, kStorageBudget / threads) {
@@ -69,11 +68,10 @@ struct Call {
 
   // Runs body(thread, tile, scratch) on every thread; `extra` elements of scratch a thread.
   template <class Body>
-  void run(const at::Tensor& x, int64_t extra, const Body& body) const {
+  void run(int64_t extra, const Body& body) {
     const int64_t tile_size = shape.storage(network);
     const int64_t size = round_up(tile_size + extra, kCacheLine / sizeof(T));
-    const at::Tensor storage = at::empty({threads, size}, x.options());
-    T* const base = storage.data_ptr<T>();
+    T* const base = scratch.take<T>(threads * size);
     at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t thread = begin; thread < end; ++thread) {
         T* const mine = base + thread * size;
@@ -114,11 +112,11 @@ at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList b
   if (N == 0) return output;
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases);
+    Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous();
     const T* const from = points.const_data_ptr<T>();
     T* const to = output.data_ptr<T>();
-    call.run(x, 0, [&](int64_t thread, Tile<T>& tile, T*) {
+    call.run(0, [&](int64_t thread, Tile<T>& tile, T*) {
       call.for_tiles(thread, [&](int64_t first, int64_t n) {
         tile.load(from + first * network.inputs(), n);
         tile.forward();
@@ -151,13 +149,13 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
   const std::vector<int64_t> offset = parameter_offsets(network);
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases);
+    Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous(), grads = grad_output.contiguous();
     const at::Tensor partial = at::zeros({call.threads, parameters}, x.options());
     const T* const from = points.const_data_ptr<T>();
     const T* const grad_from = grads.const_data_ptr<T>();
     T* const grad_x_to = output_mask[0] ? grad_x.data_ptr<T>() : nullptr;
-    call.run(x, D * call.shape.points, [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
+    call.run(D * call.shape.points, [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
       T* const grad = partial.data_ptr<T>() + thread * parameters;
       call.for_tiles(thread, [&](int64_t first, int64_t n) {
         tile.load(from + first * D, n);
@@ -196,11 +194,11 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
   const int64_t widest = *std::max_element(network.width.begin(), network.width.end());
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases);
+    Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous();
     const T* const from = points.const_data_ptr<T>();
     T* const to = jacobian.data_ptr<T>();
-    call.run(x, plan.channels * widest, [&](int64_t thread, Tile<T>& tile, T* column) {
+    call.run(plan.channels * widest, [&](int64_t thread, Tile<T>& tile, T* column) {
       call.for_tiles(thread, [&](int64_t first, int64_t n) {
         tile.load(from + first * D, n);
         tile.forward();
@@ -246,13 +244,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
   at::Tensor loss = at::empty({}, x.options()), gradient;
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const Call<T> call(network, x, weights, biases);
+    Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous(), numbers = coefficients.contiguous();
     const at::Tensor partial = at::zeros({call.threads, parameters + Q}, x.options());
     std::vector<double> sums(call.threads);
     const T* const from = points.const_data_ptr<T>();
     const int64_t extra = ResidualPass<T>::storage(program, call.shape.points);
-    call.run(x, extra, [&](int64_t thread, Tile<T>& tile, T* scratch) {
+    call.run(extra, [&](int64_t thread, Tile<T>& tile, T* scratch) {
       T* const grad = partial.data_ptr<T>() + thread * (parameters + Q);
       ResidualPass<T> pass(program, numbers.const_data_ptr<T>(), tile, scratch);
       double sum = 0;

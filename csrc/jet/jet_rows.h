@@ -52,7 +52,7 @@ struct Rows {
 template <class T>
 struct ActivationRows {
   void (*forward)(const Plan& plan, const Rows& rows, const T* bias, T* z, T* a) = nullptr;
-  void (*backward)(const Plan& plan, const Rows& rows, const T* z, T* grad, T* a) = nullptr;
+  void (*backward)(const Plan& plan, const Rows& rows, const T* z, T* grad) = nullptr;
 };
 
 template <class Activation, int order, class P, class T>
@@ -64,11 +64,11 @@ void activate_rows(const Plan& any_plan, const Rows& rows, const T* bias, T* z, 
 }
 
 template <class Activation, int order, class P, class T>
-void activate_rows_backward(const Plan& any_plan, const Rows& rows, const T* z, T* grad, T* a) {
+void activate_rows_backward(const Plan& any_plan, const Rows& rows, const T* z, T* grad) {
   const P& plan = P(any_plan);
-  for (int64_t i = 0; i < rows.units; ++i, z += rows.stride, grad += rows.stride, a += rows.stride)
+  for (int64_t i = 0; i < rows.units; ++i, z += rows.stride, grad += rows.stride)
     for (int64_t p = 0; p < rows.points; p += lanes<T>())
-      activate_backward<Activation, order, Vec<T>>(plan, rows.points, z + p, grad + p, a + p);
+      activate_backward<Activation, order, Vec<T>>(plan, rows.points, z + p, grad + p);
 }
 
 template <class T>

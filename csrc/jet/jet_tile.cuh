@@ -33,7 +33,8 @@ struct ActivatePoint {
   T *z, *a;
   template <class Activation>
   PYNEURAL_INLINE void operator()(Activation) const {
-    activate < Activation, Activation::kSmooth || order<2 ? order : 1, T>(plan, stride, bias, z, a);
+    constexpr int kOrder = Activation::kSmooth || order < 2 ? order : 1;
+    activate<Activation, kOrder, T>(plan, stride, bias, z, a);
   }
 };
 
@@ -45,8 +46,9 @@ struct ActivatePointBackward {
   T *grad, *a;
   template <class Activation>
   PYNEURAL_INLINE void operator()(Activation) const {
-    activate_backward < Activation,
-        Activation::kSmooth || order<2 ? order : 1, T>(plan, stride, z, grad, a);
+    constexpr int kOrder = Activation::kSmooth || order < 2 ? order : 1;
+    activate_again<Activation, kOrder, T>(plan, stride, z, a);
+    activate_backward<Activation, kOrder, T>(plan, stride, z, grad);
   }
 };
 

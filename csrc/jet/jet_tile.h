@@ -10,16 +10,11 @@
 #include <cstring>
 
 #include "../common/matmul.h"
+#include "../common/scratch.h"
 #include "jet_rows.h"
 #include "network.h"
 
 namespace pyneural::jet {
-
-constexpr int64_t kCacheLine = 64;
-
-constexpr int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 // Weights as the products read them, shared by all threads.
 template <class T>
@@ -78,7 +73,7 @@ struct TileShape {
       hidden += network.width[l];
     }
     return network.inputs() * round_up(points, kCacheLine / sizeof(T)) +
-           (hidden + network.outputs() + 3 * widest) * stride;
+           (2 * hidden + network.outputs() + 2 * widest) * stride;
   }
 };
 
@@ -97,12 +92,12 @@ class Tile {
       const int64_t width = network.width[l + 1];
       widest = std::max(widest, width);
       z_.push_back(storage);
-      storage += width * stride;
+      a_.push_back(storage + width * stride);
+      storage += 2 * width * stride;
     }
     output_ = storage;
     grad_ = output_ + network.outputs() * stride;
     grad_next_ = grad_ + widest * stride;
-    a_ = grad_next_ + widest * stride;
   }
 
   const TileShape<T>& shape() const { return shape_; }
@@ -129,8 +124,8 @@ class Tile {
     const int64_t layers = network_.layers();
     first_layer(layers == 1 ? output_ : z_[0]);
     for (int64_t l = 1; l < layers; ++l) {
-      activation_.forward(network_.plan, rows(l - 1), weights_.bias[l - 1], z_[l - 1], a_);
-      multiply(weights_.forward[l - 1], a_, shape_.stride, l + 1 < layers ? z_[l] : output_,
+      activation_.forward(network_.plan, rows(l - 1), weights_.bias[l - 1], z_[l - 1], a_[l - 1]);
+      multiply(weights_.forward[l - 1], a_[l - 1], shape_.stride, l + 1 < layers ? z_[l] : output_,
                shape_.stride, shape_.columns / lanes<T>());
     }
     for (int64_t o = 0; o < network_.outputs(); ++o) {
@@ -150,8 +145,8 @@ class Tile {
     for (int64_t l = network_.layers() - 1; l >= 1; --l) {
       multiply(weights_.backward[l - 1], grad_, stride, grad_next_, stride,
                shape_.columns / lanes<T>());
-      activation_.backward(network_.plan, rows(l - 1), z_[l - 1], grad_next_, a_);
-      layer(l, grad_, a_);
+      activation_.backward(network_.plan, rows(l - 1), z_[l - 1], grad_next_);
+      layer(l, grad_, a_[l - 1]);
       std::swap(grad_, grad_next_);
     }
     layer(0, grad_, nullptr);
@@ -191,7 +186,7 @@ class Tile {
   std::vector<T*> z_;     // [L - 1] each [O][stride]: pre-activations, kept for the backward
   T* output_;             // [O][stride]
   T *grad_, *grad_next_;  // [widest][stride] grads of a layer's outputs and of its inputs
-  T* a_;                  // [widest][stride] activations of the layer in work
+  std::vector<T*> a_;     // [L - 1] each [O][stride]: activations
 };
 
 }  // namespace pyneural::jet

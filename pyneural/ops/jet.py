@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pyneural import _C
 from pyneural.ops import jet_autograd, reference
 from pyneural.ops.derivatives import Derivative, decode, encode
 from pyneural.ops.residual import residual_program
@@ -190,9 +191,11 @@ def jet_mlp_loss(
         _check_loss(x, numbers)
         channels = _jet(x, weights, biases, activation, text)
         return reference.mean_square(residual_program(residual, channels, x, numbers))
-    gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-    options = activation, text, residual, numbers, gradient
-    return _face().jet_mlp_loss(x, weights, biases, *options)[0]
+    arguments = x, weights, biases, activation, text, residual, numbers
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
+        return _face().jet_mlp_loss(*arguments, gradient)[0]
+    return _C.jet_mlp_loss(*arguments)
 
 
 def _check_loss(x: Tensor, coefficients: Tensor) -> None:

@@ -142,9 +142,10 @@ class _Loss(_Op):
 
 def _parts(flat: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
     """A flat gradient [P] as views of the shapes of *weights, *biases."""
-    pairs = [parameter for pair in zip(weights, biases, strict=True) for parameter in pair]
-    parts = torch._C._nn.unflatten_dense_tensors(flat, pairs)
-    return [*parts[::2], *parts[1::2]]
+    sizes = [p.numel() for pair in zip(weights, biases, strict=True) for p in pair]
+    parts = flat.split(sizes)
+    by_weights = [part.view(weight.shape) for part, weight in zip(parts[::2], weights, strict=True)]
+    return [*by_weights, *parts[1::2]]
 
 
 def jet_mlp(
