@@ -68,7 +68,7 @@ class Loop:
         self.random_now: dict[str, Tensor] | None = None  # of a checkpoint inside an epoch
 
     def stop(self, reason: str) -> None:
-        """Ends the training after this batch or epoch."""
+        """Ends the training after this batch; in ``on_gradients`` before its update."""
         self.history.stopped = reason
 
     def run(self, checkpoint: FitCheckpoint | None = None) -> History:
@@ -88,9 +88,8 @@ class Loop:
             self.bar.close()
             self.model.eval()
             self.update.model = self.model  # lets go of DistributedDataParallel
-        if self.history.stopped != INTERRUPTED:
-            for callback in self.callbacks:
-                callback.on_train_end()
+        for callback in self.callbacks:
+            callback.on_train_end()
         return self.history
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
@@ -117,6 +116,9 @@ class Loop:
             self.step += 1
             for callback in following:
                 callback.on_train_batch_end()
+            if self.history.stopped is not None:
+                self._end_epoch()
+                break
             now = clock()
             if now >= self.bar.due:
                 self.bar.show(self.step, meter.means)

@@ -153,7 +153,7 @@ class Model(nn.Module):
         Under ``torchrun`` each process takes its part of every batch, ``batch_size`` being that of
         all processes together, so that the same script gives the same result (but for batch
         normalisation, which sees the samples of one process). Ctrl-C lets the batch end, writes the
-        checkpoint and returns.
+        checkpoint and returns. The model is in evaluation mode afterwards.
 
         Args:
             x: arrays or tensors, [N, ...], which are moved to the model's device; or a DataLoader

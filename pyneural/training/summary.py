@@ -94,9 +94,8 @@ def count_parameters(
     total 35, trained 35
     """
     seen: set[int] = set()
-    children = [(k, v) for k, v in model._modules.items() if v is not None] or [
-        (type(model).__name__, model)
-    ]
+    children = [(name, child) for name, child in model._modules.items() if child is not None]
+    children = children or [(type(model).__name__, model)]
     shapes = [None] * len(children) if outputs is None else outputs
     rows = []
     for (name, layer), output in zip(children, shapes, strict=True):

@@ -183,6 +183,18 @@ def test_tensorboard_writes(tmp_path):
     assert list(tmp_path.glob("events*"))
 
 
+def test_a_callback_may_stop_inside_an_epoch():
+    class Stop(callbacks.Callback):
+        def on_train_batch_end(self):
+            if self.loop.step == 2:
+                self.loop.stop("enough")
+
+    history = fit(new_model(), Stop())
+    assert history.stopped == "enough"
+    assert len(history) == 1
+    assert np.isfinite(history["loss"][0])
+
+
 class Explodes(nn.Module):
     def __init__(self, at):
         super().__init__()

@@ -23,8 +23,9 @@ from tests.training.test_distributed import make, options
 
 torch.set_num_threads(1)
 out = Path(sys.argv[1])
+make().fit(**(options(out) | {"epochs": 2}))
 model = make()
-history = model.fit(**options(out))
+history = model.fit(**options(out), resume=True)
 rank = __import__("os").environ["RANK"]
 save_file(dict(model.state_dict()), out / f"rank{rank}.safetensors")
 save_file({k: torch.tensor(v, dtype=torch.float64) for k, v in history.history.items()},

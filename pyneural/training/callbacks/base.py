@@ -42,7 +42,7 @@ class Callback:
         """After each epoch; ``logs`` goes into the history and may be added to."""
 
     def on_train_end(self) -> None:
-        """After the last epoch."""
+        """After the last epoch, or where the training was stopped."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs of the callback, in tensors and JSON's types."""
