@@ -93,7 +93,8 @@ class TensorBatches:
             # Every process takes part in each update; one without a sample adds nothing.
             rows = mine if samples else rows[:1]
         weight = None if self.weight is None else self.weight.index_select(0, rows)
-        x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
+        x = self.x.index_select(0, rows)
+        y = x if self.y is self.x else self.y.index_select(0, rows)  # x of an autoencoder
         return Batch(x, y, weight, samples, share)
 
 

@@ -60,6 +60,14 @@ def test_certain_and_wrong_is_finite(name, dtype):
     assert prediction.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_mean_without_weights_is_that_with_weights_of_one(name):
+    prediction = torch.tensor([[0.0, 1.0], [0.3, 0.7]], dtype=torch.float64)
+    y = torch.tensor([0, 1]) if name.startswith("sparse") else prediction.flip(0)
+    loss, ones = Loss.of(name), torch.ones(2, dtype=torch.float64)
+    assert loss(prediction, y).item() == pytest.approx(loss(prediction, y, ones).item())
+
+
 def test_weights_are_divided_by_the_number_of_samples():
     weight = torch.tensor([2.0, 0.0], dtype=torch.float64)
     assert Loss.of("mse")(A, Y, weight).item() == pytest.approx(2 * (0.25 + 4) / 2 / 2)
