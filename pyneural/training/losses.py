@@ -64,7 +64,9 @@ def binary_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
     >>> binary_crossentropy(torch.tensor([0.5, 0.0]), torch.tensor([1.0, 1.0]))
     tensor([ 0.6931, 16.1181])
     """
-    return F.binary_cross_entropy(prediction.clamp(EPSILON, 1 - EPSILON), y, reduction="none")
+    # On a CPU these logarithms take less than half the time of those in F.binary_cross_entropy.
+    p = prediction.clamp(EPSILON, 1 - EPSILON)
+    return torch.lerp(torch.log1p(-p), p.log(), y).neg()
 
 
 def categorical_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
@@ -133,12 +135,7 @@ NAMES: dict[str, str] = {name: name for name in LOSSES} | {
     "kl_divergence": "kullback_leibler_divergence",
 }
 # The same means in one pass, for batches without weights.
-_MEANS: dict[str, LossFunction] = {
-    "mean_squared_error": F.mse_loss,
-    "binary_crossentropy": lambda prediction, y: F.binary_cross_entropy(
-        prediction.clamp(EPSILON, 1 - EPSILON), y
-    ),
-}
+_MEANS: dict[str, LossFunction] = {"mean_squared_error": F.mse_loss}
 # Losses of torch that would broadcast where the shapes differ.
 _ELEMENTWISE = {
     "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
