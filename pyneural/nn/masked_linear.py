@@ -1,0 +1,142 @@
+"""Sparsely connected layer: some of its edges are absent for good."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyneural import ops
+from pyneural.ops.activations import check_activation
+
+
+class MaskedLinear(torch.nn.Module):
+    """Fully connected layer without the edges that a mask leaves out.
+
+        y = f((M * W) x + b)
+
+    Only the edges that are there have a weight: they are the parameter ``values``, [E], in the
+    order of the rows of M; memory, operations and the optimiser's work are those of E. They start
+    uniform within sqrt(1 / n) where n edges reach the output, biases likewise, which for a full mask
+    is as ``Linear``. The connections are buffers, and so part of the ``state_dict``.
+
+    Args:
+        mask: M, [O, I] of torch.bool: True where there is an edge. ``random_mask`` draws one.
+        bias: whether there is b.
+        device: of the parameters.
+        dtype: of the parameters, float32 or float64.
+        activation: f, as in ``Linear``.
+
+    Shape:
+        x [..., I] to y [..., O].
+
+    Raises:
+        ValueError: a mask that is not a matrix of bool, or an unknown activation; at the call,
+            shapes, dtypes or devices that do not match.
+
+    >>> mask = torch.tensor([[True, True, False], [False, True, True]])
+    >>> layer = MaskedLinear(mask, activation="relu")
+    >>> sum(parameter.numel() for parameter in layer.parameters())  # 4 edges and 2 biases
+    6
+    >>> layer.weight[0, 2].item()
+    0.0
+    """
+
+    starts: Tensor
+    inputs: Tensor
+
+    def __init__(
+        self,
+        mask: Tensor,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        activation: str = "linear",
+    ) -> None:
+        super().__init__()
+        check_activation("MaskedLinear", activation)
+        connections = ops.Connections.from_mask(mask.to(device))
+        self.out_features, self.in_features = mask.shape
+        self.activation = activation
+        self.register_buffer("starts", connections.starts)
+        self.register_buffer("inputs", connections.inputs)
+        options = {"device": connections.inputs.device, "dtype": dtype}
+        self.values = torch.nn.Parameter(torch.empty(len(connections.inputs), **options))
+        self.bias = torch.nn.Parameter(torch.empty(self.out_features, **options)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weights and biases anew."""
+        edges = self.starts.diff()
+        bound = edges.clamp(min=1).to(self.values.dtype).rsqrt()  # [O]
+        with torch.no_grad():
+            self.values.uniform_(-1, 1).mul_(bound.repeat_interleave(edges))
+            if self.bias is not None:
+                self.bias.uniform_(-1, 1).mul_(bound)
+
+    @property
+    def mask(self) -> Tensor:
+        """Where there is an edge, [O, I] of torch.bool."""
+        mask = self.inputs.new_zeros(self.out_features, self.in_features, dtype=torch.bool)
+        return mask.index_put(self._edges(), mask.new_ones(()))
+
+    @property
+    def weight(self) -> Tensor:
+        """M * W as a matrix, [O, I], zero where there is no edge; gradients reach ``values``."""
+        zeros = self.values.new_zeros(self.out_features, self.in_features)
+        return zeros.index_put(self._edges(), self.values)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The layer: x [..., I] to y [..., O]."""
+        if input.dim() == 0 or input.shape[-1] != self.in_features:
+            raise ValueError(
+                f"MaskedLinear: input: expected {self.in_features} features, got shape "
+                f"{list(input.shape)}; give one column for each column of the mask"
+            )
+        connections = ops.Connections(self.starts, self.inputs)
+        return ops.masked_dense(input, self.values, connections, self.bias, self.activation)
+
+    def extra_repr(self) -> str:
+        """Sizes, with the number of edges."""
+        text = f"in_features={self.in_features}, out_features={self.out_features}"
+        text += f", edges={len(self.values)}, bias={self.bias is not None}"
+        return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"
+
+    def _edges(self) -> tuple[Tensor, Tensor]:
+        """Outputs and inputs of the edges, [E] each."""
+        outputs = torch.arange(self.out_features, device=self.starts.device)
+        return outputs.repeat_interleave(self.starts.diff()), self.inputs
+
+
+def random_mask(
+    out_features: int,
+    in_features: int,
+    sparsity: float,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mask with a fraction of the edges absent, drawn uniformly; their number is exact.
+
+    Args:
+        out_features: number of outputs O.
+        in_features: number of inputs I.
+        sparsity: fraction of absent edges, from 0 to 1; their number is rounded.
+        generator: of the random numbers; None for torch's own.
+
+    Returns:
+        [O, I] of torch.bool.
+
+    Raises:
+        ValueError: a sparsity outside [0, 1].
+
+    >>> int(random_mask(10, 20, sparsity=0.9).sum())
+    20
+    """
+    if not 0 <= sparsity <= 1:
+        raise ValueError(
+            f"random_mask: sparsity: expected a fraction from 0 to 1, got {sparsity}; 0.9 leaves "
+            "one edge in ten"
+        )
+    edges = out_features * in_features
+    mask = torch.ones(edges, dtype=torch.bool)
+    mask[torch.randperm(edges, generator=generator)[: round(sparsity * edges)]] = False
+    return mask.view(out_features, in_features)
