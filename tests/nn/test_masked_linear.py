@@ -76,7 +76,7 @@ def test_compiles_in_one_graph_and_takes_other_parameters(layer):
 
 @pytest.mark.parametrize("mask", [torch.ones(3, 4), torch.ones(3, dtype=torch.bool)])
 def test_bad_masks_are_refused(mask):
-    with pytest.raises(ValueError, match="mask: expected .outputs, inputs. of torch.bool, got"):
+    with pytest.raises(ValueError, match=r"mask: expected .outputs, inputs. of torch\.bool, got"):
         nn.MaskedLinear(mask)
 
 
