@@ -16,8 +16,7 @@ def digits() -> Images:
 
     They are the 8 x 8 images of scikit-learn (Alpaydin and Kaynak 1998, the test set of "Optical
     Recognition of Handwritten Digits"), made 28 x 28, the size of MNIST, by bicubic interpolation.
-    The split is fixed: the last fifth is for testing, in the order of the writers, so that most of
-    it is by people whom the network has not seen.
+    The split is fixed: the last fifth, not shuffled, is for testing.
 
     Returns:
         ((x_train, y_train), (x_test, y_test)): images in [0, 1], float32 [1437, 28, 28] and

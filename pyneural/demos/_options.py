@@ -24,13 +24,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="DTYPE",
         help=f"{' or '.join(DTYPES)} (default: float64)",
     )
-    add_whole(parser, "--seed", 0, "seed of all randomness", high=2**63 - 1)
-    parser.add_argument(
-        "--out", default=".", metavar="DIR", help="folder of picture and checkpoint (default: .)"
-    )
+    add_picture(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
     parser.add_argument(
         "--time-limit", type=seconds, metavar="SECONDS", help="stop the training after this time"
+    )
+
+
+def add_picture(parser: argparse.ArgumentParser) -> None:
+    """Adds from which seed to compute and where to write."""
+    add_whole(parser, "--seed", 0, "seed of all randomness", high=2**63 - 1)
+    parser.add_argument(
+        "--out", default=".", metavar="DIR", help="folder of what is written (default: .)"
     )
 
 

@@ -1,6 +1,17 @@
 """The systems of the course, one file each, and the networks that they are built with."""
 
+from pyneural.models.finite_differences import finite_differences
+from pyneural.models.perceptron import MultilayerPerceptron
 from pyneural.models.pinn import PINN
+from pyneural.models.quadratic_cost import quadratic_cost
 from pyneural.training import Model, Sequential, load_model
 
-__all__ = ["PINN", "Model", "Sequential", "load_model"]
+__all__ = [
+    "PINN",
+    "Model",
+    "MultilayerPerceptron",
+    "Sequential",
+    "finite_differences",
+    "load_model",
+    "quadratic_cost",
+]

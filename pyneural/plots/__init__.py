@@ -1,7 +1,17 @@
 """Figures, one function each; they need matplotlib: pip install 'pyneural[plot]'."""
 
+from pyneural.plots.activations import activations
+from pyneural.plots.backpropagation import backpropagation
 from pyneural.plots.learning_curves import learning_curves
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
 
-__all__ = ["check_installed", "learning_curves", "save", "scientific", "space_time"]
+__all__ = [
+    "activations",
+    "backpropagation",
+    "check_installed",
+    "learning_curves",
+    "save",
+    "scientific",
+    "space_time",
+]

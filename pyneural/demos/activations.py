@@ -1,0 +1,50 @@
+"""Activations: what turns neurons on and off, and how steeply.
+
+Value and first two derivatives of linear, sigmoid, tanh, ReLU, leaky ReLU,
+ELU, maxout, softmax, sin, SiLU, GELU and softplus. Prints some values, and
+how far the derivatives by reverse mode are from those that the kernels have
+in closed form; writes activations.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from pyneural import plots
+from pyneural.demos import _options
+from pyneural.models.activations import FORMULAS, value_and_derivatives
+from pyneural.ops.activations import VALUES, derivatives
+
+SYSTEMS = ("S02",)
+SUMMARY = "The activations, their values and derivatives."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    z = torch.linspace(-4, 4, 802, dtype=torch.float64)  # 0, where some have a kink, is not in it
+    curves = {name: value_and_derivatives(name, z, 2) for name in FORMULAS}
+    print("Activations\n")
+    print("                 f(-2)     f(0)     f(2)   f'(-2)    f'(2)  from closed form")
+    ends = torch.tensor([-2.0, 0.0, 2.0], dtype=torch.float64)
+    for name, curve in curves.items():
+        value, slope = value_and_derivatives(name, ends, 1)
+        numbers = (*value.tolist(), slope[0].item(), slope[2].item())
+        columns = "".join(f"{number:9.4f}" for number in numbers)
+        closed = "-"
+        if name in VALUES:
+            exact = derivatives(name, z, 1)
+            distance = (torch.stack(exact) - torch.stack(curve[:2])).abs().max()
+            closed = f"{distance.item():.0e}"
+        print(f"  {name:<11}{columns}   {closed:>15}", flush=True)
+    print()
+    figure = plots.activations(z, curves, FORMULAS)
+    _options.print_rows([("picture", str(plots.save(figure, out / "activations.png")))])
+    return 0

@@ -1,0 +1,83 @@
+"""Perceptron and multilayer perceptron: forward and backward.
+
+    a_0 = x,  a_l = f(a_(l-1) W_l^T + b_l),  y = a_L
+
+A network with two hidden layers on pyneural's layers: its output against the
+same in plain torch, and its gradient, by the equations of backpropagation,
+against torch's autograd and against finite differences of the cost. Prints
+weights, biases and the differences, and writes mlp.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor
+
+from pyneural import plots
+from pyneural.demos import _options
+from pyneural.models import MultilayerPerceptron, finite_differences
+
+SYSTEMS = ("S01",)
+SUMMARY = "A multilayer perceptron, forward and backward."
+WIDTHS, ACTIVATION, SAMPLES = (3, 4, 3, 1), "sigmoid", 20
+STEPS = [10 ** (-k / 2) for k in range(2, 21)]  # 1e-1 to 1e-10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        network = MultilayerPerceptron(WIDTHS, ACTIVATION).double()
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter)
+        x = torch.randn(SAMPLES, WIDTHS[0], dtype=torch.float64)
+        y = torch.rand(SAMPLES, WIDTHS[-1], dtype=torch.float64)
+    values = [parameter.detach() for parameter in network.parameters()]
+    weights, biases = values[::2], values[1::2]
+    print(f"Multilayer perceptron {'-'.join(map(str, WIDTHS))}, {ACTIVATION}\n")
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True), 1):
+        shape = f"weights {weight.shape[0]} x {weight.shape[1]}, biases {len(bias)}"
+        _options.print_rows([(f"layer {i}", f"{shape}: {weight.numel() + len(bias)} parameters")])
+    count = sum(parameter.numel() for parameter in network.parameters())
+    _options.print_rows([("in all", f"{count} parameters")])
+    print()
+
+    plain = x
+    for weight, bias in zip(weights, biases, strict=True):
+        plain = torch.sigmoid(plain @ weight.T + bias)
+    gradient = network.backpropagate(x, y)
+    parameters = list(network.parameters())
+    by_torch = torch.autograd.grad(network.cost(x, y), parameters)
+    autograd = _distance(gradient, list(by_torch))
+    differences = [
+        _distance(gradient, finite_differences(lambda: network.cost(x, y), parameters, step))
+        for step in STEPS
+    ]
+    best = min(range(len(STEPS)), key=differences.__getitem__)
+    figure = plots.backpropagation(weights, biases, STEPS, differences, autograd)
+    picture = plots.save(figure, out / "mlp.png")
+    _options.print_rows(
+        [
+            ("cost", f"{network.cost(x, y).item():.6f} over {SAMPLES} samples"),
+            ("forward", f"{_distance([network(x)], [plain]):.1e} from plain torch"),
+            ("backward", f"{autograd:.1e} from torch's autograd"),
+            ("", f"{differences[best]:.1e} from finite differences, step {STEPS[best]:.0e}"),
+            ("picture", str(picture)),
+        ]
+    )
+    return 0
+
+
+def _distance(ours: list[Tensor], others: list[Tensor]) -> float:
+    """Relative difference of two gradients, in the Euclidean norm."""
+    ours, others = ([part.detach().flatten() for part in parts] for parts in (ours, others))
+    other = torch.cat(others)
+    return float((torch.cat(ours) - other).norm() / other.norm())
