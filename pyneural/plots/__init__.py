@@ -3,7 +3,9 @@
 from pyneural.plots.activations import activations
 from pyneural.plots.backpropagation import backpropagation
 from pyneural.plots.learning_curves import learning_curves
+from pyneural.plots.matrices import matrices
 from pyneural.plots.space_time import space_time
+from pyneural.plots.sparsity import sparsity
 from pyneural.plots.style import check_installed, save, scientific
 
 __all__ = [
@@ -11,7 +13,9 @@ __all__ = [
     "backpropagation",
     "check_installed",
     "learning_curves",
+    "matrices",
     "save",
     "scientific",
     "space_time",
+    "sparsity",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pyneural import cli
 from tests.demos.screen import run_demo, value
 
 pytest.importorskip("matplotlib")
@@ -26,8 +27,26 @@ def test_activations(tmp_path, capsys):
         assert float(value(out, f"{name}  ").split()[-1]) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["mlp"])
+@pytest.mark.parametrize("name", ["mlp", "matrices"])
 def test_torchs_generator_is_left_alone(name, tmp_path, capsys):
     before = torch.get_rng_state()
     run_demo(name, tmp_path, capsys)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_sparse(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli.load_demo("sparse"), "SIZE", 64)
+    out = run_demo("sparse", tmp_path, capsys, "--steps", "30")
+    assert value(out, "can learn") == "241 of 769 weights and biases"
+    for row in ("gradient", "change"):
+        at_absent, *_, at_present = value(out, row).removesuffix(" at present ones").split()
+        assert float(at_absent) == 0 < float(at_present)
+    assert out.count(" MiB") == 7
+
+
+def test_matrices(tmp_path, capsys):
+    out = run_demo("matrices", tmp_path, capsys)
+    assert "3x5 . 5x2 . 2x1 = 3x1" in out
+    assert float(value(out, "without f").split()[0]) < 1e-14
+    (line,) = [line for line in out.splitlines() if "all single matrices" in line]
+    assert float(line.split()[0]) > 0.1

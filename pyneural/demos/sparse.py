@@ -1,0 +1,119 @@
+"""A sparsely connected network: edges that are absent for good.
+
+Each hidden layer has a fixed mask of its edges; the last layer has them all.
+Counts what can learn, trains, shows that absent edges get no gradient and
+stay absent, and measures forward and backward of a layer of 1024 x 1024
+against a dense one; writes sparse.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pyneural import nn, plots
+from pyneural.demos import _options
+from pyneural.models import SparseNetwork, quadratic_cost
+
+SYSTEMS = ("S04",)
+SUMMARY = "A sparsely connected network, beside a dense one."
+WIDTHS, SPARSITY = (3, 5, 5, 1), 0.6
+SIZE, BATCH, RUNS = 1024, 256, 9
+SPARSITIES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+    _options.add_whole(parser, "--steps", 200, "steps of training", low=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    generator = torch.Generator().manual_seed(args.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        drawn = SparseNetwork(WIDTHS, SPARSITY, generator=generator)
+        network = SparseNetwork((20, 16, 24, 1), 0.75, generator=generator)
+        x = torch.randn(BATCH, 20)
+        dense_cost = _cost(nn.Linear(SIZE, SIZE, activation="tanh"))
+        layers = (
+            nn.MaskedLinear(nn.random_mask(SIZE, SIZE, sparsity, generator), activation="tanh")
+            for sparsity in SPARSITIES
+        )
+        bar = tqdm(layers, "measuring", len(SPARSITIES), leave=False, disable=None, ncols=79)
+        costs = [_cost(layer) for layer in bar]
+
+    masked = network.masked_layers()[1]
+    start = masked.weight.detach().clone()
+    target = torch.sin(x[:, :1] + x[:, 1:2])
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(args.steps):
+        optimizer.zero_grad()
+        quadratic_cost(target, network(x)).backward()
+        optimizer.step()
+    gradient = masked.weight.grad
+    assert gradient is not None
+    absent = ~masked.mask
+
+    print("Sparsely connected network, the last layer dense\n")
+    everything = sum(parameter.numel() for parameter in network.parameters())
+    _options.print_rows(
+        [
+            ("network", "20-16-24-1, 75 % of the edges of the first two layers absent"),
+            ("can learn", f"{network.parameter_count()} of {everything} weights and biases"),
+            ("training", _options.counted(args.steps, "step")),
+            ("  gradient", f"{gradient[absent].abs().max():.1f} at most at absent edges, "
+             f"{gradient.abs().max():.1e} at present ones"),
+            ("  change", f"{(masked.weight - start)[absent].abs().max():.1f} at most at absent "
+             f"edges, {(masked.weight - start).abs().max():.1e} at present ones"),
+        ]
+    )  # fmt: skip
+    print(f"\n  {SIZE} x {SIZE}, batch {BATCH}, forward and backward\n")
+    rows = [
+        ("dense", dense_cost),
+        *zip((f"{s:.0%} absent" for s in SPARSITIES), costs, strict=True),
+    ]
+    for name, (seconds, size) in rows:
+        print(f"  {name:<14}{1e3 * seconds:7.2f} ms{size / 2**20:9.2f} MiB")
+    print()
+    figure = plots.sparsity(
+        [layer.weight for layer in (*drawn.masked_layers(), drawn.last)],
+        [layer.bias for layer in (*drawn.masked_layers(), drawn.last)],
+        [*(layer.mask for layer in drawn.masked_layers()), None],
+        gradient,
+        masked.mask,
+        SPARSITIES,
+        [seconds / dense_cost[0] for seconds, _ in costs],
+        [size / dense_cost[1] for _, size in costs],
+        title=f"{SIZE} x {SIZE}, forward and backward",
+    )
+    _options.print_rows([("picture", str(plots.save(figure, out / "sparse.png")))])
+    return 0
+
+
+def _cost(layer: torch.nn.Module) -> tuple[float, int]:
+    """Median seconds of forward and backward; bytes of the layer and of what it keeps between."""
+    x = torch.randn(BATCH, SIZE, requires_grad=True)
+    tensors = [*layer.parameters(), *layer.buffers()]
+    kept = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        layer(x).sum().backward()
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        layer(x).sum().backward()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), sum(storage.nbytes() for storage in kept.values())

@@ -1,0 +1,66 @@
+"""Sparsely connected network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from pyneural.nn import Linear, MaskedLinear, random_mask
+
+
+class SparseNetwork(torch.nn.Module):
+    """Network most edges of which are absent; the last layer has all of its own.
+
+        a_l = f((M_l * W_l) a_(l-1) + b_l),  l = 1 .. L - 1
+        y   = W_L a_(L-1) + b_L
+
+    Args:
+        widths: [inputs, hidden ..., outputs].
+        sparsity: fraction of absent edges in all layers but the last, from 0 to 1.
+        activation: f, one that ``ops.dense`` knows.
+        generator: draws the masks M; None for torch's own.
+
+    Raises:
+        ValueError: fewer than three widths, or a sparsity outside [0, 1].
+
+    >>> network = SparseNetwork([3, 4, 4, 1], sparsity=0.5)
+    >>> network.parameter_count(), network(torch.rand(10, 3)).shape
+    (27, torch.Size([10, 1]))
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        sparsity: float,
+        activation: str = "tanh",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if len(widths) < 3:
+            raise ValueError(
+                f"SparseNetwork: widths: expected inputs, hidden, ..., outputs, got "
+                f"{list(widths)}; a network without a hidden layer has no sparse one"
+            )
+        self.sparse = torch.nn.ModuleList(
+            MaskedLinear(random_mask(after, before, sparsity, generator), activation=activation)
+            for before, after in pairwise(widths[:-1])
+        )
+        self.last = Linear(widths[-2], widths[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Output y [..., O] for x [..., I]."""
+        for layer in self.sparse:
+            x = layer(x)
+        return self.last(x)
+
+    def masked_layers(self) -> list[MaskedLinear]:
+        """All layers but the last."""
+        return [layer for layer in self.sparse if isinstance(layer, MaskedLinear)]
+
+    def parameter_count(self) -> int:
+        """Number of edges and biases: what can learn."""
+        dense = sum(parameter.numel() for parameter in self.last.parameters())
+        return dense + sum(layer.parameter_count() for layer in self.masked_layers())

@@ -1,0 +1,75 @@
+"""A sparsely connected network, its gradient, and what it costs beside a dense one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from pyneural.plots import style
+from pyneural.plots.network import draw_network
+
+
+def sparsity(
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    masks: Sequence[Tensor | None],
+    gradient: Tensor,
+    mask: Tensor,
+    sparsities: Sequence[float],
+    time: Sequence[float],
+    memory: Sequence[float],
+    title: str = "",
+) -> Any:
+    """The network, a masked layer's gradient, and time and memory in parts of a dense layer's.
+
+    Args:
+        weights: [O, I] a layer of the network.
+        biases: [O] a layer.
+        masks: boolean [O, I] a layer, None for all edges.
+        gradient: of the cost for the weights of a masked layer, [O, I].
+        mask: of that layer, boolean, [O, I].
+        sparsities: fractions of absent edges.
+        time: at each sparsity, in parts of the dense layer's.
+        memory: at each sparsity, in parts of the dense layer's.
+        title: over time and memory.
+
+    Returns:
+        a matplotlib figure; write it with ``plots.save``.
+
+    Raises:
+        ImportError: matplotlib is missing.
+
+    >>> import torch
+    >>> weights, biases = [torch.randn(4, 3), torch.randn(1, 4)], [torch.randn(4), torch.randn(1)]
+    >>> mask = torch.rand(4, 3) < 0.5
+    >>> figure = sparsity(weights, biases, [mask, None], mask * 1.0, mask, [0.9], [1.1], [1.5])
+    >>> len(figure.axes)
+    4
+    """
+    with style.look():
+        figure = style.new_figure(15, 4.9)
+        left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
+        labels = ["input", *["sparse"] * (len(weights) - 1), "output, dense"]
+        draw_network(left, weights, biases=biases, masks=masks, labels=labels)
+        left.set_title("Present edges (full), absent ones (dotted)")
+        bound = float(gradient.abs().max())
+        shown = gradient.detach().cpu().masked_fill(~mask.cpu(), float("nan")).numpy()
+        middle.set_facecolor("#E4E4E4")
+        image = middle.imshow(shown, cmap=style.SIGNED, vmin=-bound, vmax=bound, aspect="auto")
+        figure.colorbar(image, ax=middle, pad=0.02, aspect=24)
+        middle.set(xlabel="input neuron", ylabel="output neuron")
+        middle.locator_params(integer=True)
+        middle.set_title(r"$\partial C/\partial W$: exactly 0 where grey")
+        for values, color, marker, label in (
+            (time, style.BLUE, "o", "time"),
+            (memory, style.VERMILION, "s", "memory"),
+        ):
+            right.plot(sparsities, values, marker + "-", color=color, label=label)
+        right.axhline(1, color=style.BLACK, linewidth=1.2, linestyle=(0, (5, 4)), label="dense")
+        right.set(xlabel="fraction of absent edges", ylabel="in parts of the dense layer's")
+        right.set_ylim(bottom=0)
+        right.set_title(title)
+        right.legend(loc="lower left")
+    return figure
