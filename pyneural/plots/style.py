@@ -85,6 +85,15 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def sequential(index: int, count: int) -> Any:
+    """The colour of one of an ordered number of lines, from light to dark.
+
+    >>> sequential(0, 3) != sequential(2, 3)
+    True
+    """
+    return check_installed().colormaps["viridis_r"](0.15 + 0.85 * index / max(count - 1, 1))
+
+
 def scientific(value: float) -> str:
     r"""A number with two digits, as mathematics writes it.
 
