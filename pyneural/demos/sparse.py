@@ -51,28 +51,29 @@ def run(args: argparse.Namespace) -> int:
         costs = [_cost(layer) for layer in bar]
 
     masked = network.masked_layers()[1]
-    start = masked.weight.detach().clone()
+    start, present = masked.weight.detach(), masked.mask
     target = torch.sin(x[:, :1] + x[:, 1:2])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     for _ in range(args.steps):
         optimizer.zero_grad()
         quadratic_cost(target, network(x)).backward()
         optimizer.step()
-    gradient = masked.weight.grad
-    assert gradient is not None
-    absent = ~masked.mask
+    slopes = torch.autograd.grad(quadratic_cost(target, network(x)), masked.values)[0]
+    gradient = torch.zeros_like(start).masked_scatter(present, slopes)
+    change = (masked.weight.detach() - start).abs()
 
     print("Sparsely connected network, the last layer dense\n")
-    everything = sum(parameter.numel() for parameter in network.parameters())
+    can_learn = sum(parameter.numel() for parameter in network.parameters())
+    absent = sum(int((~layer.mask).sum()) for layer in network.masked_layers())
     _options.print_rows(
         [
             ("network", "20-16-24-1, 75 % of the edges of the first two layers absent"),
-            ("can learn", f"{network.parameter_count()} of {everything} weights and biases"),
+            ("can learn", f"{can_learn} of {can_learn + absent} weights and biases"),
             ("training", _options.counted(args.steps, "step")),
-            ("  gradient", f"{gradient[absent].abs().max():.1f} at most at absent edges, "
-             f"{gradient.abs().max():.1e} at present ones"),
-            ("  change", f"{(masked.weight - start)[absent].abs().max():.1f} at most at absent "
-             f"edges, {(masked.weight - start).abs().max():.1e} at present ones"),
+            ("  gradient", f"of {len(slopes)} weights, {slopes.abs().max():.1e} at most; absent "
+             "edges have none"),
+            ("  change", f"{change[~present].max():.1f} at most at absent edges, "
+             f"{change.max():.1e} at present ones"),
         ]
     )  # fmt: skip
     print(f"\n  {SIZE} x {SIZE}, batch {BATCH}, forward and backward\n")
@@ -84,11 +85,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {name:<14}{1e3 * seconds:7.2f} ms{size / 2**20:9.2f} MiB")
     print()
     figure = plots.sparsity(
-        [layer.weight for layer in (*drawn.masked_layers(), drawn.last)],
-        [layer.bias for layer in (*drawn.masked_layers(), drawn.last)],
+        [*(layer.weight.detach() for layer in drawn.masked_layers()), drawn.last.weight],
+        [*(layer.bias for layer in drawn.masked_layers()), drawn.last.bias],
         [*(layer.mask for layer in drawn.masked_layers()), None],
         gradient,
-        masked.mask,
+        present,
         SPARSITIES,
         [seconds / dense_cost[0] for seconds, _ in costs],
         [size / dense_cost[1] for _, size in costs],

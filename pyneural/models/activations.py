@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.nn.activations import activate
+from pyneural.ops.activations import VALUES
 
 # Those of several numbers are shown along one of them.
 FORMULAS = {
@@ -46,8 +46,8 @@ def along_a_line(name: str) -> Callable[[Tensor], Tensor]:
     if name == "maxout":
         return lambda z: nn.Maxout(3)(torch.stack([z, -z / 2 - 1, z / 4], -1)).squeeze(-1)
     if name == "softmax":
-        return lambda z: activate(torch.stack([z, 0 * z, 0 * z + 1], -1), "softmax")[..., 0]
-    return lambda z: activate(z, name)
+        return lambda z: torch.softmax(torch.stack([z, 0 * z, 0 * z + 1], -1), -1)[..., 0]
+    return VALUES[name]
 
 
 def value_and_derivatives(name: str, z: Tensor, order: int) -> list[Tensor]:

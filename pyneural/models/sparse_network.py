@@ -27,8 +27,8 @@ class SparseNetwork(torch.nn.Module):
         ValueError: fewer than three widths, or a sparsity outside [0, 1].
 
     >>> network = SparseNetwork([3, 4, 4, 1], sparsity=0.5)
-    >>> network.parameter_count(), network(torch.rand(10, 3)).shape
-    (27, torch.Size([10, 1]))
+    >>> sum(parameter.numel() for parameter in network.parameters())
+    27
     """
 
     def __init__(
@@ -59,8 +59,3 @@ class SparseNetwork(torch.nn.Module):
     def masked_layers(self) -> list[MaskedLinear]:
         """All layers but the last."""
         return [layer for layer in self.sparse if isinstance(layer, MaskedLinear)]
-
-    def parameter_count(self) -> int:
-        """Number of edges and biases: what can learn."""
-        dense = sum(parameter.numel() for parameter in self.last.parameters())
-        return dense + sum(layer.parameter_count() for layer in self.masked_layers())

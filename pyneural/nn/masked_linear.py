@@ -14,10 +14,10 @@ class MaskedLinear(torch.nn.Module):
 
         y = f((M * W) x + b)
 
-    Only the edges that are there have a weight: they are the parameter ``values``, [E], in the
-    order of the rows of M; memory, operations and the optimiser's work are those of E. They start
-    uniform within sqrt(1 / n) where n edges reach the output, biases likewise, which for a full mask
-    is as ``Linear``. The connections are buffers, and so part of the ``state_dict``.
+    Only the edges that are there have a weight: they are the parameter ``values``, [E], row by row
+    of M; memory, operations and the optimiser's work are those of E. Weights and biases start
+    uniform within sqrt(1 / n) where n edges reach the output, as those of ``Linear`` with n inputs.
+    The connections are buffers, and so part of the ``state_dict``.
 
     Args:
         mask: M, [O, I] of torch.bool: True where there is an edge. ``random_mask`` draws one.
@@ -43,6 +43,7 @@ class MaskedLinear(torch.nn.Module):
 
     starts: Tensor
     inputs: Tensor
+    bias: torch.nn.Parameter | None
 
     def __init__(
         self,
@@ -55,14 +56,15 @@ class MaskedLinear(torch.nn.Module):
     ) -> None:
         super().__init__()
         check_activation("MaskedLinear", activation)
-        connections = ops.Connections.from_mask(mask.to(device))
+        mask = mask.to(device)
+        connections = ops.Connections.from_mask(mask)
         self.out_features, self.in_features = mask.shape
         self.activation = activation
         self.register_buffer("starts", connections.starts)
         self.register_buffer("inputs", connections.inputs)
-        options = {"device": connections.inputs.device, "dtype": dtype}
-        self.values = torch.nn.Parameter(torch.empty(len(connections.inputs), **options))
-        self.bias = torch.nn.Parameter(torch.empty(self.out_features, **options)) if bias else None
+        values = torch.empty(len(connections.inputs), dtype=dtype, device=mask.device)
+        self.values = torch.nn.Parameter(values)
+        self.bias = torch.nn.Parameter(values.new_empty(self.out_features)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -77,14 +79,16 @@ class MaskedLinear(torch.nn.Module):
     @property
     def mask(self) -> Tensor:
         """Where there is an edge, [O, I] of torch.bool."""
+        outputs = torch.arange(self.out_features, device=self.inputs.device)
+        outputs = outputs.repeat_interleave(self.starts.diff())
         mask = self.inputs.new_zeros(self.out_features, self.in_features, dtype=torch.bool)
-        return mask.index_put(self._edges(), mask.new_ones(()))
+        return mask.index_put((outputs, self.inputs), mask.new_ones(()))
 
     @property
     def weight(self) -> Tensor:
         """M * W as a matrix, [O, I], zero where there is no edge; gradients reach ``values``."""
         zeros = self.values.new_zeros(self.out_features, self.in_features)
-        return zeros.index_put(self._edges(), self.values)
+        return zeros.masked_scatter(self.mask, self.values)
 
     def forward(self, input: Tensor) -> Tensor:
         """The layer: x [..., I] to y [..., O]."""
@@ -101,11 +105,6 @@ class MaskedLinear(torch.nn.Module):
         text = f"in_features={self.in_features}, out_features={self.out_features}"
         text += f", edges={len(self.values)}, bias={self.bias is not None}"
         return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"
-
-    def _edges(self) -> tuple[Tensor, Tensor]:
-        """Outputs and inputs of the edges, [E] each."""
-        outputs = torch.arange(self.out_features, device=self.starts.device)
-        return outputs.repeat_interleave(self.starts.diff()), self.inputs
 
 
 def random_mask(
