@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
             depth, width, seed = case
             torch.manual_seed(args.seed + seed)
             network = nn.MLP(1, [WIDTHS[width]] * DEPTHS[depth], 1).double()
+            for name, bias in network.named_parameters():
+                if name.endswith("bias"):  # kinks of the hidden units all over [-1, 1]
+                    torch.nn.init.uniform_(bias, -1, 1)
             fit_function(network, x, _phi(x), args.steps)
             fits[case] = network(test).detach()
     shape = len(DEPTHS), len(WIDTHS), args.seeds

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     print()
     figure = plots.sparsity(
         [*(layer.weight.detach() for layer in drawn.masked_layers()), drawn.last.weight],
-        [*(layer.bias for layer in drawn.masked_layers()), drawn.last.bias],
+        [layer.bias for layer in (*drawn.masked_layers(), drawn.last) if layer.bias is not None],
         [*(layer.mask for layer in drawn.masked_layers()), None],
         gradient,
         present,
