@@ -84,9 +84,10 @@ def run(args: argparse.Namespace) -> int:
     for name, (seconds, size) in rows:
         print(f"  {name:<14}{1e3 * seconds:7.2f} ms{size / 2**20:9.2f} MiB")
     print()
+    layers: list[nn.MaskedLinear | nn.Linear] = [*drawn.masked_layers(), drawn.last]
     figure = plots.sparsity(
-        [*(layer.weight.detach() for layer in drawn.masked_layers()), drawn.last.weight],
-        [layer.bias for layer in (*drawn.masked_layers(), drawn.last) if layer.bias is not None],
+        [layer.weight.detach() for layer in layers],
+        [layer.bias for layer in layers if layer.bias is not None],
         [*(layer.mask for layer in drawn.masked_layers()), None],
         gradient,
         present,
