@@ -24,7 +24,7 @@ from pyneural.models import fit_function
 
 SYSTEMS = ("S06",)
 SUMMARY = "Approximating a function: error by width and depth."
-WIDTHS, DEPTHS, SHOWN = (2, 4, 8, 16, 32), (1, 2, 3, 4), (2, 4, 8)
+WIDTHS, DEPTHS, SHOWN = (1, 2, 4, 8, 16, 32), (1, 2, 3, 4), (1, 2, 4)
 POINTS, TEST_POINTS = 200, 1001
 
 

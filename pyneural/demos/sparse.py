@@ -24,7 +24,7 @@ SYSTEMS = ("S04",)
 SUMMARY = "A sparsely connected network, beside a dense one."
 WIDTHS, SPARSITY = (3, 5, 5, 1), 0.6
 SIZE, BATCH, RUNS = 1024, 256, 9
-SPARSITIES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99)
+SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
     for name, (seconds, size) in rows:
         print(f"  {name:<14}{1e3 * seconds:7.2f} ms{size / 2**20:9.2f} MiB")
     print()
-    layers: list[nn.MaskedLinear | nn.Linear] = [*drawn.masked_layers(), drawn.last]
+    parts: list[nn.MaskedLinear | nn.Linear] = [*drawn.masked_layers(), drawn.last]
     figure = plots.sparsity(
-        [layer.weight.detach() for layer in layers],
-        [layer.bias for layer in layers if layer.bias is not None],
+        [layer.weight.detach() for layer in parts],
+        [layer.bias for layer in parts if layer.bias is not None],
         [*(layer.mask for layer in drawn.masked_layers()), None],
         gradient,
         present,

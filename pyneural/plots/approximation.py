@@ -64,9 +64,11 @@ def approximation(
             by_depth.plot(depths, errors[:, i].numpy(), ".", color=color, markersize=4)
         by_depth.set_xticks(depths)
         by_depth.set(xlabel="hidden layers", ylabel="relative $L_2$ error")
-        by_depth.set_ylim(by_width.get_ylim())
+        low, high = by_width.get_ylim()
+        for axes in (by_width, by_depth):
+            axes.set_ylim(low, 30 * high)  # room for the legends
         by_width.set_title("Error against width")
         by_depth.set_title("Error against depth")
-        by_width.legend(loc="lower left")
-        by_depth.legend(loc="lower left", title="width", ncols=2)
+        by_width.legend(loc="upper right")
+        by_depth.legend(loc="upper right", title="width", ncols=3)
     return figure

@@ -61,7 +61,7 @@ def sparsity(
         figure.colorbar(image, ax=middle, pad=0.02, aspect=24)
         middle.set(xlabel="input neuron", ylabel="output neuron")
         middle.locator_params(integer=True)
-        middle.set_title(r"$\partial C/\partial W$: exactly 0 where grey")
+        middle.set_title(r"$\partial C/\partial W$: no weight where grey")
         for values, color, marker, label in (
             (time, style.BLUE, "o", "time"),
             (memory, style.VERMILION, "s", "memory"),

@@ -40,7 +40,7 @@ def test_sparse(tmp_path, capsys, monkeypatch):
     assert value(out, "can learn") == "241 of 769 weights and biases"
     at_absent, *_, at_present = value(out, "change").removesuffix(" at present ones").split()
     assert float(at_absent) == 0 < float(at_present)
-    assert out.count(" MiB") == 7
+    assert out.count(" MiB") == 6
 
 
 def test_matrices(tmp_path, capsys):
