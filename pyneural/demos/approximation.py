@@ -23,7 +23,7 @@ from pyneural.demos import _options
 from pyneural.models import fit_function
 
 SYSTEMS = ("S06",)
-SUMMARY = "Approximating a function: error by width and depth."
+SUMMARY = "Approximating a function, by width and depth."
 WIDTHS, DEPTHS, SHOWN = (1, 2, 4, 8, 16, 32), (1, 2, 3, 4), (1, 2, 4)
 POINTS, TEST_POINTS = 200, 1001
 

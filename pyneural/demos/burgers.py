@@ -20,7 +20,7 @@ from pyneural.demos import _burgers, _options
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S22",)
-SUMMARY = "Burgers' equation by a physics-informed network."
+SUMMARY = "Burgers' equation by a PINN."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from pyneural.demos import _burgers, _options
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
-SUMMARY = "A network without the equation: it fails inside."
+SUMMARY = "A network without the equation fails inside."
 _STEM = "burgers-boundary-only"
 
 

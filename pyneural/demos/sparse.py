@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from pyneural import nn, plots
 from pyneural.demos import _options
-from pyneural.models import SparseNetwork, quadratic_cost
+from pyneural.models import SparseNetwork
+from pyneural.training.losses import quadratic_cost
 
 SYSTEMS = ("S04",)
-SUMMARY = "A sparsely connected network, beside a dense one."
+SUMMARY = "A sparsely connected network and a dense one."
 WIDTHS, SPARSITY = (3, 5, 5, 1), 0.6
 SIZE, BATCH, RUNS = 1024, 256, 9
 SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.99)
@@ -56,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     for _ in range(args.steps):
         optimizer.zero_grad()
-        quadratic_cost(target, network(x)).backward()
+        quadratic_cost(network(x), target).sum().backward()
         optimizer.step()
-    slopes = torch.autograd.grad(quadratic_cost(target, network(x)), masked.values)[0]
+    slopes = torch.autograd.grad(quadratic_cost(network(x), target).sum(), masked.values)[0]
     gradient = torch.zeros_like(start).masked_scatter(present, slopes)
     change = (masked.weight.detach() - start).abs()
 

@@ -1,24 +1,28 @@
 """The systems of the course, one file each, and the networks that they are built with."""
 
+from pyneural.models.autoencoder import Autoencoder
 from pyneural.models.finite_differences import finite_differences
 from pyneural.models.function_fit import fit_function
 from pyneural.models.matrix_chain import MatrixChain, best_affine
+from pyneural.models.oscillator import damped_oscillation
 from pyneural.models.perceptron import MultilayerPerceptron
 from pyneural.models.pinn import PINN
-from pyneural.models.quadratic_cost import quadratic_cost
 from pyneural.models.sparse_network import SparseNetwork
+from pyneural.models.training_faults import TRAINING_FAULTS
 from pyneural.training import Model, Sequential, load_model
 
 __all__ = [
     "PINN",
+    "TRAINING_FAULTS",
+    "Autoencoder",
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
     "Sequential",
     "SparseNetwork",
     "best_affine",
+    "damped_oscillation",
     "finite_differences",
     "fit_function",
     "load_model",
-    "quadratic_cost",
 ]

@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pyneural.models.quadratic_cost import quadratic_cost
 from pyneural.nn import Linear
 from pyneural.ops.activations import derivatives
+from pyneural.training.losses import quadratic_cost
 
 
 class MultilayerPerceptron(torch.nn.Module):
@@ -91,5 +91,11 @@ class MultilayerPerceptron(torch.nn.Module):
         return gradients
 
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
-        """C = 1/2 sum (y - a_L)^2 over samples and outputs, []."""
-        return quadratic_cost(y, self(x))
+        """C = 1/2 sum (y - a_L)^2 over samples and outputs, []; ValueError for another shape."""
+        a = self(x)
+        if y.shape != a.shape:
+            raise ValueError(
+                f"cost: y: expected the shape of the output, {list(a.shape)}, got {list(y.shape)}; "
+                "reshape it"
+            )
+        return quadratic_cost(a, y).sum()

@@ -3,8 +3,13 @@
 from pyneural.plots.activations import activations
 from pyneural.plots.approximation import approximation
 from pyneural.plots.backpropagation import backpropagation
+from pyneural.plots.latent_planes import latent_planes
 from pyneural.plots.learning_curves import learning_curves
+from pyneural.plots.loss_gallery import loss_gallery
+from pyneural.plots.losses import losses
 from pyneural.plots.matrices import matrices
+from pyneural.plots.model_choice import model_choice
+from pyneural.plots.reconstructions import reconstructions
 from pyneural.plots.space_time import space_time
 from pyneural.plots.sparsity import sparsity
 from pyneural.plots.style import check_installed, save, scientific
@@ -14,8 +19,13 @@ __all__ = [
     "approximation",
     "backpropagation",
     "check_installed",
+    "latent_planes",
     "learning_curves",
+    "loss_gallery",
+    "losses",
     "matrices",
+    "model_choice",
+    "reconstructions",
     "save",
     "scientific",
     "space_time",

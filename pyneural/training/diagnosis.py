@@ -163,8 +163,8 @@ def _jumps(levels: np.ndarray) -> Finding | None:
     largest = int(places[changes[places - 1].argmax()])
     return Finding(
         JUMPS,
-        f"the loss jumped up {len(places)} times, in epoch {largest + 1} by a factor "
-        f"{np.exp(changes[largest - 1]):.2g}",
+        f"the loss jumped up {'once' if len(places) == 1 else f'{len(places)} times'}, in epoch "
+        f"{largest + 1} by a factor {np.exp(changes[largest - 1]):.3g}",
         "no harm if it comes down again; else lower the learning rate, clip the gradient, look "
         "for bad samples, or try another initialisation or a smooth activation",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,8 +94,7 @@ def count_parameters(
     total 35, trained 35
     """
     seen: set[int] = set()
-    children = [(name, child) for name, child in model._modules.items() if child is not None]
-    children = children or [(type(model).__name__, model)]
+    children = list(_layers(model, split=outputs is None)) or [(type(model).__name__, model)]
     shapes = [None] * len(children) if outputs is None else outputs
     rows = []
     for (name, layer), output in zip(children, shapes, strict=True):
@@ -103,7 +102,8 @@ def count_parameters(
         for key, parameter in layer.named_parameters():
             if id(parameter) not in seen:
                 seen.add(id(parameter))
-                tensors[key.rpartition(".")[2] if key.count(".") == 1 else key] = tuple(
+                short = key.rpartition(".")[2]
+                tensors[key if short in tensors or key.count(".") > 1 else short] = tuple(
                     parameter.shape
                 )
                 trained += parameter.numel() * parameter.requires_grad
@@ -117,6 +117,17 @@ def count_parameters(
         trained = sum(p.numel() for p in model.parameters(recurse=False) if p.requires_grad)
         rows.append(LayerCount("(itself)", type(model).__name__, None, own, trained))
     return ParameterCount(tuple(rows))
+
+
+def _layers(model: nn.Module, *, split: bool) -> Iterator[tuple[str, nn.Module]]:
+    """The children by name; those of a chain among them instead of it, if ``split``."""
+    for name, child in model._modules.items():
+        if child is None:
+            continue
+        if split and isinstance(child, nn.Sequential) and len(child):
+            yield from ((f"{name}.{inner}", layer) for inner, layer in _layers(child, split=True))
+        else:
+            yield name, child
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyneural.models import MultilayerPerceptron, finite_differences, quadratic_cost
+from pyneural.models import MultilayerPerceptron, finite_differences
 
 
 def problem(widths=(3, 4, 3, 2), activation="tanh"):
@@ -51,6 +51,7 @@ def test_one_layer_is_a_perceptron():
         MultilayerPerceptron([3])
 
 
-def test_quadratic_cost_refuses_to_broadcast():
-    with pytest.raises(ValueError, match=r"shape of y, \[5\], got \[5, 1\]"):
-        quadratic_cost(torch.zeros(5), torch.zeros(5, 1))
+def test_cost_refuses_to_broadcast():
+    network, x, _ = problem((3, 4, 1))
+    with pytest.raises(ValueError, match=r"shape of the output, \[6, 1\], got \[6\]"):
+        network.cost(x, torch.zeros(6))

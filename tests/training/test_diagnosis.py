@@ -4,26 +4,17 @@ import numpy as np
 import pytest
 
 from pyneural import plots
+from pyneural.models import TRAINING_FAULTS
 from pyneural.training import History, diagnose
-from tests.training import faults
 
-EXPECTED = {
-    faults.still_learning: "still learning",
-    faults.overfitting: "overfitting",
-    faults.validation_below_training: "validation below training",
-    faults.rate_too_low: "learning rate too low",
-    faults.rate_too_high: "learning rate too high",
-    faults.jumps: "jumps",
-    faults.diverged: "diverged",
-}
+FAULTS = [name for name in TRAINING_FAULTS if name != "good"]
 
 
 @pytest.mark.filterwarnings("ignore:fit. the loss became")
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("train", EXPECTED, ids=lambda train: train.__name__)
-def test_each_fault_is_named_and_no_other(train, seed):
-    diagnosis = train(seed).diagnose()
-    label = EXPECTED[train]
+@pytest.mark.parametrize("label", FAULTS)
+def test_each_fault_is_named_and_no_other(label, seed):
+    diagnosis = TRAINING_FAULTS[label](seed, ()).diagnose()
     assert label in diagnosis.labels
     # What the fault hinders may be unfinished, too.
     assert set(diagnosis.labels) <= {label, "still learning"}
@@ -34,7 +25,7 @@ def test_each_fault_is_named_and_no_other(train, seed):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_good_training_has_none(seed):
-    diagnosis = faults.good(seed).diagnose()
+    diagnosis = TRAINING_FAULTS["good"](seed, ()).diagnose()
     assert diagnosis.labels == ()
     assert str(diagnosis).startswith("nothing wrong")
 

@@ -1,7 +1,5 @@
-"""Model and Sequential: the slide's way of working, data of all kinds, bad input, files."""
+"""Model and Sequential: data of all kinds, bad input, files."""
 
-import sys
-import types
 from functools import partial
 
 import numpy as np
@@ -10,32 +8,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from pyneural.layers import Dense
 from pyneural.training import CheckpointError, Model, Sequential, count_hyperparameters, load_model
 from pyneural.training.callbacks import TerminateOnNaN
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5], [0.0]], dtype="float32") + 0.3
-
-
-class Dense(nn.Module):
-    """A lazily shaped layer as ``pyneural.layers`` has them."""
-
-    def __init__(self, units, activation="linear", input_shape=None):
-        super().__init__()
-        self.units, self.activation, self.input_shape = units, activation, input_shape
-        self.built = 0
-
-    def build(self, input_shape):
-        self.built += 1
-        self.linear = nn.Linear(input_shape[-1], self.units)
-        return (*input_shape[:-1], self.units)
-
-    def forward(self, x):
-        x = self.linear(x)
-        return {"linear": lambda a: a, "relu": torch.relu, "sigmoid": torch.sigmoid}[
-            self.activation
-        ](x)
 
 
 def linear_model(**options):
@@ -47,36 +26,6 @@ def linear_model(**options):
 
 def weights(model):
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-
-
-SNIPPET = """
-from keras.models import Sequential
-from keras.layers import Dense
-
-model = Sequential()
-model.add(Dense(8, activation="relu", input_shape=(4,)))
-model.add(Dense(1))
-model.compile(optimizer="adadelta", loss="mean_squared_error", metrics=["mae"])
-model.summary()
-history = model.fit(x_train, y_train, validation_data=(x_test, y_test),
-                    epochs=20, batch_size=100, verbose=1)
-test_y_predictions = model.predict(validate_X)
-"""
-
-
-def test_the_slides_snippet_runs(monkeypatch, capsys):
-    layers = types.ModuleType("pyneural.layers")
-    layers.Dense = Dense
-    if "pyneural.layers" not in sys.modules:
-        monkeypatch.setitem(sys.modules, "pyneural.layers", layers)
-    names = {"x_train": X, "y_train": Y, "x_test": X[:20], "y_test": Y[:20], "validate_X": X[:7]}
-    exec(SNIPPET.replace("keras", "pyneural"), names)
-    assert names["test_y_predictions"].shape == (7, 1)
-    assert set(names["history"].history) == {"loss", "mae", "val_loss", "val_mae"}
-    assert names["history"].epoch == list(range(20))
-    shown = capsys.readouterr()
-    assert "total 49, trained 49" in shown.out
-    assert "Epoch 20/20" in shown.err
 
 
 def test_fit_learns_and_equals_a_hand_written_loop():
@@ -155,8 +104,9 @@ def test_lazy_layers_are_built_once_from_the_data():
     with pytest.raises(RuntimeError, match="waits for its input"):
         _ = model.optimizer
     model.fit(X, Y, verbose=0)
+    made = list(model.parameters())
     model.fit(X, Y, verbose=0)
-    assert [layer.built for layer in (model[0], model[2])] == [1, 1]
+    assert all(a is b for a, b in zip(model.parameters(), made, strict=True))
     assert model.output_shapes == [(8,), (8,), (1,)]
 
 

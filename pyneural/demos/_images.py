@@ -1,0 +1,38 @@
+"""The images that demos learn from, and the options for them."""
+
+from __future__ import annotations
+
+import argparse
+
+from torch import Tensor
+
+from pyneural import data
+from pyneural.demos import _options
+
+SETS = {"digits": (data.digits, 600), "mnist": (data.mnist, 20)}  # loader, epochs by default
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds which images, how long to train, from which seed, and where to write."""
+    parser.add_argument(
+        "--data",
+        choices=SETS,
+        default="digits",
+        metavar="DATA",
+        help="digits (scikit-learn's, offline) or mnist (from OpenML, once) (default: digits)",
+    )
+    epochs = ", ".join(f"{count} for {name}" for name, (_, count) in SETS.items())
+    parser.add_argument(
+        "--epochs",
+        type=_options.whole(1, 10**6),
+        metavar="N",
+        help=f"passes through the images (default: {epochs})",
+    )
+    _options.add_picture(parser)
+
+
+def load(args: argparse.Namespace) -> tuple[Tensor, Tensor, int]:
+    """Images to train on and to validate with, [N, 784] each, and the number of epochs."""
+    loader, epochs = SETS[args.data]
+    (x, _), (held_out, _) = loader()
+    return x.flatten(1), held_out.flatten(1), args.epochs or epochs

@@ -1,0 +1,72 @@
+"""An autoencoder that keeps 16 numbers of an image.
+
+    784-128-64-32-16-32-64-128-784, relu, 223,456 parameters
+
+Trained with Adadelta, batches of 100, sigmoid and binary cross-entropy in the
+last layer. Prints the loss and the squared error on images that it was not
+trained on; writes autoencoder16.png, those images, their 16 numbers, and what
+the decoder makes of the 16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+
+from pyneural import plots
+from pyneural.demos import _fit, _images, _options
+from pyneural.demos.autoencoder import ADADELTA, SHOWN
+from pyneural.models import Autoencoder
+
+SYSTEMS = ("S16",)
+SUMMARY = "An autoencoder of images, 16 neurons."
+WIDTHS = (784, 128, 64, 32, 16)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _images.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    x, held_out, epochs = _images.load(args)
+    print("Autoencoder 784-128-64-32-16-32-64-128-784\n")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        model = Autoencoder(WIDTHS, last_activation="sigmoid")
+        model.compile(ADADELTA, "binary_crossentropy", ["mse"])
+        start = time.perf_counter()
+        history = _fit.fit(
+            model, "sigmoid + bce", x, x, epochs=epochs, batch_size=100,
+            validation_data=(held_out, held_out),
+        )  # fmt: skip
+    seconds = time.perf_counter() - start
+    shown = held_out[:SHOWN]
+    with torch.no_grad():
+        latent = model.encode(shown)
+        predicted = model.decode(latent)
+    figure = plots.reconstructions(
+        [
+            ("original", shown.view(-1, 28, 28)),
+            ("latent,\n16 numbers", latent.view(-1, 4, 4)),
+            (f"predicted\nmse {history['val_mse'][-1]:.4f}", predicted.view(-1, 28, 28)),
+        ],
+        [("sigmoid + bce", history["loss"], history["val_loss"])],
+    )
+    used = int((model.encode(held_out).detach() > 0).any(0).sum())
+    _options.print_rows(
+        [
+            ("network", f"{model.count().total:,} parameters, sigmoid and cross-entropy"),
+            ("images", f"{len(x):,} to train on, {len(held_out):,} to validate with"),
+            ("training", f"{_options.counted(epochs, 'epoch')} of Adadelta, {seconds:.1f} s"),
+            ("cross-entropy", f"{history['val_loss'][-1]:.4f} in validation"),
+            ("mse", f"{history['val_mse'][-1]:.4f} in validation"),
+            ("latent", f"{used} of 16 neurons are ever above 0"),
+            ("picture", str(plots.save(figure, out / "autoencoder16.png"))),
+        ]
+    )
+    return 0

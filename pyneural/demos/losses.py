@@ -1,0 +1,175 @@
+"""The quadratic cost, and which loss goes with which last layer.
+
+    C = 1/2 sum_j (y_j - a_j)^2
+
+A small change of a weight gives a small change of C where the activation is
+smooth; where it is a step it gives none, or a jump. Then each row of the
+table of losses trains a network 32 tanh wide, with the last layer of the
+table and with another one, of which `compile` warns. Prints a measure on new
+samples of both, and writes losses.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pyneural import plots
+from pyneural.demos import _fit, _options
+from pyneural.layers import Dense
+from pyneural.training import History, Sequential
+from pyneural.training.losses import quadratic_cost
+
+SYSTEMS = ("S08", "S12")
+SUMMARY = "The quadratic cost; losses and last layers."
+SAMPLES, BATCH, CLASSES = 600, 50, 3
+WEIGHTS = 1001  # places at which C is computed
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the table at work.
+
+    Args:
+        loss: its name.
+        right: activation of the last layer after the table.
+        wrong: another.
+        measure: metric that both are judged by.
+        draw: makes x and y from a number of samples.
+        units: of the last layer.
+    """
+
+    loss: str
+    right: str
+    wrong: str
+    measure: str
+    draw: Callable[[int], tuple[Tensor, Tensor]]
+    units: int = 1
+
+    @property
+    def title(self) -> str:
+        """The loss in words."""
+        return self.loss.replace("_", " ")
+
+
+def _wave(samples: int) -> tuple[Tensor, Tensor]:
+    x = 2 * torch.rand(samples, 1) - 1
+    return x, torch.sin(4 * x)
+
+
+def _wave_with_outliers(samples: int) -> tuple[Tensor, Tensor]:
+    x, y = _wave(samples)
+    return x, torch.where(torch.rand(samples, 1) < 0.1, y + 4 * torch.randn(samples, 1), y)
+
+
+def _magnitudes(samples: int) -> tuple[Tensor, Tensor]:
+    x = 2 * torch.rand(samples, 1) - 1
+    return x, torch.exp(1.5 + 1.5 * torch.sin(3 * x))
+
+
+def _spirals(samples: int, arms: int) -> tuple[Tensor, Tensor]:
+    """Points of spiral arms, and the number of the arm."""
+    arm, radius = torch.randint(arms, (samples,)), torch.rand(samples)
+    angle = 2.5 * radius + 2 * math.pi * arm / arms + 0.15 * torch.randn(samples)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], 1), arm
+
+
+def _two_arms(samples: int) -> tuple[Tensor, Tensor]:
+    x, arm = _spirals(samples, 2)
+    wrong = torch.rand(samples) < 0.1  # labels, so that no network can be certain
+    return x, torch.where(wrong, 1 - arm, arm)[:, None].float()
+
+
+def _arms(samples: int) -> tuple[Tensor, Tensor]:
+    x, arm = _spirals(samples, CLASSES)
+    return x, torch.eye(CLASSES)[arm]
+
+
+TASKS = (
+    Task("mean_squared_error", "linear", "relu", "mae", _wave),
+    Task("mean_absolute_error", "linear", "relu", "mae", _wave_with_outliers),
+    Task("mean_squared_logarithmic_error", "linear", "sigmoid", "msle", _magnitudes),
+    Task("binary_crossentropy", "sigmoid", "linear", "bce", _two_arms),
+    Task("categorical_crossentropy", "softmax", "sigmoid", "kld", _arms, CLASSES),
+    Task("kullback_leibler_divergence", "softmax", "sigmoid", "accuracy", _arms, CLASSES),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+    _options.add_whole(parser, "--epochs", 60, "passes through the samples of each training", low=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        weight, smooth, slope, step = _costs()
+        print("Quadratic cost of a network 3-4-1, 20 samples\n")
+        change = weight[1] - weight[0]
+        rows = [("step of w", f"{change:.0e}")]
+        for name, cost in (("sigmoid", smooth), ("step", step)):
+            changes = cost.diff().abs()
+            none = (changes == 0).double().mean()
+            rows.append((name, f"C changes by {changes.max():.1e} at most; not at all at {none:.0%}"
+                         " of the steps"))  # fmt: skip
+        error = ((smooth[2:] - smooth[:-2]) / (2 * change) - slope[1:-1]).abs().max()
+        rows.append(("gradient", f"{error:.0e} from differences of C, for the sigmoid"))
+        _options.print_rows(rows)
+
+        print(f"\n  {'loss':<32}{'measure':<10}{'right last layer':<18}wrong (* warned)\n")
+        curves = []
+        for task in TASKS:
+            (x, y), new = task.draw(SAMPLES), task.draw(SAMPLES)
+            right, warned_right = _train(task, task.right, x, y, new, args.epochs)
+            wrong, warned = _train(task, task.wrong, x, y, new, args.epochs)
+            good, bad = (history[f"val_{task.measure}"] for history in (right, wrong))
+            ends = f"{task.right} {good[-1]:.3g}", f"{task.wrong} {bad[-1]:.3g}"
+            mark = " *" if warned and not warned_right else ""
+            print(f"  {task.title:<32}{task.measure:<10}{ends[0]:<18}{ends[1]}{mark}", flush=True)
+            curves.append((task.title, task.measure, (task.right, good), (task.wrong, bad)))
+    print()
+    figure = plots.losses(weight, smooth, slope, step, curves)
+    _options.print_rows([("picture", str(plots.save(figure, out / "losses.png")))])
+    return 0
+
+
+def _train(
+    task: Task, last: str, x: Tensor, y: Tensor, new: tuple[Tensor, Tensor], epochs: int
+) -> tuple[History, bool]:
+    """The curves, and whether ``compile`` warned."""
+    model = Sequential(
+        [Dense(32, "tanh", input_shape=(x.shape[1],)), Dense(task.units, activation=last)]
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.compile(partial(torch.optim.Adam, lr=1e-2), task.loss, [task.measure])
+    history = _fit.fit(
+        model, f"{task.title}, {last}", x, y,
+        epochs=epochs, batch_size=BATCH, validation_data=new,
+    )  # fmt: skip
+    return history, bool(caught)
+
+
+def _costs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A weight of the first layer, C and dC/dw with sigmoids there, and C with steps there."""
+    x, y = torch.randn(20, 3, dtype=torch.float64), torch.rand(20, 1, dtype=torch.float64)
+    first, last = (torch.randn(shape, dtype=torch.float64) for shape in ((4, 3), (1, 4)))
+    weight = torch.linspace(-3, 3, WEIGHTS, dtype=torch.float64, requires_grad=True)
+    edges = first.repeat(WEIGHTS, 1, 1)
+    edges[:, 0, 0] = weight
+    z = x @ edges.transpose(1, 2)  # [W, N, 4]
+    smooth = quadratic_cost(torch.sigmoid(torch.sigmoid(z) @ last.T), y.expand(WEIGHTS, -1, -1))
+    steps = (z > 0).double()
+    jumping = quadratic_cost(torch.sigmoid(steps @ last.T), y.expand(WEIGHTS, -1, -1))
+    (slope,) = torch.autograd.grad(smooth.sum(), weight)
+    return weight.detach(), smooth.detach(), slope, jumping.detach()

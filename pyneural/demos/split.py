@@ -1,0 +1,73 @@
+"""Training, validation and test sets; parameters and hyperparameters counted.
+
+Networks of one hidden layer, of different widths, learn 40 noisy values of
+sin(4 x). The training set fits the weights, the validation set chooses the
+width, and the test set, opened once, says how good the choice is. Prints the
+parameters of the chosen network, layer by layer, and the choices around it;
+writes split.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from functools import partial
+
+import torch
+
+from pyneural import plots
+from pyneural.demos import _fit, _options
+from pyneural.layers import Dense
+from pyneural.training import Sequential, ThreeWaySplit, count_hyperparameters
+
+SYSTEMS = ("S07", "S09")
+SUMMARY = "Train, choose, test once; all counted."
+WIDTHS, NOISE, BATCH = (1, 2, 4, 8, 16, 32, 64), 0.3, 10
+SAMPLES, FRACTIONS = 640, (0.0625, 0.46875, 0.46875)  # few to train on, many to measure on
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+    _options.add_whole(parser, "--epochs", 300, "passes through the training set", low=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    models, errors = [], []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        x = 2 * torch.rand(SAMPLES, 1) - 1
+        split = ThreeWaySplit(
+            x,
+            torch.sin(4 * x) + NOISE * torch.randn(SAMPLES, 1),
+            fractions=FRACTIONS,
+            seed=args.seed,
+        )
+        for width in WIDTHS:
+            model = Sequential([Dense(width, "tanh", input_shape=(1,)), Dense(1)])
+            model.compile(partial(torch.optim.Adam, lr=2e-2), "mse")
+            _fit.fit(model, f"width {width}", *split.train, epochs=args.epochs, batch_size=BATCH)
+            models.append(model)
+            errors.append((model.evaluate(*split.train), model.evaluate(*split.validation)))
+    best = min(range(len(WIDTHS)), key=lambda index: errors[index][1])
+    test = split.open_test()
+    measured = models[best].evaluate(*test)
+    sizes = (len(part[0]) for part in (split.train, split.validation, test))
+    print("Three sets: to train on, to choose by, to test once\n")
+    print("  {} samples to train on, {} to choose by, {} to test with\n".format(*sizes))
+    print("  width    training    validation")
+    for index, (width, (training, validation)) in enumerate(zip(WIDTHS, errors, strict=True)):
+        chosen = "  <- chosen" if index == best else ""
+        print(f"  {width:>5}{training:12.4f}{validation:14.4f}{chosen}")
+    print(f"\n  test error of the chosen network {measured:.4f}, of the noise {NOISE**2:.4f}\n")
+    for table in (models[best].count(), count_hyperparameters(models[best], BATCH, args.epochs)):
+        print(textwrap.indent(str(table), "  ") + "\n")
+    try:
+        split.open_test()
+    except RuntimeError as error:
+        print(f"  opened again: {str(error).partition(': ')[2].partition(';')[0]}\n")
+    figure = plots.model_choice(WIDTHS, errors, best, measured, NOISE**2)
+    _options.print_rows([("picture", str(plots.save(figure, out / "split.png")))])
+    return 0

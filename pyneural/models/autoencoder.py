@@ -1,0 +1,83 @@
+"""Autoencoder: a network that reproduces its input through a narrow layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from pyneural import nn
+from pyneural.layers.base import start
+from pyneural.training import Model
+
+
+class Autoencoder(Model):
+    """An encoder, and a decoder of the same layers in reverse order.
+
+        z  = W_L a_(L-1) + b_L or f of it,  a_l = f(W_l a_(l-1) + b_l),  a_0 = x
+        x' = g(V_1 d_1 + c_1),              d_l = f(V_(l+1) d_(l+1) + c_(l+1)),  d_L = z
+
+    Trained to give x' = x, it keeps in z, which has fewer numbers than x, what it needs to
+    reconstruct the data. With f and g linear, and the squared error, z spans the plane of PCA
+    (Baldi and Hornik 1989). Weights start as Glorot and Bengio's (2010), biases at zero, as in
+    Keras.
+
+    Args:
+        widths: [inputs, hidden ..., latent], those of the encoder.
+        activation: f, one that ``nn.Linear`` knows.
+        latent_activation: of z; None for f.
+        last_activation: g, of the reconstruction.
+
+    Raises:
+        ValueError: fewer than two widths, one below 1, or an unknown activation.
+
+    >>> model = Autoencoder([784, 128, 64], last_activation="sigmoid")
+    >>> model.count().total
+    218192
+    >>> import torch
+    >>> x = torch.rand(5, 784)
+    >>> model.encode(x).shape, model(x).shape
+    (torch.Size([5, 64]), torch.Size([5, 784]))
+    """
+
+    is_chain = True  # of encoder and decoder, for ``compile`` to find the last layer
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str = "relu",
+        *,
+        latent_activation: str | None = None,
+        last_activation: str = "linear",
+    ) -> None:
+        super().__init__()
+        if len(widths) < 2:
+            raise ValueError(
+                f"Autoencoder: widths: expected inputs, ..., latent, got {list(widths)}; "
+                "[784, 128, 64] encodes 784 numbers as 64"
+            )
+        latent = activation if latent_activation is None else latent_activation
+        self.encoder = _layers(widths, activation, latent)
+        self.decoder = _layers(widths[::-1], activation, last_activation)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Latent z [N, latent] of x [N, inputs]."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstruction x' [N, inputs] from z [N, latent]."""
+        return self.decoder(z)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruction x' of x, both [N, inputs]."""
+        return self.decode(self.encode(x))
+
+
+def _layers(widths: Sequence[int], hidden: str, last: str) -> nn.Sequential:
+    layers = []
+    for number, (before, after) in enumerate(pairwise(widths), 2):
+        activation = last if number == len(widths) else hidden
+        layers.append(nn.Linear(before, after, activation=activation))
+        start(layers[-1])
+    return nn.Sequential(*layers)

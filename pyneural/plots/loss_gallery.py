@@ -1,0 +1,56 @@
+"""Loss curves side by side, each with what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyneural.plots import style
+
+Case = tuple[str, Sequence[float], Sequence[float], Sequence[str]]
+
+
+def loss_gallery(cases: Sequence[Case]) -> Any:
+    """A panel for each training.
+
+    Args:
+        cases: what the training was made to show, its losses after each epoch in training and
+            validation, and the labels of its diagnosis.
+
+    Returns:
+        a matplotlib figure; write it with ``plots.save``.
+
+    Raises:
+        ImportError: matplotlib is missing.
+
+    >>> figure = loss_gallery([("good", [2, 1], [2, 1], ()), ("jumps", [2, 1], [2, 1], ["jumps"])])
+    >>> len(figure.axes)
+    2
+    """
+    columns = min(4, len(cases))
+    rows = -(-len(cases) // columns)
+    with style.look():
+        figure = style.new_figure(4.1 * columns, 3.3 * rows)
+        panels = figure.subplots(rows, columns, squeeze=False)
+        for axes, (name, training, validation, labels) in zip(panels.flat, cases, strict=False):
+            epochs = range(1, len(training) + 1)
+            axes.semilogy(epochs, training, color=style.BLUE, label="training")
+            axes.semilogy(
+                epochs, validation, color=style.VERMILION, linestyle=(0, (4, 2)), label="validation"
+            )
+            axes.set_title(name)
+            found = ",\n".join(labels) or "nothing wrong"
+            axes.text(0.97, 0.95, f"read: {found}", transform=axes.transAxes, ha="right", va="top",
+                      fontsize=11, color=style.GREY)  # fmt: skip
+            low, high = axes.get_ylim()
+            spare = max(1.0, (10 * low / high) ** 0.5)  # a decade at least
+            axes.set_ylim(low / spare, high * spare * (high / low * spare**2) ** 0.3)
+            axes.minorticks_off()
+        for axes in panels[-1]:
+            axes.set_xlabel("epoch")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("loss")
+        panels[0, 0].legend(loc="center right")
+        for axes in panels.flat[len(cases) :]:
+            axes.set_axis_off()
+    return figure
