@@ -38,6 +38,10 @@ TORCH_LIBRARY(pyneural, m) {
   m.def(
       "mlp_backward(Tensor grad_y, Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
       " str final_activation, bool[2] output_mask) -> (Tensor, Tensor)");
+  m.def(
+      "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
+      " Tensor(c!)[] changes, float learning_rate, float rho, float epsilon, float weight_decay)"
+      " -> ()");
   m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
 }
 

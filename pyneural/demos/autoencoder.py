@@ -21,6 +21,7 @@ from torch import Tensor
 from pyneural import plots
 from pyneural.demos import _fit, _images, _options
 from pyneural.models import Autoencoder
+from pyneural.training import Adadelta
 
 SYSTEMS = ("S15",)
 SUMMARY = "An autoencoder of images, three losses."
@@ -31,7 +32,7 @@ VARIANTS = (
     ("sigmoid", "binary_crossentropy"),
 )
 # As in the first releases of Keras; its rate has since become 0.001, which needs 1000 times longer.
-ADADELTA = partial(torch.optim.Adadelta, lr=1.0, rho=0.95, eps=1e-7)
+ADADELTA = partial(Adadelta, lr=1.0, rho=0.95, eps=1e-7)
 SHORT = {"mean_squared_error": "mse", "binary_crossentropy": "bce"}
 
 

@@ -5,6 +5,7 @@ from pyneural._loader import load
 load()  # before the modules that register what belongs to the ops
 
 from pyneural.ops import jet_batching, jet_fake  # noqa: F401 (they register themselves)
+from pyneural.ops.adadelta import adadelta_
 from pyneural.ops.dense import dense
 from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
@@ -15,6 +16,7 @@ __all__ = [
     "Connections",
     "Laplacian",
     "LinearOperator",
+    "adadelta_",
     "dense",
     "jet_mlp",
     "jet_mlp_jacobian",

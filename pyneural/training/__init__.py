@@ -1,6 +1,7 @@
 """Training: compile and fit as in Keras, trainers of equations, checkpoints, curves."""
 
 from pyneural.training import callbacks
+from pyneural.training.adadelta import Adadelta
 from pyneural.training.checkpoint import (
     CheckpointError,
     check_writable,
@@ -20,6 +21,7 @@ from pyneural.training.trainer import PhaseReport, Trainer, TrainingReport
 
 __all__ = [
     "LBFGS",
+    "Adadelta",
     "Adam",
     "CheckpointError",
     "Diagnosis",

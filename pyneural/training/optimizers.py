@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
+from pyneural.training.adadelta import Adadelta
 from pyneural.training.names import look_up
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters
 
 # The options that Keras 3 documents as defaults. Epsilon stands where torch has it: Keras adds it
 # below the root in RMSprop and Adagrad, torch outside of it. With Keras's 0.001 Adadelta learns
-# slowly; Zeiler (2012), and Keras before 2.3, has 1.0: partial(torch.optim.Adadelta, lr=1.0, ...).
+# slowly; Zeiler (2012), and Keras before 2.3, has 1.0: partial(training.Adadelta, lr=1.0).
 OPTIMIZERS: dict[str, OptimizerFactory] = {
     "sgd": partial(torch.optim.SGD, lr=0.01),
     "rmsprop": partial(torch.optim.RMSprop, lr=0.001, alpha=0.9, eps=1e-7),
     "adagrad": partial(torch.optim.Adagrad, lr=0.001, initial_accumulator_value=0.1, eps=1e-7),
-    "adadelta": partial(torch.optim.Adadelta, lr=0.001, rho=0.95, eps=1e-7),
+    "adadelta": partial(Adadelta, lr=0.001, rho=0.95, eps=1e-7),
     "adam": partial(torch.optim.Adam, lr=0.001, eps=1e-7),
     "adamw": partial(torch.optim.AdamW, lr=0.001, eps=1e-7, weight_decay=0.004),
     "adamax": partial(torch.optim.Adamax, lr=0.001, eps=1e-7),

@@ -1,0 +1,76 @@
+"""Adadelta that makes its step in one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural import ops
+
+_DTYPES = (torch.float32, torch.float64)
+_OTHERWISE = ("maximize", "differentiable", "capturable")  # options that torch's own step has
+
+
+class Adadelta(torch.optim.Adadelta):
+    """``torch.optim.Adadelta`` with the step of ``ops.adadelta_``.
+
+    The options, the numbers up to rounding, and the ``state_dict`` are those of torch. Parameters
+    on other devices, sparse or strided gradients, and the options maximize, differentiable and
+    capturable go to torch's step.
+
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> optimizer = Adadelta(layer.parameters(), lr=1.0, rho=0.95)
+    >>> layer(torch.ones(1, 2)).sum().backward()
+    >>> optimizer.step()
+    """
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Changes the parameters that have a gradient; the loss that ``closure`` gives."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moving = [[p for p in g["params"] if p.grad is not None] for g in self.param_groups]
+        if not all(map(self._in_one_kernel, self.param_groups, moving)):
+            super().step()
+            return loss
+        with torch.no_grad():
+            for group, parameters in zip(self.param_groups, moving, strict=True):
+                states = [self._state_of(parameter) for parameter in parameters]
+                if not states:
+                    continue
+                torch._foreach_add_([state["step"] for state in states], 1)
+                ops.adadelta_(
+                    parameters,
+                    [parameter.grad for parameter in parameters],
+                    [state["square_avg"] for state in states],
+                    [state["acc_delta"] for state in states],
+                    learning_rate=float(group["lr"]),
+                    rho=group["rho"],
+                    epsilon=group["eps"],
+                    weight_decay=group["weight_decay"],
+                )
+        return loss
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["square_avg"] = torch.zeros_like(parameter)
+            state["acc_delta"] = torch.zeros_like(parameter)
+        return state
+
+    def _in_one_kernel(self, group: dict[str, Any], parameters: list[Tensor]) -> bool:
+        return not any(group[name] for name in _OTHERWISE) and all(
+            p.is_cpu
+            and p.dtype in _DTYPES
+            and p.is_contiguous()
+            and p.grad is not None
+            and p.grad.dtype == p.dtype
+            and p.grad.layout == torch.strided
+            and p.grad.is_contiguous()
+            for p in parameters
+        )
