@@ -31,17 +31,18 @@ $name: exit $code, $(($(date +%s) - start)) s"
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 step build 200 "$python" setup.py build_ext --inplace
-step tests 100 "$python" -m pytest -q tests -k cuda -p no:cacheprovider
+step tests 120 "$python" -m pytest -q tests -k cuda -p no:cacheprovider
 results=$("$python" -c "
 from bench import machine
 print(machine.file_name(machine.describe('cuda', 1)))")
 lines=80
-step bench-float32 140 "$python" -m bench jet --device cuda --seconds 0.5 --json "$out/$results"
-step bench-float64 50 "$python" -m bench jet --device cuda --seconds 0.5 --dtype float64 \
+step bench-float32 110 "$python" -m bench jet --device cuda --seconds 0.5 --json "$out/$results"
+step bench-float64 40 "$python" -m bench jet --device cuda --seconds 0.5 --dtype float64 \
   --peers eager --json "$out/$results"
+step bench-dense 60 "$python" -m bench dense --device cuda --seconds 0.5 --json "$out/$results"
 lines=15
 for tool in memcheck racecheck; do
-  step "$tool" 45 compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" -m bench.gpu_smoke
+  step "$tool" 30 compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" -m bench.gpu_smoke
 done
 echo "$summary"
 exit $failed

@@ -14,6 +14,13 @@ DERIVATIVES = [(0,), (1,), (1, 1), (0, 1), ops.Laplacian(0, 1)]
 
 
 def main() -> None:
+    jet()
+    dense()
+    torch.cuda.synchronize()
+
+
+def jet() -> None:
+    """The jet's forward and backward."""
     for dtype in (torch.float32, torch.float64):
         for depth, width, points in SHAPES:
             sizes = [2, *[width] * depth, 1]
@@ -32,7 +39,22 @@ def main() -> None:
             print(f"{dtype} {depth} x {width}: finite gradients {finite}")
             if not finite:
                 raise SystemExit(1)
-    torch.cuda.synchronize()
+
+
+def dense() -> None:
+    """The dense layer's: on tensor cores and without, over whole and cut tiles, split sums."""
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        for rows, inputs, outputs in ((1, 1, 1), (130, 70, 33), (2048, 64, 40)):
+            x, weight, bias = (
+                torch.randn(size, dtype=dtype, device="cuda", requires_grad=True)
+                for size in ((rows, inputs), (outputs, inputs), (outputs,))
+            )
+            y = ops.dense(x, weight, bias, "silu")
+            gradients = torch.autograd.grad(y.float().square().mean(), [x, weight, bias])
+            finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
+            print(f"{dtype} {rows} x {inputs} x {outputs}: finite gradients {finite}")
+            if not finite:
+                raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Compiles the CUDA code where there is neither a GPU nor a torch with CUDA: each .cu for sm_80 and
+# sm_90a with warnings as errors, and the syntax of the C++ that calls them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The one header that a torch without CUDA lacks.
+shim=build/cuda_shim
+mkdir -p "$shim/c10/cuda/impl"
+echo '#pragma once' > "$shim/c10/cuda/impl/cuda_cmake_macros.h"
+torch=$(.venv/bin/python -c '
+from torch.utils.cpp_extension import include_paths
+print(*(f"-isystem {path}" for path in include_paths()))')
+export shim torch
+
+kernel() {
+  echo "nvcc $1 $2"
+  nvcc -std=c++20 -O3 --expt-relaxed-constexpr -Icsrc -Icsrc/common -arch="$1" \
+    -Werror all-warnings -Xcompiler -Wall -cubin -o /dev/null "$2"
+}
+caller() {
+  echo "nvcc $1"
+  # shellcheck disable=SC2086  # several words
+  nvcc -std=c++20 -Icsrc -I"$shim" $torch -Xcompiler -Wall,-fsyntax-only -c -o /dev/null "$1"
+}
+export -f kernel caller
+
+{
+  find csrc -name '*.cu' -printf 'kernel sm_80 %p\nkernel sm_90a %p\n'
+  find csrc -name '*_cuda.cpp' -printf 'caller %p\n'
+} | xargs -P 2 -I{} bash -c '{}'

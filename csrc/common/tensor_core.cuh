@@ -1,0 +1,69 @@
+// Tensor cores by a warp, and the numbers that they take.
+//
+//   d [16, 8] += a [16, k] b [k, 8],  k = 16 of 2 bytes or 8 of 4 bytes: 8 words a row
+//
+// The words of a row-major a and of the transpose of b lie with the lanes in the same way whatever
+// their type: lane l has, with g = l / 4 and t = l % 4,
+//   a[0 .. 3]  words (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)
+//   b[0 .. 1]  words t and t + 4 of column g
+//   d[0 .. 3]  elements (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1)
+// Parallel Thread Execution ISA, "Matrix Fragments for mma.m16n8k16" and "... m16n8k8".
+#pragma once
+
+#include "tensor_core_types.h"
+
+namespace pyneural {
+
+namespace tensor_core {
+
+__device__ inline void multiply_bfloat16(float (&d)[4], const uint32_t (&a)[4],
+                                         const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ inline void multiply_float16(float (&d)[4], const uint32_t (&a)[4],
+                                        const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ inline void multiply_tf32(float (&d)[4], const uint32_t (&a)[4],
+                                     const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// The nearest number with 10 bits behind the point.
+__device__ inline float to_tf32(float value) {
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return __uint_as_float(bits);
+}
+
+__device__ inline uint32_t as_word(float value) { return __float_as_uint(value); }
+__device__ inline float as_float(uint32_t word) { return __uint_as_float(word); }
+
+__device__ inline float to_float(Float16 value) {
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(value.bits));
+  return result;
+}
+__device__ inline Float16 to_float16(float value) {
+  Float16 result;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+  return result;
+}
+
+}  // namespace tensor_core
+
+}  // namespace pyneural

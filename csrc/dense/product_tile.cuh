@@ -1,0 +1,219 @@
+// A tile of a product by one block of threads, on tensor cores.
+//
+//   sum_k a(row, k) b(column, k)   for 128 rows and 128 columns
+//
+// Chunks of both operands go through shared memory, 64 bytes of each row at a time and two chunks
+// in turn: while one is multiplied, the next is on its way in registers. A row of a chunk is 80
+// bytes apart from the next, so that the 32 words that a warp reads at once, of 8 rows and 4 words,
+// lie in 32 banks. 8 warps share the tile, 64 x 32 each.
+#pragma once
+
+#include "../common/matmul.cuh"
+#include "../common/tensor_core.cuh"
+#include "dense_cuda.h"
+
+namespace pyneural::dense {
+
+constexpr int kProductRows = 128, kProductColumns = 128;
+constexpr int kChunkWords = 16, kRowWords = 20;  // 4-byte words of a row, and with the gap
+constexpr int kVectorBytes = 16;
+constexpr int kWarpRows = 64, kWarpColumns = 32;
+constexpr int kFragmentsM = kWarpRows / 16, kFragmentsN = kWarpColumns / 8;
+constexpr int kVectorsAThread = kProductRows * kChunkWords * 4 / kVectorBytes / kThreads;
+
+// Elements along k of a chunk.
+template <class T>
+constexpr int kChunk = kChunkWords * 4 / static_cast<int>(sizeof(T));
+
+struct Chunk {
+  alignas(kVectorBytes) uint32_t words[kProductRows][kRowWords];
+};
+struct Chunks {
+  Chunk a[2], b[2];
+};
+
+// 16 bytes of an operand.
+template <class T>
+struct alignas(kVectorBytes) Vector {
+  static constexpr int kSize = kVectorBytes / static_cast<int>(sizeof(T));
+  T elements[kSize];
+};
+
+// What a thread carries of the next chunk of an operand whose elements are neighbours along k, or
+// along its rows.
+template <class T, Along along>
+class Carrier {
+ public:
+  // row0: of the tile; end: rows of the operand; depth: where the split's part of k ends.
+  __device__ Carrier(const Operand<T>& from, int64_t row0, int64_t end, int64_t depth)
+      : from_(from), row0_(row0), end_(end), depth_(depth) {
+    const int64_t lead = along == Along::k ? from.row_stride : from.k_stride;
+    whole_vectors_ =
+        lead % kSize == 0 && reinterpret_cast<uintptr_t>(from.data) % kVectorBytes == 0;
+  }
+
+  __device__ void load(int64_t k0) {
+    for (int i = 0; i < kVectorsAThread; ++i) {
+      const auto [row, k] = place(i);
+      const int64_t r = row0_ + row, at = k0 + k;
+      const int64_t left = along == Along::k ? depth_ - at : end_ - r;
+      const bool inside = along == Along::k ? r < end_ : at < depth_;
+      const T* const first = from_.data + r * from_.row_stride + at * from_.k_stride;
+      if (inside && left >= kSize && whole_vectors_) {
+        vectors_[i] = *reinterpret_cast<const Vector<T>*>(first);
+      } else {
+        for (int e = 0; e < kSize; ++e)
+          vectors_[i].elements[e] = inside && e < left ? first[e] : T{};
+      }
+    }
+  }
+
+  __device__ void store(Chunk& to) const {
+    for (int i = 0; i < kVectorsAThread; ++i) {
+      const auto [row, k] = place(i);
+      if constexpr (along == Along::k) {
+        *reinterpret_cast<Vector<T>*>(element(to, row, k)) = vectors_[i];
+      } else {
+        for (int e = 0; e < kSize; ++e) *element(to, row + e, k) = vectors_[i].elements[e];
+      }
+    }
+  }
+
+ private:
+  static constexpr int kSize = Vector<T>::kSize;
+  struct Place {
+    int row, k;
+  };
+
+  // The first element of the thread's i-th vector. Neighbouring threads have neighbouring vectors.
+  __device__ static Place place(int i) {
+    const int v = i * kThreads + static_cast<int>(threadIdx.x);
+    constexpr int kPerLine = (along == Along::k ? kChunk<T> : kProductRows) / kSize;
+    const int line = v / kPerLine, first = v % kPerLine * kSize;
+    return along == Along::k ? Place{line, first} : Place{first, line};
+  }
+  __device__ static T* element(Chunk& chunk, int row, int k) {
+    return reinterpret_cast<T*>(chunk.words[row]) + k;
+  }
+
+  const Operand<T>& from_;
+  int64_t row0_, end_, depth_;
+  bool whole_vectors_;
+  Vector<T> vectors_[kVectorsAThread];
+};
+
+// d += a b for one step of 8 words, by the type of the elements.
+template <class T>
+struct Multiply;
+template <>
+struct Multiply<BFloat16> {
+  __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool) {
+    tensor_core::multiply_bfloat16(d, a, b);
+  }
+};
+template <>
+struct Multiply<Float16> {
+  __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool) {
+    tensor_core::multiply_float16(d, a, b);
+  }
+};
+// A float is the sum of a tf32 and a rest that is nearly one: three of the four products give all
+// but the last bits.
+template <>
+struct Multiply<float> {
+  __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                             bool with_tf32) {
+    uint32_t a_high[4], b_high[2], a_low[4], b_low[2];
+    split(a, a_high, a_low);
+    split(b, b_high, b_low);
+    if (!with_tf32) {
+      tensor_core::multiply_tf32(d, a_low, b_high);
+      tensor_core::multiply_tf32(d, a_high, b_low);
+    }
+    tensor_core::multiply_tf32(d, a_high, b_high);
+  }
+
+ private:
+  template <int count>
+  __device__ static void split(const uint32_t (&words)[count], uint32_t (&high)[count],
+                               uint32_t (&low)[count]) {
+    for (int i = 0; i < count; ++i) {
+      const float value = tensor_core::as_float(words[i]), rounded = tensor_core::to_tf32(value);
+      high[i] = tensor_core::as_word(rounded);
+      low[i] = tensor_core::as_word(tensor_core::to_tf32(value - rounded));
+    }
+  }
+};
+
+// All threads of the block call it; use(row, column, sum) takes the thread's elements of the tile.
+template <Along along_a, Along along_b, class T, class Use>
+__device__ void product_tile(const ProductParams<T, float>& params, int64_t row0, int64_t column0,
+                             int64_t k_begin, int64_t k_end, Chunks& chunks, const Use& use) {
+  Carrier<T, along_a> a(params.a, row0, params.rows, k_end);
+  Carrier<T, along_b> b(params.b, column0, params.columns, k_end);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int m0 = warp % 2 * kWarpRows, n0 = warp / 2 * kWarpColumns, g = lane / 4, t = lane % 4;
+  float sum[kFragmentsM][kFragmentsN][4] = {};
+  const auto bring = [&](int which) {
+    a.store(chunks.a[which]);
+    b.store(chunks.b[which]);
+  };
+  a.load(k_begin);
+  b.load(k_begin);
+  bring(0);
+  __syncthreads();
+  int now = 0;
+  for (int64_t k0 = k_begin; k0 < k_end; k0 += kChunk<T>, now ^= 1) {
+    const bool more = k0 + kChunk<T> < k_end;
+    if (more) {
+      a.load(k0 + kChunk<T>);
+      b.load(k0 + kChunk<T>);
+    }
+    PYNEURAL_UNROLL
+    for (int w = 0; w < kChunkWords; w += 8) {
+      uint32_t left[kFragmentsM][4], right[kFragmentsN][2];
+      PYNEURAL_UNROLL
+      for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
+      for (int q = 0; q < 4; ++q)
+        left[i][q] = chunks.a[now].words[m0 + i * 16 + g + q % 2 * 8][w + t + q / 2 * 4];
+      PYNEURAL_UNROLL
+      for (int j = 0; j < kFragmentsN; ++j) PYNEURAL_UNROLL
+      for (int q = 0; q < 2; ++q) right[j][q] = chunks.b[now].words[n0 + j * 8 + g][w + t + q * 4];
+      PYNEURAL_UNROLL
+      for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
+      for (int j = 0; j < kFragmentsN; ++j)
+        Multiply<T>::run(sum[i][j], left[i], right[j], params.with_tf32);
+    }
+    if (more) bring(now ^ 1);
+    __syncthreads();
+  }
+  PYNEURAL_UNROLL
+  for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
+  for (int j = 0; j < kFragmentsN; ++j) PYNEURAL_UNROLL
+  for (int q = 0; q < 4; ++q) {
+    const int64_t row = row0 + m0 + i * 16 + g + q / 2 * 8;
+    const int64_t column = column0 + n0 + j * 8 + t * 2 + q % 2;
+    if (row < params.rows && column < params.columns) use(row, column, sum[i][j][q]);
+  }
+}
+
+// The same for double, which has plain multiply-adds.
+template <Along along_a, Along along_b, class Use>
+__device__ void product_tile(const ProductParams<double, double>& params, int64_t row0,
+                             int64_t column0, int64_t k_begin, int64_t k_end,
+                             ProductStage<double>& stage, const Use& use) {
+  const int64_t rows = params.rows - row0, columns = params.columns - column0;
+  block_product<along_a, along_b, double>(
+      rows < kProductRows ? rows : kProductRows,
+      columns < kProductColumns ? columns : kProductColumns, k_end - k_begin, stage,
+      [&](int64_t k, int64_t m) {
+        return params.a.data[(row0 + m) * params.a.row_stride + (k_begin + k) * params.a.k_stride];
+      },
+      [&](int64_t k, int64_t n) {
+        return params.b
+            .data[(column0 + n) * params.b.row_stride + (k_begin + k) * params.b.k_stride];
+      },
+      [&](int64_t m, int64_t n, double sum) { use(row0 + m, column0 + n, sum); });
+}
+
+}  // namespace pyneural::dense

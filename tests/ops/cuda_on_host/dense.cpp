@@ -1,0 +1,77 @@
+// The launches of csrc/dense/dense_cuda.cu behind functions that ctypes can call.
+#include <cuda_runtime_api.h>
+
+#include <limits>
+#include <vector>
+
+#include "csrc/dense/dense_cuda.cu"
+
+using namespace pyneural;
+using namespace pyneural::dense;
+
+namespace {
+
+void begin(int multiprocessors, int order) {
+  cuda_on_host::multiprocessors = multiprocessors;
+  cuda_on_host::order = static_cast<cuda_on_host::Order>(order);
+}
+
+template <class T, class Sum>
+int product(int multiprocessors, int order, const char* activation, int with_tf32, int64_t rows,
+            int64_t columns, int64_t depth, const T* a, int a_along_k, const T* b, int b_along_k,
+            const T* bias, T* y, T* z) {
+  begin(multiprocessors, order);
+  ProductParams<T, Sum> params;
+  params.rows = rows;
+  params.columns = columns;
+  params.depth = depth;
+  params.a = a_along_k ? Operand<T>{a, depth, 1} : Operand<T>{a, 1, rows};
+  params.b = b_along_k ? Operand<T>{b, depth, 1} : Operand<T>{b, 1, columns};
+  params.bias = bias;
+  if (!find_activation(activation, &params.activation)) return -1;
+  params.y = y;
+  params.z = z;
+  params.with_tf32 = with_tf32;
+  if (configure_product(&params)) return -1;
+  std::vector<Sum> partial(params.splits > 1 ? params.splits * rows * columns : 0,
+                           std::numeric_limits<Sum>::quiet_NaN());
+  params.partial = partial.data();
+  return launch_product(params, nullptr) ? -1 : params.splits;
+}
+
+template <class T, class Sum>
+int grad(int order, const char* activation, int64_t rows, int64_t columns, const T* grad_y,
+         const T* saved, T* grad_z, T* grad_bias) {
+  begin(1, order);
+  GradParams<T, Sum> params;
+  params.rows = rows;
+  params.columns = columns;
+  if (!find_activation(activation, &params.activation)) return -1;
+  params.grad_y = grad_y;
+  params.saved = saved;
+  params.grad_z = grad_z;
+  params.grad_bias = grad_bias;
+  configure_grad(&params);
+  std::vector<Sum> partial(params.blocks * columns, std::numeric_limits<Sum>::quiet_NaN());
+  params.partial = partial.data();
+  return launch_grad(params, nullptr) ? -1 : 0;
+}
+
+}  // namespace
+
+#define EXPORT(NAME, T, Sum)                                                                       \
+  extern "C" int product_##NAME(int multiprocessors, int order, const char* activation,            \
+                                int with_tf32, int64_t rows, int64_t columns, int64_t depth,       \
+                                const T* a, int a_along_k, const T* b, int b_along_k,              \
+                                const T* bias, T* y, T* z) {                                       \
+    return product<T, Sum>(multiprocessors, order, activation, with_tf32, rows, columns, depth, a, \
+                           a_along_k, b, b_along_k, bias, y, z);                                   \
+  }                                                                                                \
+  extern "C" int grad_##NAME(int order, const char* activation, int64_t rows, int64_t columns,     \
+                             const T* grad_y, const T* saved, T* grad_z, T* grad_bias) {           \
+    return grad<T, Sum>(order, activation, rows, columns, grad_y, saved, grad_z, grad_bias);       \
+  }
+EXPORT(float32, float, float)
+EXPORT(float64, double, double)
+EXPORT(bfloat16, BFloat16, float)
+EXPORT(float16, Float16, float)

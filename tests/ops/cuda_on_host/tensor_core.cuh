@@ -1,0 +1,75 @@
+// csrc/common/tensor_core.cuh on the host: the lanes of a warp exchange their words through memory.
+//
+// What each lane holds is taken from the tables of the PTX ISA again, not from the file that this
+// stands in for.
+#pragma once
+
+#include <c10/util/Half.h>
+#include <cuda_runtime_api.h>
+
+#include <cstring>
+
+#include "tensor_core_types.h"
+
+namespace pyneural {
+
+namespace tensor_core {
+
+inline uint32_t as_word(float value) {
+  uint32_t word;
+  std::memcpy(&word, &value, 4);
+  return word;
+}
+inline float as_float(uint32_t word) {
+  float value;
+  std::memcpy(&value, &word, 4);
+  return value;
+}
+inline float to_float(Float16 value) { return c10::detail::fp16_ieee_to_fp32_value(value.bits); }
+inline Float16 to_float16(float value) { return {c10::detail::fp16_ieee_from_fp32_value(value)}; }
+inline float to_tf32(float value) { return as_float((as_word(value) + 0x1000) & ~0x1fffu); }
+
+// The words of all lanes of a block, of the warps' current products.
+struct Lane {
+  uint32_t a[4], b[2];
+};
+inline std::vector<Lane> lanes;
+
+// a(row, k) and b(k, column) of the lane's warp, from the words of the lane that holds them.
+template <int k_size, class Element>
+void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Element element) {
+  constexpr int kInWord = k_size / 8;
+  lanes.resize(cuda_on_host::threads.size());
+  const unsigned thread = threadIdx.x, first = thread / 32 * 32, lane = thread % 32;
+  std::memcpy(lanes[thread].a, a, sizeof a);
+  std::memcpy(lanes[thread].b, b, sizeof b);
+  __syncthreads();
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
+    for (int k = 0; k < k_size; ++k) {
+      // k_size 16: a[0] (row < 8, k < 8), a[1] (row >= 8, k < 8), a[2] and a[3] the same, k >= 8.
+      const int half = k / (k_size / 2), in_half = k % (k_size / 2);
+      const Lane& of_a = lanes[first + row % 8 * 4 + in_half / kInWord];
+      const Lane& of_b = lanes[first + column * 4 + in_half / kInWord];
+      d[i] += element(of_a.a[row / 8 + 2 * half], in_half % kInWord) *
+              element(of_b.b[half], in_half % kInWord);
+    }
+  }
+  __syncthreads();
+}
+
+inline void multiply_bfloat16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply<16>(d, a, b, [](uint32_t word, int i) { return as_float((word >> 16 * i) << 16); });
+}
+inline void multiply_float16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply<16>(d, a, b, [](uint32_t word, int i) {
+    return to_float(Float16{static_cast<uint16_t>(word >> 16 * i)});
+  });
+}
+inline void multiply_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply<8>(d, a, b, [](uint32_t word, int) { return as_float(word & ~0x1fffu); });
+}
+
+}  // namespace tensor_core
+
+}  // namespace pyneural

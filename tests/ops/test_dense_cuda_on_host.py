@@ -1,0 +1,165 @@
+"""The CUDA kernels of the dense layer where there is no GPU, tensor cores included, on the host."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import pytest
+import torch
+
+from pyneural.ops.activations import VALUES
+from pyneural.ops.dense import FROM_PREACTIVATION
+from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
+
+# Largest error in parts of the largest element: of the sum, and of what is stored.
+TOLERANCE = {
+    torch.float64: 1e-14,
+    torch.float32: 2e-6,
+    torch.bfloat16: 2**-8,
+    torch.float16: 2**-11 + 1e-5,
+}
+DTYPES = list(TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return build("dense", tmp_path_factory.mktemp("dense"))
+
+
+def pointer(tensor):
+    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
+
+
+def call(library, name, dtype, *arguments):
+    function = getattr(library, f"{name}_{str(dtype).removeprefix('torch.')}")
+    code = function(
+        *(
+            pointer(a) if a is None or isinstance(a, torch.Tensor)
+            else a.encode() if isinstance(a, str)
+            else a
+            for a in arguments
+        )
+    )  # fmt: skip
+    assert code >= 0
+    return code
+
+
+def sizes(*values):
+    return [ctypes.c_int64(value) for value in values]
+
+
+def product(library, a, b, bias, activation="linear", *, along=(True, True), order=ASCENDING,
+            multiprocessors=1, with_z=False, tf32=False):  # fmt: skip
+    """y and z of the kernel for a [rows, depth], b [columns, depth], and the number of splits."""
+    rows, columns, depth = len(a), len(b), a.shape[1]
+    y, z = (torch.full((rows, columns), float("nan"), dtype=a.dtype) for _ in range(2))
+    left, right = (m if k else m.t().contiguous() for m, k in zip((a, b), along, strict=True))
+    splits = call(
+        library, "product", a.dtype, multiprocessors, order, activation, int(tf32),
+        *sizes(rows, columns, depth), left, int(along[0]), right, int(along[1]), bias, y,
+        z if with_z else None,
+    )  # fmt: skip
+    return y, z, splits
+
+
+def exact(a, b, bias):
+    z = a.double() @ b.double().t()
+    return z if bias is None else z + bias.double()
+
+
+def assert_close(found, expected, dtype):
+    error = (found.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+    assert error <= TOLERANCE[dtype], float(error)
+
+
+def operands(rows, columns, depth, dtype):
+    scale = depth**-0.5
+    return (
+        torch.randn(rows, depth, dtype=torch.float64).to(dtype),
+        (scale * torch.randn(columns, depth, dtype=torch.float64)).to(dtype),
+        torch.randn(columns, dtype=torch.float64).to(dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("along", [(True, True), (True, False), (False, False), (False, True)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (130, 67, 40), (64, 136, 96)])
+def test_product(library, shape, along, dtype):
+    a, b, bias = operands(*shape, dtype)
+    y, z, splits = product(library, a, b, bias, along=along, with_z=True)
+    assert_close(y, exact(a, b, bias), dtype)
+    assert torch.equal(y, z)
+    assert splits == 1
+    for order in (DESCENDING, SHUFFLED):
+        assert torch.equal(product(library, a, b, bias, along=along, order=order)[0], y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_long_sums_are_split_over_idle_multiprocessors(library, dtype):
+    a, b, _ = operands(9, 10, 1700, dtype)
+    y, _, splits = product(library, a, b, None, along=(False, False), multiprocessors=8)
+    assert splits == 3
+    assert_close(y, exact(a, b, None), dtype)
+
+
+def test_tf32_is_taken_only_where_it_is_allowed(library):
+    a, b, _ = operands(16, 8, 64, torch.float32)
+    expected = exact(a, b, None)
+    errors = [
+        float((product(library, a, b, None, tf32=tf32)[0] - expected).norm() / expected.norm())
+        for tf32 in (False, True)
+    ]
+    assert errors[0] < 5e-7
+    assert 1e-5 < errors[1] < 1e-3
+
+
+@pytest.mark.parametrize("activation", VALUES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_epilogue_and_grad(library, activation, dtype):
+    a, b, bias = operands(7, 5, 6, dtype)
+    y, z, _ = product(library, a, b, bias, activation, with_z=True)
+    exact_z = exact(a, b, bias)
+    assert_close(z, exact_z, dtype)
+    assert_close(y, VALUES[activation](exact_z), dtype)
+
+    rows, columns = 601, 70  # three blocks of rows, three of columns, neither of them whole
+    saved = torch.randn(rows, columns, dtype=torch.float64).to(dtype)
+    grad_y = torch.randn(rows, columns, dtype=torch.float64).to(dtype)
+    leaf = saved.double().requires_grad_()
+    value = VALUES[activation](leaf)
+    (expected,) = torch.autograd.grad(value, leaf, grad_y.double())
+    if activation not in FROM_PREACTIVATION:
+        saved = value.detach().to(dtype)
+    for order in (ASCENDING, DESCENDING, SHUFFLED):
+        grad_z = torch.full_like(saved, float("nan"))
+        grad_bias = torch.full((columns,), float("nan"), dtype=dtype)
+        shape = sizes(rows, columns)
+        call(library, "grad", dtype, order, activation, *shape, grad_y, saved, grad_z, grad_bias)
+        if dtype == torch.float64:
+            assert_close(grad_z, expected, dtype)
+            assert_close(grad_bias, expected.sum(0), dtype)
+        else:  # the saved value is rounded too
+            assert (grad_z.double() - expected).abs().max() < 0.02 * expected.abs().max()
+    alone = torch.full((columns,), float("nan"), dtype=dtype)
+    call(library, "grad", dtype, ASCENDING, activation, *shape, grad_y, saved, None, alone)
+    assert torch.equal(alone, grad_bias)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves_are_stored_to_the_nearest(library, dtype):
+    values = torch.randn(128, 1, dtype=torch.float64)
+    special = torch.tensor([[0.0], [-0.0], [float("inf")], [float("nan")], [6e4], [1e-7]])
+    a = torch.cat([values, special.double()]).to(dtype)
+    one = torch.ones(1, 1, dtype=dtype)
+    y, _, _ = product(library, a, one, None)
+    torch.testing.assert_close(y, a, rtol=0, atol=0, equal_nan=True)
+    half_step = torch.finfo(dtype).eps / 2
+    ties = torch.tensor([[1, half_step], [1, 3 * half_step], [-1, -half_step]], dtype=dtype)
+    y, _, _ = product(library, ties, torch.ones(1, 2, dtype=dtype), None)
+    assert torch.equal(y[:, 0], ties.float().sum(1).to(dtype))
+    third = torch.full((1, 1), 1 / 3, dtype=dtype)
+    y, _, _ = product(library, a[:128], third, None)
+    assert torch.equal(y, (a[:128].float() * third.float()).to(dtype))
