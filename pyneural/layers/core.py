@@ -70,6 +70,14 @@ class Dense(Layer):
         start(self.linear)
         return (*shape[:-1], self.units)
 
+    @property
+    def as_linear(self) -> nn.Linear | None:
+        """The layer as one linear layer, for ``nn.Sequential``; None before it is built, and with
+        softmax.
+        """
+        linear = self._modules.get("linear")
+        return linear if isinstance(linear, nn.Linear) and self.activation != "softmax" else None
+
     def forward(self, x: Tensor) -> Tensor:
         """From [N, ..., I] to [N, ..., units]."""
         y = self.linear(x)

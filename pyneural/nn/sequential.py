@@ -29,44 +29,60 @@ class Sequential(torch.nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         """The layers in their order."""
-        layers = list(self)
-        at = 0
-        while at < len(layers):
-            run = _run(layers[at:]) if _fits(input) else []
-            if len(run) > 1:
-                weights, biases = [layer.weight for layer in run], [layer.bias for layer in run]
-                input = ops.mlp(input, weights, biases, run[0].activation, run[-1].activation)
-                at += len(run)
-            else:
-                input = layers[at](input)
-                at += 1
-        return input
+        return run_layers(list(self), input)
+
+
+def run_layers(layers: list[torch.nn.Module], input: Tensor) -> Tensor:
+    """What layers one after another make of the input, runs of linear ones in one call.
+
+    A layer that computes a ``Linear`` without being one says so by an attribute ``as_linear``.
+
+    Args:
+        layers: in their order.
+        input: of the first.
+    """
+    at = 0
+    while at < len(layers):
+        run = _run(layers[at:]) if _fits(input) else []
+        if len(run) > 1:
+            weights, biases = [layer.weight for layer in run], [layer.bias for layer in run]
+            input = ops.mlp(input, weights, biases, run[0].activation, run[-1].activation)
+            at += len(run)
+        else:
+            input = layers[at](input)
+            at += 1
+    return input
 
 
 def _run(layers: list[torch.nn.Module]) -> list[Linear]:
     """The first layers, as many as ``ops.mlp`` may take in one call."""
     run: list[Linear] = []
     for layer in layers:
-        if not _is_plain(layer):
+        linear = getattr(layer, "as_linear", layer)
+        if not _is_plain(linear) or _has_hooks(layer):
             break
-        run.append(layer)
+        run.append(linear)
         # The activation is that of all but the last: one that differs from the first ends the run.
-        if layer.activation != run[0].activation:
+        if linear.activation != run[0].activation:
             break
     return run
 
 
-def _is_plain(layer: torch.nn.Module) -> TypeGuard[Linear]:
+def _is_plain(layer: torch.nn.Module | None) -> TypeGuard[Linear]:
     return (
         type(layer) is Linear
         and layer.bias is not None
         and max(layer.in_features, layer.out_features) <= WIDEST_FUSED
-        and not (
-            layer._forward_hooks
-            or layer._forward_pre_hooks
-            or layer._backward_hooks
-            or layer._backward_pre_hooks
-        )
+        and not _has_hooks(layer)
+    )
+
+
+def _has_hooks(layer: torch.nn.Module) -> bool:
+    return bool(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyneural.nn.sequential import run_layers
 from pyneural.training import saving
 from pyneural.training.checkpoint import CheckpointError
 from pyneural.training.model import Model
@@ -81,12 +82,10 @@ class Sequential(Model):
         return [layer for layer in self._modules.values() if layer is not None]
 
     def forward(self, x: Tensor) -> Tensor:
-        """The output of the last layer."""
+        """The output of the last layer; runs of small linear layers go to ``ops.mlp``."""
         if len(self.output_shapes) < len(self):
             self.build(x)
-        for layer in self._modules.values():
-            x = layer(x)  # type: ignore[misc]  # none of them is None
-        return x
+        return run_layers(self.layers, x)
 
     def build(self, x: Tensor) -> None:
         """Builds the layers for samples like these, [N, ...].

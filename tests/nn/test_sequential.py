@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pyneural import nn, ops
+from pyneural import layers, nn, ops, training
 
 
 def net(*activations, widths=(3, 20, 7, 5)):
@@ -33,7 +33,7 @@ def one_by_one(layers, x):
 
 
 @pytest.mark.parametrize(
-    ("layers", "runs"),
+    ("network", "runs"),
     [
         (net("tanh", "tanh", "linear"), [3]),
         (net("tanh", "linear", "relu"), [2]),
@@ -54,30 +54,47 @@ def one_by_one(layers, x):
         (nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2)).double(), []),
     ],
 )
-def test_same_numbers(layers, runs, calls):
+def test_same_numbers(network, runs, calls):
     x = torch.randn(33, 3, dtype=torch.float64)
-    found = layers(x)
+    found = network(x)
     assert calls == runs
-    exact = one_by_one(layers, x)
+    exact = one_by_one(network, x)
     torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-12)
-    parameters = list(layers.parameters())
+    parameters = list(network.parameters())
     grads = [torch.autograd.grad(y.square().sum(), parameters) for y in (found, exact)]
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_hooks_and_other_shapes_go_layer_by_layer(calls):
-    layers = net("tanh", "tanh", "linear")
-    assert layers(torch.randn(2, 4, 3).double()).shape == (2, 4, 5)
+    network = net("tanh", "tanh", "linear")
+    assert network(torch.randn(2, 4, 3).double()).shape == (2, 4, 5)
     seen = []
-    layers[1].register_forward_hook(lambda module, args, output: seen.append(output.shape))
-    layers(torch.randn(6, 3).double())
+    network[1].register_forward_hook(lambda module, args, output: seen.append(output.shape))
+    network(torch.randn(6, 3).double())
     assert seen == [(6, 7)]
     assert calls == []
 
 
+def test_training_sequential_and_dense_take_part(calls):
+    x = torch.randn(33, 3)
+    dense = [layers.Dense(20, "tanh"), layers.Dense(7, "tanh"), layers.Dense(4, "softmax")]
+    model = training.Sequential([*dense, nn.Linear(4, 8), nn.Linear(8, 1)])
+    model(x)  # builds
+    calls.clear()
+    found = model(x)
+    assert calls == [2, 2]
+    torch.testing.assert_close(found, one_by_one(model.layers, x))
+    calls.clear()
+    seen = []
+    dense[0].register_forward_hook(lambda *given: seen.append(given))
+    model(x)
+    assert calls == [2]
+    assert seen
+
+
 def test_is_torchs():
-    layers = net("tanh", "tanh", "linear")
-    plain = torch.nn.Sequential(*layers)
-    assert list(layers.state_dict()) == list(plain.state_dict())
-    assert isinstance(layers[:2], nn.Sequential)
+    network = net("tanh", "tanh", "linear")
+    plain = torch.nn.Sequential(*network)
+    assert list(network.state_dict()) == list(plain.state_dict())
+    assert isinstance(network[:2], nn.Sequential)
