@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 
@@ -16,7 +17,34 @@ DERIVATIVES = [(0,), (1,), (1, 1), (0, 1), ops.Laplacian(0, 1)]
 def main() -> None:
     jet()
     dense()
+    mlp()
     torch.cuda.synchronize()
+
+
+def mlp() -> None:
+    """The whole network's: in shared memory, and in global memory where it does not fit."""
+    for dtype in (torch.float32, torch.float64):
+        for depth, width, rows in ((3, 20, 300), (4, 64, 130), (6, 128, 40)):
+            sizes = [3, *[width] * depth, 2]
+            weights, biases = (
+                [torch.randn(size, dtype=dtype, device="cuda", requires_grad=True) for size in of]
+                for of in (
+                    [(o, i) for i, o in itertools.pairwise(sizes)],
+                    [(o,) for o in sizes[1:]],
+                )
+            )
+            x = torch.randn(rows, 3, dtype=dtype, device="cuda", requires_grad=True)
+            y = ops.mlp(x, weights, biases, "sin", "sigmoid")
+            gradients = torch.autograd.grad(y.square().mean(), [x, *weights, *biases])
+            check(f"{dtype} mlp {depth} x {width}", gradients)
+
+
+def check(name: str, gradients: Sequence[torch.Tensor]) -> None:
+    """Prints whether all is finite; exits where it is not."""
+    finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
+    print(f"{name}: finite gradients {finite}")
+    if not finite:
+        raise SystemExit(1)
 
 
 def jet() -> None:
@@ -35,10 +63,7 @@ def jet() -> None:
             channels = ops.jet_mlp(x, weights, biases, "tanh", DERIVATIVES)
             loss = sum(channel.square().mean() for channel in channels)
             gradients = torch.autograd.grad(loss, [x, *weights, *biases])
-            finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
-            print(f"{dtype} {depth} x {width}: finite gradients {finite}")
-            if not finite:
-                raise SystemExit(1)
+            check(f"{dtype} jet {depth} x {width}", gradients)
 
 
 def dense() -> None:
@@ -51,10 +76,7 @@ def dense() -> None:
             )
             y = ops.dense(x, weight, bias, "silu")
             gradients = torch.autograd.grad(y.float().square().mean(), [x, weight, bias])
-            finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
-            print(f"{dtype} {rows} x {inputs} x {outputs}: finite gradients {finite}")
-            if not finite:
-                raise SystemExit(1)
+            check(f"{dtype} dense {rows} x {inputs} x {outputs}", gradients)
 
 
 if __name__ == "__main__":

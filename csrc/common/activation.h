@@ -292,7 +292,7 @@ PYNEURAL_INLINE void visit_activation(ActivationKind kind, const Visit& visit) {
 }
 
 // Whether f' is no function of f(z), so that a backward wants z itself.
-inline bool needs_preactivation(ActivationKind kind) {
+PYNEURAL_INLINE bool needs_preactivation(ActivationKind kind) {
   bool from_value = false;
   visit_activation(kind, [&](auto f) { from_value = decltype(f)::kFromValue; });
   return !from_value;

@@ -1,8 +1,7 @@
 // The jet ops on CUDA: each block of threads takes tiles of points through the whole network.
 //
-// A block works on a fixed set of tiles in order and owns its gradient; a second kernel adds the
-// blocks' gradients in order. No atomics: the same bits on every run on the same kind of device.
 // Parameters are copied to shared memory where they leave room for two blocks a multiprocessor.
+#include "../common/blocks.cuh"
 #include "jet_tile.cuh"
 
 namespace pyneural::jet {
@@ -26,14 +25,6 @@ __device__ const T* stage_parameters(const JetParams<T>& params) {
   return to;
 }
 
-// Calls body(first point) for the block's tiles in order.
-template <class T, class Body>
-__device__ void for_tiles(const JetParams<T>& params, const Body& body) {
-  for (int64_t first = static_cast<int64_t>(blockIdx.x) * params.tile; first < params.points;
-       first += static_cast<int64_t>(gridDim.x) * params.tile)
-    body(first);
-}
-
 template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     forward_kernel(const __grid_constant__ JetParams<T> params) {
@@ -41,7 +32,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   BlockTile<T, order, false> tile(params, stage_parameters(params),
                                   params.scratch + blockIdx.x * params.slab, stage);
   const int64_t outputs = params.width[params.layers];
-  for_tiles(params, [&](int64_t first) {
+  for_tiles(params.points, params.tile, [&](int64_t first) {
     tile.forward(first);
     for (int k = 0; k < params.plan.outputs; ++k)
       for (int64_t i = threadIdx.x; i < params.tile * outputs; i += kThreads)
@@ -115,7 +106,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   if (partial)
     for (int64_t i = threadIdx.x; i < size; i += kThreads) partial[i] = T(0);
   __syncthreads();
-  for_tiles(params, [&](int64_t first) {
+  for_tiles(params.points, params.tile, [&](int64_t first) {
     tile.forward(first);
     clear_grad_output(params, tile);
     for (int k = 0; k < params.plan.outputs; ++k)
@@ -131,15 +122,6 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   });
 }
 
-template <class T>
-__global__ void reduce_kernel(const T* partial, int64_t blocks, int64_t size, T* total) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (i >= size) return;
-  T sum = T(0);
-  for (int64_t b = 0; b < blocks; ++b) sum += partial[b * size + i];
-  total[i] = sum;
-}
-
 template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     jacobian_kernel(const __grid_constant__ JetParams<T> params) {
@@ -148,7 +130,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
                                  params.scratch + blockIdx.x * params.slab, stage);
   const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
   const int64_t rows = params.plan.outputs * outputs, points = params.tile;
-  for_tiles(params, [&](int64_t first) {
+  for_tiles(params.points, params.tile, [&](int64_t first) {
     tile.forward(first);
     for (int64_t row = 0; row < rows; ++row) {
       clear_grad_output(params, tile);
@@ -224,11 +206,8 @@ cudaError_t launch_jet_mlp_backward(const JetParams<T>& params, cudaStream_t str
                     params, stream))
     return error;
   if (!params.partial) return cudaSuccess;
-  const int64_t size = params.offset[params.layers];
-  const auto blocks = static_cast<unsigned>((size + kThreads - 1) / kThreads);
-  reduce_kernel<T><<<blocks, kThreads, 0, stream>>>(params.partial, params.blocks, size,
-                                                    params.grad_parameters);
-  return cudaGetLastError();
+  return launch_add_parts(params.partial, params.blocks, params.offset[params.layers],
+                          params.grad_parameters, stream);
 }
 
 template <class T>

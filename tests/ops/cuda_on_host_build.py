@@ -30,7 +30,7 @@ def build(name: str, folder: Path) -> ctypes.CDLL:
         text = file.read_text()
         if (STAND_IN / file.name).exists():
             text = (STAND_IN / file.name).read_text()
-        elif file.suffix == ".cu":
+        elif file.suffix in (".cu", ".cuh"):
             text = re.sub(
                 r"extern __shared__ __align__\(16\) ([^[]+)\[\];",
                 r"alignas(16) \1[kMaxSharedBytes];",

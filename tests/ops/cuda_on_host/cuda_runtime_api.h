@@ -1,5 +1,5 @@
 // CUDA on the host, for tests: as much of it as lets a C++ compiler build a .cu file whose launches
-// and dynamic shared memory test_cuda_on_host.py has rewritten.
+// and dynamic shared memory cuda_on_host_build.py has rewritten.
 //
 // The threads of a block are coroutines that run one after the other from barrier to barrier, in
 // one of three orders; what depends on the order lacks a barrier. Blocks run one after the other.
@@ -29,7 +29,11 @@ using cudaError_t = int;
 using cudaStream_t = void*;
 constexpr cudaError_t cudaSuccess = 0, cudaErrorInvalidValue = 1;
 constexpr int kMaxSharedBytes = 227 << 10;  // of a block, sm_90
-enum { cudaFuncAttributeMaxDynamicSharedMemorySize, cudaDevAttrMultiProcessorCount };
+enum {
+  cudaFuncAttributeMaxDynamicSharedMemorySize,
+  cudaDevAttrMultiProcessorCount,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin
+};
 
 struct Dim3 {
   unsigned x = 0;
@@ -40,7 +44,7 @@ namespace cuda_on_host {
 
 enum class Order { ascending, descending, shuffled };
 
-inline int multiprocessors = 1;
+inline int multiprocessors = 1, shared_bytes = kMaxSharedBytes;
 inline Order order = Order::ascending;
 
 struct Thread {
@@ -111,8 +115,9 @@ inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
 }
-inline cudaError_t cudaDeviceGetAttribute(int* value, int, int) {
-  *value = cuda_on_host::multiprocessors;
+inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount ? cuda_on_host::multiprocessors
+                                                       : cuda_on_host::shared_bytes;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }

@@ -1,10 +1,9 @@
 // The launches of csrc/jet/jet_cuda.cu behind functions that ctypes can call.
 #include <cuda_runtime_api.h>
 
-#include <limits>
-
 #include "csrc/jet/derivatives.h"
 #include "csrc/jet/jet_cuda.cu"
+#include "guarded.h"
 
 using namespace pyneural;
 using namespace pyneural::jet;
@@ -13,23 +12,6 @@ namespace {
 
 enum Op { forward, backward, jacobian };
 enum Failure { cuda = 1, arguments, overrun };
-
-constexpr int kGuard = 64;
-
-// size elements of NaN, and a guard that a kernel must leave alone.
-template <class T>
-struct Buffer {
-  explicit Buffer(int64_t size) : size(size), elements(size + kGuard, kGuardValue) {
-    std::fill_n(elements.begin(), size, std::numeric_limits<T>::quiet_NaN());
-  }
-  bool overrun() const {
-    return std::any_of(elements.begin() + size, elements.end(),
-                       [](T e) { return e != kGuardValue; });
-  }
-  static constexpr T kGuardValue = T(12345);
-  int64_t size;
-  std::vector<T> elements;
-};
 
 template <class T>
 int run(int op, int multiprocessors, int order, const char* derivatives, const char* activation,
@@ -56,10 +38,10 @@ int run(int op, int multiprocessors, int order, const char* derivatives, const c
   params->grad_x = grad_x;
   params->grad_parameters = grad_parameters;
   if (jet_configure(op != forward, grad_parameters != nullptr, params.get())) return cuda;
-  Buffer<T> scratch(params->blocks * params->slab);
-  Buffer<T> partial(grad_parameters ? params->blocks * params->offset[layers] : 0);
-  params->scratch = scratch.elements.data();
-  if (grad_parameters) params->partial = partial.elements.data();
+  Guarded<T> scratch(params->blocks * params->slab);
+  Guarded<T> partial(grad_parameters ? params->blocks * params->offset[layers] : 0);
+  params->scratch = scratch.data();
+  if (grad_parameters) params->partial = partial.data();
   const cudaError_t error = op == forward    ? launch_jet_mlp(*params, nullptr)
                             : op == backward ? launch_jet_mlp_backward(*params, nullptr)
                                              : launch_jet_mlp_jacobian(*params, nullptr);

@@ -1,18 +1,9 @@
-"""The CUDA kernels of the jet where there is no GPU: arithmetic, barriers and buffers, on the host.
-
-``cuda_on_host/cuda_runtime_api.h`` stands in for CUDA, so this says nothing of what nvcc makes of
-the code, of warps, or of blocks that run at the same time.
-"""
+"""The CUDA kernels of the jet where there is no GPU: arithmetic, barriers, buffers, on the host."""
 
 from __future__ import annotations
 
 import ctypes
-import os
-import re
-import shlex
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,43 +11,18 @@ from torch import Tensor
 
 from pyneural.ops import Laplacian, LinearOperator, reference
 from pyneural.ops.derivatives import encode
+from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
 from tests.ops.networks import KINKED, SMOOTH, Network, gradients, jet
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
-ROOT = Path(__file__).parents[2]
-STAND_IN = Path(__file__).parent / "cuda_on_host"
 FORWARD, BACKWARD, JACOBIAN = range(3)
-ASCENDING, DESCENDING, SHUFFLED = range(3)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """The kernels, launches and dynamic shared memory rewritten to what a C++ compiler knows."""
-    folder = tmp_path_factory.mktemp("cuda_on_host")
-    for file in (ROOT / "csrc").glob("*/*.*"):
-        text = file.read_text()
-        if file.suffix == ".cu":
-            text = re.sub(
-                r"extern __shared__ __align__\(16\) ([^[]+)\[\];",
-                r"alignas(16) \1[kMaxSharedBytes];",
-                text,
-            )
-            text = re.sub(
-                r"(\w+(?:<\w+>)?)<<<(\S+), (\S+), [^>]*>>>\((.*?)\);",
-                r"cuda_on_host::launch(\2, \3, [&] { \1(\4); });",
-                text,
-                flags=re.DOTALL,
-            )
-        copy = folder / file.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(text)
-    built = folder / "jet.so"
-    compiler = shlex.split(os.environ.get("CXX", "c++"))
-    options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", f"-I{folder}", f"-I{STAND_IN}"]
-    subprocess.run([*compiler, *options, STAND_IN / "jet.cpp", "-o", built], check=True)
-    return ctypes.CDLL(str(built))
+    return build("jet", tmp_path_factory.mktemp("jet"))
 
 
 def flat(network: Network) -> Tensor:

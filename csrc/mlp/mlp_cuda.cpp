@@ -1,0 +1,109 @@
+// The mlp ops on CUDA: checks, memory and the stream; mlp_cuda.cu does the work.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
+
+#include "mlp_check.h"
+#include "mlp_cuda.h"
+
+namespace pyneural::mlp {
+namespace {
+
+// One call: parameters flat in one tensor, the kernels' params, and the memory behind them.
+template <class T>
+struct Call {
+  at::Tensor x, parameters, scratch;
+  MlpParams<T> params;
+
+  Call(const char* op, const Network& network, const at::Tensor& rows, at::TensorList weights,
+       at::TensorList biases, bool backward)
+      : x(rows.contiguous()) {
+    const int64_t layers = network.layers();
+    TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
+                      " layers on CUDA, got ", layers, "; use nn.Linear layers one by one");
+    std::vector<at::Tensor> flat;
+    params.layers = static_cast<int32_t>(layers);
+    params.width[0] = network.width[0];
+    for (int64_t l = 0; l < layers; ++l) {
+      flat.push_back(weights[l].reshape({-1}));
+      flat.push_back(biases[l]);
+      params.width[l + 1] = network.width[l + 1];
+      params.offset[l + 1] = params.offset[l] + weights[l].numel() + biases[l].numel();
+    }
+    parameters = at::cat(flat);
+    params.hidden = network.hidden;
+    params.final = network.final;
+    params.rows = network.rows;
+    params.x = x.const_data_ptr<T>();
+    params.parameters = parameters.template const_data_ptr<T>();
+    C10_CUDA_CHECK(mlp_configure(backward, &params));
+    if (params.shared_slab) return;
+    scratch = at::empty({params.blocks * params.slab}, x.options());
+    params.scratch = scratch.template data_ptr<T>();
+  }
+};
+
+template <class Body>
+void dispatch(const at::Tensor& x, const Body& body) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+  if (x.scalar_type() == at::kFloat)
+    body(float{}, stream);
+  else
+    body(double{}, stream);
+}
+
+at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+               std::string_view activation, std::string_view final_activation) {
+  const char* const op = "mlp";
+  const Network network = check_mlp(op, x, weights, biases, activation, final_activation);
+  at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
+  if (y.numel() == 0) return y;
+  dispatch(x, [&](auto type, cudaStream_t stream) {
+    using T = decltype(type);
+    Call<T> call(op, network, x, weights, biases, false);
+    call.params.y = y.data_ptr<T>();
+    C10_CUDA_CHECK(launch_mlp(call.params, stream));
+  });
+  return y;
+}
+
+std::tuple<at::Tensor, at::Tensor> mlp_backward(const at::Tensor& grad_y, const at::Tensor& x,
+                                                at::TensorList weights, at::TensorList biases,
+                                                std::string_view activation,
+                                                std::string_view final_activation,
+                                                std::array<bool, 2> output_mask) {
+  const Network network =
+      check_mlp_backward(grad_y, x, weights, biases, activation, final_activation);
+  const int64_t parameters = output_mask[1] ? network.parameters : 0;
+  at::Tensor grad_x = output_mask[0] ? at::empty_like(x, at::MemoryFormat::Contiguous)
+                                     : at::empty({0}, x.options());
+  if (network.rows == 0 || network.width.back() == 0)
+    return {grad_x.zero_(), at::zeros({parameters}, x.options())};
+  at::Tensor grad_parameters = at::empty({parameters}, x.options());
+  dispatch(x, [&](auto type, cudaStream_t stream) {
+    using T = decltype(type);
+    Call<T> call("mlp_backward", network, x, weights, biases, true);
+    const at::Tensor grads = grad_y.contiguous();
+    const at::Tensor partial = at::empty({call.params.blocks, parameters}, x.options());
+    call.params.grad_y = grads.const_data_ptr<T>();
+    if (output_mask[0]) call.params.grad_x = grad_x.data_ptr<T>();
+    if (output_mask[1]) {
+      call.params.partial = partial.data_ptr<T>();
+      call.params.grad_parameters = grad_parameters.data_ptr<T>();
+    }
+    C10_CUDA_CHECK(launch_mlp_backward(call.params, stream));
+  });
+  return {grad_x, grad_parameters};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(pyneural, CUDA, m) {
+  m.impl("mlp", mlp);
+  m.impl("mlp_backward", mlp_backward);
+}
+
+}  // namespace pyneural::mlp

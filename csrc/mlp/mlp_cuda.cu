@@ -1,0 +1,270 @@
+// The mlp ops on CUDA: each block of threads takes tiles of rows through the whole network.
+//
+// What a tile's layers give stays in shared memory where it fits: two layers in turn in the
+// forward; in the backward, which computes the tile again, all layers and two gradients. Networks
+// too large for that have it in global memory. Weights pass through shared memory in chunks.
+#include "../common/blocks.cuh"
+#include "../common/scalar_math.h"
+#include "mlp_cuda.h"
+
+namespace pyneural::mlp {
+namespace {
+
+constexpr int64_t kTile = kTileN;                   // rows of a tile: one product tile wide
+constexpr int64_t kStaticBytes = 32 << 10;          // more than the stage of a product
+constexpr int64_t kBlocksBytes = int64_t{1} << 30;  // slabs and gradients of all blocks
+constexpr int kBlocksPerMultiprocessor = 2;
+
+extern __shared__ __align__(16) unsigned char shared_memory[];
+
+// One tile of rows on its way through the network. A layer's result is [width][kTile].
+template <class T>
+class BlockTile {
+ public:
+  __device__ BlockTile(const MlpParams<T>& params, ProductStage<T>& stage)
+      : params_(params),
+        stage_(stage),
+        slab_(params.shared_slab ? reinterpret_cast<T*>(shared_memory)
+                                 : params.scratch + blockIdx.x * params.slab) {}
+
+  // Calls use(l, o, row, z, value) for every element of every layer's result; `to(l)` is where the
+  // values go, or null where they are not needed.
+  template <class To, class Use>
+  __device__ void forward(int64_t first, const To& to, const Use& use) {
+    for (int l = 0; l < params_.layers; ++l) {
+      const int64_t in = params_.width[l], out = params_.width[l + 1];
+      const T* const w = weights(l);
+      const T* const bias = w + out * in;
+      T* const values = to(l);
+      const auto left = [=](int64_t k, int64_t m) { return w[m * in + k]; };
+      const auto store = [&](int64_t m, int64_t n, T sum) {
+        const T z = sum + bias[m];
+        T f[1];
+        visit_activation(params_.activation(l),
+                         [&](auto kind) { decltype(kind)::template evaluate<0>(z, f); });
+        if (values) values[m * kTile + n] = f[0];
+        use(l, m, n, z, f[0]);
+      };
+      if (l == 0) {
+        block_product<Along::k, Along::k, T>(
+            out, kTile, in, stage_, left, [&](int64_t k, int64_t n) { return input(first + n, k); },
+            store);
+      } else {
+        const T* const before = to(l - 1);
+        block_product<Along::k, Along::row, T>(
+            out, kTile, in, stage_, left,
+            [=](int64_t k, int64_t n) { return before[k * kTile + n]; }, store);
+      }
+    }
+  }
+
+  // Rows beyond the last are those of the last.
+  __device__ T input(int64_t row, int64_t k) const {
+    const int64_t last = params_.rows - 1;
+    return params_.x[(row < last ? row : last) * params_.width[0] + k];
+  }
+  __device__ const T* weights(int l) const { return params_.parameters + params_.offset[l]; }
+  __device__ T* slab() const { return slab_; }
+  __device__ ProductStage<T>& stage() const { return stage_; }
+
+ private:
+  const MlpParams<T>& params_;
+  ProductStage<T>& stage_;
+  T* const slab_;
+};
+
+template <class T>
+PYNEURAL_INLINE int64_t widest(const MlpParams<T>& params) {
+  int64_t width = 0;
+  for (int l = 0; l <= params.layers; ++l)
+    if (params.width[l] > width) width = params.width[l];
+  return width;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
+    forward_kernel(const __grid_constant__ MlpParams<T> params) {
+  __shared__ ProductStage<T> stage;
+  BlockTile<T> tile(params, stage);
+  const int64_t turn = widest(params) * kTile, outputs = params.width[params.layers];
+  for_tiles(params.rows, kTile, [&](int64_t first) {
+    tile.forward(
+        first, [&](int l) { return l + 1 < params.layers ? tile.slab() + l % 2 * turn : nullptr; },
+        [&](int l, int64_t o, int64_t n, T, T value) {
+          if (l + 1 == params.layers && first + n < params.rows)
+            params.y[(first + n) * outputs + o] = value;
+        });
+  });
+}
+
+// f' from what is saved for it.
+template <class T>
+__device__ T slope(ActivationKind kind, T saved) {
+  T f[2];
+  visit_activation(kind, [&](auto activation) {
+    using Activation = decltype(activation);
+    if constexpr (Activation::kFromValue)
+      Activation::template derivatives<1>(saved, saved, f);
+    else
+      Activation::template evaluate<1>(saved, f);
+  });
+  return f[1];
+}
+
+// partial += layer l's parameter gradient: grad [O][kTile] with the layer's input.
+template <class T>
+__device__ void add_parameter_grad(const MlpParams<T>& params, const BlockTile<T>& tile,
+                                   int64_t first, int l, const T* grad, const T* input,
+                                   T* partial) {
+  const int64_t in = params.width[l], out = params.width[l + 1];
+  T* const to = partial + params.offset[l];
+  const auto left = [=](int64_t k, int64_t m) { return grad[m * kTile + k]; };
+  const auto store = [=](int64_t m, int64_t n, T sum) { to[m * in + n] += sum; };
+  if (l == 0)
+    block_product<Along::k, Along::row, T>(
+        out, in, kTile, tile.stage(), left,
+        [&](int64_t k, int64_t n) { return tile.input(first + k, n); }, store);
+  else
+    block_product<Along::k, Along::k, T>(
+        out, in, kTile, tile.stage(), left,
+        [=](int64_t k, int64_t n) { return input[n * kTile + k]; }, store);
+  for (int64_t o = threadIdx.x; o < out; o += kThreads) {
+    T sum = T(0);
+    // Neighbouring threads begin at neighbouring rows, in other banks of shared memory.
+    for (int64_t n = 0; n < kTile; ++n) sum += grad[o * kTile + (n + o) % kTile];
+    to[out * in + o] += sum;
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    backward_kernel(const __grid_constant__ MlpParams<T> params) {
+  __shared__ ProductStage<T> stage;
+  BlockTile<T> tile(params, stage);
+  T* const slab = tile.slab();
+  const int last = params.layers - 1;
+  const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
+  T* const partial = params.partial ? params.partial + blockIdx.x * size : nullptr;
+  if (partial)
+    for (int64_t i = threadIdx.x; i < size; i += kThreads) partial[i] = T(0);
+  for_tiles(params.rows, kTile, [&](int64_t first) {
+    const bool keeps_last = !needs_preactivation(params.activation(last));
+    tile.forward(
+        first, [&](int l) { return l < last || keeps_last ? slab + params.value_at[l] : nullptr; },
+        [&](int l, int64_t o, int64_t n, T z, T) {
+          if (needs_preactivation(params.activation(l)))
+            slab[params.saved_at[l] + o * kTile + n] = z;
+        });
+    T* grad = slab + params.grad_at[0];
+    T* other = slab + params.grad_at[1];
+    for (int64_t i = threadIdx.x; i < kTile * outputs; i += kThreads) {
+      const int64_t n = i / outputs, o = i % outputs, at = o * kTile + n;
+      grad[at] = first + n < params.rows ? params.grad_y[(first + n) * outputs + o] *
+                                               slope(params.final, slab[params.saved_at[last] + at])
+                                         : T(0);
+    }
+    __syncthreads();
+    for (int l = last; l >= 0; --l) {
+      const int64_t in = params.width[l], out = params.width[l + 1];
+      if (partial)
+        add_parameter_grad(params, tile, first, l, grad,
+                           l > 0 ? slab + params.value_at[l - 1] : nullptr, partial);
+      if (l == 0 && !params.grad_x) break;
+      const T* const w = tile.weights(l);
+      const T* const saved = l > 0 ? slab + params.saved_at[l - 1] : nullptr;
+      block_product<Along::row, Along::row, T>(
+          in, kTile, out, tile.stage(), [=](int64_t k, int64_t m) { return w[k * in + m]; },
+          [=](int64_t k, int64_t n) { return grad[k * kTile + n]; },
+          [&](int64_t m, int64_t n, T sum) {
+            if (l > 0)
+              other[m * kTile + n] = sum * slope(params.hidden, saved[m * kTile + n]);
+            else if (first + n < params.rows)
+              params.grad_x[(first + n) * in + m] = sum;
+          });
+      T* const used = grad;
+      grad = other;
+      other = used;
+    }
+    __syncthreads();
+  });
+}
+
+template <class T>
+cudaError_t launch(void (*kernel)(MlpParams<T>), const MlpParams<T>& params, cudaStream_t stream) {
+  const size_t shared = params.shared_slab ? sizeof(T) * params.slab : 0;
+  if (const cudaError_t error = cudaFuncSetAttribute(
+          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
+    return error;
+  kernel<<<params.blocks, kThreads, shared, stream>>>(params);
+  return cudaGetLastError();
+}
+
+// Places in the slab for what a backward needs of a tile: the value of each hidden layer, z of
+// those whose derivative is no function of the value, the last layer's one of both, and two
+// gradients.
+template <class T>
+void lay_out(MlpParams<T>* params) {
+  int64_t size = 0;
+  const auto place = [&](int64_t width) {
+    size += width * kTile;
+    return size - width * kTile;
+  };
+  for (int l = 0; l < params->layers; ++l) {
+    const bool needs_z = needs_preactivation(params->activation(l));
+    if (l + 1 < params->layers || !needs_z) params->value_at[l] = place(params->width[l + 1]);
+    params->saved_at[l] = needs_z ? place(params->width[l + 1]) : params->value_at[l];
+  }
+  for (int64_t& at : params->grad_at) at = place(widest(*params));
+  params->slab = size;
+}
+
+}  // namespace
+
+template <class T>
+cudaError_t mlp_configure(bool backward, MlpParams<T>* params) {
+  int device = 0, multiprocessors = 0, shared = 0;
+  if (const cudaError_t error = cudaGetDevice(&device)) return error;
+  if (const cudaError_t error =
+          cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device))
+    return error;
+  if (const cudaError_t error =
+          cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
+    return error;
+  if (backward)
+    lay_out(params);
+  else
+    params->slab = 2 * widest(*params) * kTile;
+  const int64_t bytes = params->slab * static_cast<int64_t>(sizeof(T));
+  params->shared_slab = bytes <= shared - kStaticBytes;
+  const int64_t gradient = backward ? params->offset[params->layers] * sizeof(T) : 0;
+  const int64_t of_block = gradient + (params->shared_slab ? 0 : bytes);
+  const int64_t fitting = of_block > 0 ? kBlocksBytes / of_block : INT32_MAX;
+  const int64_t resident = static_cast<int64_t>(multiprocessors) * kBlocksPerMultiprocessor;
+  const int64_t tiles = (params->rows + kTile - 1) / kTile;
+  int64_t blocks = resident < fitting ? resident : fitting;
+  blocks = tiles < blocks ? tiles : blocks;
+  params->blocks = static_cast<int32_t>(blocks > 1 ? blocks : 1);
+  return cudaSuccess;
+}
+
+template <class T>
+cudaError_t launch_mlp(const MlpParams<T>& params, cudaStream_t stream) {
+  return launch<T>(forward_kernel<T>, params, stream);
+}
+
+template <class T>
+cudaError_t launch_mlp_backward(const MlpParams<T>& params, cudaStream_t stream) {
+  if (const cudaError_t error = launch<T>(backward_kernel<T>, params, stream)) return error;
+  if (!params.partial) return cudaSuccess;
+  return launch_add_parts(params.partial, params.blocks, params.offset[params.layers],
+                          params.grad_parameters, stream);
+}
+
+template cudaError_t mlp_configure(bool, MlpParams<float>*);
+template cudaError_t mlp_configure(bool, MlpParams<double>*);
+template cudaError_t launch_mlp(const MlpParams<float>&, cudaStream_t);
+template cudaError_t launch_mlp(const MlpParams<double>&, cudaStream_t);
+template cudaError_t launch_mlp_backward(const MlpParams<float>&, cudaStream_t);
+template cudaError_t launch_mlp_backward(const MlpParams<double>&, cudaStream_t);
+
+}  // namespace pyneural::mlp

@@ -1,0 +1,55 @@
+// The launches of csrc/mlp/mlp_cuda.cu behind functions that ctypes can call.
+#include <cuda_runtime_api.h>
+
+#include "csrc/mlp/mlp_cuda.cu"
+#include "guarded.h"
+
+using namespace pyneural;
+using namespace pyneural::mlp;
+
+namespace {
+
+enum Failure { cuda = 1, arguments, overrun };
+
+template <class T>
+int run(int backward, int multiprocessors, int shared_bytes, int order, const char* hidden,
+        const char* final, int layers, const int64_t* widths, int64_t rows, const T* x,
+        const T* parameters, const T* grad_y, T* y, T* grad_x, T* grad_parameters) {
+  cuda_on_host::multiprocessors = multiprocessors;
+  cuda_on_host::shared_bytes = shared_bytes;
+  cuda_on_host::order = static_cast<cuda_on_host::Order>(order);
+  MlpParams<T> params;
+  if (!find_activation(hidden, &params.hidden) || !find_activation(final, &params.final))
+    return arguments;
+  params.layers = layers;
+  std::copy_n(widths, layers + 1, params.width);
+  for (int l = 0; l < layers; ++l)
+    params.offset[l + 1] = params.offset[l] + widths[l + 1] * (widths[l] + 1);
+  params.rows = rows;
+  params.x = x;
+  params.parameters = parameters;
+  params.grad_y = grad_y;
+  params.y = y;
+  params.grad_x = grad_x;
+  params.grad_parameters = grad_parameters;
+  if (mlp_configure(backward, &params)) return cuda;
+  Guarded<T> scratch(params.shared_slab ? 0 : params.blocks * params.slab);
+  Guarded<T> partial(grad_parameters ? params.blocks * params.offset[layers] : 0);
+  params.scratch = scratch.data();
+  if (grad_parameters) params.partial = partial.data();
+  if (backward ? launch_mlp_backward(params, nullptr) : launch_mlp(params, nullptr)) return cuda;
+  return scratch.overrun() || partial.overrun() ? overrun : 0;
+}
+
+}  // namespace
+
+#define EXPORT(T)                                                                                  \
+  extern "C" int run_##T(int backward, int multiprocessors, int shared_bytes, int order,           \
+                         const char* hidden, const char* final, int layers, const int64_t* widths, \
+                         int64_t rows, const T* x, const T* parameters, const T* grad_y, T* y,     \
+                         T* grad_x, T* grad_parameters) {                                          \
+    return run(backward, multiprocessors, shared_bytes, order, hidden, final, layers, widths,      \
+               rows, x, parameters, grad_y, y, grad_x, grad_parameters);                           \
+  }
+EXPORT(float)
+EXPORT(double)

@@ -1,0 +1,128 @@
+"""The CUDA kernels of the mlp where there is no GPU: arithmetic, barriers, buffers, on the host."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+from pyneural.ops import reference
+from pyneural.ops.activations import VALUES
+from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
+AMPERE, HOPPER, LITTLE = 163 << 10, 227 << 10, 48 << 10  # bytes of shared memory of a block
+TOLERANCE = {torch.float64: 1e-13, torch.float32: 3e-5}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return build("mlp", tmp_path_factory.mktemp("mlp"))
+
+
+class OnHost:
+    """One network's forward and backward by the CUDA kernels."""
+
+    def __init__(self, library, widths, rows, hidden, final, dtype):
+        self.x = torch.randn(rows, widths[0], dtype=torch.float64)
+        self.pairs = [
+            (torch.randn(o, i, dtype=torch.float64) / i**0.5, torch.randn(o, dtype=torch.float64))
+            for i, o in pairwise(widths)
+        ]
+        self.grad_y = torch.randn(rows, widths[-1], dtype=torch.float64)
+        self.hidden, self.final, self.dtype = hidden, final, dtype
+        self.widths, self.rows = widths, rows
+        self.function = library.run_double if dtype == torch.float64 else library.run_float
+
+    def exact(self):
+        """y, grad_x and the flat gradient of the parameters."""
+        weights, biases = ([p.requires_grad_() for p in ps] for ps in zip(*self.pairs, strict=True))
+        x = self.x.clone().requires_grad_()
+        y = reference.mlp(x, weights, biases, self.hidden, self.final)
+        parameters = [part for pair in zip(weights, biases, strict=True) for part in pair]
+        grad_x, *grads = torch.autograd.grad(y, [x, *parameters], self.grad_y)
+        return y.detach(), grad_x, torch.cat([grad.flatten() for grad in grads])
+
+    def run(self, backward, order=ASCENDING, multiprocessors=1, shared=HOPPER, wanted=(True, True)):
+        flat = torch.cat([part.detach().flatten() for pair in self.pairs for part in pair])
+        inputs = [t.to(self.dtype) for t in (self.x, flat, self.grad_y)]
+        y, grad_x, grad_parameters = (
+            torch.full_like(like.to(self.dtype), float("nan"))
+            for like in (self.grad_y, self.x, flat)
+        )
+        results = [None if backward else y] + [
+            result if backward and want else None
+            for result, want in zip((grad_x, grad_parameters), wanted, strict=True)
+        ]
+        pointers = [ctypes.c_void_p(0 if t is None else t.data_ptr()) for t in (*inputs, *results)]
+        layers = len(self.pairs)
+        code = self.function(
+            int(backward), multiprocessors, shared, order, self.hidden.encode(),
+            self.final.encode(), layers, (ctypes.c_int64 * (layers + 1))(*self.widths),
+            ctypes.c_int64(self.rows), *pointers,
+        )  # fmt: skip
+        assert code == 0
+        return [result for result in results if result is not None]
+
+
+def assert_close(found, expected, dtype):
+    error = (found.double() - expected).abs().max() / expected.abs().max()
+    assert error <= TOLERANCE[dtype], float(error)
+
+
+def check(library, widths, rows, hidden="tanh", final="linear", shared=HOPPER):
+    for dtype in TOLERANCE:
+        network = OnHost(library, widths, rows, hidden, final, dtype)
+        expected = network.exact()
+        first = [*network.run(False, shared=shared), *network.run(True, shared=shared)]
+        for found, exact in zip(first, expected, strict=True):
+            assert_close(found, exact, dtype)
+    return network, first, expected
+
+
+NETWORKS = [[1, 1], [3, 4], [2, 20, 20, 1], [7, 33, 5, 9], [3, *[6] * 12, 2], [40, 128, 3]]
+
+
+@pytest.mark.parametrize("rows", [1, 5, 128, 333])
+@pytest.mark.parametrize("widths", NETWORKS, ids=str)
+def test_shapes(library, widths, rows):
+    network, first, _ = check(library, widths, rows)
+    for order in (DESCENDING, SHUFFLED):
+        again = [*network.run(False, order), *network.run(True, order)]
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("activation", VALUES)
+def test_activations(library, activation):
+    check(library, [3, 9, 8, 2], 37, activation, "linear")
+    check(library, [3, 9, 8, 2], 37, "relu", activation)
+    check(library, [3, 9, 2], 37, activation, activation)
+
+
+@pytest.mark.parametrize("shared", [LITTLE, AMPERE])
+def test_layers_that_do_not_fit_into_shared_memory(library, shared):
+    check(library, [8, *[64] * 4, 3], 150, "silu", "tanh", shared)
+
+
+def test_wider_than_a_product_tile(library):
+    check(library, [4, 200, 2], 140, "gelu", "sigmoid")
+
+
+def test_blocks_share_the_rows(library):
+    network, first, expected = check(library, [2, 20, 20, 1], 1000)
+    y, grad_x, grad_parameters = (
+        *network.run(False, multiprocessors=2),
+        *network.run(True, multiprocessors=2),
+    )
+    assert torch.equal(y, first[0])
+    assert torch.equal(grad_x, first[1])
+    assert_close(grad_parameters, expected[2], torch.float32)
+
+
+def test_only_what_is_wanted(library):
+    network, first, _ = check(library, [3, 9, 8, 2], 37, "sin")
+    assert torch.equal(*network.run(True, wanted=(True, False)), first[1])
+    assert torch.equal(*network.run(True, wanted=(False, True)), first[2])
