@@ -2,7 +2,8 @@
 //
 // Letters: N rows, I inputs, O outputs, E edges, P points of a tile. A tile of rows is transposed,
 // [I][P], so that an edge is one multiply-add of vectors of points, whatever it connects. Threads
-// own contiguous shares of the tiles, and parts of the gradients that are added in their order.
+// own contiguous shares of the tiles, and parts of the gradients that are added in their order. Too
+// few rows to fill a vector go one by one, and an edge is one multiply-add.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -20,6 +21,9 @@ namespace {
 constexpr int kTileVectorsOfPoints = 4;  // enough independent sums to hide a multiply-add's latency
 template <class T>
 constexpr int64_t kPoints = kTileVectorsOfPoints * lanes<T>();  // P
+
+// Up to so many rows go one by one: a row and edge cost about as much as a tile's vector and edge.
+constexpr int64_t kFewRows = kTileVectorsOfPoints;
 
 template <class T>
 struct Edges {
@@ -150,11 +154,75 @@ class Tiles {
   int64_t rows_, tiles_;
 };
 
+// z [O] = W x + b of a row.
+template <class T>
+void multiply_row(const Edges<T>& edges, int64_t outputs, const T* x, const T* bias, T* z) {
+  constexpr int64_t kSums = 4;  // enough to hide a multiply-add's latency
+  for (int64_t o = 0; o < outputs; ++o) {
+    T sum[kSums] = {bias ? bias[o] : T(0)};
+    int64_t e = edges.starts[o];
+    const int64_t end = edges.starts[o + 1];
+    for (; e + kSums <= end; e += kSums)
+      for (int64_t i = 0; i < kSums; ++i) sum[i] += edges.values[e + i] * x[edges.inputs[e + i]];
+    for (; e < end; ++e) sum[0] += edges.values[e] * x[edges.inputs[e]];
+    z[o] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  }
+}
+
+// grad_values [E] += grad_z x^T at the edges, and grad_x [I] += W^T grad_z where it is not null.
+template <class T>
+void add_row_gradients(const Edges<T>& edges, int64_t outputs, const T* grad_z, const T* x,
+                       T* grad_values, T* grad_x) {
+  for (int64_t o = 0; o < outputs; ++o)
+    for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; ++e) {
+      grad_values[e] += grad_z[o] * x[edges.inputs[e]];
+      if (grad_x) grad_x[edges.inputs[e]] += edges.values[e] * grad_z[o];
+    }
+}
+
+// A row's outputs, as many as the activation's functions take at a time.
+template <class T>
+std::vector<T> row_of(int64_t outputs) {
+  return std::vector<T>((outputs + kPoints<T> - 1) / kPoints<T> * kPoints<T>);
+}
+
+template <class T>
+void forward_few(const Layer& layer, const Edges<T>& edges, const T* x, const T* bias,
+                 Activate<T> f, T* y, T* z) {
+  const int64_t I = layer.in, O = layer.out;
+  std::vector<T> row = row_of<T>(O);
+  for (int64_t n = 0; n < layer.rows; ++n) {
+    multiply_row(edges, O, x + n * I, bias, row.data());
+    if (z) std::copy_n(row.data(), O, z + n * O);
+    for (int64_t o = 0; o < O; o += kPoints<T>) f(row.data() + o);
+    std::copy_n(row.data(), O, y + n * O);
+  }
+}
+
+template <class T>
+void backward_few(const Layer& layer, const Edges<T>& edges, const T* grad_y, const T* x,
+                  const T* saved, ActivateBackward<T> f, T* grad_x, T* grad_values, T* grad_bias) {
+  const int64_t I = layer.in, O = layer.out;
+  std::vector<T> grad = row_of<T>(O), kept = row_of<T>(O);
+  if (grad_x) std::fill_n(grad_x, layer.rows * I, T(0));
+  for (int64_t n = 0; n < layer.rows; ++n) {
+    std::copy_n(grad_y + n * O, O, grad.data());
+    if (layer.activation != ActivationKind::linear) {
+      std::copy_n(saved + n * O, O, kept.data());
+      for (int64_t o = 0; o < O; o += kPoints<T>) f(kept.data() + o, grad.data() + o);
+    }
+    for (int64_t o = 0; o < O; ++o) grad_bias[o] += grad[o];
+    add_row_gradients(edges, O, grad.data(), x + n * I, grad_values,
+                      grad_x ? grad_x + n * I : nullptr);
+  }
+}
+
 template <class T>
 void forward(const Layer& layer, const Edges<T>& edges, const T* x, const T* bias, T* y, T* z) {
   const int64_t I = layer.in, O = layer.out;
   Activate<T> f = nullptr;
   visit_activation(layer.activation, [&](auto a) { f = activate<decltype(a), T>; });
+  if (layer.rows <= kFewRows) return forward_few(layer, edges, x, bias, f, y, z);
   Tiles<T>(layer).run([&](int64_t) {
     return [&, x_tile = std::vector<T>(I * kPoints<T>), y_tile = std::vector<T>(O * kPoints<T>)](
                int64_t first, int64_t n) mutable {
@@ -181,6 +249,8 @@ void backward(const Layer& layer, const Edges<T>& edges, const T* grad_y, const 
   const int64_t I = layer.in, O = layer.out;
   ActivateBackward<T> f = nullptr;
   visit_activation(layer.activation, [&](auto a) { f = activate_backward<decltype(a), T>; });
+  if (layer.rows <= kFewRows)
+    return backward_few(layer, edges, grad_y, x, saved, f, grad_x, grad_values, grad_bias);
   const bool is_linear = layer.activation == ActivationKind::linear;
   Tiles<T>(layer).run([&](int64_t thread) {
     T* const values_part = grad_values + thread * layer.edges;

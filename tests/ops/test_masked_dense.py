@@ -10,9 +10,11 @@ from pyneural.ops import Connections, reference
 from pyneural.ops.activations import VALUES
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
-# rows, inputs, outputs, share of edges: off every tile, one row, several tiles, no edges, empty.
+# rows, inputs, outputs, share of edges: off every tile, few rows, several tiles, no edges, empty.
 SHAPES = [
     (1, 1, 1, 1.0),
+    (1, 40, 70, 0.3),
+    (4, 33, 9, 0.6),
     (7, 5, 9, 0.4),
     (33, 40, 17, 0.1),
     (65, 3, 30, 0.5),
