@@ -39,6 +39,18 @@ TORCH_LIBRARY(pyneural, m) {
       "mlp_backward(Tensor grad_y, Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
       " str final_activation, bool[2] output_mask) -> (Tensor, Tensor)");
   m.def(
+      "rnn(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
+      " Tensor? bias_hh, Tensor? lengths, str cell, bool reverse) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "rnn_with_saved(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh,"
+      " Tensor? bias_ih, Tensor? bias_hh, Tensor? lengths, str cell, bool reverse)"
+      " -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "rnn_backward(Tensor grad_y, Tensor grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h0,"
+      " Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh,"
+      " Tensor? lengths, Tensor y, Tensor saved, str cell, bool reverse, bool[7] output_mask)"
+      " -> Tensor[]");
+  m.def(
       "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
       " Tensor(c!)[] changes, float learning_rate, float rho, float epsilon, float weight_decay)"
       " -> ()");

@@ -62,6 +62,57 @@ constexpr auto kProductTiles =
 
 }  // namespace detail
 
+namespace detail {
+
+// One row: c [P][panel_width] += a [depth] times P packed panels. S sums an element, taken from
+// every S-th k, so that there are enough independent ones to hide a multiply-add's latency.
+template <class T, int P, int N>
+void row_tile(int64_t depth, const T* __restrict a, const T* __restrict b, int64_t panel_size,
+              T* __restrict c) {
+  constexpr int S = P * N >= 8 ? 1 : 8 / (P * N);
+  constexpr int64_t kWidth = panel_width<T>();
+  Register<T> sum[S][P][N] = {};
+  const auto add = [&](int s, int64_t k) {
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n)
+        sum[s][p][n] += a[k] * as_register(b + p * panel_size + k * kWidth + n * lanes<T>());
+  };
+  int64_t k = 0;
+  for (; k + S <= depth; k += S)
+#pragma GCC unroll 8
+    for (int s = 0; s < S; ++s) add(s, k + s);
+  for (; k < depth; ++k) add(0, k);
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) {
+      Register<T>& to = *reinterpret_cast<Register<T>*>(c + p * kWidth + n * lanes<T>());
+      Register<T> total = sum[0][p][n];
+#pragma GCC unroll 8
+      for (int s = 1; s < S; ++s) total += sum[s][p][n];
+      to += total;
+    }
+}
+
+template <class T>
+using RowTile = void (*)(int64_t, const T*, const T*, int64_t, T*);
+template <class T, int P, int... I>
+constexpr auto row_tiles(std::integer_sequence<int, I...>) {
+  return std::array<RowTile<T>, sizeof...(I)>{&row_tile<T, P, I + 1>...};
+}
+template <class T, int P>
+constexpr auto kRowTiles = row_tiles<T, P>(std::make_integer_sequence<int, kTileVectors>{});
+
+}  // namespace detail
+
+// c [P][panel_width] += a [depth] times P packed panels side by side, `vectors` wide each.
+template <int P, class T>
+void multiply_row(const T* a, int64_t depth, const T* panels, int64_t vectors, T* c) {
+  detail::kRowTiles<T, P>[vectors - 1](depth, a, panels, depth* panel_width<T>(), c);
+}
+
 // The left operand: element (row, k) at data[row * row_stride + k * depth_stride].
 template <class T>
 struct Strided {

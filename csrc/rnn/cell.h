@@ -1,0 +1,127 @@
+// The cells of recurrent layers, a vector of hidden units at a time: one step, and its gradients.
+//
+// A cell is a struct with
+//   kGates   gates of its weights, [kGates * H, .], in torch's order
+//   kBlocks  what a step's gates are made of: where a gate takes its two products apart (gru's n)
+//            there is a block more. Block b < kGates is the hidden product's; the input product's
+//            gate g goes to input_block(g).
+//   kKept    what a step keeps for the backward, a unit; kHasCellState, whether there is c
+//   step(z, h, c, kept)            z [kBlocks] to the new h; c and kept [kKept] are overwritten
+//   gradients(kept, at, dh, dc, grad)
+//            grad [kBlocks] of z; dh and dc become what reaches the step before by other ways
+//            than through z
+//
+// For V a vector of the host or a number of the device.
+#pragma once
+
+#include "../common/activation.h"
+
+namespace pyneural::rnn {
+
+enum class CellKind : int32_t { tanh, relu, lstm, gru };
+
+// 1 / (1 + exp(-z)) by the tanh, as good as exact beside 1, which is what a gate is measured by.
+template <class V>
+PYNEURAL_INLINE V gate(V z) {
+  return V(0.5) * Math<V>::tanh(V(0.5) * z) + V(0.5);
+}
+
+// What the gradients of a step may look at beside what it kept.
+template <class V>
+struct At {
+  V h, h_before, c_before;
+};
+
+// h = f(z).
+template <class Activation>
+struct Simple {
+  static constexpr int kGates = 1, kBlocks = 1, kKept = 0;
+  static constexpr bool kHasCellState = false;
+  static constexpr int input_block(int g) { return g; }
+
+  template <class V>
+  PYNEURAL_INLINE static V step(const V* z, V, V&, V*) {
+    V f[1];
+    Activation::template evaluate<0>(z[0], f);
+    return f[0];
+  }
+  template <class V>
+  PYNEURAL_INLINE static void gradients(const V*, const At<V>& at, V& dh, V&, V* grad) {
+    V f[2];
+    Activation::template derivatives<1>(at.h, at.h, f);
+    grad[0] = dh * f[1];
+    dh = V(0);
+  }
+};
+
+// c = f c + i g, h = o tanh(c).
+struct Lstm {
+  static constexpr int kGates = 4, kBlocks = 4, kKept = 5;
+  static constexpr bool kHasCellState = true;
+  static constexpr int input_block(int g) { return g; }
+
+  template <class V>
+  PYNEURAL_INLINE static V step(const V* z, V, V& c, V* kept) {
+    kept[0] = gate(z[0]);
+    kept[1] = gate(z[1]);
+    kept[2] = Math<V>::tanh(z[2]);
+    kept[3] = gate(z[3]);
+    kept[4] = c = kept[1] * c + kept[0] * kept[2];
+    return kept[3] * Math<V>::tanh(c);
+  }
+  template <class V>
+  PYNEURAL_INLINE static void gradients(const V* kept, const At<V>& at, V& dh, V& dc, V* grad) {
+    const V i = kept[0], f = kept[1], g = kept[2], o = kept[3], tanh_c = Math<V>::tanh(kept[4]);
+    const V one(1);
+    dc = dc + dh * o * (one - tanh_c * tanh_c);
+    grad[0] = dc * g * i * (one - i);
+    grad[1] = dc * at.c_before * f * (one - f);
+    grad[2] = dc * i * (one - g * g);
+    grad[3] = dh * tanh_c * o * (one - o);
+    dc = dc * f;
+    dh = V(0);
+  }
+};
+
+// n = tanh(x-part + r (h-part)), h = (1 - z) n + z h; blocks r, z, h-part and x-part of n.
+struct Gru {
+  static constexpr int kGates = 3, kBlocks = 4, kKept = 4;
+  static constexpr bool kHasCellState = false;
+  static constexpr int input_block(int g) { return g < 2 ? g : 3; }
+
+  template <class V>
+  PYNEURAL_INLINE static V step(const V* z, V h, V&, V* kept) {
+    kept[0] = gate(z[0]);
+    kept[1] = gate(z[1]);
+    kept[2] = Math<V>::tanh(z[3] + kept[0] * z[2]);
+    kept[3] = z[2];
+    return kept[2] + kept[1] * (h - kept[2]);
+  }
+  template <class V>
+  PYNEURAL_INLINE static void gradients(const V* kept, const At<V>& at, V& dh, V&, V* grad) {
+    const V r = kept[0], z = kept[1], n = kept[2];
+    const V one(1);
+    grad[3] = dh * (one - z) * (one - n * n);
+    grad[2] = grad[3] * r;
+    grad[1] = dh * (at.h_before - n) * z * (one - z);
+    grad[0] = grad[3] * kept[3] * r * (one - r);
+    dh = dh * z;
+  }
+};
+
+// Calls visit(Cell{}).
+template <class Visit>
+void visit_cell(CellKind kind, const Visit& visit) {
+  switch (kind) {
+    case CellKind::tanh:
+      return visit(Simple<Tanh>{});
+    case CellKind::relu:
+      return visit(Simple<Relu>{});
+    case CellKind::lstm:
+      return visit(Lstm{});
+    case CellKind::gru:
+      return visit(Gru{});
+  }
+}
+
+}  // namespace pyneural::rnn

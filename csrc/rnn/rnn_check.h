@@ -1,0 +1,131 @@
+// What the recurrent ops ask of their arguments, the same on every device, before memory is
+// touched.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+#include "cell.h"
+
+namespace pyneural::rnn {
+
+// x [steps, rows, in] and h [rows, hidden]; weights [gates * hidden, in] and [.., hidden].
+struct Layer {
+  int64_t steps = 0, rows = 0, in = 0, hidden = 0;
+  CellKind cell = CellKind::tanh;
+  bool reverse = false;
+
+  int64_t gates() const { return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1; }
+  // Numbers that a step keeps for the backward, a hidden unit.
+  int64_t kept() const { return cell == CellKind::lstm ? 5 : cell == CellKind::gru ? 4 : 0; }
+  bool has_cell_state() const { return cell == CellKind::lstm; }
+};
+
+// The tensors of a call, as the schema of `rnn` orders them.
+struct Arguments {
+  const at::Tensor& x;
+  const at::Tensor& h0;
+  const std::optional<at::Tensor>& c0;
+  const at::Tensor& weight_ih;
+  const at::Tensor& weight_hh;
+  const std::optional<at::Tensor>& bias_ih;
+  const std::optional<at::Tensor>& bias_hh;
+  const std::optional<at::Tensor>& lengths;
+};
+
+namespace detail {
+
+inline void check_like(const char* op, const char* argument, const at::Tensor& tensor,
+                       at::IntArrayRef shape, const char* letters, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, ": expected shape ", letters,
+                    " = ", shape, ", got ", tensor.sizes(), "; it must fit x ", x.sizes(),
+                    " and the weights");
+  TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, ": expected ",
+                    x.scalar_type(), " like x, got ", tensor.scalar_type(),
+                    "; convert the layer or x with .to(dtype)");
+  TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", argument, ": expected ", x.device(),
+                    " like x, got ", tensor.device(), "; move it with .to(device)");
+}
+
+inline void check_lengths(const char* op, const at::Tensor& lengths, const Layer& layer) {
+  TORCH_CHECK_VALUE(lengths.scalar_type() == at::kLong && lengths.device().is_cpu(), op,
+                    ": lengths: expected int64 on the CPU, got ", lengths.scalar_type(), " on ",
+                    lengths.device(), "; convert them with .to('cpu', torch.int64)");
+  TORCH_CHECK_VALUE(lengths.dim() == 1 && lengths.size(0) == layer.rows, op,
+                    ": lengths: expected shape [N] = [", layer.rows, "], got ", lengths.sizes(),
+                    "; give one for each sequence of x");
+  const auto contiguous = lengths.expect_contiguous();
+  const int64_t* const length = contiguous->const_data_ptr<int64_t>();
+  for (int64_t n = 0; n < layer.rows; ++n)
+    TORCH_CHECK_VALUE(length[n] >= 1 && length[n] <= layer.steps, op, ": lengths[", n,
+                      "]: expected 1 to T = ", layer.steps, ", got ", length[n],
+                      "; a length counts the steps of x that belong to the sequence");
+}
+
+}  // namespace detail
+
+inline Layer check_rnn(const char* op, const Arguments& a, std::string_view cell, bool reverse) {
+  constexpr std::array<std::string_view, 4> kNames{"tanh", "relu", "lstm", "gru"};
+  Layer layer;
+  size_t kind = 0;
+  while (kind < kNames.size() && kNames[kind] != cell) ++kind;
+  TORCH_CHECK_VALUE(kind < kNames.size(), op,
+                    ": cell: expected one of tanh, relu, lstm or gru, got \"", cell,
+                    "\"; choose one of these");
+  layer.cell = static_cast<CellKind>(kind);
+  layer.reverse = reverse;
+  TORCH_CHECK_VALUE(at::isFloatingType(a.x.scalar_type()), op,
+                    ": x: expected float32, float64, bfloat16 or float16, got ", a.x.scalar_type(),
+                    "; convert it with x.float()");
+  TORCH_CHECK_VALUE(a.x.dim() == 3, op, ": x: expected shape [T, N, I], got ", a.x.sizes(),
+                    "; add the missing dimensions with x.unsqueeze(1)");
+  TORCH_CHECK_VALUE(a.x.size(0) > 0, op, ": x: expected at least one step, got shape ", a.x.sizes(),
+                    "; leave empty sequences out");
+  TORCH_CHECK_VALUE(a.weight_hh.dim() == 2 && a.weight_hh.size(1) > 0, op,
+                    ": weight_hh: expected shape [", layer.gates(), " H, H] with H >= 1, got ",
+                    a.weight_hh.sizes(), "; give it as torch's layer stores it");
+  layer.steps = a.x.size(0);
+  layer.rows = a.x.size(1);
+  layer.in = a.x.size(2);
+  layer.hidden = a.weight_hh.size(1);
+  const int64_t gates = layer.gates() * layer.hidden;
+  detail::check_like(op, "weight_hh", a.weight_hh, {gates, layer.hidden}, "[gates H, H]", a.x);
+  detail::check_like(op, "weight_ih", a.weight_ih, {gates, layer.in}, "[gates H, I]", a.x);
+  if (a.bias_ih) detail::check_like(op, "bias_ih", *a.bias_ih, {gates}, "[gates H]", a.x);
+  if (a.bias_hh) detail::check_like(op, "bias_hh", *a.bias_hh, {gates}, "[gates H]", a.x);
+  detail::check_like(op, "h0", a.h0, {layer.rows, layer.hidden}, "[N, H]", a.x);
+  TORCH_CHECK_VALUE(a.c0.has_value() == layer.has_cell_state(), op, ": c0: expected ",
+                    layer.has_cell_state() ? "a tensor [N, H] for an lstm" : "None for this cell",
+                    ", got ", a.c0 ? "a tensor" : "None", "; only an lstm has a cell state");
+  if (a.c0) detail::check_like(op, "c0", *a.c0, {layer.rows, layer.hidden}, "[N, H]", a.x);
+  if (a.lengths) detail::check_lengths(op, *a.lengths, layer);
+  return layer;
+}
+
+// saved: [T, N, kept, H] as rnn_with_saved gave it, in float32 where x is in less; grad_c_n may be
+// missing.
+inline Layer check_rnn_backward(const at::Tensor& grad_y, const at::Tensor& grad_h_n,
+                                const std::optional<at::Tensor>& grad_c_n, const Arguments& a,
+                                const at::Tensor& y, const at::Tensor& saved, std::string_view cell,
+                                bool reverse) {
+  const char* const op = "rnn_backward";
+  const Layer layer = check_rnn(op, a, cell, reverse);
+  const std::array<int64_t, 3> shape{layer.steps, layer.rows, layer.hidden};
+  detail::check_like(op, "grad_y", grad_y, shape, "[T, N, H]", a.x);
+  detail::check_like(op, "y", y, shape, "[T, N, H]", a.x);
+  detail::check_like(op, "grad_h_n", grad_h_n, a.h0.sizes(), "[N, H]", a.x);
+  if (layer.has_cell_state()) {
+    TORCH_CHECK_VALUE(grad_c_n.has_value(), op,
+                      ": grad_c_n: expected a tensor [N, H] for an lstm, got None; give zeros");
+    detail::check_like(op, "grad_c_n", *grad_c_n, a.h0.sizes(), "[N, H]", a.x);
+  }
+  const int64_t kept = layer.steps * layer.rows * layer.kept() * layer.hidden;
+  TORCH_CHECK_VALUE(saved.numel() == kept, op, ": saved: expected ", kept, " numbers, got ",
+                    saved.numel(), "; give what rnn_with_saved returned");
+  return layer;
+}
+
+}  // namespace pyneural::rnn
