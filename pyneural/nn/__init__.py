@@ -12,9 +12,24 @@ from pyneural.nn.activations import Maxout, Sin
 from pyneural.nn.linear import Linear
 from pyneural.nn.masked_linear import MaskedLinear, random_mask
 from pyneural.nn.mlp import MLP
+from pyneural.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from pyneural.nn.sequential import Sequential
 
-__all__ = ["MLP", "Linear", "MaskedLinear", "Maxout", "Sequential", "Sin", "random_mask"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MLP",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "Linear",
+    "MaskedLinear",
+    "Maxout",
+    "RNNCell",
+    "Sequential",
+    "Sin",
+    "random_mask",
+]
 
 
 def __getattr__(name: str) -> Any:

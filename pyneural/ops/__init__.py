@@ -11,6 +11,7 @@ from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 from pyneural.ops.masked_dense import Connections, masked_dense
 from pyneural.ops.mlp import mlp
+from pyneural.ops.rnn import rnn
 
 __all__ = [
     "Connections",
@@ -23,4 +24,5 @@ __all__ = [
     "jet_mlp_loss",
     "masked_dense",
     "mlp",
+    "rnn",
 ]

@@ -1,0 +1,262 @@
+"""Recurrent layers, drop-in for torch's, on one kernel call a layer and direction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from pyneural import ops
+
+State = Tensor | tuple[Tensor, Tensor]
+
+
+class _Recurrent(torch.nn.RNNBase):
+    """What RNN, LSTM and GRU share: layers, directions, dropout and the forms of the input."""
+
+    def _cell(self) -> str:
+        raise NotImplementedError
+
+    def forward(  # type: ignore[override]
+        self, input: Tensor | PackedSequence, hx: State | None = None
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """(y, state at the end) of x and the state at the beginning, zeros by default."""
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
+        if input.dim() not in (2, 3):
+            raise ValueError(
+                f"{type(self).__name__}: input: expected [T, I], "
+                f"{'[N, T, I]' if self.batch_first else '[T, N, I]'} or a PackedSequence, got "
+                f"shape {list(input.shape)}; x.unsqueeze(...) adds the missing dimensions"
+            )
+        batched = input.dim() == 3
+        x = input if batched else input.unsqueeze(1)
+        state = self._checked_state(hx, 3 if batched else 2)
+        state = state if batched else [part.unsqueeze(1) for part in state]
+        x = x.transpose(0, 1) if self.batch_first and batched else x
+        y, ends = self._run(x, state, None)
+        if not batched:
+            return y.squeeze(1), self._as_state([part.squeeze(1) for part in ends])
+        return y.transpose(0, 1) if self.batch_first else y, self._as_state(ends)
+
+    def _forward_packed(
+        self, packed: PackedSequence, hx: State | None
+    ) -> tuple[PackedSequence, State]:
+        """The same for a PackedSequence, whose rows are in the order of their lengths."""
+        data, batch_sizes, order, original = packed
+        steps, rows = len(batch_sizes), int(batch_sizes[0])
+        lengths = (batch_sizes[:, None] > torch.arange(rows)).sum(0)
+        at = (torch.arange(rows) < batch_sizes[:, None]).flatten().nonzero().flatten()
+        at = at.to(data.device)
+        x = data.new_zeros(steps * rows, data.shape[1]).index_copy(0, at, data)
+        state = self._checked_state(hx, 3)
+        state = state if order is None else [part.index_select(1, order) for part in state]
+        y, ends = self._run(x.view(steps, rows, -1), state, lengths)
+        ends = ends if original is None else [part.index_select(1, original) for part in ends]
+        found = y.flatten(0, 1).index_select(0, at)
+        return PackedSequence(found, batch_sizes, order, original), self._as_state(ends)
+
+    def _run(
+        self, x: Tensor, state: Sequence[Tensor], lengths: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The y [T, N, D H] and the states at the end, each [L D, N, H], of x [T, N, I]."""
+        directions = 2 if self.bidirectional else 1
+        ends: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            if layer > 0 and self.dropout > 0:
+                x = F.dropout(x, self.dropout, self.training)
+            ys = []
+            for direction in range(directions):
+                index = layer * directions + direction
+                start = self._as_state([part[index] for part in state]) if state else None
+                y, end = ops.rnn(
+                    x, start, self._weights(index), self._cell(), lengths, reverse=direction == 1
+                )
+                ys.append(y)
+                ends.append(end if isinstance(end, tuple) else (end,))
+            x = ys[0] if directions == 1 else torch.cat(ys, -1)
+        return x, [torch.stack(parts) for parts in zip(*ends, strict=True)]
+
+    def _weights(self, index: int) -> list[Tensor | None]:
+        """Of a layer and direction, in the order of ``ops.rnn``."""
+        found = [getattr(self, name) for name in self._all_weights[index]]
+        biases = found[2:4] if self.bias else [None, None]
+        projection = found[4:] if self.bias else found[2:]
+        return [*found[:2], *biases, *projection]
+
+    def _checked_state(self, hx: State | None, dimensions: int) -> list[Tensor]:
+        """The state as a list of tensors, empty for none."""
+        if hx is None:
+            return []
+        is_pair, pair = isinstance(hx, tuple | list), self._cell() == "lstm"
+        if is_pair != pair:
+            wanted = "a pair (h_0, c_0)" if pair else "a tensor h_0"
+            raise ValueError(
+                f"{type(self).__name__}: hx: expected {wanted}, got a {type(hx).__name__}; "
+                "only an LSTM has a cell state"
+            )
+        state = list(hx) if is_pair else [hx]
+        count = self.num_layers * (2 if self.bidirectional else 1)
+        for name, part in zip(("h_0", "c_0"), state, strict=False):
+            if part.dim() != dimensions or len(part) != count:
+                form = f"[{count}, N, H]" if dimensions == 3 else f"[{count}, H]"
+                raise ValueError(
+                    f"{type(self).__name__}: {name}: expected {form} for {self.num_layers} "
+                    f"layers, got {list(part.shape)}; give one state a layer and direction, "
+                    "batched as the input is"
+                )
+        return state  # type: ignore[return-value]
+
+    @staticmethod
+    def _as_state(parts: Sequence[Tensor]) -> State:
+        return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+class RNN(_Recurrent, torch.nn.RNN):
+    """Recurrent layer of Elman.
+
+        h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh),  f tanh or relu
+
+    ``torch.nn.RNN`` with a faster forward and backward, and second derivatives: same constructor,
+    same initialisation under the same seed, same ``state_dict``, packed and unbatched input.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        num_layers: how many are stacked.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there are b_ih and b_hh.
+        batch_first: whether x and y are [N, T, .].
+        dropout: probability with which a layer's output is dropped on the way to the next.
+        bidirectional: whether a second one runs from the end to the beginning.
+        device, dtype: of the parameters.
+
+    Shape:
+        x [T, N, I] to y [T, N, D H] and h_n [D L, N, H], D directions and L layers.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not match.
+
+    Source: Elman, Cognitive Science 14, 179 (1990).
+
+    >>> layer = RNN(3, 5)
+    >>> y, h_n = layer(torch.rand(7, 2, 3))
+    >>> y.shape, h_n.shape
+    (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
+    """
+
+    def _cell(self) -> str:
+        return self.nonlinearity
+
+
+class LSTM(_Recurrent, torch.nn.LSTM):
+    """Long short-term memory.
+
+        i, f, o = sigmoid(W x_t + b + W' h_(t-1) + b'),  g = tanh(...)
+        c_t = f * c_(t-1) + i * g,  h_t = o * tanh(c_t)
+
+    ``torch.nn.LSTM`` with a faster forward and backward, and second derivatives. Arguments as for
+    ``RNN``, but for the nonlinearity, and ``proj_size``, P: h_t is multiplied by W_hr [P, H]; that
+    runs in plain torch. The state is a pair (h, c).
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not match.
+
+    Source: Hochreiter and Schmidhuber, Neural Computation 9, 1735 (1997).
+
+    >>> layer = LSTM(3, 5, num_layers=2, bidirectional=True)
+    >>> y, (h_n, c_n) = layer(torch.rand(7, 2, 3))
+    >>> y.shape, h_n.shape
+    (torch.Size([7, 2, 10]), torch.Size([4, 2, 5]))
+    """
+
+    def _cell(self) -> str:
+        return "lstm"
+
+
+class GRU(_Recurrent, torch.nn.GRU):
+    """Gated recurrent unit.
+
+        r, z = sigmoid(W x_t + b + W' h_(t-1) + b')
+        n = tanh(W_n x_t + b_n + r * (W'_n h_(t-1) + b'_n)),  h_t = (1 - z) * n + z * h_(t-1)
+
+    ``torch.nn.GRU`` with a faster forward and backward, and second derivatives. Arguments as for
+    ``RNN``, but for the nonlinearity.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not match.
+
+    Source: Cho et al., arXiv:1406.1078 (2014).
+
+    >>> layer = GRU(3, 5, batch_first=True)
+    >>> y, h_n = layer(torch.rand(2, 7, 3))
+    >>> y.shape, h_n.shape
+    (torch.Size([2, 7, 5]), torch.Size([1, 2, 5]))
+    """
+
+    def _cell(self) -> str:
+        return "gru"
+
+
+class _RecurrentCell(torch.nn.RNNCellBase):
+    """What RNNCell, LSTMCell and GRUCell share: one step of ``ops.rnn``."""
+
+    def _cell(self) -> str:
+        raise NotImplementedError
+
+    def forward(self, input: Tensor, hx: State | None = None) -> State:
+        """The new state of x [N, I] or [I] and the state before, zeros by default."""
+        if input.dim() not in (1, 2):
+            raise ValueError(
+                f"{type(self).__name__}: input: expected [N, I] or [I], got shape "
+                f"{list(input.shape)}; a cell takes one step, the layer takes all"
+            )
+        is_pair = isinstance(hx, tuple | list)
+        batched = input.dim() == 2
+        start = hx
+        if hx is not None and not batched:
+            start = (hx[0][None], hx[1][None]) if is_pair else hx[None]  # type: ignore[call-overload]
+        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        _, end = ops.rnn(
+            input[None] if batched else input[None, None], start, weights, self._cell()
+        )
+        if batched:
+            return end
+        return (end[0][0], end[1][0]) if isinstance(end, tuple) else end[0]
+
+
+class RNNCell(_RecurrentCell, torch.nn.RNNCell):
+    """One step of ``RNN``: ``torch.nn.RNNCell`` on our kernel.
+
+    >>> RNNCell(3, 5)(torch.rand(2, 3)).shape
+    torch.Size([2, 5])
+    """
+
+    def _cell(self) -> str:
+        return self.nonlinearity
+
+
+class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):
+    """One step of ``LSTM``: ``torch.nn.LSTMCell`` on our kernel.
+
+    >>> h, c = LSTMCell(3, 5)(torch.rand(2, 3))
+    >>> h.shape
+    torch.Size([2, 5])
+    """
+
+    def _cell(self) -> str:
+        return "lstm"
+
+
+class GRUCell(_RecurrentCell, torch.nn.GRUCell):
+    """One step of ``GRU``: ``torch.nn.GRUCell`` on our kernel.
+
+    >>> GRUCell(3, 5)(torch.rand(2, 3)).shape
+    torch.Size([2, 5])
+    """
+
+    def _cell(self) -> str:
+        return "gru"

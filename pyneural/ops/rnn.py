@@ -1,0 +1,159 @@
+"""Recurrent layer, all steps in one call; its autograd is in ``csrc/rnn/rnn_autograd.cpp``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pyneural.ops import reference
+
+State = Tensor | tuple[Tensor, Tensor]
+
+GATES = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
+_KEPT = {"tanh": 0, "relu": 0, "lstm": 5, "gru": 4}  # numbers a step and unit keep for the backward
+
+
+def rnn(
+    x: Tensor,
+    h0: State | None,
+    weights: Sequence[Tensor | None],
+    cell: str = "tanh",
+    lengths: Tensor | Sequence[int] | None = None,
+    reverse: bool = False,
+) -> tuple[Tensor, State]:
+    """Recurrent layer, one direction.
+
+        tanh, relu:  h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
+        gru:         r, z = sigmoid(...),  n = tanh(W_in x_t + b_in + r * (W_hn h_(t-1) + b_hn))
+                     h_t = (1 - z) * n + z * h_(t-1)
+        lstm:        i, f, o = sigmoid(...),  g = tanh(...)
+                     c_t = f * c_(t-1) + i * g,  h_t = o * tanh(c_t)
+
+    Weights are those of ``torch.nn.RNN``, ``GRU`` (r, z, n) and ``LSTM`` (i, f, g, o). All steps
+    are one call of a kernel, forward and backward, with no Python and no dispatcher between two
+    steps; the result is the same on every run with as many threads. Gradients reach x, h0 and the
+    weights, to any order: the first backward is a kernel, further ones are torch's own. bfloat16
+    and float16 have their state in float32 on the CPU.
+
+    Args:
+        x: [T, N, I], T >= 1, float32, float64, bfloat16 or float16.
+        h0: [N, H], for an lstm (h0, c0); None for zeros.
+        weights: (weight_ih [G H, I], weight_hh [G H, H], bias_ih [G H] or None, bias_hh [G H] or
+            None), G gates. For an lstm also (..., weight_hr [P, H]): h is projected to P numbers,
+            weight_hh is [4 H, P] and h0 [N, P]; that runs in plain torch.
+        cell: "tanh", "relu", "gru" or "lstm".
+        lengths: [N], of each sequence, 1 to T, in any order; None where all are T. Steps beyond
+            are not looked at: y is 0 there, and h_n is the state at the sequence's own end.
+        reverse: from the last step of each sequence to the first; y stays in the order of x.
+
+    Returns:
+        y, [T, N, H], the h of every step, and h_n, [N, H], for an lstm (h_n, c_n).
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not match, an unknown cell, a wrong number of
+            weights, no steps, lengths beyond 1 to T.
+
+    Source: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014.
+
+    Example:
+        >>> x = torch.ones(3, 1, 1)
+        >>> y, h_n = rnn(x, None, (torch.ones(1, 1), torch.ones(1, 1), None, None), "relu")
+        >>> y.flatten(), h_n  # h_t = x_t + h_(t-1)
+        (tensor([1., 2., 3.]), tensor([[3.]]))
+    """
+    if len(weights) not in ((4, 5) if cell == "lstm" else (4,)):
+        wanted = "4, or 5 with a projection," if cell == "lstm" else "4"
+        raise ValueError(
+            f"rnn: weights: expected {wanted} (weight_ih, weight_hh, bias_ih or None, bias_hh or "
+            f"None), got {len(weights)}; give them in torch's order"
+        )
+    if lengths is not None:
+        lengths = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
+    weight_ih, weight_hh, bias_ih, bias_hh, *projection = weights
+    if weight_ih is None or weight_hh is None:
+        raise ValueError(
+            "rnn: weights: expected tensors weight_ih and weight_hh, got None; only biases may miss"
+        )
+    h, c = _initial_state(x, h0, weight_hh, cell)
+    call = (
+        reference.rnn
+        if projection
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        else _rnn
+    )
+    y, h_n, c_n = call(
+        x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse, *projection
+    )
+    return y, ((h_n, c_n) if cell == "lstm" else h_n)
+
+
+def _initial_state(
+    x: Tensor, h0: State | None, weight_hh: Tensor, cell: str
+) -> tuple[Tensor, Tensor | None]:
+    """h0 and c0, the latter None but for an lstm."""
+    is_pair = isinstance(h0, tuple | list)
+    if h0 is not None and is_pair != (cell == "lstm"):
+        wanted, got = (
+            ("a pair (h0, c0)", "one tensor") if cell == "lstm" else ("a tensor", "a pair")
+        )
+        raise ValueError(
+            f"rnn: h0: expected {wanted} for cell {cell!r}, got {got}; "
+            "only an lstm has a cell state"
+        )
+    if h0 is None:
+        rows = x.shape[1] if x.dim() == 3 else 0
+        h = x.new_zeros(rows, weight_hh.shape[-1])
+        hidden = weight_hh.shape[0] // GATES.get(cell, 1)
+        return h, x.new_zeros(rows, hidden) if cell == "lstm" else None
+    if is_pair:
+        h, c = h0
+        return h, c
+    return h0, None  # type: ignore[return-value]
+
+
+_rnn = torch.ops.pyneural.rnn.default
+
+
+def _fake(x: Tensor, h0: Tensor, cell: str) -> tuple[Tensor, Tensor, Tensor]:
+    y = x.new_empty(x.shape[0], x.shape[1], h0.shape[1])
+    return y, x.new_empty(h0.shape), x.new_empty(h0.shape if cell == "lstm" else 0)
+
+
+@torch.library.register_fake("pyneural::rnn")
+def _(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse):
+    return _fake(x, h0, cell)
+
+
+@torch.library.register_fake("pyneural::rnn_with_saved")
+def _(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse):
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    shape = (x.shape[0], x.shape[1], _KEPT[cell], h0.shape[1]) if _KEPT[cell] else (0,)
+    return *_fake(x, h0, cell), x.new_empty(shape, dtype=dtype)
+
+
+@torch.library.register_fake("pyneural::rnn_backward")
+def _(
+    grad_y,
+    grad_h_n,
+    grad_c_n,
+    x,
+    h0,
+    c0,
+    weight_ih,
+    weight_hh,
+    bias_ih,
+    bias_hh,
+    lengths,
+    y,
+    saved,
+    cell,
+    reverse,
+    output_mask,
+):
+    gates = weight_hh.shape[:1]
+    shapes = x.shape, h0.shape, h0.shape, weight_ih.shape, weight_hh.shape, gates, gates
+    return [x.new_empty(s if m else 0) for s, m in zip(shapes, output_mask, strict=True)]
