@@ -137,6 +137,7 @@ std::vector<at::Tensor> rnn_backward(const at::Tensor& grad_y, const at::Tensor&
                                      const OptionalTensor& lengths, const at::Tensor& y,
                                      const at::Tensor& saved, std::string_view cell, bool reverse,
                                      std::array<bool, 7> output_mask) {
+  output_mask[2] = output_mask[2] && c0;
   const Arguments a{x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths};
   const Layer layer = check_rnn_backward(grad_y, grad_h_n, grad_c_n, a, y, saved, cell, reverse);
   if (is_reduced(x)) {

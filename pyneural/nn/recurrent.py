@@ -20,7 +20,7 @@ class _Recurrent(torch.nn.RNNBase):
     def _cell(self) -> str:
         raise NotImplementedError
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, input: Tensor | PackedSequence, hx: State | None = None
     ) -> tuple[Tensor | PackedSequence, State]:
         """(y, state at the end) of x and the state at the beginning, zeros by default."""
@@ -98,7 +98,7 @@ class _Recurrent(torch.nn.RNNBase):
                 f"{type(self).__name__}: hx: expected {wanted}, got a {type(hx).__name__}; "
                 "only an LSTM has a cell state"
             )
-        state = list(hx) if is_pair else [hx]
+        state: list[Tensor] = list(hx) if isinstance(hx, tuple | list) else [hx]
         count = self.num_layers * (2 if self.bidirectional else 1)
         for name, part in zip(("h_0", "c_0"), state, strict=False):
             if part.dim() != dimensions or len(part) != count:
@@ -108,14 +108,14 @@ class _Recurrent(torch.nn.RNNBase):
                     f"layers, got {list(part.shape)}; give one state a layer and direction, "
                     "batched as the input is"
                 )
-        return state  # type: ignore[return-value]
+        return state
 
     @staticmethod
     def _as_state(parts: Sequence[Tensor]) -> State:
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
 
-class RNN(_Recurrent, torch.nn.RNN):
+class RNN(_Recurrent, torch.nn.RNN):  # type: ignore[misc]
     """Recurrent layer of Elman.
 
         h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh),  f tanh or relu
@@ -140,6 +140,9 @@ class RNN(_Recurrent, torch.nn.RNN):
     Raises:
         ValueError: shapes, dtypes or devices that do not match.
 
+    ``torch.compile`` takes no subclass of ``torch.nn.RNN``, ``LSTM`` or ``GRU`` unless
+    ``torch._dynamo.config.allow_rnn = True``; it then compiles in one graph.
+
     Source: Elman, Cognitive Science 14, 179 (1990).
 
     >>> layer = RNN(3, 5)
@@ -152,7 +155,7 @@ class RNN(_Recurrent, torch.nn.RNN):
         return self.nonlinearity
 
 
-class LSTM(_Recurrent, torch.nn.LSTM):
+class LSTM(_Recurrent, torch.nn.LSTM):  # type: ignore[misc]
     """Long short-term memory.
 
         i, f, o = sigmoid(W x_t + b + W' h_(t-1) + b'),  g = tanh(...)
@@ -177,7 +180,7 @@ class LSTM(_Recurrent, torch.nn.LSTM):
         return "lstm"
 
 
-class GRU(_Recurrent, torch.nn.GRU):
+class GRU(_Recurrent, torch.nn.GRU):  # type: ignore[misc]
     """Gated recurrent unit.
 
         r, z = sigmoid(W x_t + b + W' h_(t-1) + b')
@@ -228,7 +231,7 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         return (end[0][0], end[1][0]) if isinstance(end, tuple) else end[0]
 
 
-class RNNCell(_RecurrentCell, torch.nn.RNNCell):
+class RNNCell(_RecurrentCell, torch.nn.RNNCell):  # type: ignore[misc]
     """One step of ``RNN``: ``torch.nn.RNNCell`` on our kernel.
 
     >>> RNNCell(3, 5)(torch.rand(2, 3)).shape
@@ -239,7 +242,7 @@ class RNNCell(_RecurrentCell, torch.nn.RNNCell):
         return self.nonlinearity
 
 
-class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):
+class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):  # type: ignore[misc]
     """One step of ``LSTM``: ``torch.nn.LSTMCell`` on our kernel.
 
     >>> h, c = LSTMCell(3, 5)(torch.rand(2, 3))
@@ -251,7 +254,7 @@ class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):
         return "lstm"
 
 
-class GRUCell(_RecurrentCell, torch.nn.GRUCell):
+class GRUCell(_RecurrentCell, torch.nn.GRUCell):  # type: ignore[misc]
     """One step of ``GRU``: ``torch.nn.GRUCell`` on our kernel.
 
     >>> GRUCell(3, 5)(torch.rand(2, 3)).shape

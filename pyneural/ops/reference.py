@@ -105,7 +105,7 @@ def _recurrent_step(
     cell: str, from_x: Tensor, from_h: Tensor, h: Tensor, c: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The new h and, of an lstm, c, from the gates' two products."""
-    if cell == "lstm":
+    if c is not None:
         i, f, g, o = (from_x + from_h).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c

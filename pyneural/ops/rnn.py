@@ -155,5 +155,6 @@ def _(
     output_mask,
 ):
     gates = weight_hh.shape[:1]
-    shapes = x.shape, h0.shape, h0.shape, weight_ih.shape, weight_hh.shape, gates, gates
+    c_shape = h0.shape if c0 is not None else (0,)
+    shapes = x.shape, h0.shape, c_shape, weight_ih.shape, weight_hh.shape, gates, gates
     return [x.new_empty(s if m else 0) for s, m in zip(shapes, output_mask, strict=True)]

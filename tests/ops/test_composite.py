@@ -7,7 +7,9 @@ import torch
 
 from pyneural.ops import Connections
 from pyneural.ops.activations import VALUES
+from pyneural.ops.rnn import GATES
 from tests.ops.networks import Network
+from tests.ops.test_rnn import arguments as rnn_arguments
 from tests.tolerances import FLOAT64_GRADIENT, assert_close
 
 COMPOSITE = torch._C.DispatchKey.CompositeExplicitAutograd
@@ -17,7 +19,7 @@ OPS = torch.ops.pyneural
 def assert_same(op, *arguments):
     """The composite and the CPU kernel agree; gives what the kernel gave."""
     kernel, composite = op.default(*arguments), op.default._op_dk(COMPOSITE, *arguments)
-    tensors = (kernel, composite) if isinstance(kernel, tuple) else ((kernel,), (composite,))
+    tensors = (kernel, composite) if isinstance(kernel, tuple | list) else ((kernel,), (composite,))
     for found, exact in zip(*tensors, strict=True):
         assert_close(found, exact, FLOAT64_GRADIENT)
     return kernel
@@ -47,3 +49,16 @@ def test_mlp(activation):
     y = assert_same(OPS.mlp, *network.parts, *options)
     grad_y = torch.randn_like(y)
     assert_same(OPS.mlp_backward, grad_y, *network.parts, *options, [True, True])
+
+
+@pytest.mark.parametrize("with_lengths", [False, True])
+@pytest.mark.parametrize("cell", GATES)
+def test_rnn(cell, with_lengths):
+    tensors, lengths = rnn_arguments(cell, (7, 4, 3, 5))
+    given = *tensors, lengths if with_lengths else None
+    assert_same(OPS.rnn, *given, cell, True)
+    y, h_n, c_n, saved = OPS.rnn_with_saved(*given, cell, True)
+    by_composite = OPS.rnn_with_saved.default._op_dk(COMPOSITE, *given, cell, True)[3]
+    assert by_composite.shape == saved.shape
+    grads = y + 1, h_n + 1, c_n + 1 if cell == "lstm" else None
+    assert_same(OPS.rnn_backward, *grads, *given, y, saved, cell, True, [True] * 7)
