@@ -7,6 +7,7 @@ from pyneural.models.matrix_chain import MatrixChain, best_affine
 from pyneural.models.oscillator import damped_oscillation
 from pyneural.models.perceptron import MultilayerPerceptron
 from pyneural.models.pinn import PINN
+from pyneural.models.sequence_regressor import SequenceRegressor
 from pyneural.models.sparse_network import SparseNetwork
 from pyneural.models.training_faults import TRAINING_FAULTS
 from pyneural.training import Model, Sequential, load_model
@@ -18,6 +19,7 @@ __all__ = [
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
+    "SequenceRegressor",
     "Sequential",
     "SparseNetwork",
     "best_affine",

@@ -5,6 +5,7 @@ from pyneural.plots.approximation import approximation
 from pyneural.plots.backpropagation import backpropagation
 from pyneural.plots.latent_planes import latent_planes
 from pyneural.plots.learning_curves import learning_curves
+from pyneural.plots.long_lag import long_lag
 from pyneural.plots.loss_gallery import loss_gallery
 from pyneural.plots.losses import losses
 from pyneural.plots.matrices import matrices
@@ -21,6 +22,7 @@ __all__ = [
     "check_installed",
     "latent_planes",
     "learning_curves",
+    "long_lag",
     "loss_gallery",
     "losses",
     "matrices",

@@ -1,0 +1,69 @@
+"""Recurrent networks that must remember: the adding problem.
+
+Two numbers of a sequence are marked, on average half its length apart; at the
+end their sum is asked for. The simple recurrent network fails, stacked and in
+both directions as well: its gradient through time vanishes. LSTM and GRU learn
+it. Prints the held-out error of each and writes long-lag.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from typing import Any
+
+import torch
+
+from pyneural import data, plots
+from pyneural.demos import _fit, _options
+from pyneural.models import Model, SequenceRegressor
+
+SYSTEMS = ("S36",)
+SUMMARY = "RNN, LSTM, GRU: which one remembers."
+NETWORKS: dict[str, dict[str, Any]] = {
+    "simple RNN": {"cell": "rnn"},
+    "stacked RNN": {"cell": "rnn", "layers": 2},
+    "bidirectional RNN": {"cell": "rnn", "bidirectional": True},
+    "LSTM": {"cell": "lstm"},
+    "GRU": {"cell": "gru"},
+}
+HIDDEN, BATCH, RATE, CLIP = 64, 64, 5e-3, 1.0
+TRAINING, HELD_OUT, FORGETTING = 9_600, 2_000, 1 / 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+    _options.add_whole(parser, "--lag", 100, "steps of a sequence", low=2, high=10_000)
+    _options.add_whole(parser, "--epochs", 12, "passes through the training set", low=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    x, y = data.adding_problem(TRAINING, args.lag, args.seed)
+    held_out = data.adding_problem(HELD_OUT, args.lag, args.seed + 1)
+    print(f"The adding problem, {args.lag} steps\n")
+    print("  network              parameters   held-out error   training")
+    curves = {}
+    with torch.random.fork_rng(devices=[]):
+        for name, options in NETWORKS.items():
+            torch.manual_seed(args.seed)
+            network = SequenceRegressor(inputs=2, hidden=HIDDEN, outputs=1, **options)
+            model = Model(network)
+            model.compile(partial(torch.optim.Adam, lr=RATE), "mse", clip_norm=CLIP)
+            began = time.perf_counter()
+            history = _fit.fit(
+                model, name, x, y, validation_data=held_out, epochs=args.epochs, batch_size=BATCH
+            )
+            curves[name] = history["val_loss"]
+            parameters = sum(parameter.numel() for parameter in network.parameters())
+            error, seconds = curves[name][-1], time.perf_counter() - began
+            solved = "  solved" if error < FORGETTING / 10 else ""
+            print(f"  {name:<19}{parameters:>12,}{error:17.5f}{seconds:9.1f} s{solved}")
+    print(f"  {'always the mean':<19}{0:>12}{FORGETTING:17.5f}\n")
+    example = held_out[0][0], float(held_out[1][0])
+    figure = plots.long_lag(*example, curves, FORGETTING)
+    _options.print_rows([("picture", str(plots.save(figure, out / "long-lag.png")))])
+    return 0

@@ -1,0 +1,66 @@
+"""A recurrent network that reads a sequence and gives numbers at its end."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyneural import nn
+
+CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class SequenceRegressor(torch.nn.Module):
+    """Recurrent layers, and a readout of the last state.
+
+        h_t = cell(x_t, h_(t-1)),  y = W h_T + b
+
+    Of several layers the last is read, of two directions both ends.
+
+    Args:
+        cell: "rnn" (tanh), "lstm" or "gru".
+        inputs: numbers a step.
+        hidden: units H of a layer and direction.
+        outputs: numbers at the end.
+        layers: how many are stacked.
+        bidirectional: whether a second one reads from the end to the beginning.
+
+    Shape:
+        x [N, T, inputs] to y [N, outputs].
+
+    Raises:
+        ValueError: an unknown cell.
+
+    Source: Elman 1990; Hochreiter and Schmidhuber 1997; Schuster and Paliwal 1997; Cho et al. 2014.
+
+    >>> SequenceRegressor("gru", 2, 8, 1, layers=2, bidirectional=True)(torch.rand(5, 30, 2)).shape
+    torch.Size([5, 1])
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        *,
+        layers: int = 1,
+        bidirectional: bool = False,
+    ) -> None:
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(
+                f"SequenceRegressor: cell: expected one of {', '.join(CELLS)}, got {cell!r}; "
+                "choose one of these"
+            )
+        self.directions = 2 if bidirectional else 1
+        self.recurrent = CELLS[cell](
+            inputs, hidden, layers, batch_first=True, bidirectional=bidirectional
+        )
+        self.readout = nn.Linear(self.directions * hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The numbers at the end, [N, outputs], of x [N, T, inputs]."""
+        _, end = self.recurrent(x)
+        h = end[0] if isinstance(end, tuple) else end
+        return self.readout(torch.cat([*h[-self.directions :]], -1))
