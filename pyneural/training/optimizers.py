@@ -14,7 +14,8 @@ from pyneural.training.names import look_up
 OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters
 
 # The options that Keras 3 documents as defaults. Epsilon stands where torch has it: Keras adds it
-# below the root in RMSprop and Adagrad, torch outside of it. With Keras's 0.001 Adadelta learns
+# below the root in RMSprop and Adagrad, torch outside of it. Nadam's momentum grows by 0.96^t, which
+# in torch is a momentum_decay of 1. With Keras's 0.001 Adadelta learns
 # slowly; Zeiler (2012), and Keras before 2.3, has 1.0: partial(training.Adadelta, lr=1.0).
 OPTIMIZERS: dict[str, OptimizerFactory] = {
     "sgd": partial(torch.optim.SGD, lr=0.01),
@@ -24,7 +25,7 @@ OPTIMIZERS: dict[str, OptimizerFactory] = {
     "adam": partial(torch.optim.Adam, lr=0.001, eps=1e-7),
     "adamw": partial(torch.optim.AdamW, lr=0.001, eps=1e-7, weight_decay=0.004),
     "adamax": partial(torch.optim.Adamax, lr=0.001, eps=1e-7),
-    "nadam": partial(torch.optim.NAdam, lr=0.001, eps=1e-7),
+    "nadam": partial(torch.optim.NAdam, lr=0.001, eps=1e-7, momentum_decay=1.0),
 }
 _FUSED = ("sgd", "adagrad", "adam", "adamw")  # those of which torch has one kernel a step
 
