@@ -14,9 +14,9 @@ from pyneural.training.names import look_up
 OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters
 
 # The options that Keras 3 documents as defaults. Epsilon stands where torch has it: Keras adds it
-# below the root in RMSprop and Adagrad, torch outside of it. Nadam's momentum grows by 0.96^t, which
-# in torch is a momentum_decay of 1. With Keras's 0.001 Adadelta learns
-# slowly; Zeiler (2012), and Keras before 2.3, has 1.0: partial(training.Adadelta, lr=1.0).
+# below the root in RMSprop and Adagrad, torch outside of it. Nadam's momentum grows by 0.96^t,
+# which in torch is a momentum_decay of 1. With Keras's 0.001 Adadelta learns slowly; Zeiler (2012),
+# and Keras before 2.3, has 1.0: partial(training.Adadelta, lr=1.0).
 OPTIMIZERS: dict[str, OptimizerFactory] = {
     "sgd": partial(torch.optim.SGD, lr=0.01),
     "rmsprop": partial(torch.optim.RMSprop, lr=0.001, alpha=0.9, eps=1e-7),
