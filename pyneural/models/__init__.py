@@ -8,6 +8,7 @@ from pyneural.models.oscillator import damped_oscillation
 from pyneural.models.perceptron import MultilayerPerceptron
 from pyneural.models.pinn import PINN
 from pyneural.models.sequence_regressor import SequenceRegressor
+from pyneural.models.simple_rnn import SimpleRNN
 from pyneural.models.sparse_network import SparseNetwork
 from pyneural.models.training_faults import TRAINING_FAULTS
 from pyneural.training import Model, Sequential, load_model
@@ -21,6 +22,7 @@ __all__ = [
     "MultilayerPerceptron",
     "SequenceRegressor",
     "Sequential",
+    "SimpleRNN",
     "SparseNetwork",
     "best_affine",
     "damped_oscillation",
