@@ -1,8 +1,8 @@
 """CUDA kernels built by a C++ compiler, for tests on machines without a GPU.
 
-``cuda_on_host/cuda_runtime_api.h`` stands in for CUDA and ``cuda_on_host/tensor_core.cuh`` for
-tensor cores, so such a test says nothing of what nvcc makes of the code, of warps, or of blocks
-that run at the same time.
+``cuda_on_host/cuda_runtime_api.h`` stands in for CUDA, ``cuda_on_host/tensor_core.cuh`` for tensor
+cores and ``cuda_on_host/grid_barrier.cuh`` for the barrier of several blocks, so such a test says
+nothing of what nvcc makes of the code, of warps, or of what blocks see of each other's memory.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def build(name: str, folder: Path) -> ctypes.CDLL:
             text = (STAND_IN / file.name).read_text()
         elif file.suffix in (".cu", ".cuh"):
             text = re.sub(
-                r"extern __shared__ __align__\(16\) ([^[]+)\[\];",
-                r"alignas(16) \1[kMaxSharedBytes];",
+                r"extern __shared__ __align__\(16\) unsigned char (\w+)\[\];",
+                r"auto& \1 = cuda_on_host::dynamic_shared;",
                 text,
             )
             text = re.sub(
@@ -42,6 +42,7 @@ def build(name: str, folder: Path) -> ctypes.CDLL:
                 text,
                 flags=re.DOTALL,
             )
+            text = text.replace("reinterpret_cast<const void*>(kernel)", "kernel")
         copy = folder / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(text)

@@ -2,7 +2,8 @@
 // and dynamic shared memory cuda_on_host_build.py has rewritten.
 //
 // The threads of a block are coroutines that run one after the other from barrier to barrier, in
-// one of three orders; what depends on the order lacks a barrier. Blocks run one after the other.
+// one of three orders; what depends on the order lacks a barrier. Blocks run one after the other,
+// those of a cooperative launch from grid barrier to grid barrier.
 #pragma once
 
 #include <ucontext.h>
@@ -35,12 +36,14 @@ enum {
   cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
 
-struct Dim3 {
+struct dim3 {
   unsigned x = 0;
 };
-inline Dim3 threadIdx, blockIdx, gridDim;
+inline dim3 threadIdx, blockIdx, gridDim;
 
 namespace cuda_on_host {
+
+alignas(16) inline unsigned char dynamic_shared[kMaxSharedBytes];
 
 enum class Order { ascending, descending, shuffled };
 
@@ -51,7 +54,7 @@ struct Thread {
   static constexpr size_t kStackBytes = 1 << 16;
   ucontext_t context;
   std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
-  bool ended;
+  bool ended = false, waiting = false;  // for other blocks
 };
 
 inline ucontext_t scheduler;
@@ -63,29 +66,35 @@ inline void thread_main() {
   threads[threadIdx.x].ended = true;
 }
 
-inline void run_block() {
-  const unsigned size = threads.size();
-  std::vector<unsigned> turn(size);
-  std::iota(turn.begin(), turn.end(), 0u);
-  if (order == Order::descending) std::reverse(turn.begin(), turn.end());
-  std::mt19937 random(blockIdx.x);
+inline void begin_block() {
   for (Thread& thread : threads) {
     getcontext(&thread.context);
     thread.context.uc_stack.ss_sp = thread.stack.get();
     thread.context.uc_stack.ss_size = Thread::kStackBytes;
     thread.context.uc_link = &scheduler;
-    thread.ended = false;
     makecontext(&thread.context, thread_main, 0);
   }
-  for (unsigned ended = 0; ended < size;) {
+}
+
+// Until its threads have ended, or all wait for other blocks; gives whether they have ended.
+inline bool run_block() {
+  const unsigned size = threads.size();
+  std::vector<unsigned> turn(size);
+  std::iota(turn.begin(), turn.end(), 0u);
+  if (order == Order::descending) std::reverse(turn.begin(), turn.end());
+  std::mt19937 random(blockIdx.x);
+  for (;;) {
     if (order == Order::shuffled) std::shuffle(turn.begin(), turn.end(), random);
-    ended = 0;
+    unsigned ended = 0, waiting = 0;
     for (const unsigned i : turn) {
       threadIdx.x = i;
       swapcontext(&scheduler, &threads[i].context);
       ended += threads[i].ended;
+      waiting += threads[i].waiting;
     }
-    if (ended != 0 && ended != size) {
+    if (ended == size) return true;
+    if (waiting == size) return false;
+    if (ended != 0) {
       std::fprintf(stderr, "__syncthreads: %u of %u threads ended before it\n", ended, size);
       std::abort();
     }
@@ -97,7 +106,45 @@ void launch(unsigned blocks, unsigned block_threads, Body body) {
   kernel = body;
   gridDim.x = blocks;
   threads = std::vector<Thread>(block_threads);
-  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) run_block();
+  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
+    for (Thread& thread : threads) thread.ended = false;
+    begin_block();
+    run_block();
+  }
+}
+
+// Blocks that wait for each other: each has threads and dynamic shared memory of its own.
+template <class Body>
+void launch_cooperative(unsigned blocks, unsigned block_threads, size_t shared, Body body) {
+  struct Block {
+    std::vector<Thread> threads;
+    std::vector<unsigned char> shared;
+    bool ended = false;
+  };
+  kernel = body;
+  gridDim.x = blocks;
+  std::vector<Block> all(blocks);
+  for (Block& block : all) {
+    block.threads = std::vector<Thread>(block_threads);
+    block.shared = std::vector<unsigned char>(shared, 0xff);  // NaN, whoever reads it unwritten
+    threads.swap(block.threads);
+    begin_block();
+    threads.swap(block.threads);
+  }
+  for (unsigned ended = 0; ended < blocks;) {
+    ended = 0;
+    for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
+      Block& block = all[blockIdx.x];
+      if (!block.ended) {
+        threads.swap(block.threads);
+        std::copy(block.shared.begin(), block.shared.end(), dynamic_shared);
+        block.ended = run_block();
+        std::copy_n(dynamic_shared, shared, block.shared.begin());
+        threads.swap(block.threads);
+      }
+      ended += block.ended;
+    }
+  }
 }
 
 }  // namespace cuda_on_host
@@ -105,6 +152,21 @@ void launch(unsigned blocks, unsigned block_threads, Body body) {
 inline void __syncthreads() {
   using namespace cuda_on_host;
   swapcontext(&threads[threadIdx.x].context, &scheduler);
+}
+
+// Gives the turn to another block.
+inline void wait_for_blocks() {
+  cuda_on_host::threads[threadIdx.x].waiting = true;
+  __syncthreads();
+  cuda_on_host::threads[threadIdx.x].waiting = false;
+}
+
+template <class Params>
+cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Params), dim3 grid, dim3 block,
+                                        void** arguments, size_t shared, cudaStream_t) {
+  const auto body = [=] { kernel(*static_cast<Params*>(arguments[0])); };
+  cuda_on_host::launch_cooperative(grid.x, block.x, shared, body);
+  return cudaSuccess;
 }
 
 template <class Kernel>

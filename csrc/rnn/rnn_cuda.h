@@ -1,0 +1,58 @@
+// What the CUDA kernels of the rnn ops take: plain pointers and sizes, no torch.
+//
+// Letters: T steps, N rows, H hidden units, G gates, B blocks of a cell's gates.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "cell.h"
+
+namespace pyneural::rnn {
+
+template <class T>
+struct RnnParams {
+  CellKind cell = CellKind::tanh;
+  bool reverse = false;
+  int64_t steps = 0, rows = 0, hidden = 0;
+  // Of the launch: teams share the rows, members of a team the units. The blocks of a team meet
+  // after every step; all run at the same time.
+  int32_t teams = 1, members = 1;
+  bool shared_weights = false;  // whether a block's weights stay in its shared memory
+
+  const int64_t* lengths = nullptr;  // [N]; null: all are T
+  const T* x_gates = nullptr;        // [T, N, G H] forward: the input products with bias_ih
+  const T* weight_hh = nullptr;      // [G H, H]
+  const T* bias_hh = nullptr;        // [G H] forward; null: none
+  const T* h0 = nullptr;             // [N, H]
+  const T* c0 = nullptr;             // [N, H] of cells that have it
+  T* y = nullptr;                    // [T, N, H]
+  T* saved = nullptr;                // [T, N, kept, H]; null: not wanted
+  T* h[2] = {nullptr, nullptr};      // [N, H] forward: the state by turns; h[0] begins as h0
+  T* c = nullptr;                    // [N, H] forward: begins as c0
+
+  const T* grad_y = nullptr;  // [T, N, H] backward
+  T* grad_z = nullptr;        // [T, N, B, H] backward: gradients of the gates
+  T* dh = nullptr;            // [N, H] backward: begins as grad_h_n, ends as grad_h0
+  T* dc = nullptr;            // [N, H] likewise
+
+  unsigned* barriers = nullptr;  // [teams], zero
+
+  PYNEURAL_INLINE int64_t time(int64_t s) const { return reverse ? steps - 1 - s : s; }
+  PYNEURAL_INLINE bool active(int64_t t, int64_t n) const { return !lengths || t < lengths[n]; }
+  PYNEURAL_INLINE bool first(int64_t t, int64_t n) const {
+    return reverse ? t == (lengths ? lengths[n] : steps) - 1 : t == 0;
+  }
+};
+
+// Fills teams, members and shared_weights for the current device.
+template <class T>
+cudaError_t rnn_configure(bool backward, RnnParams<T>* params);
+
+template <class T>
+cudaError_t launch_rnn(const RnnParams<T>& params, cudaStream_t stream);
+template <class T>
+cudaError_t launch_rnn_backward(const RnnParams<T>& params, cudaStream_t stream);
+
+}  // namespace pyneural::rnn
