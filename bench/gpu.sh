@@ -30,8 +30,8 @@ $name: exit $code, $(($(date +%s) - start)) s"
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-step build 200 "$python" setup.py build_ext --inplace
-step tests 120 "$python" -m pytest -q tests -k cuda -p no:cacheprovider
+step build 160 "$python" setup.py build_ext --inplace
+step tests 100 "$python" -m pytest -q tests -k cuda -p no:cacheprovider
 results=$("$python" -c "
 from bench import machine
 print(machine.file_name(machine.describe('cuda', 1)))")
@@ -40,6 +40,8 @@ step bench-float32 110 "$python" -m bench jet --device cuda --seconds 0.5 --json
 step bench-float64 40 "$python" -m bench jet --device cuda --seconds 0.5 --dtype float64 \
   --peers eager --json "$out/$results"
 step bench-dense 60 "$python" -m bench dense --device cuda --seconds 0.5 --json "$out/$results"
+step bench-rnn 60 "$python" -m bench rnn --device cuda --seconds 0.3 --json "$out/$results" --case \
+  64x100x128x128 64x100x256x256 64x100x512x512 64x100x768x768 64x100x1024x1024
 lines=15
 for tool in memcheck racecheck; do
   step "$tool" 30 compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" -m bench.gpu_smoke

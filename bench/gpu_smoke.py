@@ -18,6 +18,7 @@ def main() -> None:
     jet()
     dense()
     mlp()
+    rnn()
     torch.cuda.synchronize()
 
 
@@ -37,6 +38,25 @@ def mlp() -> None:
             y = ops.mlp(x, weights, biases, "sin", "sigmoid")
             gradients = torch.autograd.grad(y.square().mean(), [x, *weights, *biases])
             check(f"{dtype} mlp {depth} x {width}", gradients)
+
+
+def rnn() -> None:
+    """The recurrence's: one block, teams of several, weights in shared memory and beyond it."""
+    for cell, gates in (("tanh", 1), ("gru", 3), ("lstm", 4)):
+        for rows, hidden in ((1, 5), (70, 40), (3, 2000)):
+            x, h, *weights = (
+                torch.randn(size, device="cuda").div(hidden**0.5).requires_grad_()
+                for size in (
+                    (4, rows, 3),
+                    (rows, hidden),
+                    (gates * hidden, 3),
+                    (gates * hidden, hidden),
+                )
+            )
+            state = (h, h) if cell == "lstm" else h
+            y, _ = ops.rnn(x, state, [*weights, None, None], cell)
+            gradients = torch.autograd.grad(y.square().mean(), [x, h, *weights])
+            check(f"{cell} {rows} x {hidden}", gradients)
 
 
 def check(name: str, gradients: Sequence[torch.Tensor]) -> None:
