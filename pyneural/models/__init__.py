@@ -4,12 +4,14 @@ from pyneural.models.autoencoder import Autoencoder
 from pyneural.models.finite_differences import finite_differences
 from pyneural.models.function_fit import fit_function
 from pyneural.models.matrix_chain import MatrixChain, best_affine
-from pyneural.models.oscillator import damped_oscillation
+from pyneural.models.oscillator import damped_oscillation, pushed_oscillator
 from pyneural.models.perceptron import MultilayerPerceptron
 from pyneural.models.pinn import PINN
 from pyneural.models.sequence_regressor import SequenceRegressor
 from pyneural.models.simple_rnn import SimpleRNN
 from pyneural.models.sparse_network import SparseNetwork
+from pyneural.models.state_space import StateSpaceModel
+from pyneural.models.state_space_fit import fit_by_em, fit_by_likelihood
 from pyneural.models.training_faults import TRAINING_FAULTS
 from pyneural.training import Model, Sequential, load_model
 
@@ -24,9 +26,13 @@ __all__ = [
     "Sequential",
     "SimpleRNN",
     "SparseNetwork",
+    "StateSpaceModel",
     "best_affine",
     "damped_oscillation",
     "finite_differences",
+    "fit_by_em",
+    "fit_by_likelihood",
     "fit_function",
     "load_model",
+    "pushed_oscillator",
 ]

@@ -10,9 +10,11 @@ from pyneural.plots.loss_gallery import loss_gallery
 from pyneural.plots.losses import losses
 from pyneural.plots.matrices import matrices
 from pyneural.plots.model_choice import model_choice
+from pyneural.plots.predictions import predictions
 from pyneural.plots.reconstructions import reconstructions
 from pyneural.plots.space_time import space_time
 from pyneural.plots.sparsity import sparsity
+from pyneural.plots.state_space import state_space
 from pyneural.plots.style import check_installed, save, scientific
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "losses",
     "matrices",
     "model_choice",
+    "predictions",
     "reconstructions",
     "save",
     "scientific",
     "space_time",
     "sparsity",
+    "state_space",
 ]

@@ -17,3 +17,23 @@ def test_long_lag(tmp_path, capsys):
     }
     assert error["GRU"] < 0.05 * error["always the mean"]
     assert all(found < error["always the mean"] for found in (error["LSTM"], error["simple RNN"]))
+
+
+def test_rnn(tmp_path, capsys):
+    out = run_demo("rnn", tmp_path, capsys, "--epochs", "15")
+    names = ("Kalman filter, true model", "recurrent network", "the last reading")
+    best, ours, last = (float(value(out, name)) for name in names)
+    assert best < ours < 0.5 * (best + last)
+    assert float(value(out, "rolled").split()[-1]) < 1e-12
+    assert float(value(out, "gradient").split()[-1]) < 1e-6
+
+
+def test_kalman(tmp_path, capsys):
+    out = run_demo("kalman", tmp_path, capsys, "--iterations", "8")
+    rows = ("truth", "first guess", "maximum likelihood", "EM")
+    truth, guess, by_likelihood, by_em = (float(value(out, row).split()[-1]) for row in rows)
+    assert guess < min(by_likelihood, by_em)
+    assert by_likelihood > truth
+    errors = [float(value(out, row)) for row in ("readings", "filter", "smoother")]
+    assert errors == sorted(errors, reverse=True)
+    assert abs(float(value(out, "95 %").split()[-1].rstrip("%")) - 95) < 1

@@ -1,0 +1,98 @@
+"""A state-space model: an oscillation seen through noise, filtered and smoothed.
+
+Position and velocity of an oscillator that is pushed at random are the state;
+the position is observed with noise, and for a while not at all. The noises
+are estimated from the observations by maximum likelihood and by expectation-
+maximisation; with them filter and smoother find the state. Prints estimates,
+errors and how often the 95 % intervals hold the state; writes kalman.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from torch import Tensor
+
+from pyneural import plots
+from pyneural.demos import _options
+from pyneural.models import (
+    StateSpaceModel,
+    fit_by_em,
+    fit_by_likelihood,
+    pushed_oscillator,
+)
+
+SYSTEMS = ("S33",)
+SUMMARY = "State-space model: Kalman filter, smoother."
+MOTION = 0.25, 0.02  # angular frequency, damping; radians and 1, a unit of time
+PUSH, NOISE, GAP = 0.01, 0.6, slice(90, 110)  # variances of the velocity's push, of a reading
+FREE = ("process_noise", "observation_noise")
+SERIES = 200  # to count how often the intervals hold the state
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+    _options.add_whole(parser, "--steps", 200, "observations of the series", low=120, high=5000)
+    _options.add_whole(parser, "--iterations", 40, "steps of each fit at most", low=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    model = pushed_oscillator(*MOTION, PUSH, NOISE)
+    x, y = model.simulate(args.steps, seed=args.seed)
+    y[GAP] = math.nan
+    print("Position and velocity of an oscillator, positions read with noise\n")
+    start = pushed_oscillator(*MOTION, 10 * PUSH, 0.2 * NOISE)
+    fits = {
+        "maximum likelihood": fit_by_likelihood(start, y, FREE, args.iterations),
+        "EM": fit_by_em(start, y, FREE, args.iterations),
+    }
+    best = float(model.filter(y).log_likelihood)
+    print("  variance of          push    reading   log-likelihood")
+    print(f"  {'truth':<19}{PUSH:6.4f}{NOISE:11.3f}{best:17.2f}")
+    print(f"  {'first guess':<19}{10 * PUSH:6.4f}{0.2 * NOISE:11.3f}{_likelihood(start, y):17.2f}")
+    for name, fit in fits.items():
+        push, reading = fit.model.process_noise[1, 1], fit.model.observation_noise[0, 0]
+        print(f"  {name:<19}{push:6.4f}{reading:11.3f}{fit.log_likelihoods[-1]:17.2f}")
+    found = fits["maximum likelihood"].model
+    filtered, smoothed = found.filter(y), found.smooth(y)
+    print("\n  position             error (rms)")
+    print(f"  {'readings':<19}{_rms(y - x[:, :1]):13.3f}")
+    print(f"  {'filter':<19}{_rms(filtered.mean[:, :1] - x[:, :1]):13.3f}")
+    print(f"  {'smoother':<19}{_rms(smoothed.mean[:, :1] - x[:, :1]):13.3f}")
+    held = _coverage(model, args.steps, args.seed)
+    print(f"\n  95 % intervals hold the state in {SERIES} series: {held:.1%}\n")
+    bands = {
+        f"{name}: from the observations {which}": (
+            known.mean[:, 0],
+            known.covariance[:, 0, 0].sqrt(),
+        )
+        for name, which, known in (
+            ("Kalman filter", "up to then", filtered),
+            ("Smoother", "before and after", smoothed),
+        )
+    }
+    curves = {name: fit.log_likelihoods for name, fit in fits.items()}
+    figure = plots.state_space(x[:, 0], y[:, 0], bands, curves, best)
+    _options.print_rows([("picture", str(plots.save(figure, out / "kalman.png")))])
+    return 0
+
+
+def _likelihood(model: StateSpaceModel, y: Tensor) -> float:
+    return float(model.filter(y).log_likelihood)
+
+
+def _rms(error: Tensor) -> float:
+    return float(error[~error.isnan()].square().mean().sqrt())
+
+
+def _coverage(model: StateSpaceModel, steps: int, seed: int) -> float:
+    """Share of states, over series and steps, within the smoother's 95 % intervals."""
+    x, y = model.simulate(steps, seed + 1, series=SERIES)
+    y[:, GAP] = math.nan
+    known = model.smooth(y)
+    deviation = known.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+    return float(((known.mean - x).abs() < 1.959964 * deviation).double().mean())

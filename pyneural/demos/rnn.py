@@ -1,0 +1,107 @@
+"""The simplest recurrent network, beside Kalman filter and feed-forward net.
+
+    h_t = tanh(W_hh h_(t-1) + W_xh x_t),  y_t = W_hy h_t
+
+All three predict the next noisy reading of an oscillator that is pushed at
+random: the recurrent network from all readings so far, the feed-forward net
+from the last 8, the Kalman filter with the true model, which nothing can beat.
+Prints errors on new series and checks of the recurrence; writes rnn.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pyneural import plots
+from pyneural.demos import _fit, _options
+from pyneural.layers import Dense
+from pyneural.models import Model, Sequential, SimpleRNN, pushed_oscillator
+
+SYSTEMS = ("S34",)
+SUMMARY = "The simplest RNN beside the Kalman filter."
+MOTION, PUSH, NOISE = (0.25, 0.02), 0.003, 0.6  # as of models.pushed_oscillator
+STEPS, TRAINING, HELD_OUT, WINDOW, HIDDEN, BATCH = 100, 1000, 500, 8, 32, 50
+ADAM = partial(torch.optim.Adam, lr=3e-3)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+    _options.add_whole(parser, "--epochs", 60, "passes through the training series", low=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    oscillator = pushed_oscillator(*MOTION, PUSH, NOISE)
+    _, y = oscillator.simulate(STEPS, args.seed, series=TRAINING)
+    _, new = oscillator.simulate(STEPS, args.seed + 1, series=HELD_OUT)
+    training = y.float()
+    print("The next reading of an oscillator that is pushed at random\n")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        network = SimpleRNN(1, HIDDEN, 1)
+        recurrent = Model(network)
+        forward = Sequential([Dense(HIDDEN, "tanh", input_shape=(WINDOW,)), Dense(1)])
+        for name, model, x, target in (
+            ("recurrent", recurrent, training[:, :-1], training[:, 1:]),
+            ("feed-forward", forward, *_windows(training)),
+        ):
+            model.compile(ADAM, "mse")
+            batch = BATCH * (1 if model is recurrent else STEPS - WINDOW)
+            _fit.fit(model, name, x, target, epochs=args.epochs, batch_size=batch)
+    predicted = oscillator.filter(new).predicted_mean @ oscillator.observation.T
+    with torch.no_grad():
+        by_window = forward(_windows(new.float())[0]).view(HELD_OUT, -1)
+        predictions = {  # of the readings from the WINDOW-th on, [HELD_OUT, STEPS - WINDOW]
+            "Kalman filter, true model": predicted[:, WINDOW:, 0].float(),
+            "recurrent network": network(new[:, :-1].float())[:, WINDOW - 1 :, 0],
+            f"feed-forward, last {WINDOW}": by_window,
+            "the last reading": new[:, WINDOW - 1 : -1, 0].float(),
+        }
+    target = new[:, WINDOW:, 0].float()
+    print("  prediction                    error (rms)")
+    for name, prediction in predictions.items():
+        print(f"  {name:<30}{float((prediction - target).square().mean().sqrt()):11.4f}")
+    print(f"  {'noise of a reading alone':<30}{NOISE**0.5:11.4f}\n")
+    rolled, through_time = _checks(network.double(), new[:4, :20])
+    _options.print_rows(
+        [
+            ("rolled", f"equals unrolled within {rolled:.0e}"),
+            ("gradient", f"through time as by finite differences within {through_time:.0e}"),
+        ]
+    )
+    shown = {name: prediction[0] for name, prediction in predictions.items()}
+    figure = plots.predictions(target[0], shown, first_step=WINDOW)
+    _options.print_rows([("picture", str(plots.save(figure, out / "rnn.png")))])
+    return 0
+
+
+def _windows(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Every WINDOW readings in a row, and the one after them."""
+    windows = y[..., 0].unfold(1, WINDOW + 1, 1).flatten(0, 1)
+    return windows[:, :-1].contiguous(), windows[:, -1:].contiguous()
+
+
+def _checks(network: SimpleRNN, x: Tensor) -> tuple[float, float]:
+    """Difference of rolled and unrolled, and of the gradient and finite differences."""
+    leaf = x.clone().requires_grad_()
+    rolled, step = network(leaf), 1e-5
+    (grad,) = torch.autograd.grad(rolled[:, -1].sum(), leaf)
+    rolled = rolled.detach()
+    with torch.no_grad():
+        differences = torch.zeros_like(x)
+        for t in range(x.shape[1]):
+            ends = []
+            for sign in (1, -1):
+                moved = x.clone()
+                moved[:, t] += sign * step
+                ends.append(network(moved)[:, -1])
+            differences[:, t] = (ends[0] - ends[1]) / (2 * step)
+        unrolled = network.unrolled(x)
+    scale = float(differences.abs().max())
+    return float((rolled - unrolled).abs().max()), float((grad - differences).abs().max()) / scale

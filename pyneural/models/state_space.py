@@ -1,0 +1,282 @@
+"""Linear state-space model with Gaussian noise: simulation, Kalman filter, smoother, forecast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What the Kalman filter knows at each step, from the observations before and with it.
+
+    Letters: T steps, n states, p observations; ``...`` are series side by side.
+    """
+
+    log_likelihood: Tensor  # [...], of all observations
+    mean: Tensor  # [..., T, n], E(x_t | y_1 .. y_t)
+    covariance: Tensor  # [..., T, n, n]
+    predicted_mean: Tensor  # [..., T, n], E(x_t | y_1 .. y_(t-1))
+    predicted_covariance: Tensor  # [..., T, n, n]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """What is known at each step from all observations."""
+
+    log_likelihood: Tensor  # [...]
+    mean: Tensor  # [..., T, n], E(x_t | y_1 .. y_T)
+    covariance: Tensor  # [..., T, n, n]
+    lag_covariance: Tensor  # [..., T - 1, n, n], Cov(x_(t+1), x_t | y_1 .. y_T)
+
+
+@dataclass(frozen=True)
+class StateSpaceModel:
+    """Linear state-space model with Gaussian noise.
+
+        x_t = Phi x_(t-1) + w_t,  w_t ~ N(0, Q),   x_1 ~ N(m, P)
+        y_t = H x_t + v_t,        v_t ~ N(0, R)
+
+    The covariances of the filter are updated in Joseph's form, those of the smoother likewise: they
+    stay symmetric and positive semi-definite where R or Q is nearly singular, in float32 too. All
+    methods are differentiable. Leading dimensions of y are series of their own.
+
+    Args:
+        transition: Phi, [n, n].
+        observation: H, [p, n].
+        process_noise: Q, [n, n], symmetric and positive semi-definite.
+        observation_noise: R, [p, p], likewise.
+        initial_mean: m, [n].
+        initial_covariance: P, [n, n].
+
+    Raises:
+        ValueError: shapes or dtypes that do not match, a covariance that is not symmetric, or not
+            positive semi-definite; its smallest eigenvalue is named.
+
+    Source: Kalman 1960; Rauch, Tung and Striebel 1965; Bucy and Joseph 1968; Durbin and Koopman,
+        Time Series Analysis by State Space Methods (2012).
+
+    >>> one = torch.ones(1, 1)
+    >>> walk = StateSpaceModel(one, one, one, one, torch.zeros(1), one)  # a random walk, observed
+    >>> x, y = walk.simulate(100, seed=0)
+    >>> filtered, smoothed = walk.filter(y), walk.smooth(y)
+    >>> bool((filtered.mean - x).square().mean() < (y - x).square().mean())
+    True
+    >>> bool((smoothed.mean - x).square().mean() < (filtered.mean - x).square().mean())
+    True
+    """
+
+    transition: Tensor
+    observation: Tensor
+    process_noise: Tensor
+    observation_noise: Tensor
+    initial_mean: Tensor
+    initial_covariance: Tensor
+
+    def __post_init__(self) -> None:
+        n, p = self.transition.shape[-1], self.observation.shape[0]
+        shapes = {
+            "transition": (n, n),
+            "observation": (p, n),
+            "process_noise": (n, n),
+            "observation_noise": (p, p),
+            "initial_mean": (n,),
+            "initial_covariance": (n, n),
+        }
+        for field in fields(self):
+            tensor, shape = getattr(self, field.name), shapes[field.name]
+            if tuple(tensor.shape) != shape:
+                raise ValueError(
+                    f"StateSpaceModel: {field.name}: expected shape {list(shape)} for {n} states "
+                    f"and {p} observations, got {list(tensor.shape)}; make them fit"
+                )
+            if tensor.dtype != self.transition.dtype or not tensor.is_floating_point():
+                raise ValueError(
+                    f"StateSpaceModel: {field.name}: expected {self.transition.dtype} like the "
+                    f"transition, a floating one, got {tensor.dtype}; convert it with .to(dtype)"
+                )
+        for name in ("process_noise", "observation_noise", "initial_covariance"):
+            _check_covariance(name, getattr(self, name))
+
+    def simulate(
+        self, steps: int, seed: int = 0, series: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """States and observations drawn from the model.
+
+        Args:
+            steps: T.
+            seed: of the noise.
+            series: how many, or None for one without a dimension of series.
+
+        Returns:
+            x, [..., T, n], and y, [..., T, p].
+        """
+        n, p = len(self.transition), len(self.observation)
+        generator = torch.Generator().manual_seed(seed)
+
+        def noise(covariance: Tensor, *shape: int) -> Tensor:
+            normal = torch.randn(*shape, generator=generator, dtype=torch.float64)
+            return normal.to(covariance.dtype) @ _square_root(covariance).T
+
+        count = 1 if series is None else series
+        w = noise(self.process_noise, count, steps, n)
+        x = [self.initial_mean + noise(self.initial_covariance, count, n)]
+        for t in range(1, steps):
+            x.append(x[-1] @ self.transition.T + w[:, t])
+        states = torch.stack(x, 1)
+        y = states @ self.observation.T + noise(self.observation_noise, count, steps, p)
+        return (states[0], y[0]) if series is None else (states, y)
+
+    def filter(self, y: Tensor) -> Filtered:
+        """Kalman filter.
+
+            S = H P H^T + R,  K = P H^T S^-1,  m' = m + K (y - H m)
+            P' = (I - K H) P (I - K H)^T + K R K^T
+
+        Args:
+            y: [..., T, p]; what is NaN was not observed, single components or whole steps.
+
+        Raises:
+            ValueError: a wrong shape or dtype, no steps, infinite numbers; observations that the
+                model determines exactly, so that S is singular.
+        """
+        self._check_observations(y)
+        seen = ~y.isnan()
+        values = y.nan_to_num()
+        identity = torch.eye(len(self.transition), dtype=y.dtype, device=y.device)
+        m, P = self.initial_mean.expand(*y.shape[:-2], -1), self.initial_covariance
+        total = y.new_zeros(y.shape[:-2])
+        means, covariances, predicted_means, predicted_covariances = [], [], [], []
+        for t in range(y.shape[-2]):
+            predicted_means.append(m)
+            predicted_covariances.append(P.expand(*m.shape, -1))
+            # What was not observed is as a number 0 of variance 1 that depends on no state.
+            mask = seen[..., t, :].to(y.dtype)
+            H = self.observation * mask[..., None]
+            R = self.observation_noise * mask[..., None] * mask[..., None, :]
+            R = R + torch.diag_embed(1 - mask)
+            v = values[..., t, :] - (H @ m[..., None])[..., 0]
+            HP = H @ P
+            L = _cholesky(HP @ H.mT + R)
+            K = torch.cholesky_solve(HP, L).mT
+            m = m + (K @ v[..., None])[..., 0]
+            A = identity - K @ H
+            P = _symmetric(A @ P @ A.mT + K @ R @ K.mT)  # or its rounding grows from step to step
+            white = torch.linalg.solve_triangular(L, v[..., None], upper=False)[..., 0]
+            log_determinant = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            count = mask.sum(-1) * math.log(2 * math.pi)
+            total = total - 0.5 * (white.square().sum(-1) + log_determinant + count)
+            means.append(m)
+            covariances.append(P)
+            m, P = m @ self.transition.T, self._predict(P)
+        return Filtered(
+            total,
+            torch.stack(means, -2),
+            torch.stack(covariances, -3),
+            torch.stack(predicted_means, -2),
+            torch.stack(predicted_covariances, -3),
+        )
+
+    def smooth(self, y: Tensor) -> Smoothed:
+        """Rauch-Tung-Striebel smoother.
+
+            J = P_t Phi^T (Phi P_t Phi^T + Q)^-1,  s_t = m_t + J (s_(t+1) - Phi m_t)
+            V_t = (I - J Phi) P_t (I - J Phi)^T + J (V_(t+1) + Q) J^T
+
+        Arguments and errors as for ``filter``.
+        """
+        found = self.filter(y)
+        P, steps = found.covariance, y.shape[-2]
+        # A pseudo-inverse: what has no variance is not corrected.
+        inverse = torch.linalg.pinv(found.predicted_covariance[..., 1:, :, :], hermitian=True)
+        J = P[..., :-1, :, :] @ self.transition.T @ inverse
+        A = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device) - J @ self.transition
+        known = A @ P[..., :-1, :, :] @ A.mT + J @ self.process_noise @ J.mT
+        s, V = found.mean[..., -1, :], P[..., -1, :, :]
+        means, covariances, lags = [s], [V], []
+        for t in reversed(range(steps - 1)):
+            gain = J[..., t, :, :]
+            lags.append(V @ gain.mT)
+            correction = s - found.predicted_mean[..., t + 1, :]
+            s = found.mean[..., t, :] + (gain @ correction[..., None])[..., 0]
+            V = known[..., t, :, :] + gain @ V @ gain.mT
+            means.append(s)
+            covariances.append(V)
+        none = P.new_zeros(*P.shape[:-3], 0, *P.shape[-2:])
+        return Smoothed(
+            found.log_likelihood,
+            torch.stack(means[::-1], -2),
+            torch.stack(covariances[::-1], -3),
+            torch.stack(lags[::-1], -3) if lags else none,
+        )
+
+    def forecast(self, y: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Means [..., steps, p] and covariances [..., steps, p, p] of the observations after y."""
+        unseen = y.new_full((*y.shape[:-2], steps, y.shape[-1]), math.nan)
+        found = self.filter(torch.cat([y, unseen], -2))
+        H = self.observation
+        P = found.predicted_covariance[..., -steps:, :, :]
+        mean = found.predicted_mean[..., -steps:, :] @ H.T
+        return mean, H @ P @ H.T + self.observation_noise
+
+    def _predict(self, P: Tensor) -> Tensor:
+        return self.transition @ P @ self.transition.T + self.process_noise
+
+    def _check_observations(self, y: Tensor) -> None:
+        p = len(self.observation)
+        if y.dim() < 2 or y.shape[-1] != p or y.shape[-2] < 1:
+            raise ValueError(
+                f"StateSpaceModel: y: expected shape [..., T, {p}] with T >= 1, got "
+                f"{list(y.shape)}; the last dimension holds the observations of a step"
+            )
+        if y.dtype != self.transition.dtype:
+            raise ValueError(
+                f"StateSpaceModel: y: expected {self.transition.dtype} like the model, got "
+                f"{y.dtype}; convert it with .to(dtype)"
+            )
+        if y.isinf().any():
+            raise ValueError(
+                "StateSpaceModel: y: expected finite numbers, or NaN where nothing was observed, "
+                "got infinite ones; leave them out as NaN"
+            )
+
+
+def _check_covariance(name: str, matrix: Tensor) -> None:
+    matrix = matrix.detach()
+    scale = float(matrix.abs().max())
+    tolerance = 1e2 * torch.finfo(matrix.dtype).eps * max(scale, torch.finfo(matrix.dtype).tiny)
+    if not matrix.isfinite().all() or (matrix - matrix.T).abs().max() > tolerance:
+        raise ValueError(
+            f"StateSpaceModel: {name}: expected a symmetric matrix of finite numbers, got "
+            f"{matrix.tolist()}; symmetrise it with (A + A.T) / 2"
+        )
+    least = float(torch.linalg.eigvalsh(matrix)[0])
+    if least < -tolerance:
+        raise ValueError(
+            f"StateSpaceModel: {name}: expected a positive semi-definite matrix, got one whose "
+            f"smallest eigenvalue is {least:.3g}; variances cannot be negative"
+        )
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.mT) / 2
+
+
+def _cholesky(S: Tensor) -> Tensor:
+    factor, failed = torch.linalg.cholesky_ex(S)
+    if failed.any():
+        least = float(torch.linalg.eigvalsh(S.detach()).min())
+        raise ValueError(
+            "StateSpaceModel: observation_noise: expected observations that are not determined by "
+            f"the model, got a covariance of y whose smallest eigenvalue is {least:.3g}; add a "
+            "little noise to R"
+        )
+    return factor
+
+
+def _square_root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp(min=0).sqrt()

@@ -1,0 +1,186 @@
+"""Estimating a state-space model: by maximum likelihood, and by expectation-maximisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pyneural.models.state_space import StateSpaceModel
+
+PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
+_NOISES = ("process_noise", "observation_noise")
+_EVALUATIONS = 25  # of the likelihood in a step of L-BFGS at most
+
+
+@dataclass(frozen=True)
+class StateSpaceFit:
+    """An estimated model, and the log-likelihood on the way to it."""
+
+    model: StateSpaceModel
+    log_likelihoods: list[float]  # before the first step and after each
+
+
+def fit_by_likelihood(
+    start: StateSpaceModel, y: Tensor, free: Sequence[str] = PARAMETERS, steps: int = 100
+) -> StateSpaceFit:
+    """Maximum likelihood, by L-BFGS on the gradient that autograd takes through the filter.
+
+    Q and R are sought as L L^T with a positive diagonal of L. States are known up to a change of
+    their basis only: hold "observation" or "transition" fixed to learn parameters one by one.
+
+    Args:
+        start: where to begin; its initial mean and covariance are held.
+        y: [..., T, p], NaN where nothing was observed; series side by side are added up.
+        free: which of "transition", "observation", "process_noise" and "observation_noise" to
+            estimate; the others are held.
+        steps: of L-BFGS at most.
+
+    Raises:
+        ValueError: an unknown name; errors of ``StateSpaceModel``; a noise to estimate that begins
+            singular.
+
+    Source: Schweppe 1965; Durbin and Koopman 2012, chapter 7.
+
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> walk = StateSpaceModel(one, one, one, one, one[0], one)
+    >>> _, y = walk.simulate(100, seed=0)
+    >>> start = StateSpaceModel(one, one, 4 * one, 4 * one, one[0], one)
+    >>> found = fit_by_likelihood(start, y, ("process_noise", "observation_noise"))
+    >>> found.log_likelihoods[-1] > float(walk.filter(y).log_likelihood)
+    True
+    """
+    _check_names("fit_by_likelihood", free)
+    unknowns = {name: _unknown(name, getattr(start, name)) for name in free}
+
+    def model() -> StateSpaceModel:
+        values = {name: _value(name, unknown) for name, unknown in unknowns.items()}
+        return replace(start, **values)
+
+    optimizer = torch.optim.LBFGS(
+        [*unknowns.values()],
+        max_iter=1,
+        max_eval=_EVALUATIONS,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = -model().filter(y).log_likelihood.sum() / y.numel()
+        value.backward()
+        return value
+
+    reached = [float(start.filter(y).log_likelihood.sum())]
+    for _ in range(steps):
+        optimizer.step(loss)
+        with torch.no_grad():
+            reached.append(float(model().filter(y).log_likelihood.sum()))
+        if abs(reached[-1] - reached[-2]) < 1e-9 * abs(reached[-1]):
+            break
+    values = {name: _value(name, unknown).detach() for name, unknown in unknowns.items()}
+    return StateSpaceFit(replace(start, **values), reached)
+
+
+def fit_by_em(
+    start: StateSpaceModel, y: Tensor, free: Sequence[str] = PARAMETERS, steps: int = 50
+) -> StateSpaceFit:
+    """Expectation-maximisation: the log-likelihood never falls.
+
+        Phi = S10 S00^-1,  H = (sum y x^T) (sum x x^T)^-1,  Q and R the residuals' means
+
+    with expectations under the smoother, those of what was not observed included. Arguments and
+    errors as for ``fit_by_likelihood``.
+
+    Source: Shumway and Stoffer, Journal of Time Series Analysis 3, 253 (1982).
+
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> walk = StateSpaceModel(one, one, one, one, one[0], one)
+    >>> found = fit_by_em(walk, walk.simulate(50)[1], ("process_noise",), steps=3)
+    >>> found.log_likelihoods == sorted(found.log_likelihoods)
+    True
+    """
+    _check_names("fit_by_em", free)
+    model, reached = start, []
+    with torch.no_grad():
+        for _ in range(steps):
+            model, before = _em_step(model, y, free)
+            reached.append(before)
+        reached.append(float(model.filter(y).log_likelihood.sum()))
+    return StateSpaceFit(model, reached)
+
+
+def _em_step(
+    model: StateSpaceModel, y: Tensor, free: Sequence[str]
+) -> tuple[StateSpaceModel, float]:
+    """The next model, and the log-likelihood of this one."""
+    known = model.smooth(y)
+    outer = lambda a, b: a[..., :, None] * b[..., None, :]  # noqa: E731
+    xx = outer(known.mean, known.mean) + known.covariance
+    lag = outer(known.mean[..., 1:, :], known.mean[..., :-1, :]) + known.lag_covariance
+    s11, s00, s10 = (
+        part.flatten(0, -3).sum(0) for part in (xx[..., 1:, :, :], xx[..., :-1, :, :], lag)
+    )
+    new: dict[str, Tensor] = {}
+    phi = new["transition"] = _of(free, "transition", model, s10, s00)
+    transitions = known.lag_covariance[..., 0, 0].numel()
+    new["process_noise"] = _symmetric(
+        (s11 - phi @ s10.mT - s10 @ phi.mT + phi @ s00 @ phi.mT) / max(transitions, 1)
+    )
+    # y = b + A x + e: what was observed is itself, the rest is expected from it and from x.
+    H, R = model.observation, model.observation_noise
+    mask = (~y.isnan()).to(y.dtype)
+    M = torch.diag_embed(mask)
+    R_seen = M @ R @ M + torch.diag_embed(1 - mask)
+    D = torch.linalg.solve(R_seen, M @ R).mT @ M
+    b = (D @ y.nan_to_num()[..., None])[..., 0]
+    A = H - D @ H
+    C = R - D @ R
+    bx = outer(b, known.mean)
+    yx = bx + A @ xx
+    yy = outer(b, b) + bx @ A.mT + (bx @ A.mT).mT + A @ xx @ A.mT + C
+    sum_yx, sum_yy, sum_xx = (part.flatten(0, -3).sum(0) for part in (yx, yy, xx))
+    H = new["observation"] = _of(free, "observation", model, sum_yx, sum_xx)
+    residual = sum_yy - H @ sum_yx.mT - sum_yx @ H.mT + H @ sum_xx @ H.mT
+    new["observation_noise"] = _symmetric(residual / mask[..., 0].numel())
+    chosen = {name: new[name] for name in free}
+    return replace(model, **chosen), float(known.log_likelihood.sum())
+
+
+def _of(free: Sequence[str], name: str, model: StateSpaceModel, a: Tensor, b: Tensor) -> Tensor:
+    """The matrix a b^-1 where it is sought, else the model's."""
+    return torch.linalg.solve(b, a, left=False) if name in free else getattr(model, name)
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.mT) / 2
+
+
+def _check_names(where: str, free: Sequence[str]) -> None:
+    unknown = [name for name in free if name not in PARAMETERS]
+    if unknown or not free or isinstance(free, str):
+        raise ValueError(
+            f"{where}: free: expected some of {', '.join(PARAMETERS)}, got {free!r}; choose these"
+        )
+
+
+def _unknown(name: str, start: Tensor) -> Tensor:
+    """What the optimiser moves; a noise by its Cholesky factor, whose diagonal by logarithms."""
+    if name not in _NOISES:
+        return start.detach().clone().requires_grad_()
+    factor, failed = torch.linalg.cholesky_ex(start.detach())
+    if failed:
+        raise ValueError(
+            f"fit_by_likelihood: {name}: expected a positive definite matrix to begin with, got "
+            f"smallest eigenvalue {float(torch.linalg.eigvalsh(start)[0]):.3g}; begin with more"
+        )
+    return (factor.tril(-1) + factor.diagonal().log().diag()).requires_grad_()
+
+
+def _value(name: str, unknown: Tensor) -> Tensor:
+    if name not in _NOISES:
+        return unknown
+    factor = unknown.tril(-1) + unknown.diagonal().exp().diag()
+    return factor @ factor.mT

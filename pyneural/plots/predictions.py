@@ -1,0 +1,44 @@
+"""A series and what predicted it, and the errors of each predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from pyneural.plots import style
+
+
+def predictions(target: Tensor, by: Mapping[str, Tensor], first_step: int = 0) -> Any:
+    """One series against time with its predictions, a panel for each predictor.
+
+    Args:
+        target: [T], what was to be predicted.
+        by: predictions [T] by the name of the predictor.
+        first_step: number of the first element on the axis of time.
+
+    Returns:
+        a matplotlib figure; write it with ``plots.save``.
+
+    Raises:
+        ImportError: matplotlib is missing.
+
+    >>> figure = predictions(Tensor([1.0, 2.0]), {"last": Tensor([0.5, 1.0])})
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['last']
+    """
+    steps = range(first_step, first_step + len(target))
+    with style.look():
+        figure = style.new_figure(12, 1.7 * len(by) + 0.9)
+        panels = figure.subplots(len(by), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        for index, (axes, (name, prediction)) in enumerate(zip(panels, by.items(), strict=True)):
+            axes.plot(steps, target, ".", color=style.GREY, markersize=6, label="reading")
+            axes.plot(
+                steps, prediction, color=style.CYCLE[index % len(style.CYCLE)], label="predicted"
+            )
+            axes.set_title(name)
+            axes.set_ylabel("position")
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        panels[-1].set_xlabel("step")
+    return figure
