@@ -51,6 +51,17 @@ TORCH_LIBRARY(pyneural, m) {
       " Tensor? lengths, Tensor y, Tensor saved, str cell, bool reverse, bool[7] output_mask)"
       " -> Tensor[]");
   m.def(
+      "attention(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? seed, bool is_causal,"
+      " float dropout_p, float? scale) -> Tensor");
+  m.def(
+      "attention_with_lse(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? seed,"
+      " bool is_causal, float dropout_p, float? scale) -> (Tensor, Tensor)");
+  m.def(
+      "attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor? mask,"
+      " Tensor? seed, Tensor out, Tensor lse, bool is_causal, float dropout_p, float? scale,"
+      " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
+  m.def("attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor");
+  m.def(
       "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
       " Tensor(c!)[] changes, float learning_rate, float rho, float epsilon, float weight_decay)"
       " -> ()");

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 namespace pyneural {
@@ -25,6 +26,16 @@ void for_shares(int64_t size, int64_t shares, const Body& body) {
   }
   at::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) {
     for (int64_t s = first; s < last; ++s) body(s, s * size / shares, (s + 1) * size / shares);
+  });
+}
+
+// body(task) for each of `tasks`, in about their order, each taken by the next thread that is free.
+template <class Body>
+void for_tasks(int64_t tasks, int64_t threads, const Body& body) {
+  std::atomic<int64_t> next{0};
+  threads = std::min(threads, tasks);
+  for_shares(threads, threads, [&](int64_t, int64_t, int64_t) {
+    for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) body(task);
   });
 }
 

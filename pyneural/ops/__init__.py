@@ -6,6 +6,7 @@ load()  # before the modules that register what belongs to the ops
 
 from pyneural.ops import jet_batching, jet_fake  # noqa: F401 (they register themselves)
 from pyneural.ops.adadelta import adadelta_
+from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.dense import dense
 from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
@@ -18,6 +19,8 @@ __all__ = [
     "Laplacian",
     "LinearOperator",
     "adadelta_",
+    "attention",
+    "attention_weights",
     "dense",
     "jet_mlp",
     "jet_mlp_jacobian",

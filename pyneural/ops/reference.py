@@ -8,6 +8,7 @@ derivatives, P parameters, Q coefficients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import chain
 
@@ -21,6 +22,8 @@ from pyneural.ops.derivatives import Derivative, LinearOperator
 from pyneural.ops.residual import residual_program
 
 __all__ = [
+    "attention",
+    "attention_weights",
     "dense",
     "jet_mlp_backward",
     "jet_mlp_jacobian",
@@ -38,6 +41,43 @@ __all__ = [
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """f(x W^T + b), [..., O]."""
     return VALUES[activation](linear(x, weight, bias))
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    seed: Tensor | None,
+    is_causal: bool,
+    dropout_p: float,
+    scale: float | None,
+) -> Tensor:
+    """softmax(scale q k^T + mask) v, [N, H, L, Ev], all scores at once."""
+    weights = attention_weights(q, k, mask, is_causal, scale)
+    if seed is not None:
+        keep = torch.ops.pyneural.attention_keep(seed, weights.shape[-4:], dropout_p)
+        weights = weights * keep / (1 - dropout_p) if dropout_p < 1 else weights * 0
+    return weights @ v.repeat_interleave(q.shape[1] // v.shape[1], 1)
+
+
+def attention_weights(
+    q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None
+) -> Tensor:
+    """softmax(scale q k^T + mask), [N, H, L, S]; 0 in a row without a key."""
+    scale = q.shape[3] ** -0.5 if scale is None else scale
+    scores = scale * q @ k.repeat_interleave(q.shape[1] // k.shape[1], 1).mT
+    if mask is not None and mask.dtype != torch.bool:
+        scores = scores + mask.to(scores.dtype)
+    allowed = torch.ones_like(scores, dtype=torch.bool)
+    if is_causal:
+        allowed = allowed.tril()
+    if mask is not None:
+        allowed = allowed & (mask if mask.dtype == torch.bool else mask > -math.inf)
+    # A finite number instead of -inf: the softmax of a row without a key is then a number, whose
+    # gradient is 0 once the weight is.
+    scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1).masked_fill(~allowed, 0)
 
 
 def mlp(

@@ -1,0 +1,128 @@
+// What the attention ops ask of their arguments, the same on every device, before memory is
+// touched.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cmath>
+#include <optional>
+#include <string_view>
+
+namespace pyneural::attention {
+
+// Letters, here and in the kernels: N batch, H heads of the queries, G queries' heads for each of
+// the keys, L queries, S keys, E numbers of a query and of a key, Ev numbers of a value.
+struct Problem {
+  int64_t batch = 0, heads = 0, group = 1, queries = 0, keys = 0, width = 0, value_width = 0;
+  bool is_causal = false;
+  double dropout = 0, scale = 1;
+
+  int64_t key_heads() const { return heads / group; }
+};
+
+// What a call gives, in one place: seed is there where dropout is.
+struct Arguments {
+  const at::Tensor &q, &k, &v;            // [N, H, L, E], [N, H / G, S, E], [N, H / G, S, Ev]
+  const std::optional<at::Tensor>& mask;  // [N or 1, H or 1, L or 1, S or 1], None for all
+  const std::optional<at::Tensor>& seed;  // [1], int64
+  bool is_causal;
+  double dropout;
+  std::optional<double> scale;  // of q k^T; E^-1/2 if it is not given
+};
+
+namespace detail {
+
+inline void check_argument(const char* op, const char* name, const at::Tensor& tensor,
+                           at::IntArrayRef shape, const at::Tensor& q) {
+  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", name, ": expected shape ", shape, ", got ",
+                    tensor.sizes(), "; it must fit q, ", q.sizes(), ", and the others");
+  TORCH_CHECK_VALUE(tensor.scalar_type() == q.scalar_type(), op, ": ", name, ": expected ",
+                    q.scalar_type(), " like q, got ", tensor.scalar_type(),
+                    "; convert it with .to(q.dtype)");
+  TORCH_CHECK_VALUE(tensor.device() == q.device(), op, ": ", name, ": expected ", q.device(),
+                    " like q, got ", tensor.device(), "; move it with .to(q.device)");
+}
+
+inline void check_mask(const char* op, const at::Tensor& mask, at::IntArrayRef scores,
+                       const at::Tensor& q) {
+  bool broadcasts = mask.dim() == 4;
+  for (int64_t d = 0; broadcasts && d < 4; ++d)
+    broadcasts = mask.size(d) == 1 || mask.size(d) == scores[d];
+  TORCH_CHECK_VALUE(broadcasts, op, ": mask: expected a shape that broadcasts to ", scores,
+                    ", [N, H, L, S], got ", mask.sizes(),
+                    "; a dimension must be 1 or that of the scores");
+  TORCH_CHECK_VALUE(mask.scalar_type() == at::kBool || mask.scalar_type() == q.scalar_type() ||
+                        (mask.scalar_type() == at::kFloat && q.scalar_type() != at::kDouble),
+                    op, ": mask: expected bool (True takes part), or ", q.scalar_type(),
+                    " like q to be added, got ", mask.scalar_type(),
+                    "; convert it with .bool() or .to(q.dtype)");
+  TORCH_CHECK_VALUE(mask.device() == q.device(), op, ": mask: expected ", q.device(),
+                    " like q, got ", mask.device(), "; move it with .to(q.device)");
+}
+
+}  // namespace detail
+
+inline Problem check_attention(const char* op, const Arguments& a) {
+  const at::Tensor &q = a.q, &k = a.k, &v = a.v;
+  TORCH_CHECK_VALUE(at::isFloatingType(q.scalar_type()), op,
+                    ": q: expected float32, float64, bfloat16 or float16, got ", q.scalar_type(),
+                    "; convert it with .float()");
+  const auto check_four = [&](const char* name, const at::Tensor& t, const char* shape) {
+    TORCH_CHECK_VALUE(t.dim() == 4, op, ": ", name, ": expected ", shape, ", got ", t.sizes(),
+                      "; give it four dimensions");
+  };
+  check_four("q", q, "[N, H, L, E]");
+  check_four("k", k, "[N, H, S, E]");
+  check_four("v", v, "[N, H, S, Ev]");
+  Problem p;
+  p.batch = q.size(0);
+  p.heads = q.size(1);
+  p.queries = q.size(2);
+  p.width = q.size(3);
+  p.keys = k.size(2);
+  p.value_width = v.size(3);
+  TORCH_CHECK_VALUE(k.size(3) == p.width, op, ": k: expected ", p.width, " numbers a key, like q, ",
+                    q.sizes(), ", got ", k.sizes(), "; queries and keys meet in a dot product");
+  const int64_t key_heads = k.size(1);
+  TORCH_CHECK_VALUE(p.heads == key_heads || (key_heads > 0 && p.heads % key_heads == 0), op,
+                    ": k: expected heads that divide those of q, ", p.heads, ", got ", key_heads,
+                    "; each head of the keys serves as many of the queries");
+  if (key_heads > 0) p.group = p.heads / key_heads;
+  detail::check_argument(op, "k", k, {p.batch, key_heads, p.keys, p.width}, q);
+  detail::check_argument(op, "v", v, {p.batch, key_heads, p.keys, p.value_width}, q);
+  if (a.mask) detail::check_mask(op, *a.mask, {p.batch, p.heads, p.queries, p.keys}, q);
+  TORCH_CHECK_VALUE(a.dropout >= 0 && a.dropout <= 1, op, ": dropout_p: expected 0 to 1, got ",
+                    a.dropout, "; it is the probability that a weight becomes 0");
+  TORCH_CHECK_VALUE((a.dropout > 0) == a.seed.has_value(), op,
+                    ": seed: expected a tensor where dropout_p > 0 and None where it is 0, got ",
+                    a.seed ? "a tensor" : "None", " with dropout_p ", a.dropout,
+                    "; call pyneural.ops.attention, which draws it");
+  if (a.seed)
+    TORCH_CHECK_VALUE(a.seed->scalar_type() == at::kLong && a.seed->numel() == 1, op,
+                      ": seed: expected one int64, got ", a.seed->sizes(), " of ",
+                      a.seed->scalar_type(), "; draw it with torch.randint");
+  TORCH_CHECK_VALUE(!a.scale || std::isfinite(*a.scale), op,
+                    ": scale: expected a finite number or None, got ", a.scale.value_or(0),
+                    "; it multiplies q k^T");
+  p.is_causal = a.is_causal;
+  p.dropout = a.dropout;
+  p.scale = a.scale ? *a.scale : p.width > 0 ? 1 / std::sqrt(static_cast<double>(p.width)) : 1;
+  return p;
+}
+
+// out [N, H, L, Ev] and lse [N, H, L] are those of the forward.
+inline Problem check_attention_backward(const at::Tensor& grad_out, const Arguments& a,
+                                        const at::Tensor& out, const at::Tensor& lse) {
+  const char* const op = "attention_backward";
+  const Problem p = check_attention(op, a);
+  const int64_t shape[] = {p.batch, p.heads, p.queries, p.value_width};
+  detail::check_argument(op, "grad_out", grad_out, shape, a.q);
+  detail::check_argument(op, "out", out, shape, a.q);
+  const auto type = a.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  TORCH_CHECK_VALUE(lse.sizes() == at::IntArrayRef(shape, 3) && lse.scalar_type() == type, op,
+                    ": lse: expected shape ", at::IntArrayRef(shape, 3), " of ", type, ", got ",
+                    lse.sizes(), " of ", lse.scalar_type(), "; give what attention_with_lse gave");
+  return p;
+}
+
+}  // namespace pyneural::attention

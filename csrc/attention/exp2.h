@@ -1,0 +1,48 @@
+// 2^x of a vector, x <= 127: what a softmax is made of once log2(e) is in the scale. At most 1.5
+// units in the last place; exactly 1 at 0, and exactly 0 from -126.5 (double: -1022.5) down to
+// -inf.
+#pragma once
+
+#include <ATen/cpu/vec/vec.h>
+
+#include <cstdint>
+
+namespace pyneural::attention {
+
+namespace detail {
+
+// 2^r on |r| <= 1/2: polynomials of least relative error, 1.9e-9 and 3.1e-18.
+inline at::vec::Vectorized<float> exp2_fraction(at::vec::Vectorized<float> r) {
+  using V = at::vec::Vectorized<float>;
+  V p(0.0001534581216f);
+  for (const float c :
+       {0.001339993121f, 0.009618488957f, 0.05550328777f, 0.2402264689f, 0.6931472057f, 1.0f})
+    p = at::vec::fmadd(p, r, V(c));
+  return p;
+}
+inline at::vec::Vectorized<double> exp2_fraction(at::vec::Vectorized<double> r) {
+  using V = at::vec::Vectorized<double>;
+  V p(4.43528094461033616e-10);
+  for (const double c : {7.07410562624565937e-9, 1.01781980333285277e-7, 1.3215433089594629e-6,
+                         0.0000152527334899608046, 0.00015403530462514613, 0.00133335581467899503,
+                         0.00961812910758833508, 0.0555041086648199215, 0.240226506959101562,
+                         0.69314718055994533, 1.0})
+    p = at::vec::fmadd(p, r, V(c));
+  return p;
+}
+
+}  // namespace detail
+
+template <class T>
+inline at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
+  using V = at::vec::Vectorized<T>;
+  using Int = at::vec::Vectorized<at::vec::int_same_size_t<T>>;
+  constexpr int kBias = sizeof(T) == 4 ? 127 : 1023, kMantissa = sizeof(T) == 4 ? 23 : 52;
+  const V y = at::vec::clamp_min(x, V(T(-kBias)));
+  const V n = y.round();
+  // The exponent of 2^n; 0 bits, which are 0, for n = -kBias.
+  const Int exponent = (at::vec::convert_to_int_of_same_size(n) + Int(kBias)) << Int(kMantissa);
+  return detail::exp2_fraction(y - n) * at::vec::cast<T>(exponent);
+}
+
+}  // namespace pyneural::attention

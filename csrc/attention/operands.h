@@ -1,0 +1,113 @@
+// Rows of queries, keys and values as the kernels read and write them: converted to the type of
+// the sums and padded to whole vectors.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/cpu/vec/functional.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "../common/panels.h"
+#include "../common/scratch.h"
+
+namespace pyneural::attention {
+
+// bfloat16 and float16 are summed in float.
+template <class In>
+using SumOf = std::conditional_t<std::is_same_v<In, double>, double, float>;
+
+// A tensor [N, H, rows, width] whose last dimension is contiguous.
+template <class In>
+struct Heads {
+  In* data;
+  int64_t batch_stride, head_stride, row_stride;
+
+  explicit Heads(const at::Tensor& t)
+      : data(static_cast<In*>(const_cast<void*>(t.const_data_ptr()))),
+        batch_stride(t.stride(0)),
+        head_stride(t.stride(1)),
+        row_stride(t.stride(2)) {}
+
+  In* row(int64_t n, int64_t h, int64_t i) const {
+    return data + n * batch_stride + h * head_stride + i * row_stride;
+  }
+};
+
+template <class T>
+int64_t padded(int64_t width) {
+  return round_up(width, lanes<T>());
+}
+
+// Whether all of it is finite. x - x is 0 for a number, else NaN.
+template <class T>
+bool is_finite(const T* x, int64_t size) {
+  Vec<T> sum(T(0));
+  int64_t i = 0;
+  for (; i + lanes<T>() <= size; i += lanes<T>()) {
+    const Vec<T> v = Vec<T>::loadu(x + i);
+    sum = sum + (v - v);
+  }
+  T rest = lane_sum(sum);
+  for (; i < size; ++i) rest += x[i] - x[i];
+  return rest == T(0);
+}
+
+// to [rows][padded(width)] = factor * from, with zeros behind; tells whether all is finite.
+template <class In, class T>
+bool load_rows(const In* from, int64_t stride, int64_t rows, int64_t width, T factor, T* to) {
+  const int64_t ld = padded<T>(width);
+  for (int64_t i = 0; i < rows; ++i) {
+    T* const row = to + i * ld;
+    if constexpr (std::is_same_v<In, T>)
+      std::copy_n(from + i * stride, width, row);
+    else
+      at::vec::convert(from + i * stride, row, width);
+    std::fill(row + width, row + ld, T(0));
+    if (factor != T(1))
+      for (int64_t e = 0; e < ld; e += lanes<T>())
+        (Vec<T>::loadu(row + e) * Vec<T>(factor)).store(row + e);
+  }
+  return is_finite(to, rows * ld);
+}
+
+// to = factor * from [width], the way back; from may be as long as whole vectors.
+template <class T, class Out>
+void store_row(const T* from, int64_t width, T factor, Out* to) {
+  if constexpr (std::is_same_v<T, Out>) {
+    at::vec::map<T>([factor](Vec<T> v) { return v * Vec<T>(factor); }, to, from, width);
+  } else {
+    for (int64_t e = 0; e < width; ++e) to[e] = static_cast<Out>(from[e] * factor);
+  }
+}
+
+// The panels of b = rows^T, [width][rows], for products with vectors along the rows; `rows` is
+// [count][padded(width)].
+template <class T>
+void pack_panels_transposed(const T* rows, int64_t count, int64_t width, T* panels) {
+  for (int64_t first = 0; first < count; first += panel_width<T>())
+    pack_transposed(rows + first * padded<T>(width), padded<T>(width), width,
+                    std::min(panel_width<T>(), count - first), panels + first * width);
+}
+
+// c [rows][columns] += a b for b [depth][ld] as it lies, its rows whole vectors long. Where b has
+// an infinity or a NaN, only what a weight other than 0 takes part in counts: 0 times them is NaN.
+template <class T>
+void add_product(const Strided<T>& a, int64_t rows, int64_t depth, const T* b, int64_t ld,
+                 bool b_is_finite, T* c, int64_t ldc) {
+  if (b_is_finite) {
+    for (int64_t e = 0; e < ld; e += panel_width<T>()) {
+      const int64_t vectors = std::min<int64_t>(kTileVectors, (ld - e) / lanes<T>());
+      multiply<T>(a, rows, depth, {b + e, ld, vectors}, c + e, ldc, /*accumulate=*/true);
+    }
+    return;
+  }
+  for (int64_t m = 0; m < rows; ++m)
+    for (int64_t k = 0; k < depth; ++k) {
+      const T factor = *a.at(m, k);
+      if (factor == T(0)) continue;
+      for (int64_t e = 0; e < ld; ++e) c[m * ldc + e] += factor * b[k * ld + e];
+    }
+}
+
+}  // namespace pyneural::attention

@@ -1,0 +1,113 @@
+// Which scores of a block count: the mask, the causal limit, dropout.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <limits>
+#include <numbers>
+#include <optional>
+
+#include "../common/matmul.h"
+#include "attention_check.h"
+#include "attention_dropout.h"
+
+namespace pyneural::attention {
+
+// Keys of a block: both products pass through the first-level cache with so many.
+constexpr int64_t kKeyBlock = 128;
+static_assert(kKeyBlock % kDropoutBlock == 0);
+
+template <class T>
+constexpr T kLog2E = static_cast<T>(std::numbers::log2e);
+template <class T>
+constexpr T kMasked = -std::numeric_limits<T>::infinity();
+
+enum class Share { none, some, all };
+
+// The mask [N, H, L, S], by strides, of which those of broadcast dimensions are 0.
+template <class T>
+class Mask {
+ public:
+  Mask() = default;
+  explicit Mask(const std::optional<at::Tensor>& mask) {
+    if (!mask) return;
+    if (mask->scalar_type() == at::kBool)
+      allowed_ = mask->const_data_ptr<bool>();
+    else
+      added_ = mask->const_data_ptr<T>();
+    for (int64_t d = 0; d < 4; ++d) strides_[d] = mask->size(d) == 1 ? 0 : mask->stride(d);
+  }
+
+  // How many of [rows] x [keys] take part.
+  Share share(int64_t n, int64_t h, int64_t first_row, int64_t rows, int64_t first_key,
+              int64_t keys) const {
+    if (!allowed_ && !added_) return Share::all;
+    if (strides_[2] == 0) rows = 1;
+    if (strides_[3] == 0) keys = 1;
+    bool any = false, all = true;
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t at = offset(n, h, first_row + i, first_key);
+      if (allowed_) {
+        int64_t count = 0;
+        for (int64_t j = 0; j < keys; ++j) count += allowed_[at + j];
+        any |= count > 0;
+        all &= count == keys;
+      } else {
+        for (int64_t j = 0; j < keys; ++j) any |= added_[at + j] != kMasked<T>;
+        all = false;
+      }
+    }
+    return all ? Share::all : any ? Share::some : Share::none;
+  }
+
+  // Scores of a row, in powers of 2: -inf where a key takes no part, whatever stood there.
+  void apply(int64_t n, int64_t h, int64_t row, int64_t first_key, int64_t keys, T* scores) const {
+    const int64_t at = offset(n, h, row, first_key), step = strides_[3];
+    if (allowed_ && step == 1) {
+      const bool* const allowed = allowed_ + at;
+      for (int64_t j = 0; j < keys; ++j) scores[j] = allowed[j] ? scores[j] : kMasked<T>;
+    } else if (allowed_) {
+      if (!allowed_[at]) std::fill_n(scores, keys, kMasked<T>);
+    } else {
+      const T* const added = added_ + at;
+      for (int64_t j = 0; j < keys; ++j) {
+        const T a = added[j * step];
+        scores[j] = a == kMasked<T> ? a : scores[j] + a * kLog2E<T>;
+      }
+    }
+  }
+
+ private:
+  int64_t offset(int64_t n, int64_t h, int64_t row, int64_t key) const {
+    return n * strides_[0] + h * strides_[1] + row * strides_[2] + key * strides_[3];
+  }
+
+  const bool* allowed_ = nullptr;
+  const T* added_ = nullptr;
+  int64_t strides_[4] = {};
+};
+
+// The keys that a query may see: [0, limit).
+inline int64_t key_limit(const Problem& p, int64_t query) {
+  return p.is_causal ? std::min(p.keys, query + 1) : p.keys;
+}
+
+// 0 or dropout.factor for the weights of a row, from the first key of a dropout block on.
+template <class T>
+void dropout_factors(const Dropout& dropout, int64_t row, int64_t first_key, int64_t keys,
+                     T* factors) {
+  for (int64_t first = 0; first < keys; first += kDropoutBlock) {
+    uint32_t words[4][kDropoutCounters];
+    for (int counter = 0; counter < kDropoutCounters; ++counter) {
+      uint32_t drawn[4];
+      dropout.draw(row, (first_key + first) / kDropoutBlock, counter, drawn);
+      for (int w = 0; w < 4; ++w) words[w][counter] = drawn[w];
+    }
+    const uint32_t* const word = &words[0][0];
+    const auto factor = static_cast<T>(dropout.factor);
+    for (int64_t j = 0; j < kDropoutBlock; ++j)
+      factors[first + j] = dropout.keeps(word[j]) ? factor : T(0);
+  }
+}
+
+}  // namespace pyneural::attention

@@ -1,0 +1,186 @@
+"""Scaled dot-product attention; its autograd is in ``csrc/attention/attention_autograd.cpp``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pyneural.ops import reference
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    dropout_p: float = 0.0,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Scaled dot-product attention.
+
+        w = softmax(scale q k^T + mask),   out = dropout(w) v
+
+    A tile of scores at a time, so that memory grows with L + S, not with L S. Gradients reach q, k
+    and v, to any order: the first backward is a kernel, which computes the weights again and gives
+    the same bits on every run; further ones are torch's own, as is the gradient of a mask. These
+    hold all scores. Under autocast it runs in the lower precision; on the CPU bfloat16 and float16
+    are summed in float32.
+
+    Args:
+        q: queries, [..., H, L, E], float32, float64, bfloat16 or float16. H and what is before it
+            may be missing.
+        k: keys, [..., H, S, E]; with ``enable_gqa`` its heads divide H, and each serves as many
+            heads of the queries. One head serves all.
+        v: values, [..., H, S, Ev], of as many heads as the keys.
+        mask: broadcasts to [..., H, L, S]; bool, True where a key takes part, or numbers to be added
+            to the scores. A row without a key gives 0, and so do its gradients; what stands in
+            keys and values that take no part is not looked at, were it NaN.
+        is_causal: query l sees the keys 0 to l, and of these only those of the mask.
+        dropout_p: probability that a weight becomes 0; the others are divided by 1 - dropout_p.
+            Drawn from torch's generator; the backward draws the same again.
+        scale: E^(-1/2) by default.
+        enable_gqa: grouped queries, see k.
+
+    Returns:
+        out, [..., H, L, Ev]. Heads and queries lie in memory as those of q do.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not match; ``dropout_p`` beyond 0 to 1.
+
+    Source: Vaswani et al. 2017, equation 1; tiles: Rabe and Staats 2021, Dao et al. 2022.
+
+    Example:
+        >>> q, k = torch.zeros(1, 4), torch.randn(2, 4)  # every key alike
+        >>> attention(q, k, torch.tensor([[1.0], [3.0]]))
+        tensor([[2.]])
+    """
+    lead = _common_lead(q, k, v, enable_gqa)
+    q4, k4, v4 = (_four_dimensional(t, lead) for t in (q, k, v))
+    mask4 = None if mask is None else _four_dimensional_mask(mask, lead)
+    seed = (
+        torch.randint(torch.iinfo(torch.int64).max, (1,), device=q.device)
+        if dropout_p > 0
+        else None
+    )
+    call = (
+        reference.attention
+        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+        else _attention
+    )
+    out = call(q4, k4, v4, mask4, seed, is_causal, dropout_p, scale)
+    return out if len(lead) == 1 else out.reshape(*lead, *q.shape[-3:-1], v.shape[-1])
+
+
+def attention_weights(
+    q: Tensor,
+    k: Tensor,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """The attention map itself, in plain torch: for pictures.
+
+        w = softmax(scale q k^T + mask)
+
+    Arguments and errors are those of ``attention``.
+
+    Returns:
+        w, [..., H, L, S]; each row sums to 1, or is 0 where no key takes part.
+
+    Example:
+        >>> attention_weights(torch.zeros(3, 4), torch.randn(3, 4), is_causal=True)
+        tensor([[1.0000, 0.0000, 0.0000],
+                [0.5000, 0.5000, 0.0000],
+                [0.3333, 0.3333, 0.3333]])
+    """
+    lead = _common_lead(q, k, k, enable_gqa)
+    q4, k4 = (_four_dimensional(t, lead) for t in (q, k))
+    mask4 = None if mask is None else _four_dimensional_mask(mask, lead)
+    weights = reference.attention_weights(q4, k4, mask4, is_causal, scale)
+    return weights if len(lead) == 1 else weights.reshape(*lead, *q.shape[-3:-1], k.shape[-2])
+
+
+def _common_lead(q: Tensor, k: Tensor, v: Tensor, enable_gqa: bool) -> torch.Size:
+    """The dimensions before [H, L, E], broadcast."""
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if tensor.dim() < 2:
+            raise ValueError(
+                f"attention: {name}: expected [..., heads, length, numbers], got "
+                f"{list(tensor.shape)}; give at least length and numbers"
+            )
+    heads, key_heads = (t.shape[-3] if t.dim() > 2 else 1 for t in (q, k))
+    if key_heads not in (heads, 1) and not enable_gqa:
+        raise ValueError(
+            f"attention: k: expected {heads} heads like q, got {key_heads}; "
+            "if each head of k serves several of q, say enable_gqa=True"
+        )
+    leads = [t.shape[:-3] for t in (q, k, v)]
+    if leads[0] == leads[1] == leads[2]:
+        return leads[0]
+    try:
+        return torch.broadcast_shapes(*leads)
+    except RuntimeError:
+        shapes = ", ".join(str(list(t.shape)) for t in (q, k, v))
+        raise ValueError(
+            f"attention: q, k, v: expected dimensions before the heads that broadcast, got "
+            f"{shapes}; they must be equal or 1"
+        ) from None
+
+
+def _four_dimensional(t: Tensor, lead: torch.Size) -> Tensor:
+    """[..., H, L, E] as [N, H, L, E]."""
+    while t.dim() < 3:
+        t = t[None]
+    if t.shape[:-3] != lead:
+        t = t.expand(*lead, *t.shape[-3:])
+    if t.dim() == 4:
+        return t
+    return t[None] if not lead else t.flatten(0, -4)
+
+
+def _four_dimensional_mask(mask: Tensor, lead: torch.Size) -> Tensor:
+    """[..., H, L, S] as [N, H, L, S], each of them or 1."""
+    while mask.dim() < 4:
+        mask = mask[None]
+    if mask.dim() == 4 and len(lead) <= 1:
+        return mask
+    return mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4)
+
+
+_attention = torch.ops.pyneural.attention.default
+
+
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    """[N, H, L, E], its heads before or after its rows as those of ``like`` lie in memory."""
+    if like.stride(1) < like.stride(2):
+        n, h, rows, width = shape
+        return like.new_empty(n, rows, h, width).transpose(1, 2)
+    return like.new_empty(shape)
+
+
+@torch.library.register_fake("pyneural::attention")
+def _(q, k, v, mask, seed, is_causal, dropout_p, scale):
+    return _empty(q, *q.shape[:3], v.shape[3])
+
+
+@torch.library.register_fake("pyneural::attention_with_lse")
+def _(q, k, v, mask, seed, is_causal, dropout_p, scale):
+    dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
+    return _empty(q, *q.shape[:3], v.shape[3]), q.new_empty(q.shape[:3], dtype=dtype)
+
+
+@torch.library.register_fake("pyneural::attention_backward")
+def _(grad_out, q, k, v, mask, seed, out, lse, is_causal, dropout_p, scale, output_mask):
+    return tuple(
+        _empty(t, *t.shape) if wanted else t.new_empty(0)
+        for t, wanted in zip((q, k, v), output_mask, strict=True)
+    )
+
+
+@torch.library.register_fake("pyneural::attention_keep")
+def _(seed, shape, dropout_p):
+    return seed.new_empty(shape, dtype=torch.bool)
