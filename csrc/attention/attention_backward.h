@@ -174,8 +174,8 @@ class Backward {
     const bool v_is_finite =
         load_rows(v, v_.row_stride, block.count, p_.value_width, T(1), w.values);
     block.is_finite = k_is_finite && v_is_finite;
-    pack_panels_transposed(w.keys, block.count, p_.width, w.k);
-    pack_panels_transposed(w.values, block.count, p_.value_width, w.v);
+    pack_panels_transposed(w.keys, ldq_, block.count, p_.width, w.k);
+    pack_panels_transposed(w.values, ldv_, block.count, p_.value_width, w.v);
     std::fill_n(w.grad_k, block.count * ldq_, T(0));
     std::fill_n(w.grad_v, block.count * ldv_, T(0));
     // Queries before the block's first key do not see it.

@@ -46,8 +46,7 @@ class Forward {
   }
 
  private:
-  // Rows whose scores are held at a time, and of a task at most.
-  static constexpr int64_t kGroup = 8 * kTileRows, kMostRows = 8 * kGroup;
+  static constexpr int64_t kGroup = 8 * kTileRows;    // rows whose scores are held at a time
   static constexpr int64_t kChunkElements = 1 << 16;  // of q and o: they stay in the cache
   static constexpr int64_t kSoftmaxWork = 16;         // of a score, in multiply-adds
 
@@ -73,7 +72,7 @@ class Forward {
     const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
     // Enough tasks to keep all threads busy to the end, as far as there are groups.
     const int64_t wanted = threads > 1 ? up(4 * threads, heads) : 1;
-    return std::max(up(p_.queries, std::min(fit, kMostRows)),
+    return std::max(up(p_.queries, fit),
                     std::min(wanted, up(p_.queries, kGroup)));
   }
 
@@ -83,12 +82,13 @@ class Forward {
     Chunk c{n, h, first, rows};
     c.q = scratch.take<T>(rows * ldq);
     c.o = scratch.take<T>(rows * ldo);
-    c.m = scratch.take<T>(rows);
+    c.m = scratch.take<T>(rows + lanes<T>());
     c.l = scratch.take<T>(rows);
     c.keys = scratch.take<T>(kKeyBlock * ldq);
     c.k = scratch.take<T>(round_up(kKeyBlock, panel_width<T>()) * p_.width);
     c.v = scratch.take<T>(kKeyBlock * ldo);
     c.s = scratch.take<T>(kGroup * kKeyBlock);
+    prefetch(c, 0);
     load_rows(q_.row(n, h, first), q_.row_stride, rows, p_.width,
               static_cast<T>(p_.scale) * kLog2E<T>, c.q);
     std::fill_n(c.o, rows * ldo, T(0));
@@ -97,6 +97,7 @@ class Forward {
     const int64_t groups = (rows + kGroup - 1) / kGroup, seen = key_limit(p_, last - 1);
     for (int64_t key = 0; key < seen; key += kKeyBlock) {
       Block block{key, std::min(kKeyBlock, seen - key), nullptr, true};
+      prefetch(c, key + kKeyBlock);
       bool is_packed = false;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t begin = g * rows / groups, end = (g + 1) * rows / groups;
@@ -124,10 +125,22 @@ class Forward {
     return std::min(block.count, key_limit(p_, c.first + row) - block.first);
   }
 
+  void prefetch(const Chunk& c, int64_t key) const {
+    const int64_t count = std::min(kKeyBlock, p_.keys - key), h = c.h / p_.group;
+    prefetch_rows(k_.row(c.n, h, key), k_.row_stride, count, p_.width);
+    prefetch_rows(v_.row(c.n, h, key), v_.row_stride, count, p_.value_width);
+  }
+
   void pack(const Chunk& c, Block* block) const {
     const int64_t h = c.h / p_.group;
-    load_rows(k_.row(c.n, h, block->first), k_.row_stride, block->count, p_.width, T(1), c.keys);
-    pack_panels_transposed(c.keys, block->count, p_.width, c.k);
+    const In* const k = k_.row(c.n, h, block->first);
+    if constexpr (std::is_same_v<In, T>) {
+      pack_panels_transposed(k, k_.row_stride, block->count, p_.width, c.k);
+    } else {
+      const int64_t ld = padded<T>(p_.width);
+      load_rows(k, k_.row_stride, block->count, p_.width, T(1), c.keys);
+      pack_panels_transposed(c.keys, ld, block->count, p_.width, c.k);
+    }
     const In* const v = v_.row(c.n, h, block->first);
     if (!v_lies_ready_) {
       block->v_is_finite = load_rows(v, v_.row_stride, block->count, p_.value_width, T(1), c.v);
@@ -154,52 +167,88 @@ class Forward {
                     {c.k + key * p_.width, panel_width<T>(), vectors}, s + first * kKeyBlock + key,
                     kKeyBlock);
       });
+    weigh(c, block, begin, end, share);
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
       const int64_t count = keys_of(c, block, first + rows - 1);
-      if (count <= 0) return;
-      for (int64_t r = first; r < first + rows; ++r)
-        weigh(c, block, r, round_up(count, lanes<T>()), share, s + r * kKeyBlock);
-      add_product<T>({s + first * kKeyBlock, kKeyBlock, 1}, rows, count, block.v, ldo,
-                     block.v_is_finite, c.o + first * ldo, ldo);
+      if (count > 0)
+        add_product<T>({s + first * kKeyBlock, kKeyBlock, 1}, rows, count, block.v, ldo,
+                       block.v_is_finite, c.o + first * ldo, ldo);
     });
   }
 
-  // Scores of a row become weights; m, l and o follow. `width` whole vectors are written.
-  void weigh(const Chunk& c, const Block& block, int64_t r, int64_t width, Share share,
-             T* s) const {
-    const int64_t count = std::max<int64_t>(keys_of(c, block, r), 0);
-    if (share == Share::some) mask_.apply(c.n, c.h, c.first + r, block.first, count, s);
-    std::fill(s + count, s + width, kMasked<T>);
+  // Scores of rows [begin, end) become weights; m, l and o follow.
+  void weigh(const Chunk& c, const Block& block, int64_t begin, int64_t end, Share share) const {
+    // Whole vectors, of which those after the last row are not used.
+    alignas(64) T shift[kGroup + lanes<T>()], factor[kGroup + lanes<T>()];
+    T* const m = c.m + begin;
+    std::copy_n(m, end - begin, shift);
+    for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
+      T* const s = c.s + (r - begin) * kKeyBlock;
+      const int64_t count = std::max<int64_t>(keys_of(c, block, r), 0);
+      if (share == Share::some) mask_.apply(c.n, c.h, c.first + r, block.first, count, s);
+      std::fill(s + count, s + width, kMasked<T>);
+      shift[r - begin] = std::max(shift[r - begin], greatest(s, width));
+    });
+    for (int64_t i = 0; i < end - begin; i += lanes<T>()) {
+      const Vec<T> masked(kMasked<T>), most = Vec<T>::loadu(shift + i);
+      // Of a row that has seen no key yet the weights are 2^(-inf - 0), which is 0.
+      const Vec<T> from = Vec<T>::blendv(most, Vec<T>(T(0)), most == masked);
+      exp2(Vec<T>::loadu(m + i) - from).store(factor + i);
+      most.store(m + i, static_cast<int>(std::min(lanes<T>(), end - begin - i)));
+      from.store(shift + i);
+    }
+    for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
+      T* const s = c.s + (r - begin) * kKeyBlock;
+      const T sum = raise(s, width, shift[r - begin]);
+      c.l[r] = c.l[r] * factor[r - begin] + sum;
+      if (factor[r - begin] != T(1)) rescale(c, r, factor[r - begin]);
+      if (p_.dropout > 0) drop(c, block, r, width, s);
+    });
+  }
+
+  // body(row, width) for rows that see keys of the block; `width` whole vectors are the tile's.
+  template <class Body>
+  void for_tile_rows(const Chunk& c, const Block& block, int64_t begin, int64_t end,
+                     const Body& body) const {
+    for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
+      const int64_t count = keys_of(c, block, first + rows - 1);
+      for (int64_t r = first; count > 0 && r < first + rows; ++r)
+        body(r, round_up(count, lanes<T>()));
+    });
+  }
+
+  static T greatest(const T* s, int64_t width) {
     Vec<T> most = Vec<T>::loadu(s);
     for (int64_t j = lanes<T>(); j < width; j += lanes<T>())
       most = at::vec::clamp_min(Vec<T>::loadu(s + j), most);
-    const T before = c.m[r];
-    c.m[r] =
-        std::max(before, at::vec::vec_reduce_all<T>(
-                             [](Vec<T> a, Vec<T> b) { return at::vec::clamp_min(a, b); }, most));
-    // A row that has seen no key yet: 2^(-inf - 0) is 0, and a NaN stays one.
-    const T shift = c.m[r] == kMasked<T> ? T(0) : c.m[r];
+    return at::vec::vec_reduce_all<T>(
+        [](Vec<T> a, Vec<T> b) { return at::vec::clamp_min(a, b); }, most);
+  }
+
+  // s = 2^(s - shift); their sum.
+  static T raise(T* s, int64_t width, T shift) {
     Vec<T> sum(T(0));
     for (int64_t j = 0; j < width; j += lanes<T>()) {
       const Vec<T> weight = exp2(Vec<T>::loadu(s + j) - Vec<T>(shift));
       sum = sum + weight;
       weight.store(s + j);
     }
-    if (before != c.m[r]) {
-      const T factor = std::exp2(before - shift);
-      c.l[r] *= factor;
-      T* const o = c.o + r * padded<T>(p_.value_width);
-      for (int64_t e = 0; e < padded<T>(p_.value_width); e += lanes<T>())
-        (Vec<T>::loadu(o + e) * Vec<T>(factor)).store(o + e);
-    }
-    c.l[r] += lane_sum(sum);
-    if (p_.dropout > 0) {
-      alignas(64) T factors[kKeyBlock];
-      dropout_factors(dropout_, (c.n * p_.heads + c.h) * p_.queries + c.first + r, block.first,
-                      width, factors);
-      for (int64_t j = 0; j < width; j += lanes<T>())
-        (Vec<T>::loadu(s + j) * Vec<T>::loadu(factors + j)).store(s + j);
-    }
+    return lane_sum(sum);
+  }
+
+  void rescale(const Chunk& c, int64_t r, T factor) const {
+    const int64_t ldo = padded<T>(p_.value_width);
+    T* const o = c.o + r * ldo;
+    for (int64_t e = 0; e < ldo; e += lanes<T>())
+      (Vec<T>::loadu(o + e) * Vec<T>(factor)).store(o + e);
+  }
+
+  void drop(const Chunk& c, const Block& block, int64_t r, int64_t width, T* weights) const {
+    alignas(64) T factors[kKeyBlock];
+    dropout_factors(dropout_, (c.n * p_.heads + c.h) * p_.queries + c.first + r, block.first,
+                    width, factors);
+    for (int64_t j = 0; j < width; j += lanes<T>())
+      (Vec<T>::loadu(weights + j) * Vec<T>::loadu(factors + j)).store(weights + j);
   }
 
   Problem p_;

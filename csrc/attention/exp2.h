@@ -45,4 +45,15 @@ inline at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
   return detail::exp2_fraction(y - n) * at::vec::cast<T>(exponent);
 }
 
+#if defined(CPU_CAPABILITY_AVX512)
+// Four operations fewer.
+template <>
+inline at::vec::Vectorized<float> exp2(at::vec::Vectorized<float> x) {
+  const __mmask16 is_kept = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-126.5f), _CMP_NLE_UQ);
+  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 fraction = detail::exp2_fraction(_mm512_sub_ps(x, n));
+  return _mm512_maskz_scalef_ps(is_kept, fraction, n);
+}
+#endif
+
 }  // namespace pyneural::attention

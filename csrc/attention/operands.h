@@ -53,40 +53,60 @@ bool is_finite(const T* x, int64_t size) {
   return rest == T(0);
 }
 
+// Asks for rows that are wanted soon: a transposition, which takes a line of each of many rows, would
+// wait for every one of them.
+template <class In>
+void prefetch_rows(const In* rows, int64_t stride, int64_t count, int64_t width) {
+  for (int64_t i = 0; i < count; ++i, rows += stride)
+    for (int64_t e = 0; e < width; e += kCacheLine / static_cast<int64_t>(sizeof(In)))
+      __builtin_prefetch(rows + e, 0, 2);
+}
+
+// The next `count` <= lanes elements of a row as a vector, with zeros behind.
+template <class T, class In>
+Vec<T> load_vector(const In* from, int64_t count) {
+  if constexpr (std::is_same_v<In, T>) {
+    return count == lanes<T>() ? Vec<T>::loadu(from) : Vec<T>::loadu(from, count);
+  } else {
+    alignas(64) T converted[lanes<T>()] = {};
+    at::vec::convert(from, converted, count);
+    return Vec<T>::loadu(converted);
+  }
+}
+
 // to [rows][padded(width)] = factor * from, with zeros behind; tells whether all is finite.
 template <class In, class T>
 bool load_rows(const In* from, int64_t stride, int64_t rows, int64_t width, T factor, T* to) {
-  const int64_t ld = padded<T>(width);
-  for (int64_t i = 0; i < rows; ++i) {
-    T* const row = to + i * ld;
-    if constexpr (std::is_same_v<In, T>)
-      std::copy_n(from + i * stride, width, row);
-    else
-      at::vec::convert(from + i * stride, row, width);
-    std::fill(row + width, row + ld, T(0));
-    if (factor != T(1))
-      for (int64_t e = 0; e < ld; e += lanes<T>())
-        (Vec<T>::loadu(row + e) * Vec<T>(factor)).store(row + e);
-  }
-  return is_finite(to, rows * ld);
+  Vec<T> sum(T(0));
+  for (int64_t i = 0; i < rows; ++i, from += stride)
+    for (int64_t e = 0; e < width; e += lanes<T>(), to += lanes<T>()) {
+      const Vec<T> v =
+          load_vector<T>(from + e, std::min(lanes<T>(), width - e)) * Vec<T>(factor);
+      sum = sum + (v - v);
+      v.store(to);
+    }
+  return lane_sum(sum) == T(0);
 }
 
-// to = factor * from [width], the way back; from may be as long as whole vectors.
+// to [width] = factor * from, the way back.
 template <class T, class Out>
 void store_row(const T* from, int64_t width, T factor, Out* to) {
   if constexpr (std::is_same_v<T, Out>) {
-    at::vec::map<T>([factor](Vec<T> v) { return v * Vec<T>(factor); }, to, from, width);
+    for (int64_t e = 0; e < width; e += lanes<T>()) {
+      const Vec<T> v = Vec<T>::loadu(from + e) * Vec<T>(factor);
+      width - e >= lanes<T>() ? v.store(to + e) : v.store(to + e, static_cast<int>(width - e));
+    }
   } else {
     for (int64_t e = 0; e < width; ++e) to[e] = static_cast<Out>(from[e] * factor);
   }
 }
 
-// The panels of b = rows^T, [width][rows], for products with vectors along the rows; `rows` is
-// [count][padded(width)].
+// The panels of b = rows^T, [width][count], for products with vectors along the rows.
 template <class T>
-void pack_panels_transposed(const T* rows, int64_t count, int64_t width, T* panels) {
+void pack_panels_transposed(const T* rows, int64_t stride, int64_t count, int64_t width,
+                            T* panels) {
   for (int64_t first = 0; first < count; first += panel_width<T>())
-    pack_transposed(rows + first * padded<T>(width), padded<T>(width), width,
+    pack_transposed(rows + first * stride, stride, width,
                     std::min(panel_width<T>(), count - first), panels + first * width);
 }
 

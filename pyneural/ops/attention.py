@@ -35,9 +35,9 @@ def attention(
         k: keys, [..., H, S, E]; with ``enable_gqa`` its heads divide H, and each serves as many
             heads of the queries. One head serves all.
         v: values, [..., H, S, Ev], of as many heads as the keys.
-        mask: broadcasts to [..., H, L, S]; bool, True where a key takes part, or numbers to be added
-            to the scores. A row without a key gives 0, and so do its gradients; what stands in
-            keys and values that take no part is not looked at, were it NaN.
+        mask: broadcasts to [..., H, L, S]; bool, True where a key takes part, or numbers that are
+            added to the scores. A row without a key gives 0, and so do its gradients; what stands
+            in keys and values that take no part is not looked at, were it NaN.
         is_causal: query l sees the keys 0 to l, and of these only those of the mask.
         dropout_p: probability that a weight becomes 0; the others are divided by 1 - dropout_p.
             Drawn from torch's generator; the backward draws the same again.
