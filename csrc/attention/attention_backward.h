@@ -4,6 +4,9 @@
 //   w = 2^(s - lse),  dw = f * (do v^T),  ds = w * (dw - delta),  delta = sum of do * o over Ev,
 //   dv = (f * w)^T do,  dk = scale ds^T q,  dq = scale ds k.
 //
+// The keys come as k' = scale log2(e) k, so that s = q k'^T is in powers of 2; with ds' = ln(2) ds,
+// dq = ds' k' and dk = scale log2(e) ds'^T q, and neither q nor dq is touched for the scale.
+//
 // A task is a segment of the keys of one of their heads: for each of its blocks of keys all groups
 // of queries that see it pass, of all heads that share it. Tasks write to different places: those
 // of the same head have a dq each, which are added in a fixed order at the end, so that the result
@@ -79,13 +82,14 @@ class Backward {
   };
   struct Block {
     int64_t n, key_head, first, count;
-    bool is_finite;  // keys and values
+    Rows<T> k, v;
   };
   // Queries [first, first + rows) of head h beside a block; dq are their rows of grad_q.
   struct Group {
     int64_t h, first, rows;
     T* dq;
     int64_t dq_stride;
+    Rows<T> q, grad_o;
   };
 
   // Causal: early blocks of keys are seen by more queries than late ones, and the segments have
@@ -102,16 +106,15 @@ class Backward {
     const int64_t heads = p_.batch * p_.heads, rows = heads * p_.queries;
     delta_.reset(new T[rows]);
     for_shares(rows, std::min(threads, rows), [&](int64_t, int64_t begin, int64_t end) {
-      Scratch scratch;
-      T *const a = scratch.take<T>(ldv_), *const b = scratch.take<T>(ldv_);
       for (int64_t r = begin; r < end; ++r) {
         const int64_t head = r / p_.queries, i = r % p_.queries;
         const int64_t n = head / p_.heads, h = head % p_.heads;
-        load_rows(grad_out_.row(n, h, i), 0, 1, p_.value_width, T(1), a);
-        load_rows(out_.row(n, h, i), 0, 1, p_.value_width, T(1), b);
+        const In *const a = grad_out_.row(n, h, i), *const b = out_.row(n, h, i);
         Vec<T> sum(T(0));
-        for (int64_t e = 0; e < ldv_; e += lanes<T>())
-          sum = at::vec::fmadd(Vec<T>::loadu(a + e), Vec<T>::loadu(b + e), sum);
+        for (int64_t e = 0; e < p_.value_width; e += lanes<T>()) {
+          const int64_t count = std::min(lanes<T>(), p_.value_width - e);
+          sum = at::vec::fmadd(load_vector<T>(a + e, count), load_vector<T>(b + e, count), sum);
+        }
         delta_[r] = lane_sum(sum);
       }
     });
@@ -130,6 +133,7 @@ class Backward {
   }
 
   void finish_grad_q(int64_t threads) {
+    if (is_direct_ && segments_ == 1) return;
     const int64_t rows = p_.batch * p_.heads * p_.queries;
     const Heads<In> to(gradients_.q);
     for_shares(rows, std::min(threads, rows), [&](int64_t, int64_t begin, int64_t end) {
@@ -142,7 +146,7 @@ class Backward {
         for (int64_t s = is_direct_ ? 1 : 0; s < segments_; ++s)
           for (int64_t e = 0; e < ldq_; e += lanes<T>())
             (Vec<T>::loadu(sum + e) + Vec<T>::loadu(part(s) + r * ldq_ + e)).store(sum + e);
-        store_row(sum, p_.width, static_cast<T>(p_.scale), row);
+        store_row(sum, p_.width, T(1), row);
       }
     });
   }
@@ -163,19 +167,19 @@ class Backward {
     w.ds = scratch.take<T>(kGroup * kKeyBlock);
     for (int64_t b = first_block; b < last_block; ++b) {
       const int64_t key = b * kKeyBlock;
-      run_block(w, {n, key_head, key, std::min(kKeyBlock, p_.keys - key), true}, segment);
+      run_block(w, {n, key_head, key, std::min(kKeyBlock, p_.keys - key), {}, {}}, segment);
     }
   }
 
   void run_block(const Workspace& w, Block block, int64_t segment) const {
     const In* const k = k_.row(block.n, block.key_head, block.first);
     const In* const v = v_.row(block.n, block.key_head, block.first);
-    const bool k_is_finite = load_rows(k, k_.row_stride, block.count, p_.width, T(1), w.keys);
-    const bool v_is_finite =
-        load_rows(v, v_.row_stride, block.count, p_.value_width, T(1), w.values);
-    block.is_finite = k_is_finite && v_is_finite;
-    pack_panels_transposed(w.keys, ldq_, block.count, p_.width, w.k);
-    pack_panels_transposed(w.values, ldv_, block.count, p_.value_width, w.v);
+    const T factor = static_cast<T>(p_.scale) * kLog2E<T>;
+    const bool k_is_finite = load_rows(k, k_.row_stride, block.count, p_.width, factor, w.keys);
+    block.k = {w.keys, ldq_, k_is_finite || !has_zero_weights_};
+    block.v = ready_rows(v, v_.row_stride, block.count, p_.value_width, has_zero_weights_, w.values);
+    pack_panels_transposed(block.k.data, block.k.stride, block.count, p_.width, w.k);
+    pack_panels_transposed(block.v.data, block.v.stride, block.count, p_.value_width, w.v);
     std::fill_n(w.grad_k, block.count * ldq_, T(0));
     std::fill_n(w.grad_v, block.count * ldv_, T(0));
     // Queries before the block's first key do not see it.
@@ -188,10 +192,9 @@ class Backward {
         run_group(w, block, group(block.n, block.key_head * p_.group + g, first, last, segment));
       }
     if (gradients_.k.defined()) {
-      // q was in powers of 2 and had the scale in it.
       const Heads<In> to(gradients_.k);
       for (int64_t j = 0; j < block.count; ++j)
-        store_row(w.grad_k + j * ldq_, p_.width, T(1) / kLog2E<T>,
+        store_row(w.grad_k + j * ldq_, p_.width, factor,
                   to.row(block.n, block.key_head, block.first + j));
     }
     if (gradients_.v.defined()) {
@@ -203,7 +206,7 @@ class Backward {
   }
 
   Group group(int64_t n, int64_t h, int64_t first, int64_t last, int64_t segment) const {
-    Group g{h, first, last - first, nullptr, ldq_};
+    Group g{h, first, last - first, nullptr, ldq_, {}, {}};
     if (!gradients_.q.defined()) return g;
     if constexpr (std::is_same_v<In, T>) {
       if (is_direct_ && segment == 0) {
@@ -222,25 +225,25 @@ class Backward {
     return std::min(block.count, key_limit(p_, g.first + row) - block.first);
   }
 
-  void run_group(const Workspace& w, const Block& block, const Group& g) const {
+  void run_group(const Workspace& w, const Block& block, Group g) const {
     const int64_t most = keys_of(block, g, g.rows - 1);
     const Share share = mask_.share(block.n, g.h, g.first, g.rows, block.first, most);
     if (share == Share::none) return;
-    const bool q_is_finite = load_rows(q_.row(block.n, g.h, g.first), q_.row_stride, g.rows,
-                                       p_.width, static_cast<T>(p_.scale) * kLog2E<T>, w.q);
-    const bool o_is_finite = load_rows(grad_out_.row(block.n, g.h, g.first), grad_out_.row_stride,
-                                       g.rows, p_.value_width, T(1), w.grad_o);
-    const bool is_finite = !has_zero_weights_ || (block.is_finite && q_is_finite && o_is_finite);
-    multiply_keys(block, g, w.q, ldq_, w.k, p_.width, w.w);
-    multiply_keys(block, g, w.grad_o, ldv_, w.v, p_.value_width, w.ds);
+    g.q = ready_rows(q_.row(block.n, g.h, g.first), q_.row_stride, g.rows, p_.width,
+                     has_zero_weights_, w.q);
+    g.grad_o = ready_rows(grad_out_.row(block.n, g.h, g.first), grad_out_.row_stride, g.rows,
+                          p_.value_width, has_zero_weights_, w.grad_o);
+    const bool is_finite = block.v.is_finite && g.grad_o.is_finite;
+    multiply_keys(block, g, g.q, w.k, p_.width, w.w);
+    multiply_keys(block, g, g.grad_o, w.v, p_.value_width, w.ds);
     for_row_tiles(0, g.rows, [&](int64_t first, int64_t rows) {
       const int64_t count = std::max<int64_t>(keys_of(block, g, first + rows - 1), 0);
       for (int64_t r = first; r < first + rows; ++r)
         weigh(block, g, r, round_up(count, lanes<T>()), round_up(most, lanes<T>()), share,
               is_finite, w.w + r * kKeyBlock, w.ds + r * kKeyBlock);
       if (g.dq && count > 0)
-        add_product<T>({w.ds + first * kKeyBlock, kKeyBlock, 1}, rows, count, w.keys, ldq_,
-                       is_finite, g.dq + first * g.dq_stride, g.dq_stride);
+        add_product<T>({w.ds + first * kKeyBlock, kKeyBlock, 1}, rows, count, block.k,
+                       g.dq + first * g.dq_stride, g.dq_stride);
     });
     for_row_tiles(0, most, [&](int64_t first, int64_t keys) {
       // The first row that sees the first of these keys.
@@ -249,15 +252,19 @@ class Backward {
       const int64_t depth = g.rows - row;
       if (gradients_.v.defined())
         add_product<T>({w.w + row * kKeyBlock + first, 1, kKeyBlock}, keys, depth,
-                       w.grad_o + row * ldv_, ldv_, is_finite, w.grad_v + first * ldv_, ldv_);
+                       from_row(g.grad_o, row), w.grad_v + first * ldv_, ldv_);
       if (gradients_.k.defined())
         add_product<T>({w.ds + row * kKeyBlock + first, 1, kKeyBlock}, keys, depth,
-                       w.q + row * ldq_, ldq_, is_finite, w.grad_k + first * ldq_, ldq_);
+                       from_row(g.q, row), w.grad_k + first * ldq_, ldq_);
     });
   }
 
+  static Rows<T> from_row(const Rows<T>& rows, int64_t row) {
+    return {rows.data + row * rows.stride, rows.stride, rows.is_finite};
+  }
+
   // c [rows][kKeyBlock] = a [rows][depth] times the panels, as far as a row sees keys.
-  void multiply_keys(const Block& block, const Group& g, const T* a, int64_t lda, const T* panels,
+  void multiply_keys(const Block& block, const Group& g, const Rows<T>& a, const T* panels,
                      int64_t depth, T* c) const {
     for (int64_t key = 0; key < block.count; key += panel_width<T>())
       for_row_tiles(0, g.rows, [&](int64_t first, int64_t rows) {
@@ -265,20 +272,21 @@ class Backward {
         if (count <= 0) return;
         const int64_t vectors =
             std::min<int64_t>(kTileVectors, (count + lanes<T>() - 1) / lanes<T>());
-        multiply<T>({a + first * lda, lda, 1}, rows, depth,
+        multiply<T>({a.data + first * a.stride, a.stride, 1}, rows, depth,
                     {panels + key * depth, panel_width<T>(), vectors}, c + first * kKeyBlock + key,
                     kKeyBlock);
       });
   }
 
-  // A row's scores and do v^T become f * w and ds; zeros follow from `width` to `most`.
+  // A row's scores and do v^T become f * w and ds'; zeros follow from `width` to `most`.
   void weigh(const Block& block, const Group& g, int64_t r, int64_t width, int64_t most,
              Share share, bool is_finite, T* w, T* ds) const {
     const int64_t count = std::max<int64_t>(keys_of(block, g, r), 0);
     const int64_t query = g.first + r, row = (block.n * p_.heads + g.h) * p_.queries + query;
     if (share == Share::some) mask_.apply(block.n, g.h, query, block.first, count, w);
     std::fill(w + count, w + width, kMasked<T>);
-    const Vec<T> shift(lse_[row] * kLog2E<T>), delta(delta_[row]), zero(T(0));
+    constexpr T kLn2 = static_cast<T>(std::numbers::ln2);
+    const Vec<T> shift(lse_[row] * kLog2E<T>), delta(delta_[row] * kLn2), ln2(kLn2), zero(T(0));
     alignas(64) T factors[kKeyBlock];
     if (p_.dropout > 0) dropout_factors(dropout_, row, block.first, width, factors);
     for (int64_t j = 0; j < width; j += lanes<T>()) {
@@ -289,7 +297,7 @@ class Backward {
         kept = weight * factor;
         grad = grad * factor;
       }
-      grad = weight * (grad - delta);
+      grad = weight * at::vec::fmsub(grad, ln2, delta);
       if (!is_finite) grad = Vec<T>::blendv(grad, zero, weight == zero);
       kept.store(w + j);
       grad.store(ds + j);

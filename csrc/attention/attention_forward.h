@@ -26,8 +26,6 @@ class Forward {
           const Dropout& dropout, const at::Tensor& out, T* lse)
       : p_(p), q_(a.q), k_(a.k), v_(a.v), out_(out), mask_(mask), dropout_(dropout), lse_(lse) {
     has_zero_weights_ = mask || p.is_causal || p.dropout > 0;
-    v_lies_ready_ =
-        std::is_same_v<In, T> && p.value_width % lanes<T>() == 0 && v_.row_stride == p.value_width;
   }
 
   void run() {
@@ -61,8 +59,7 @@ class Forward {
   // A block of keys of a chunk, packed.
   struct Block {
     int64_t first, count;
-    const T* v;
-    bool v_is_finite;
+    Rows<T> v;
   };
 
   int64_t chunks_of_head(int64_t threads) const {
@@ -96,7 +93,7 @@ class Forward {
     std::fill_n(c.l, rows, T(0));
     const int64_t groups = (rows + kGroup - 1) / kGroup, seen = key_limit(p_, last - 1);
     for (int64_t key = 0; key < seen; key += kKeyBlock) {
-      Block block{key, std::min(kKeyBlock, seen - key), nullptr, true};
+      Block block{key, std::min(kKeyBlock, seen - key), {}};
       prefetch(c, key + kKeyBlock);
       bool is_packed = false;
       for (int64_t g = 0; g < groups; ++g) {
@@ -141,15 +138,8 @@ class Forward {
       load_rows(k, k_.row_stride, block->count, p_.width, T(1), c.keys);
       pack_panels_transposed(c.keys, ld, block->count, p_.width, c.k);
     }
-    const In* const v = v_.row(c.n, h, block->first);
-    if (!v_lies_ready_) {
-      block->v_is_finite = load_rows(v, v_.row_stride, block->count, p_.value_width, T(1), c.v);
-      block->v = c.v;
-    } else if constexpr (std::is_same_v<In, T>) {
-      block->v_is_finite = !has_zero_weights_ || is_finite(v, block->count * p_.value_width);
-      block->v = v;
-    }
-    block->v_is_finite |= !has_zero_weights_;
+    block->v = ready_rows(v_.row(c.n, h, block->first), v_.row_stride, block->count,
+                          p_.value_width, has_zero_weights_, c.v);
   }
 
   // Rows [begin, end) of the chunk.
@@ -171,8 +161,8 @@ class Forward {
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
       const int64_t count = keys_of(c, block, first + rows - 1);
       if (count > 0)
-        add_product<T>({s + first * kKeyBlock, kKeyBlock, 1}, rows, count, block.v, ldo,
-                       block.v_is_finite, c.o + first * ldo, ldo);
+        add_product<T>({s + first * kKeyBlock, kKeyBlock, 1}, rows, count, block.v,
+                       c.o + first * ldo, ldo);
     });
   }
 
@@ -257,7 +247,7 @@ class Forward {
   Mask<T> mask_;
   Dropout dropout_;
   T* lse_;
-  bool has_zero_weights_, v_lies_ready_;
+  bool has_zero_weights_;
 };
 
 }  // namespace pyneural::attention

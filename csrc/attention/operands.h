@@ -88,6 +88,26 @@ bool load_rows(const In* from, int64_t stride, int64_t rows, int64_t width, T fa
   return lane_sum(sum) == T(0);
 }
 
+// Rows of T, whole vectors long.
+template <class T>
+struct Rows {
+  const T* data;
+  int64_t stride;  // padded(width)
+  bool is_finite;
+};
+
+// Rows where they lie if that is how they are wanted, else copied to `scratch`.
+template <class In, class T>
+Rows<T> ready_rows(const In* from, int64_t stride, int64_t rows, int64_t width, bool check,
+                   T* scratch) {
+  if constexpr (std::is_same_v<In, T>) {
+    if (stride == width && width % lanes<T>() == 0)
+      return {from, width, !check || is_finite(from, rows * width)};
+  }
+  const bool all_finite = load_rows(from, stride, rows, width, T(1), scratch);
+  return {scratch, padded<T>(width), all_finite || !check};
+}
+
 // to [width] = factor * from, the way back.
 template <class T, class Out>
 void store_row(const T* from, int64_t width, T factor, Out* to) {
@@ -110,15 +130,15 @@ void pack_panels_transposed(const T* rows, int64_t stride, int64_t count, int64_
                     std::min(panel_width<T>(), count - first), panels + first * width);
 }
 
-// c [rows][columns] += a b for b [depth][ld] as it lies, its rows whole vectors long. Where b has
-// an infinity or a NaN, only what a weight other than 0 takes part in counts: 0 times them is NaN.
+// c [rows] += a b for b [depth]. Where b has an infinity or a NaN, only what a weight other than 0
+// takes part in counts: 0 times them is NaN.
 template <class T>
-void add_product(const Strided<T>& a, int64_t rows, int64_t depth, const T* b, int64_t ld,
-                 bool b_is_finite, T* c, int64_t ldc) {
-  if (b_is_finite) {
-    for (int64_t e = 0; e < ld; e += panel_width<T>()) {
-      const int64_t vectors = std::min<int64_t>(kTileVectors, (ld - e) / lanes<T>());
-      multiply<T>(a, rows, depth, {b + e, ld, vectors}, c + e, ldc, /*accumulate=*/true);
+void add_product(const Strided<T>& a, int64_t rows, int64_t depth, const Rows<T>& b, T* c,
+                 int64_t ldc) {
+  if (b.is_finite) {
+    for (int64_t e = 0; e < b.stride; e += panel_width<T>()) {
+      const int64_t vectors = std::min<int64_t>(kTileVectors, (b.stride - e) / lanes<T>());
+      multiply<T>(a, rows, depth, {b.data + e, b.stride, vectors}, c + e, ldc, /*accumulate=*/true);
     }
     return;
   }
@@ -126,7 +146,7 @@ void add_product(const Strided<T>& a, int64_t rows, int64_t depth, const T* b, i
     for (int64_t k = 0; k < depth; ++k) {
       const T factor = *a.at(m, k);
       if (factor == T(0)) continue;
-      for (int64_t e = 0; e < ld; ++e) c[m * ldc + e] += factor * b[k * ld + e];
+      for (int64_t e = 0; e < b.stride; ++e) c[m * ldc + e] += factor * b.data[k * b.stride + e];
     }
 }
 
