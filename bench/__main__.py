@@ -9,6 +9,7 @@ import importlib
 BENCHES = {
     "jet": "loss and gradient of a PDE residual through an MLP",
     "dense": "the dense layer with its activation, and the sparsely connected one",
+    "attention": "scaled dot-product attention, forward and with gradients",
     "rnn": "recurrent layers, forward and with gradients",
     "models": "training an autoencoder: a step, and a whole fit",
     "fit": "what fit costs a step beyond the calls that it is made of",

@@ -21,10 +21,14 @@ PROBE = "multiply-add probe"
 BUSY = 0.5  # processes that were running in the minute before
 
 
-def add_arguments(parser: argparse.ArgumentParser, groups: Sequence[str]) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    groups: Sequence[str],
+    dtypes: Sequence[str] = ("float32", "float64"),
+) -> None:
     """The options of every bench; ``groups`` are those of the peers."""
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--dtype", choices=dtypes, default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", nargs="*", choices=groups, default=groups)
     parser.add_argument("--seconds", type=float, default=2.0, help="of timing, an implementation")

@@ -65,7 +65,7 @@ def attention_weights(
     q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None
 ) -> Tensor:
     """softmax(scale q k^T + mask), [N, H, L, S]; 0 in a row without a key."""
-    scale = q.shape[3] ** -0.5 if scale is None else scale
+    scale = max(q.shape[3], 1) ** -0.5 if scale is None else scale
     scores = scale * q @ k.repeat_interleave(q.shape[1] // k.shape[1], 1).mT
     if mask is not None and mask.dtype != torch.bool:
         scores = scores + mask.to(scores.dtype)

@@ -9,6 +9,7 @@ from pyneural.ops import Connections
 from pyneural.ops.activations import VALUES
 from pyneural.ops.rnn import GATES
 from tests.ops.networks import Network
+from tests.ops.test_attention import arguments as attention_arguments
 from tests.ops.test_rnn import arguments as rnn_arguments
 from tests.tolerances import FLOAT64_GRADIENT, assert_close
 
@@ -62,3 +63,15 @@ def test_rnn(cell, with_lengths):
     assert by_composite.shape == saved.shape
     grads = y + 1, h_n + 1, c_n + 1 if cell == "lstm" else None
     assert_same(OPS.rnn_backward, *grads, *given, y, saved, cell, True, [True] * 7)
+
+
+@pytest.mark.parametrize("how", ["mask", "causal", "dropout"])
+def test_attention(how):
+    (q, k, v), grad_out = attention_arguments((2, 4, 2, 5, 7, 3, 6))
+    mask = torch.rand(2, 1, 5, 7) > 0.5 if how == "mask" else None
+    seed, dropout = (torch.tensor([3]), 0.4) if how == "dropout" else (None, 0.0)
+    options = mask, seed, how == "causal", dropout, None
+    assert_same(OPS.attention, q, k, v, *options)
+    out, lse = assert_same(OPS.attention_with_lse, q, k, v, *options)
+    given = grad_out, q, k, v, *options[:2], out, lse, *options[2:]
+    assert_same(OPS.attention_backward, *given, [True, True, True])
