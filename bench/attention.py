@@ -1,6 +1,6 @@
 """Attention: pyneural beside torch's scaled_dot_product_attention.
 
-    softmax(q k^T / sqrt(E)) v for q, k, v [N, H, L, E], causal or not, forward, and forward with the
+    softmax(q k^T / sqrt(E)) v for q, k, v [N, H, L, E], causal or not, forward, and with the
     gradients of q, k and v
 
 All are first compared with float64 torch on fresh random inputs: the output and every gradient.

@@ -4,8 +4,8 @@
 //   w = 2^(s - lse),  dw = f * (do v^T),  ds = w * (dw - delta),  delta = sum of do * o over Ev,
 //   dv = (f * w)^T do,  dk = scale ds^T q,  dq = scale ds k.
 //
-// The keys come as k' = scale log2(e) k, so that s = q k'^T is in powers of 2; with ds' = ln(2) ds,
-// dq = ds' k' and dk = scale log2(e) ds'^T q, and neither q nor dq is touched for the scale.
+// Where the scores are not scaled, the keys come as k' = scale log2(e) k; then, with ds' = ln(2)
+// ds, dq = ds' k' and dk = scale log2(e) ds'^T q, and neither q nor dq is touched for the scale.
 //
 // A task is a segment of the keys of one of their heads: for each of its blocks of keys all groups
 // of queries that see it pass, of all heads that share it. Tasks write to different places: those
@@ -18,8 +18,7 @@
 
 #include "../common/shares.h"
 #include "exp2.h"
-#include "operands.h"
-#include "scores.h"
+#include "products.h"
 
 namespace pyneural::attention {
 
@@ -27,10 +26,12 @@ struct Gradients {
   at::Tensor q, k, v;  // undefined where not wanted
 };
 
-template <class In>
+template <class Products>
 class Backward {
  public:
-  using T = SumOf<In>;
+  using In = typename Products::In;
+  using T = typename Products::T;
+  using Word = typename Products::Word;
 
   // lse [N, H, L] is contiguous.
   Backward(const Problem& p, const Arguments& a, const std::optional<at::Tensor>& mask,
@@ -49,6 +50,7 @@ class Backward {
         ldq_(padded<T>(p.width)),
         ldv_(padded<T>(p.value_width)) {
     has_zero_weights_ = mask || p.is_causal || p.dropout > 0;
+    score_factor_ = scale() * kLog2E<T>;
   }
 
   void run() {
@@ -75,22 +77,26 @@ class Backward {
   static constexpr int64_t kGroup = 16 * kTileRows;
 
   struct Workspace {
-    T *keys, *k, *values, *v;  // [kKeyBlock][ld] and their panels [E or Ev][width]
-    T *grad_k, *grad_v;        // [kKeyBlock][ld]
-    T *q, *grad_o;             // [kGroup][ld]
-    T *w, *ds;                 // [kGroup][kKeyBlock]
+    Word *keys, *k, *values, *v;  // left rows [kKeyBlock] and their panels [words(E, Ev)][width]
+    Word* k_right;
+    Word *q, *q_right, *grad_o, *grad_o_right;  // left and right rows [kGroup]
+    T *grad_k, *grad_v;                         // [kKeyBlock][ld]
+    T *w, *ds;                                  // [kGroup][kKeyBlock]
+    Word *w_left, *ds_left;                     // the same as left operands
   };
   struct Block {
     int64_t n, key_head, first, count;
-    Rows<T> k, v;
+    Rows<Word> k;  // right
   };
   // Queries [first, first + rows) of head h beside a block; dq are their rows of grad_q.
   struct Group {
     int64_t h, first, rows;
     T* dq;
     int64_t dq_stride;
-    Rows<T> q, grad_o;
+    Rows<Word> q, q_right, grad_o, grad_o_right;
   };
+
+  T scale() const { return static_cast<T>(p_.scale); }
 
   // Causal: early blocks of keys are seen by more queries than late ones, and the segments have
   // about as many scores each.
@@ -146,7 +152,7 @@ class Backward {
         for (int64_t s = is_direct_ ? 1 : 0; s < segments_; ++s)
           for (int64_t e = 0; e < ldq_; e += lanes<T>())
             (Vec<T>::loadu(sum + e) + Vec<T>::loadu(part(s) + r * ldq_ + e)).store(sum + e);
-        store_row(sum, p_.width, T(1), row);
+        store_row(sum, p_.width, Products::kScalesScores ? scale() : T(1), row);
       }
     });
   }
@@ -155,31 +161,42 @@ class Backward {
                    int64_t last_block) const {
     Scratch scratch;
     Workspace w;
-    w.keys = scratch.take<T>(kKeyBlock * ldq_);
-    w.values = scratch.take<T>(kKeyBlock * ldv_);
-    w.k = scratch.take<T>(round_up(kKeyBlock, panel_width<T>()) * p_.width);
-    w.v = scratch.take<T>(round_up(kKeyBlock, panel_width<T>()) * p_.value_width);
+    const int64_t left_q = Products::left_stride(p_.width),
+                  left_v = Products::left_stride(p_.value_width),
+                  panels = round_up(kKeyBlock, panel_width<T>());
+    w.keys = scratch.take<Word>(kKeyBlock * left_q);
+    w.values = scratch.take<Word>(kKeyBlock * left_v);
+    w.k = scratch.take<Word>(panels * Products::words(p_.width));
+    w.v = scratch.take<Word>(panels * Products::words(p_.value_width));
+    w.k_right = scratch.take<Word>(Products::words(kKeyBlock) * ldq_);
+    w.q = scratch.take<Word>(kGroup * left_q);
+    w.q_right = scratch.take<Word>(Products::words(kGroup) * ldq_);
+    w.grad_o = scratch.take<Word>(kGroup * left_v);
+    w.grad_o_right = scratch.take<Word>(Products::words(kGroup) * ldv_);
     w.grad_k = scratch.take<T>(kKeyBlock * ldq_);
     w.grad_v = scratch.take<T>(kKeyBlock * ldv_);
-    w.q = scratch.take<T>(kGroup * ldq_);
-    w.grad_o = scratch.take<T>(kGroup * ldv_);
     w.w = scratch.take<T>(kGroup * kKeyBlock);
     w.ds = scratch.take<T>(kGroup * kKeyBlock);
+    w.w_left = scratch.take<Word>(kGroup * Products::words(kKeyBlock));
+    w.ds_left = scratch.take<Word>(kGroup * Products::words(kKeyBlock));
     for (int64_t b = first_block; b < last_block; ++b) {
       const int64_t key = b * kKeyBlock;
-      run_block(w, {n, key_head, key, std::min(kKeyBlock, p_.keys - key), {}, {}}, segment);
+      run_block(w, {n, key_head, key, std::min(kKeyBlock, p_.keys - key), {}}, segment);
     }
   }
 
   void run_block(const Workspace& w, Block block, int64_t segment) const {
     const In* const k = k_.row(block.n, block.key_head, block.first);
     const In* const v = v_.row(block.n, block.key_head, block.first);
-    const T factor = static_cast<T>(p_.scale) * kLog2E<T>;
-    const bool k_is_finite = load_rows(k, k_.row_stride, block.count, p_.width, factor, w.keys);
-    block.k = {w.keys, ldq_, k_is_finite || !has_zero_weights_};
-    block.v = ready_rows(v, v_.row_stride, block.count, p_.value_width, has_zero_weights_, w.values);
-    pack_panels_transposed(block.k.data, block.k.stride, block.count, p_.width, w.k);
-    pack_panels_transposed(block.v.data, block.v.stride, block.count, p_.value_width, w.v);
+    const Rows<Word> keys = Products::left_rows(k, k_.row_stride, block.count, p_.width,
+                                                score_factor_, has_zero_weights_, w.keys);
+    const Rows<Word> values =
+        Products::left_rows(v, v_.row_stride, block.count, p_.value_width, T(1), false, w.values);
+    block.k = Products::right_of(keys, k, k_.row_stride, block.count, p_.width, has_zero_weights_,
+                                 w.k_right);
+    pack_panels_transposed(keys.data, keys.stride, block.count, Products::words(p_.width), w.k);
+    pack_panels_transposed(values.data, values.stride, block.count, Products::words(p_.value_width),
+                           w.v);
     std::fill_n(w.grad_k, block.count * ldq_, T(0));
     std::fill_n(w.grad_v, block.count * ldv_, T(0));
     // Queries before the block's first key do not see it.
@@ -194,7 +211,7 @@ class Backward {
     if (gradients_.k.defined()) {
       const Heads<In> to(gradients_.k);
       for (int64_t j = 0; j < block.count; ++j)
-        store_row(w.grad_k + j * ldq_, p_.width, factor,
+        store_row(w.grad_k + j * ldq_, p_.width, Products::kScalesScores ? scale() : score_factor_,
                   to.row(block.n, block.key_head, block.first + j));
     }
     if (gradients_.v.defined()) {
@@ -206,7 +223,7 @@ class Backward {
   }
 
   Group group(int64_t n, int64_t h, int64_t first, int64_t last, int64_t segment) const {
-    Group g{h, first, last - first, nullptr, ldq_, {}, {}};
+    Group g{h, first, last - first, nullptr, ldq_, {}, {}, {}, {}};
     if (!gradients_.q.defined()) return g;
     if constexpr (std::is_same_v<In, T>) {
       if (is_direct_ && segment == 0) {
@@ -229,76 +246,86 @@ class Backward {
     const int64_t most = keys_of(block, g, g.rows - 1);
     const Share share = mask_.share(block.n, g.h, g.first, g.rows, block.first, most);
     if (share == Share::none) return;
-    g.q = ready_rows(q_.row(block.n, g.h, g.first), q_.row_stride, g.rows, p_.width,
-                     has_zero_weights_, w.q);
-    g.grad_o = ready_rows(grad_out_.row(block.n, g.h, g.first), grad_out_.row_stride, g.rows,
-                          p_.value_width, has_zero_weights_, w.grad_o);
-    const bool is_finite = block.v.is_finite && g.grad_o.is_finite;
-    multiply_keys(block, g, g.q, w.k, p_.width, w.w);
-    multiply_keys(block, g, g.grad_o, w.v, p_.value_width, w.ds);
+    const In *const q = q_.row(block.n, g.h, g.first), *const grad_o =
+                                                           grad_out_.row(block.n, g.h, g.first);
+    g.q = Products::left_rows(q, q_.row_stride, g.rows, p_.width, T(1), has_zero_weights_, w.q);
+    g.q_right =
+        Products::right_of(g.q, q, q_.row_stride, g.rows, p_.width, has_zero_weights_, w.q_right);
+    g.grad_o = Products::left_rows(grad_o, grad_out_.row_stride, g.rows, p_.value_width, T(1),
+                                   has_zero_weights_, w.grad_o);
+    g.grad_o_right = Products::right_of(g.grad_o, grad_o, grad_out_.row_stride, g.rows,
+                                        p_.value_width, has_zero_weights_, w.grad_o_right);
+    multiply_keys(block, g, g.q, w.k, p_.width, score_factor_, w.w);
+    multiply_keys(block, g, g.grad_o, w.v, p_.value_width, T(1), w.ds);
+    constexpr int64_t kStride = kKeyBlock / Products::kDepth;
     for_row_tiles(0, g.rows, [&](int64_t first, int64_t rows) {
       const int64_t count = std::max<int64_t>(keys_of(block, g, first + rows - 1), 0);
       for (int64_t r = first; r < first + rows; ++r)
         weigh(block, g, r, round_up(count, lanes<T>()), round_up(most, lanes<T>()), share,
-              is_finite, w.w + r * kKeyBlock, w.ds + r * kKeyBlock);
-      if (g.dq && count > 0)
-        add_product<T>({w.ds + first * kKeyBlock, kKeyBlock, 1}, rows, count, block.k,
-                       g.dq + first * g.dq_stride, g.dq_stride);
+              w.w + r * kKeyBlock, w.ds + r * kKeyBlock);
+      if (!g.dq || count == 0) return;
+      const Word* const ds =
+          Products::left_of(w.ds + first * kKeyBlock, rows, round_up(count, lanes<T>()), w.ds_left);
+      Products::add({ds, kStride, 1}, rows, Products::words(count), block.k,
+                    g.dq + first * g.dq_stride, g.dq_stride);
     });
+    const Word *const w_left = Products::left_transposed(w.w, g.rows, round_up(most, lanes<T>()),
+                                                         w.w_left),
+                      *const ds_left = Products::left_transposed(
+                          w.ds, g.rows, round_up(most, lanes<T>()), w.ds_left);
     for_row_tiles(0, most, [&](int64_t first, int64_t keys) {
-      // The first row that sees the first of these keys.
+      // From the first row that sees the first of these keys, in words.
       const int64_t row =
-          p_.is_causal ? std::max<int64_t>(block.first + first - g.first, 0) : int64_t{0};
-      const int64_t depth = g.rows - row;
+          p_.is_causal ? std::max<int64_t>(block.first + first - g.first, 0) / Products::kDepth : 0;
+      const int64_t depth = Products::words(g.rows) - row, at = row * kKeyBlock + first;
       if (gradients_.v.defined())
-        add_product<T>({w.w + row * kKeyBlock + first, 1, kKeyBlock}, keys, depth,
-                       from_row(g.grad_o, row), w.grad_v + first * ldv_, ldv_);
+        Products::add({w_left + at, 1, kKeyBlock}, keys, depth, g.grad_o_right.from(row),
+                      w.grad_v + first * ldv_, ldv_);
       if (gradients_.k.defined())
-        add_product<T>({w.ds + row * kKeyBlock + first, 1, kKeyBlock}, keys, depth,
-                       from_row(g.q, row), w.grad_k + first * ldq_, ldq_);
+        Products::add({ds_left + at, 1, kKeyBlock}, keys, depth, g.q_right.from(row),
+                      w.grad_k + first * ldq_, ldq_);
     });
   }
 
-  static Rows<T> from_row(const Rows<T>& rows, int64_t row) {
-    return {rows.data + row * rows.stride, rows.stride, rows.is_finite};
-  }
-
-  // c [rows][kKeyBlock] = a [rows][depth] times the panels, as far as a row sees keys.
-  void multiply_keys(const Block& block, const Group& g, const Rows<T>& a, const T* panels,
-                     int64_t depth, T* c) const {
+  // c [rows][kKeyBlock] = factor a [rows][width] times the panels, as far as a row sees keys.
+  void multiply_keys(const Block& block, const Group& g, const Rows<Word>& a, const Word* panels,
+                     int64_t width, T factor, T* c) const {
+    const int64_t depth = Products::words(width);
     for (int64_t key = 0; key < block.count; key += panel_width<T>())
       for_row_tiles(0, g.rows, [&](int64_t first, int64_t rows) {
         const int64_t count = keys_of(block, g, first + rows - 1) - key;
         if (count <= 0) return;
         const int64_t vectors =
             std::min<int64_t>(kTileVectors, (count + lanes<T>() - 1) / lanes<T>());
-        multiply<T>({a.data + first * a.stride, a.stride, 1}, rows, depth,
-                    {panels + key * depth, panel_width<T>(), vectors}, c + first * kKeyBlock + key,
-                    kKeyBlock);
+        Products::multiply({a.from(first).data, a.stride, 1}, rows, depth,
+                           {panels + key * depth, panel_width<T>(), vectors}, factor,
+                           c + first * kKeyBlock + key, kKeyBlock);
       });
   }
 
   // A row's scores and do v^T become f * w and ds'; zeros follow from `width` to `most`.
   void weigh(const Block& block, const Group& g, int64_t r, int64_t width, int64_t most,
-             Share share, bool is_finite, T* w, T* ds) const {
+             Share share, T* w, T* ds) const {
     const int64_t count = std::max<int64_t>(keys_of(block, g, r), 0);
     const int64_t query = g.first + r, row = (block.n * p_.heads + g.h) * p_.queries + query;
     if (share == Share::some) mask_.apply(block.n, g.h, query, block.first, count, w);
     std::fill(w + count, w + width, kMasked<T>);
-    constexpr T kLn2 = static_cast<T>(std::numbers::ln2);
-    const Vec<T> shift(lse_[row] * kLog2E<T>), delta(delta_[row] * kLn2), ln2(kLn2), zero(T(0));
+    constexpr T kFactor = Products::kScalesScores ? T(1) : static_cast<T>(std::numbers::ln2);
+    const Vec<T> shift(lse_[row] * kLog2E<T>), delta(delta_[row] * kFactor), factor(kFactor),
+        zero(T(0));
     alignas(64) T factors[kKeyBlock];
     if (p_.dropout > 0) dropout_factors(dropout_, row, block.first, width, factors);
     for (int64_t j = 0; j < width; j += lanes<T>()) {
       Vec<T> weight = exp2(Vec<T>::loadu(w + j) - shift), grad = Vec<T>::loadu(ds + j);
       Vec<T> kept = weight;
       if (p_.dropout > 0) {
-        const Vec<T> factor = Vec<T>::loadu(factors + j);
-        kept = weight * factor;
-        grad = grad * factor;
+        const Vec<T> dropped = Vec<T>::loadu(factors + j);
+        kept = weight * dropped;
+        grad = grad * dropped;
       }
-      grad = weight * at::vec::fmsub(grad, ln2, delta);
-      if (!is_finite) grad = Vec<T>::blendv(grad, zero, weight == zero);
+      grad = weight * at::vec::fmsub(grad, factor, delta);
+      // What takes no part may be NaN.
+      if (has_zero_weights_) grad = Vec<T>::blendv(grad, zero, weight == zero);
       kept.store(w + j);
       grad.store(ds + j);
     }
@@ -314,6 +341,7 @@ class Backward {
   Gradients gradients_;
   int64_t ldq_, ldv_;
   int64_t segments_ = 1;
+  T score_factor_;
   bool has_zero_weights_, is_direct_ = false;
   std::unique_ptr<T[]> delta_, parts_;
 };

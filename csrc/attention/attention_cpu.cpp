@@ -5,23 +5,28 @@
 #include "attention_backward.h"
 #include "attention_forward.h"
 #include "layout.h"
+#include "products_bf16.h"
 
 namespace pyneural::attention {
 namespace {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
+// body(products) with the way to multiply numbers of q's type.
 template <class Body>
 void dispatch(const at::Tensor& q, const Body& body) {
   switch (q.scalar_type()) {
     case at::kDouble:
-      return body(double{});
+      return body(NumberProducts<double>{});
     case at::kBFloat16:
-      return body(at::BFloat16{});
+#if defined(CPU_CAPABILITY_AVX512)
+      if (PairProducts::are_supported()) return body(PairProducts{});
+#endif
+      return body(NumberProducts<at::BFloat16>{});
     case at::kHalf:
-      return body(at::Half{});
+      return body(NumberProducts<at::Half>{});
     default:
-      return body(float{});
+      return body(NumberProducts<float>{});
   }
 }
 
@@ -52,10 +57,11 @@ at::Tensor forward(const Problem& p, const Arguments& a, const at::Tensor& lse) 
   const at::Tensor q = with_rows(a.q), k = with_rows(a.k), v = with_rows(a.v);
   const OptionalTensor mask = ready_mask(a.mask, q);
   const Arguments ready{q, k, v, mask, a.seed, a.is_causal, a.dropout, a.scale};
-  dispatch(q, [&](auto type) {
-    using In = decltype(type);
-    using T = SumOf<In>;
-    Forward<In>(p, ready, mask, dropout_of(a), out, lse.defined() ? lse.data_ptr<T>() : nullptr)
+  dispatch(q, [&](auto products) {
+    using Products = decltype(products);
+    using T = typename Products::T;
+    Forward<Products>(p, ready, mask, dropout_of(a), out,
+                      lse.defined() ? lse.data_ptr<T>() : nullptr)
         .run();
   });
   return out;
@@ -100,10 +106,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
   for (const at::Tensor& grad : {grads.q, grads.k, grads.v})
     if (is_empty && grad.defined()) grad.zero_();
   if (!is_empty)
-    dispatch(q, [&](auto type) {
-      using In = decltype(type);
-      Backward<In>(p, ready_arguments, ready, dropout_of(a), grad_rows, out_rows,
-                   sums.const_data_ptr<SumOf<In>>(), grads)
+    dispatch(q, [&](auto products) {
+      using Products = decltype(products);
+      Backward<Products>(p, ready_arguments, ready, dropout_of(a), grad_rows, out_rows,
+                         sums.const_data_ptr<typename Products::T>(), grads)
           .run();
     });
   const auto given = [&](const at::Tensor& grad) {

@@ -11,21 +11,23 @@
 
 #include "../common/shares.h"
 #include "exp2.h"
-#include "operands.h"
-#include "scores.h"
+#include "products.h"
 
 namespace pyneural::attention {
 
-template <class In>
+template <class Products>
 class Forward {
  public:
-  using T = SumOf<In>;
+  using In = typename Products::In;
+  using T = typename Products::T;
+  using Word = typename Products::Word;
 
   // lse [N, H, L] is contiguous, or null.
   Forward(const Problem& p, const Arguments& a, const std::optional<at::Tensor>& mask,
           const Dropout& dropout, const at::Tensor& out, T* lse)
       : p_(p), q_(a.q), k_(a.k), v_(a.v), out_(out), mask_(mask), dropout_(dropout), lse_(lse) {
     has_zero_weights_ = mask || p.is_causal || p.dropout > 0;
+    score_factor_ = static_cast<T>(p.scale) * kLog2E<T>;
   }
 
   void run() {
@@ -51,15 +53,16 @@ class Forward {
   // What a task keeps: letters as above, R its rows.
   struct Chunk {
     int64_t n, h, first, rows;
-    T *q, *o;         // [R][padded(E)], [R][padded(Ev)]
-    T *m, *l;         // [R]
-    T *keys, *k, *v;  // [kKeyBlock][padded(E)], its panels [E][width], [kKeyBlock][padded(Ev)]
-    T* s;             // [kGroup][kKeyBlock]
+    Rows<Word> q;
+    T *o, *m, *l;        // [R][padded(Ev)], [R], [R]
+    Word *keys, *k, *v;  // [kKeyBlock][left_stride(E)], panels [words(E)][width], right rows
+    T* s;                // [kGroup][kKeyBlock]
+    Word* w;             // the same as a left operand, where that is something else
   };
   // A block of keys of a chunk, packed.
   struct Block {
     int64_t first, count;
-    Rows<T> v;
+    Rows<Word> v;
   };
 
   int64_t chunks_of_head(int64_t threads) const {
@@ -69,25 +72,25 @@ class Forward {
     const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
     // Enough tasks to keep all threads busy to the end, as far as there are groups.
     const int64_t wanted = threads > 1 ? up(4 * threads, heads) : 1;
-    return std::max(up(p_.queries, fit),
-                    std::min(wanted, up(p_.queries, kGroup)));
+    return std::max(up(p_.queries, fit), std::min(wanted, up(p_.queries, kGroup)));
   }
 
   void attend(int64_t n, int64_t h, int64_t first, int64_t last) const {
     Scratch scratch;
-    const int64_t rows = last - first, ldq = padded<T>(p_.width), ldo = padded<T>(p_.value_width);
+    const int64_t rows = last - first, ldo = padded<T>(p_.value_width);
     Chunk c{n, h, first, rows};
-    c.q = scratch.take<T>(rows * ldq);
     c.o = scratch.take<T>(rows * ldo);
     c.m = scratch.take<T>(rows + lanes<T>());
     c.l = scratch.take<T>(rows);
-    c.keys = scratch.take<T>(kKeyBlock * ldq);
-    c.k = scratch.take<T>(round_up(kKeyBlock, panel_width<T>()) * p_.width);
-    c.v = scratch.take<T>(kKeyBlock * ldo);
+    c.keys = scratch.take<Word>(kKeyBlock * Products::left_stride(p_.width));
+    c.k = scratch.take<Word>(round_up(kKeyBlock, panel_width<T>()) * Products::words(p_.width));
+    c.v = scratch.take<Word>(Products::words(kKeyBlock) * ldo);
     c.s = scratch.take<T>(kGroup * kKeyBlock);
+    c.w = scratch.take<Word>(kGroup * Products::words(kKeyBlock));
     prefetch(c, 0);
-    load_rows(q_.row(n, h, first), q_.row_stride, rows, p_.width,
-              static_cast<T>(p_.scale) * kLog2E<T>, c.q);
+    c.q = Products::left_rows(q_.row(n, h, first), q_.row_stride, rows, p_.width, score_factor_,
+                              /*check=*/false,
+                              scratch.take<Word>(rows * Products::left_stride(p_.width)));
     std::fill_n(c.o, rows * ldo, T(0));
     std::fill_n(c.m, rows, kMasked<T>);
     std::fill_n(c.l, rows, T(0));
@@ -131,21 +134,20 @@ class Forward {
   void pack(const Chunk& c, Block* block) const {
     const int64_t h = c.h / p_.group;
     const In* const k = k_.row(c.n, h, block->first);
-    if constexpr (std::is_same_v<In, T>) {
-      pack_panels_transposed(k, k_.row_stride, block->count, p_.width, c.k);
-    } else {
-      const int64_t ld = padded<T>(p_.width);
-      load_rows(k, k_.row_stride, block->count, p_.width, T(1), c.keys);
-      pack_panels_transposed(c.keys, ld, block->count, p_.width, c.k);
-    }
-    block->v = ready_rows(v_.row(c.n, h, block->first), v_.row_stride, block->count,
-                          p_.value_width, has_zero_weights_, c.v);
+    Rows<Word> rows;
+    if constexpr (std::is_same_v<In, Word>)
+      rows = {k, k_.row_stride, true};
+    else
+      rows = Products::left_rows(k, k_.row_stride, block->count, p_.width, T(1), false, c.keys);
+    pack_panels_transposed(rows.data, rows.stride, block->count, Products::words(p_.width), c.k);
+    block->v = Products::right_rows(v_.row(c.n, h, block->first), v_.row_stride, block->count,
+                                    p_.value_width, has_zero_weights_, c.v);
   }
 
   // Rows [begin, end) of the chunk.
   void attend_group(const Chunk& c, const Block& block, int64_t begin, int64_t end,
                     Share share) const {
-    const int64_t ldq = padded<T>(p_.width), ldo = padded<T>(p_.value_width);
+    const int64_t ldo = padded<T>(p_.value_width), depth = Products::words(p_.width);
     T* const s = c.s - begin * kKeyBlock;
     for (int64_t key = 0; key < block.count; key += panel_width<T>())
       for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
@@ -153,16 +155,20 @@ class Forward {
         if (count <= 0) return;
         const int64_t vectors =
             std::min<int64_t>(kTileVectors, (count + lanes<T>() - 1) / lanes<T>());
-        multiply<T>({c.q + first * ldq, ldq, 1}, rows, p_.width,
-                    {c.k + key * p_.width, panel_width<T>(), vectors}, s + first * kKeyBlock + key,
-                    kKeyBlock);
+        Products::multiply({c.q.from(first).data, c.q.stride, 1}, rows, depth,
+                           {c.k + key * depth, panel_width<T>(), vectors}, score_factor_,
+                           s + first * kKeyBlock + key, kKeyBlock);
       });
     weigh(c, block, begin, end, share);
+    constexpr int64_t kStride = kKeyBlock / Products::kDepth;
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
       const int64_t count = keys_of(c, block, first + rows - 1);
-      if (count > 0)
-        add_product<T>({s + first * kKeyBlock, kKeyBlock, 1}, rows, count, block.v,
-                       c.o + first * ldo, ldo);
+      if (count <= 0) return;
+      const Word* const weights =
+          Products::left_of(s + first * kKeyBlock, rows, round_up(count, lanes<T>()),
+                            c.w + (first - begin) * kStride);
+      Products::add({weights, kStride, 1}, rows, Products::words(count), block.v, c.o + first * ldo,
+                    ldo);
     });
   }
 
@@ -211,8 +217,8 @@ class Forward {
     Vec<T> most = Vec<T>::loadu(s);
     for (int64_t j = lanes<T>(); j < width; j += lanes<T>())
       most = at::vec::clamp_min(Vec<T>::loadu(s + j), most);
-    return at::vec::vec_reduce_all<T>(
-        [](Vec<T> a, Vec<T> b) { return at::vec::clamp_min(a, b); }, most);
+    return at::vec::vec_reduce_all<T>([](Vec<T> a, Vec<T> b) { return at::vec::clamp_min(a, b); },
+                                      most);
   }
 
   // s = 2^(s - shift); their sum.
@@ -235,8 +241,8 @@ class Forward {
 
   void drop(const Chunk& c, const Block& block, int64_t r, int64_t width, T* weights) const {
     alignas(64) T factors[kKeyBlock];
-    dropout_factors(dropout_, (c.n * p_.heads + c.h) * p_.queries + c.first + r, block.first,
-                    width, factors);
+    dropout_factors(dropout_, (c.n * p_.heads + c.h) * p_.queries + c.first + r, block.first, width,
+                    factors);
     for (int64_t j = 0; j < width; j += lanes<T>())
       (Vec<T>::loadu(weights + j) * Vec<T>::loadu(factors + j)).store(weights + j);
   }
@@ -248,6 +254,7 @@ class Forward {
   Dropout dropout_;
   T* lse_;
   bool has_zero_weights_;
+  T score_factor_;
 };
 
 }  // namespace pyneural::attention

@@ -53,8 +53,8 @@ bool is_finite(const T* x, int64_t size) {
   return rest == T(0);
 }
 
-// Asks for rows that are wanted soon: a transposition, which takes a line of each of many rows, would
-// wait for every one of them.
+// Asks for rows that are wanted soon: a transposition, which takes a line of each of many rows,
+// would wait for every one of them.
 template <class In>
 void prefetch_rows(const In* rows, int64_t stride, int64_t count, int64_t width) {
   for (int64_t i = 0; i < count; ++i, rows += stride)
@@ -80,33 +80,22 @@ bool load_rows(const In* from, int64_t stride, int64_t rows, int64_t width, T fa
   Vec<T> sum(T(0));
   for (int64_t i = 0; i < rows; ++i, from += stride)
     for (int64_t e = 0; e < width; e += lanes<T>(), to += lanes<T>()) {
-      const Vec<T> v =
-          load_vector<T>(from + e, std::min(lanes<T>(), width - e)) * Vec<T>(factor);
+      const Vec<T> v = load_vector<T>(from + e, std::min(lanes<T>(), width - e)) * Vec<T>(factor);
       sum = sum + (v - v);
       v.store(to);
     }
   return lane_sum(sum) == T(0);
 }
 
-// Rows of T, whole vectors long.
-template <class T>
+// Rows of an operand.
+template <class Word>
 struct Rows {
-  const T* data;
-  int64_t stride;  // padded(width)
+  const Word* data;
+  int64_t stride;
   bool is_finite;
-};
 
-// Rows where they lie if that is how they are wanted, else copied to `scratch`.
-template <class In, class T>
-Rows<T> ready_rows(const In* from, int64_t stride, int64_t rows, int64_t width, bool check,
-                   T* scratch) {
-  if constexpr (std::is_same_v<In, T>) {
-    if (stride == width && width % lanes<T>() == 0)
-      return {from, width, !check || is_finite(from, rows * width)};
-  }
-  const bool all_finite = load_rows(from, stride, rows, width, T(1), scratch);
-  return {scratch, padded<T>(width), all_finite || !check};
-}
+  Rows from(int64_t row) const { return {data + row * stride, stride, is_finite}; }
+};
 
 // to [width] = factor * from, the way back.
 template <class T, class Out>
@@ -126,28 +115,8 @@ template <class T>
 void pack_panels_transposed(const T* rows, int64_t stride, int64_t count, int64_t width,
                             T* panels) {
   for (int64_t first = 0; first < count; first += panel_width<T>())
-    pack_transposed(rows + first * stride, stride, width,
-                    std::min(panel_width<T>(), count - first), panels + first * width);
-}
-
-// c [rows] += a b for b [depth]. Where b has an infinity or a NaN, only what a weight other than 0
-// takes part in counts: 0 times them is NaN.
-template <class T>
-void add_product(const Strided<T>& a, int64_t rows, int64_t depth, const Rows<T>& b, T* c,
-                 int64_t ldc) {
-  if (b.is_finite) {
-    for (int64_t e = 0; e < b.stride; e += panel_width<T>()) {
-      const int64_t vectors = std::min<int64_t>(kTileVectors, (b.stride - e) / lanes<T>());
-      multiply<T>(a, rows, depth, {b.data + e, b.stride, vectors}, c + e, ldc, /*accumulate=*/true);
-    }
-    return;
-  }
-  for (int64_t m = 0; m < rows; ++m)
-    for (int64_t k = 0; k < depth; ++k) {
-      const T factor = *a.at(m, k);
-      if (factor == T(0)) continue;
-      for (int64_t e = 0; e < b.stride; ++e) c[m * ldc + e] += factor * b.data[k * b.stride + e];
-    }
+    pack_transposed(rows + first * stride, stride, width, std::min(panel_width<T>(), count - first),
+                    panels + first * width);
 }
 
 }  // namespace pyneural::attention

@@ -45,7 +45,7 @@ def test_command_prints_tables_and_keeps_json(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("bench.machine.use_threads", lambda threads: None)
     path = tmp_path / "out.json"
     arguments = (
-        "attention --quick --seconds 0 --case 1x2x9x4:causal --peers sdpa --threads 1 --json"
+        "attention --quick --seconds 0 --case 1x2x9x4:causal --threads 1 --peers sdpa --json"
     )
     code = main([*arguments.split(), str(path)])
     printed = capsys.readouterr().out

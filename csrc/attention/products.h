@@ -1,0 +1,75 @@
+// How the kernels multiply: what a word of an operand is, and the two products of words.
+//
+// Of a product a b the left operand a is read word by word, the right one b along its rows. Letters
+// as in attention_check.h; a depth, and the rows of b, are counted in words, which hold kDepth
+// numbers that are summed over. Scores are powers of 2: scale log2(e) multiplies either the queries
+// or keys as they are loaded, or, where kScalesScores says so, the scores.
+#pragma once
+
+#include "operands.h"
+#include "scores.h"
+
+namespace pyneural::attention {
+
+// A word is a number of the type of the sums.
+template <class In_>
+struct NumberProducts {
+  using In = In_;
+  using T = SumOf<In>;
+  using Word = T;
+  static constexpr int kDepth = 1;
+  static constexpr bool kScalesScores = false;
+
+  static int64_t words(int64_t width) { return width; }
+  // Of a row that is both a left and a right operand.
+  static int64_t left_stride(int64_t width) { return padded<T>(width); }
+
+  // Rows times `factor` where they lie, if that is how they are wanted, else copied to `scratch`.
+  static Rows<T> left_rows(const In* from, int64_t stride, int64_t rows, int64_t width, T factor,
+                           bool check, T* scratch) {
+    if constexpr (std::is_same_v<In, T>) {
+      if (factor == T(1) && stride == width && width % lanes<T>() == 0)
+        return {from, width, !check || attention::is_finite(from, rows * width)};
+    }
+    const bool all_finite = load_rows(from, stride, rows, width, factor, scratch);
+    return {scratch, padded<T>(width), all_finite || !check};
+  }
+  static Rows<T> right_rows(const In* from, int64_t stride, int64_t rows, int64_t width, bool check,
+                            T* scratch) {
+    return left_rows(from, stride, rows, width, T(1), check, scratch);
+  }
+  // The same rows as a right operand, [words(rows)][padded(width)].
+  static Rows<T> right_of(const Rows<T>& left, const In*, int64_t, int64_t, int64_t, bool, T*) {
+    return left;
+  }
+  // Weights [rows][kKeyBlock] as a left operand, along the keys or along the rows.
+  static const T* left_of(const T* weights, int64_t, int64_t, T*) { return weights; }
+  static const T* left_transposed(const T* weights, int64_t, int64_t, T*) { return weights; }
+
+  // c = a b for a panel of b.
+  static void multiply(const Strided<T>& a, int64_t rows, int64_t depth, const Panel<T>& b, T, T* c,
+                       int64_t ldc) {
+    pyneural::multiply<T>(a, rows, depth, b, c, ldc);
+  }
+  // c [rows] += a b for b [depth]. Where b has an infinity or a NaN, only what a weight other than
+  // 0 takes part in counts: 0 times them is NaN.
+  static void add(const Strided<T>& a, int64_t rows, int64_t depth, const Rows<T>& b, T* c,
+                  int64_t ldc) {
+    if (b.is_finite) {
+      for (int64_t e = 0; e < b.stride; e += panel_width<T>()) {
+        const int64_t vectors = std::min<int64_t>(kTileVectors, (b.stride - e) / lanes<T>());
+        pyneural::multiply<T>(a, rows, depth, {b.data + e, b.stride, vectors}, c + e, ldc,
+                              /*accumulate=*/true);
+      }
+      return;
+    }
+    for (int64_t m = 0; m < rows; ++m)
+      for (int64_t k = 0; k < depth; ++k) {
+        const T factor = *a.at(m, k);
+        if (factor == T(0)) continue;
+        for (int64_t e = 0; e < b.stride; ++e) c[m * ldc + e] += factor * b.data[k * b.stride + e];
+      }
+  }
+};
+
+}  // namespace pyneural::attention
