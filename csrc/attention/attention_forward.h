@@ -48,7 +48,8 @@ class Forward {
  private:
   static constexpr int64_t kGroup = 8 * kTileRows;    // rows whose scores are held at a time
   static constexpr int64_t kChunkElements = 1 << 16;  // of q and o: they stay in the cache
-  static constexpr int64_t kSoftmaxWork = 16;         // of a score, in multiply-adds
+  static constexpr int64_t kFewRows = kDotRows;
+  static constexpr int64_t kSoftmaxWork = 16;  // of a score, in multiply-adds
 
   // What a task keeps: letters as above, R its rows.
   struct Chunk {
@@ -62,7 +63,7 @@ class Forward {
   // A block of keys of a chunk, packed.
   struct Block {
     int64_t first, count;
-    Rows<Word> v;
+    Rows<Word> k, v;  // left and right rows
   };
 
   int64_t chunks_of_head(int64_t threads) const {
@@ -96,7 +97,7 @@ class Forward {
     std::fill_n(c.l, rows, T(0));
     const int64_t groups = (rows + kGroup - 1) / kGroup, seen = key_limit(p_, last - 1);
     for (int64_t key = 0; key < seen; key += kKeyBlock) {
-      Block block{key, std::min(kKeyBlock, seen - key), {}};
+      Block block{key, std::min(kKeyBlock, seen - key), {}, {}};
       prefetch(c, key + kKeyBlock);
       bool is_packed = false;
       for (int64_t g = 0; g < groups; ++g) {
@@ -134,21 +135,34 @@ class Forward {
   void pack(const Chunk& c, Block* block) const {
     const int64_t h = c.h / p_.group;
     const In* const k = k_.row(c.n, h, block->first);
-    Rows<Word> rows;
     if constexpr (std::is_same_v<In, Word>)
-      rows = {k, k_.row_stride, true};
+      block->k = {k, k_.row_stride, true};
     else
-      rows = Products::left_rows(k, k_.row_stride, block->count, p_.width, T(1), false, c.keys);
-    pack_panels_transposed(rows.data, rows.stride, block->count, Products::words(p_.width), c.k);
+      block->k = Products::left_rows(k, k_.row_stride, block->count, p_.width, T(1), false, c.keys);
+    if (!takes_dots(c))
+      pack_panels_transposed(block->k.data, block->k.stride, block->count,
+                             Products::words(p_.width), c.k);
     block->v = Products::right_rows(v_.row(c.n, h, block->first), v_.row_stride, block->count,
                                     p_.value_width, has_zero_weights_, c.v);
   }
 
-  // Rows [begin, end) of the chunk.
-  void attend_group(const Chunk& c, const Block& block, int64_t begin, int64_t end,
-                    Share share) const {
-    const int64_t ldo = padded<T>(p_.value_width), depth = Products::words(p_.width);
-    T* const s = c.s - begin * kKeyBlock;
+  // Whether the scores are dot products with the keys where they lie: for few queries, as of a
+  // decoder, packing them costs more than it saves.
+  bool takes_dots(const Chunk& c) const {
+    return std::is_same_v<T, Word> && c.rows <= kFewRows && p_.width % lanes<T>() == 0;
+  }
+
+  // s [rows][kKeyBlock] = the scores of rows [begin, end) of the chunk, as far as they see keys.
+  void score(const Chunk& c, const Block& block, int64_t begin, int64_t end, T* s) const {
+    if constexpr (std::is_same_v<T, Word>) {
+      if (takes_dots(c)) {
+        std::fill_n(s, (end - begin) * kKeyBlock, T(0));
+        accumulate_dots<T>(end - begin, block.count, p_.width / lanes<T>(), c.q.from(begin).data,
+                           c.q.stride, block.k.data, block.k.stride, s, kKeyBlock);
+        return;
+      }
+    }
+    const int64_t depth = Products::words(p_.width);
     for (int64_t key = 0; key < block.count; key += panel_width<T>())
       for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
         const int64_t count = keys_of(c, block, first + rows - 1) - key;
@@ -157,15 +171,22 @@ class Forward {
             std::min<int64_t>(kTileVectors, (count + lanes<T>() - 1) / lanes<T>());
         Products::multiply({c.q.from(first).data, c.q.stride, 1}, rows, depth,
                            {c.k + key * depth, panel_width<T>(), vectors}, score_factor_,
-                           s + first * kKeyBlock + key, kKeyBlock);
+                           s + (first - begin) * kKeyBlock + key, kKeyBlock);
       });
+  }
+
+  // Rows [begin, end) of the chunk.
+  void attend_group(const Chunk& c, const Block& block, int64_t begin, int64_t end,
+                    Share share) const {
+    score(c, block, begin, end, c.s);
     weigh(c, block, begin, end, share);
+    const int64_t ldo = padded<T>(p_.value_width);
     constexpr int64_t kStride = kKeyBlock / Products::kDepth;
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
       const int64_t count = keys_of(c, block, first + rows - 1);
       if (count <= 0) return;
       const Word* const weights =
-          Products::left_of(s + first * kKeyBlock, rows, round_up(count, lanes<T>()),
+          Products::left_of(c.s + (first - begin) * kKeyBlock, rows, round_up(count, lanes<T>()),
                             c.w + (first - begin) * kStride);
       Products::add({weights, kStride, 1}, rows, Products::words(count), block.v, c.o + first * ldo,
                     ldo);
