@@ -109,7 +109,9 @@ class Comparison:
         if on_device:
             probe = probes.matrix_product_probe(self.dtype, "cuda")
         else:
-            probe = probes.multiply_add_probe(self.dtype, self.options.threads)
+            # Of the type of the sums.
+            wide = torch.float64 if self.dtype == torch.float64 else torch.float32
+            probe = probes.multiply_add_probe(wide, self.options.threads)
         rates: list[float] = []
         clocks[PROBE] = host_seconds
         with_probe = {**calls, PROBE: lambda: rates.append(probe())}
