@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from bench.comparison import Comparison, figures, print_rows, validated
+from bench.comparison import Comparison, compared, run_cases
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from bench.memory import device_extra_bytes, extra_bytes
@@ -166,13 +166,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"bench attention: {error}")
         return 2
     print("peak: share of the multiply-add probe, counting the products")
-    passed = True
-    for case in cases:
-        for backward in (False, True):
-            entry, right = bench_case(case, backward, comparison)
-            comparison.entry["cases"].append(entry)
-            comparison.keep()
-            passed &= right
+    passed = run_cases(comparison, cases, bench_case)
     if not options.no_memory:
         comparison.entry["memory"] = bench_memory(options)
         comparison.keep()
@@ -182,23 +176,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:
-    """Validate, time and print one case; the figures, and whether ours agree with the oracle."""
-    print(f"\n{case.title}: forward{' + backward' if backward else ''}", flush=True)
-    options = comparison.options
-    problem = Problem.random(case, backward, comparison.dtype, options.device, options.seed)
+    """The figures of one case, and whether ours agree with the oracle."""
+    options, dtype = comparison.options, comparison.dtype
+    problem = Problem.random(case, backward, dtype, options.device, options.seed)
     oracle = build(scaled_dot_product_attention, problem.double())()
-    chosen = comparison.chosen([OURS, *PEERS, *(CUDA_PEERS if options.device == "cuda" else [])])
-    calls, errors, absent = validated(problem, chosen, oracle, TOLERANCE[comparison.dtype])
-    samples, peak = comparison.timed(calls, chosen)
-    rows = {
-        name: figures(seconds, problem.operations(), peak, errors[name])
-        for name, seconds in samples.items()
-    }
-    print_rows(rows, OURS.name, peak)
-    for name, reason in absent.items():
-        print(f"absent: {name}: {reason}")
-    entry = {**asdict(case), "backward": backward, "peak_flops": peak, "rows": rows}
-    return {**entry, "absent": absent}, OURS.name in rows
+    peers = [*PEERS, *(CUDA_PEERS if options.device == "cuda" else [])]
+    return compared(comparison, problem, [OURS, *peers], oracle, TOLERANCE[dtype])
 
 
 def bench_memory(options: argparse.Namespace) -> dict[str, int | None]:

@@ -120,6 +120,66 @@ class Comparison:
         return samples, Summary.of(rates).median
 
 
+def run_cases(
+    comparison: Comparison,
+    cases: Sequence[Any],
+    bench_case: Callable[[Any, bool, Comparison], tuple[dict[str, Any], bool]],
+) -> bool:
+    """``bench_case(case, backward, comparison)`` for all; whether ours agree with the oracle."""
+    passed = True
+    for case in cases:
+        for backward in (False, True):
+            print(f"\n{case.title}: forward{' + backward' if backward else ''}", flush=True)
+            entry, right = bench_case(case, backward, comparison)
+            comparison.entry["cases"].append({**asdict(case), "backward": backward, **entry})
+            comparison.keep()
+            passed &= right
+    return passed
+
+
+def compared(
+    comparison: Comparison,
+    problem: Any,
+    implementations: Sequence[Implementation],
+    oracle: Any,
+    limit: float,
+) -> tuple[dict[str, Any], bool]:
+    """Validate, time and print; the figures, and whether the first of them, ours, is right.
+
+    Args:
+        comparison: says which peers take part.
+        problem: what ``build`` of an implementation takes; has ``operations()``.
+        implementations: ours, then its peers.
+        oracle: what a call must give.
+        limit: of the relative error.
+    """
+    chosen = comparison.chosen(implementations)
+    found = validated(problem, chosen, oracle, limit)
+    return timed_rows(comparison, problem, chosen, *found)
+
+
+def timed_rows(
+    comparison: Comparison,
+    problem: Any,
+    chosen: Sequence[Implementation],
+    calls: dict[str, Callable[[], Any]],
+    errors: dict[str, float],
+    absent: dict[str, str],
+) -> tuple[dict[str, Any], bool]:
+    """The second half of ``compared``, of what ``validated`` gives."""
+    samples, peak = comparison.timed(calls, chosen)
+    rows = {
+        name: figures(seconds, problem.operations(), peak, errors[name])
+        for name, seconds in samples.items()
+    }
+    print_rows(rows, chosen[0].name, peak)
+    for name, reason in absent.items():
+        print(f"absent: {name}: {reason}")
+    ours = [i.name for i in chosen if i.group == "pyneural"]
+    right = all(name in rows for name in ours)
+    return {"peak_flops": peak, "rows": rows, "absent": absent}, right
+
+
 def validated(
     problem: Any, chosen: Sequence[Implementation], oracle: Any, limit: float
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, float], dict[str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.comparison import Comparison, figures, print_rows, validated
+from bench.comparison import Comparison, compared, run_cases, timed_rows, validated
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from pyneural import ops
@@ -179,41 +179,23 @@ def run(options: argparse.Namespace) -> int:
         print(f"bench dense: {error}")
         return 2
     print("peak: share of the multiply-add probe, counting the products over present edges")
-    passed = True
-    for case in cases:
-        for backward in (False, True):
-            entry, right = bench_case(case, backward, comparison)
-            comparison.entry["cases"].append(entry)
-            comparison.keep()
-            passed &= right
+    passed = run_cases(comparison, cases, bench_case)
     if comparison.path:
         print(f"kept in {comparison.path}")
     return 0 if passed else 1
 
 
 def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:
-    """Validate, time and print one case; the figures, and whether ours agree with the oracle."""
-    print(f"\n{case.title}: forward{' + backward' if backward else ''}", flush=True)
-    options = comparison.options
+    """The figures of one case, and whether ours agree with the oracle."""
+    options, limit = comparison.options, TOLERANCE[comparison.dtype]
     problem = Problem.random(case, backward, comparison.dtype, options.device, options.seed)
     oracle = build_torch(False, problem.double())()
-    limit = TOLERANCE[comparison.dtype]
-    ours = [MASKED, DENSE] if case.sparsity else [DENSE]
-    chosen = comparison.chosen([*ours, *PEERS])
-    calls, errors, absent = {}, {}, {}
-    if case.sparsity:  # its weight, and so its gradient, are those of the present edges
-        present = [*oracle[:2], *(grad[problem.mask.cpu()] for grad in oracle[2:3]), *oracle[3:]]
-        calls, errors, absent = validated(problem, [MASKED], present, limit)
-    dense = validated(problem, [i for i in chosen if i is not MASKED], oracle, limit)
-    for found, more in zip((calls, errors, absent), dense, strict=True):
-        found.update(more)
-    samples, peak = comparison.timed(calls, chosen)
-    rows = {
-        name: figures(seconds, problem.operations(), peak, errors[name])
-        for name, seconds in samples.items()
-    }
-    print_rows(rows, ours[0].name, peak)
-    for name, reason in absent.items():
-        print(f"absent: {name}: {reason}")
-    entry = {**asdict(case), "backward": backward, "peak_flops": peak, "rows": rows}
-    return {**entry, "absent": absent}, all(i.name in rows for i in ours)
+    if not case.sparsity:
+        return compared(comparison, problem, [DENSE, *PEERS], oracle, limit)
+    # The gradient of the sparse layer's weight is that of the present edges.
+    present = [*oracle[:2], *(grad[problem.mask.cpu()] for grad in oracle[2:3]), *oracle[3:]]
+    chosen = comparison.chosen([MASKED, DENSE, *PEERS])
+    found = validated(problem, chosen[:1], present, limit)
+    for part, more in zip(found, validated(problem, chosen[1:], oracle, limit), strict=True):
+        part.update(more)
+    return timed_rows(comparison, problem, chosen, *found)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.comparison import Comparison, figures, print_rows, validated
+from bench.comparison import Comparison, compared, run_cases
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from pyneural import nn
@@ -140,33 +140,15 @@ def run(options: argparse.Namespace) -> int:
         print(f"bench rnn: {error}")
         return 2
     print("peak: share of the multiply-add probe, counting the products")
-    passed = True
-    for case in cases:
-        for backward in (False, True):
-            entry, right = bench_case(case, backward, comparison)
-            comparison.entry["cases"].append(entry)
-            comparison.keep()
-            passed &= right
+    passed = run_cases(comparison, cases, bench_case)
     if comparison.path:
         print(f"kept in {comparison.path}")
     return 0 if passed else 1
 
 
 def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:
-    """Validate, time and print one case; the figures, and whether ours agree with the oracle."""
-    print(f"\n{case.title}: forward{' + backward' if backward else ''}", flush=True)
-    options = comparison.options
-    problem = Problem.random(case, backward, comparison.dtype, options.device, options.seed)
+    """The figures of one case, and whether ours agree with the oracle."""
+    options, dtype = comparison.options, comparison.dtype
+    problem = Problem.random(case, backward, dtype, options.device, options.seed)
     oracle = build(torch.nn, problem.double())()
-    chosen = comparison.chosen([OURS, TORCH])
-    calls, errors, absent = validated(problem, chosen, oracle, TOLERANCE[comparison.dtype])
-    samples, peak = comparison.timed(calls, chosen)
-    rows = {
-        name: figures(seconds, problem.operations(), peak, errors[name])
-        for name, seconds in samples.items()
-    }
-    print_rows(rows, OURS.name, peak)
-    for name, reason in absent.items():
-        print(f"absent: {name}: {reason}")
-    entry = {**asdict(case), "backward": backward, "peak_flops": peak, "rows": rows}
-    return {**entry, "absent": absent}, OURS.name in rows
+    return compared(comparison, problem, [OURS, TORCH], oracle, TOLERANCE[dtype])
