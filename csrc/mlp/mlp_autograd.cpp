@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "../common/find_op.h"
 #include "../common/torch_activation.h"
 #include "mlp_check.h"
 
@@ -16,11 +17,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-template <class Signature>
-auto find_op(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
 
 at::Tensor call_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                     std::string_view activation, std::string_view final_activation) {
