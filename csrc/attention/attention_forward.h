@@ -67,7 +67,7 @@ class Forward {
   };
 
   int64_t chunks_of_head(int64_t threads) const {
-    const int64_t row = padded<T>(p_.width) + padded<T>(p_.value_width);
+    const int64_t row = std::max(padded<T>(p_.width) + padded<T>(p_.value_width), lanes<T>());
     const int64_t fit = std::max(kGroup, kChunkElements / row / kGroup * kGroup);
     const int64_t heads = p_.batch * p_.heads;
     const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
