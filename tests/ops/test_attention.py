@@ -186,7 +186,7 @@ def test_only_the_gradient_asked_for(device, needed):
     assert torch.equal(torch.autograd.grad(out, tensors[needed], grad_out)[0], every[1 + needed])
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("how", ["bool", "added", "padding", "causal"])
 def test_masked_nan_does_not_leak(device, how, dtype):
     n, heads, length, width = 2, 2, 150, 16
@@ -211,11 +211,12 @@ def test_masked_nan_does_not_leak(device, how, dtype):
         found = value_and_gradients(ops.attention, dirty, grad_out, **options)
         queries = ~hidden[0, 0, :, 145:].all(1)  # that see the poison
         assert not found[0][:, :, queries].isfinite().any()
-        assert torch.equal(found[0][:, :, ~queries], clean[0][:, :, ~queries])
-        assert torch.equal(found[1][:, :, ~queries], clean[1][:, :, ~queries])
         unseen = hidden[0, 0, queries].all(0)  # keys that no such query sees
-        for one, other in zip(found[2:], clean[2:], strict=True):
-            assert torch.equal(one[:, :, unseen], other[:, :, unseen])
+        untouched = (~queries, ~queries, unseen, unseen)
+        for one, other, rows in zip(found, clean, untouched, strict=True):
+            # Products of infinities are summed one by one, not by a processor's pairs.
+            limit = 2 * torch.finfo(dtype).eps if dtype == torch.bfloat16 else 0.0
+            assert_close(one[:, :, rows], other[:, :, rows], limit)
 
 
 def test_nan_is_seen(device):
