@@ -66,5 +66,5 @@ $(VENV)/built: $(VENV)/torch $(SOURCES) pyproject.toml
 	@touch $@
 
 $(VENV)/dev: $(VENV)/torch pyproject.toml | $(VENV)/built
-	$(PIP) install --no-build-isolation --editable '.[plot,data,dev]'
+	$(PIP) install --no-build-isolation --editable '.[plot,data,log,dev]'
 	@touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -99,6 +101,31 @@ class MaskedLinear(torch.nn.Module):
             )
         connections = ops.Connections(self.starts, self.inputs)
         return ops.masked_dense(input, self.values, connections, self.bias, self.activation)
+
+    def get_config(self) -> dict[str, Any]:
+        """What a layer must have in common with this one to take over its ``state_dict``."""
+        return {
+            "out_features": self.out_features,
+            "in_features": self.in_features,
+            "edges": len(self.values),
+            "bias": self.bias is not None,
+            "activation": self.activation,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> MaskedLinear:
+        """A layer for the ``state_dict`` of another one, whose edges come with it.
+
+        >>> layer = MaskedLinear(random_mask(3, 4, sparsity=0.5))
+        >>> again = MaskedLinear.from_config(layer.get_config())
+        >>> again.load_state_dict(layer.state_dict())
+        <All keys matched successfully>
+        >>> torch.equal(again.mask, layer.mask)
+        True
+        """
+        edges = torch.arange(config["out_features"] * config["in_features"]) < config["edges"]
+        mask = edges.view(config["out_features"], config["in_features"])
+        return cls(mask, config["bias"], activation=config["activation"])
 
     def extra_repr(self) -> str:
         """Sizes, with the number of edges."""

@@ -69,6 +69,7 @@ class MLP(torch.nn.Module):
             )
         check_activation("MLP", activation)
         self.in_features, self.out_features = in_features, out_features
+        self.hidden = tuple(hidden)
         self.activation = activation
         self.layers = torch.nn.ModuleList(
             torch.nn.Linear(before, after) for before, after in pairwise(widths)
@@ -161,11 +162,18 @@ class MLP(torch.nn.Module):
             weights[0] = weights[0] * scale
         return weights, biases
 
+    @property
+    def input_range(self) -> tuple[list[float], list[float]] | None:
+        """(low, high) of each input that is scaled to [-1, 1]; None if there is no scaling."""
+        if not self.has_input_range:
+            return None
+        return self.input_low.tolist(), self.input_high.tolist()
+
     def extra_repr(self) -> str:
         """Arguments of the constructor."""
         text = f"{self.in_features}, {self.out_features}, activation={self.activation!r}"
         if self.has_input_range:
-            text += f", input_range=({self.input_low.tolist()}, {self.input_high.tolist()})"
+            text += f", input_range={self.input_range}"
         return text
 
 

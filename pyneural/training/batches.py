@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -102,7 +102,9 @@ class LoaderBatches:
     """Batches of a torch DataLoader that gives (x, y) or (x, y, weight).
 
     Args:
+        where: the function that the user called, for the text of errors.
         loader: its sampler is a DistributedSampler where several processes train.
+        convert: makes of x and y what the model and the loss take.
         device: of the model.
         world: the processes.
         train: whether the batches are trained on.
@@ -113,28 +115,33 @@ class LoaderBatches:
 
     def __init__(
         self,
+        where: str,
         loader: DataLoader,
+        convert: Callable[[Any, Any], tuple[Tensor, Tensor]],
         device: torch.device,
         world: World = ALONE,
         train: bool = True,
     ) -> None:
-        self.loader, self.device, self.world = loader, device, world
+        self.where, self.loader, self.convert = where, loader, convert
+        self.device, self.world = device, world
         try:
             empty = len(loader) == 0
         except TypeError as error:
             raise ValueError(
-                "fit: x: expected a DataLoader with a length, got one of an iterable dataset; give "
-                "the dataset a __len__"
+                f"{where}: x: expected a DataLoader with a length, got one of an iterable dataset; "
+                "give the dataset a __len__"
             ) from error
         if empty:
-            raise ValueError("fit: x: expected at least one batch, got an empty DataLoader; "
-                             "give it data, or drop_last=False")  # fmt: skip
+            raise ValueError(
+                f"{where}: x: expected at least one batch, got an empty DataLoader; give it data, "
+                "or drop_last=False"
+            )
         self.samples = len(loader.dataset)  # type: ignore[arg-type]
         if world.size > 1 and train and not isinstance(loader.sampler, DistributedSampler):
             raise ValueError(
-                "fit: x: expected a DataLoader with a DistributedSampler, as several processes "
-                "train, got one that gives all of them the same samples; write DataLoader(data, "
-                "sampler=torch.utils.data.DistributedSampler(data))"
+                f"{where}: x: expected a DataLoader with a DistributedSampler, as several "
+                "processes train, got one that gives all of them the same samples; write "
+                "DataLoader(data, sampler=torch.utils.data.DistributedSampler(data))"
             )
 
     def __len__(self) -> int:
@@ -150,11 +157,12 @@ class LoaderBatches:
     def _batch(self, batch: Any) -> Batch:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise ValueError(
-                f"fit: x: expected batches (x, y) or (x, y, weight) from the DataLoader, got "
-                f"{type(batch).__name__}; give it a TensorDataset(x, y)"
+                f"{self.where}: x: expected batches (x, y) or (x, y, weight) from the DataLoader, "
+                f"got {type(batch).__name__}; give it a TensorDataset(x, y)"
             )
-        x, y, *rest = (part.to(self.device, non_blocking=True) for part in batch)
-        return Batch(x, y, rest[0] if rest else None, len(x), 1.0)
+        x, y = self.convert(*batch[:2])
+        weight = batch[2].to(self.device, x.dtype) if len(batch) == 3 else None
+        return Batch(x, y, weight, len(x), 1.0)
 
 
 Batches = TensorBatches | LoaderBatches

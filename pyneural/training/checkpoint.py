@@ -123,7 +123,7 @@ def load_checkpoint(
     refused: list[str] = []
     for candidate in (Path(path), previous_path(path)):
         try:
-            tensors, record = _read(candidate)
+            tensors, record = read_checkpoint(candidate)
         except FileNotFoundError:
             continue
         except CheckpointError as error:
@@ -140,7 +140,13 @@ def load_checkpoint(
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors on the CPU and the record of that very file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CheckpointError: it is damaged, or no checkpoint.
+    """
     data = path.read_bytes()
     try:
         tensors = load(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class Intake:
     def inputs(self, x: Any, name: str = "x") -> Tensor:
         """x, [N, ...], on the model's device."""
         where = f"{self.where}: {name}"
-        return arrays.to_input(where, x, self.dtype, self.whole_numbers).to(self.device)
+        return self._moved(arrays.to_input(where, x, self.dtype, self.whole_numbers))
 
     def batches(
         self,
@@ -82,7 +83,8 @@ class Intake:
                     f"{self.where}: {name}y: expected nothing beside a DataLoader, got y or "
                     "weights; let the loader give (x, y, weight)"
                 )
-            return LoaderBatches(x, self.device, self.world, train=seed is not None)
+            convert = partial(self._loaded, name=name)
+            return LoaderBatches(self.where, x, convert, self.device, self.world, train=not name)
         if y is None:
             raise ValueError(
                 f"{self.where}: {name}y: expected targets, got none; for an autoencoder they are "
@@ -104,6 +106,10 @@ class Intake:
             weight = given.to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.world)
 
+    def _loaded(self, x: Any, y: Any, name: str) -> tuple[Tensor, Tensor]:
+        """A batch of a DataLoader, checked and of the model's dtype like arrays."""
+        return self.inputs(x, f"{name}x"), self._targets(y, name)
+
     def _targets(self, y: Any, name: str) -> Tensor:
         where = f"{self.where}: {name}y"
         targets = arrays.to_tensor(where, y)
@@ -113,7 +119,11 @@ class Intake:
             if targets.is_floating_point() and not dtype.is_floating_point:
                 _check_whole(where, targets)
             targets = targets.to(dtype)
-        return targets.to(self.device)
+        return self._moved(targets)
+
+    def _moved(self, value: Tensor) -> Tensor:
+        # A copy from a GPU must be waited for, one to it need not.
+        return value.to(self.device, non_blocking=self.device.type == "cuda")
 
     def _fit_to_prediction(self, x: Tensor, y: Tensor, name: str) -> Tensor:
         """Y in the shape of the predictions; one sample is predicted to know that."""

@@ -36,11 +36,11 @@ def last_layer(model: torch_nn.Module) -> tuple[str, int | None] | None:
         if isinstance(layer, _NEUTRAL):
             continue
         if activation is None:
-            activation = _activation(layer)
+            activation = activation_of(layer)
             if activation is None:
                 return None
-        units = getattr(layer, "out_features", getattr(layer, "units", None))
-        if isinstance(units, int):
+        units = units_of(layer)
+        if units is not None:
             return activation, units
         if not isinstance(layer, tuple(_ACTIVATIONS)):
             break
@@ -57,7 +57,25 @@ def _chain(model: torch_nn.Module) -> list[torch_nn.Module]:
     return [layer for child in model._modules.values() if child for layer in _chain(child)]
 
 
-def _activation(layer: torch_nn.Module) -> str | None:
+def units_of(layer: torch_nn.Module) -> int | None:
+    """Number of outputs or channels that a layer computes; None of one that has no weights.
+
+    >>> units_of(torch_nn.Linear(3, 4)), units_of(torch_nn.ReLU())
+    (4, None)
+    """
+    for name in ("out_features", "units", "out_channels", "filters"):
+        units = getattr(layer, name, None)
+        if isinstance(units, int):
+            return units
+    return None
+
+
+def activation_of(layer: torch_nn.Module) -> str | None:
+    """Name of the activation that a layer is or ends with; None where that cannot be told.
+
+    >>> activation_of(torch_nn.ReLU()), activation_of(nn.Linear(3, 4, activation="tanh"))
+    ('relu', 'tanh')
+    """
     for kind, name in _ACTIVATIONS.items():
         if isinstance(layer, kind):
             return name

@@ -15,7 +15,7 @@ from pyneural.training import random_state
 from pyneural.training.batches import Batch, Batches, LoaderBatches
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.distributed import World
-from pyneural.training.epoch_bar import EpochBar
+from pyneural.training.epoch_bar import SILENT, EpochBar
 from pyneural.training.history import History
 from pyneural.training.interrupt import Interrupt
 from pyneural.training.meter import Meter
@@ -59,7 +59,7 @@ class Loop:
         self.update = Update(world.wrap(model), recipe, self.device)
         self.optimizer = self.update.optimizer
         self.history = History()
-        self.bar = EpochBar(epochs, len(batches), verbose if world.writes else 0)
+        self.bar = EpochBar(len(batches), verbose if world.writes else SILENT)
         self.meter = Meter(recipe.metrics, self.device)
         self.epoch, self.step = 0, 0  # where the training is
         own = batches.loader.generator if isinstance(batches, LoaderBatches) else None
@@ -100,7 +100,7 @@ class Loop:
         for callback in self.callbacks if self.step == 0 else ():
             callback.on_epoch_begin(self.epoch)
         self.model.train()
-        self.bar.begin(self.epoch, self.step)
+        self.bar.begin(f"Epoch {self.epoch + 1}/{self.epochs}", self.step)
         watching = [c for c in self.callbacks if _overrides(c, "on_gradients")]
         following = [c for c in self.callbacks if _overrides(c, "on_train_batch_end")]
         update, meter, clock = self.update, self.meter, time.perf_counter
@@ -170,12 +170,18 @@ class Loop:
 
 @torch.no_grad()
 def evaluate(
-    model: torch.nn.Module, recipe: Recipe, batches: Batches, device: torch.device, world: World
+    model: torch.nn.Module,
+    recipe: Recipe,
+    batches: Batches,
+    device: torch.device,
+    world: World,
+    verbose: int = SILENT,
 ) -> dict[str, float]:
     """Means of loss and metrics over batches, with the model in evaluation mode."""
     meter = Meter(recipe.metrics, device)
     model.eval()
-    for batch in batches.epoch(0):
+    bar = EpochBar(len(batches), verbose)
+    for batch in bar.over("evaluate", batches.epoch(0), meter.means):
         with recipe.autocast(device):
             prediction = model(batch.x)
         loss = recipe.loss(prediction, batch.y, batch.weight)

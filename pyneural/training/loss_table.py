@@ -96,12 +96,24 @@ FURTHER = (
 # sigmoid below them is no mistake; these are.
 _MISFITS = {"mean_squared_error": {"softmax", "relu"}, "mean_absolute_error": {"softmax", "relu"}}
 
+# What torch calls the losses of these rows, as modules and as functions.
+_TORCH = {
+    "MSELoss": "mean_squared_error",
+    "mse_loss": "mean_squared_error",
+    "L1Loss": "mean_absolute_error",
+    "l1_loss": "mean_absolute_error",
+    "BCELoss": "binary_crossentropy",
+    "binary_cross_entropy": "binary_crossentropy",
+    "cross_entropy": "CrossEntropyLoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
+}
+
 
 def misfit(loss: str, activation: str, units: int | None) -> str | None:
     """Why a loss does not fit the last layer, in words that name the row; None where it fits.
 
     Args:
-        loss: its name in full.
+        loss: its name in full, or torch's.
         activation: of the last layer.
         units: of the last layer; None if unknown.
 
@@ -112,10 +124,11 @@ def misfit(loss: str, activation: str, units: int | None) -> str | None:
     the N outputs one distribution; N sigmoids (as the slide has it) do not compete (row:
     categorical_crossentropy | multiclass classification | softmax | N nodes)
     """
-    row = next((row for row in (*TABLE, *FURTHER) if row.loss == loss), None)
+    name = _TORCH.get(loss, loss)
+    row = next((row for row in (*TABLE, *FURTHER) if row.loss == name), None)
     if row is None:
         return None
-    wrong = activation in _MISFITS[loss] if loss in _MISFITS else activation not in row.activations
+    wrong = activation in _MISFITS[name] if name in _MISFITS else activation not in row.activations
     if wrong:
         return (
             f"loss {loss!r} expects {' or '.join(row.activations)} in the last layer, got "

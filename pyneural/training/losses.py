@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -139,8 +140,10 @@ _MEANS: dict[str, LossFunction] = {"mean_squared_error": F.mse_loss}
 # Losses of torch that would broadcast where the shapes differ.
 _ELEMENTWISE = {
     "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
+    "PoissonNLLLoss", "KLDivLoss", "SoftMarginLoss", "MultiLabelSoftMarginLoss",
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits", "poisson_nll_loss", "kl_div", "soft_margin_loss",
+    "multilabel_soft_margin_loss",
 }  # fmt: skip
 SAME, CLASSES, ANY = "same", "classes", "any"  # shape of y: as the prediction, [...] of [..., K]
 
@@ -186,18 +189,21 @@ class Loss:
                 f"compile: loss: expected a name or a function of prediction and y, got "
                 f"{loss!r}; write 'mean_squared_error' or torch.nn.MSELoss()"
             )
-        name = getattr(loss, "__name__", type(loss).__name__)
+        given = loss.func if isinstance(loss, partial) else loss
+        name = getattr(given, "__name__", type(given).__name__)
         same = name in _ELEMENTWISE or name in LOSSES
         return Loss(NAMES.get(name, name), loss, SAME if same else ANY)
 
     def align(self, prediction: Tensor, y: Tensor) -> Tensor:
         """Y in the shape that the loss asks for: (N,) and (N, 1) are the same, no other two are.
 
+        What else a user's own function makes of two shapes is left to it.
+
         Raises:
             ValueError: other shapes, which would broadcast.
         """
         if self.target == ANY:
-            return y
+            return align_column(prediction, y)
         wanted = prediction.shape[:-1] if self.target == CLASSES else prediction.shape
         if y.shape == wanted:
             return y
@@ -241,6 +247,19 @@ class Loss:
         if self.target == CLASSES and y.shape == prediction.shape:
             return "for one-hot targets use categorical_crossentropy"
         return "give the last layer as many units as y has columns"
+
+
+def align_column(prediction: Tensor, y: Tensor) -> Tensor:
+    """Y in the shape of the prediction where one is (N,) and the other (N, 1), else as it is.
+
+    The difference of the two would have the shape (N, N).
+
+    >>> align_column(torch.zeros(3, 1), torch.zeros(3)).shape
+    torch.Size([3, 1])
+    """
+    if y.shape == (*prediction.shape, 1) or (*y.shape, 1) == prediction.shape:
+        return y.reshape(prediction.shape)
+    return y
 
 
 def target_dtype(loss: Loss, y: Tensor, floating: torch.dtype) -> torch.dtype:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyneural.training.losses import NAMES, Loss
+from pyneural.training.losses import NAMES, Loss, align_column
 from pyneural.training.names import look_up
 
 MetricFunction = Callable[[Tensor, Tensor], Tensor]
@@ -90,7 +90,8 @@ class Metric:
                 f"compile: metrics: expected names or functions of prediction and y, got "
                 f"{metric!r}; write 'accuracy'"
             )
-        return Metric(getattr(metric, "__name__", type(metric).__name__), metric)
+        name = getattr(metric, "__name__", type(metric).__name__)
+        return Metric(name, lambda prediction, y: metric(prediction, align_column(prediction, y)))
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         """Mean over a batch, []; the prediction has no graph."""

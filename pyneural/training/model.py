@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.distributed import ALONE, World
-from pyneural.training.epoch_bar import BAR, LINE, SILENT
+from pyneural.training.epoch_bar import BAR, LINE, SILENT, EpochBar
 from pyneural.training.fit_data import Intake, split_off
 from pyneural.training.history import History
 from pyneural.training.last_layer import last_layer
@@ -183,7 +183,9 @@ class Model(nn.Module):
             CheckpointError: a checkpoint that is damaged or of another training.
         """
         recipe = self.recipe("fit")
-        _check_choice("fit", epochs, verbose)
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"fit: epochs: expected a whole number >= 1, got {epochs!r}; write 1")
+        _check_verbose("fit", verbose)
         _check_callbacks(callbacks)
         if resume and checkpoint is None:
             raise ValueError(
@@ -219,10 +221,11 @@ class Model(nn.Module):
         x: Any,
         y: Any = None,
         batch_size: int = 32,
+        verbose: int = SILENT,
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Means of loss and metrics over data, in evaluation mode.
+        """Means of loss and metrics over data, in evaluation mode; arguments as in ``fit``.
 
         Returns:
             the loss, or with metrics a list that begins with it; by name with ``return_dict``.
@@ -232,23 +235,25 @@ class Model(nn.Module):
             ValueError, TypeError: as ``fit``.
         """
         recipe = self.recipe("evaluate")
+        _check_verbose("evaluate", verbose)
         self._build_for("evaluate", x)
         intake = Intake("evaluate", self, recipe.loss, batch_size)
         batches = intake.batches((x, y, sample_weight))
         training = self.training
-        means = evaluate(self, recipe, batches, intake.device, ALONE)
+        means = evaluate(self, recipe, batches, intake.device, ALONE, verbose)
         self.train(training)
         if return_dict:
             return means
         return list(means.values()) if len(means) > 1 else means["loss"]
 
     @torch.no_grad()
-    def predict(self, x: Any, batch_size: int = 32) -> Any:
+    def predict(self, x: Any, batch_size: int = 32, verbose: int = SILENT) -> Any:
         """Outputs in evaluation mode, [N, ...].
 
         Args:
             x: arrays or tensors, [N, ...], or a DataLoader of x or (x, ...).
             batch_size: samples at a time.
+            verbose: 0 for nothing, 1 for a bar, 2 for a line.
 
         Returns:
             a tensor for tensors on their device, else an array.
@@ -256,19 +261,21 @@ class Model(nn.Module):
         Raises:
             ValueError, TypeError: as ``fit``.
         """
+        _check_verbose("predict", verbose)
         self._build_for("predict", x)
         intake = Intake("predict", self, None, batch_size)
         if isinstance(x, DataLoader):
-            firsts = (batch[0] if isinstance(batch, (tuple, list)) else batch for batch in x)
-            parts = (first.to(intake.device) for first in firsts)
+            parts: Iterable[Tensor] = (intake.inputs(_samples(batch)) for batch in x)
+            steps = len(x) if hasattr(x.dataset, "__len__") else None
         else:
             inputs = intake.inputs(x)
             intake.probe(inputs)
-            parts = iter(inputs.split(batch_size))
+            parts, steps = inputs.split(batch_size), -(-len(inputs) // batch_size)
         training = self.training
         self.eval()
         try:
-            predicted = torch.cat([self(part) for part in parts])
+            shown = EpochBar(steps, verbose).over("predict", parts)
+            predicted = torch.cat([self(part) for part in shown])
         finally:
             self.train(training)
         if isinstance(x, Tensor):
@@ -340,17 +347,19 @@ class Model(nn.Module):
         if self._has_weights():
             return
         if isinstance(x, DataLoader):
-            first = next(iter(x), None)
-            samples = first[0] if isinstance(first, (tuple, list)) else first
-            if isinstance(samples, Tensor):
-                self.build(samples)
-        else:
-            self.build(Intake(where, self, None, 1).inputs(x[:1] if len(x) else x))
+            batch = next(iter(x), None)
+            if batch is None:
+                return  # an empty one, which is refused where it is looked at
+            x = _samples(batch)
+        self.build(Intake(where, self, None, 1).inputs(x[:1] if len(x) else x))
 
 
-def _check_choice(where: str, epochs: int, verbose: int) -> None:
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"{where}: epochs: expected a whole number >= 1, got {epochs!r}; write 1")
+def _samples(batch: Any) -> Any:
+    """The samples of what a DataLoader gives, x or (x, ...)."""
+    return batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def _check_verbose(where: str, verbose: int) -> None:
     if verbose not in (SILENT, BAR, LINE):
         raise ValueError(f"{where}: verbose: expected 0, 1 or 2, got {verbose!r}; write 1")
 

@@ -1,7 +1,8 @@
 """Models in files: weights in safetensors, layers as JSON in its header; no pickle.
 
 A layer is described by the arguments of its constructor, read back from the attributes of the same
-names, as torch's layers and pyneural's keep them.
+names, as torch's layers and pyneural's keep them; or, like Keras's, by ``get_config`` and
+``from_config`` where it has these.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ import inspect
 import json
 import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from pyneural.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from pyneural.training.checkpoint import (
+    CheckpointError,
+    previous_path,
+    read_checkpoint,
+    save_checkpoint,
+)
 
 # Only these modules' classes are made from a file, so that a file can run nothing else.
 _TRUSTED = ("torch.nn.modules", "pyneural.nn", "pyneural.layers")
@@ -52,9 +59,18 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Weights and config (None but of a ``Sequential``) in a file of ``save_model``."""
-    tensors, record, refused = load_checkpoint(path)
-    if refused:  # a model has no older version that would do instead
-        raise CheckpointError("; ".join(refused))
+    path = Path(path)
+    before = previous_path(path)
+    try:
+        # A writer that dies between two renames leaves the model before under its other name.
+        tensors, record = read_checkpoint(path if path.exists() else before)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"load: expected a file {str(path)!r}, got none; save(path) writes "
+                              "one") from error  # fmt: skip
+    except CheckpointError as error:
+        # Nobody may take an older model for this one unawares.
+        older = f", or load {str(before)!r}, the one before it" if before.exists() else ""
+        raise CheckpointError(f"{error}{older}") from error
     if "model" not in record:
         raise CheckpointError(
             f"load: {os.fspath(path)!r}: expected a saved model, got a checkpoint of a training; "
@@ -73,6 +89,8 @@ def describe(layer: nn.Module) -> dict[str, Any]:
     {'in_features': 3, 'out_features': 4, 'bias': True}
     """
     kind = type(layer)
+    if hasattr(layer, "get_config"):
+        return _description(layer, layer.get_config())  # type: ignore[operator]
     arguments: dict[str, Any] = {}
     for name, parameter in inspect.signature(kind.__init__).parameters.items():
         if name in ("self", *_ELSEWHERE):
@@ -93,6 +111,11 @@ def describe(layer: nn.Module) -> dict[str, Any]:
             value = value is not None
         if value != parameter.default or parameter.default is parameter.empty or name == "bias":
             arguments[name] = value
+    return _description(layer, arguments)
+
+
+def _description(layer: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
+    kind = type(layer)
     try:
         plain = json.loads(json.dumps(arguments))
     except TypeError as error:
@@ -125,6 +148,8 @@ def rebuild(description: dict[str, Any]) -> nn.Module:
             "pyneural and torch that saved it"
         )
     arguments = dict(description["arguments"])
+    if hasattr(kind, "from_config"):
+        return kind.from_config(arguments)
     inner = [rebuild(child) for child in arguments.pop("layers", [])]
     arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     return kind(*inner, **arguments)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyneural.nn import MLP, MaskedLinear
 from pyneural.nn.sequential import run_layers
 from pyneural.training import saving
 from pyneural.training.checkpoint import CheckpointError
@@ -66,7 +67,9 @@ class Sequential(Model):
             given = getattr(layer, "input_shape", None)
             if given is not None:
                 self.input_shape = tuple(given)
-            elif isinstance(layer, nn.Linear) and not nn.parameter.is_lazy(layer.weight):
+            elif isinstance(layer, (nn.Linear, MaskedLinear, MLP)) and not any(
+                nn.parameter.is_lazy(parameter) for parameter in layer.parameters()
+            ):
                 self.input_shape = (layer.in_features,)
         self._build()
 

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from pyneural.nn import MLP
+from pyneural.training.last_layer import activation_of, units_of
+
 if TYPE_CHECKING:
     from pyneural.training.model import Model
+
+_ACTIVATION_MODULES = (".activation", ".activations")  # torch's and pyneural's
 
 
 @dataclass(frozen=True)
@@ -120,11 +125,11 @@ def count_parameters(
 
 
 def _layers(model: nn.Module, *, split: bool) -> Iterator[tuple[str, nn.Module]]:
-    """The children by name; those of a chain among them instead of it, if ``split``."""
+    """The children by name; those of a chain or list among them instead of it, if ``split``."""
     for name, child in model._modules.items():
         if child is None:
             continue
-        if split and isinstance(child, nn.Sequential) and len(child):
+        if split and isinstance(child, (nn.Sequential, nn.ModuleList)) and len(child):
             yield from ((f"{name}.{inner}", layer) for inner, layer in _layers(child, split=True))
         else:
             yield name, child
@@ -161,13 +166,9 @@ def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> Hyperpa
         RuntimeError: it is not compiled.
     """
     recipe = model.recipe("count_hyperparameters")
-    widths, activations = [], []
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear):
-            widths.append(str(layer.out_features))
-            activations.append(str(getattr(layer, "activation", "linear")))
-        elif not any(layer.children()) and type(layer).__module__.endswith(".activation"):
-            activations[-1:] = [type(layer).__name__.lower()]
+    architecture = _architecture(model)
+    widths = [str(units) for units, _ in architecture]
+    activations = [activation for _, activation in architecture]
     options = {
         name: value
         for name, value in model.optimizer.defaults.items()
@@ -186,6 +187,26 @@ def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> Hyperpa
             ("epochs", 1, str(epochs)),
         )
     )
+
+
+def _architecture(layer: nn.Module) -> list[tuple[int, str]]:
+    """Units and activation of each layer with weights, as deep as they are in one another."""
+    if isinstance(layer, MLP):  # its layers do not know the activation
+        return [*((width, layer.activation) for width in layer.hidden),
+                (layer.out_features, "linear")]  # fmt: skip
+    units = units_of(layer)
+    if units is not None:
+        return [(units, activation_of(layer) or "linear")]
+    found: list[tuple[int, str]] = []
+    for child in layer.children():
+        found += _architecture(child)
+        alone = units_of(child) is None and not any(child.children())
+        name = activation_of(child) if alone else None
+        if alone and name is None and type(child).__module__.endswith(_ACTIVATION_MODULES):
+            name = type(child).__name__.lower()
+        if name is not None and found:
+            found[-1] = (found[-1][0], name)
+    return found
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from pyneural.nn import MLP
 from pyneural.training import Sequential, callbacks, load_model
 from pyneural.training.callbacks import terminate_on_nan
 from pyneural.training.callbacks.monitor import Monitor
@@ -231,6 +232,16 @@ def test_first_bad_layer_by_output_and_by_weight():
     model[0].bias.data[0] = float("nan")
     assert find(model, torch.ones(1, 2)) == "layer '0' (Linear): its bias is not finite"
     assert not any(layer._forward_hooks for layer in model.modules())
+
+
+def test_first_bad_layer_of_a_network_that_is_one_call():
+    find, network = terminate_on_nan.first_bad_layer, MLP(2, [4, 4], 1)
+    chain = nn.Sequential(nn.Linear(2, 2), network)
+    assert find(chain, torch.ones(1, 2)) is None
+    network.layers[1].weight.data[0, 0] = float("inf")
+    assert find(chain, torch.ones(1, 2)) == "layer '1' (MLP): its layers.1.weight is not finite"
+    found = "the model (MLP): its layers.1.weight is not finite"
+    assert find(network, torch.ones(1, 2)) == found
 
 
 def test_without_it_a_warning_says_what_finds_the_place():

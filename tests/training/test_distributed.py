@@ -102,7 +102,7 @@ def test_loader_without_a_distributed_sampler_is_refused():
     from tests.training.fits import loader
 
     with pytest.raises(ValueError, match=r"expected a DataLoader with a DistributedSampler"):
-        LoaderBatches(loader(), torch.device("cpu"), World(0, 2))
+        LoaderBatches("fit", loader(), lambda x, y: (x, y), torch.device("cpu"), World(0, 2))
 
 
 @pytest.mark.parametrize("samples", [8, 9, 11])

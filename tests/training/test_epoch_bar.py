@@ -8,16 +8,16 @@ from pyneural.training.epoch_bar import BAR, LINE, SILENT, EpochBar
 
 def test_values_are_read_only_when_shown(capsys):
     for verbose in (SILENT, BAR, LINE):
-        bar = EpochBar(2, 10, verbose)
-        bar.begin(0, 0)
+        bar = EpochBar(10, verbose)
+        bar.begin("Epoch 1/2")
         assert bar.due > time.perf_counter() + (5 if sys.stderr.isatty() else 20) * (verbose == BAR)
         assert (bar.due == float("inf")) == (verbose != BAR)
         bar.close()
 
 
 def test_bar_has_epoch_steps_values_and_time_left(capsys):
-    bar = EpochBar(20, 600, BAR)
-    bar.begin(4, 0)
+    bar = EpochBar(600, BAR)
+    bar.begin("Epoch 5/20")
     time.sleep(0.01)
     bar.show(300, lambda: {"loss": 0.12345, "mae": 12.0})
     shown = capsys.readouterr().err.split("\r")[-1]

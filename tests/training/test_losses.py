@@ -1,6 +1,7 @@
 """Losses against plain formulas, their shapes, and the table of losses and last layers."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -87,6 +88,22 @@ def test_column_and_vector_are_the_same_and_nothing_else_broadcasts(loss):
             loss(column, wrong)
 
 
+@pytest.mark.parametrize(
+    "loss", [torch.nn.PoissonNLLLoss(), F.kl_div, partial(F.smooth_l1_loss, beta=2.0)]
+)
+def test_torchs_elementwise_losses_do_not_broadcast(loss):
+    with pytest.raises(ValueError, match=r"shape \(5, 1\).*got \(5, 2\)"):
+        Loss.of(loss)(torch.rand(5, 1), torch.rand(5, 2))
+
+
+def test_own_loss_may_take_another_shape():
+    def gaussian(prediction, y):  # of mean and logarithm of the variance
+        mean, logarithm = prediction.unbind(1)
+        return ((y[:, 0] - mean) ** 2 / logarithm.exp() + logarithm).mean()
+
+    assert Loss.of(gaussian)(torch.zeros(5, 2), torch.ones(5, 1)).item() == 1.0
+
+
 def test_class_targets_name_the_other_loss():
     with pytest.raises(ValueError, match="use sparse_categorical_crossentropy"):
         Loss.of("categorical_crossentropy")(P, torch.tensor([0, 1]))
@@ -145,6 +162,23 @@ def test_each_row_fits_and_others_warn(row, recwarn):
     model = Sequential([torch.nn.Linear(2, units), ACTIVATIONS[wrong]()])
     with pytest.warns(UserWarning, match=rf"got {wrong}.*row: {row.loss}"):
         model.compile("sgd", NAMES.get(row.loss) or getattr(torch.nn, row.loss)())
+
+
+@pytest.mark.parametrize(
+    ("loss", "wrong"),
+    [
+        (torch.nn.MSELoss(), "softmax"),
+        (F.l1_loss, "relu"),
+        (torch.nn.BCELoss(), "linear"),
+        (F.binary_cross_entropy, "tanh"),
+        (F.cross_entropy, "softmax"),
+        (F.binary_cross_entropy_with_logits, "sigmoid"),
+    ],
+)
+def test_torchs_losses_are_those_of_the_rows(loss, wrong):
+    model = Sequential([torch.nn.Linear(2, 3), ACTIVATIONS[wrong]()])
+    with pytest.warns(UserWarning, match=rf"got {wrong}.*row: "):
+        model.compile("sgd", loss)
 
 
 def test_the_slide_says_sigmoid_and_the_table_softmax():

@@ -1,5 +1,6 @@
 """Model and Sequential: data of all kinds, bad input, files."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pyneural.layers import Dense
-from pyneural.training import CheckpointError, Model, Sequential, count_hyperparameters, load_model
+from pyneural.training import Model, Sequential
 from pyneural.training.callbacks import TerminateOnNaN
 
 RNG = np.random.default_rng(0)
@@ -67,7 +68,9 @@ def test_one_seed_one_result_and_every_sample_once_an_epoch():
     assert seen[:120] != seen[120:]
 
 
-@pytest.mark.parametrize("kind", ["array", "tensor", "float64", "strided", "loader", "list"])
+@pytest.mark.parametrize(
+    "kind", ["array", "tensor", "float64", "strided", "loader", "float64 loader", "list"]
+)
 def test_data_of_all_kinds_gives_the_same_weights(kind):
     expected = linear_model()
     expected.fit(X, Y, shuffle=False, verbose=0)
@@ -78,6 +81,7 @@ def test_data_of_all_kinds_gives_the_same_weights(kind):
         "float64": (X.astype("float64"), Y.astype(">f8")),
         "strided": (X[::-1].copy()[::-1], Y),
         "loader": (DataLoader(TensorDataset(x, y), batch_size=32),),
+        "float64 loader": (DataLoader(TensorDataset(x.double(), y[:, 0].double()), batch_size=32),),
         "list": (X.tolist(), Y.tolist()),
     }[kind]
     model = linear_model()
@@ -215,18 +219,50 @@ def test_verbose_two_is_a_line_an_epoch(capsys):
     assert "mae=" in lines[1]
 
 
-def test_counts():
-    model = Sequential([nn.Linear(3, 4), nn.Linear(4, 3), nn.Linear(3, 1)])
-    assert [layer.total for layer in model.count().layers] == [16, 15, 4]
-    assert model.count().total == 35
-    model.compile("sgd", "mse")
-    counted = {name: number for name, number, _ in count_hyperparameters(model, 32, 5).choices}
-    assert counted["neurons of each layer"] == 3
-    assert counted["loss function"] == counted["optimization method"] == 1
-    shared = nn.Linear(3, 3)
-    assert Sequential([shared, nn.Tanh(), shared, nn.Linear(3, 1)]).count().total == 12 + 4
-    model[1].requires_grad_(False)
-    assert (model.count().trained, model.count().total) == (20, 35)
+def test_evaluate_and_predict_print_where_they_are_asked_to(capsys):
+    model = linear_model(metrics=["mae"])
+    model.evaluate(X, Y)
+    model.predict(X)
+    assert capsys.readouterr().err == ""
+    model.evaluate(X, Y, 32, 2)
+    model.predict(X, 32, 2)
+    evaluated, predicted = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"evaluate  loss=\S+, mae=\S+  \d+\.\d s", evaluated)
+    assert re.fullmatch(r"predict  \d+\.\d s", predicted)
+    model.evaluate(X, Y, verbose=1)
+    assert re.search(r"evaluate: 100%.* 4/4 .*loss=\S+, mae=", capsys.readouterr().err)
+    for call in (lambda: model.evaluate(X, Y, verbose=3), lambda: model.predict(X, verbose=-1)):
+        with pytest.raises(ValueError, match="verbose: expected 0, 1 or 2, got"):
+            call()
+
+
+@pytest.mark.parametrize("wrap", [lambda *data: data, lambda *data: (loader_of(*data),)])
+def test_own_losses_and_metrics_see_no_column_beside_a_vector(wrap):
+    def squares(prediction, y):
+        assert prediction.shape == y.shape
+        return ((prediction - y) ** 2).mean()
+
+    own = linear_model(loss=squares, metrics=[squares])
+    named = linear_model(metrics=["mse"])
+    data = wrap(torch.from_numpy(X), torch.from_numpy(Y[:, 0]))
+    ours, theirs = (model.fit(*data, shuffle=False, verbose=0) for model in (own, named))
+    assert ours["loss"] == pytest.approx(theirs["loss"])
+    assert ours["squares"] == pytest.approx(theirs["mse"])
+
+
+def loader_of(x, y):
+    return DataLoader(TensorDataset(x, y), batch_size=32)
+
+
+def test_loader_is_checked_like_arrays():
+    x, y = torch.from_numpy(X), torch.from_numpy(Y)
+    with pytest.raises(TypeError, match=r"fit: x: expected floating-point .* got torch.int64"):
+        linear_model().fit(loader_of(x.long(), y), verbose=0)
+    with pytest.raises(ValueError, match=r"evaluate: y: expected finite numbers"):
+        linear_model().evaluate(loader_of(x, y / 0))
+    bad = loader_of(x / 0, y)
+    with pytest.raises(ValueError, match=r"fit: validation_data: x: expected finite numbers"):
+        linear_model().fit(x, y, validation_data=bad, verbose=0)
 
 
 BAD = X.copy()
@@ -314,45 +350,6 @@ def test_embedding_takes_whole_numbers():
     model = Sequential([nn.Embedding(10, 4), nn.Flatten(), nn.Linear(8, 1)])
     model.compile("sgd", "mse")
     model.fit(np.arange(20).reshape(10, 2) % 10, np.zeros(10), verbose=0)
-
-
-def test_save_and_load(tmp_path):
-    path = tmp_path / "model.safetensors"
-    model = Sequential(
-        [nn.Conv2d(1, 2, 3, padding="same"), nn.BatchNorm2d(2), nn.Flatten(), nn.Dropout(0.2),
-         nn.Sequential(nn.Linear(32, 4, bias=False), nn.LeakyReLU(0.3)), nn.Softmax(-1)]
-    ).double()  # fmt: skip
-    x = torch.rand(3, 1, 4, 4, dtype=torch.float64)
-    model(x)
-    expected = model.predict(x)
-    model.save(path)
-    again = load_model(path)
-    assert torch.equal(again.predict(x), expected)
-    assert repr(again) == repr(model)
-    other = Sequential([nn.Linear(4, 2)])
-    with pytest.raises(CheckpointError, match=r"load: 0.weight: expected shape \(2, 4\)"):
-        other.load(path)
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(CheckpointError, match="damaged"):
-        load_model(path)
-
-
-def test_files_make_no_other_classes_than_layers(tmp_path):
-    class Mine(nn.Linear):
-        pass
-
-    path = tmp_path / "model.safetensors"
-    model = Sequential([Mine(4, 1)])
-    model.save(path)
-    with pytest.raises(CheckpointError, match=r"expected layers of torch.nn.*Mine"):
-        load_model(path)
-    again = Sequential([Mine(4, 1)])
-    again.load(path)
-    assert torch.equal(weights(again), weights(model))
-    wrapped = Model(nn.Linear(4, 1))
-    wrapped.save(path)
-    with pytest.raises(CheckpointError, match=r"expected a saved Sequential"):
-        load_model(path)
 
 
 def test_torchs_lazy_layers_are_made_from_the_data():

@@ -1,19 +1,22 @@
 """A fit that is stopped, killed or damaged goes on with the bits of one that was not."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from pyneural.training import CheckpointError, load_checkpoint
 from pyneural.training.callbacks import Callback
 from pyneural.training.checkpoint import previous_path
-from tests.training.fits import new_model, train, weights
+from tests.training.fits import X, Y, new_model, train, weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,6 +153,34 @@ def test_another_training_is_refused(tmp_path):
         train(other, checkpoint=path, resume=True)
     with pytest.raises(CheckpointError, match=r"fit: callbacks: expected .*Pause"):
         train(new_model(), extra=[Never()], checkpoint=path, resume=True)
+
+
+class Noise(Dataset):
+    """Samples that a user's code changes by random numbers of its own."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, row):
+        noise = np.random.normal() + random.gauss(0.0, 1.0) + float(torch.rand(()))  # noqa: NPY002
+        return torch.from_numpy(X[row]) + noise, torch.from_numpy(Y[row])
+
+
+@pytest.mark.parametrize("batch", [6, 9])
+def test_random_numbers_of_numpy_and_python_come_back(tmp_path, batch):
+    def fit(seed, pause, **options):
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        model = new_model()
+        pause.left = batch * options.pop("pauses")
+        model.fit(DataLoader(Noise(), 16), epochs=3, verbose=0, callbacks=[pause], **options)
+        return weights(model)
+
+    path = tmp_path / "fit.safetensors"
+    whole = fit(1, Never(), pauses=-1)
+    fit(1, Pause(0), pauses=1, checkpoint=path, every=1e9)
+    resumed = fit(2, Never(), pauses=-1, checkpoint=path, resume=True)
+    assert torch.equal(resumed, whole)
 
 
 def test_float16_scaler_comes_back(tmp_path):

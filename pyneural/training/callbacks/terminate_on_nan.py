@@ -48,26 +48,27 @@ def first_bad_layer(model: nn.Module, x: Tensor) -> str | None:
     """The first layer whose weights or output are not finite, in words; None if there is none.
 
     Args:
-        model: any; its layers without children are looked at as x passes through them.
+        model: any; its layers are looked at as x leaves them, and so the inner ones first, unless
+            the outer one does not call them, as ``nn.MLP``.
         x: a batch.
     """
     found: list[str] = []
 
     def look(name: str, layer: nn.Module, inputs: tuple, output: object) -> None:
-        label = f"layer {name!r} ({type(layer).__name__})"
-        for parameter, value in layer.named_parameters(recurse=False):
+        kind = type(layer).__name__
+        label = f"layer {name!r} ({kind})" if name else f"the model ({kind})"
+        for parameter, value in layer.named_parameters():
             if not value.isfinite().all():
                 found.append(f"{label}: its {parameter} is not finite")
                 return
         if isinstance(output, Tensor) and not output.isfinite().all():
             found.append(f"{label}: its output is not finite, from finite weights")
 
-    leaves = [(name, layer) for name, layer in model.named_modules() if not any(layer.children())]
     hooks = [
         layer.register_forward_hook(
             lambda layer, inputs, output, name=name: look(name, layer, inputs, output)
         )
-        for name, layer in leaves
+        for name, layer in model.named_modules()
     ]
     try:
         model(x)
