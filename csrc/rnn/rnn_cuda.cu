@@ -1,10 +1,16 @@
-// The recurrence on CUDA: one cooperative launch for all steps.
+// The recurrence on CUDA: one launch for all steps.
 //
 // A block owns some hidden units of some rows, and keeps these units' recurrent weights in shared
 // memory for the whole sequence where they fit. In a step it multiplies the state of its rows by
 // its weights and makes the new state of its units; then the blocks of a team meet, as the next
 // step wants the state of all units. Input products and weight gradients are plain products over
 // all steps, before and after. No atomics but those of the barrier: the same bits on every run.
+//
+// Where a team's weights fit the shared memory of a cluster, it is one: its blocks meet at the
+// cluster's barrier, and in the forward each writes its units' new state into the shared memory of
+// all. In the backward they exchange the gates' gradients, which go to global memory anyway.
+// Elsewhere the launch is cooperative and the state passes through global memory.
+#include "../common/cluster.cuh"
 #include "../common/grid_barrier.cuh"
 #include "../common/matmul.cuh"
 #include "../common/scalar_math.h"
@@ -42,6 +48,20 @@ struct Part {
   }
 };
 
+// The blocks of a team meet; `round` counts the meetings from 1.
+template <class T>
+__device__ void team_barrier(const RnnParams<T>& p, const Part<T>& part, int64_t round) {
+  if (p.in_clusters)
+    cluster_barrier();
+  else
+    grid_barrier(part.barrier, p.members, static_cast<unsigned>(round));
+}
+
+template <class T>
+PYNEURAL_INLINE int64_t rows_of_team(const RnnParams<T>& p) {
+  return (p.rows + p.teams - 1) / p.teams;
+}
+
 PYNEURAL_INLINE int64_t units_of_block(int64_t hidden, int64_t members) {
   return (hidden + members - 1) / members;
 }
@@ -54,19 +74,37 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
   const int64_t H = p.hidden, N = p.rows, columns = G * part.units;
   T* const z = reinterpret_cast<T*>(shared_memory);  // [G][units][kStride]
   T* const own = z + columns * kStride;              // [H][G][units]
+  const int64_t R = rows_of_team(p);
+  // [2][R][H] in a cluster, by turns; at the same place in each of its blocks.
+  T* const states = z + G * units_of_block(H, p.members) * (kStride + H);
   const auto weight = [&](int64_t k, int64_t m) {
     return p.weight_hh[(m / part.units * H + part.first_unit + m % part.units) * H + k];
   };
   if (p.shared_weights)
     for (int64_t i = threadIdx.x; i < H * columns; i += kThreads)
       own[i % H * columns + i / H] = weight(i % H, i / H);
+  if (p.in_clusters) {
+    for (int64_t i = threadIdx.x; i < (part.last_row - part.first_row) * H; i += kThreads)
+      states[i] = p.h[0][part.first_row * H + i];
+    cluster_barrier();  // all have begun
+  }
   __syncthreads();
   for (int64_t s = 0; s < p.steps; ++s) {
     const int64_t t = p.time(s);
-    const T* const h = p.h[s % 2];
+    // Of row n and unit k, before this step and after it.
+    const auto before = [&](int64_t n, int64_t k) {
+      return p.in_clusters ? states[(s % 2 * R + n - part.first_row) * H + k]
+                           : load_fresh(p.h[s % 2] + n * H + k);
+    };
+    const auto give = [&](int64_t n, int64_t k, T value) {
+      p.h[(s + 1) % 2][n * H + k] = value;
+      T* const own_state = states + ((s + 1) % 2 * R + n - part.first_row) * H + k;
+      for (int64_t rank = 0; p.in_clusters && rank < p.members; ++rank)
+        *in_block(own_state, static_cast<unsigned>(rank)) = value;
+    };
     for (int64_t row = part.first_row; row < part.last_row; row += kTile) {
       const int64_t rows = part.last_row - row < kTile ? part.last_row - row : kTile;
-      const auto state = [&](int64_t k, int64_t n) { return load_fresh(h + (row + n) * H + k); };
+      const auto state = [&](int64_t k, int64_t n) { return before(row + n, k); };
       const auto store = [&](int64_t m, int64_t n, T sum) { z[m * kStride + n] = sum; };
       if (p.shared_weights)
         block_product<Along::row, Along::k, T>(
@@ -78,7 +116,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
         const int64_t u = part.first_unit + i, at = n * H + u, out = (t * N + n) * H + u;
         T* const saved = p.saved ? p.saved + (t * N + n) * Cell::kKept * H + u : nullptr;
         if (!p.active(t, n)) {
-          p.h[(s + 1) % 2][at] = load_fresh(h + at);
+          give(n, u, before(n, u));
           p.y[out] = T(0);
           for (int k = 0; saved && k < Cell::kKept; ++k) saved[k * H] = T(0);
           return;
@@ -90,15 +128,15 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
           gates[Cell::input_block(g)] += p.x_gates[((t * N + n) * G + g) * H + u];
         }
         if constexpr (Cell::kHasCellState) c = p.c[at];
-        const T value = Cell::step(gates, load_fresh(h + at), c, kept);
+        const T value = Cell::step(gates, before(n, u), c, kept);
         if constexpr (Cell::kHasCellState) p.c[at] = c;
-        p.h[(s + 1) % 2][at] = value;
+        give(n, u, value);
         p.y[out] = value;
         for (int k = 0; saved && k < Cell::kKept; ++k) saved[k * H] = kept[k];
       });
       __syncthreads();
     }
-    grid_barrier(part.barrier, p.members, static_cast<unsigned>(s + 1));
+    team_barrier(p, part, s + 1);
   }
 }
 
@@ -139,7 +177,7 @@ __global__ void __launch_bounds__(kThreads)
       p.dh[at] = dh;
       if constexpr (Cell::kHasCellState) p.dc[at] = dc;
     });
-    grid_barrier(part.barrier, p.members, static_cast<unsigned>(p.steps - s));
+    team_barrier(p, part, p.steps - s);
     for (int64_t row = part.first_row; row < part.last_row; row += kTile) {
       const int64_t rows = part.last_row - row < kTile ? part.last_row - row : kTile;
       const T* const grad = p.grad_z + (t * N + row) * B * H;
@@ -158,27 +196,45 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Elements of a block's shared memory: its weights, if they are there, and in the forward the
-// products of a tile.
+// Elements of a block's shared memory: its weights, if they are there; in the forward the products
+// of a tile, and in a cluster the states.
 template <class T>
-int64_t shared_size(const RnnParams<T>& p, bool backward, int64_t units, bool with_weights) {
+int64_t shared_size(const RnnParams<T>& p, bool backward) {
   int64_t gates = 0;
   visit_cell(p.cell, [&](auto cell) { gates = decltype(cell)::kGates; });
-  return (with_weights ? gates * units * p.hidden : 0) + (backward ? 0 : gates * units * kStride);
+  const int64_t units = units_of_block(p.hidden, p.members);
+  return (p.shared_weights ? gates * units * p.hidden : 0) +
+         (backward ? 0 : gates * units * kStride) +
+         (p.in_clusters && !backward ? 2 * rows_of_team(p) * p.hidden : 0);
 }
 
 template <class T>
-cudaError_t launch(void (*kernel)(RnnParams<T>), const RnnParams<T>& params, bool backward,
-                   cudaStream_t stream) {
-  const int64_t units = units_of_block(params.hidden, params.members);
-  const size_t shared = sizeof(T) * shared_size(params, backward, units, params.shared_weights);
+using Kernel = void (*)(RnnParams<T>);
+
+template <class T>
+Kernel<T> kernel_of(CellKind kind, bool backward) {
+  Kernel<T> kernel = nullptr;
+  visit_cell(kind, [&](auto cell) {
+    kernel = backward ? backward_kernel<decltype(cell), T> : forward_kernel<decltype(cell), T>;
+  });
+  return kernel;
+}
+
+template <class T>
+cudaError_t launch(const RnnParams<T>& params, bool backward, cudaStream_t stream) {
+  const Kernel<T> kernel = kernel_of<T>(params.cell, backward);
+  const auto shared = static_cast<size_t>(shared_size(params, backward)) * sizeof(T);
   if (const cudaError_t error = cudaFuncSetAttribute(
           kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
     return error;
   RnnParams<T> copy = params;
   void* arguments[] = {&copy};
-  const dim3 grid(params.teams * params.members), block(kThreads);
-  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block, arguments,
+  const int64_t blocks = int64_t{params.teams} * params.members;
+  if (params.in_clusters)
+    return launch_in_clusters(reinterpret_cast<const void*>(kernel), blocks, params.members,
+                              kThreads, shared, arguments, stream);
+  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
+                                     dim3(static_cast<unsigned>(blocks)), dim3(kThreads), arguments,
                                      shared, stream);
 }
 
@@ -194,45 +250,52 @@ cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
   if (const cudaError_t error =
           cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
     return error;
-  const int64_t H = params->hidden, most = multiprocessors < H ? multiprocessors : H;
-  const auto fits = [&](int64_t members, bool with_weights) {
-    return static_cast<int64_t>(sizeof(T)) *
-               shared_size(*params, backward, units_of_block(H, members), with_weights) <=
-           shared - kStaticBytes;
+  RnnParams<T>& p = *params;
+  const auto fits = [&] {
+    return static_cast<int64_t>(sizeof(T)) * shared_size(p, backward) <= shared - kStaticBytes;
   };
-  int64_t members = 1;
-  while (members < most && !fits(members, true)) ++members;
-  params->shared_weights = fits(members, true);
-  if (!params->shared_weights) {
-    members = 1;
-    while (members < most && !fits(members, false)) ++members;
-    if (!fits(members, false)) return cudaErrorInvalidValue;
+  const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+  const int64_t most = multiprocessors < p.hidden ? multiprocessors : p.hidden;
+  const int64_t narrow = up(p.hidden, kUnitsOfBlock);
+
+  bool has = false;
+  const auto kernel = kernel_of<T>(p.cell, backward);
+  if (const cudaError_t error = has_clusters(reinterpret_cast<const void*>(kernel), &has))
+    return error;
+  if (has) {
+    p.in_clusters = p.shared_weights = true;
+    p.members = static_cast<int32_t>(narrow < kMostBlocksOfCluster ? narrow : kMostBlocksOfCluster);
+    const int64_t spare = multiprocessors / p.members > 1 ? multiprocessors / p.members : 1;
+    p.teams = static_cast<int32_t>(p.rows < spare ? p.rows : spare);
+    if (fits()) return cudaSuccess;
+    p.in_clusters = false;
   }
-  const int64_t wanted = (params->rows + kRowsOfTeam - 1) / kRowsOfTeam;
+
+  const auto widen = [&] {
+    for (p.members = 1; p.members < most && !fits();) ++p.members;
+    return fits();
+  };
+  p.shared_weights = true;
+  if (!widen()) {
+    p.shared_weights = false;
+    if (!widen()) return cudaErrorInvalidValue;
+  }
+  const int64_t wanted = up(p.rows, kRowsOfTeam), members = p.members;
   const int64_t teams = wanted < multiprocessors / members ? wanted : multiprocessors / members;
-  const int64_t narrow = (H + kUnitsOfBlock - 1) / kUnitsOfBlock;
   const int64_t spare = narrow < multiprocessors / teams ? narrow : multiprocessors / teams;
-  params->teams = static_cast<int32_t>(teams);
-  params->members = static_cast<int32_t>(spare > members ? spare : members);
+  p.teams = static_cast<int32_t>(teams);
+  p.members = static_cast<int32_t>(spare > members ? spare : members);
   return cudaSuccess;
 }
 
 template <class T>
 cudaError_t launch_rnn(const RnnParams<T>& params, cudaStream_t stream) {
-  cudaError_t error = cudaSuccess;
-  visit_cell(params.cell, [&](auto cell) {
-    error = launch<T>(forward_kernel<decltype(cell), T>, params, false, stream);
-  });
-  return error;
+  return launch(params, false, stream);
 }
 
 template <class T>
 cudaError_t launch_rnn_backward(const RnnParams<T>& params, cudaStream_t stream) {
-  cudaError_t error = cudaSuccess;
-  visit_cell(params.cell, [&](auto cell) {
-    error = launch<T>(backward_kernel<decltype(cell), T>, params, true, stream);
-  });
-  return error;
+  return launch(params, true, stream);
 }
 
 template cudaError_t rnn_configure(bool, RnnParams<float>*);

@@ -17,8 +17,9 @@ struct RnnParams {
   bool reverse = false;
   int64_t steps = 0, rows = 0, hidden = 0;
   // Of the launch: teams share the rows, members of a team the units. The blocks of a team meet
-  // after every step; all run at the same time.
+  // after every step. They are a cluster, or else all blocks run at the same time.
   int32_t teams = 1, members = 1;
+  bool in_clusters = false;
   bool shared_weights = false;  // whether a block's weights stay in its shared memory
 
   const int64_t* lengths = nullptr;  // [N]; null: all are T
@@ -46,7 +47,7 @@ struct RnnParams {
   }
 };
 
-// Fills teams, members and shared_weights for the current device.
+// Fills teams, members, in_clusters and shared_weights for the current device.
 template <class T>
 cudaError_t rnn_configure(bool backward, RnnParams<T>* params);
 

@@ -25,7 +25,10 @@ def library(tmp_path_factory):
 
 
 class Machine(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int) for name in ("multiprocessors", "shared_bytes", "order")]
+    _fields_ = [
+        (name, ctypes.c_int)
+        for name in ("multiprocessors", "shared_bytes", "has_clusters", "order")
+    ]
 
 
 class OnHost:
@@ -41,7 +44,8 @@ class OnHost:
         self.sizes = torch.tensor([CELLS.index(cell), reverse, steps, rows, hidden])
         if CELLS.index(cell) > 1:  # the order of CellKind
             self.sizes[0] = {"lstm": 2, "gru": 3}[cell]
-        self.used = torch.zeros(3, dtype=torch.int64)  # teams, members, whether weights are shared
+        # Teams, members, whether weights are shared and teams are clusters.
+        self.used = torch.zeros(4, dtype=torch.int64)
 
     def call(self, name, *tensors):
         def pointer(tensor):
@@ -103,31 +107,35 @@ class OnHost:
 
 @pytest.mark.parametrize("order", [ASCENDING, DESCENDING, SHUFFLED])
 @pytest.mark.parametrize(("lengths", "reverse"), [(False, False), (True, True)])
+@pytest.mark.parametrize("clusters", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_cells(library, cell, lengths, reverse, order):
-    machine = Machine(4, HOPPER, order)
+def test_cells(library, cell, clusters, lengths, reverse, order):
+    machine = Machine(6, HOPPER, clusters, order)
     host = OnHost(library, cell, (5, 3, 2, 19), lengths, reverse, machine)
     for check in (host.check_forward, host.check_backward):
         check()
-        assert host.used.tolist() == [1, 3, 1]
+        assert host.used.tolist() == ([2, 3, 1, 1] if clusters else [1, 3, 1, 0])
 
 
-# steps, rows, inputs, hidden; multiprocessors, shared memory; teams, members and whether weights
-# are shared, forward and backward: one block, more rows than a tile, several teams of several
-# members, too little shared memory.
+# steps, rows, inputs, hidden; multiprocessors, shared memory, whether there are clusters; teams,
+# members, and whether weights are shared and teams are clusters, forward and backward: one block,
+# more rows than a tile, several teams of several members, too little shared memory.
 SETTINGS = [
-    ((4, 1, 1, 1), 132, HOPPER, [1, 1, 1], [1, 1, 1]),
-    ((3, 140, 2, 5), 1, HOPPER, [1, 1, 1], [1, 1, 1]),
-    ((3, 70, 2, 21), 8, HOPPER, [3, 2, 1], [3, 2, 1]),
-    ((2, 2, 1, 70), 24, LITTLE, [1, 24, 0], [1, 10, 1]),
+    ((4, 1, 1, 1), 132, HOPPER, 0, [1, 1, 1, 0], [1, 1, 1, 0]),
+    ((4, 1, 1, 1), 132, HOPPER, 1, [1, 1, 1, 1], [1, 1, 1, 1]),
+    ((3, 140, 2, 5), 1, HOPPER, 0, [1, 1, 1, 0], [1, 1, 1, 0]),
+    ((3, 140, 2, 5), 1, HOPPER, 1, [1, 1, 1, 1], [1, 1, 1, 1]),
+    ((3, 70, 2, 21), 8, HOPPER, 0, [3, 2, 1, 0], [3, 2, 1, 0]),
+    ((3, 7, 2, 70), 16, HOPPER, 1, [2, 8, 1, 1], [2, 8, 1, 1]),
+    ((2, 2, 1, 70), 24, LITTLE, 1, [1, 24, 0, 0], [1, 10, 1, 0]),
 ]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
 def test_teams_and_shared_memory(library, cell, setting):
-    shape, multiprocessors, shared, *used = setting
-    machine = Machine(multiprocessors, shared, SHUFFLED)
+    shape, multiprocessors, shared, clusters, *used = setting
+    machine = Machine(multiprocessors, shared, clusters, SHUFFLED)
     host = OnHost(library, cell, shape, True, False, machine)
     for check, expected in zip((host.check_forward, host.check_backward), used, strict=True):
         check()

@@ -113,17 +113,19 @@ void launch(unsigned blocks, unsigned block_threads, Body body) {
   }
 }
 
+struct Block {
+  std::vector<Thread> threads;
+  std::vector<unsigned char> shared;  // while it does not run
+  bool ended = false;
+};
+inline std::vector<Block> all;  // of a cooperative launch
+
 // Blocks that wait for each other: each has threads and dynamic shared memory of its own.
 template <class Body>
 void launch_cooperative(unsigned blocks, unsigned block_threads, size_t shared, Body body) {
-  struct Block {
-    std::vector<Thread> threads;
-    std::vector<unsigned char> shared;
-    bool ended = false;
-  };
   kernel = body;
   gridDim.x = blocks;
-  std::vector<Block> all(blocks);
+  all = std::vector<Block>(blocks);
   for (Block& block : all) {
     block.threads = std::vector<Thread>(block_threads);
     block.shared = std::vector<unsigned char>(shared, 0xff);  // NaN, whoever reads it unwritten

@@ -12,19 +12,22 @@ namespace {
 enum Failure { cuda = 1, overrun = 3 };
 
 struct Machine {
-  int multiprocessors, shared_bytes, order;
+  int multiprocessors, shared_bytes, has_clusters, order;
 };
 
-// The launch on such a machine; `used` gets teams, members and whether weights are shared.
+// The launch on such a machine; `used` gets teams, members, and whether weights are shared and
+// teams are clusters.
 template <class T>
 int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* used) {
   cuda_on_host::multiprocessors = machine.multiprocessors;
   cuda_on_host::shared_bytes = machine.shared_bytes;
   cuda_on_host::order = static_cast<cuda_on_host::Order>(machine.order);
+  on_host::has_clusters = machine.has_clusters != 0;
   if (rnn_configure(backward, &params)) return cuda;
   used[0] = params.teams;
   used[1] = params.members;
   used[2] = params.shared_weights;
+  used[3] = params.in_clusters;
   Guarded<unsigned> barriers(params.teams);
   std::fill_n(barriers.data(), params.teams, 0u);
   params.barriers = barriers.data();

@@ -1,0 +1,63 @@
+// Clusters: blocks of a launch that run at the same time and reach each other's shared memory, from
+// compute capability 9.0 on.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace pyneural {
+
+// What the blocks of a cluster can be at most on every such GPU.
+constexpr int64_t kMostBlocksOfCluster = 8;
+
+// All threads of all blocks of the cluster call it; what was written before it, to global memory or
+// to shared memory of any of them, is seen after it.
+__device__ inline void cluster_barrier() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile(
+      "barrier.cluster.arrive.release.aligned;\n"
+      "barrier.cluster.wait.acquire.aligned;" ::
+          : "memory");
+#endif
+}
+
+// Where block `rank` of the cluster has what lies at `own` in this block's shared memory.
+template <class T>
+__device__ inline T* in_block(T* own, unsigned rank) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  uint64_t address = 0;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(address) : "l"(reinterpret_cast<uint64_t>(own)), "r"(rank));
+  return reinterpret_cast<T*>(address);
+#else
+  return own;
+#endif
+}
+
+// Whether the kernel was compiled for clusters and this device runs it so: PTX of an older target
+// has none on a newer device either.
+inline cudaError_t has_clusters(const void* kernel, bool* has) {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+  *has = error == cudaSuccess && attributes.ptxVersion >= 90;
+  return error;
+}
+
+// A launch of `blocks` blocks in clusters of `size`.
+inline cudaError_t launch_in_clusters(const void* kernel, int64_t blocks, int64_t size, int threads,
+                                      size_t shared, void** arguments, cudaStream_t stream) {
+  cudaLaunchAttribute attribute;
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(size);
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = shared;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelExC(&config, kernel, arguments);
+}
+
+}  // namespace pyneural

@@ -1,0 +1,56 @@
+// csrc/common/cluster.cuh on the host: clusters of a cooperative launch, if the machine has them.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+namespace pyneural {
+
+constexpr int64_t kMostBlocksOfCluster = 8;
+
+namespace on_host {
+
+inline bool has_clusters = false;
+inline unsigned cluster_size = 1;
+inline std::vector<unsigned> arrivals, rounds;  // of each cluster, of each block
+
+}  // namespace on_host
+
+inline void cluster_barrier() {
+  using namespace on_host;
+  const unsigned cluster = blockIdx.x / cluster_size;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    ++arrivals[cluster];
+    ++rounds[blockIdx.x];
+  }
+  __syncthreads();
+  while (arrivals[cluster] < cluster_size * rounds[blockIdx.x]) wait_for_blocks();
+}
+
+template <class T>
+T* in_block(T* own, unsigned rank) {
+  using namespace on_host;
+  const unsigned block = blockIdx.x / cluster_size * cluster_size + rank;
+  if (block == blockIdx.x) return own;
+  const auto offset = reinterpret_cast<unsigned char*>(own) - cuda_on_host::dynamic_shared;
+  return reinterpret_cast<T*>(cuda_on_host::all[block].shared.data() + offset);
+}
+
+template <class Kernel>
+cudaError_t has_clusters(Kernel, bool* has) {
+  *has = on_host::has_clusters;
+  return cudaSuccess;
+}
+
+template <class Params>
+cudaError_t launch_in_clusters(void (*kernel)(Params), int64_t blocks, int64_t size, int threads,
+                               size_t shared, void** arguments, cudaStream_t stream) {
+  on_host::cluster_size = static_cast<unsigned>(size);
+  on_host::arrivals.assign(blocks / size, 0);
+  on_host::rounds.assign(blocks, 0);
+  return cudaLaunchCooperativeKernel(kernel, dim3{static_cast<unsigned>(blocks)},
+                                     dim3{static_cast<unsigned>(threads)}, arguments, shared,
+                                     stream);
+}
+
+}  // namespace pyneural
