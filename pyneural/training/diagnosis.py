@@ -30,7 +30,8 @@ _OFTEN = 0.1  # share of the epochs; more are no jumps but noise
 _BELOW = 0.12  # validation below training
 _ROUGH = 0.12  # standard deviation of the changes in the second half
 _STAYS = 0.5  # a larger fall in the second half is progress
-_CREEPS = 0.05  # fall of the whole training
+_CREEPS = 0.1  # fall of the whole training
+_UNCHANGED = 0.02  # from the first epoch on
 _BENT = 0.4  # ratio of the falls in second and first half where the curve flattens out
 
 
@@ -96,7 +97,8 @@ def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> 
     tiny = np.finfo(float).tiny  # of a loss that reached 0
     levels = np.log(np.maximum(curve, tiny))
     held_out = None if beside is None else np.log(np.maximum(beside, tiny))
-    found = [_rate_too_low(levels), _rate_too_high(levels), _jumps(levels)]
+    jumps = _jumps(levels)
+    found = [_rate_too_low(levels), _rate_too_high(levels) or _rises(levels, jumps), jumps]
     if held_out is not None and np.isfinite(held_out).all():
         found += [_overfitting(levels, held_out), _validation_below(levels, held_out)]
     labels = {finding.label for finding in found if finding is not None}
@@ -118,7 +120,7 @@ def _diverged(loss: np.ndarray) -> Finding | None:
 
 def _still_learning(levels: np.ndarray) -> Finding | None:
     fall, noise = _fall_at_the_end(levels)
-    if fall < max(_FALL_AT_THE_END, 2 * noise):
+    if fall < max(_FALL_AT_THE_END, 2 * noise) and not _falls_as_at_first(levels):
         return None
     reason = f"the loss fell by {_percent(fall)} over the last fifth of the epochs"
     return Finding(STILL_LEARNING, reason, "train for more epochs")
@@ -187,18 +189,41 @@ def _rate_too_high(levels: np.ndarray) -> Finding | None:
     )
 
 
-def _rate_too_low(levels: np.ndarray) -> Finding | None:
-    middle = len(levels) // 2
-    first, second = levels[0] - levels[middle], levels[middle] - levels[-1]
-    fall = first + second
-    falls_steadily = (np.diff(levels) <= 0).mean() > 0.8 and second > _BENT * first
-    if not (0 < fall < _CREEPS and falls_steadily):
+def _rises(levels: np.ndarray, jumps: Finding | None) -> Finding | None:
+    """Too high a rate without the roughness: the loss goes up and stays there."""
+    end = float(np.median(levels[-_fifth(levels) :]))
+    best = int(levels.argmin())
+    rise = end - levels[best]
+    # After a jump the loss may stay where it came down; that is said already.
+    if rise < (_UNCHANGED if best == 0 else _JUMP) or jumps is not None:
         return None
     return Finding(
-        RATE_TOO_LOW,
-        f"the loss falls steadily, but by {_percent(fall)} in all epochs together",
-        "multiply the learning rate by 10",
+        RATE_TOO_HIGH,
+        f"the loss was lowest in epoch {best + 1} and is {100 * np.expm1(rise):.0f} % higher now",
+        "divide the learning rate by 10 and start anew, or clip the gradient (clip_norm)",
     )
+
+
+def _rate_too_low(levels: np.ndarray) -> Finding | None:
+    fall = float(levels[0] - levels[-1])
+    if 0 < fall < _CREEPS and _falls_as_at_first(levels):
+        reason = f"the loss falls steadily, but by {_percent(fall)} in all epochs together"
+        return Finding(RATE_TOO_LOW, reason, "multiply the learning rate by 10")
+    if np.ptp(levels) < _UNCHANGED and levels[0] > np.log(np.finfo(float).tiny):
+        return Finding(
+            RATE_TOO_LOW,
+            f"the loss stays the same within {_percent(max(float(np.ptp(levels)), 1e-4))}",
+            "multiply the learning rate by 10; if that does not help, look for frozen layers and "
+            "saturated activations",
+        )
+    return None
+
+
+def _falls_as_at_first(levels: np.ndarray) -> bool:
+    """Whether the loss falls in nearly every epoch, and in the second half as in the first."""
+    middle = len(levels) // 2
+    first, second = levels[0] - levels[middle], levels[middle] - levels[-1]
+    return bool((np.diff(levels) <= 0).mean() > 0.8 and second > _BENT * max(first, 0))
 
 
 def _fifth(levels: np.ndarray) -> int:

@@ -1,11 +1,15 @@
 """The diagnosis on curves of real trainings that were made to have each fault."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from pyneural import plots
 from pyneural.models import TRAINING_FAULTS
-from pyneural.training import History, diagnose
+from pyneural.training import History, Sequential, diagnose
 
 FAULTS = [name for name in TRAINING_FAULTS if name != "good"]
 
@@ -34,6 +38,38 @@ def test_a_good_training_has_none(seed):
 def test_units_do_not_matter(scale):
     curve = np.array([1.0, 0.8, 0.66, 0.55, 0.47, 0.40, 0.35, 0.31, 0.27, 0.24])
     assert diagnose(curve * scale).labels == diagnose(curve).labels == ("still learning",)
+
+
+@pytest.mark.parametrize(
+    ("fall", "label"), [(0.07, "learning rate too low"), (0.2, "still learning")]
+)
+def test_a_loss_that_falls_evenly_is_not_flat(fall, label):
+    assert diagnose(np.exp(-np.linspace(0, fall, 25))).labels == (label,)
+
+
+@pytest.mark.parametrize(
+    ("rate", "label", "text"),
+    [
+        (0.0, "learning rate too low", "the loss stays the same within 0.01 %"),
+        (300.0, "learning rate too high", "the loss was lowest in epoch 1"),
+    ],
+)
+def test_a_network_that_learns_nothing_is_not_healthy(rate, label, text):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 4, generator=generator)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    torch.manual_seed(0)
+    model = Sequential([nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3), nn.Softmax(-1)])
+    model.compile(partial(torch.optim.SGD, lr=rate), "sparse_categorical_crossentropy")
+    diagnosis = model.fit(x, y, epochs=12, verbose=0).diagnose()
+    assert diagnosis.labels == (label,)
+    assert text in str(diagnosis)
+
+
+def test_a_loss_that_climbs_slowly_back_is_not_healthy():
+    curve = np.concatenate([np.linspace(1, 0.2, 10), np.linspace(0.2, 0.9, 20)])
+    assert diagnose(curve).labels == ("learning rate too high",)
+    assert "lowest in epoch 10" in str(diagnose(curve))
 
 
 def test_a_loss_of_zero_is_flat():
