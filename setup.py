@@ -4,7 +4,8 @@
 `pyneural._cpu_*`    the CPU kernels, the same sources once for each instruction set
 `pyneural._cuda`     the CUDA kernels, where torch has CUDA and nvcc is found
 
-Environment: `CXX`, `CUDA_HOME`, `PYNEURAL_CUDA` (0 or 1), `TORCH_CUDA_ARCH_LIST`, `MAX_JOBS`.
+Environment: `CXX`, `CUDA_HOME`, `PYNEURAL_CUDA` (0 or 1), `TORCH_CUDA_ARCH_LIST`, `MAX_JOBS`,
+`CFLAGS` (-g for debug information).
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def options() -> dict:
     os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
     os.environ.setdefault("CXX", compiler.command)
     os.environ.setdefault("MAX_JOBS", "2")
+    # Python's own flags ask for debug information, which takes two fifths of the time.
+    os.environ.setdefault("CFLAGS", "-g0")
     if cuda:
         # Read by torch.utils.cpp_extension, partly when it is imported.
         os.environ["CUDA_HOME"] = str(cuda.home)

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "../common/find_op.h"
 #include "torch_rnn.h"
 
 namespace pyneural::rnn {
@@ -19,11 +20,6 @@ using OptionalTensor = std::optional<at::Tensor>;
 using Three = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
 constexpr size_t kInputs = 7;  // x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh
-
-template <class Signature>
-auto find_op(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
 
 using RnnSignature = Three(const at::Tensor&, const at::Tensor&, const OptionalTensor&,
                            const at::Tensor&, const at::Tensor&, const OptionalTensor&,

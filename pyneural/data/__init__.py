@@ -1,7 +1,21 @@
 """Data sets; those of images need scikit-learn: pip install 'pyneural[data]'."""
 
 from pyneural.data.adding import adding_problem
+from pyneural.data.dates import DATE_FORMATS, dates
 from pyneural.data.digits import digits
 from pyneural.data.mnist import mnist
+from pyneural.data.moving_shapes import MOTIONS, moving_shapes
+from pyneural.data.sentences import sentences
+from pyneural.data.vocabulary import Vocabulary
 
-__all__ = ["adding_problem", "digits", "mnist"]
+__all__ = [
+    "DATE_FORMATS",
+    "MOTIONS",
+    "Vocabulary",
+    "adding_problem",
+    "dates",
+    "digits",
+    "mnist",
+    "moving_shapes",
+    "sentences",
+]

@@ -12,6 +12,7 @@ from pyneural.plots.matrices import matrices
 from pyneural.plots.model_choice import model_choice
 from pyneural.plots.predictions import predictions
 from pyneural.plots.reconstructions import reconstructions
+from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.space_time import space_time
 from pyneural.plots.sparsity import sparsity
 from pyneural.plots.state_space import state_space
@@ -33,6 +34,7 @@ __all__ = [
     "reconstructions",
     "save",
     "scientific",
+    "sequence_tasks",
     "space_time",
     "sparsity",
     "state_space",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyneural import cli
 from tests.demos.screen import run_demo, value
 
 pytest.importorskip("matplotlib")
@@ -37,3 +38,15 @@ def test_kalman(tmp_path, capsys):
     errors = [float(value(out, row)) for row in ("readings", "filter", "smoother")]
     assert errors == sorted(errors, reverse=True)
     assert abs(float(value(out, "95 %").split()[-1].rstrip("%")) - 95) < 1
+
+
+def test_rnn_apps(tmp_path, capsys, monkeypatch):
+    demo = cli.load_demo("rnn-apps")
+    for name, smaller in (("DATES", 400), ("VIDEOS", 600), ("HELD_OUT", 200), ("HIDDEN", 64)):
+        monkeypatch.setattr(demo, name, smaller)
+    monkeypatch.setattr(demo, "EPOCHS", {"captions": 12, "sentences": 4, "dates": 1, "videos": 12})
+    out = run_demo("rnn-apps", tmp_path, capsys)
+    for task in ("name of a digit   GRU", "kind or unkind    LSTM", "motion of a frame GRU"):
+        ours, *_, baseline, _, _ = value(out, task).split()
+        assert float(ours.rstrip("%")) > 15 + float(baseline.rstrip("%"))
+    assert value(out, "dates").startswith("GRU")

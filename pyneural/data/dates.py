@@ -1,0 +1,83 @@
+"""Dates as people write them, and as ISO 8601 has them: a translation with one right answer."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+
+import torch
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_FIRST, _LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
+_EVERY = 5  # of so many days one is held out
+
+
+def _month(date: datetime.date) -> str:
+    return _MONTHS[date.month - 1]
+
+
+def _ordinal(day: int) -> str:
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
+    return f"{day}{'th' if 11 <= day <= 13 else suffix}"
+
+
+# Each by an example. Two digits of a year are of 1950 to 2049.
+DATE_FORMATS: dict[str, Callable[[datetime.date], str]] = {
+    "3 March 1987": lambda d: f"{d.day} {_month(d)} {d.year}",
+    "March 3, 1987": lambda d: f"{_month(d)} {d.day}, {d.year}",
+    "Tuesday, March 3, 1987": lambda d: f"{_DAYS[d.weekday()]}, {_month(d)} {d.day}, {d.year}",
+    "the 3rd of March 1987": lambda d: f"the {_ordinal(d.day)} of {_month(d)} {d.year}",
+    "3 Mar 87": lambda d: f"{d.day} {_month(d)[:3]} {d.year % 100:02}",
+    "3.3.1987": lambda d: f"{d.day}.{d.month}.{d.year}",
+    "3/3/87": lambda d: f"{d.day}/{d.month}/{d.year % 100:02}",
+}
+
+
+def dates(
+    count: int,
+    seed: int = 0,
+    *,
+    held_out: bool = False,
+    formats: Sequence[str] = tuple(DATE_FORMATS),
+) -> tuple[list[str], list[str]]:
+    """Random dates of 1950 to 2049, each as somebody writes it and in ISO 8601.
+
+    The split is fixed and by content: every fifth day is held out, in all formats, so that no
+    answer of the held-out part is one of the other part.
+
+    Args:
+        count: pairs, N.
+        seed: of the days and formats.
+        held_out: whether the days are those to test with.
+        formats: some of ``DATE_FORMATS``.
+
+    Returns:
+        N texts, as "the 3rd of March 1987", and N answers, as "1987-03-03".
+
+    Raises:
+        ValueError: an unknown format, or none.
+
+    >>> for text, answer in zip(*dates(3)):
+    ...     print(f"{answer}  {text}")
+    2008-06-20  Friday, June 20, 2008
+    2009-09-07  September 7, 2009
+    2021-06-08  Tuesday, June 8, 2021
+    """
+    unknown = [name for name in formats if name not in DATE_FORMATS]
+    if unknown or not formats:
+        raise ValueError(
+            f"dates: formats: expected some of {'; '.join(DATE_FORMATS)}, got {list(formats)}; "
+            "leave it out for all"
+        )
+    first, last = _FIRST.toordinal(), _LAST.toordinal()
+    days = [day for day in range(first, last + 1) if (day % _EVERY == 0) == held_out]
+    generator = torch.Generator().manual_seed(seed)
+    which = torch.randint(len(days), (count,), generator=generator).tolist()
+    how = torch.randint(len(formats), (count,), generator=generator).tolist()
+    drawn = [datetime.date.fromordinal(days[index]) for index in which]
+    texts = [DATE_FORMATS[formats[index]](date) for index, date in zip(how, drawn, strict=True)]
+    return texts, [date.isoformat() for date in drawn]

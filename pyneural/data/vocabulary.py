@@ -1,0 +1,64 @@
+"""Symbols as whole numbers: letters or words, in rows of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+PADDING, START, END = 0, 1, 2  # codes below those of the symbols
+
+
+class Vocabulary:
+    """Numbers for symbols, which are the letters of texts or words of sentences.
+
+    Codes 0, 1 and 2 are padding, start and end; symbols follow in the order of the alphabet.
+
+    Args:
+        texts: strings, whose symbols are their letters, or lists of words.
+
+    >>> letters = Vocabulary(["zero", "one"])
+    >>> len(letters), letters.encode(["one", "zero"]).tolist()
+    (8, [[5, 4, 3, 2, 0], [7, 3, 6, 5, 2]])
+    >>> letters.decode(letters.encode(["one", "zero"]))
+    [['o', 'n', 'e'], ['z', 'e', 'r', 'o']]
+    """
+
+    def __init__(self, texts: Iterable[Iterable[str]]) -> None:
+        self.symbols = sorted({symbol for text in texts for symbol in text})
+        self._codes = {symbol: code for code, symbol in enumerate(self.symbols, END + 1)}
+
+    def __len__(self) -> int:
+        return len(self.symbols) + END + 1
+
+    def encode(self, texts: Sequence[Iterable[str]]) -> Tensor:
+        """Codes [N, T] of texts with an END each, padded to the longest.
+
+        Raises:
+            ValueError: a symbol that the vocabulary lacks.
+        """
+        rows = [[self._code(symbol) for symbol in text] + [END] for text in texts]
+        steps = max(map(len, rows), default=0)
+        padded = [row + [PADDING] * (steps - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), steps)
+
+    def decode(self, codes: Tensor) -> list[list[str]]:
+        """The symbols of each row of codes [N, T] before its first END; the other special ones
+        stand for nothing.
+        """
+        texts = []
+        for row in codes.tolist():
+            row = row[: row.index(END)] if END in row else row
+            texts.append([self.symbols[code - END - 1] for code in row if code > END])
+        return texts
+
+    def _code(self, symbol: str) -> int:
+        code = self._codes.get(symbol)
+        if code is None:
+            shown = " ".join(self.symbols[:40])
+            raise ValueError(
+                f"Vocabulary: texts: expected symbols among {shown}, got {symbol!r}; make the "
+                "vocabulary of texts that have it"
+            )
+        return code

@@ -1,0 +1,192 @@
+"""Four things that recurrent networks are for, each beside what does without.
+
+    one to many     an image of a digit, and its English name letter by letter
+    many to one     a sentence of words, and whether it is kind
+    many to many    a date as people write it, and as ISO 8601 has it
+    frame by frame  a video while it runs, and where its shape moves
+
+Each network is trained on one part of its data and scored on the other, beside
+a baseline that has no memory. Prints the scores and writes rnn-apps.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural import data, nn, plots
+from pyneural.demos import _fit, _options
+from pyneural.models import (
+    Captioner,
+    FrameClassifier,
+    Model,
+    SentenceClassifier,
+    Translator,
+    teacher_forced,
+)
+
+SYSTEMS = ("S35",)
+SUMMARY = "Names of images, dates, sentences, videos."
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DATES, VIDEOS, HELD_OUT = 10_000, 2_000, 1_000
+HIDDEN, BATCH, RATE = 128, 64, 2e-3
+EPOCHS = {"captions": 15, "sentences": 5, "dates": 14, "videos": 8}
+SHOWN, SENTENCE = 8, "at first the lecture seemed dull in the end it was brilliant"
+
+
+@dataclass
+class Scored:
+    """What a network with memory got right on held-out data, and what one without."""
+
+    task: str
+    network: str
+    score: float
+    other: str
+    baseline: float
+    example: Any  # for the picture
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    print("Recurrent networks at work: right answers on held-out data\n")
+    print("  task              with memory      without memory              training")
+    examples = []
+    with torch.random.fork_rng(devices=[]):
+        for solve in (_captions, _sentences, _dates, _videos):
+            torch.manual_seed(args.seed)
+            began = time.perf_counter()
+            done = solve(args.seed)
+            seconds = time.perf_counter() - began
+            print(
+                f"  {done.task:<18}{done.network:<6}{done.score:7.1%}    "
+                f"{done.other:<18}{done.baseline:7.1%}{seconds:12.1f} s",
+                flush=True,
+            )
+            examples.append(done.example)
+    figure = plots.sequence_tasks(*examples)
+    print()
+    _options.print_rows([("picture", str(plots.save(figure, out / "rnn-apps.png")))])
+    return 0
+
+
+def _captions(seed: int) -> Scored:
+    (x, digit), (new, new_digit) = data.digits()
+    letters = data.Vocabulary(NAMES)
+    names = letters.encode(NAMES)
+    network = Captioner(x[0].numel(), len(letters), HIDDEN, names.shape[1])
+    y = names[digit]
+    _train(network, "captions", teacher_forced(x.flatten(1), y), y)
+    said = ["".join(text) for text in letters.decode(network.caption(new.flatten(1)))]
+    right = [text == NAMES[number] for text, number in zip(said, new_digit, strict=True)]
+    baseline = new_digit == digit.bincount().argmax()
+    example = new[:SHOWN], said[:SHOWN]
+    return Scored(
+        "name of a digit", "GRU", _share(right), "most frequent name", _share(baseline), example
+    )
+
+
+def _sentences(seed: int) -> Scored:
+    texts, kind = data.sentences()
+    new_texts, new_kind = data.sentences(held_out=True)
+    words = data.Vocabulary(text.split() for text in texts)
+    x, new = (words.encode([text.split() for text in part]) for part in (texts, new_texts))
+    network = SentenceClassifier(len(words), HIDDEN // 4)
+    _train(network, "sentences", x, kind, "binary_crossentropy")
+    right = (network(new)[:, 0] > 0.5) == (new_kind > 0.5)
+    bag = Model(nn.Linear(len(words), 1, activation="sigmoid"))
+    counts, new_counts = (_counts(codes, len(words)) for codes in (x, new))
+    _train(bag, "sentences", counts, kind, "binary_crossentropy")
+    baseline = (bag(new_counts)[:, 0] > 0.5) == (new_kind > 0.5)
+    shown = SENTENCE.split()
+    so_far = words.encode([shown[: end + 1] for end in range(len(shown))])
+    return Scored(
+        "kind or unkind",
+        "LSTM",
+        _share(right),
+        "bag of words",
+        _share(baseline),
+        (shown, network(so_far)[:, 0].tolist()),
+    )
+
+
+def _counts(codes: Tensor, words: int) -> Tensor:
+    """How often each word occurs, [N, words]."""
+    return torch.nn.functional.one_hot(codes, words).sum(1).float()
+
+
+def _dates(seed: int) -> Scored:
+    texts, answers = data.dates(DATES, seed)
+    new_texts, new_answers = data.dates(HELD_OUT, seed, held_out=True)
+    source, target = data.Vocabulary(texts + new_texts), data.Vocabulary(answers)
+    both = source.encode(texts + new_texts)  # of one length
+    x, new, y = both[:DATES], both[DATES:], target.encode(answers)
+    network = Translator(len(source), len(target), HIDDEN, y.shape[1])
+    _train(network, "dates", teacher_forced(x, y), y)
+    said = ["".join(text) for text in target.decode(network.translate(new))]
+    forward = Model(
+        nn.Sequential(
+            nn.Embedding(len(source), HIDDEN // 8),
+            nn.Flatten(),
+            nn.Linear(x.shape[1] * (HIDDEN // 8), 2 * HIDDEN, activation="relu"),
+            nn.Linear(2 * HIDDEN, y.shape[1] * len(target)),
+            nn.Unflatten(1, (y.shape[1], len(target))),
+            nn.Softmax(-1),
+        )
+    )
+    _train(forward, "dates", x, y)
+    baseline = (forward(new).argmax(-1) == target.encode(new_answers)).all(1)
+    right = [text == answer for text, answer in zip(said, new_answers, strict=True)]
+    example = [*zip(new_texts, said, new_answers, strict=True)][:SHOWN]
+    return Scored("dates", "GRU", _share(right), "feed-forward net", _share(baseline), example)
+
+
+def _videos(seed: int) -> Scored:
+    x, y = data.moving_shapes(VIDEOS, seed=seed)
+    new, new_y = data.moving_shapes(HELD_OUT, seed=seed + 1)
+    pixels, classes = x[0, 0].numel(), len(data.MOTIONS)
+    network = FrameClassifier(pixels, classes, HIDDEN)
+    _train(network, "videos", x, y)
+    single = Model(
+        nn.Sequential(
+            nn.Flatten(2),
+            nn.Linear(pixels, HIDDEN, activation="relu"),
+            nn.Linear(HIDDEN, classes),
+            nn.Softmax(-1),
+        )
+    )
+    _train(single, "videos", x, y)
+    said = network(new).argmax(-1)
+    baseline = single(new).argmax(-1) == new_y
+    motions = [[data.MOTIONS[number] for number in row[0, :SHOWN]] for row in (said, new_y)]
+    return Scored(
+        "motion of a frame",
+        "GRU",
+        _share(said == new_y),
+        "one frame alone",
+        _share(baseline),
+        (new[0, :SHOWN], *motions),
+    )
+
+
+def _train(
+    model: Model, task: str, x: Tensor, y: Tensor, loss: str = "sparse_categorical_crossentropy"
+) -> None:
+    model.compile(partial(torch.optim.Adam, lr=RATE), loss, clip_norm=1.0)
+    _fit.fit(model, task, x, y, epochs=EPOCHS[task], batch_size=BATCH)
+    model.eval().requires_grad_(False)
+
+
+def _share(right: Tensor | list[bool]) -> float:
+    return float(torch.as_tensor(right).float().mean())

@@ -1,0 +1,56 @@
+"""One to many: a sequence of symbols for an image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyneural import nn
+from pyneural.models.recurrent_decoder import RecurrentDecoder
+from pyneural.training import Model
+
+
+class Captioner(Model):
+    """An image's caption, symbol by symbol.
+
+        h_0 = tanh(W_2 relu(W_1 x + b_1) + b_2),  p(y_t | y_1 .. y_(t-1), x) by RecurrentDecoder
+
+    Args:
+        pixels: of an image.
+        symbols: how many the captions have.
+        hidden: units H of the image's layers and of the decoder.
+        steps: symbols of a caption at most, T, its end included.
+
+    Shape:
+        ``forward`` takes ``teacher_forced(x, y)``, x [N, pixels] and y [N, T], and gives
+        probabilities [N, T, symbols]; ``caption`` takes x alone.
+
+    Source: Vinyals, Toshev, Bengio and Erhan, arXiv:1411.4555 (2014).
+
+    >>> from pyneural.data import Vocabulary
+    >>> from pyneural.models import teacher_forced
+    >>> letters = Vocabulary(["one", "two"])
+    >>> x, y = torch.rand(2, 784), letters.encode(["one", "two"])
+    >>> net = Captioner(784, len(letters), hidden=8, steps=4)
+    >>> net(teacher_forced(x, y)).shape, net.caption(x).shape
+    (torch.Size([2, 4, 8]), torch.Size([2, 4]))
+    """
+
+    def __init__(self, pixels: int, symbols: int, hidden: int, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.encoder = nn.Sequential(
+            nn.Linear(pixels, hidden, activation="relu"),
+            nn.Linear(hidden, hidden, activation="tanh"),
+        )
+        self.decoder = RecurrentDecoder(symbols, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Probabilities of each symbol of the caption after the right ones before it."""
+        previous = x[:, -self.steps :].long()
+        return self.decoder(previous, self.encoder(x[:, : -self.steps]))
+
+    @torch.no_grad()
+    def caption(self, x: Tensor) -> Tensor:
+        """Codes [N, T] of the captions of x [N, pixels], chosen one by one."""
+        return self.decoder.greedy(self.encoder(x), self.steps)
