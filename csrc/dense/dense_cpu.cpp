@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kBlockElements = 1 << 16;
 // Up to so many rows a weight is read where it lies: packing it costs more than it saves.
 constexpr int64_t kFewRows = 2 * kTileRows;
-// Rows that a step of grad_weight sums over: a panel of so many rows of x stays in the cache.
+// Rows that a step of grad_weight sums over: they and a panel of x stay in the caches.
 constexpr int64_t kStepRows = 512;
 constexpr int64_t kBlockOutputs = 16 * kTileRows;  // of a task of grad_weight
 
@@ -260,33 +260,36 @@ void backward_weight(const Layer& layer, const T* x, const T* grad_z, T* grad_we
       std::clamp<int64_t>((threads + tasks - 1) / tasks, 1, std::max<int64_t>(N / kStepRows, 1));
   std::vector<T> parts(segments > 1 ? segments * O * I : 0);
   T* const to = segments > 1 ? parts.data() : grad_weight;
-  const auto task = [&, N = N, I = I, O = O](int64_t segment, int64_t panel, int64_t block,
-                                             T* packed) {
-    const int64_t column = panel * kWidth<T>, columns = panel_columns<T>(panel, I);
-    const int64_t last = (segment + 1) * N / segments;
-    T* const sums = to + segment * O * I + column;
+  // Tasks [begin, end) of a segment, step by step: the rows of a step are read from memory once.
+  const auto run = [&, N = N, I = I, O = O](int64_t segment, int64_t begin, int64_t end,
+                                            T* packed) {
+    const int64_t start = segment * N / segments, last = (segment + 1) * N / segments;
     alignas(64) T product[kTileRows * kWidth<T>];
-    bool accumulate = false;
-    for (int64_t first = segment * N / segments; first < last; first += kStepRows) {
+    for (int64_t first = start; first < last; first += kStepRows) {
       const int64_t depth = std::min(kStepRows, last - first);
-      pack_rows(x + first * I + column, I, depth, columns, packed);
-      for_row_tiles(block * O / blocks, (block + 1) * O / blocks, [&](int64_t o, int64_t rows) {
-        T* const row = sums + o * I;
-        for (int64_t m = 0; accumulate && m < rows; ++m)
-          std::copy_n(row + m * I, columns, product + m * kWidth<T>);
-        multiply<T>({grad_z + first * O + o, 1, O}, rows, depth,
-                    packed_panel(packed, 0, depth, columns), product, kWidth<T>, accumulate);
-        for (int64_t m = 0; m < rows; ++m)
-          std::copy_n(product + m * kWidth<T>, columns, row + m * I);
-      });
-      accumulate = true;
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t panel = i / blocks, block = i % blocks;
+        const int64_t column = panel * kWidth<T>, columns = panel_columns<T>(panel, I);
+        if (i == begin || block == 0) pack_rows(x + first * I + column, I, depth, columns, packed);
+        for_row_tiles(block * O / blocks, (block + 1) * O / blocks, [&](int64_t o, int64_t rows) {
+          T* const row = to + segment * O * I + o * I + column;
+          const bool accumulate = first > start;
+          for (int64_t m = 0; accumulate && m < rows; ++m)
+            std::copy_n(row + m * I, columns, product + m * kWidth<T>);
+          multiply<T>({grad_z + first * O + o, 1, O}, rows, depth,
+                      packed_panel(packed, 0, depth, columns), product, kWidth<T>, accumulate);
+          for (int64_t m = 0; m < rows; ++m)
+            std::copy_n(product + m * kWidth<T>, columns, row + m * I);
+        });
+      }
     }
   };
   for_shares(segments * tasks, std::min(threads, segments * tasks),
              [&](int64_t, int64_t begin, int64_t end) {
                std::unique_ptr<T[]> packed(new T[std::min(kStepRows, N) * kWidth<T>]);
-               for (int64_t i = begin; i < end; ++i)
-                 task(i / tasks, i % tasks / blocks, i % blocks, packed.get());
+               for (int64_t s = begin / tasks; s * tasks < end; ++s)
+                 run(s, std::max(begin - s * tasks, int64_t{0}), std::min(end - s * tasks, tasks),
+                     packed.get());
              });
   if (segments > 1) add_parts(parts.data(), segments, O * I, grad_weight);
 }
