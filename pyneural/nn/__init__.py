@@ -9,11 +9,16 @@ from typing import Any
 import torch
 
 from pyneural.nn.activations import Maxout, Sin
+from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.linear import Linear
 from pyneural.nn.masked_linear import MaskedLinear, random_mask
 from pyneural.nn.mlp import MLP
+from pyneural.nn.multihead_attention import MultiheadAttention
+from pyneural.nn.positional_encoding import PositionalEncoding
 from pyneural.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from pyneural.nn.sequential import Sequential
+from pyneural.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
+from pyneural.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
     "GRU",
@@ -21,13 +26,21 @@ __all__ = [
     "MLP",
     "RNN",
     "GRUCell",
+    "KeyValueCache",
     "LSTMCell",
     "Linear",
     "MaskedLinear",
     "Maxout",
+    "MultiheadAttention",
+    "PositionalEncoding",
     "RNNCell",
     "Sequential",
     "Sin",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "random_mask",
 ]
 

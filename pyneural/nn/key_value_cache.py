@@ -1,0 +1,90 @@
+"""Keys and values of what was said so far, for attention that goes on one token at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_FIRST_CAPACITY = 16
+
+
+class KeyValueCache:
+    """What the attention layers of one network keep between two calls of it.
+
+    A decoder that is given only the new tokens, and the cache, gives what it would of all tokens
+    with a causal mask, in time linear in their number for each new one. Self-attention adds its
+    keys and values; those of another sequence, which attention looks at from a decoder, are
+    projected once and kept. For inference: under ``torch.no_grad()``.
+
+    Source: Shazeer, arXiv:1911.02150 (2019), section 2.4.
+
+    >>> from pyneural import nn
+    >>> decoder = nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    >>> x, memory, cache = torch.rand(1, 5, 8), torch.rand(1, 3, 8), nn.KeyValueCache()
+    >>> with torch.no_grad():
+    ...     whole = decoder(x, memory, tgt_is_causal=True)
+    ...     for t in range(5):
+    ...         new = decoder(x[:, t : t + 1], memory, cache=cache)
+    >>> torch.allclose(new, whole[:, 4:], atol=1e-6), len(cache)
+    (True, 5)
+    """
+
+    def __init__(self) -> None:
+        self._grown: dict[torch.nn.Module, tuple[Tensor, Tensor, int]] = {}
+        self._fixed: dict[torch.nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        """Tokens so far: the position of the next one."""
+        return max((length for _, _, length in self._grown.values()), default=0)
+
+    def length(self, layer: torch.nn.Module) -> int:
+        """Tokens that this layer has seen."""
+        return self._grown[layer][2] if layer in self._grown else 0
+
+    def append(self, layer: torch.nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds new keys and values of a layer, [N, H, L, E]; returns all, [N, H, S, E]."""
+        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
+            raise ValueError(
+                "KeyValueCache: expected inference, got tensors that require gradients; call the "
+                "network under torch.no_grad()"
+            )
+        keys, values, length = self._grown.get(layer, (k[:, :, :0], v[:, :, :0], 0))
+        if len(k) != len(keys):
+            raise ValueError(
+                f"KeyValueCache: expected {len(keys)} sequences as before, got {len(k)}; begin "
+                "with a new cache, or choose rows of this one with select"
+            )
+        end = length + k.shape[2]
+        if end > keys.shape[2]:
+            capacity = max(end, 2 * keys.shape[2], _FIRST_CAPACITY)
+            keys, values = (_grown(old[:, :, :length], capacity) for old in (keys, values))
+        keys[:, :, length:end] = k
+        values[:, :, length:end] = v
+        self._grown[layer] = keys, values, end
+        return keys[:, :, :end], values[:, :, :end]
+
+    def kept(self, layer: torch.nn.Module) -> tuple[Tensor, Tensor] | None:
+        """Keys and values of the other sequence that a layer looks at; None at the first call."""
+        return self._fixed.get(layer)
+
+    def keep(self, layer: torch.nn.Module, k: Tensor, v: Tensor) -> None:
+        """Keeps them."""
+        self._fixed[layer] = k, v
+
+    def select(self, rows: Tensor) -> None:
+        """Goes on with these sequences, in this order: those that a beam search follows.
+
+        Args:
+            rows: their numbers, int64; one may come more than once.
+        """
+        for layer, (k, v, length) in self._grown.items():
+            self._grown[layer] = k.index_select(0, rows), v.index_select(0, rows), length
+        for layer, (k, v) in self._fixed.items():
+            self._fixed[layer] = k.index_select(0, rows), v.index_select(0, rows)
+
+
+def _grown(old: Tensor, capacity: int) -> Tensor:
+    rows, heads, length, width = old.shape
+    new = old.new_zeros(rows, heads, capacity, width)
+    new[:, :, :length] = old
+    return new

@@ -1,0 +1,285 @@
+"""Multi-head attention, drop-in for torch's, on one kernel call."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyneural import ops
+from pyneural.nn.key_value_cache import KeyValueCache
+
+
+class MultiheadAttention(torch.nn.MultiheadAttention):
+    """Attention of several heads.
+
+        head_h = softmax(q_h k_h^T / sqrt(D) + mask) v_h,   y = [head_1 .. head_H] W_o^T + b_o
+
+    with q, k and v the projections of query, key and value, cut into H heads of D = E / H numbers.
+    ``torch.nn.MultiheadAttention`` with a faster forward and backward whose memory grows with the
+    length, not with its square, in training and evaluation alike, and second derivatives: same
+    constructor, same initialisation under the same seed, same ``state_dict``. Two things differ: a
+    query that may look at no key gets 0, where torch gives NaN, and the weights that are returned
+    are those before dropout.
+
+    Args:
+        embed_dim: E, numbers of a query and of the result.
+        num_heads: H, which divides E.
+        dropout: probability with which a weight becomes 0 in training.
+        bias: whether projections have biases.
+        add_bias_kv: whether a learned key and value is added to those given.
+        add_zero_attn: whether a key and a value of zeros are.
+        kdim: numbers of a key, by default E.
+        vdim: numbers of a value, by default E.
+        batch_first: whether query, key, value and result are [N, L, .] instead of [L, N, .].
+        device, dtype: of the parameters.
+
+    Raises:
+        ValueError: heads that do not divide E, ``dropout`` beyond 0 to 1; at the call, shapes,
+            dtypes or devices that do not match.
+
+    Source: Vaswani et al. 2017, section 3.2.2.
+
+    >>> layer = MultiheadAttention(8, num_heads=2, batch_first=True)
+    >>> x = torch.rand(3, 5, 8)
+    >>> y, weights = layer(x, x, x)
+    >>> y.shape, weights.shape
+    (torch.Size([3, 5, 8]), torch.Size([3, 5, 5]))
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads != 0:
+            raise ValueError(
+                f"MultiheadAttention: num_heads: expected a divisor of embed_dim = {embed_dim}, "
+                f"got {num_heads}; each head has embed_dim / num_heads numbers"
+            )
+        if not 0 <= dropout <= 1:
+            raise ValueError(
+                f"MultiheadAttention: dropout: expected a probability from 0 to 1, got {dropout}; "
+                "write 0.1 for a tenth"
+            )
+        super().__init__(
+            embed_dim,
+            num_heads,
+            dropout,
+            bias,
+            add_bias_kv,
+            add_zero_attn,
+            kdim,
+            vdim,
+            batch_first,
+            device,
+            dtype,
+        )
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+        cache: KeyValueCache | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Result and weights.
+
+        Args:
+            query: [L, N, E], with ``batch_first`` [N, L, E], or [L, E].
+            key: [S, N, kdim] likewise.
+            value: [S, N, vdim] likewise.
+            key_padding_mask: [N, S] or [S]; bool, True for keys that are not looked at, or numbers
+                that are added to the scores.
+            need_weights: whether the weights are returned, which takes the time and memory of all
+                scores.
+            attn_mask: [L, S], [N H, L, S] or [H, L, S]; as ``key_padding_mask``.
+            average_attn_weights: whether weights are the mean over the heads.
+            is_causal: query l looks at keys 0 to l alone; ``attn_mask`` says the same, if given.
+            cache: of earlier tokens: self-attention looks at these as well and adds the new ones,
+                causally; another sequence's keys are projected at the first call alone.
+
+        Returns:
+            y, in the form of query; weights [N, L, S], or [N, H, L, S] if not averaged, or None.
+        """
+        is_batched = query.dim() == 3
+        self._check(query, key, value)
+        q, k, v = self._heads(query, key, value, cache)
+        mask = self._mask(attn_mask, key_padding_mask, q, k, is_causal)
+        if cache is not None and query is key:
+            seen = cache.length(self)
+            k, v = cache.append(self, k, v)
+            mask, is_causal = _after(seen, q, k, mask)
+        k, v, mask, is_causal = self._with_extra_keys(k, v, mask, is_causal, q)
+        out = ops.attention(q, k, v, mask, is_causal, self.dropout if self.training else 0.0)
+        # Heads and tokens lie in memory as those of q do: no copy.
+        y = out.transpose(1, 2) if self.batch_first and is_batched else out.permute(2, 0, 1, 3)
+        y = ops.dense(y.flatten(2), self.out_proj.weight, self.out_proj.bias)
+        y = y if is_batched else y.squeeze(1)
+        if not need_weights:
+            return y, None
+        weights = ops.attention_weights(q, k, mask, is_causal)
+        weights = weights.mean(1) if average_attn_weights else weights
+        return y, weights if is_batched else weights.squeeze(0)
+
+    def _heads(
+        self, query: Tensor, key: Tensor, value: Tensor, cache: KeyValueCache | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Projections [N, H, L, D], [N, H, S, D] and [N, H, S, D]."""
+        E = self.embed_dim
+        bias = self.in_proj_bias
+        parts = (None,) * 3 if bias is None else bias.split(E)
+        if not self._qkv_same_embed_dim:
+            weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+        elif query is key and key is value:  # all by one product
+            x = ops.dense(query, self.in_proj_weight, bias)
+            return tuple(self._cut(part) for part in x.split(E, -1))  # type: ignore[return-value]
+        else:
+            weights = self.in_proj_weight.split(E)
+        q = self._cut(ops.dense(query, weights[0], parts[0]))
+        kept = None if cache is None or query is key else cache.kept(self)
+        if kept is not None:
+            return q, *kept
+        k = self._cut(ops.dense(key, weights[1], parts[1]))
+        v = self._cut(ops.dense(value, weights[2], parts[2]))
+        if cache is not None and query is not key:
+            cache.keep(self, k, v)
+        return q, k, v
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """[L, N, E], [N, L, E] or [L, E] as [N, H, L, D]."""
+        if x.dim() == 2:
+            x = x.unsqueeze(1)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        return x.unflatten(-1, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3)
+
+    def _mask(
+        self,
+        attn_mask: Tensor | None,
+        key_padding_mask: Tensor | None,
+        q: Tensor,
+        k: Tensor,
+        is_causal: bool,
+    ) -> Tensor | None:
+        """Both masks as one of ``ops.attention``: True where a key takes part, or numbers."""
+        rows, heads, length, keys = *q.shape[:3], k.shape[2]
+        masks = []
+        if attn_mask is not None and not is_causal:
+            one, each = (length, keys), (rows * heads, length, keys)
+            self._check_mask("attn_mask", attn_mask, (one, each))
+            masks.append(attn_mask if attn_mask.dim() == 2 else attn_mask.view(rows, -1, *one))
+        if key_padding_mask is not None:
+            form = (keys,) if key_padding_mask.dim() == 1 and rows == 1 else (rows, keys)
+            self._check_mask("key_padding_mask", key_padding_mask, (form,))
+            masks.append(key_padding_mask.view(rows, 1, 1, keys))
+        if not masks:
+            return None
+        if all(mask.dtype == torch.bool for mask in masks):
+            return ~(masks[0] if len(masks) == 1 else masks[0] | masks[1])
+        numbers = [
+            torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, -torch.inf)
+            if mask.dtype == torch.bool
+            else mask
+            for mask in masks
+        ]
+        return numbers[0] if len(numbers) == 1 else numbers[0] + numbers[1]
+
+    def _with_extra_keys(
+        self, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool, q: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
+        """Keys and values with the learned one and the one of zeros, which all may look at."""
+        extra = []
+        if self.bias_k is not None and self.bias_v is not None:
+            form = (1, 1, self.num_heads, self.head_dim)
+            extra.append(
+                tuple(bias.view(form).transpose(1, 2) for bias in (self.bias_k, self.bias_v))
+            )
+        if self.add_zero_attn:
+            zeros = k.new_zeros(1, self.num_heads, 1, self.head_dim)
+            extra.append((zeros, zeros))
+        if not extra:
+            return k, v, mask, is_causal
+        if is_causal:
+            causal = _causal(q.shape[2], k.shape[2], 0, q.device)
+            mask = causal if mask is None else _joined(mask, causal)
+        if mask is not None:
+            value = True if mask.dtype == torch.bool else 0.0
+            mask = torch.nn.functional.pad(mask, (0, len(extra)), value=value)
+        more = [
+            torch.cat([pair[i].expand(len(k), -1, -1, -1) for pair in extra], 2) for i in (0, 1)
+        ]
+        return torch.cat([k, more[0]], 2), torch.cat([v, more[1]], 2), mask, False
+
+    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        order = "[N, {}, {}]" if self.batch_first else "[{}, N, {}]"
+        for name, x, width in (
+            ("query", query, self.embed_dim),
+            ("key", key, self.kdim),
+            ("value", value, self.vdim),
+        ):
+            if x.dim() not in (2, 3) or x.dim() != query.dim() or x.shape[-1] != width:
+                letter = "L" if name == "query" else "S"
+                raise ValueError(
+                    f"MultiheadAttention: {name}: expected {order.format(letter, width)} or "
+                    f"[{letter}, {width}], all three alike, got {list(x.shape)}; embed_dim, kdim "
+                    "and vdim are the numbers of a query, key and value"
+                )
+        batch = 0 if self.batch_first else 1
+        if key.shape[:-1] != value.shape[:-1] or (
+            query.dim() == 3 and query.shape[batch] != key.shape[batch]
+        ):
+            raise ValueError(
+                f"MultiheadAttention: key, value: expected as many of both, and N as in query, got "
+                f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}; each key has a "
+                "value"
+            )
+
+    @staticmethod
+    def _check_mask(name: str, mask: Tensor, forms: tuple[tuple[int, ...], ...]) -> None:
+        if tuple(mask.shape) not in forms:
+            wanted = " or ".join(str(list(form)) for form in forms)
+            raise ValueError(
+                f"MultiheadAttention: {name}: expected shape {wanted}, got {list(mask.shape)}; "
+                "give one value a query and key, or a key"
+            )
+        if mask.dtype != torch.bool and not mask.is_floating_point():
+            raise ValueError(
+                f"MultiheadAttention: {name}: expected bool or floating numbers, got {mask.dtype}; "
+                "convert it with .bool()"
+            )
+
+
+def _causal(queries: int, keys: int, seen: int, device: torch.device) -> Tensor:
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(seen)
+
+
+def _joined(mask: Tensor, allowed: Tensor) -> Tensor:
+    if mask.dtype == torch.bool:
+        return mask & allowed
+    return mask.masked_fill(~allowed, -torch.inf)
+
+
+def _after(seen: int, q: Tensor, k: Tensor, mask: Tensor | None) -> tuple[Tensor | None, bool]:
+    """Mask and causality of new queries after ``seen`` tokens."""
+    if mask is not None:
+        raise ValueError(
+            "MultiheadAttention: attn_mask, key_padding_mask: expected none beside a cache, got "
+            "one; tokens of a cache look at all before them"
+        )
+    if q.shape[2] == 1 or seen == 0:
+        return None, q.shape[2] > 1
+    return _causal(q.shape[2], k.shape[2], seen, q.device), False

@@ -1,0 +1,73 @@
+"""Where a token stands, as numbers that are added to it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class PositionalEncoding(torch.nn.Module):
+    """Sinusoidal encoding of positions, without which attention knows no order.
+
+        y_t = dropout(x_t + p_t),  p_t,2i = sin(t / 10000^(2i/E)),  p_t,2i+1 = cos(t / 10000^(2i/E))
+
+    Args:
+        d_model: numbers E of a token.
+        dropout: probability with which a number becomes 0 in training.
+        batch_first: whether x is [N, L, E], as for torch's transformer layers.
+
+    Shape:
+        x [L, N, E], [N, L, E] or [L, E] to the same.
+
+    Raises:
+        ValueError: ``d_model`` below 1, ``dropout`` beyond 0 to 1, or x of other numbers.
+
+    Source: Vaswani et al. 2017, section 3.5.
+
+    >>> PositionalEncoding(4)(torch.zeros(3, 4))
+    tensor([[ 0.0000,  1.0000,  0.0000,  1.0000],
+            [ 0.8415,  0.5403,  0.0100,  0.9999],
+            [ 0.9093, -0.4161,  0.0200,  0.9998]])
+    """
+
+    def __init__(self, d_model: int, dropout: float = 0.0, batch_first: bool = False) -> None:
+        super().__init__()
+        if d_model < 1:
+            raise ValueError(
+                f"PositionalEncoding: d_model: expected >= 1, got {d_model}; give the numbers of "
+                "a token"
+            )
+        self.d_model = d_model
+        self.batch_first = batch_first
+        self.dropout = torch.nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Tokens with their positions.
+
+        Args:
+            x: the tokens.
+            start: position of the first one, as ``len(cache)`` of a ``KeyValueCache``.
+        """
+        if x.dim() not in (2, 3) or x.shape[-1] != self.d_model:
+            form = "[N, L, E]" if self.batch_first else "[L, N, E]"
+            raise ValueError(
+                f"PositionalEncoding: x: expected {form} or [L, E] with E = {self.d_model}, got "
+                f"{list(x.shape)}; d_model must be the numbers of a token"
+            )
+        by_row = self.batch_first or x.dim() == 2
+        p = self.positions(x.shape[-2] if by_row else x.shape[0], start, x)
+        return self.dropout(x + (p if by_row else p[:, None]))
+
+    def positions(self, count: int, start: int, like: Tensor) -> Tensor:
+        """The p_t of ``count`` positions from ``start`` on, [count, E]."""
+        place = torch.arange(start, start + count, device=like.device, dtype=torch.float64)
+        even = torch.arange(0, self.d_model, 2, device=like.device, dtype=torch.float64)
+        angle = place[:, None] * torch.exp(even * (-math.log(10_000) / self.d_model))
+        both = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+        return both[:, : self.d_model].to(like.dtype)
+
+    def extra_repr(self) -> str:
+        """For ``print``."""
+        return f"d_model={self.d_model}, batch_first={self.batch_first}"

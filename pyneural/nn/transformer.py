@@ -1,0 +1,174 @@
+"""Stacks of transformer layers, and the whole encoder and decoder, drop-in for torch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyneural.nn.key_value_cache import KeyValueCache
+from pyneural.nn.transformer_layers import (
+    Activation,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+)
+
+
+def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
+    """What the hint says; without one, whether the mask is the causal one."""
+    if hint is not None:
+        return hint
+    if mask is None or mask.dim() != 2 or torch.compiler.is_compiling():
+        return False
+    causal = torch.ones_like(mask, dtype=torch.bool).triu(1)
+    if mask.dtype != torch.bool:
+        return torch.equal(mask, torch.zeros_like(mask).masked_fill(causal, -torch.inf))
+    return torch.equal(mask, causal)
+
+
+class TransformerEncoder(torch.nn.TransformerEncoder):
+    """Encoder layers one after the other.
+
+    ``torch.nn.TransformerEncoder`` without its nested tensors, so that our layers do the work in
+    evaluation as well.
+
+    Args:
+        encoder_layer: copied for each layer.
+        num_layers: how many.
+        norm: applied at the end.
+        enable_nested_tensor, mask_check: have no effect; torch's layer has them.
+
+    >>> layer = TransformerEncoderLayer(8, nhead=2, dim_feedforward=16)
+    >>> TransformerEncoder(layer, num_layers=3)(torch.rand(5, 2, 8)).shape
+    torch.Size([5, 2, 8])
+    """
+
+    def __init__(
+        self,
+        encoder_layer: torch.nn.TransformerEncoderLayer,
+        num_layers: int,
+        norm: torch.nn.Module | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
+        super().__init__(encoder_layer, num_layers, norm, enable_nested_tensor=False)
+
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """The last layer's output; without a hint ``is_causal`` a causal mask is recognised."""
+        options: dict[str, Any] = {"is_causal": _is_causal(mask, is_causal)}
+        if cache is not None:
+            options["cache"] = cache
+        x = src
+        for layer in self.layers:
+            x = layer(x, src_mask=mask, src_key_padding_mask=src_key_padding_mask, **options)
+        return x if self.norm is None else self.norm(x)
+
+
+class TransformerDecoder(torch.nn.TransformerDecoder):
+    """Decoder layers one after the other: ``torch.nn.TransformerDecoder``, with a cache.
+
+    Args:
+        decoder_layer: copied for each layer.
+        num_layers: how many.
+        norm: applied at the end.
+
+    >>> layer = TransformerDecoderLayer(8, nhead=2, dim_feedforward=16)
+    >>> TransformerDecoder(layer, num_layers=3)(torch.rand(5, 2, 8), torch.rand(7, 2, 8)).shape
+    torch.Size([5, 2, 8])
+    """
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """The last layer's output; without a hint a causal ``tgt_mask`` is recognised."""
+        options: dict[str, Any] = {
+            "tgt_mask": tgt_mask,
+            "memory_mask": memory_mask,
+            "tgt_key_padding_mask": tgt_key_padding_mask,
+            "memory_key_padding_mask": memory_key_padding_mask,
+            "tgt_is_causal": _is_causal(tgt_mask, tgt_is_causal),
+            "memory_is_causal": memory_is_causal,
+        }
+        if cache is not None:
+            options["cache"] = cache
+        x = tgt
+        for layer in self.layers:
+            x = layer(x, memory, **options)
+        return x if self.norm is None else self.norm(x)
+
+
+class Transformer(torch.nn.Transformer):
+    """Encoder and decoder.
+
+        memory = encoder(src),  y = decoder(tgt, memory)
+
+    ``torch.nn.Transformer`` on our layers: same constructor, same initialisation under the same
+    seed, same ``state_dict``. Arguments beyond those of the layers are the numbers of layers and
+    ``custom_encoder`` and ``custom_decoder``, modules to be used instead.
+
+    Source: Vaswani et al. 2017.
+
+    >>> model = Transformer(8, nhead=2, num_encoder_layers=1, num_decoder_layers=1)
+    >>> tgt_mask = model.generate_square_subsequent_mask(5)
+    >>> model(torch.rand(7, 3, 8), torch.rand(5, 3, 8), tgt_mask=tgt_mask).shape
+    torch.Size([5, 3, 8])
+    """
+
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        custom_encoder: Any | None = None,
+        custom_decoder: Any | None = None,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        where: dict[str, Any] = {"device": device, "dtype": dtype}
+        layer = (
+            d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
+            norm_first, bias,
+        )  # fmt: skip
+
+        def norm() -> torch.nn.LayerNorm:
+            return torch.nn.LayerNorm(d_model, layer_norm_eps, bias=bias, **where)
+
+        encoder = custom_encoder or TransformerEncoder(
+            TransformerEncoderLayer(*layer, **where), num_encoder_layers, norm()
+        )
+        decoder = custom_decoder or TransformerDecoder(
+            TransformerDecoderLayer(*layer, **where), num_decoder_layers, norm()
+        )
+        super().__init__(
+            d_model,
+            nhead,
+            custom_encoder=encoder,
+            custom_decoder=decoder,
+            batch_first=batch_first,
+        )
