@@ -1,4 +1,5 @@
-// csrc/common/async_copy.cuh on the host: a copy happens when its thread waits for it.
+// csrc/common/async_copy.cuh on the host: a copy happens when its thread waits for it; until then
+// there is NaN.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -34,6 +35,7 @@ inline void copy_async(void* shared, const void* global, int bytes) {
     std::fprintf(stderr, "copy_async: %p from %p, %d bytes\n", shared, global, bytes);
     std::abort();
   }
+  std::memset(shared, 0xff, kCopyBytes);
   on_host::copies[threadIdx.x].open.push_back({shared, global, bytes});
 }
 
