@@ -50,11 +50,10 @@ __device__ Sum grad_score(Sum weight, Sum grad_weight, Sum delta) {
 
 template <class S>
 struct QueryGradientShared {
-  using T = typename S::T;
-  alignas(kCopyBytes) T q[S::kRowElements];
-  alignas(kCopyBytes) T grad_out[S::kRowElements];
-  alignas(kCopyBytes) T k[2][S::kColumnElements];
-  alignas(kCopyBytes) T v[2][S::kColumnElements];
+  typename S::RowTile q;
+  typename S::RowTile grad_out;
+  typename S::ColumnTile k[2];
+  typename S::ColumnTile v[2];
   KeepTile<S::kRows> keep;
 };
 
@@ -83,8 +82,8 @@ __global__ void __launch_bounds__(S::kThreads)
   };
   const auto bring_columns = [&](const Columns& at, int which) {
     if (at.share != Share::none) {
-      bring<S, S::kColumns>(shared.k[which], k, at.first, 0);
-      bring<S, S::kColumns>(shared.v[which], v, at.first, 0);
+      bring<S>(shared.k[which], k, at.first, 0);
+      bring<S>(shared.v[which], v, at.first, 0);
     }
     commit_copies();
   };
@@ -98,16 +97,15 @@ __global__ void __launch_bounds__(S::kThreads)
     delta[r] = is_inside ? params.delta[at] : 0;
   }
   typename S::Totals totals = {};
-  bring<S, S::kRows>(shared.q, q, row, 0);
-  bring<S, S::kRows>(shared.grad_out, grad_out, row, 0);
+  bring<S>(shared.q, q, row, 0);
+  bring<S>(shared.grad_out, grad_out, row, 0);
   Columns now = columns_from(0);
   bring_columns(now, 0);
   for (int which = 0; now.share != Share::none; which ^= 1) {
     const Columns next = columns_from(now.first + S::kColumns);
     bring_columns(next, which ^ 1);
     if (params.seed) shared.keep.template draw<S::kThreads>(dropout, first_score, now.first);
-    wait_copies<1>();
-    __syncthreads();
+    arrived<1>();
     const bool is_whole = now.share == Share::all;
     typename S::Scores scores, grads;
     score<S>(scores, shared.q, q, row, shared.k[which], k, now.first);
@@ -122,7 +120,7 @@ __global__ void __launch_bounds__(S::kThreads)
       if (params.seed && !shared.keep.keeps(row_of(e), key)) grad = 0;
       scores[j][e] = grad_score(weight_of(power, log_sum[e / 2]), grad, delta[e / 2]);
     }
-    if (params.width > S::kWidth) bring_now<S, S::kColumns>(shared.k[which], k, now.first, column);
+    if (params.width > S::kWidth) bring_now<S>(shared.k[which], k, now.first, column);
     if (!is_whole) {  // a number that is not finite made its scores' weights NaN, or is not seen
       __syncthreads();
       replace_not_finite<S, NotFinite::cleared>(shared.k[which], k.columns - column);
@@ -138,11 +136,10 @@ __global__ void __launch_bounds__(S::kThreads)
 
 template <class S>
 struct KeyGradientShared {
-  using T = typename S::T;
-  alignas(kCopyBytes) T k[S::kRowElements];
-  alignas(kCopyBytes) T v[S::kRowElements];
-  alignas(kCopyBytes) T q[2][S::kColumnElements];
-  alignas(kCopyBytes) T grad_out[2][S::kColumnElements];
+  typename S::RowTile k;
+  typename S::RowTile v;
+  typename S::ColumnTile q[2];
+  typename S::ColumnTile grad_out[2];
   typename S::Sum log_sum[S::kColumns], delta[S::kColumns];
   KeepTile<S::kColumns> keep;
 };
@@ -200,15 +197,15 @@ __global__ void __launch_bounds__(S::kThreads)
   };
   const auto bring_columns = [&](const QueryColumns& at, int which) {
     if (at.columns.share != Share::none) {
-      bring<S, S::kColumns>(shared.q[which], q_of(at.head), at.columns.first, 0);
-      bring<S, S::kColumns>(shared.grad_out[which], grad_out_of(at.head), at.columns.first, 0);
+      bring<S>(shared.q[which], q_of(at.head), at.columns.first, 0);
+      bring<S>(shared.grad_out[which], grad_out_of(at.head), at.columns.first, 0);
     }
     commit_copies();
   };
 
   typename S::Totals grad_k = {}, grad_v = {};
-  bring<S, S::kRows>(shared.k, k, row, 0);
-  bring<S, S::kRows>(shared.v, v, row, 0);
+  bring<S>(shared.k, k, row, 0);
+  bring<S>(shared.v, v, row, 0);
   QueryColumns now = columns_from(0, begin);
   bring_columns(now, 0);
   for (int which = 0; now.columns.share != Share::none; which ^= 1) {
@@ -222,8 +219,7 @@ __global__ void __launch_bounds__(S::kThreads)
       shared.delta[i] = is_inside ? params.delta[first_score + i] : 0;
     }
     if (params.seed) shared.keep.template draw<S::kThreads>(dropout, first_score, row);
-    wait_copies<1>();
-    __syncthreads();
+    arrived<1>();
     const Matrix<T> q = q_of(now.head), grad_out = grad_out_of(now.head);
     const Mask<T> mask = mask_of(now.head);
     const bool is_whole = now.columns.share == Share::all;
@@ -243,9 +239,8 @@ __global__ void __launch_bounds__(S::kThreads)
       grads[j][e] =
           grad_score(weight, is_kept ? grads[j][e] * factor : Sum(0), shared.delta[query]);
     }
-    const auto bring_panel = [&](T* to, const Matrix<T>& from) {
-      if (from.columns > S::kWidth && column < from.columns)
-        bring_now<S, S::kColumns>(to, from, first, column);
+    const auto bring_panel = [&](typename S::ColumnTile& to, const Matrix<T>& from) {
+      if (from.columns > S::kWidth && column < from.columns) bring_now<S>(to, from, first, column);
     };
     bring_panel(shared.grad_out[which], grad_out);
     add_weighted_rows<S>(grad_v, weights, shared.grad_out[which], v.columns - column);

@@ -12,10 +12,9 @@ namespace pyneural::attention {
 
 template <class S>
 struct ForwardShared {
-  using T = typename S::T;
-  alignas(kCopyBytes) T q[S::kRowElements];
-  alignas(kCopyBytes) T k[2][S::kColumnElements];
-  alignas(kCopyBytes) T v[2][S::kColumnElements];
+  typename S::RowTile q;
+  typename S::ColumnTile k[2];
+  typename S::ColumnTile v[2];
   KeepTile<S::kRows> keep;
 };
 
@@ -114,22 +113,21 @@ __global__ void __launch_bounds__(S::kThreads)
   };
   const auto bring_columns = [&](const Columns& at, int which) {
     if (at.share != Share::none) {
-      bring<S, S::kColumns>(shared.k[which], k, at.first, 0);
-      bring<S, S::kColumns>(shared.v[which], v, at.first, column);
+      bring<S>(shared.k[which], k, at.first, 0);
+      bring<S>(shared.v[which], v, at.first, column);
     }
     commit_copies();
   };
 
   typename S::Totals totals = {};
   Softmax<S> softmax;
-  bring<S, S::kRows>(shared.q, q, row, 0);
+  bring<S>(shared.q, q, row, 0);
   Columns now = columns_from(0);
   bring_columns(now, 0);
   for (int which = 0; now.share != Share::none; which ^= 1) {
     const Columns next = columns_from(now.first + S::kColumns);
     bring_columns(next, which ^ 1);
-    wait_copies<1>();
-    __syncthreads();
+    arrived<1>();
     typename S::Scores scores;
     score<S>(scores, shared.q, q, row, shared.k[which], k, now.first);
     const bool is_whole = now.share == Share::all;

@@ -1,4 +1,4 @@
-// Tiles of an attention in shared memory, and their products.
+// Tiles of an attention in shared memory.
 //
 // A block of threads owns kRows rows, 16 a warp: queries, or keys in the backward of these. The
 // rows of the other kind pass by, kColumns at a time. Of each row kWidth numbers are in shared
@@ -10,9 +10,19 @@
 #include "../common/elements.cuh"
 #include "../common/fragments.cuh"
 #include "../common/grid.cuh"
+#include "../common/tile_layout.cuh"
 #include "attention_cuda.h"
 
 namespace pyneural::attention {
+
+template <class T, int rows, int width>
+struct Tile {
+  using Layout = TileLayout<T, rows, width>;
+  alignas(Layout::kAlignment) T numbers[Layout::kSize];
+
+  __device__ T* at(int row, int column) { return numbers + Layout::at(row, column); }
+  __device__ const T* at(int row, int column) const { return numbers + Layout::at(row, column); }
+};
 
 template <class T_, int width, int columns, int warps>
 struct Shape {
@@ -20,13 +30,16 @@ struct Shape {
   using Fragment = Fragments<T>;
   using Sum = typename Fragment::Sum;
   static constexpr int kWidth = width, kColumns = columns, kRows = 16 * warps;
-  static constexpr int kThreads = 32 * warps, kStride = width + Fragment::kPadding;
-  static constexpr int kRowElements = kRows * kStride, kColumnElements = kColumns * kStride;
+  static constexpr int kThreads = 32 * warps;
+  static constexpr bool kByWarpgroup = TileLayout<T, kRows, width>::kInPanels;
+  static_assert(!kByWarpgroup || warps == 4);
+  using RowTile = Tile<T, kRows, kWidth>;
+  using ColumnTile = Tile<T, kColumns, kWidth>;
   using Scores = Sum[kColumns / 8][4];  // of a warp's rows and all columns
   using Totals = Sum[kWidth / 8][4];    // of a warp's rows and kWidth numbers
 };
 
-extern __shared__ __align__(16) unsigned char shared_memory[];
+extern __shared__ __align__(1024) unsigned char shared_memory[];
 
 __device__ inline int warp_of_block() { return static_cast<int>(threadIdx.x) / 32; }
 
@@ -54,16 +67,18 @@ struct Matrix {
                       stride * static_cast<int64_t>(sizeof(T)) % kCopyBytes == 0) {}
 };
 
-// Starts the copies of `rows` rows from `row` on, kWidth numbers from `column` on, and 0 beyond the
-// end. Numbers that no product reads are left out.
-template <class S, int rows, class T>
-__device__ void bring(T* to, const Matrix<T>& from, int64_t row, int64_t column) {
-  constexpr int kSize = kCopyBytes / static_cast<int>(sizeof(T)), kVectors = S::kWidth / kSize;
-  const int64_t staged = tiles_of(from.columns - column, 16) * 16;
+// Starts the copies of a tile's rows from `row` on, kWidth numbers from `column` on, and 0 beyond
+// the end. Numbers that no product reads are left out.
+template <class S, class T, int rows, int width>
+__device__ void bring(Tile<T, rows, width>& to, const Matrix<T>& from, int64_t row,
+                      int64_t column) {
+  constexpr int kSize = kCopyBytes / static_cast<int>(sizeof(T)), kVectors = width / kSize;
+  constexpr int kUnit = TileLayout<T, rows, width>::kInPanels ? 64 : 16;
+  const int64_t staged = tiles_of(from.columns - column, kUnit) * kUnit;
   for (int i = static_cast<int>(threadIdx.x); i < rows * kVectors; i += S::kThreads) {
     const int r = i / kVectors, c = i % kVectors * kSize;
     if (c >= staged) continue;
-    T* const at = to + r * S::kStride + c;
+    T* const at = to.at(r, c);
     const int64_t left = row + r < from.rows ? from.columns - column - c : 0;
     const int count = static_cast<int>(left < 0 ? 0 : smaller(left, kSize));
     const T* const first = from.data + (row + r) * from.stride + column + c;
@@ -75,72 +90,21 @@ __device__ void bring(T* to, const Matrix<T>& from, int64_t row, int64_t column)
   }
 }
 
+// Until at most the last `groups` groups of copies are on their way, for all threads.
+template <int groups>
+__device__ void arrived() {
+  wait_copies<groups>();
+  warpgroup::publish();
+  __syncthreads();
+}
+
 // Brings a tile at once, all threads together.
-template <class S, int rows, class T>
-__device__ void bring_now(T* to, const Matrix<T>& from, int64_t row, int64_t column) {
+template <class S, class Tile, class T>
+__device__ void bring_now(Tile& to, const Matrix<T>& from, int64_t row, int64_t column) {
   __syncthreads();
-  bring<S, rows>(to, from, row, column);
+  bring<S>(to, from, row, column);
   commit_copies();
-  wait_copies<0>();
-  __syncthreads();
-}
-
-// scores += a b^T over the first `used` numbers of the rows in shared memory.
-template <class S>
-__device__ void add_scores(typename S::Scores& scores, const typename S::T* a,
-                           const typename S::T* b, int64_t used) {
-  using Fragment = typename S::Fragment;
-  const auto* const own = a + warp_of_block() * 16 * S::kStride;
-  PYNEURAL_UNROLL
-  for (int k = 0; k < S::kWidth; k += Fragment::kStep)
-    if (k < used) {
-      const auto left = Fragment::load_a(own + k, S::kStride);
-      PYNEURAL_UNROLL
-      for (int j = 0; j < S::kColumns / 8; j += 2) {
-        const auto right = Fragment::load_b(b + j * 8 * S::kStride + k, S::kStride);
-        Fragment::multiply(scores[j], left, right, 0);
-        Fragment::multiply(scores[j + 1], left, right, 1);
-      }
-    }
-}
-
-// scores = a b^T of whole rows: a and b hold the first chunk of rows that are one chunk, and are
-// overwritten by the chunks of longer ones.
-template <class S, class T>
-__device__ void score(typename S::Scores& scores, T* a, const Matrix<T>& of_a, int64_t row_a, T* b,
-                      const Matrix<T>& of_b, int64_t row_b) {
-  for (auto& fragment : scores)
-    for (auto& sum : fragment) sum = 0;
-  for (int64_t first = 0; first < of_a.columns; first += S::kWidth) {
-    if (of_a.columns > S::kWidth) {
-      bring_now<S, S::kRows>(a, of_a, row_a, first);
-      bring_now<S, S::kColumns>(b, of_b, row_b, first);
-    }
-    add_scores<S>(scores, a, b, of_a.columns - first);
-  }
-}
-
-// totals[n], totals[n + 1] += the weights times b, of kColumns rows, in the columns 8 n and on.
-template <class S>
-__device__ void add_weighted(typename S::Sum (*totals)[4], const typename S::Scores& weights,
-                             const typename S::T* b, int n) {
-  using Fragment = typename S::Fragment;
-  PYNEURAL_UNROLL
-  for (int k = 0; k < S::kColumns; k += Fragment::kStep) {
-    const auto left = Fragment::from_sums(weights + k / 8);
-    const auto right = Fragment::load_b_along_n(b + k * S::kStride + n * 8, S::kStride);
-    Fragment::multiply(totals[0], left, right, 0);
-    Fragment::multiply(totals[1], left, right, 1);
-  }
-}
-
-// The same of the first `used` columns.
-template <class S>
-__device__ void add_weighted_rows(typename S::Totals& totals, const typename S::Scores& weights,
-                                  const typename S::T* b, int64_t used) {
-  PYNEURAL_UNROLL
-  for (int n = 0; n < S::kWidth / 8; n += 2)
-    if (n * 8 < used) add_weighted<S>(totals + n, weights, b, n);
+  arrived<0>();
 }
 
 // Stores factor(q) times the totals of the block's rows, from `row` and `column` on.

@@ -3,8 +3,8 @@
 //   d [16, 8] += a [16, kStep] b [kStep, 8], sums in float, of double in double
 //
 // bfloat16 and float16: one product of a tensor core. float: three of tf32, which lose nothing but
-// the last bits. double: four of the tensor cores' double. A row of a tile in shared memory is
-// kPadding elements apart from the next, so that what a warp reads at once lies in different banks.
+// the last bits. double: four of the tensor cores' double. Operands are functions that give where
+// an element lies; see tile_layout.cuh.
 #pragma once
 
 #include <type_traits>
@@ -31,7 +31,7 @@ __device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % 32
 template <class T>
 struct HalfFragments {
   using Sum = float;
-  static constexpr int kStep = 16, kPadding = 8;
+  static constexpr int kStep = 16;
   struct A {
     uint32_t words[4];
   };
@@ -39,26 +39,28 @@ struct HalfFragments {
     uint32_t words[2][2];
   };
 
-  // a(row, k) at tile[row * stride + k].
-  __device__ static A load_a(const T* tile, int stride) {
+  // a(row, k) at at(row, k).
+  template <class At>
+  __device__ static A load_a(const At& at) {
     A a;
     const int lane = lane_of_warp();
-    tensor_core::load_matrices(a.words, tile + lane % 16 * stride + lane / 16 * 8);
+    tensor_core::load_matrices(a.words, at(lane % 16, lane / 16 * 8));
     return a;
   }
-  // b(k, n) at tile[n * stride + k], n < 16.
-  __device__ static B load_b(const T* tile, int stride) {
+  // b(k, n) at at(n, k), n < 16.
+  template <class At>
+  __device__ static B load_b(const At& at) {
     uint32_t words[4];
     const int lane = lane_of_warp();
-    tensor_core::load_matrices(words,
-                               tile + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 8);
+    tensor_core::load_matrices(words, at(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8));
     return {{{words[0], words[1]}, {words[2], words[3]}}};
   }
-  // b(k, n) at tile[k * stride + n], for an `a` that is from_sums.
-  __device__ static B load_b_along_n(const T* tile, int stride) {
+  // b(k, n) at at(k, n), for an `a` that is from_sums.
+  template <class At>
+  __device__ static B load_b_along_n(const At& at) {
     uint32_t words[4];
     const int lane = lane_of_warp();
-    tensor_core::load_matrices_transposed(words, tile + lane % 16 * stride + lane / 16 * 8);
+    tensor_core::load_matrices_transposed(words, at(lane % 16, lane / 16 * 8));
     return {{{words[0], words[1]}, {words[2], words[3]}}};
   }
   // The sums of kStep / 8 products, side by side, as the next one's a.
@@ -88,7 +90,7 @@ template <class T, class WordOf>
 struct WordFragments {
   using Sum = T;
   using Word = decltype(WordOf::make(T()));
-  static constexpr int kStep = 8, kPadding = 4;
+  static constexpr int kStep = 8;
   struct A {
     Word words[4];
   };
@@ -96,30 +98,31 @@ struct WordFragments {
     Word words[2][2];
   };
 
-  __device__ static A load_a(const T* tile, int stride) {
+  template <class At>
+  __device__ static A load_a(const At& at) {
     A a;
     const int lane = lane_of_warp();
     PYNEURAL_UNROLL
     for (int q = 0; q < 4; ++q)
-      a.words[q] = WordOf::make(tile[(lane / 4 + q % 2 * 8) * stride + lane % 4 + q / 2 * 4]);
+      a.words[q] = WordOf::make(*at(lane / 4 + q % 2 * 8, lane % 4 + q / 2 * 4));
     return a;
   }
-  __device__ static B load_b(const T* tile, int stride) {
+  template <class At>
+  __device__ static B load_b(const At& at) {
     B b;
     const int lane = lane_of_warp();
     PYNEURAL_UNROLL
     for (int q = 0; q < 4; ++q)
-      b.words[q / 2][q % 2] =
-          WordOf::make(tile[(lane / 4 + q / 2 * 8) * stride + lane % 4 + q % 2 * 4]);
+      b.words[q / 2][q % 2] = WordOf::make(*at(lane / 4 + q / 2 * 8, lane % 4 + q % 2 * 4));
     return b;
   }
-  __device__ static B load_b_along_n(const T* tile, int stride) {
+  template <class At>
+  __device__ static B load_b_along_n(const At& at) {
     B b;
     const int lane = lane_of_warp();
     PYNEURAL_UNROLL
     for (int q = 0; q < 4; ++q)
-      b.words[q / 2][q % 2] =
-          WordOf::make(tile[(lane % 4 * 2 + q % 2) * stride + lane / 4 + q / 2 * 8]);
+      b.words[q / 2][q % 2] = WordOf::make(*at(lane % 4 * 2 + q % 2, lane / 4 + q / 2 * 8));
     return b;
   }
   __device__ static A from_sums(const T (*sums)[4]) {

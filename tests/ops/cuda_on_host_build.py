@@ -33,7 +33,7 @@ def build(name: str, folder: Path) -> ctypes.CDLL:
             text = (STAND_IN / file.name).read_text()
         elif file.suffix in (".cu", ".cuh"):
             text = re.sub(
-                r"extern __shared__ __align__\(16\) unsigned char (\w+)\[\];",
+                r"extern __shared__ __align__\(\d+\) unsigned char (\w+)\[\];",
                 r"auto& \1 = cuda_on_host::dynamic_shared;",
                 text,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -22,12 +23,27 @@ TOLERANCE = {
     torch.bfloat16: (1.2e-2, 2.5e-2),
     torch.float16: (1.5e-3, 3e-3),
 }
-DTYPES = list(TOLERANCE)
+# The types, and whether it is as on sm_90a, whose warpgroups multiply the halves.
+WAYS = [(dtype, False) for dtype in TOLERANCE]
+WAYS += [(dtype, True) for dtype in (torch.bfloat16, torch.float16)]
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build("attention", tmp_path_factory.mktemp("attention"))
+def libraries(tmp_path_factory):
+    names = "attention", "attention_by_warpgroups"
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(build, names, map(tmp_path_factory.mktemp, names)))
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=str)
+def way(request, libraries):
+    """The kernels, and the type of the numbers to give them."""
+    dtype, by_warpgroups = request.param
+    return libraries[by_warpgroups], dtype
+
+
+def ways(*indices):
+    return pytest.mark.parametrize("way", [WAYS[i] for i in indices], indirect=True, ids=str)
 
 
 class Strided(ctypes.Structure):
@@ -113,17 +129,17 @@ def assert_close(found, expected, dtype):
 SHAPES = [
     (1, 1, 1, 1, 1, 1, 1),
     (2, 2, 2, 5, 7, 4, 6),
-    (1, 4, 2, 70, 150, 16, 17),
+    (1, 2, 1, 70, 130, 16, 17),
     (1, 1, 1, 20, 40, 133, 72),
     (1, 1, 1, 40, 33, 8, 140),
 ]
-MASKED = (2, 2, 1, 70, 140, 8, 12)
+MASKED = (2, 2, 1, 66, 100, 8, 12)
 MASKS = [("none", True), ("bool", True), ("padding", False), ("added", True), ("rows", False)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_shapes(library, shape, dtype):
+def test_shapes(way, shape):
+    library, dtype = way
     tensors, grad_out = arguments(shape, dtype)
     found, lse = kernels(library, tensors, grad_out)
     assert_close(found, exact(tensors, grad_out), dtype)
@@ -133,9 +149,10 @@ def test_shapes(library, shape, dtype):
     assert (lse - scores.logsumexp(3)).abs().max() < (1e-13 if lse.dtype == torch.float64 else 1e-5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@ways(0, 1, 2, 3, 5)
 @pytest.mark.parametrize(("mask", "is_causal"), MASKS)
-def test_masks(library, mask, is_causal, dtype):
+def test_masks(way, mask, is_causal):
+    library, dtype = way
     tensors, grad_out = arguments(MASKED, dtype)
     given = mask_of(mask, MASKED, dtype=torch.float32 if mask == "added" else dtype)
     found, lse = kernels(library, tensors, grad_out, given, is_causal=is_causal)
@@ -147,31 +164,31 @@ def test_masks(library, mask, is_causal, dtype):
     assert not found[1][unseen].any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_dropout(library, dtype):
-    shape = (1, 2, 1, 70, 140, 4, 8)
+def test_dropout(way):
+    library, dtype = way
+    shape = (1, 2, 1, 66, 100, 4, 8)
     tensors, grad_out = arguments(shape, dtype)
     given = mask_of("bool", shape), torch.tensor([1 << 40]), True
     found, _ = kernels(library, tensors, grad_out, *given, dropout=0.4)
     assert_close(found, exact(tensors, grad_out, *given, dropout=0.4), dtype)
 
 
-def test_everything_dropped(library):
+def test_everything_dropped(libraries):
     tensors, grad_out = arguments(SHAPES[1], torch.float32)
-    found, _ = kernels(library, tensors, grad_out, None, torch.tensor([1]), dropout=1.0)
+    found, _ = kernels(libraries[0], tensors, grad_out, None, torch.tensor([1]), dropout=1.0)
     assert not any(tensor.any() for tensor in found)
 
 
 @pytest.mark.parametrize("scale", [0.0, -0.3, 300.0])
-def test_scale(library, scale):
+def test_scale(libraries, scale):
     tensors, grad_out = arguments((1, 1, 1, 40, 70, 8, 8))
-    found, _ = kernels(library, tensors, grad_out, scale=scale)
+    found, _ = kernels(libraries[0], tensors, grad_out, scale=scale)
     assert_close(found, exact(tensors, grad_out, scale=scale), torch.float64)
 
 
-def test_three_products_of_tf32_are_as_good_as_float32(library):
+def test_three_products_of_tf32_are_as_good_as_float32(libraries):
     tensors, grad_out = arguments((1, 1, 1, 64, 64, 64, 64), torch.float32)
-    found, _ = kernels(library, tensors, grad_out)
+    found, _ = kernels(libraries[0], tensors, grad_out)
     expected = exact(tensors, grad_out)
     plain = value_and_gradients(
         lambda *t: reference.attention(*t, None, None, False, 0.0, None), tensors, grad_out
@@ -181,9 +198,10 @@ def test_three_products_of_tf32_are_as_good_as_float32(library):
 
 
 @pytest.mark.parametrize("order", [DESCENDING, SHUFFLED])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_threads_in_any_order(library, dtype, order):
-    shape = (1, 2, 1, 70, 140, 8, 12)
+@ways(1, 2, 4)
+def test_threads_in_any_order(way, order):
+    library, dtype = way
+    shape = (1, 2, 1, 66, 100, 8, 12)
     tensors, grad_out = arguments(shape, dtype)
     given = mask_of("bool", shape), torch.tensor([3])
     one, _ = kernels(library, tensors, grad_out, *given, dropout=0.2)
@@ -191,9 +209,9 @@ def test_threads_in_any_order(library, dtype, order):
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
-def test_layouts_and_the_gradients_asked_for(library, dtype):
-    """Heads inside the rows and rows that no vector fits, by the same sums."""
+@ways(1, 3, 5)
+def test_layouts_and_the_gradients_asked_for(way):
+    library, dtype = way
     tensors, grad_out = arguments((1, 2, 2, 20, 33, 16, 16), dtype)
     plain, _ = kernels(library, tensors, grad_out)
     inside = [t.transpose(1, 2).contiguous().transpose(1, 2) for t in (*tensors, grad_out)]
@@ -206,9 +224,9 @@ def test_layouts_and_the_gradients_asked_for(library, dtype):
         assert torch.equal(found[1 + wanted], plain[1 + wanted])
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_masked_nan_does_not_leak(library, is_causal, dtype):
+def test_masked_nan_does_not_leak(way, is_causal):
+    library, dtype = way
     tensors, grad_out = arguments((1, 1, 1, 70, 70, 8, 8), dtype)
     mask = torch.ones(1, 1, 70, 70, dtype=torch.bool)
     mask[..., :50, 60:] = mask[..., 50:, :20] = False
@@ -224,9 +242,9 @@ def test_masked_nan_does_not_leak(library, is_causal, dtype):
             assert torch.equal(one[:, :, :rows], other[:, :, :rows])
 
 
-def test_no_keys_and_no_numbers(library):
+def test_no_keys_and_no_numbers(libraries):
     for shape in ((1, 2, 2, 3, 0, 5, 6), (1, 2, 2, 3, 4, 0, 6), (1, 2, 2, 3, 4, 5, 0)):
         tensors, grad_out = arguments(shape)
-        found, lse = kernels(library, tensors, grad_out, scale=1.0)
+        found, lse = kernels(libraries[0], tensors, grad_out, scale=1.0)
         assert_close(found, exact(tensors, grad_out, scale=1.0), torch.float64)
         assert lse.isinf().all() == (shape[4] == 0)

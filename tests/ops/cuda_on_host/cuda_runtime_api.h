@@ -43,7 +43,7 @@ inline dim3 threadIdx, blockIdx, gridDim;
 
 namespace cuda_on_host {
 
-alignas(16) inline unsigned char dynamic_shared[kMaxSharedBytes];
+alignas(1024) inline unsigned char dynamic_shared[kMaxSharedBytes];
 
 enum class Order { ascending, descending, shuffled };
 
