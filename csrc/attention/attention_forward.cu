@@ -6,7 +6,7 @@ namespace pyneural::attention {
 
 template <class T>
 cudaError_t launch_attention(const AttentionParams<T>& params, cudaStream_t stream) {
-  return with_shape<T, ForwardShape>(params, [&](auto shape) {
+  return with_shape<ForwardShape, ForwardShared>(params, [&](auto shape) {
     using S = decltype(shape);
     const int64_t blocks = params.batch * params.heads * tiles_of(params.queries, S::kRows) *
                            panels_of<S>(params.value_width);

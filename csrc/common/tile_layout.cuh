@@ -17,7 +17,7 @@ struct TileLayout {
   static constexpr int kStride = width + (sizeof(T) == 2 ? 8 : 4);
   // The same for every target of a compilation: the host says how much a block has.
   static constexpr int kSize = rows * kStride, kAlignment = sizeof(T) == 2 ? 1024 : 16;
-  static_assert(width % 64 == 0 && rows % 8 == 0);
+  static_assert(!kInPanels || (width % 64 == 0 && rows % 8 == 0));
 
   PYNEURAL_INLINE static int at(int row, int column) {
     if constexpr (kInPanels)

@@ -16,6 +16,7 @@ from tests.ops.test_attention import arguments, mask_of, value_and_gradients
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
 
+HOPPER, LITTLE = 227 << 10, 99 << 10  # bytes of shared memory of a block
 # Largest error in parts of the largest element, of the output and of the gradients.
 TOLERANCE = {
     torch.float64: (1e-13, 1e-12),
@@ -61,7 +62,7 @@ def strided(tensor):
 
 class Call(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("order", "is_causal", "mask_is_bool")),
+        *((name, ctypes.c_int) for name in ("order", "shared_bytes", "is_causal", "mask_is_bool")),
         ("sizes", ctypes.c_int64 * 7),
         *((name, ctypes.c_double) for name in ("scale", "dropout")),
         *(
@@ -75,7 +76,7 @@ class Call(ctypes.Structure):
 
 
 def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, dropout=0.0,
-            scale=None, *, order=ASCENDING, wanted=(True, True, True)):  # fmt: skip
+            scale=None, *, order=ASCENDING, shared=HOPPER, wanted=(True, True, True)):  # fmt: skip
     """[out, gradients of q, k and v], and lse."""
     q, k, v = tensors
     dtype = q.dtype
@@ -91,6 +92,7 @@ def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, d
     mask4 = None if mask is None else mask[(None,) * (4 - mask.dim())]
     call = Call(
         order,
+        shared,
         is_causal,
         mask is not None and mask.dtype == torch.bool,
         (*q.shape[:2], q.shape[1] // k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]),
@@ -207,6 +209,15 @@ def test_threads_in_any_order(way, order):
     one, _ = kernels(library, tensors, grad_out, *given, dropout=0.2)
     other, _ = kernels(library, tensors, grad_out, *given, dropout=0.2, order=order)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@ways(0, 1, 2)
+def test_little_shared_memory(way):
+    """Rows of several chunks where others have one."""
+    library, dtype = way
+    tensors, grad_out = arguments((1, 1, 1, 20, 30, 100, 70), dtype)
+    found, _ = kernels(library, tensors, grad_out, shared=LITTLE)
+    assert_close(found, exact(tensors, grad_out), dtype)
 
 
 @ways(1, 3, 5)

@@ -21,7 +21,7 @@ struct Tensor {
 };
 
 struct Call {
-  int order, is_causal, mask_is_bool;
+  int order, shared_bytes, is_causal, mask_is_bool;
   int64_t sizes[7];  // N, H, G, L, S, E, Ev
   double scale, dropout;
   Tensor q, k, v, mask, seed, out, lse, grad_out, delta, grad_q, grad_k, grad_v;
@@ -31,6 +31,7 @@ template <class T>
 int run(const Call& call, bool backward) {
   using Sum = typename AttentionParams<T>::Sum;
   cuda_on_host::order = static_cast<cuda_on_host::Order>(call.order);
+  cuda_on_host::shared_bytes = call.shared_bytes;
   std::fill_n(cuda_on_host::dynamic_shared, kMaxSharedBytes, 0xff);  // NaN, read unwritten
   AttentionParams<T> params;
   const auto [batch, heads, group, queries, keys, width, value_width] = call.sizes;
