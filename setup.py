@@ -133,9 +133,10 @@ def options() -> dict:
             base = ROOT / self.get_finalized_command("build").build_base
             self.build_temp = str(base / f"torch-{torch.__version__}-{PYTHON}")
             if self.use_ninja:
-                # The jobs go to modules, which mostly have few sources.
+                # The jobs go to modules first, then to the sources of each.
                 self.parallel = int(os.environ["MAX_JOBS"])
-                os.environ["MAX_JOBS"] = "1"
+                of_module = max(1, self.parallel // len(self.extensions))
+                os.environ["MAX_JOBS"] = str(of_module)
 
         def build_extensions(self) -> None:
             library.define_macros.append(

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 2
 out=${1:-${OUT:-gpu-results}}
 python=${PYTHON:-python3}
 mkdir -p "$out"
-export PYTHONUNBUFFERED=1 PYNEURAL_CUDA=1 MAX_JOBS="${MAX_JOBS:-8}"
+export PYTHONUNBUFFERED=1 PYNEURAL_CUDA=1 MAX_JOBS="${MAX_JOBS:-16}"
 export TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-9.0a}"
 summary=""
 failed=0
@@ -36,12 +36,17 @@ results=$("$python" -c "
 from bench import machine
 print(machine.file_name(machine.describe('cuda', 1)))")
 lines=80
-step bench-float32 110 "$python" -m bench jet --device cuda --seconds 0.5 --json "$out/$results"
+step bench-float32 80 "$python" -m bench jet --device cuda --seconds 0.3 --json "$out/$results"
 step bench-float64 40 "$python" -m bench jet --device cuda --seconds 0.5 --dtype float64 \
   --peers eager --json "$out/$results"
-step bench-dense 60 "$python" -m bench dense --device cuda --seconds 0.5 --json "$out/$results"
-step bench-rnn 60 "$python" -m bench rnn --device cuda --seconds 0.3 --json "$out/$results" --case \
+step bench-dense 40 "$python" -m bench dense --device cuda --seconds 0.3 --json "$out/$results"
+step bench-rnn 45 "$python" -m bench rnn --device cuda --seconds 0.3 --json "$out/$results" --case \
   64x100x128x128 64x100x256x256 64x100x512x512 64x100x768x768 64x100x1024x1024
+for dtype in bfloat16 float32; do
+  step "bench-attention-$dtype" 35 "$python" -m bench attention --device cuda --seconds 0.2 \
+    --dtype $dtype --peers sdpa flash efficient --case 4x8x512x64 1x8x2048x64 \
+    --json "$out/$results"
+done
 lines=15
 for tool in memcheck racecheck; do
   step "$tool" 30 compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" -m bench.gpu_smoke

@@ -19,6 +19,7 @@ def main() -> None:
     dense()
     mlp()
     rnn()
+    attention()
     torch.cuda.synchronize()
 
 
@@ -57,6 +58,22 @@ def rnn() -> None:
             y, _ = ops.rnn(x, state, [*weights, None, None], cell)
             gradients = torch.autograd.grad(y.square().mean(), [x, h, *weights])
             check(f"{cell} {rows} x {hidden}", gradients)
+
+
+def attention() -> None:
+    """Attention's: every type and width of a tile, masks, dropout, rows that no vector fits."""
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        for queries, keys, width in ((70, 150, 33), (130, 65, 64), (40, 40, 128), (20, 30, 200)):
+            q, k, v = (
+                torch.randn(1, heads, rows, width, dtype=dtype, device="cuda", requires_grad=True)
+                for heads, rows in ((2, queries), (1, keys), (1, keys))
+            )
+            mask = torch.rand(queries, keys, device="cuda") > 0.3
+            mask[:, -20:] = False
+            for options in ({"is_causal": True}, {"mask": mask, "dropout_p": 0.2}):
+                out = ops.attention(q, k, v, enable_gqa=True, **options)
+                gradients = torch.autograd.grad(out.float().square().mean(), [q, k, v])
+                check(f"{dtype} attention {queries} x {keys} x {width}", gradients)
 
 
 def check(name: str, gradients: Sequence[torch.Tensor]) -> None:

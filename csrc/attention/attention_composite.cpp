@@ -18,10 +18,6 @@ at::Tensor keep_of(const Problem& p, const Arguments& a) {
   return op.call(*a.seed, {p.batch, p.heads, p.queries, p.keys}, p.dropout);
 }
 
-at::ScalarType statistics_type(const at::Tensor& q) {
-  return q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 // log sum exp of the scores, [N, H, L]; infinite for a row without a key, whose weights
 // exp(score - lse) are then 0.
 at::Tensor log_sums(const at::Tensor& scores, at::ScalarType type) {
@@ -50,7 +46,7 @@ std::tuple<at::Tensor, at::Tensor> attention_with_lse(const at::Tensor& q, const
   const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
   const Problem p = check_attention("attention_with_lse", a);
   return {in_layout_of(q, torch_attention(p, a, keep_of(p, a))),
-          log_sums(torch_scores(p, a), statistics_type(q))};
+          log_sums(torch_scores(p, a), sum_type(q))};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(

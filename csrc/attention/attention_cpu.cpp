@@ -30,14 +30,6 @@ void dispatch(const at::Tensor& q, const Body& body) {
   }
 }
 
-at::ScalarType sum_type(const at::Tensor& q) {
-  return q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
-at::Tensor with_rows(const at::Tensor& t) {
-  return t.stride(3) == 1 || t.size(3) <= 1 ? t : t.contiguous();
-}
-
 // Numbers to be added in the type of the sums; rows of keys contiguous or broadcast.
 OptionalTensor ready_mask(const OptionalTensor& mask, const at::Tensor& q) {
   if (!mask) return std::nullopt;

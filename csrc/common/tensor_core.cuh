@@ -43,6 +43,45 @@ __device__ inline void multiply_tf32(float (&d)[4], const uint32_t (&a)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// Four products of [8, 4] and [4, 8] each; the words of a and b are as above, of 8 bytes.
+__device__ inline void multiply_float64(double (&d)[4], const double (&a)[4],
+                                        const double (&b)[2]) {
+  for (int k = 0; k < 2; ++k)
+    for (int row = 0; row < 2; ++row)
+      asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                   : "+d"(d[2 * row]), "+d"(d[2 * row + 1])
+                   : "d"(a[2 * k + row]), "d"(b[k]));
+}
+
+// Four matrices of 8 rows of 16 bytes in shared memory, row r of matrix m where lane 8 m + r says:
+// a lane gets word t of row g of each.
+__device__ inline void load_matrices(uint32_t (&words)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+
+// Of 2-byte numbers, transposed: a lane gets those of rows 2 t and 2 t + 1 in column g.
+__device__ inline void load_matrices_transposed(uint32_t (&words)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+
+// Two numbers to the nearest of 2 bytes, in a word.
+__device__ inline uint32_t pack_bfloat16(float low, float high) {
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+__device__ inline uint32_t pack_float16(float low, float high) {
+  uint32_t word;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+
 // The nearest number with 10 bits behind the point.
 __device__ inline float to_tf32(float value) {
   uint32_t bits;

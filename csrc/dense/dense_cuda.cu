@@ -3,6 +3,8 @@
 // A block computes a tile of the result. Where the tiles do not occupy the device, as in the
 // gradient of a small weight over many rows, the depth is split too, and a second kernel adds the
 // parts in order: the same bits on every run.
+#include "../common/elements.cuh"
+#include "../common/grid.cuh"
 #include "../common/scalar_math.h"
 #include "product_tile.cuh"
 
@@ -12,23 +14,6 @@ namespace {
 constexpr int64_t kShortestSplit = 512;  // of the depth
 constexpr int64_t kGradRows = 256;       // of a block that sums grad_bias
 constexpr int kGradColumns = 32;
-
-PYNEURAL_INLINE float load(const float* from) { return *from; }
-PYNEURAL_INLINE double load(const double* from) { return *from; }
-__device__ inline float load(const BFloat16* from) {
-  return tensor_core::as_float(static_cast<uint32_t>(from->bits) << 16);
-}
-__device__ inline float load(const Float16* from) { return tensor_core::to_float(*from); }
-
-PYNEURAL_INLINE void store(float value, float* to) { *to = value; }
-PYNEURAL_INLINE void store(double value, double* to) { *to = value; }
-__device__ inline void store(float value, BFloat16* to) {
-  const uint32_t bits = tensor_core::as_word(value);
-  const bool is_nan = value != value;
-  // To the nearest, halves to the even one.
-  to->bits = static_cast<uint16_t>(is_nan ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-__device__ inline void store(float value, Float16* to) { *to = tensor_core::to_float16(value); }
 
 // y and z of one element from its sum.
 template <class T, class Sum>
@@ -53,10 +38,6 @@ template <>
 struct StageOf<double> {
   using Type = ProductStage<double>;
 };
-
-__host__ __device__ inline int64_t tiles_of(int64_t size, int64_t tile) {
-  return (size + tile - 1) / tile;
-}
 
 template <Along along_a, Along along_b, class T, class Sum>
 __global__ void __launch_bounds__(kThreads)
@@ -139,11 +120,6 @@ __global__ void add_blocks_kernel(const __grid_constant__ GradParams<T, Sum> par
   Sum sum = Sum(0);
   for (int64_t b = 0; b < params.blocks; ++b) sum += params.partial[b * params.columns + column];
   store(sum, params.grad_bias + column);
-}
-
-// A grid has up to 2^31 - 1 blocks.
-cudaError_t check_grid(int64_t blocks) {
-  return blocks <= INT32_MAX ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 template <Along along_a, Along along_b, class T, class Sum>

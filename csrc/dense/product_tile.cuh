@@ -8,8 +8,8 @@
 // lie in 32 banks. 8 warps share the tile, 64 x 32 each.
 #pragma once
 
+#include "../common/fragments.cuh"
 #include "../common/matmul.cuh"
-#include "../common/tensor_core.cuh"
 #include "dense_cuda.h"
 
 namespace pyneural::dense {
@@ -117,8 +117,6 @@ struct Multiply<Float16> {
     tensor_core::multiply_float16(d, a, b);
   }
 };
-// A float is the sum of a tf32 and a rest that is nearly one: three of the four products give all
-// but the last bits.
 template <>
 struct Multiply<float> {
   __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
@@ -138,9 +136,9 @@ struct Multiply<float> {
   __device__ static void split(const uint32_t (&words)[count], uint32_t (&high)[count],
                                uint32_t (&low)[count]) {
     for (int i = 0; i < count; ++i) {
-      const float value = tensor_core::as_float(words[i]), rounded = tensor_core::to_tf32(value);
-      high[i] = tensor_core::as_word(rounded);
-      low[i] = tensor_core::as_word(tensor_core::to_tf32(value - rounded));
+      const SplitFloat parts = split_tf32(tensor_core::as_float(words[i]));
+      high[i] = parts.high;
+      low[i] = parts.low;
     }
   }
 };

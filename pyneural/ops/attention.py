@@ -26,8 +26,8 @@ def attention(
     A tile of scores at a time, so that memory grows with L + S, not with L S. Gradients reach q, k
     and v, to any order: the first backward is a kernel, which computes the weights again and gives
     the same bits on every run; further ones are torch's own, as is the gradient of a mask. These
-    hold all scores. Under autocast it runs in the lower precision; on the CPU bfloat16 and float16
-    are summed in float32.
+    hold all scores. Under autocast it runs in the lower precision; bfloat16 and float16 are summed
+    in float32.
 
     Args:
         q: queries, [..., H, L, E], float32, float64, bfloat16 or float16. H and what is before it

@@ -1,8 +1,9 @@
 """CUDA kernels built by a C++ compiler, for tests on machines without a GPU.
 
-``cuda_on_host/cuda_runtime_api.h`` stands in for CUDA, ``cuda_on_host/tensor_core.cuh`` for tensor
-cores and ``cuda_on_host/grid_barrier.cuh`` for the barrier of several blocks, so such a test says
-nothing of what nvcc makes of the code, of warps, or of what blocks see of each other's memory.
+``cuda_on_host/cuda_runtime_api.h`` stands in for CUDA and the files beside it for those of the same
+name under csrc/common: tensor cores, asynchronous copies, barriers of several blocks. So such a
+test says nothing of what nvcc makes of the code, of warps, or of what blocks see of each other's
+memory.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def build(name: str, folder: Path) -> ctypes.CDLL:
             text = (STAND_IN / file.name).read_text()
         elif file.suffix in (".cu", ".cuh"):
             text = re.sub(
-                r"extern __shared__ __align__\(16\) unsigned char (\w+)\[\];",
+                r"extern __shared__ __align__\(\d+\) unsigned char (\w+)\[\];",
                 r"auto& \1 = cuda_on_host::dynamic_shared;",
                 text,
             )

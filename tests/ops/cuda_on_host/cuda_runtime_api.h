@@ -43,7 +43,7 @@ inline dim3 threadIdx, blockIdx, gridDim;
 
 namespace cuda_on_host {
 
-alignas(16) inline unsigned char dynamic_shared[kMaxSharedBytes];
+alignas(1024) inline unsigned char dynamic_shared[kMaxSharedBytes];
 
 enum class Order { ascending, descending, shuffled };
 
@@ -55,6 +55,7 @@ struct Thread {
   ucontext_t context;
   std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
   bool ended = false, waiting = false;  // for other blocks
+  unsigned exchanges = 0;
 };
 
 inline ucontext_t scheduler;
@@ -154,6 +155,34 @@ void launch_cooperative(unsigned blocks, unsigned block_threads, size_t shared, 
 inline void __syncthreads() {
   using namespace cuda_on_host;
   swapcontext(&threads[threadIdx.x].context, &scheduler);
+}
+
+namespace cuda_on_host {
+
+// What every thread of the block gives, for each of them to read: after one barrier, since who
+// writes to the same place again has passed the next one.
+template <class Item>
+const std::vector<Item>& exchange(const Item& own) {
+  static std::vector<Item> items[2];
+  std::vector<Item>& given = items[threads[threadIdx.x].exchanges++ % 2];
+  if (given.size() < threads.size()) given.resize(threads.size());
+  given[threadIdx.x] = own;
+  __syncthreads();
+  return given;
+}
+
+}  // namespace cuda_on_host
+
+inline int __syncthreads_or(int value) {
+  const auto& given = cuda_on_host::exchange<int>(value);
+  return std::any_of(given.begin(), given.begin() + cuda_on_host::threads.size(),
+                     [](int one) { return one != 0; });
+}
+inline int __syncthreads_and(int value) { return !__syncthreads_or(!value); }
+
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return cuda_on_host::exchange<T>(value)[threadIdx.x ^ mask];
 }
 
 // Gives the turn to another block.

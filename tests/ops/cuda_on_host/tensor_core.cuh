@@ -4,6 +4,7 @@
 // stands in for.
 #pragma once
 
+#include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 #include <cuda_runtime_api.h>
 
@@ -29,33 +30,40 @@ inline float to_float(Float16 value) { return c10::detail::fp16_ieee_to_fp32_val
 inline Float16 to_float16(float value) { return {c10::detail::fp16_ieee_from_fp32_value(value)}; }
 inline float to_tf32(float value) { return as_float((as_word(value) + 0x1000) & ~0x1fffu); }
 
-// The words of all lanes of a block, of the warps' current products.
+inline uint32_t pack_float16(float low, float high) {
+  return uint32_t{to_float16(low).bits} | uint32_t{to_float16(high).bits} << 16;
+}
+inline uint32_t pack_bfloat16(float low, float high) {
+  return uint32_t{c10::detail::round_to_nearest_even(low)} |
+         uint32_t{c10::detail::round_to_nearest_even(high)} << 16;
+}
+
+// The words of a lane, of its warp's current product.
+template <class Word>
 struct Lane {
-  uint32_t a[4], b[2];
+  Word a[4], b[2];
 };
-inline std::vector<Lane> lanes;
 
 // a(row, k) and b(k, column) of the lane's warp, from the words of the lane that holds them.
-template <int k_size, class Element>
-void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Element element) {
+template <int k_size, class Sum, class Word, class Element>
+void multiply(Sum (&d)[4], const Word (&a)[4], const Word (&b)[2], Element element) {
   constexpr int kInWord = k_size / 8;
-  lanes.resize(cuda_on_host::threads.size());
+  Lane<Word> own;
+  std::memcpy(own.a, a, sizeof a);
+  std::memcpy(own.b, b, sizeof b);
+  const auto& lanes = cuda_on_host::exchange(own);
   const unsigned thread = threadIdx.x, first = thread / 32 * 32, lane = thread % 32;
-  std::memcpy(lanes[thread].a, a, sizeof a);
-  std::memcpy(lanes[thread].b, b, sizeof b);
-  __syncthreads();
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
     for (int k = 0; k < k_size; ++k) {
       // k_size 16: a[0] (row < 8, k < 8), a[1] (row >= 8, k < 8), a[2] and a[3] the same, k >= 8.
       const int half = k / (k_size / 2), in_half = k % (k_size / 2);
-      const Lane& of_a = lanes[first + row % 8 * 4 + in_half / kInWord];
-      const Lane& of_b = lanes[first + column * 4 + in_half / kInWord];
+      const auto& of_a = lanes[first + row % 8 * 4 + in_half / kInWord];
+      const auto& of_b = lanes[first + column * 4 + in_half / kInWord];
       d[i] += element(of_a.a[row / 8 + 2 * half], in_half % kInWord) *
               element(of_b.b[half], in_half % kInWord);
     }
   }
-  __syncthreads();
 }
 
 inline void multiply_bfloat16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -68,6 +76,27 @@ inline void multiply_float16(float (&d)[4], const uint32_t (&a)[4], const uint32
 }
 inline void multiply_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   multiply<8>(d, a, b, [](uint32_t word, int) { return as_float(word & ~0x1fffu); });
+}
+
+inline void multiply_float64(double (&d)[4], const double (&a)[4], const double (&b)[2]) {
+  multiply<8>(d, a, b, [](double word, int) { return word; });
+}
+
+// ldmatrix: matrix m, row r is where lane 8 m + r points; number c of it.
+inline uint16_t number(const std::vector<const void*>& rows, int m, int r, int c) {
+  return static_cast<const uint16_t*>(rows[threadIdx.x / 32 * 32 + 8 * m + r])[c];
+}
+inline void load_matrices(uint32_t (&words)[4], const void* row) {
+  const auto& rows = cuda_on_host::exchange(row);
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (int m = 0; m < 4; ++m)
+    words[m] = number(rows, m, g, 2 * t) | uint32_t{number(rows, m, g, 2 * t + 1)} << 16;
+}
+inline void load_matrices_transposed(uint32_t (&words)[4], const void* row) {
+  const auto& rows = cuda_on_host::exchange(row);
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (int m = 0; m < 4; ++m)
+    words[m] = number(rows, m, 2 * t, g) | uint32_t{number(rows, m, 2 * t + 1, g)} << 16;
 }
 
 }  // namespace tensor_core

@@ -1,0 +1,40 @@
+// The backward of attention on CUDA.
+#include "attention_backward.cuh"
+#include "attention_shapes.cuh"
+
+namespace pyneural::attention {
+
+template <class T>
+cudaError_t launch_attention_backward(const AttentionParams<T>& params, cudaStream_t stream) {
+  const int64_t heads = params.batch * params.heads;
+  if (const cudaError_t error =
+          launch(delta_kernel<T>, tiles_of(heads * params.queries, kDeltaRows), kDeltaRows * 32, 0,
+                 params, stream))
+    return error;
+  if (params.grad_q.data) {
+    const cudaError_t error =
+        with_shape<BackwardShape, QueryGradientShared>(params, [&](auto shape) {
+          using S = decltype(shape);
+          const int64_t blocks =
+              heads * tiles_of(params.queries, S::kRows) * panels_of<S>(params.width);
+          return launch(query_gradient_kernel<S>, blocks, S::kThreads,
+                        sizeof(QueryGradientShared<S>), params, stream);
+        });
+    if (error) return error;
+  }
+  if (!params.grad_k.data && !params.grad_v.data) return cudaSuccess;
+  return with_shape<BackwardShape, KeyGradientShared>(params, [&](auto shape) {
+    using S = decltype(shape);
+    const int64_t blocks =
+        heads / params.group * tiles_of(params.keys, S::kRows) * key_panels<S>(params);
+    return launch(key_gradient_kernel<S>, blocks, S::kThreads, sizeof(KeyGradientShared<S>), params,
+                  stream);
+  });
+}
+
+template cudaError_t launch_attention_backward(const AttentionParams<float>&, cudaStream_t);
+template cudaError_t launch_attention_backward(const AttentionParams<double>&, cudaStream_t);
+template cudaError_t launch_attention_backward(const AttentionParams<BFloat16>&, cudaStream_t);
+template cudaError_t launch_attention_backward(const AttentionParams<Float16>&, cudaStream_t);
+
+}  // namespace pyneural::attention

@@ -1,0 +1,40 @@
+// The tiles of attention, by the type of the numbers, by how many a row has and by the device.
+#pragma once
+
+#include "attention_tile.cuh"
+
+namespace pyneural::attention {
+
+template <class T>
+constexpr bool kIsHalf = sizeof(T) == 2;
+
+// Numbers of a row in shared memory: the narrower tiles fit a block of every device from sm_80 on,
+// those of sm_86 and sm_89 with 99 KiB.
+template <class T>
+constexpr int kNarrow = sizeof(T) == 8 ? 32 : 64;
+template <class T>
+constexpr int kWide = 2 * kNarrow<T>;
+constexpr int kLeastShared = 99 << 10;
+
+template <class T, int width>
+using ForwardShape = Shape<T, width, kIsHalf<T> ? 64 : 32, 4>;
+template <class T, int width>
+using BackwardShape = Shape<T, width, kIsHalf<T> && width <= 64 ? 64 : 32, 4>;
+
+// launch(shape) with the wider shape where a row is longer than the narrower one, and where its
+// tiles, Shared, fit the device.
+template <template <class, int> class ShapeOf, template <class> class Shared, class T, class Launch>
+cudaError_t with_shape(const AttentionParams<T>& params, const Launch& launch) {
+  using Narrow = ShapeOf<T, kNarrow<T>>;
+  using Wide = ShapeOf<T, kWide<T>>;
+  static_assert(sizeof(Shared<Narrow>) <= kLeastShared);
+  if (params.width <= kNarrow<T> && params.value_width <= kNarrow<T>) return launch(Narrow{});
+  int device = 0, bytes = 0;
+  if (const cudaError_t error = cudaGetDevice(&device)) return error;
+  if (const cudaError_t error =
+          cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
+    return error;
+  return sizeof(Shared<Wide>) <= static_cast<size_t>(bytes) ? launch(Wide{}) : launch(Narrow{});
+}
+
+}  // namespace pyneural::attention

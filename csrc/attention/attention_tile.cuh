@@ -1,0 +1,136 @@
+// Tiles of an attention in shared memory.
+//
+// A block of threads owns kRows rows, 16 a warp: queries, or keys in the backward of these. The
+// rows of the other kind pass by, kColumns at a time. Of each row kWidth numbers are in shared
+// memory: all of them where they are no more, and the tiles of the next columns come while these
+// are multiplied; else chunk by chunk, brought again for every tile.
+#pragma once
+
+#include "../common/async_copy.cuh"
+#include "../common/elements.cuh"
+#include "../common/fragments.cuh"
+#include "../common/grid.cuh"
+#include "../common/tile_layout.cuh"
+#include "attention_cuda.h"
+
+namespace pyneural::attention {
+
+template <class T, int rows, int width>
+struct Tile {
+  using Layout = TileLayout<T, rows, width>;
+  alignas(Layout::kAlignment) T numbers[Layout::kSize];
+
+  __device__ T* at(int row, int column) { return numbers + Layout::at(row, column); }
+  __device__ const T* at(int row, int column) const { return numbers + Layout::at(row, column); }
+};
+
+template <class T_, int width, int columns, int warps>
+struct Shape {
+  using T = T_;
+  using Fragment = Fragments<T>;
+  using Sum = typename Fragment::Sum;
+  static constexpr int kWidth = width, kColumns = columns, kRows = 16 * warps;
+  static constexpr int kThreads = 32 * warps;
+  static constexpr bool kByWarpgroup = TileLayout<T, kRows, width>::kInPanels;
+  static_assert(!kByWarpgroup || warps == 4);
+  using RowTile = Tile<T, kRows, kWidth>;
+  using ColumnTile = Tile<T, kColumns, kWidth>;
+  using Scores = Sum[kColumns / 8][4];  // of a warp's rows and all columns
+  using Totals = Sum[kWidth / 8][4];    // of a warp's rows and kWidth numbers
+};
+
+extern __shared__ __align__(1024) unsigned char shared_memory[];
+
+__device__ inline int warp_of_block() { return static_cast<int>(threadIdx.x) / 32; }
+
+// Of element q of a fragment of sums: its row in the block's tile, its column among the eight.
+__device__ inline int row_of(int q) {
+  return warp_of_block() * 16 + lane_of_warp() / 4 + q / 2 * 8;
+}
+__device__ inline int column_of(int q) { return lane_of_warp() % 4 * 2 + q % 2; }
+
+__device__ inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// The rows of one head.
+template <class T>
+struct Matrix {
+  const T* data;
+  int64_t stride, rows, columns;
+  bool whole_vectors;  // whether its rows are aligned as the copies want them
+
+  __device__ Matrix(const Rows<const T>& of, int64_t n, int64_t h, int64_t rows, int64_t columns)
+      : data(of.data + n * of.batch_stride + h * of.head_stride),
+        stride(of.row_stride),
+        rows(rows),
+        columns(columns),
+        whole_vectors(reinterpret_cast<uintptr_t>(data) % kCopyBytes == 0 &&
+                      stride * static_cast<int64_t>(sizeof(T)) % kCopyBytes == 0) {}
+};
+
+// Starts the copies of a tile's rows from `row` on, kWidth numbers from `column` on, and 0 beyond
+// the end. Numbers that no product reads are left out.
+template <class S, class T, int rows, int width>
+__device__ void bring(Tile<T, rows, width>& to, const Matrix<T>& from, int64_t row,
+                      int64_t column) {
+  constexpr int kSize = kCopyBytes / static_cast<int>(sizeof(T)), kVectors = width / kSize;
+  constexpr int kUnit = TileLayout<T, rows, width>::kInPanels ? 64 : 16;
+  const int64_t staged = tiles_of(from.columns - column, kUnit) * kUnit;
+  for (int i = static_cast<int>(threadIdx.x); i < rows * kVectors; i += S::kThreads) {
+    const int r = i / kVectors, c = i % kVectors * kSize;
+    if (c >= staged) continue;
+    T* const at = to.at(r, c);
+    const int64_t left = row + r < from.rows ? from.columns - column - c : 0;
+    const int count = static_cast<int>(left < 0 ? 0 : smaller(left, kSize));
+    const T* const first = from.data + (row + r) * from.stride + column + c;
+    if (from.whole_vectors) {
+      copy_async(at, count > 0 ? first : from.data, count * static_cast<int>(sizeof(T)));
+    } else {
+      for (int e = 0; e < kSize; ++e) at[e] = e < count ? first[e] : T{};
+    }
+  }
+}
+
+// Until at most the last `groups` groups of copies are on their way, for all threads.
+template <int groups>
+__device__ void arrived() {
+  wait_copies<groups>();
+  warpgroup::publish();
+  __syncthreads();
+}
+
+// Brings a tile at once, all threads together.
+template <class S, class Tile, class T>
+__device__ void bring_now(Tile& to, const Matrix<T>& from, int64_t row, int64_t column) {
+  __syncthreads();
+  bring<S>(to, from, row, column);
+  commit_copies();
+  arrived<0>();
+}
+
+// Stores factor(q) times the totals of the block's rows, from `row` and `column` on.
+template <class S, class T, class Factor>
+__device__ void store_totals(const typename S::Totals& totals, const Rows<T>& to, int64_t n,
+                             int64_t h, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                             const Factor& factor) {
+  T* const data = to.data + n * to.batch_stride + h * to.head_stride;
+  PYNEURAL_UNROLL
+  for (int j = 0; j < S::kWidth / 8; ++j) PYNEURAL_UNROLL
+  for (int q = 0; q < 4; ++q) {
+    const int64_t r = row + row_of(q), c = column + j * 8 + column_of(q);
+    if (r < rows && c < columns) store(totals[j][q] * factor(q), data + r * to.row_stride + c);
+  }
+}
+
+template <class Params>
+cudaError_t launch(void (*kernel)(Params), int64_t blocks, int threads, size_t shared,
+                   const Params& params, cudaStream_t stream) {
+  if (const cudaError_t error = check_grid(blocks)) return error;
+  if (const cudaError_t error = cudaFuncSetAttribute(
+          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
+    return error;
+  const auto grid = static_cast<unsigned>(blocks);
+  kernel<<<grid, threads, shared, stream>>>(params);
+  return cudaGetLastError();
+}
+
+}  // namespace pyneural::attention

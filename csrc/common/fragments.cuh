@@ -1,0 +1,165 @@
+// Products of tiles in shared memory by a warp, for every type of numbers.
+//
+//   d [16, 8] += a [16, kStep] b [kStep, 8], sums in float, of double in double
+//
+// bfloat16 and float16: one product of a tensor core. float: three of tf32, which lose nothing but
+// the last bits. double: four of the tensor cores' double. Operands are functions that give where
+// an element lies; see tile_layout.cuh.
+#pragma once
+
+#include <type_traits>
+
+#include "activation.h"
+#include "tensor_core.cuh"
+
+namespace pyneural {
+
+// A float is the sum of a tf32 and a rest that is nearly one: three of the four products give all
+// but the last bits.
+struct SplitFloat {
+  uint32_t high, low;
+};
+__device__ inline SplitFloat split_tf32(float value) {
+  const float rounded = tensor_core::to_tf32(value);
+  return {tensor_core::as_word(rounded),
+          tensor_core::as_word(tensor_core::to_tf32(value - rounded))};
+}
+
+__device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % 32; }
+
+// Two bytes a number: a word of a fragment holds two neighbours along k.
+template <class T>
+struct HalfFragments {
+  using Sum = float;
+  static constexpr int kStep = 16;
+  struct A {
+    uint32_t words[4];
+  };
+  struct B {  // of two neighbouring d
+    uint32_t words[2][2];
+  };
+
+  // a(row, k) at at(row, k).
+  template <class At>
+  __device__ static A load_a(const At& at) {
+    A a;
+    const int lane = lane_of_warp();
+    tensor_core::load_matrices(a.words, at(lane % 16, lane / 16 * 8));
+    return a;
+  }
+  // b(k, n) at at(n, k), n < 16.
+  template <class At>
+  __device__ static B load_b(const At& at) {
+    uint32_t words[4];
+    const int lane = lane_of_warp();
+    tensor_core::load_matrices(words, at(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8));
+    return {{{words[0], words[1]}, {words[2], words[3]}}};
+  }
+  // b(k, n) at at(k, n), for an `a` that is from_sums.
+  template <class At>
+  __device__ static B load_b_along_n(const At& at) {
+    uint32_t words[4];
+    const int lane = lane_of_warp();
+    tensor_core::load_matrices_transposed(words, at(lane % 16, lane / 16 * 8));
+    return {{{words[0], words[1]}, {words[2], words[3]}}};
+  }
+  // The sums of kStep / 8 products, side by side, as the next one's a.
+  __device__ static A from_sums(const float (*sums)[4]) {
+    return {{pack(sums[0][0], sums[0][1]), pack(sums[0][2], sums[0][3]),
+             pack(sums[1][0], sums[1][1]), pack(sums[1][2], sums[1][3])}};
+  }
+  __device__ static void multiply(float (&d)[4], const A& a, const B& b, int which) {
+    if constexpr (std::is_same_v<T, BFloat16>)
+      tensor_core::multiply_bfloat16(d, a.words, b.words[which]);
+    else
+      tensor_core::multiply_float16(d, a.words, b.words[which]);
+  }
+
+ private:
+  __device__ static uint32_t pack(float low, float high) {
+    if constexpr (std::is_same_v<T, BFloat16>)
+      return tensor_core::pack_bfloat16(low, high);
+    else
+      return tensor_core::pack_float16(low, high);
+  }
+};
+
+// A number a word. Along k, which any order may sum, the words t and t + 4 of from_sums are the
+// elements 2 t and 2 t + 1 that a lane has of the sums.
+template <class T, class WordOf>
+struct WordFragments {
+  using Sum = T;
+  using Word = decltype(WordOf::make(T()));
+  static constexpr int kStep = 8;
+  struct A {
+    Word words[4];
+  };
+  struct B {
+    Word words[2][2];
+  };
+
+  template <class At>
+  __device__ static A load_a(const At& at) {
+    A a;
+    const int lane = lane_of_warp();
+    PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q)
+      a.words[q] = WordOf::make(*at(lane / 4 + q % 2 * 8, lane % 4 + q / 2 * 4));
+    return a;
+  }
+  template <class At>
+  __device__ static B load_b(const At& at) {
+    B b;
+    const int lane = lane_of_warp();
+    PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q)
+      b.words[q / 2][q % 2] = WordOf::make(*at(lane / 4 + q / 2 * 8, lane % 4 + q % 2 * 4));
+    return b;
+  }
+  template <class At>
+  __device__ static B load_b_along_n(const At& at) {
+    B b;
+    const int lane = lane_of_warp();
+    PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q)
+      b.words[q / 2][q % 2] = WordOf::make(*at(lane % 4 * 2 + q % 2, lane / 4 + q / 2 * 8));
+    return b;
+  }
+  __device__ static A from_sums(const T (*sums)[4]) {
+    const T(&s)[4] = sums[0];
+    return {{WordOf::make(s[0]), WordOf::make(s[2]), WordOf::make(s[1]), WordOf::make(s[3])}};
+  }
+};
+
+struct SplitWord {
+  __device__ static SplitFloat make(float value) { return split_tf32(value); }
+};
+struct WholeWord {
+  __device__ static double make(double value) { return value; }
+};
+
+template <class T>
+struct Fragments : HalfFragments<T> {};
+
+template <>
+struct Fragments<float> : WordFragments<float, SplitWord> {
+  __device__ static void multiply(float (&d)[4], const A& a, const B& b, int which) {
+    const SplitFloat(&w)[4] = a.words;
+    const SplitFloat(&v)[2] = b.words[which];
+    const uint32_t a_high[4] = {w[0].high, w[1].high, w[2].high, w[3].high};
+    const uint32_t a_low[4] = {w[0].low, w[1].low, w[2].low, w[3].low};
+    const uint32_t b_high[2] = {v[0].high, v[1].high}, b_low[2] = {v[0].low, v[1].low};
+    tensor_core::multiply_tf32(d, a_low, b_high);
+    tensor_core::multiply_tf32(d, a_high, b_low);
+    tensor_core::multiply_tf32(d, a_high, b_high);
+  }
+};
+
+template <>
+struct Fragments<double> : WordFragments<double, WholeWord> {
+  __device__ static void multiply(double (&d)[4], const A& a, const B& b, int which) {
+    tensor_core::multiply_float64(d, a.words, b.words[which]);
+  }
+};
+
+}  // namespace pyneural

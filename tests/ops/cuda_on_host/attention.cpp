@@ -1,0 +1,75 @@
+// The launches of csrc/attention/attention_{forward,backward}.cu behind functions that ctypes can
+// call.
+#include <cuda_runtime_api.h>
+
+#include "csrc/attention/attention_backward.cu"
+#include "csrc/attention/attention_forward.cu"
+
+using namespace pyneural;
+using namespace pyneural::attention;
+
+namespace {
+
+struct Tensor {
+  void* data;
+  int64_t strides[4];  // 0 where a mask is broadcast
+
+  template <class T>
+  operator Rows<T>() const {
+    return {static_cast<T*>(data), strides[0], strides[1], strides[2]};
+  }
+};
+
+struct Call {
+  int order, shared_bytes, is_causal, mask_is_bool;
+  int64_t sizes[7];  // N, H, G, L, S, E, Ev
+  double scale, dropout;
+  Tensor q, k, v, mask, seed, out, lse, grad_out, delta, grad_q, grad_k, grad_v;
+};
+
+template <class T>
+int run(const Call& call, bool backward) {
+  using Sum = typename AttentionParams<T>::Sum;
+  cuda_on_host::order = static_cast<cuda_on_host::Order>(call.order);
+  cuda_on_host::shared_bytes = call.shared_bytes;
+  std::fill_n(cuda_on_host::dynamic_shared, kMaxSharedBytes, 0xff);  // NaN, read unwritten
+  AttentionParams<T> params;
+  const auto [batch, heads, group, queries, keys, width, value_width] = call.sizes;
+  params.batch = batch;
+  params.heads = heads;
+  params.group = group;
+  params.queries = queries;
+  params.keys = keys;
+  params.width = width;
+  params.value_width = value_width;
+  params.is_causal = call.is_causal;
+  params.scale = static_cast<Sum>(call.scale);
+  params.q = call.q;
+  params.k = call.k;
+  params.v = call.v;
+  if (call.mask_is_bool)
+    params.allowed = static_cast<const bool*>(call.mask.data);
+  else
+    params.added = static_cast<const Sum*>(call.mask.data);
+  std::copy_n(call.mask.strides, 4, params.mask_strides);
+  params.seed = static_cast<const int64_t*>(call.seed.data);
+  if (params.seed) params.dropout = Dropout(0, call.dropout);
+  params.out = call.out;
+  params.lse = static_cast<Sum*>(call.lse.data);
+  params.grad_out = call.grad_out;
+  params.delta = static_cast<Sum*>(call.delta.data);
+  params.grad_q = call.grad_q;
+  params.grad_k = call.grad_k;
+  params.grad_v = call.grad_v;
+  return backward ? launch_attention_backward(params, nullptr) : launch_attention(params, nullptr);
+}
+
+}  // namespace
+
+#define EXPORT(NAME, T)                                                                         \
+  extern "C" int forward_##NAME(const Call* call) { return run<T>(*call, /*backward=*/false); } \
+  extern "C" int backward_##NAME(const Call* call) { return run<T>(*call, /*backward=*/true); }
+EXPORT(float32, float)
+EXPORT(float64, double)
+EXPORT(bfloat16, BFloat16)
+EXPORT(float16, Float16)

@@ -1,0 +1,3 @@
+// attention.cpp as on sm_90a.
+#define PYNEURAL_HAS_WARPGROUPS 1
+#include "attention.cpp"

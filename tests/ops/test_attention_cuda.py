@@ -1,0 +1,77 @@
+"""Attention's CUDA kernels on a GPU, against plain torch in float64 on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pyneural import ops
+from pyneural.ops import reference
+from tests.ops.test_attention import arguments, grouped, mask_of, plain, value_and_gradients
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+# Relative to the norm, of the output and of every gradient.
+TOLERANCE = {
+    torch.float64: 1e-12,
+    torch.float32: 3e-6,
+    torch.bfloat16: 2e-2,
+    torch.float16: 2.5e-3,
+}
+# (N, H, heads of the keys, L, S, E, Ev): many blocks, both widths of a tile, rows of several
+# chunks, rows that no vector fits, one query.
+SHAPES = [
+    (3, 4, 2, 300, 500, 64, 64),
+    (2, 2, 2, 257, 129, 128, 96),
+    (1, 3, 1, 100, 200, 200, 300),
+    (2, 3, 3, 150, 150, 33, 17),
+    (4, 8, 8, 1, 1000, 64, 64),
+]
+MASKS = [("none", False), ("none", True), ("bool", True), ("padding", False), ("added", False)]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("mask", "is_causal"), MASKS)
+def test_shapes_and_masks_cuda(shape, mask, is_causal, dtype):
+    tensors, grad_out = arguments(shape, dtype)
+    given = mask_of(mask, shape, dtype=dtype)
+    exact = value_and_gradients(
+        plain, [t.double() for t in tensors], grad_out.double(), mask=given, is_causal=is_causal
+    )
+    options = {"mask": None if given is None else given.cuda(), "is_causal": is_causal}
+    on_gpu = [t.cuda() for t in tensors], grad_out.cuda()
+    found, again = (value_and_gradients(grouped, *on_gpu, **options) for _ in range(2))
+    for one, same, right in zip(found, again, exact, strict=True):
+        assert torch.equal(one, same)  # the same bits on every run
+        assert one.dtype == dtype
+        assert (one.cpu().double() - right).norm() <= TOLERANCE[dtype] * right.norm()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_dropout_as_on_the_cpu_cuda(dtype):
+    tensors, grad_out = arguments((2, 4, 2, 200, 300, 32, 32), dtype)
+    options = None, torch.tensor([1 << 40]), True, 0.4, None
+    exact = value_and_gradients(
+        lambda *t: reference.attention(*t, *options),
+        [t.double() for t in tensors],
+        grad_out.double(),
+    )
+    found = value_and_gradients(
+        lambda *t: torch.ops.pyneural.attention(*t, *options),
+        [t.cuda() for t in tensors],
+        grad_out.cuda(),
+    )
+    for one, right in zip(found, exact, strict=True):
+        assert (one.cpu().double() - right).norm() <= TOLERANCE[dtype] * right.norm()
+
+
+def test_memory_grows_with_the_length_cuda():
+    length, width = 8192, 64
+    q, k, v = (
+        torch.randn(1, 1, length, width, device="cuda", requires_grad=True) for _ in range(3)
+    )
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    ops.attention(q, k, v).sum().backward()
+    peak = torch.cuda.max_memory_allocated() - before
+    assert peak < 16 * q.numel() * q.element_size()  # the scores alone were 128 times q
