@@ -5,6 +5,7 @@ from pyneural.data.dates import DATE_FORMATS, dates
 from pyneural.data.digits import digits
 from pyneural.data.mnist import mnist
 from pyneural.data.moving_shapes import MOTIONS, moving_shapes
+from pyneural.data.reversal import reversal
 from pyneural.data.sentences import sentences
 from pyneural.data.vocabulary import Vocabulary
 
@@ -17,5 +18,6 @@ __all__ = [
     "digits",
     "mnist",
     "moving_shapes",
+    "reversal",
     "sentences",
 ]

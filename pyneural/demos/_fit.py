@@ -39,7 +39,14 @@ class Bar(Callback):
             raise KeyboardInterrupt
 
 
-def fit(model: Model, name: str, x: Tensor, y: Tensor, **options: Any) -> History:
+def fit(
+    model: Model,
+    name: str,
+    x: Tensor,
+    y: Tensor,
+    schedule: Callback | None = None,
+    **options: Any,
+) -> History:
     """``model.fit`` with a bar of that name; KeyboardInterrupt after Ctrl-C.
 
     >>> import torch
@@ -48,4 +55,5 @@ def fit(model: Model, name: str, x: Tensor, y: Tensor, **options: Any) -> Histor
     >>> len(fit(model, "line", torch.ones(4, 1), torch.ones(4, 1), epochs=3))
     3
     """
-    return model.fit(x, y, verbose=0, callbacks=[Bar(name)], **options)
+    callbacks = [Bar(name)] if schedule is None else [Bar(name), schedule]
+    return model.fit(x, y, verbose=0, callbacks=callbacks, **options)

@@ -17,6 +17,7 @@ from pyneural.models.sparse_network import SparseNetwork
 from pyneural.models.state_space import StateSpaceModel
 from pyneural.models.state_space_fit import fit_by_em, fit_by_likelihood
 from pyneural.models.training_faults import TRAINING_FAULTS
+from pyneural.models.transformer_translator import TransformerTranslator
 from pyneural.models.translator import Translator
 from pyneural.training import Model, Sequential, load_model
 
@@ -36,6 +37,7 @@ __all__ = [
     "SimpleRNN",
     "SparseNetwork",
     "StateSpaceModel",
+    "TransformerTranslator",
     "Translator",
     "best_affine",
     "damped_oscillation",

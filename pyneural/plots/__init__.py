@@ -17,6 +17,7 @@ from pyneural.plots.space_time import space_time
 from pyneural.plots.sparsity import sparsity
 from pyneural.plots.state_space import state_space
 from pyneural.plots.style import check_installed, save, scientific
+from pyneural.plots.translation import translation
 
 __all__ = [
     "activations",
@@ -38,4 +39,5 @@ __all__ = [
     "space_time",
     "sparsity",
     "state_space",
+    "translation",
 ]

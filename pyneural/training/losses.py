@@ -79,13 +79,20 @@ def categorical_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
     return -(y * _log_probabilities(prediction)).sum(-1)
 
 
-def sparse_categorical_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
+def sparse_categorical_crossentropy(
+    prediction: Tensor, y: Tensor, label_smoothing: float = 0.0
+) -> Tensor:
     """-log p_y of each sample, p being probabilities, [..., K], and y whole numbers, [...].
+
+    With ``label_smoothing`` s, in [0, 1], it is (1 - s) times that and s times the mean of
+    -log p_k: a network then has no reason to be ever surer (Szegedy et al., arXiv:1512.00567).
 
     >>> sparse_categorical_crossentropy(torch.tensor([[0.25, 0.75]]), torch.tensor([0])).item()
     1.386...
     """
-    return -_log_probabilities(prediction).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+    log_p = _log_probabilities(prediction)
+    loss = -log_p.gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+    return torch.lerp(loss, -log_p.mean(-1), label_smoothing) if label_smoothing else loss
 
 
 def kullback_leibler_divergence(prediction: Tensor, y: Tensor) -> Tensor:
@@ -191,6 +198,8 @@ class Loss:
             )
         given = loss.func if isinstance(loss, partial) else loss
         name = getattr(given, "__name__", type(given).__name__)
+        if name == "sparse_categorical_crossentropy":
+            return Loss(name, loss, CLASSES)
         same = name in _ELEMENTWISE or name in LOSSES
         return Loss(NAMES.get(name, name), loss, SAME if same else ANY)
 

@@ -85,3 +85,10 @@ def test_vocabulary():
     assert words.encode([]).shape == (0, 0)
     with pytest.raises(ValueError, match="expected symbols among a b c, got 'z'; make the voc"):
         words.encode(["az"])
+
+
+def test_reversal():
+    texts, answers = data.reversal(2000, seed=1)
+    assert all(text == answer[::-1] for text, answer in zip(texts, answers, strict=True))
+    assert {len(text) for text in texts} == set(range(6, 13))
+    assert len(set(texts) & set(data.reversal(2000, seed=2)[0])) < 20

@@ -7,6 +7,7 @@ from pyneural.training.callbacks.learning_rate import (
     LearningRateScheduler,
     ReduceLROnPlateau,
     TorchScheduler,
+    WarmUp,
 )
 from pyneural.training.callbacks.loggers import CSVLogger, TensorBoard
 from pyneural.training.callbacks.model_checkpoint import ModelCheckpoint
@@ -23,4 +24,5 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
     "TorchScheduler",
+    "WarmUp",
 ]

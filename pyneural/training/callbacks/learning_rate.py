@@ -97,6 +97,42 @@ class TorchScheduler(Callback):
         self.scheduler.load_state_dict(state)
 
 
+class WarmUp(TorchScheduler):
+    """A learning rate that rises from 0 and then falls slowly, as transformers are trained.
+
+        lr_s = lr min(s / steps, sqrt(steps / s))   at batch s, lr being the optimiser's
+
+    Args:
+        steps: batches until it is highest, >= 1.
+
+    Raises:
+        ValueError: ``steps`` below 1.
+
+    Source: Vaswani et al. 2017, section 5.3, whose lr is (d_model steps)^(-1/2).
+
+    >>> from pyneural.training import Model
+    >>> model = Model(torch.nn.Linear(1, 1))
+    >>> model.compile(torch.optim.SGD(model.parameters(), lr=1.0), "mse")
+    >>> x = torch.zeros(4, 1)
+    >>> rates = model.fit(x, x, 1, 2, verbose=0, callbacks=[WarmUp(4)])[RATE]
+    >>> rates  # batches 5 and 9 come next
+    [0.894..., 0.666...]
+    """
+
+    def __init__(self, steps: int) -> None:
+        if steps < 1:
+            raise ValueError(f"WarmUp: steps: expected >= 1, got {steps}; write 400")
+        super().__init__(self._scheduler, "batch")
+        self.steps = steps
+
+    def _scheduler(self, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+        def factor(batch: int) -> float:
+            number = batch + 1  # the scheduler counts from 0
+            return min(number / self.steps, (self.steps / number) ** 0.5)
+
+        return lr_scheduler.LambdaLR(optimizer, factor)
+
+
 class ReduceLROnPlateau(Callback):
     """Lowers the learning rate when a quantity has not become better, as Keras counts the epochs.
 

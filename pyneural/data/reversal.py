@@ -1,0 +1,30 @@
+"""Sequences to be said backwards: a task of nothing but order."""
+
+from __future__ import annotations
+
+import torch
+
+_LETTERS = "abcdefgh"
+_SHORTEST, _LONGEST = 6, 12
+
+
+def reversal(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
+    """Random texts of 6 to 12 letters a to h, and each backwards.
+
+    Two sets of different seeds have next to no text in common: there are 8^6 of the shortest.
+
+    Args:
+        count: texts, N.
+        seed: of lengths and letters.
+
+    >>> reversal(2)
+    (['fadddhbdfc', 'gaaecbghh'], ['cfdbhdddaf', 'hhgbceaag'])
+    """
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(_SHORTEST, _LONGEST + 1, (count,), generator=generator).tolist()
+    letters = torch.randint(len(_LETTERS), (count, _LONGEST), generator=generator).tolist()
+    texts = [
+        "".join(_LETTERS[code] for code in row[:length])
+        for row, length in zip(letters, lengths, strict=True)
+    ]
+    return texts, [text[::-1] for text in texts]

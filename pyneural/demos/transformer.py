@@ -1,0 +1,123 @@
+"""The transformer: translating dates, and saying letters backwards.
+
+    softmax(q k^T / sqrt(D)) v  in several heads, encoder and decoder, no recurrence
+
+Dates as people write them become ISO 8601; the share of held-out ones that are
+right in every symbol is printed, with the most probable symbol each time and
+with a beam of 4. Letters said backwards show what the parts are for: positions,
+the causal mask, several heads. Writes transformer.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural import data, plots
+from pyneural.demos import _fit, _options
+from pyneural.models import TransformerTranslator, teacher_forced
+from pyneural.training import losses
+from pyneural.training.callbacks import WarmUp
+
+SYSTEMS = ("S32",)
+SUMMARY = "A transformer translates; what its parts are for."
+DATES, REVERSALS, HELD_OUT, BATCH, BEAMS = 10_000, 6_000, 1_000, 64, 4
+EPOCHS = {"dates": 12, "reversals": 12}
+RATE, WARM_UP, SMOOTHING = 2e-3, 200, 0.1
+SIZES: dict[str, Any] = {"d_model": 64, "heads": 8, "layers": 2, "dropout": 0.0}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "norms first": {"norm_first": True},
+    "one head": {"heads": 1},
+    "without positions": {"positions": False},
+    "without causal mask": {"causal": False},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's options."""
+    _options.add_picture(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; returns 0."""
+    out = _options.checked_out(args.out)
+    with torch.random.fork_rng(devices=[]):
+        picture = _translate_dates(args.seed)
+        scores = _say_backwards(args.seed)
+    figure = plots.translation(*picture, scores)
+    _options.print_rows([("picture", str(plots.save(figure, out / "transformer.png")))])
+    return 0
+
+
+def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
+    """Prints how many are right; gives one text, its translation and where that looked."""
+    print("Dates into ISO 8601, by a transformer\n")
+    training, held_out = data.dates(DATES, seed), data.dates(HELD_OUT, seed, held_out=True)
+    began = time.perf_counter()
+    network, target, (x, y) = _trained("dates", training, held_out, seed, {})
+    rows = [
+        ("parameters", f"{sum(p.numel() for p in network.parameters()):,}"),
+        ("training", f"{DATES:,} dates, {time.perf_counter() - began:.0f} s"),
+    ]
+    for name, beams in (("greedy", 1), (f"beam of {BEAMS}", BEAMS)):
+        said = network.translate(x, beams)
+        rows.append((name, f"{_right(said, y):.1%} of {HELD_OUT:,} held-out dates right"))
+    _options.print_rows(rows)
+    print()
+    for text, symbols in list(zip(held_out[0], target.decode(said), strict=True))[:4]:
+        print(f"  {text:<32}{''.join(symbols)}")
+    print()
+    shown = min(range(HELD_OUT), key=lambda row: abs(len(held_out[0][row]) - 16))
+    maps = network.attention(x[shown : shown + 1], y[shown : shown + 1])[-1, 0]
+    text, answer = held_out[0][shown], held_out[1][shown]
+    return text, answer, maps[:, : len(answer), : len(text)]
+
+
+def _say_backwards(seed: int) -> dict[str, float]:
+    """Prints the share of right answers of each variant, and returns it."""
+    print("Letters said backwards: held-out answers right in every letter\n")
+    training, held_out = data.reversal(REVERSALS, seed), data.reversal(HELD_OUT, seed + 1)
+    scores = {}
+    for name, options in VARIANTS.items():
+        network, _, (x, y) = _trained("reversals", training, held_out, seed, options)
+        scores[name] = _right(network.translate(x), y)
+        print(f"  {name:<24}{scores[name]:7.1%}", flush=True)
+    print()
+    return scores
+
+
+def _trained(
+    task: str,
+    training: tuple[list[str], list[str]],
+    held_out: tuple[list[str], list[str]],
+    seed: int,
+    options: dict[str, Any],
+) -> tuple[TransformerTranslator, data.Vocabulary, tuple[Tensor, Tensor]]:
+    """A network, the vocabulary of its answers, and the held-out part in codes."""
+    torch.manual_seed(seed)
+    (texts, answers), (new_texts, new_answers) = training, held_out
+    source, target = data.Vocabulary(texts + new_texts), data.Vocabulary(answers + new_answers)
+    x, new_x = source.encode(texts + new_texts).split([len(texts), len(new_texts)])
+    y, new_y = target.encode(answers + new_answers).split([len(answers), len(new_answers)])
+    network = TransformerTranslator(len(source), len(target), y.shape[1], **(SIZES | options))
+    network.compile(
+        partial(torch.optim.Adam, lr=RATE, betas=(0.9, 0.98)),
+        partial(losses.sparse_categorical_crossentropy, label_smoothing=SMOOTHING),
+        clip_norm=1.0,
+    )
+    _fit.fit(
+        network, task, teacher_forced(x, y), y, epochs=EPOCHS[task], batch_size=BATCH,
+        schedule=WarmUp(WARM_UP),
+    )  # fmt: skip
+    return network.eval(), target, (new_x, new_y)
+
+
+def _right(said: Tensor, y: Tensor) -> float:
+    """Share of rows that are right in every symbol."""
+    return float((said == y).all(1).float().mean())
