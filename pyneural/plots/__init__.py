@@ -2,6 +2,7 @@
 
 from pyneural.plots.activations import activations
 from pyneural.plots.approximation import approximation
+from pyneural.plots.attention_maps import attention_maps
 from pyneural.plots.backpropagation import backpropagation
 from pyneural.plots.latent_planes import latent_planes
 from pyneural.plots.learning_curves import learning_curves
@@ -22,6 +23,7 @@ from pyneural.plots.translation import translation
 __all__ = [
     "activations",
     "approximation",
+    "attention_maps",
     "backpropagation",
     "check_installed",
     "latent_planes",

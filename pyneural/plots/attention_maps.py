@@ -1,0 +1,45 @@
+"""Attention maps: a row of pictures for each mask, one for each head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from pyneural.plots import style
+
+
+def attention_maps(maps: Mapping[str, Tensor]) -> Any:
+    """Weights of each head, query against key, for each mask.
+
+    Args:
+        maps: by the name of the mask, weights [heads, L, S]; of as many heads each.
+
+    Returns:
+        a matplotlib figure; write it with ``plots.save``.
+
+    Raises:
+        ImportError: matplotlib is missing.
+
+    >>> import torch
+    >>> figure = attention_maps({"none": torch.rand(3, 5, 5), "causal": torch.rand(3, 5, 5).tril()})
+    >>> len(figure.axes)
+    7
+    """
+    heads = len(next(iter(maps.values())))
+    with style.look():
+        figure = style.new_figure(2.6 * heads + 2, 2.5 * len(maps) + 0.5)
+        panels = figure.subplots(len(maps), heads, squeeze=False)
+        for row, (name, weights) in zip(panels, maps.items(), strict=True):
+            for head, axes in enumerate(row):
+                image = axes.imshow(weights[head].numpy(), cmap="Blues", vmin=0, vmax=1)
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            row[0].set_ylabel(name)
+        for head, axes in enumerate(panels[0]):
+            axes.set_title(f"head {head + 1}")
+        for axes in panels[-1]:
+            axes.set_xlabel("key")
+        figure.colorbar(image, ax=panels, label="weight", shrink=0.6, aspect=30)
+    return figure
