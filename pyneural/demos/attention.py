@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         layer = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double().eval()
         steps = torch.randn(1, TOKENS, WIDTH, dtype=torch.float64)
     layer.requires_grad_(False)
-    layer.in_proj_weight *= 2  # weights that differ more
+    layer.in_proj_weight.mul_(2)  # weights that differ more
     x = nn.PositionalEncoding(WIDTH, batch_first=True)(steps.cumsum(1) / 2)
     place = torch.arange(TOKENS)
     distance = (place[:, None] - place).abs()
