@@ -1,11 +1,11 @@
 """The transformer: translating dates, and saying letters backwards.
 
-    softmax(q k^T / sqrt(D)) v  in several heads, encoder and decoder, no recurrence
+    softmax(q k^T / sqrt(D)) v  in several heads, encoder and decoder
 
-Dates as people write them become ISO 8601; the share of held-out ones that are
-right in every symbol is printed, with the most probable symbol each time and
-with a beam of 4. Letters said backwards show what the parts are for: positions,
-the causal mask, several heads. Writes transformer.png.
+Dates as people write them become ISO 8601; printed is the share of held-out
+ones that are right in every symbol, greedy and with a beam of 4. Letters said
+backwards show what the parts are for: positions, the causal mask, several
+heads. Writes transformer.png.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pyneural.training import losses
 from pyneural.training.callbacks import WarmUp
 
 SYSTEMS = ("S32",)
-SUMMARY = "A transformer translates; what its parts are for."
+SUMMARY = "A transformer translates; what its parts do."
 DATES, REVERSALS, HELD_OUT, BATCH, BEAMS = 10_000, 6_000, 1_000, 64, 4
 EPOCHS = {"dates": 12, "reversals": 12}
 RATE, WARM_UP, SMOOTHING = 2e-3, 200, 0.1

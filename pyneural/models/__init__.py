@@ -7,6 +7,7 @@ from pyneural.models.frame_classifier import FrameClassifier
 from pyneural.models.function_fit import fit_function
 from pyneural.models.matrix_chain import MatrixChain, best_affine
 from pyneural.models.oscillator import damped_oscillation, pushed_oscillator
+from pyneural.models.patch_transformer import PatchTransformer
 from pyneural.models.perceptron import MultilayerPerceptron
 from pyneural.models.pinn import PINN
 from pyneural.models.recurrent_decoder import RecurrentDecoder, teacher_forced
@@ -30,6 +31,7 @@ __all__ = [
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
+    "PatchTransformer",
     "RecurrentDecoder",
     "SentenceClassifier",
     "SequenceRegressor",

@@ -1,0 +1,69 @@
+"""A transformer that reads a series in patches and gives numbers at its end."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyneural import nn
+
+
+class PatchTransformer(torch.nn.Module):
+    """Encoder layers over patches of a series, and a readout of their mean.
+
+        z_j = W [x_(jP) .. x_(jP+P-1)] + b + p_j,  y = V mean_j encoder(z)_j + c
+
+    A patch is P steps, so that attention looks from T / P places, not from T.
+
+    Args:
+        inputs: numbers a step.
+        patch: steps P of a patch.
+        outputs: numbers at the end.
+        d_model: numbers of a patch within the encoder.
+        heads: of the attention.
+        layers: how many.
+
+    Shape:
+        x [N, T, inputs] to y [N, outputs]; zeros are put before a series that P does not divide.
+
+    Raises:
+        ValueError: ``patch`` below 1; as of ``nn.TransformerEncoderLayer``.
+
+    Source: Nie et al., arXiv:2211.14730 (2022); Vaswani et al. 2017.
+
+    >>> network = PatchTransformer(inputs=2, patch=4, outputs=1, d_model=8, heads=2)
+    >>> network(torch.rand(5, 30, 2)).shape
+    torch.Size([5, 1])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        patch: int,
+        outputs: int,
+        *,
+        d_model: int = 64,
+        heads: int = 4,
+        layers: int = 2,
+    ) -> None:
+        super().__init__()
+        if patch < 1:
+            raise ValueError(
+                f"PatchTransformer: patch: expected >= 1, got {patch}; write 4 for four steps"
+            )
+        self.patch = patch
+        self.embedding = nn.Linear(patch * inputs, d_model)
+        self.place = nn.PositionalEncoding(d_model, batch_first=True)
+        layer = nn.TransformerEncoderLayer(
+            d_model, heads, 2 * d_model, 0.0, "gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(d_model))
+        self.readout = nn.Linear(d_model, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The numbers at the end, [N, outputs], of x [N, T, inputs]."""
+        missing = -x.shape[1] % self.patch
+        x = torch.nn.functional.pad(x, (0, 0, missing, 0))
+        patches = x.unflatten(1, (-1, self.patch)).flatten(2)
+        h = self.encoder(self.place(self.embedding(patches)))
+        return self.readout(h.mean(1))
