@@ -31,7 +31,8 @@ class KeyValueCache:
 
     def __init__(self) -> None:
         self._grown: dict[torch.nn.Module, tuple[Tensor, Tensor, int]] = {}
-        self._fixed: dict[torch.nn.Module, tuple[Tensor, Tensor]] = {}
+        # The third is what they were projected from; None after select, which changes the rows.
+        self._fixed: dict[torch.nn.Module, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def __len__(self) -> int:
         """Tokens so far: the position of the next one."""
@@ -63,13 +64,31 @@ class KeyValueCache:
         self._grown[layer] = keys, values, end
         return keys[:, :, :end], values[:, :, :end]
 
-    def kept(self, layer: torch.nn.Module) -> tuple[Tensor, Tensor] | None:
-        """Keys and values of the other sequence that a layer looks at; None at the first call."""
-        return self._fixed.get(layer)
+    def kept(self, layer: torch.nn.Module, key: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Keys and values of the other sequence that a layer looks at; None at the first call.
 
-    def keep(self, layer: torch.nn.Module, k: Tensor, v: Tensor) -> None:
-        """Keeps them."""
-        self._fixed[layer] = k, v
+        Raises:
+            ValueError: ``key`` is not the sequence that they were projected from.
+        """
+        if layer not in self._fixed:
+            return None
+        k, v, source = self._fixed[layer]
+        if source is None:
+            same = key.shape[:-1].numel() == k.shape[0] * k.shape[2]
+            self._fixed[layer] = k, v, key
+        else:
+            same = key is source or torch.equal(key, source)
+        if not same:
+            raise ValueError(
+                "KeyValueCache: key: expected the sequence of the first call, got another, "
+                f"{list(key.shape)}; begin with a new cache, or, for self-attention, give one "
+                "tensor as query, key and value"
+            )
+        return k, v
+
+    def keep(self, layer: torch.nn.Module, k: Tensor, v: Tensor, key: Tensor) -> None:
+        """Keeps them, projected from ``key``."""
+        self._fixed[layer] = k, v, key
 
     def select(self, rows: Tensor) -> None:
         """Goes on with these sequences, in this order: those that a beam search follows.
@@ -79,8 +98,8 @@ class KeyValueCache:
         """
         for layer, (k, v, length) in self._grown.items():
             self._grown[layer] = k.index_select(0, rows), v.index_select(0, rows), length
-        for layer, (k, v) in self._fixed.items():
-            self._fixed[layer] = k.index_select(0, rows), v.index_select(0, rows)
+        for layer, (k, v, _) in self._fixed.items():
+            self._fixed[layer] = k.index_select(0, rows), v.index_select(0, rows), None
 
 
 def _grown(old: Tensor, capacity: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.nn.checks import check_floating, check_probability
 from pyneural.nn.key_value_cache import KeyValueCache
 
 
@@ -65,11 +66,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
                 f"MultiheadAttention: num_heads: expected a divisor of embed_dim = {embed_dim}, "
                 f"got {num_heads}; each head has embed_dim / num_heads numbers"
             )
-        if not 0 <= dropout <= 1:
-            raise ValueError(
-                f"MultiheadAttention: dropout: expected a probability from 0 to 1, got {dropout}; "
-                "write 0.1 for a tenth"
-            )
+        check_probability("MultiheadAttention", "dropout", dropout)
         super().__init__(
             embed_dim,
             num_heads,
@@ -109,8 +106,9 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             attn_mask: [L, S], [N H, L, S] or [H, L, S]; as ``key_padding_mask``.
             average_attn_weights: whether weights are the mean over the heads.
             is_causal: query l looks at keys 0 to l alone; ``attn_mask`` says the same, if given.
-            cache: of earlier tokens: self-attention looks at these as well and adds the new ones,
-                causally; another sequence's keys are projected at the first call alone.
+            cache: of earlier tokens: self-attention, where query, key and value are one tensor,
+                looks at these as well and adds the new ones, causally; another sequence's keys are
+                projected at the first call alone.
 
         Returns:
             y, in the form of query; weights [N, L, S], or [N, H, L, S] if not averaged, or None.
@@ -150,13 +148,13 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         else:
             weights = self.in_proj_weight.split(E)
         q = self._cut(ops.dense(query, weights[0], parts[0]))
-        kept = None if cache is None or query is key else cache.kept(self)
+        kept = None if cache is None or query is key else cache.kept(self, key)
         if kept is not None:
             return q, *kept
         k = self._cut(ops.dense(key, weights[1], parts[1]))
         v = self._cut(ops.dense(value, weights[2], parts[2]))
         if cache is not None and query is not key:
-            cache.keep(self, k, v)
+            cache.keep(self, k, v, key)
         return q, k, v
 
     def _cut(self, x: Tensor) -> Tensor:
@@ -238,6 +236,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
                     f"[{letter}, {width}], all three alike, got {list(x.shape)}; embed_dim, kdim "
                     "and vdim are the numbers of a query, key and value"
                 )
+            check_floating("MultiheadAttention", name, x)
         batch = 0 if self.batch_first else 1
         if key.shape[:-1] != value.shape[:-1] or (
             query.dim() == 3 and query.shape[batch] != key.shape[batch]

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from pyneural.nn.checks import check_floating, check_probability
+
 
 class PositionalEncoding(torch.nn.Module):
     """Sinusoidal encoding of positions, without which attention knows no order.
@@ -22,7 +24,8 @@ class PositionalEncoding(torch.nn.Module):
         x [L, N, E], [N, L, E] or [L, E] to the same.
 
     Raises:
-        ValueError: ``d_model`` below 1, ``dropout`` beyond 0 to 1, or x of other numbers.
+        ValueError: ``d_model`` below 1, ``dropout`` beyond 0 to 1, ``start`` below 0, or x of
+            another width or of integers.
 
     Source: Vaswani et al. 2017, section 3.5.
 
@@ -39,6 +42,7 @@ class PositionalEncoding(torch.nn.Module):
                 f"PositionalEncoding: d_model: expected >= 1, got {d_model}; give the numbers of "
                 "a token"
             )
+        check_probability("PositionalEncoding", "dropout", dropout)
         self.d_model = d_model
         self.batch_first = batch_first
         self.dropout = torch.nn.Dropout(dropout)
@@ -55,6 +59,12 @@ class PositionalEncoding(torch.nn.Module):
             raise ValueError(
                 f"PositionalEncoding: x: expected {form} or [L, E] with E = {self.d_model}, got "
                 f"{list(x.shape)}; d_model must be the numbers of a token"
+            )
+        check_floating("PositionalEncoding", "x", x)
+        if start < 0:
+            raise ValueError(
+                f"PositionalEncoding: start: expected >= 0, got {start}; give the position of the "
+                "first token"
             )
         by_row = self.batch_first or x.dim() == 2
         p = self.positions(x.shape[-2] if by_row else x.shape[0], start, x)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural.nn.checks import check_floating
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.transformer_layers import (
     Activation,
@@ -159,12 +160,15 @@ class Transformer(torch.nn.Transformer):
         def norm() -> torch.nn.LayerNorm:
             return torch.nn.LayerNorm(d_model, layer_norm_eps, bias=bias, **where)
 
-        encoder = custom_encoder or TransformerEncoder(
-            TransformerEncoderLayer(*layer, **where), num_encoder_layers, norm()
-        )
-        decoder = custom_decoder or TransformerDecoder(
-            TransformerDecoderLayer(*layer, **where), num_decoder_layers, norm()
-        )
+        encoder, decoder = custom_encoder, custom_decoder
+        if encoder is None:
+            encoder = TransformerEncoder(
+                TransformerEncoderLayer(*layer, **where), num_encoder_layers, norm()
+            )
+        if decoder is None:
+            decoder = TransformerDecoder(
+                TransformerDecoderLayer(*layer, **where), num_decoder_layers, norm()
+            )
         super().__init__(
             d_model,
             nhead,
@@ -172,3 +176,38 @@ class Transformer(torch.nn.Transformer):
             custom_decoder=decoder,
             batch_first=batch_first,
         )
+
+    def forward(
+        self,
+        src: Tensor,
+        tgt: Tensor,
+        src_mask: Tensor | None = None,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        src_is_causal: bool | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        """The decoder's output; masks and causality as of the decoder and the encoder."""
+        form = "[N, {}, {}]" if self.batch_first else "[{}, N, {}]"
+        for name, x, letter in (("src", src, "S"), ("tgt", tgt, "T")):
+            if x.dim() not in (2, 3) or x.dim() != src.dim() or x.shape[-1] != self.d_model:
+                raise ValueError(
+                    f"Transformer: {name}: expected {form.format(letter, self.d_model)} or "
+                    f"[{letter}, {self.d_model}], src and tgt alike, got {list(x.shape)}; d_model "
+                    "must be the numbers of a token"
+                )
+            check_floating("Transformer", name, x)
+        batch = 0 if self.batch_first else 1
+        if src.dim() == 3 and src.shape[batch] != tgt.shape[batch]:
+            raise ValueError(
+                f"Transformer: src, tgt: expected the same N in {form.format('L', 'E')}, got "
+                f"{list(src.shape)} and {list(tgt.shape)}; batch_first says where N stands"
+            )
+        return super().forward(
+            src, tgt, src_mask, tgt_mask, memory_mask, src_key_padding_mask, tgt_key_padding_mask,
+            memory_key_padding_mask, src_is_causal, tgt_is_causal, memory_is_causal,
+        )  # fmt: skip

@@ -39,7 +39,7 @@ class _TransformerLayer(torch.nn.Module):
     linear2: Linear
     dropout: torch.nn.Dropout
     norm_first: bool
-    activation: Callable[[Tensor], Tensor]
+    activation: Any
 
     def _make(
         self,
@@ -57,14 +57,13 @@ class _TransformerLayer(torch.nn.Module):
         dtype: torch.dtype | None,
     ) -> None:
         torch.nn.Module.__init__(self)
-        fused = _fused(activation)
         where: dict[str, Any] = {"device": device, "dtype": dtype}
         for name in attentions:
             attention = MultiheadAttention(
                 d_model, nhead, dropout, bias, batch_first=batch_first, **where
             )
             setattr(self, name, attention)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, **where, activation=fused)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, **where)
         self.dropout = torch.nn.Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, **where)
         self.norm_first = norm_first
@@ -74,12 +73,17 @@ class _TransformerLayer(torch.nn.Module):
             setattr(self, f"norm{i}", norm)
         for i in steps:
             setattr(self, f"dropout{i}", torch.nn.Dropout(dropout))
-        functions: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
-        self.activation = functions[activation] if isinstance(activation, str) else activation
+        functions: dict[Activation, Activation] = {"relu": F.relu, "gelu": F.gelu}
+        self.activation = functions.get(activation, activation)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Torch's own makes relu of an activation that is a module, also in each copy of a stack.
         torch.nn.Module.__setstate__(self, state)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "activation" and isinstance(self.linear1, Linear):  # in it, also when set later
+            self.linear1.activation = _fused(value)
 
     def _step(self, number: int, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
         """X and what a block makes of it, with the norm before the block or after the sum."""
@@ -90,7 +94,8 @@ class _TransformerLayer(torch.nn.Module):
 
     def _ff_block(self, x: Tensor) -> Tensor:
         h = self.linear1(x)
-        if self.linear1.activation == "linear":
+        # A user may have put another layer, without our activation, in its place.
+        if not isinstance(self.linear1, Linear) or self.linear1.activation == "linear":
             h = self.activation(h)
         return self.linear2(self.dropout(h))
 

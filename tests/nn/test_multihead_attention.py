@@ -10,7 +10,8 @@ import torch
 from pyneural import nn
 from tests.nn import parity
 
-CASES = parity.cases(torch.nn.MultiheadAttention, nn.MultiheadAttention)
+# Each seventh: each value of each option is among them.
+CASES = parity.cases(torch.nn.MultiheadAttention, nn.MultiheadAttention)[::7]
 FLOAT64 = {"rtol": 1e-10, "atol": 1e-10}
 
 
@@ -159,8 +160,10 @@ def test_cache_select_and_errors():
     rows = torch.tensor([2, 0, 0])
     cache = nn.KeyValueCache()
     with torch.no_grad():
-        layer(x[:, :4], x[:, :4], x[:, :4], cache=cache)  # three tensors: no self-attention
+        layer(x[:, :2], x[:, :2], x[:, :2], cache=cache)  # three tensors: no self-attention
         assert len(cache) == 0
+        with pytest.raises(ValueError, match="key: expected the sequence of the first call"):
+            layer(x[:, 2:4], x[:, 2:4], x[:, 2:4], cache=cache)  # else keys of x[:, :2], silently
         start, end = x[:, :4].clone(), x[:, 4:].clone()
         cache = nn.KeyValueCache()
         layer(start, start, start, cache=cache)
@@ -175,6 +178,27 @@ def test_cache_select_and_errors():
             layer(end, end, end, cache=cache, attn_mask=torch.zeros(1, 1, dtype=torch.bool))
     with pytest.raises(ValueError, match="call the network under"):
         layer(x, x, x, cache=nn.KeyValueCache())
+
+
+def test_cache_of_another_sequence():
+    _, layer = pair(8, 2, batch_first=True)
+    query, memory = (torch.randn(3, n, 8, dtype=torch.float64) for n in (2, 7))
+    rows = torch.tensor([2, 0, 0])
+    with torch.no_grad():
+        cache = nn.KeyValueCache()
+        for same in (memory, memory.clone()):
+            found = layer(query, same, same, cache=cache)[0]
+            assert torch.equal(found, layer(query, same, same)[0])
+        for other in (memory + 1, memory[:, :4]):
+            with pytest.raises(ValueError, match="KeyValueCache: key: expected the sequence of"):
+                layer(query, other, other, cache=cache)
+        cache.select(rows)
+        chosen = memory[rows]
+        found = layer(query, chosen, chosen, cache=cache)[0]
+        torch.testing.assert_close(found, layer(query, chosen, chosen)[0], **FLOAT64)
+        cache.select(rows[:2])
+        with pytest.raises(ValueError, match="begin with a new cache"):
+            layer(query, memory, memory, cache=cache)
 
 
 def test_compiles_in_one_graph():
@@ -215,10 +239,14 @@ X = torch.rand(5, 2, 8)
             lambda: nn.MultiheadAttention(8, 2)(X, X, X, attn_mask=torch.ones(5, 5).long()),
             "attn_mask: expected bool or floating numbers, got torch.int64",
         ),
-        (lambda: nn.MultiheadAttention(8, 2)(X.long(), X, X), "dense: "),
+        (lambda: nn.MultiheadAttention(8, 2)(X.long(), X, X), "query: expected floating.*int64"),
+        (lambda: nn.MultiheadAttention(8, 2)(X, X.long(), X), "key: expected floating.*int64"),
         (lambda: nn.MultiheadAttention(8, 2)(X.double(), X, X), "dense: "),
         (lambda: nn.PositionalEncoding(0), "d_model: expected >= 1"),
         (lambda: nn.PositionalEncoding(4)(X), r"x: expected \[L, N, E\] or \[L, E\] with E = 4"),
+        (lambda: nn.PositionalEncoding(8)(X.long()), "x: expected floating numbers, got torch.int"),
+        (lambda: nn.PositionalEncoding(8)(X, start=-1), "start: expected >= 0, got -1"),
+        (lambda: nn.PositionalEncoding(8, dropout=2), "dropout: expected a prob.*got 2"),
     ],
 )
 def test_errors(call, message):

@@ -13,11 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pyneural import nn
 from tests.nn import parity
 
-# Of how many of PyTorch's cases one is taken: most differ by options of the layers alone.
+# Of how many of PyTorch's cases one is taken: most differ by options of the layers alone. Odd:
+# an even step through products of booleans never meets one of the two.
 EVERY = {
-    "TransformerEncoderLayer": 4,
-    "TransformerDecoderLayer": 7,
-    "TransformerEncoder": 9,
+    "TransformerEncoderLayer": 5,
+    "TransformerDecoderLayer": 11,
+    "TransformerEncoder": 13,
     "Transformer": 31,
 }
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}
@@ -212,3 +213,42 @@ def test_an_activation_that_is_a_module_is_in_copies_too(kind, activation):
 def test_unknown_activation():
     with pytest.raises(ValueError, match="activation: expected relu, gelu or a function, got 'x'"):
         nn.TransformerEncoderLayer(8, 2, activation="x")
+
+
+@pytest.mark.parametrize("kind", ["Encoder", "Decoder"])
+def test_parts_replaced_later_are_used(kind):
+    theirs, ours = (
+        getattr(package, f"Transformer{kind}Layer")(8, 2, 12, dropout=0.0)
+        for package in (torch.nn, nn)
+    )
+    x = torch.randn(5, 3, 8)
+    inputs = (x, torch.randn(7, 3, 8))[: 1 if kind == "Encoder" else 2]
+    for activation in (F.silu, F.gelu):
+        theirs.activation = ours.activation = activation
+        ours.load_state_dict(theirs.state_dict())
+        torch.testing.assert_close(ours(*inputs), theirs(*inputs))
+    ours.linear1 = theirs.linear1
+    torch.testing.assert_close(ours(*inputs), theirs(*inputs))
+
+
+def test_an_empty_custom_encoder_is_kept():
+    nothing = torch.nn.Sequential()
+    assert nn.Transformer(8, 2, 1, 1, 12, custom_encoder=nothing).encoder is nothing
+
+
+@pytest.mark.parametrize(
+    ("src", "tgt", "message"),
+    [
+        (torch.rand(4, 2, 6), torch.rand(4, 2, 8), r"src: expected \[S, N, 8\] .* \[4, 2, 6\]"),
+        (
+            torch.rand(4, 2, 8),
+            torch.rand(4, 8),
+            r"tgt: expected \[T, N, 8\] .* alike, got \[4, 8\]",
+        ),
+        (torch.rand(4, 2, 8), torch.rand(4, 3, 8), "src, tgt: expected the same N .*batch_first"),
+        (torch.rand(4, 2, 8), torch.ones(4, 2, 8).long(), "tgt: expected floating numbers, got"),
+    ],
+)
+def test_errors(src, tgt, message):
+    with pytest.raises(ValueError, match=message):
+        nn.Transformer(8, 2, 1, 1, 12)(src, tgt)
