@@ -162,8 +162,8 @@ class LSTM(_Recurrent, torch.nn.LSTM):  # type: ignore[misc]
         c_t = f * c_(t-1) + i * g,  h_t = o * tanh(c_t)
 
     ``torch.nn.LSTM`` with a faster forward and backward, and second derivatives. Arguments as for
-    ``RNN``, but for the nonlinearity, and ``proj_size``, P: h_t is multiplied by W_hr [P, H]; that
-    runs in plain torch. The state is a pair (h, c).
+    ``RNN``, but for the nonlinearity, and ``proj_size``, P: h_t is multiplied by W_hr [P, H]. The
+    state is a pair (h, c).
 
     Raises:
         ValueError: shapes, dtypes or devices that do not match.

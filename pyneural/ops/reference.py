@@ -119,7 +119,6 @@ def rnn(
     lengths: Tensor | None,
     cell: str,
     reverse: bool,
-    weight_hr: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(y, h_n, c_n), step by step; c_n is empty but for an lstm."""
     steps = len(x)
@@ -133,7 +132,6 @@ def rnn(
     for t in reversed(range(steps)) if reverse else range(steps):
         from_h = linear(h, weight_hh, bias_hh)
         h_new, c_new = _recurrent_step(cell, from_x[t], from_h, h, c)
-        h_new = h_new if weight_hr is None else linear(h_new, weight_hr)
         ys[t] = h_new if active is None else h_new * active[t]
         h = h_new if active is None else torch.where(active[t], h_new, h)
         if c is not None and c_new is not None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from pyneural.ops import reference
+from pyneural.ops.dense import dense
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -43,7 +44,7 @@ def rnn(
         h0: [N, H], for an lstm (h0, c0); None for zeros.
         weights: (weight_ih [G H, I], weight_hh [G H, H], bias_ih [G H] or None, bias_hh [G H] or
             None), G gates. For an lstm also (..., weight_hr [P, H]): h is projected to P numbers,
-            weight_hh is [4 H, P] and h0 [N, P]; that runs in plain torch.
+            weight_hh is [4 H, P] and h0 [N, P].
         cell: "tanh", "relu", "gru" or "lstm".
         lengths: [N], of each sequence, 1 to T, in any order; None where all are T. Steps beyond
             are not looked at: y is 0 there, and h_n is the state at the sequence's own end.
@@ -73,22 +74,69 @@ def rnn(
     if lengths is not None:
         lengths = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
     weight_ih, weight_hh, bias_ih, bias_hh, *projection = weights
-    if weight_ih is None or weight_hh is None:
+    weight_hr = projection[0] if projection else None
+    if weight_ih is None or weight_hh is None or None in projection:
         raise ValueError(
-            "rnn: weights: expected tensors weight_ih and weight_hh, got None; only biases may miss"
+            "rnn: weights: expected tensors weight_ih, weight_hh and weight_hr, got None; only "
+            "biases may miss"
         )
+    if weight_hr is not None:
+        biases = bias_ih, bias_hh
+        return _projected(x, h0, weight_ih, weight_hh, biases, weight_hr, lengths, reverse)
     h, c = _initial_state(x, h0, weight_hh, cell)
     call = (
         reference.rnn
-        if projection
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
+        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
         else _rnn
     )
-    y, h_n, c_n = call(
-        x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse, *projection
-    )
+    y, h_n, c_n = call(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse)
     return y, ((h_n, c_n) if cell == "lstm" else h_n)
+
+
+def _projected(
+    x: Tensor,
+    start: State | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    biases: tuple[Tensor | None, Tensor | None],
+    weight_hr: Tensor,
+    lengths: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, State]:
+    """An lstm whose h is projected, by one whose h is not.
+
+        W_hh h_(t-1) = (W_hh W_hr) (o * tanh(c))_(t-1),   but at the first step W_hh h_0
+
+    h_0 need be no projection of anything: it is an input of the first step.
+    """
+    steps, rows = x.shape[:2] if x.dim() == 3 else (0, 0)
+    hidden, projected = weight_hh.shape[0] // GATES["lstm"], weight_hh.shape[-1]
+    _check_like_x("weight_hr", weight_hr, (projected, hidden), "[P, H]", x)
+    _check_like_x("weight_hh", weight_hh, (4 * hidden, projected), "[4 H, P]", x)
+    inner: State | None = None
+    if start is not None:
+        _initial_state(x, start, weight_hh, "lstm")  # refuses what is no pair
+        h, c = start
+        inner = x.new_zeros(rows, hidden), c
+        _check_like_x("h0", h, (rows, projected), "[N, P]", x)
+        first = torch.zeros(rows, dtype=torch.int64)
+        if reverse:
+            first = first + steps - 1 if lengths is None else lengths - 1
+        is_first = torch.arange(steps)[:, None, None] == first[:, None]  # [T, N, 1]
+        x = torch.cat([x, is_first.to(x.device) * h], -1)
+        weight_ih = torch.cat([weight_ih, weight_hh], 1)
+    weights = weight_ih, weight_hh @ weight_hr, *biases
+    y, (h_n, c_n) = rnn(x, inner, weights, "lstm", lengths, reverse)
+    return dense(y, weight_hr), (dense(h_n, weight_hr), c_n)
+
+
+def _check_like_x(name: str, t: Tensor, shape: tuple[int, ...], letters: str, x: Tensor) -> None:
+    """What the kernel checks of its own arguments, for those that do not reach it."""
+    if t.shape != shape or t.dtype != x.dtype or t.device != x.device:
+        raise ValueError(
+            f"rnn: {name}: expected shape {letters} = {list(shape)}, {x.dtype} on {x.device}, got "
+            f"{list(t.shape)}, {t.dtype} on {t.device}; it must fit x and the other weights"
+        )
 
 
 def _initial_state(

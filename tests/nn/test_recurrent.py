@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from pyneural import nn
+from pyneural import nn, ops
 from tests.nn import parity
+from tests.nn.called_ops import CalledOps
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
 LAYERS = ("RNN", "LSTM", "GRU")
@@ -79,10 +82,18 @@ FORMS = [
     {"bidirectional": True, "num_layers": 2},
     {"bias": False, "batch_first": True},
 ]
+PROJECTED = [
+    {"proj_size": 3},
+    {"proj_size": 2, "bidirectional": True, "num_layers": 2, "batch_first": True},
+    {"proj_size": 5, "bias": False},
+]
+LAYERS_AND_FORMS = [
+    *itertools.product(LAYERS, FORMS),
+    *(("LSTM", options) for options in PROJECTED),
+]
 
 
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("options", FORMS, ids=str)
+@pytest.mark.parametrize(("name", "options"), LAYERS_AND_FORMS, ids=str)
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 5), (20, 3), (5, 0)], ids=str)
 def test_steps_and_rows(name, options, sizes):
     steps, rows = sizes
@@ -92,8 +103,7 @@ def test_steps_and_rows(name, options, sizes):
     same_with_gradients(ours, twin, (x,), x)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("options", FORMS, ids=str)
+@pytest.mark.parametrize(("name", "options"), LAYERS_AND_FORMS, ids=str)
 @pytest.mark.parametrize("is_sorted", [True, False])
 def test_packed(name, options, is_sorted):
     ours, twin = pair(name, **options)
@@ -102,8 +112,8 @@ def test_packed(name, options, is_sorted):
     packed = pack_sequence(data, enforce_sorted=is_sorted)
     directions = 2 if options.get("bidirectional") else 1
     layers = options.get("num_layers", 1) * directions
-    h = torch.randn(layers, 4, 6, dtype=torch.float64)
-    state = (h, h + 1) if name == "LSTM" else h
+    h = torch.randn(layers, 4, options.get("proj_size", 6), dtype=torch.float64)
+    state = (h, torch.randn(layers, 4, 6, dtype=torch.float64)) if name == "LSTM" else h
     same_with_gradients(ours, twin, (packed, state), data[2])
     theirs = twin(packed)[0]
     assert all(
@@ -121,13 +131,24 @@ def test_packed_padding_may_be_no_number():
     assert y.data.isfinite().all()
 
 
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_projection(batch_first):
-    ours, twin = pair(
-        "LSTM", proj_size=3, num_layers=2, bidirectional=True, batch_first=batch_first
-    )
-    x = torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True)
-    same_with_gradients(ours, twin, (x,), x)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_projection_by_kernel(reverse):
+    torch.manual_seed(0)
+    shapes = (4, 3, 5), (3, 2), (3, 6), (24, 5), (24, 2), (24,), (24,), (2, 6)
+    tensors = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+
+    def call(x, h, c, *weights):
+        y, (h_n, c_n) = ops.rnn(x, (h, c), weights, "lstm", [2, 4, 1], reverse)
+        return y, h_n, c_n
+
+    assert torch.autograd.gradcheck(call, tensors)
+    assert torch.autograd.gradgradcheck(call, tensors)
+    with CalledOps() as called:
+        call(*(t.detach() for t in tensors))
+    assert called.names.count("pyneural.rnn.default") == 1
+    x = tensors[0].detach().clone()
+    x[3, 0], x[2:, 2] = torch.nan, torch.nan  # beyond the ends
+    assert all(out.isfinite().all() for out in call(x, *tensors[1:]))
 
 
 def test_unbatched():
@@ -177,6 +198,9 @@ def test_vmap_over_parameters(name):
             assert_close(found[key][index], value, FLOAT64_GRADIENT)
 
 
+X = torch.rand(5, 2, 4)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -191,6 +215,15 @@ def test_vmap_over_parameters(name):
         (lambda: nn.GRU(4, 6)(torch.rand(5, 2, 4), torch.rand(1, 3, 6)), "h0: expected shape"),
         (lambda: nn.GRU(4, 6)(torch.rand(0, 2, 4)), "at least one step"),
         (lambda: nn.RNN(4, 6)(torch.rand(5, 2, 4).double()), "expected Double like x"),
+        (
+            lambda: ops.rnn(X, None, [torch.rand(24, 4), torch.rand(24, 3), None, None, X], "lstm"),
+            r"weight_hr: expected shape \[P, H\] = \[3, 6\]",
+        ),
+        (
+            lambda: nn.LSTM(4, 6, proj_size=3)(X, (torch.rand(1, 2, 6), torch.rand(1, 2, 6))),
+            r"h0: expected shape \[N, P\] = \[2, 3\]",
+        ),
+        (lambda: nn.LSTM(4, 6, proj_size=3)(X.double()), "expected shape .*torch.float64"),
         (lambda: nn.RNNCell(4, 6)(torch.rand(5, 2, 4)), "RNNCell: input: expected"),
         (lambda: nn.RNN(4, 0), "greater than zero"),
     ],

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyneural import nn
 from tests.nn import parity
+from tests.nn.called_ops import CalledOps
 
 # Of how many of PyTorch's cases one is taken: most differ by options of the layers alone. Odd:
 # an even step through products of booleans never meets one of the two.
@@ -41,18 +41,6 @@ def test_parity(check, case):
         pytest.skip("torch's own compares masks, which vmap cannot")
     with sdpa_kernel(SDPBackend.MATH):  # torch's others have no second derivatives
         check(case)
-
-
-class Ops(TorchDispatchMode):
-    """Names of the ops that are called."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 def pair(**options):
@@ -123,7 +111,7 @@ def test_our_kernels_do_the_work(padded, training):
     layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
     encoder = nn.TransformerEncoder(layer, 3).train(training)
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2]) if padded else None
-    with torch.no_grad(), Ops() as ops:
+    with torch.no_grad(), CalledOps() as ops:
         y = encoder(torch.randn(2, 5, 8), src_key_padding_mask=padding)
     assert y.shape == (2, 5, 8)
     assert ops.names.count("pyneural.attention.default") == 3
@@ -141,7 +129,7 @@ def test_a_causal_mask_is_recognised(form):
         "numbers": (nn.Transformer.generate_square_subsequent_mask(6), None),
     }
     mask, hint = masks[form]
-    with Ops() as ops, torch.no_grad():
+    with CalledOps() as ops, torch.no_grad():
         y = model(x, mask=mask, is_causal=hint)
     assert "aten.where.self" not in ops.names
     changed = x.clone()
@@ -177,7 +165,7 @@ def test_a_cached_token_costs_what_its_length_does():
     with torch.no_grad():
         memory = model.encoder(src)
         for _ in range(3):
-            with Ops() as ops:
+            with CalledOps() as ops:
                 model.decoder(src[:, :1], memory, cache=cache)
             projected.append(ops.names.count("pyneural.dense.default"))
     # of a layer: q, k and v, result; q, k, v, result; two linear ones. Then memory's stay.

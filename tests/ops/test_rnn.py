@@ -263,7 +263,7 @@ X, H = torch.rand(4, 3, 2, dtype=torch.float64), torch.rand(3, 5, dtype=torch.fl
     [
         (lambda: ops.rnn(X, H, weights_of("gru")[:3], "gru"), "weights: expected 4"),
         (lambda: ops.rnn(X, H, weights_of("tanh"), "elman"), "cell: expected one of"),
-        (lambda: ops.rnn(X, H, [None, *weights_of("tanh")[1:]]), "weight_ih and weight_hh"),
+        (lambda: ops.rnn(X, H, [None, *weights_of("tanh")[1:]]), "weight_ih, weight_hh"),
         (lambda: ops.rnn(X, (H, H), weights_of("gru"), "gru"), "h0: expected a tensor"),
         (lambda: ops.rnn(X, H, weights_of("lstm"), "lstm"), "h0: expected a pair"),
         (lambda: ops.rnn(X, (H, H[:2]), weights_of("lstm"), "lstm"), "c0: expected shape"),
