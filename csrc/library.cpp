@@ -63,8 +63,8 @@ TORCH_LIBRARY(pyneural, m) {
   m.def("attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor");
   m.def(
       "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
-      " Tensor(c!)[] changes, float learning_rate, float rho, float epsilon, float weight_decay)"
-      " -> ()");
+      " Tensor(c!)[] changes, Tensor(d!)[] steps, float learning_rate, float rho, float epsilon,"
+      " float weight_decay) -> ()");
   m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
 }
 

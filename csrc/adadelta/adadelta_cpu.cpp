@@ -56,31 +56,52 @@ void step(T* w, const T* g, T* s, T* u, int64_t count, const Numbers& numbers) {
   }
 }
 
-// Tensors of one dtype, each thread a contiguous share of all their elements.
+// Tensors of one dtype, each thread a contiguous share of every one: a thread finds in its cache
+// what of the newest gradients the backward has left there, and each has as many of them.
 template <class T>
 void step_all(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
               at::TensorList changes, const Numbers& numbers) {
-  std::vector<int64_t> starts{0};
-  for (const at::Tensor& parameter : parameters)
-    starts.push_back(starts.back() + (parameter.scalar_type() == c10::CppTypeToScalarType<T>::value
-                                          ? parameter.numel()
-                                          : 0));
-  const int64_t total = starts.back();
+  std::vector<size_t> those;
+  int64_t total = 0;
+  for (size_t i = 0; i < parameters.size(); ++i)
+    if (parameters[i].scalar_type() == c10::CppTypeToScalarType<T>::value) {
+      those.push_back(i);
+      total += parameters[i].numel();
+    }
   const int64_t threads = std::clamp<int64_t>(total / kShare, 1, at::get_num_threads());
-  for_shares(total, threads, [&](int64_t, int64_t begin, int64_t end) {
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      const int64_t first = std::max(begin, starts[i]), last = std::min(end, starts[i + 1]);
-      if (first >= last) continue;
-      const int64_t at = first - starts[i];
-      step(parameters[i].data_ptr<T>() + at, gradients[i].const_data_ptr<T>() + at,
-           squares[i].data_ptr<T>() + at, changes[i].data_ptr<T>() + at, last - first, numbers);
+  for_shares(threads, threads, [&](int64_t, int64_t share, int64_t) {
+    for (const size_t i : those) {
+      const int64_t size = parameters[i].numel(), first = share * size / threads;
+      step(parameters[i].data_ptr<T>() + first, gradients[i].const_data_ptr<T>() + first,
+           squares[i].data_ptr<T>() + first, changes[i].data_ptr<T>() + first,
+           (share + 1) * size / threads - first, numbers);
     }
   });
 }
 
+void check_steps(at::TensorList steps, at::TensorList parameters) {
+  TORCH_CHECK_VALUE(steps.empty() || steps.size() == parameters.size(),
+                    "adadelta_: steps: expected none or ", parameters.size(),
+                    " counts, as many as parameters, got ", steps.size(), "; give one for each");
+  for (size_t i = 0; i < steps.size(); ++i)
+    TORCH_CHECK_VALUE(
+        steps[i].is_cpu() && steps[i].numel() == 1 &&
+            (steps[i].scalar_type() == at::kFloat || steps[i].scalar_type() == at::kDouble),
+        "adadelta_: steps[", i, "]: expected one float32 or float64 on the CPU, got ",
+        steps[i].scalar_type(), " ", steps[i].sizes(), " on ", steps[i].device(),
+        "; torch.zeros(()) makes a count");
+}
+
+void add_one(const at::Tensor& step) {
+  if (step.scalar_type() == at::kFloat)
+    *step.data_ptr<float>() += 1;
+  else
+    *step.data_ptr<double>() += 1;
+}
+
 void adadelta_(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
-               at::TensorList changes, double learning_rate, double rho, double epsilon,
-               double weight_decay) {
+               at::TensorList changes, at::TensorList steps, double learning_rate, double rho,
+               double epsilon, double weight_decay) {
   check_list("parameters", parameters, parameters);
   check_list("gradients", gradients, parameters);
   check_list("squares", squares, parameters);
@@ -90,9 +111,11 @@ void adadelta_(at::TensorList parameters, at::TensorList gradients, at::TensorLi
         parameter.scalar_type() == at::kFloat || parameter.scalar_type() == at::kDouble,
         "adadelta_: parameters: expected float32 or float64, got ", parameter.scalar_type(),
         "; torch.optim.Adadelta takes any");
+  check_steps(steps, parameters);
   const Numbers numbers{learning_rate, rho, epsilon, weight_decay};
   step_all<float>(parameters, gradients, squares, changes, numbers);
   step_all<double>(parameters, gradients, squares, changes, numbers);
+  for (const at::Tensor& step : steps) add_one(step);
 }
 
 }  // namespace

@@ -15,6 +15,11 @@ constexpr int64_t panel_width() {
   return kTileVectors * lanes<T>();
 }
 
+template <class T>
+constexpr int64_t whole_vectors(int64_t width) {
+  return (width + lanes<T>() - 1) / lanes<T>() * lanes<T>();
+}
+
 namespace detail {
 
 // c [M][N vectors] = a b, or += a b.
@@ -148,7 +153,7 @@ void multiply(const Strided<T>& a, int64_t rows, int64_t depth, const Panel<T>& 
       depth, a.data, a.row_stride, a.depth_stride, b.data, b.stride, c, ldc, accumulate);
 }
 
-// Panel i of columns, packed: [depth][panel_width], zeros beyond the last column.
+// Panel i of columns, packed: [depth][panel_width], zeros from the last column to the vector's end.
 template <class T>
 Panel<T> packed_panel(const T* storage, int64_t i, int64_t depth, int64_t columns) {
   const int64_t left = std::min(panel_width<T>(), columns - i * panel_width<T>());
@@ -163,16 +168,17 @@ int64_t panel_count(int64_t columns) {
 // Packs b [depth, width], width <= panel_width, whose rows are contiguous.
 template <class T>
 void pack_rows(const T* b, int64_t row_stride, int64_t depth, int64_t width, T* to) {
-  for (int64_t k = 0; k < depth; ++k, b += row_stride, to += panel_width<T>()) {
-    std::copy_n(b, width, to);
-    std::fill(to + width, to + panel_width<T>(), T(0));
-  }
+  for (int64_t k = 0; k < depth; ++k, b += row_stride, to += panel_width<T>())
+    for (int64_t n = 0; n < width; n += lanes<T>())
+      Vec<T>::loadu(b + n, std::min(lanes<T>(), width - n)).store(to + n);
 }
 
 // Packs b = w^T for w [width, depth], width <= panel_width, whose rows are contiguous.
 template <class T>
 void pack_transposed(const T* w, int64_t row_stride, int64_t depth, int64_t width, T* to) {
-  if (width < panel_width<T>()) std::fill_n(to, depth * panel_width<T>(), T(0));
+  for (int64_t k = 0; width < whole_vectors<T>(width) && k < depth; ++k)
+    std::fill(to + k * panel_width<T>() + width,
+              to + k * panel_width<T>() + whole_vectors<T>(width), T(0));
   transpose(w, row_stride, width, depth, to, panel_width<T>());
 }
 

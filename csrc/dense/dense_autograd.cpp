@@ -62,6 +62,7 @@ struct Dense : torch::autograd::Function<Dense> {
     const std::array<bool, 3> mask = {ctx->needs_input_grad(0), ctx->needs_input_grad(1),
                                       bias.defined() && ctx->needs_input_grad(2)};
     if (!at::GradMode::is_enabled()) {
+      const at::AutoDispatchBelowADInplaceOrView below;
       const auto [grad_x, grad_weight, grad_bias] = call_dense_backward(
           grad_y, x, weight, saved[3].defined() ? saved[3] : grad_y, activation, mask);
       return {mask[0] ? grad_x : at::Tensor(), mask[1] ? grad_weight : at::Tensor(),

@@ -13,6 +13,7 @@ def adadelta_(
     gradients: Sequence[Tensor],
     squares: Sequence[Tensor],
     changes: Sequence[Tensor],
+    steps: Sequence[Tensor] = (),
     *,
     learning_rate: float,
     rho: float = 0.9,
@@ -34,6 +35,7 @@ def adadelta_(
         gradients: like the parameters.
         squares: s, averages of the squared gradients, like the parameters, zero at the start.
         changes: u, averages of the squared changes, like the parameters, zero at the start.
+        steps: counts, which rise by one: scalars on the CPU, float32 or float64.
         learning_rate: factor on the change.
         rho: how much of the averages stays.
         epsilon: keeps the first changes from being zero.
@@ -48,5 +50,5 @@ def adadelta_(
     True
     """
     torch.ops.pyneural.adadelta_(
-        parameters, gradients, squares, changes, learning_rate, rho, epsilon, weight_decay
+        parameters, gradients, squares, changes, steps, learning_rate, rho, epsilon, weight_decay
     )

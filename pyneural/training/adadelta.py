@@ -33,21 +33,24 @@ class Adadelta(torch.optim.Adadelta):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        moving = [[p for p in g["params"] if p.grad is not None] for g in self.param_groups]
-        if not all(map(self._in_one_kernel, self.param_groups, moving)):
+        moving = [
+            [(p, p.grad) for p in group["params"] if p.grad is not None]
+            for group in self.param_groups
+        ]
+        if not all(map(_in_one_kernel, self.param_groups, moving)):
             super().step()
             return loss
         with torch.no_grad():
-            for group, parameters in zip(self.param_groups, moving, strict=True):
-                states = [self._state_of(parameter) for parameter in parameters]
-                if not states:
+            for group, pairs in zip(self.param_groups, moving, strict=True):
+                if not pairs:
                     continue
-                torch._foreach_add_([state["step"] for state in states], 1)
+                states = [self._state_of(parameter) for parameter, _ in pairs]
                 ops.adadelta_(
-                    parameters,
-                    [parameter.grad for parameter in parameters],
+                    [parameter for parameter, _ in pairs],
+                    [gradient for _, gradient in pairs],
                     [state["square_avg"] for state in states],
                     [state["acc_delta"] for state in states],
+                    [state["step"] for state in states],
                     learning_rate=float(group["lr"]),
                     rho=group["rho"],
                     epsilon=group["eps"],
@@ -63,14 +66,14 @@ class Adadelta(torch.optim.Adadelta):
             state["acc_delta"] = torch.zeros_like(parameter)
         return state
 
-    def _in_one_kernel(self, group: dict[str, Any], parameters: list[Tensor]) -> bool:
-        return not any(group[name] for name in _OTHERWISE) and all(
-            p.is_cpu
-            and p.dtype in _DTYPES
-            and p.is_contiguous()
-            and p.grad is not None
-            and p.grad.dtype == p.dtype
-            and p.grad.layout == torch.strided
-            and p.grad.is_contiguous()
-            for p in parameters
-        )
+
+def _in_one_kernel(group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> bool:
+    return not any(group[name] for name in _OTHERWISE) and all(
+        p.is_cpu
+        and p.dtype in _DTYPES
+        and p.is_contiguous()
+        and gradient.dtype == p.dtype
+        and gradient.layout == torch.strided
+        and gradient.is_contiguous()
+        for p, gradient in pairs
+    )

@@ -119,6 +119,14 @@ def test_threads_and_shares_do_not_matter():
         assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
 
 
+def test_steps_rise_by_one():
+    lists = [[torch.zeros(3)] * 2 for _ in range(4)]
+    steps = [torch.zeros(()), torch.full((), 7, dtype=torch.float64)]
+    for _ in range(2):
+        ops.adadelta_(*lists, steps, learning_rate=1.0)
+    assert [float(step) for step in steps] == [2, 9]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -130,10 +138,14 @@ def test_threads_and_shares_do_not_matter():
         ),
         (lambda t: t[3].__setitem__(1, torch.zeros(3).double()), r"changes\[1\].*got Double"),
         (lambda t: t[0].__setitem__(0, torch.zeros(6)[::2]), r"parameters\[0\].*contiguous"),
+        (lambda t: t[4].pop(), r"steps: expected none or 2 counts.*got 1; give one for each"),
+        (lambda t: t[4].__setitem__(1, torch.zeros((), dtype=torch.int64)), r"steps\[1\].*got Long"),
+        (lambda t: t[4].__setitem__(0, torch.zeros(2)), r"steps\[0\].*got Float \[2\]"),
     ],
 )
 def test_bad_input(change, message):
     lists = [[torch.zeros(3) for _ in range(2)] for _ in range(4)]
+    lists.append([torch.zeros(()) for _ in range(2)])
     change(lists)
     with pytest.raises(ValueError, match=message):
         ops.adadelta_(*lists, learning_rate=1.0)

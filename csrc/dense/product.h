@@ -1,0 +1,222 @@
+// The products of a dense layer, blocked for the caches and shared out over threads.
+//
+//   c [rows, columns] = a b^T    for a [rows, depth], b [columns, depth]
+//
+// A thread packs the columns that it needs and no others, so that none waits for another's.
+#pragma once
+
+#include <limits>
+
+#include "../common/panels.h"
+#include "../common/scratch.h"
+#include "../common/shares.h"
+
+namespace pyneural::dense {
+
+struct Range {
+  int64_t begin, end;
+
+  int64_t size() const { return end - begin; }
+  // Part i of nearly equal `parts`.
+  Range part(int64_t i, int64_t parts) const {
+    return {begin + i * size() / parts, begin + (i + 1) * size() / parts};
+  }
+};
+
+// Threads in a grid over a product: each has a rectangle of c, summed over a segment of the depth.
+struct Grid {
+  int64_t segments = 1, rows = 1, columns = 1;
+
+  int64_t size() const { return segments * rows * columns; }
+};
+
+// to[e] = the sum of the parts [count][size], in their order.
+template <class T>
+void add_parts(const T* parts, int64_t count, int64_t size, T* to) {
+  std::copy_n(parts, size, to);
+  for (int64_t s = 1; s < count; ++s)
+    at::vec::map2<T>([](Vec<T> a, Vec<T> b) { return a + b; }, to, to, parts + s * size, size);
+}
+
+template <class T>
+class Product {
+ public:
+  // Beyond one thread's share of rows and columns, a sum may be cut into `most_segments`.
+  Product(const Strided<T>& a, const Strided<T>& b, T* c, int64_t rows, int64_t columns,
+          int64_t depth, int64_t most_segments = 1)
+      : a_(a), b_(b), c_(c), rows_(rows), columns_(columns), depth_(depth) {
+    find_grid(useful_threads(static_cast<double>(rows) * static_cast<double>(depth) *
+                             static_cast<double>(columns)),
+              most_segments);
+    if (grid_.segments > 1) parts_ = scratch_.take<T>(grid_.segments * rows * columns);
+  }
+
+  const Grid& grid() const { return grid_; }
+
+  // Share i of grid().size(). prepare(begin, end) is called once for rows of a before they are
+  // read, finish(row, rows, column, columns) for a rectangle of c when it is complete.
+  template <class Prepare, class Finish>
+  void run(int64_t i, const Prepare& prepare, const Finish& finish) const {
+    const int64_t column = i % grid_.columns, row = i / grid_.columns % grid_.rows,
+                  segment = i / grid_.columns / grid_.rows;
+    const Share share{Range{0, rows_}.part(row, grid_.rows),
+                      Range{0, vectors()}.part(column, grid_.columns),
+                      Range{0, depth_}.part(segment, grid_.segments),
+                      parts_ ? parts_ + segment * rows_ * columns_ : c_};
+    if (wants_dots())
+      dots(share, prepare, finish);
+    else
+      tiles(share, prepare, finish);
+  }
+  template <class Prepare>
+  void run(int64_t i, const Prepare& prepare) const {
+    run(i, prepare, [](int64_t, int64_t, int64_t, int64_t) {});
+  }
+  void run(int64_t i) const {
+    run(i, [](int64_t, int64_t) {});
+  }
+
+  // c = the sum of the segments, in their order, when all have run.
+  void add_segments() const {
+    if (parts_) add_parts(parts_, grid_.segments, rows_ * columns_, c_);
+  }
+
+ private:
+  static constexpr int64_t kWidth = panel_width<T>();
+  // Of a block of the depth: its panels of b stay in the second-level cache.
+  static constexpr int64_t kDepth = 1024;
+  // Elements of a block of a, which stays in that cache while all panels pass.
+  static constexpr int64_t kBlockElements = 1 << 16;
+  // Up to so many rows b is read where it lies: packing it costs more than it saves.
+  static constexpr int64_t kFewRows = 512;
+
+  struct Share {
+    Range rows, vectors, depth;
+    T* c;
+  };
+
+  int64_t vectors() const { return (columns_ + lanes<T>() - 1) / lanes<T>(); }
+
+  // The fewest cycles for a unit of depth: a multiply-add of vectors takes one, to transpose an
+  // element of b about one, to read one a quarter, to add one of a part to c three. More segments,
+  // with which a sum depends on the threads, must gain a tenth.
+  void find_grid(int64_t threads, int64_t most_segments) {
+    const double per_b = b_.row_stride == 1 ? 0.25 : 1;
+    double least = std::numeric_limits<double>::infinity();
+    for (int64_t segments = 1; segments <= std::min(threads, most_segments); ++segments)
+      for (int64_t columns = 1; columns <= std::min(threads / segments, vectors()); ++columns) {
+        const int64_t rows = std::min(threads / segments / columns, rows_);
+        const auto m = static_cast<double>((rows_ + rows - 1) / rows);
+        const auto n = static_cast<double>((vectors() + columns - 1) / columns);
+        double cycles = (m * n + m / 4 + n * per_b * lanes<T>()) / segments;
+        if (segments > 1) cycles += 3.0 * segments * rows_ * vectors() / depth_;
+        if (cycles < (segments > grid_.segments ? 0.9 : 1.0) * least) {
+          least = cycles;
+          grid_ = {segments, rows, columns};
+        }
+      }
+  }
+
+  // Dot products add up their lanes, but no row of b has to be transposed for them.
+  bool wants_dots() const {
+    return a_.depth_stride == 1 && b_.depth_stride == 1 && rows_ < 2 * depth_ / lanes<T>();
+  }
+
+  template <class Prepare, class Finish>
+  void dots(const Share& share, const Prepare& prepare, const Finish& finish) const {
+    Scratch scratch;
+    const auto [rows, vectors, depth, c] = share;
+    const int64_t whole = depth.size() / lanes<T>(), rest = depth.size() % lanes<T>();
+    const T* const a = a_.at(rows.begin, depth.begin);
+    prepare(rows.begin, rows.end);
+    T* const a_rest = scratch.take<T>(rows.size() * lanes<T>());
+    alignas(64) T b_rest[kDotColumns * lanes<T>()] = {};
+    if (rest > 0) {
+      std::fill_n(a_rest, rows.size() * lanes<T>(), T(0));
+      for (int64_t m = 0; m < rows.size(); ++m)
+        std::copy_n(a + m * a_.row_stride + whole * lanes<T>(), rest, a_rest + m * lanes<T>());
+    }
+    const int64_t last = std::min(vectors.end * lanes<T>(), columns_);
+    for (int64_t column = vectors.begin * lanes<T>(); column < last; column += kWidth) {
+      const int64_t columns = std::min(kWidth, last - column);
+      T* const to = c + rows.begin * columns_ + column;
+      for (int64_t m = 0; m < rows.size(); ++m) std::fill_n(to + m * columns_, columns, T(0));
+      accumulate_dots(rows.size(), columns, whole, a, a_.row_stride, b_.at(column, depth.begin),
+                      b_.row_stride, to, columns_);
+      for (int64_t n = 0; rest > 0 && n < columns; n += kDotColumns) {
+        const int64_t count = std::min<int64_t>(kDotColumns, columns - n);
+        for (int64_t s = 0; s < count; ++s)
+          std::copy_n(b_.at(column + n + s, depth.begin + whole * lanes<T>()), rest,
+                      b_rest + s * lanes<T>());
+        accumulate_dots<T>(rows.size(), count, 1, a_rest, lanes<T>(), b_rest, lanes<T>(), to + n,
+                           columns_);
+      }
+      finish(rows.begin, rows.size(), column, columns);
+    }
+  }
+
+  template <class Prepare, class Finish>
+  void tiles(const Share& share, const Prepare& prepare, const Finish& finish) const {
+    Scratch scratch;
+    const auto [rows, vectors, all, c] = share;
+    const int64_t steps = std::max<int64_t>((all.size() + kDepth - 1) / kDepth, 1);
+    const int64_t most_depth = (all.size() + steps - 1) / steps;
+    const int64_t most_rows =
+        std::max<int64_t>(kBlockElements / std::max<int64_t>(most_depth, 1), 4 * kTileRows);
+    const int64_t blocks = (rows.size() + most_rows - 1) / most_rows;
+    const int64_t panels = (vectors.size() + kTileVectors - 1) / kTileVectors;
+    T* const packed_b = scratch.take<T>(panels * kWidth * most_depth);
+    for (int64_t step = 0; step < steps; ++step) {
+      const Range depth = all.part(step, steps);
+      for (int64_t block = 0; block < blocks; ++block) {
+        const Range some = rows.part(block, blocks);
+        if (step == 0) prepare(some.begin, some.end);
+        for (int64_t i = 0; i < panels; ++i) {
+          const Range part = vectors.part(i, panels);
+          const int64_t column = part.begin * lanes<T>(),
+                        columns = std::min(part.end * lanes<T>(), columns_) - column;
+          const bool whole = columns % lanes<T>() == 0;
+          Panel<T> panel{packed_b + i * kWidth * most_depth, kWidth, part.size()};
+          if (b_.row_stride == 1 && whole && rows.size() <= kFewRows)
+            panel = {b_.at(column, depth.begin), b_.depth_stride, part.size()};
+          else if (block == 0)
+            pack_panel(column, columns, depth, packed_b + i * kWidth * most_depth);
+          for_row_tiles(some.begin, some.end, [&](int64_t first, int64_t count) {
+            multiply_tile({a_.at(first, depth.begin), a_.row_stride, a_.depth_stride}, count,
+                          depth.size(), panel, c + first * columns_ + column, columns, step > 0);
+            if (step + 1 == steps) finish(first, count, column, columns);
+          });
+        }
+      }
+    }
+  }
+
+  void pack_panel(int64_t column, int64_t columns, const Range& depth, T* to) const {
+    const T* const from = b_.at(column, depth.begin);
+    if (b_.row_stride == 1)
+      pack_rows(from, b_.depth_stride, depth.size(), columns, to);
+    else
+      pack_transposed(from, b_.row_stride, depth.size(), columns, to);
+  }
+
+  // c [rows, columns] = or += a b, by way of a tile where columns are no whole vectors.
+  void multiply_tile(const Strided<T>& a, int64_t rows, int64_t depth, const Panel<T>& b, T* c,
+                     int64_t columns, bool accumulate) const {
+    if (columns == b.vectors * lanes<T>())
+      return multiply(a, rows, depth, b, c, columns_, accumulate);
+    alignas(64) T tile[kTileRows * kWidth];
+    for (int64_t m = 0; accumulate && m < rows; ++m)
+      std::copy_n(c + m * columns_, columns, tile + m * kWidth);
+    multiply(a, rows, depth, b, tile, kWidth, accumulate);
+    for (int64_t m = 0; m < rows; ++m) std::copy_n(tile + m * kWidth, columns, c + m * columns_);
+  }
+
+  Strided<T> a_, b_;
+  T* c_;
+  int64_t rows_, columns_, depth_;
+  Grid grid_;
+  Scratch scratch_;
+  T* parts_ = nullptr;  // [segments][rows][columns]
+};
+
+}  // namespace pyneural::dense
