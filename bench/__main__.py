@@ -11,6 +11,7 @@ BENCHES = {
     "dense": "the dense layer with its activation, and the sparsely connected one",
     "attention": "scaled dot-product attention, forward and with gradients",
     "rnn": "recurrent layers, forward and with gradients",
+    "transformer": "training a transformer: a step, without dropout and with it",
     "models": "training an autoencoder: a step, and a whole fit",
     "fit": "what fit costs a step beyond the calls that it is made of",
 }

@@ -60,6 +60,7 @@ TORCH_LIBRARY(pyneural, m) {
       "attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor? mask,"
       " Tensor? seed, Tensor out, Tensor lse, bool is_causal, float dropout_p, float? scale,"
       " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
+  m.def("dropout(Tensor x, Tensor seed, float p) -> Tensor");
   m.def("attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor");
   m.def(
       "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"

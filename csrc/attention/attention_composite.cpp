@@ -1,8 +1,8 @@
 // Attention by torch's own functions, for devices that have no kernel of ours.
 #include <torch/library.h>
 
+#include "../common/dropout.h"
 #include "../common/find_op.h"
-#include "attention_dropout.h"
 #include "layout.h"
 #include "torch_attention.h"
 

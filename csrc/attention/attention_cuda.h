@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "../common/dropout.h"
 #include "../common/tensor_core_types.h"
-#include "attention_dropout.h"
 
 namespace pyneural::attention {
 

@@ -7,9 +7,9 @@
 #include <numbers>
 #include <optional>
 
+#include "../common/dropout.h"
 #include "../common/matmul.h"
 #include "attention_check.h"
-#include "attention_dropout.h"
 
 namespace pyneural::attention {
 
@@ -96,18 +96,8 @@ inline int64_t key_limit(const Problem& p, int64_t query) {
 template <class T>
 void dropout_factors(const Dropout& dropout, int64_t row, int64_t first_key, int64_t keys,
                      T* factors) {
-  for (int64_t first = 0; first < keys; first += kDropoutBlock) {
-    uint32_t words[4][kDropoutCounters];
-    for (int counter = 0; counter < kDropoutCounters; ++counter) {
-      uint32_t drawn[4];
-      dropout.draw(row, (first_key + first) / kDropoutBlock, counter, drawn);
-      for (int w = 0; w < 4; ++w) words[w][counter] = drawn[w];
-    }
-    const uint32_t* const word = &words[0][0];
-    const auto factor = static_cast<T>(dropout.factor);
-    for (int64_t j = 0; j < kDropoutBlock; ++j)
-      factors[first + j] = dropout.keeps(word[j]) ? factor : T(0);
-  }
+  for (int64_t first = 0; first < keys; first += kDropoutBlock)
+    dropout.factors(row, (first_key + first) / kDropoutBlock, factors + first);
 }
 
 }  // namespace pyneural::attention

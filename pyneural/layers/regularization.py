@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from pyneural import ops
 from pyneural.layers.base import Layer, Shape
 
 
@@ -32,7 +32,7 @@ class Dropout(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with elements dropped in training."""
-        return F.dropout(x, self.rate, self.training)
+        return ops.dropout(x, self.rate) if self.training else x
 
 
 class BatchNormalization(Layer):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pyneural.nn.activations import Maxout, Sin
+from pyneural.nn.dropout import Dropout
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.linear import Linear
 from pyneural.nn.masked_linear import MaskedLinear, random_mask
@@ -25,6 +26,7 @@ __all__ = [
     "LSTM",
     "MLP",
     "RNN",
+    "Dropout",
     "GRUCell",
     "KeyValueCache",
     "LSTMCell",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural.nn.checks import check_floating, check_probability
+from pyneural.nn.dropout import Dropout
 
 
 class PositionalEncoding(torch.nn.Module):
@@ -45,7 +46,7 @@ class PositionalEncoding(torch.nn.Module):
         check_probability("PositionalEncoding", "dropout", dropout)
         self.d_model = d_model
         self.batch_first = batch_first
-        self.dropout = torch.nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Tokens with their positions.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from pyneural import ops
@@ -66,8 +65,8 @@ class _Recurrent(torch.nn.RNNBase):
         directions = 2 if self.bidirectional else 1
         ends: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
-            if layer > 0 and self.dropout > 0:
-                x = F.dropout(x, self.dropout, self.training)
+            if layer > 0 and self.training:
+                x = ops.dropout(x, self.dropout)
             ys = []
             for direction in range(directions):
                 index = layer * directions + direction

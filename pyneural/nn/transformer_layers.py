@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural.nn.dropout import Dropout
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.linear import Linear
 from pyneural.nn.multihead_attention import MultiheadAttention
@@ -37,7 +38,7 @@ class _TransformerLayer(torch.nn.Module):
 
     linear1: Linear
     linear2: Linear
-    dropout: torch.nn.Dropout
+    dropout: Dropout
     norm_first: bool
     activation: Any
 
@@ -64,7 +65,7 @@ class _TransformerLayer(torch.nn.Module):
             )
             setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias, **where)
-        self.dropout = torch.nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, **where)
         self.norm_first = norm_first
         steps = range(1, len(attentions) + 2)
@@ -72,7 +73,7 @@ class _TransformerLayer(torch.nn.Module):
             norm = torch.nn.LayerNorm(d_model, layer_norm_eps, bias=bias, **where)
             setattr(self, f"norm{i}", norm)
         for i in steps:
-            setattr(self, f"dropout{i}", torch.nn.Dropout(dropout))
+            setattr(self, f"dropout{i}", Dropout(dropout))
         functions: dict[Activation, Activation] = {"relu": F.relu, "gelu": F.gelu}
         self.activation = functions.get(activation, activation)
 

@@ -9,6 +9,7 @@ from pyneural.ops.adadelta import adadelta_
 from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.dense import dense
 from pyneural.ops.derivatives import Laplacian, LinearOperator
+from pyneural.ops.dropout import dropout
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 from pyneural.ops.masked_dense import Connections, masked_dense
 from pyneural.ops.mlp import mlp
@@ -22,6 +23,7 @@ __all__ = [
     "attention",
     "attention_weights",
     "dense",
+    "dropout",
     "jet_mlp",
     "jet_mlp_jacobian",
     "jet_mlp_loss",

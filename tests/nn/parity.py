@@ -167,7 +167,8 @@ def check_weight_norm(case: Case) -> None:
 
 def check_functional_call(case: Case) -> None:
     twin, ours = case.pair()
-    other = {name: value + 0.5 for name, value in ours.state_dict().items()}
+    # Halves: gates stay near the middle, where a tolerance relative to the result means something.
+    other = {name: 0.5 * value for name, value in ours.state_dict().items()}
 
     def call(module: torch.nn.Module) -> list[Tensor]:
         def by_other(*inputs: Any, **options: Any) -> Any:

@@ -139,7 +139,7 @@ def test_steps_rise_by_one():
         (lambda t: t[3].__setitem__(1, torch.zeros(3).double()), r"changes\[1\].*got Double"),
         (lambda t: t[0].__setitem__(0, torch.zeros(6)[::2]), r"parameters\[0\].*contiguous"),
         (lambda t: t[4].pop(), r"steps: expected none or 2 counts.*got 1; give one for each"),
-        (lambda t: t[4].__setitem__(1, torch.zeros((), dtype=torch.int64)), r"steps\[1\].*got Long"),
+        (lambda t: t[4].__setitem__(1, torch.zeros(()).long()), r"steps\[1\].*got Long"),
         (lambda t: t[4].__setitem__(0, torch.zeros(2)), r"steps\[0\].*got Float \[2\]"),
     ],
 )

@@ -1,0 +1,59 @@
+"""Dropout whose backward draws again; its autograd is in ``csrc/dropout/dropout_autograd.cpp``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+
+def dropout(x: Tensor, p: float = 0.5) -> Tensor:
+    """Zeros in place of some elements.
+
+        y_i = m_i x_i / (1 - p),  m_i = 0 with probability p, else 1
+
+    Which elements are kept is a function of a seed, drawn from torch's generator, and of their
+    place: no mask is kept for the backward, which draws it again. Gradients reach x, to any order.
+    On other devices than the CPU, under ``torch.compile`` and ``torch.func`` it is torch's own.
+
+    Args:
+        x: of any shape, floating.
+        p: probability that an element becomes 0.
+
+    Returns:
+        y like x; x itself where p is 0.
+
+    Raises:
+        ValueError: p beyond 0 to 1, or whole numbers.
+
+    Source: Srivastava et al. 2014; random numbers: Salmon et al. 2011, Philox.
+
+    Example:
+        >>> y = dropout(torch.ones(1000), 0.75)
+        >>> y.unique(), bool(200 < (y > 0).sum() < 300)
+        (tensor([0., 4.]), True)
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(
+            f"dropout: p: expected a probability from 0 to 1, got {p}; write 0.1 for a tenth"
+        )
+    if p == 0:
+        return x
+    if (
+        x.device.type != "cpu"
+        or torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    ):
+        return F.dropout(x, p)
+    return _dropout(x, torch.randint(_SEEDS, (1,)), p)
+
+
+_SEEDS = torch.iinfo(torch.int64).max
+_dropout = torch.ops.pyneural.dropout.default
+
+
+@torch.library.register_fake("pyneural::dropout")
+def _(x: Tensor, seed: Tensor, p: float) -> Tensor:
+    return x.new_empty(x.shape)
