@@ -36,30 +36,30 @@ def _fused(activation: Activation) -> str:
 class _TransformerLayer(torch.nn.Module):
     """What both layers share: the parts in torch's order, and the steps with their norms."""
 
+    _attentions: tuple[str, ...]
     linear1: Linear
     linear2: Linear
     dropout: Dropout
     norm_first: bool
     activation: Any
 
-    def _make(
+    def __init__(
         self,
-        attentions: tuple[str, ...],
         d_model: int,
         nhead: int,
-        dim_feedforward: int,
-        dropout: float,
-        activation: Activation,
-        layer_norm_eps: float,
-        batch_first: bool,
-        norm_first: bool,
-        bias: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         torch.nn.Module.__init__(self)
         where: dict[str, Any] = {"device": device, "dtype": dtype}
-        for name in attentions:
+        for name in self._attentions:
             attention = MultiheadAttention(
                 d_model, nhead, dropout, bias, batch_first=batch_first, **where
             )
@@ -68,7 +68,7 @@ class _TransformerLayer(torch.nn.Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, **where)
         self.norm_first = norm_first
-        steps = range(1, len(attentions) + 2)
+        steps = range(1, len(self._attentions) + 2)
         for i in steps:
             norm = torch.nn.LayerNorm(d_model, layer_norm_eps, bias=bias, **where)
             setattr(self, f"norm{i}", norm)
@@ -131,27 +131,9 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
     torch.Size([5, 3, 8])
     """
 
+    _attentions = ("self_attn",)
     self_attn: MultiheadAttention
     activation_relu_or_gelu = 0  # torch's stacks then see no fast path
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        self._make(
-            ("self_attn",), d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps,
-            batch_first, norm_first, bias, device, dtype,
-        )  # fmt: skip
 
     def forward(
         self,
@@ -185,27 +167,9 @@ class TransformerDecoderLayer(_TransformerLayer, torch.nn.TransformerDecoderLaye
     torch.Size([5, 3, 8])
     """
 
+    _attentions = ("self_attn", "multihead_attn")
     self_attn: MultiheadAttention
     multihead_attn: MultiheadAttention
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        self._make(
-            ("self_attn", "multihead_attn"), d_model, nhead, dim_feedforward, dropout, activation,
-            layer_norm_eps, batch_first, norm_first, bias, device, dtype,
-        )  # fmt: skip
 
     def forward(
         self,
