@@ -3,16 +3,12 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <torch/library.h>
 
-#include "attention_check.h"
 #include "attention_cuda.h"
-#include "layout.h"
+#include "attention_ops.h"
 
 namespace pyneural::attention {
 namespace {
-
-using OptionalTensor = std::optional<at::Tensor>;
 
 // body(a number of the kernels' type, stream).
 template <class Body>
@@ -89,64 +85,31 @@ struct Inputs {
   }
 };
 
-// lse may be undefined.
-at::Tensor forward(const Problem& p, const Arguments& a, const at::Tensor& lse) {
-  at::Tensor out = empty_with_layout(a.q, {p.batch, p.heads, p.queries, p.value_width});
-  if (p.batch * p.heads * p.queries == 0) return out;
-  const Inputs inputs(p, a);
-  dispatch(a.q, [&](auto number, cudaStream_t stream) {
-    using T = decltype(number);
-    AttentionParams<T> params = inputs.params<T>();
-    params.out = rows_to_write<T>(out);
-    if (lse.defined()) params.lse = lse.data_ptr<typename AttentionParams<T>::Sum>();
-    C10_CUDA_CHECK(launch_attention(params, stream));
-  });
-  return out;
-}
-
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const OptionalTensor& mask, const OptionalTensor& seed, bool is_causal,
-                     double dropout, std::optional<double> scale) {
-  const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
-  return forward(check_attention("attention", a), a, {});
-}
-
-std::tuple<at::Tensor, at::Tensor> attention_with_lse(const at::Tensor& q, const at::Tensor& k,
-                                                      const at::Tensor& v,
-                                                      const OptionalTensor& mask,
-                                                      const OptionalTensor& seed, bool is_causal,
-                                                      double dropout, std::optional<double> scale) {
-  const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
-  const Problem p = check_attention("attention_with_lse", a);
-  const at::Tensor lse = at::empty({p.batch, p.heads, p.queries}, q.options().dtype(sum_type(q)));
-  return {forward(p, a, lse), lse};
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
-    const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-    const OptionalTensor& mask, const OptionalTensor& seed, const at::Tensor& out,
-    const at::Tensor& lse, bool is_causal, double dropout, std::optional<double> scale,
-    std::array<bool, 3> output_mask) {
-  const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
-  const Problem p = check_attention_backward(grad_out, a, out, lse);
-  const bool is_empty = p.batch * p.heads * p.queries * p.keys == 0;
-  const at::Tensor inputs_of[] = {q, k, v};
-  at::Tensor grads[3];
-  for (size_t i = 0; i < 3; ++i) {
-    if (output_mask[i]) grads[i] = empty_with_layout(inputs_of[i], inputs_of[i].sizes());
-    if (output_mask[i] && is_empty) grads[i].zero_();
-  }
-  if (!is_empty) {
+struct Kernels {
+  static void forward(const Problem& p, const Arguments& a, const at::Tensor& out,
+                      const at::Tensor& lse) {
     const Inputs inputs(p, a);
-    const at::Tensor grad_rows = with_rows(grad_out), out_rows = with_rows(out),
-                     sums = lse.contiguous(), delta = at::empty_like(sums);
-    dispatch(q, [&](auto number, cudaStream_t stream) {
+    dispatch(a.q, [&](auto number, cudaStream_t stream) {
+      using T = decltype(number);
+      AttentionParams<T> params = inputs.params<T>();
+      params.out = rows_to_write<T>(out);
+      if (lse.defined()) params.lse = lse.data_ptr<typename AttentionParams<T>::Sum>();
+      C10_CUDA_CHECK(launch_attention(params, stream));
+    });
+  }
+
+  static void backward(const Problem& p, const Arguments& a, const at::Tensor& grad_out,
+                       const at::Tensor& out, const at::Tensor& lse,
+                       const std::array<at::Tensor, 3>& grads) {
+    const Inputs inputs(p, a);
+    const at::Tensor delta = at::empty_like(lse);
+    dispatch(a.q, [&](auto number, cudaStream_t stream) {
       using T = decltype(number);
       using Sum = typename AttentionParams<T>::Sum;
       AttentionParams<T> params = inputs.params<T>();
-      params.grad_out = rows_of<T>(grad_rows);
-      params.out = rows_to_write<T>(out_rows);
-      params.lse = sums.data_ptr<Sum>();
+      params.grad_out = rows_of<T>(grad_out);
+      params.out = rows_to_write<T>(out);
+      params.lse = lse.data_ptr<Sum>();
       params.delta = delta.data_ptr<Sum>();
       params.grad_q = rows_to_write<T>(grads[0]);
       params.grad_k = rows_to_write<T>(grads[1]);
@@ -154,17 +117,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
       C10_CUDA_CHECK(launch_attention_backward(params, stream));
     });
   }
-  for (at::Tensor& grad : grads)
-    if (!grad.defined()) grad = at::empty({0}, q.options());
-  return {grads[0], grads[1], grads[2]};
-}
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(pyneural, CUDA, m) {
-  m.impl("attention", attention);
-  m.impl("attention_with_lse", attention_with_lse);
-  m.impl("attention_backward", attention_backward);
-}
+TORCH_LIBRARY_IMPL(pyneural, CUDA, m) { Ops<Kernels>::add_to(m); }
 
 }  // namespace pyneural::attention
