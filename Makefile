@@ -12,6 +12,7 @@ NEEDS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 REMEDY := $(PYTHON) must be Python 3.10 or newer with venv and ensurepip; install it (Debian: \
   apt-get install python3-venv python3-dev) or name another (make PYTHON=python3.12)
 SOURCES := $(shell find csrc build_tools -name '*.h' -o -name '*.c*' -o -name '*.py') setup.py
+PARALLEL := -n auto --maxprocesses 8
 FORMATTED := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: help demo test sanitize lint format clean FORCE
@@ -28,8 +29,9 @@ help:
 demo: $(VENV)/built
 	$(BIN)/pyneural demo burgers --out . $(ARGS)
 
+# The tests share out the processors; ARGS="-n 0" keeps them in one process, for a debugger.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 sanitize: $(VENV)/dev
 	bash build_tools/sanitize.sh $(ARGS)

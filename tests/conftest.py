@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -7,6 +9,12 @@ from hypothesis import settings
 # The first call of an op and a busy machine are no failures.
 settings.register_profile("pyneural", deadline=None, derandomize=True)
 settings.load_profile("pyneural")
+
+# Processes that share out the tests share the processors too, and so do those that they start.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
 
 
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])

@@ -67,7 +67,7 @@ OPTIONS = (
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "default")
 def test_same_numbers(options, training):
     models = pair(**options)
     torch.manual_seed(1)
