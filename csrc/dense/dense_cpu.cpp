@@ -92,10 +92,10 @@ void add_columns(const T* a, int64_t rows, int64_t columns, T* sums) {
   at::vec::map2<T>(add, sums, sums, block, columns);
 }
 
-// Each gradient where it is not null. grad_z is grad_y where f is linear, and not written then.
+// Each where it is not null.
 template <class T>
 struct Gradients {
-  T *z, *x, *weight, *bias;
+  T *x, *weight, *bias;
 };
 
 template <class T>
@@ -105,7 +105,9 @@ void backward(const Layer& layer, const T* grad_y, const T* saved, const T* x, c
   FinishBackward<T> finish_rows = nullptr;
   visit_activation(activation, [&](auto f) { finish_rows = finish_backward<decltype(f), T>; });
   const bool is_linear = activation == ActivationKind::linear;
-  const T* const grad_z = is_linear ? grad_y : grad.z;
+  Scratch scratch;
+  T* const product = is_linear ? nullptr : scratch.take<T>(N * O);  // grad_y f'(z)
+  const T* const grad_z = is_linear ? grad_y : product;
   std::optional<Product<T>> of_x, of_weight;
   if (grad.x) of_x.emplace(Strided<T>{grad_z, O, 1}, Strided<T>{w, 1, I}, grad.x, N, I, O);
   if (grad.weight)
@@ -118,12 +120,11 @@ void backward(const Layer& layer, const T* grad_y, const T* saved, const T* x, c
   const int64_t shares =
       with_x ? of_x->grid().size()
              : std::clamp<int64_t>(N * O / kShareElements, 1, at::get_num_threads());
-  Scratch scratch;
   T* const bias_parts = grad.bias ? scratch.take<T>(shares * O) : nullptr;
   if (bias_parts) std::fill_n(bias_parts, shares * O, T(0));
   const auto prepare = [&](int64_t share, int64_t begin, int64_t end) {
     if (!is_linear)
-      finish_rows(grad_y + begin * O, saved + begin * O, (end - begin) * O, grad.z + begin * O);
+      finish_rows(grad_y + begin * O, saved + begin * O, (end - begin) * O, product + begin * O);
     if (bias_parts) add_columns(grad_z + begin * O, end - begin, O, bias_parts + share * O);
   };
   if (with_x) {
@@ -218,16 +219,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dense_backward(
     return {grad_x.zero_(), grad_weight.zero_(), grad_bias.zero_()};
   const auto grad = grad_y.expect_contiguous(), x_rows = x.expect_contiguous(),
              w = weight.expect_contiguous(), kept = saved.expect_contiguous();
-  const bool is_linear = layer.activation == ActivationKind::linear;
-  at::Tensor grad_z = is_linear ? at::Tensor() : at::empty(grad_y.sizes(), x.options());
   dispatch(x, [&](auto type) {
     using T = decltype(type);
-    const auto data = [](at::Tensor& t) {
-      return t.defined() && t.numel() > 0 ? t.data_ptr<T>() : nullptr;
-    };
+    const auto data = [](at::Tensor& t) { return t.numel() > 0 ? t.data_ptr<T>() : nullptr; };
     backward<T>(layer, grad->const_data_ptr<T>(), kept->const_data_ptr<T>(),
                 x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(),
-                {data(grad_z), data(grad_x), data(grad_weight), data(grad_bias)});
+                {data(grad_x), data(grad_weight), data(grad_bias)});
   });
   return {grad_x, grad_weight, grad_bias};
 }

@@ -99,7 +99,7 @@ class Product {
 
   // The fewest cycles for a unit of depth: a multiply-add of vectors takes one, to transpose an
   // element of b about one, to read one a quarter, to add one of a part to c three. More segments,
-  // with which a sum depends on the threads, must gain a tenth.
+  // with which a sum depends on the threads, must gain 3 %.
   void find_grid(int64_t threads, int64_t most_segments) {
     const double per_b = b_.row_stride == 1 ? 0.25 : 1;
     double least = std::numeric_limits<double>::infinity();
@@ -110,7 +110,7 @@ class Product {
         const auto n = static_cast<double>((vectors() + columns - 1) / columns);
         double cycles = (m * n + m / 4 + n * per_b * lanes<T>()) / segments;
         if (segments > 1) cycles += 3.0 * segments * rows_ * vectors() / depth_;
-        if (cycles < (segments > grid_.segments ? 0.9 : 1.0) * least) {
+        if (cycles < (segments > grid_.segments ? 0.97 : 1.0) * least) {
           least = cycles;
           grid_ = {segments, rows, columns};
         }
