@@ -10,7 +10,7 @@
 
 #include "../common/find_op.h"
 #include "../common/torch_activation.h"
-#include "mlp_check.h"
+#include "mlp_layers.h"
 
 namespace pyneural::mlp {
 namespace {
@@ -104,6 +104,8 @@ struct Mlp : torch::autograd::Function<Mlp> {
 
 at::Tensor mlp_autograd(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                         std::string_view activation, std::string_view final_activation) {
+  if (!is_fused(weights))
+    return forward_by_layers(x, weights, biases, activation, final_activation);
   const auto needs_gradient = [](const at::Tensor& tensor) { return tensor.requires_grad(); };
   const bool needs_graph =
       at::GradMode::is_enabled() &&
@@ -114,10 +116,12 @@ at::Tensor mlp_autograd(const at::Tensor& x, at::TensorList weights, at::TensorL
   return call_mlp(x, weights, biases, activation, final_activation);
 }
 
-// In float32: what would be cast is small beside the work.
+// A fused network in float32: what would be cast is small beside the work.
 template <at::DeviceType device>
 at::Tensor mlp_autocast(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                         std::string_view activation, std::string_view final_activation) {
+  if (!is_fused(weights))
+    return forward_by_layers(x, weights, biases, activation, final_activation);
   const c10::impl::ExcludeDispatchKeyGuard below(
       at::autocast::get_autocast_dispatch_key_from_device_type(device));
   const auto cast = [](const auto& tensors) {

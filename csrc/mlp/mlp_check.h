@@ -45,19 +45,25 @@ inline ActivationKind checked_activation(const char* op, const char* argument,
 
 }  // namespace detail
 
-inline Network check_mlp(const char* op, const at::Tensor& x, at::TensorList weights,
-                         at::TensorList biases, std::string_view activation,
-                         std::string_view final_activation) {
-  TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
-                    ": x: expected float32 or float64, got ", x.scalar_type(),
-                    "; convert it with x.float()");
-  TORCH_CHECK_VALUE(x.dim() == 2, op, ": x: expected shape [rows, inputs], got ", x.sizes(),
+// What can be said of x and the number of tensors before their sizes are known.
+inline void check_layers(const char* op, const at::Tensor& x, at::TensorList weights,
+                         at::TensorList biases) {
+  TORCH_CHECK_VALUE(x.dim() == 2, op, ": x: expected shape [rows, inputs], got ", x.sym_sizes(),
                     "; a single row is x[None]");
   TORCH_CHECK_VALUE(!weights.empty(), op,
                     ": weights: expected at least one layer, got none; give [weight] with its "
                     "[bias]");
   TORCH_CHECK_VALUE(weights.size() == biases.size(), op, ": biases: expected ", weights.size(),
                     " as there are weights, got ", biases.size(), "; give every layer a bias");
+}
+
+inline Network check_mlp(const char* op, const at::Tensor& x, at::TensorList weights,
+                         at::TensorList biases, std::string_view activation,
+                         std::string_view final_activation) {
+  TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
+                    ": x: expected float32 or float64, got ", x.scalar_type(),
+                    "; convert it with x.float()");
+  check_layers(op, x, weights, biases);
   Network network;
   network.rows = x.size(0);
   network.width.push_back(x.size(1));

@@ -13,18 +13,13 @@
 #include "../common/panels.h"
 #include "../common/shares.h"
 #include "../common/vector_math.h"
-#include "mlp_check.h"
+#include "mlp_layers.h"
 
 namespace pyneural::mlp {
 namespace {
 
 // Elements of a block's activations: half of a usual second-level cache; the rest is the weights'.
 constexpr int64_t kBlockElements = 1 << 16;
-
-template <class T>
-int64_t padded(int64_t width) {
-  return (width + lanes<T>() - 1) / lanes<T>() * lanes<T>();
-}
 
 // z = product + bias and a = f(z) for a register tile; z may be null.
 template <class T>
@@ -81,8 +76,8 @@ std::vector<Layer<T>> make_layers(const Network& network, at::TensorList weights
     Layer<T> layer{};
     layer.in = network.width[l];
     layer.out = network.width[l + 1];
-    layer.in_stride = padded<T>(layer.in);
-    layer.out_stride = padded<T>(layer.out);
+    layer.in_stride = whole_vectors<T>(layer.in);
+    layer.out_stride = whole_vectors<T>(layer.out);
     layer.offset = offset;
     offset += layer.out * (layer.in + 1);
     const at::Tensor weight = weights[l].contiguous(), bias = biases[l].contiguous();
@@ -118,14 +113,14 @@ class Block {
   // Rows of a block: as many as keep all activations in the cache, but a few tiles at the least.
   static int64_t rows(const Network& network) {
     int64_t elements = 0;
-    for (const int64_t width : network.width) elements += padded<T>(width);
+    for (const int64_t width : network.width) elements += whole_vectors<T>(width);
     return std::clamp<int64_t>(kBlockElements / std::max<int64_t>(elements, 1), 4 * kTileRows, 240);
   }
 
   Block(const Network& network, const std::vector<Layer<T>>& layers, bool with_backward)
       : layers_(layers) {
     const int64_t most = rows(network);
-    int64_t widest = padded<T>(network.width[0]);
+    int64_t widest = whole_vectors<T>(network.width[0]);
     a_.emplace_back(most * widest);
     for (const Layer<T>& layer : layers) {
       a_.emplace_back(most * layer.out_stride);
@@ -186,7 +181,7 @@ class Block {
 
  private:
   void copy_in(const T* from, int64_t width, T* to) const {
-    const int64_t stride = padded<T>(width);
+    const int64_t stride = whole_vectors<T>(width);
     for (int64_t m = 0; m < rows_; ++m) {
       std::copy_n(from + m * width, width, to + m * stride);
       std::fill(to + m * stride + width, to + (m + 1) * stride, T(0));
@@ -214,7 +209,7 @@ class Block {
     const int64_t in = layer.in;
     for (int64_t column = 0; column < in; column += panel_width<T>()) {
       const int64_t columns = std::min(panel_width<T>(), in - column);
-      const Panel<T> panel{a + column, layer.in_stride, padded<T>(columns) / lanes<T>()};
+      const Panel<T> panel{a + column, layer.in_stride, whole_vectors<T>(columns) / lanes<T>()};
       for_row_tiles(0, layer.out, [&](int64_t o, int64_t count) {
         T* const to = gradient + o * in + column;
         for (int64_t m = 0; m < count; ++m)
@@ -268,6 +263,8 @@ void dispatch(const at::Tensor& x, const Body& body) {
 
 at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                std::string_view activation, std::string_view final_activation) {
+  if (!is_fused(weights))
+    return forward_by_layers(x, weights, biases, activation, final_activation);
   const Network network = check_mlp("mlp", x, weights, biases, activation, final_activation);
   at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
   if (y.numel() == 0) return y;

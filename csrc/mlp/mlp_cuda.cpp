@@ -5,8 +5,8 @@
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
-#include "mlp_check.h"
 #include "mlp_cuda.h"
+#include "mlp_layers.h"
 
 namespace pyneural::mlp {
 namespace {
@@ -21,8 +21,9 @@ struct Call {
        at::TensorList biases, bool backward)
       : x(rows.contiguous()) {
     const int64_t layers = network.layers();
+    static_assert(kMostFusedLayers <= kMaxLayers);
     TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
-                      " layers on CUDA, got ", layers, "; use nn.Linear layers one by one");
+                      " layers, got ", layers, "; mlp takes more one by one");
     std::vector<at::Tensor> flat;
     params.layers = static_cast<int32_t>(layers);
     params.width[0] = network.width[0];
@@ -58,6 +59,8 @@ void dispatch(const at::Tensor& x, const Body& body) {
 at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                std::string_view activation, std::string_view final_activation) {
   const char* const op = "mlp";
+  if (!is_fused(weights))
+    return forward_by_layers(x, weights, biases, activation, final_activation);
   const Network network = check_mlp(op, x, weights, biases, activation, final_activation);
   at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
   if (y.numel() == 0) return y;

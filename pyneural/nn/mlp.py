@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.nn.sequential import WIDEST_FUSED
 from pyneural.ops.activations import check_activation
 
 
@@ -97,7 +96,7 @@ class MLP(torch.nn.Module):
         self._check(x)
         flat = x.reshape(-1, self.in_features)
         weights, biases = self._folded()
-        u = _network(flat, weights, biases, self.activation)
+        u = ops.mlp(flat, weights, biases, self.activation)
         return u.reshape(*x.shape[:-1], self.out_features)
 
     def jet(self, x: Tensor, derivatives: Sequence) -> tuple[Tensor, ...]:
@@ -175,21 +174,6 @@ class MLP(torch.nn.Module):
         if self.has_input_range:
             text += f", input_range={self.input_range}"
         return text
-
-
-def _network(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
-) -> Tensor:
-    """The network in one call where its activations fit the cache, else layer by layer.
-
-    The one call computes the activations twice in the backward, which costs less than going through
-    memory up to a width of about 128.
-    """
-    if max(max(weight.shape) for weight in weights) <= WIDEST_FUSED:
-        return ops.mlp(x, weights, biases, activation)
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        x = ops.dense(x, weight, bias, activation)
-    return ops.dense(x, weights[-1], biases[-1])
 
 
 def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Layers one after another, drop-in for torch's, with runs of small linear layers in one call."""
+"""Layers one after another, drop-in for torch's, with runs of linear layers in one call."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from torch import Tensor
 from pyneural import ops
 from pyneural.nn.linear import Linear
 
-WIDEST_FUSED = 128  # the width up to which computing activations twice beats storing them
-
 
 class Sequential(torch.nn.Sequential):
     """Layers one after another.
 
     ``torch.nn.Sequential``, except that a run of two or more ``nn.Linear`` of one activation, which
-    the last may not share, goes to ``ops.mlp``: a block of rows passes all of them while it is in
-    the cache. That needs biases, float32 or float64, widths up to 128 and no hooks; the numbers are
-    those of the layers one by one, up to rounding.
+    the last may not share, goes to ``ops.mlp`` in one call. That needs biases, float32 or float64,
+    no hooks and no ``forward`` of a layer's own; the numbers are those of the layers one by one, up
+    to rounding. Under autocast a run of widths up to 128 stays in float32.
 
     >>> torch.manual_seed(0) and None
     >>> net = Sequential(Linear(2, 20, activation="tanh"), Linear(20, 1), torch.nn.Flatten(0))
@@ -73,8 +71,8 @@ def _is_plain(layer: torch.nn.Module | None) -> TypeGuard[Linear]:
     return (
         type(layer) is Linear
         and layer.bias is not None
-        and max(layer.in_features, layer.out_features) <= WIDEST_FUSED
         and not _has_hooks(layer)
+        and "forward" not in layer.__dict__
     )
 
 
@@ -88,4 +86,8 @@ def _has_hooks(layer: torch.nn.Module) -> bool:
 
 
 def _fits(input: Tensor) -> bool:
-    return input.dim() == 2 and input.dtype in (torch.float32, torch.float64)
+    return (
+        input.dim() == 2
+        and input.dtype in (torch.float32, torch.float64)
+        and not torch.nn.modules.module._has_any_global_hook()
+    )

@@ -24,11 +24,13 @@ def mlp(
 
     A block of rows goes through all layers while its activations are in the cache. Only x and the
     parameters are kept for the backward, which computes the activations anew: memory grows with N,
-    not with N x width x depth. Gradients reach x, weights and biases, to any order: the first
-    backward is a kernel, further ones are torch's own.
+    not with N x width x depth. A network wider than 128, or deeper than 64 layers, goes layer by
+    layer through ``dense`` and keeps its activations. Gradients reach x, weights and biases, to any
+    order: the first backward is a kernel, further ones are torch's own.
 
     Args:
-        x: [N, I], float32 or float64.
+        x: [N, I], float32 or float64; a network that goes layer by layer may be of any dtype
+            that ``dense`` takes.
         weights: L tensors [out_l, in_l].
         biases: L tensors [out_l].
         activation: f of the hidden layers, as in ``dense``.
@@ -69,5 +71,5 @@ def _(
     output_mask: list,
 ) -> tuple[Tensor, Tensor]:
     parameters = sum(p.numel() for p in (*weights, *biases))
-    grad_x = torch.empty_like(x) if output_mask[0] else x.new_empty(0)
+    grad_x = x.new_empty(x.shape if output_mask[0] else 0)
     return grad_x, x.new_empty(parameters if output_mask[1] else 0)

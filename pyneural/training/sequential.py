@@ -85,7 +85,7 @@ class Sequential(Model):
         return [layer for layer in self._modules.values() if layer is not None]
 
     def forward(self, x: Tensor) -> Tensor:
-        """The output of the last layer; runs of small linear layers go to ``ops.mlp``."""
+        """The output of the last layer; runs of linear layers go to ``ops.mlp``."""
         if len(self.output_shapes) < len(self):
             self.build(x)
         return run_layers(self.layers, x)

@@ -50,7 +50,7 @@ def one_by_one(layers, x):
             ).double(),
             [3],
         ),
-        (net("tanh", "tanh", "tanh", "linear", widths=(3, 200, 7, 5, 2)), [2]),
+        (net("tanh", "tanh", "tanh", "linear", widths=(3, 200, 7, 5, 2)), [4]),
         (nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2)).double(), []),
     ],
 )
@@ -73,6 +73,20 @@ def test_hooks_and_other_shapes_go_layer_by_layer(calls):
     network[1].register_forward_hook(lambda module, args, output: seen.append(output.shape))
     network(torch.randn(6, 3).double())
     assert seen == [(6, 7)]
+    assert calls == []
+
+
+def test_global_hooks_and_a_forward_of_its_own_go_layer_by_layer(calls):
+    network, seen = net("tanh", "tanh", "linear"), []
+    x = torch.randn(6, 3).double()
+    handle = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, args, output: seen.append(type(module))
+    )
+    network(x)
+    handle.remove()
+    assert seen == [nn.Linear] * 3 + [nn.Sequential]
+    network[1].forward = lambda input: input[:, :7]
+    assert network(x).shape == (6, 5)
     assert calls == []
 
 

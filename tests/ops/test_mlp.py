@@ -12,6 +12,9 @@ from pyneural.ops.activations import VALUES
 from tests.ops.networks import Network, gradients
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
+# In the cache and, wider than 128, layer by layer.
+FUSED, WIDE = (3, 8, 5, 2), (3, 130, 5, 2)
+
 # Off and on every tile; one layer; several blocks of rows and threads; wide; no rows.
 CASES = [
     ((1, 1), 1),
@@ -21,6 +24,7 @@ CASES = [
     ((70, 130, 9), 40),
     ((2, 64, 64, 1), 3000),
     ((2, 4, 1), 0),
+    ((2, 140, 1), 0),
 ]
 
 
@@ -42,9 +46,10 @@ def test_against_torch(device, widths, rows, activations):
         assert_close(one, other, limit)
 
 
+@pytest.mark.parametrize("widths", [(6, 33, 20, 4), (6, 133, 20, 4)])
 @pytest.mark.parametrize("activation", VALUES)
-def test_every_activation_in_float32(device, activation):
-    network = Network.random((6, 33, 20, 4), 150, torch.float32, device)
+def test_every_activation_in_float32(device, activation, widths):
+    network = Network.random(widths, 150, torch.float32, device)
     grad_output = torch.randn(150, 4, device=device)
     options = activation, activation
     exact = evaluate(reference.mlp, network.map(Tensor.double), grad_output.double(), *options)
@@ -55,8 +60,9 @@ def test_every_activation_in_float32(device, activation):
         assert_as_good_as_torch(*triple)
 
 
-def test_only_the_gradients_asked_for(device):
-    network = Network.random((3, 8, 5, 2), 20, device=device)
+@pytest.mark.parametrize("widths", [FUSED, WIDE])
+def test_only_the_gradients_asked_for(device, widths):
+    network = Network.random(widths, 20, device=device)
     everything = network.leaves()
     exact = torch.autograd.grad(ops.mlp(*everything.parts, "tanh").sum(), everything.tensors)
     for wanted in range(len(network.tensors)):
@@ -73,9 +79,10 @@ def test_not_contiguous(device):
     assert torch.equal(ops.mlp(*strided.parts, "tanh"), ops.mlp(*network.parts, "tanh"))
 
 
+@pytest.mark.parametrize("widths", [(2, 4, 3, 2), (1, 130, 2, 1)])
 @pytest.mark.parametrize("activations", [("tanh", "linear"), ("silu", "sigmoid"), ("relu", "elu")])
-def test_gradcheck(device, activations):
-    network = Network.random((2, 4, 3, 2), 3, device=device).leaves()
+def test_gradcheck(device, activations, widths):
+    network = Network.random(widths, 3, device=device).leaves()
 
     def function(*tensors):
         return ops.mlp(*network.of(tensors).parts, *activations)
@@ -84,10 +91,15 @@ def test_gradcheck(device, activations):
     assert torch.autograd.gradgradcheck(function, network.tensors)
 
 
-def test_opcheck(device):
-    network = Network.random((2, 4, 2), 3, device=device).leaves()
+@pytest.mark.parametrize("widths", [FUSED, WIDE])
+def test_opcheck(device, widths):
+    network = Network.random(widths, 3, device=device).leaves()
     torch.library.opcheck(torch.ops.pyneural.mlp.default, (*network.parts, "tanh", "linear"))
-    plain = network.map(Tensor.detach)
+
+
+def test_opcheck_of_the_backward(device):
+    network = Network.random((2, 4, 2), 3, device=device)
+    plain = network.of([network.x.T.contiguous().T, *network.tensors[1:]])
     grad_y = torch.randn(3, 2, dtype=torch.float64, device=device)
     torch.library.opcheck(
         torch.ops.pyneural.mlp_backward.default,
@@ -95,8 +107,9 @@ def test_opcheck(device):
     )
 
 
-def test_compile(device):
-    network = Network.random((2, 8, 2), 30, device=device)
+@pytest.mark.parametrize("widths", [FUSED, WIDE])
+def test_compile(device, widths):
+    network = Network.random(widths, 30, device=device)
     grad_output = torch.randn(30, 2, dtype=torch.float64, device=device)
     compiled = torch.compile(ops.mlp, fullgraph=True)
     exact = evaluate(ops.mlp, network, grad_output, "tanh")
@@ -104,8 +117,9 @@ def test_compile(device):
         assert_close(one, other, FLOAT64)
 
 
-def test_torch_func(device):
-    network = Network.random((3, 5, 2), 4, device=device)
+@pytest.mark.parametrize("widths", [FUSED, WIDE])
+def test_torch_func(device, widths):
+    network = Network.random(widths, 4, device=device)
     x, weights, biases = network.parts
 
     def function(t):
@@ -124,6 +138,70 @@ def test_autocast_stays_in_float32(device):
         found = ops.mlp(network.x.bfloat16(), network.weights, network.biases, "tanh")
     rounded = network.x.bfloat16().float()
     assert torch.equal(found, ops.mlp(rounded, network.weights, network.biases, "tanh"))
+
+
+def by_dense(x, weights, biases, activation):
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        x = ops.dense(x, weight, bias, activation)
+    return ops.dense(x, weights[-1], biases[-1])
+
+
+def test_a_wide_network_is_its_layers(device):
+    network = Network.random(WIDE, 20, torch.float32, device)
+    grad_output = torch.randn(20, 2, device=device)
+    layers = evaluate(by_dense, network, grad_output, "silu")
+    for one, other in zip(evaluate(ops.mlp, network, grad_output, "silu"), layers, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(ops.mlp(*network.parts, "silu"), layers[0])
+    with torch.inference_mode():
+        assert torch.equal(ops.mlp(*network.parts, "silu"), layers[0])
+
+
+def test_a_wide_network_in_place_and_batched(device):
+    network = Network.random(WIDE, 20, device=device).leaves()
+    y = ops.mlp(*network.parts, "tanh")
+    directions = torch.eye(2, dtype=torch.float64, device=device)[:, None].expand(2, 20, 2)
+    batched = torch.autograd.grad(
+        y, network.x, directions, is_grads_batched=True, retain_graph=True
+    )[0]
+    for direction, found in zip(directions, batched, strict=True):
+        assert_close(
+            found, torch.autograd.grad(y, network.x, direction, retain_graph=True)[0], FLOAT64
+        )
+    exact = 2 * torch.autograd.grad(y.sum(), network.x, retain_graph=True)[0]
+    y.mul_(2)
+    assert_close(torch.autograd.grad(y.sum(), network.x)[0], exact, FLOAT64)
+
+
+def test_deeper_than_the_kernels(device):
+    network = Network.random((4,) * 70, 5, device=device)
+    final = "tanh", "linear"
+    assert_close(ops.mlp(*network.parts, *final), reference.mlp(*network.parts, *final), FLOAT64)
+
+
+def test_a_sum_of_one_sign_keeps_its_digits(device, threads):
+    """Terms of one sign: a sum that adds them one by one rounds ever more coarsely."""
+    threads(1)
+    network = Network.random((8, 4), 60_000, torch.float32, device)
+    network = network.of([torch.full_like(network.x, 0.1), *network.tensors[1:]])
+    ones = torch.ones(60_000, 4, device=device)
+    gradient = evaluate(ops.mlp, network, ones, "linear")[2]
+    exact = evaluate(reference.mlp, network.map(Tensor.double), ones.double(), "linear", "linear")[
+        2
+    ]
+    assert ((gradient - exact) / exact).abs().max() < 2e-5
+
+
+def test_a_wide_network_in_lower_precision(device):
+    network = Network.random(WIDE, 20, torch.float32, device).leaves()
+    with torch.autocast(device, dtype=torch.bfloat16):
+        y, layers = (f(*network.parts, "tanh") for f in (ops.mlp, by_dense))
+    assert y.dtype is torch.bfloat16
+    assert torch.equal(y, layers)
+    for one, other in zip(
+        *(torch.autograd.grad(t.float().sum(), network.tensors) for t in (y, layers)), strict=True
+    ):
+        assert torch.equal(one, other)
 
 
 def test_same_bits_on_every_run(threads):
@@ -165,6 +243,16 @@ WRONG = {
         'final_activation: expected one of tanh, .* got "softmax"',
     ),
 }
+
+
+@pytest.mark.parametrize("case", ["a bias too few", "a single row"])
+def test_wrong_arguments_of_a_wide_network(device, case):
+    change, text = WRONG[case]
+    network = Network.random((2, 130, 1), 3, torch.float32, device).leaves()
+    with pytest.raises(ValueError, match=f"mlp: {text}"):
+        ops.mlp(*change(network))
+    with torch.autocast(device, dtype=torch.bfloat16), pytest.raises(ValueError, match=text):
+        ops.mlp(*change(network))
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -1,0 +1,39 @@
+// A network that the fused kernels do not take: layer by layer through the dense ops, which know
+// every device, dtype and graph.
+#pragma once
+
+#include <algorithm>
+
+#include "../dense/dense_ops.h"
+#include "mlp_check.h"
+
+namespace pyneural::mlp {
+
+// Up to this width computing the activations twice costs less than going through memory with them.
+constexpr int64_t kWidestFused = 128;
+// Their sizes are arguments of the CUDA kernels.
+constexpr size_t kMostFusedLayers = 64;
+
+// Sizes may be symbols, under torch.compile.
+inline bool is_fused(at::TensorList weights) {
+  const auto is_wide = [](const c10::SymInt& width) {
+    return width.sym_gt(kWidestFused).guard_bool(__FILE__, __LINE__);
+  };
+  return weights.size() <= kMostFusedLayers &&
+         std::none_of(weights.begin(), weights.end(), [&](const at::Tensor& weight) {
+           return weight.dim() == 2 && (is_wide(weight.sym_size(0)) || is_wide(weight.sym_size(1)));
+         });
+}
+
+inline at::Tensor forward_by_layers(const at::Tensor& x, at::TensorList weights,
+                                    at::TensorList biases, std::string_view activation,
+                                    std::string_view final_activation) {
+  check_layers("mlp", x, weights, biases);
+  at::Tensor a = x;
+  for (size_t l = 0; l < weights.size(); ++l)
+    a = dense::call_dense(a, weights[l], biases[l],
+                          l + 1 < weights.size() ? activation : final_activation);
+  return a;
+}
+
+}  // namespace pyneural::mlp
