@@ -63,11 +63,16 @@ struct NumberProducts {
       }
       return;
     }
+    // Rounded as the product above is.
     for (int64_t m = 0; m < rows; ++m)
-      for (int64_t k = 0; k < depth; ++k) {
-        const T factor = *a.at(m, k);
-        if (factor == T(0)) continue;
-        for (int64_t e = 0; e < b.stride; ++e) c[m * ldc + e] += factor * b.data[k * b.stride + e];
+      for (int64_t e = 0; e < b.stride; e += panel_width<T>()) {
+        const int64_t width = std::min(panel_width<T>(), b.stride - e);
+        T sum[panel_width<T>()] = {};
+        for (int64_t k = 0; k < depth; ++k) {
+          const T factor = *a.at(m, k), *const row = b.data + k * b.stride + e;
+          for (int64_t i = 0; factor != T(0) && i < width; ++i) sum[i] += factor * row[i];
+        }
+        for (int64_t i = 0; i < width; ++i) c[m * ldc + e + i] += sum[i];
       }
   }
 };

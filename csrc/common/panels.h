@@ -22,18 +22,13 @@ constexpr int64_t whole_vectors(int64_t width) {
 
 namespace detail {
 
-// c [M][N vectors] = a b, or += a b.
+// c [M][N vectors] = a b, or += a b: the product is summed before it is added, so that a sum over
+// many blocks of the depth keeps its digits.
 template <class T, int M, int N>
 void product_tile(int64_t depth, const T* __restrict a, int64_t row_stride, int64_t depth_stride,
                   const T* __restrict b, int64_t ldb, T* __restrict c, int64_t ldc,
                   bool accumulate) {
   Register<T> sum[M][N] = {};
-  if (accumulate) {
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sum[m][n] = as_register(c + m * ldc + n * lanes<T>());
-  }
   for (int64_t k = 0; k < depth; ++k) {
     Register<T> row[N];
 #pragma GCC unroll 8
@@ -44,6 +39,12 @@ void product_tile(int64_t depth, const T* __restrict a, int64_t row_stride, int6
       for (int n = 0; n < N; ++n) sum[m][n] += a[m * row_stride] * row[n];
     a += depth_stride;
     b += ldb;
+  }
+  if (accumulate) {
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) sum[m][n] += as_register(c + m * ldc + n * lanes<T>());
   }
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)

@@ -18,7 +18,7 @@ namespace {
 
 // Rows that grad_weight is summed over before it is worth a thread of its own.
 constexpr int64_t kSegmentRows = 512;
-// Rows of grad_z whose sums are added up before they join the others: a few hundred.
+// Rows of grad_z whose sums are added up before they join the others.
 constexpr int64_t kPreparedRows = 256;
 // Elements of grad_z worth a thread.
 constexpr int64_t kShareElements = 1 << 14;
@@ -80,16 +80,17 @@ void forward(const Layer& layer, const T* x, const T* w, const T* bias, T* y, T*
   });
 }
 
-// sums [columns] += the column sums of a [rows, columns]; those of a few hundred rows are added up
-// before, which keeps more digits than adding row by row.
+// sums [columns] += the column sums of a [rows, columns]; those of kPreparedRows are added up
+// before, in `block` [columns], which keeps more digits than adding row by row.
 template <class T>
-void add_columns(const T* a, int64_t rows, int64_t columns, T* sums) {
+void add_columns(const T* a, int64_t rows, int64_t columns, T* block, T* sums) {
   const auto add = [](Vec<T> a, Vec<T> b) { return a + b; };
-  Scratch scratch;
-  T* const block = scratch.take<T>(columns);
-  std::fill_n(block, columns, T(0));
-  for (int64_t m = 0; m < rows; ++m) at::vec::map2<T>(add, block, block, a + m * columns, columns);
-  at::vec::map2<T>(add, sums, sums, block, columns);
+  for (int64_t first = 0; first < rows; first += kPreparedRows) {
+    std::copy_n(a + first * columns, columns, block);
+    for (int64_t m = first + 1; m < std::min(first + kPreparedRows, rows); ++m)
+      at::vec::map2<T>(add, block, block, a + m * columns, columns);
+    at::vec::map2<T>(add, sums, sums, block, columns);
+  }
 }
 
 // Each where it is not null.
@@ -121,11 +122,14 @@ void backward(const Layer& layer, const T* grad_y, const T* saved, const T* x, c
       with_x ? of_x->grid().size()
              : std::clamp<int64_t>(N * O / kShareElements, 1, at::get_num_threads());
   T* const bias_parts = grad.bias ? scratch.take<T>(shares * O) : nullptr;
+  T* const bias_blocks = grad.bias ? scratch.take<T>(shares * O) : nullptr;
   if (bias_parts) std::fill_n(bias_parts, shares * O, T(0));
   const auto prepare = [&](int64_t share, int64_t begin, int64_t end) {
     if (!is_linear)
       finish_rows(grad_y + begin * O, saved + begin * O, (end - begin) * O, product + begin * O);
-    if (bias_parts) add_columns(grad_z + begin * O, end - begin, O, bias_parts + share * O);
+    if (bias_parts)
+      add_columns(grad_z + begin * O, end - begin, O, bias_blocks + share * O,
+                  bias_parts + share * O);
   };
   if (with_x) {
     for_shares(shares, shares, [&](int64_t, int64_t share, int64_t) {

@@ -28,6 +28,7 @@ SHAPES = [
     (1100, 20, 1),
     (3000, 2, 130),
     (600, 300, 20),
+    (9000, 300, 1),
     (0, 4, 3),
     (3, 0, 4),
     (3, 4, 0),
@@ -52,7 +53,9 @@ def value_and_gradients(function, tensors, grad_y, activation):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("activation", ["linear", "tanh", "gelu"])
-def test_against_torch(device, shape, activation):
+@pytest.mark.parametrize("used", [1, 3])
+def test_against_torch(device, threads, shape, activation, used):
+    threads(used)
     tensors, grad_y = arguments(*shape, device=device)
     exact = value_and_gradients(reference.dense, tensors, grad_y, activation)
     found = value_and_gradients(ops.dense, tensors, grad_y, activation)
@@ -81,6 +84,21 @@ def test_low_precision_is_as_good_as_torch(device, dtype, shape, activation):
     for one, theirs, right in zip(found, by_torch, exact, strict=True):
         assert one.dtype == dtype
         assert_as_good_as_torch(one, theirs, right)
+
+
+@pytest.mark.parametrize("shape", [(60_000, 64, 1), (60_000, 64, 10), (200_000, 16, 64)], ids=str)
+def test_sums_of_one_sign_keep_their_digits(device, threads, shape):
+    """Terms of one sign: a sum that adds them one by one rounds ever more coarsely."""
+    threads(1)
+    rows, inputs, outputs = shape
+    x = torch.full((rows, inputs), 0.1, device=device)
+    grad_y = torch.full((rows, outputs), 1 / rows, device=device)
+    weight = torch.randn(outputs, inputs, device=device)
+    tensors = [x, weight, torch.zeros(outputs, device=device)]
+    found = value_and_gradients(ops.dense, tensors, grad_y, "linear")
+    of_weight = rows * x[0, 0].double() * grad_y[0, 0].double()
+    for gradient, exact in zip(found[2:], (of_weight, 1), strict=True):
+        assert (gradient / exact - 1).abs().max() < 2e-5
 
 
 def test_leading_dimensions_and_no_bias(device):
