@@ -87,7 +87,7 @@ def options() -> dict:
     # An environment that is not activated may still have ninja.
     os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
     os.environ.setdefault("CXX", compiler.command)
-    os.environ.setdefault("MAX_JOBS", "2")
+    jobs = int(os.environ.setdefault("MAX_JOBS", "2"))
     # Python's own flags ask for debug information, which takes two fifths of the time.
     os.environ.setdefault("CFLAGS", "-g0")
     if cuda:
@@ -133,10 +133,9 @@ def options() -> dict:
             base = ROOT / self.get_finalized_command("build").build_base
             self.build_temp = str(base / f"torch-{torch.__version__}-{PYTHON}")
             if self.use_ninja:
-                # The jobs go to modules first, then to the sources of each.
-                self.parallel = int(os.environ["MAX_JOBS"])
-                of_module = max(1, self.parallel // len(self.extensions))
-                os.environ["MAX_JOBS"] = str(of_module)
+                # The jobs go to modules first, then to the sources of each. pip comes here twice.
+                self.parallel = jobs
+                os.environ["MAX_JOBS"] = str(max(1, jobs // len(self.extensions)))
 
         def build_extensions(self) -> None:
             library.define_macros.append(

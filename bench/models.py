@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.comparison import Comparison, figures, print_rows, validated
+from bench.comparison import Comparison, timed_rows, validated
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation, host_seconds
 from bench.report import table
@@ -198,6 +198,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if "fit" in options.case and (options.device, options.dtype) != ("cpu", "float32"):
+        print("bench models: the fit is one in float32 on the CPU; give --case adadelta adam")
+        return 2
     try:
         comparison = Comparison("models", "training the autoencoder", options)
     except ValueError as error:
@@ -221,16 +224,8 @@ def bench_step(optimizer: str, comparison: Comparison) -> tuple[dict[str, Any], 
     step = Step.random(optimizer, comparison.dtype, options.device, options.seed)
     chosen = comparison.chosen([OURS, *STEP_PEERS[optimizer]])
     oracle = [tensor.clone() for tensor in build_eager(step.double())()]
-    calls, errors, absent = validated(step, chosen, oracle, TOLERANCE[comparison.dtype])
-    samples, peak = comparison.timed(calls, chosen)
-    rows = {
-        name: figures(seconds, step.operations(), peak, errors[name])
-        for name, seconds in samples.items()
-    }
-    print_rows(rows, OURS.name, peak)
-    for name, reason in absent.items():
-        print(f"absent: {name}: {reason}")
-    return {"peak_flops": peak, "rows": rows, "absent": absent}, OURS.name in rows
+    found = validated(step, chosen, oracle, TOLERANCE[comparison.dtype])
+    return timed_rows(comparison, step, chosen, *found)
 
 
 def bench_fit(comparison: Comparison) -> tuple[dict[str, Any], bool]:

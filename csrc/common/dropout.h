@@ -6,8 +6,8 @@
 
 namespace pyneural {
 
-// Sixteen counters give the random words of 64 elements, keys of attention for
-// instance: word w of counter c is that of element 16 w + c.
+// Sixteen counters give the random words of 64 elements, keys of attention for instance: word w of
+// counter c is that of element 16 w + c.
 // Neighbouring lanes of a vector have neighbouring counters, and the keys that a thread of a tensor
 // core's tile holds of a row, 2 t + {0, 1} + 8 b for b < 8, are all the words of four counters.
 constexpr int kDropoutBlock = 64, kDropoutCounters = 16;

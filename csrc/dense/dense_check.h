@@ -18,6 +18,10 @@ struct Layer {
 
 namespace detail {
 
+inline bool is_dense_type(at::ScalarType type) {
+  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
+}
+
 inline void check_like(const char* op, const char* argument, const at::Tensor& tensor,
                        at::IntArrayRef shape, const at::Tensor& x) {
   TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, ": expected shape ", shape,
@@ -33,7 +37,7 @@ inline void check_like(const char* op, const char* argument, const at::Tensor& t
 
 inline Layer check_dense(const char* op, const at::Tensor& x, const at::Tensor& weight,
                          const std::optional<at::Tensor>& bias, std::string_view activation) {
-  TORCH_CHECK_VALUE(at::isFloatingType(x.scalar_type()), op,
+  TORCH_CHECK_VALUE(detail::is_dense_type(x.scalar_type()), op,
                     ": x: expected float32, float64, bfloat16 or float16, got ", x.scalar_type(),
                     "; convert it with x.float()");
   TORCH_CHECK_VALUE(weight.dim() == 2, op, ": weight: expected shape [outputs, inputs], got ",

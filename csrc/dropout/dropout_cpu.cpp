@@ -36,9 +36,11 @@ void drop(const T* x, int64_t size, const Dropout& dropout, T* y) {
 }
 
 at::Tensor dropout(const at::Tensor& x, const at::Tensor& seed, double p) {
-  TORCH_CHECK_VALUE(at::isFloatingType(x.scalar_type()),
-                    "dropout: x: expected floating numbers, got ", x.scalar_type(),
-                    "; convert it with x.float()");
+  const at::ScalarType type = x.scalar_type();
+  TORCH_CHECK_VALUE(
+      type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf,
+      "dropout: x: expected float32, float64, bfloat16 or float16, got ", type,
+      "; convert it with x.float()");
   TORCH_CHECK_VALUE(p >= 0 && p <= 1, "dropout: p: expected 0 to 1, got ", p,
                     "; it is the probability that an element becomes 0");
   TORCH_CHECK_VALUE(seed.is_cpu() && seed.scalar_type() == at::kLong && seed.numel() == 1,
@@ -47,7 +49,7 @@ at::Tensor dropout(const at::Tensor& x, const at::Tensor& seed, double p) {
   const auto from = x.expect_contiguous();
   at::Tensor y = at::empty(x.sizes(), x.options());
   const Dropout dropout(static_cast<uint64_t>(*seed.const_data_ptr<int64_t>()), p);
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "dropout", [&] {
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, type, "dropout", [&] {
     drop(from->const_data_ptr<scalar_t>(), x.numel(), dropout, y.data_ptr<scalar_t>());
   });
   return y;

@@ -47,7 +47,7 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         or forward_ad._current_level >= 0
     ):
         return F.dropout(x, p)
-    return _dropout(x, torch.randint(_SEEDS, (1,)), p)
+    return _dropout(x, torch.randint(_SEEDS, (1,), device="cpu"), p)
 
 
 _SEEDS = torch.iinfo(torch.int64).max

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -37,8 +38,10 @@ class Adadelta(torch.optim.Adadelta):
             [(p, p.grad) for p in group["params"] if p.grad is not None]
             for group in self.param_groups
         ]
-        if not all(map(_in_one_kernel, self.param_groups, moving)):
-            super().step()
+        if not all(map(self._in_one_kernel, self.param_groups, moving)):
+            # Without the hooks, which run around this step.
+            with torch.set_grad_enabled(self.defaults["differentiable"]):
+                inspect.unwrap(torch.optim.Adadelta.step)(self)
             return loss
         with torch.no_grad():
             for group, pairs in zip(self.param_groups, moving, strict=True):
@@ -61,19 +64,26 @@ class Adadelta(torch.optim.Adadelta):
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(())
+            dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+            state["step"] = torch.zeros((), dtype=dtype, device="cpu")
             state["square_avg"] = torch.zeros_like(parameter)
             state["acc_delta"] = torch.zeros_like(parameter)
         return state
 
+    def _in_one_kernel(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> bool:
+        return not any(group[name] for name in _OTHERWISE) and all(
+            p.is_cpu
+            and p.dtype in _DTYPES
+            and p.is_contiguous()
+            and gradient.dtype == p.dtype
+            and gradient.layout == torch.strided
+            and gradient.is_contiguous()
+            and self._has_plain_averages(p)
+            for p, gradient in pairs
+        )
 
-def _in_one_kernel(group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> bool:
-    return not any(group[name] for name in _OTHERWISE) and all(
-        p.is_cpu
-        and p.dtype in _DTYPES
-        and p.is_contiguous()
-        and gradient.dtype == p.dtype
-        and gradient.layout == torch.strided
-        and gradient.is_contiguous()
-        for p, gradient in pairs
-    )
+    def _has_plain_averages(self, parameter: Tensor) -> bool:
+        state = self.state.get(parameter)
+        return not state or (
+            state["square_avg"].is_contiguous() and state["acc_delta"].is_contiguous()
+        )

@@ -119,6 +119,52 @@ def test_threads_and_shares_do_not_matter():
         assert all(torch.equal(a, b) for a, b in zip(results[0], others, strict=True))
 
 
+def test_a_backward_through_what_a_step_has_changed_is_refused():
+    w = torch.ones(3, requires_grad=True)
+    loss = w.square().sum()
+    w.grad = torch.ones(3)
+    Adadelta([w]).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_torchs_step_runs_hooks_once():
+    w = torch.ones(3, requires_grad=True)
+    torch.optim.Adadelta([w])  # from now on the class's own step runs hooks
+    optimizer = Adadelta([w], maximize=True)
+    seen = []
+    optimizer.register_step_post_hook(lambda *given: seen.append(given))
+    w.grad = torch.ones(3)
+    optimizer.step()
+    assert len(seen) == 1
+
+
+def test_averages_of_another_layout_take_torchs_step():
+    w = torch.rand(2, 3, 4, 4, requires_grad=True)
+    optimizer = Adadelta([w])
+    w.grad = torch.rand_like(w)
+    optimizer.step()
+    state = optimizer.state[w]
+    state["square_avg"] = state["square_avg"].to(memory_format=torch.channels_last)
+    before = w.detach().clone()
+    optimizer.step()
+    assert not torch.equal(w, before)
+
+
+def test_defaults_of_torch_do_not_matter():
+    w = torch.ones(3, requires_grad=True)
+    w.grad = torch.ones(3)
+    optimizer = Adadelta([w])
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        with torch.device("meta"):
+            optimizer.step()
+    finally:
+        torch.set_default_dtype(before)
+    assert optimizer.state[w]["step"] == 1
+
+
 def test_steps_rise_by_one():
     lists = [[torch.zeros(3)] * 2 for _ in range(4)]
     steps = [torch.zeros(()), torch.full((), 7, dtype=torch.float64)]
