@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "../common/find_op.h"
 #include "../common/torch_activation.h"
 #include "dense_check.h"
 #include "dense_ops.h"
@@ -18,6 +19,21 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+std::tuple<at::Tensor, at::Tensor> call_dense_with_preactivation(
+    const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+    std::string_view activation) {
+  static const auto op =
+      find_op<decltype(call_dense_with_preactivation)>("pyneural::dense_with_preactivation");
+  return op.call(x, weight, bias, activation);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> call_dense_backward(
+    const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& weight,
+    const at::Tensor& saved, std::string_view activation, std::array<bool, 3> output_mask) {
+  static const auto op = find_op<decltype(call_dense_backward)>("pyneural::dense_backward");
+  return op.call(grad_y, x, weight, saved, activation, output_mask);
+}
 
 struct Dense : torch::autograd::Function<Dense> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
