@@ -16,13 +16,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def cpu_name() -> str:
-    """The processor's name as the operating system gives it."""
+    """The processor's name as the operating system gives it.
+
+    With family and model where there are such: the name alone may be that of several generations.
+    """
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or platform.machine()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1) if found else platform.machine()
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
+    name = found.get("model name", platform.machine())
+    if "cpu family" not in found:
+        return name
+    return f"{name} family {found['cpu family']} model {found['model']}"
 
 
 def commit() -> str:
@@ -72,7 +78,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
 
 
 def file_name(machine: dict[str, Any]) -> str:
-    """One file a machine: ``amd-epyc-avx512-2-threads.json`` or ``nvidia-h200.json``."""
+    """One file a machine: ``nvidia-h200.json``; a processor has its instruction set and threads."""
     if machine["device"] != "cpu":
         text = machine["device"]
     else:

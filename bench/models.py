@@ -27,6 +27,7 @@ from bench.comparison import Comparison, timed_rows, validated
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation, host_seconds
 from bench.report import table
+from pyneural import nn
 from pyneural.models import Autoencoder
 from pyneural.training import Adadelta
 
@@ -88,12 +89,16 @@ def torch_network() -> torch.nn.Sequential:
 
 
 def step_call(
-    step: Step, network: torch.nn.Module, make: Callable, compiled: bool = False
+    step: Step,
+    network: torch.nn.Module,
+    loss: torch.nn.Module,
+    make: Callable,
+    compiled: bool = False,
 ) -> Callable[[], list[Tensor]]:
     """Makes a step; gives loss, gradients and weights."""
     parameters = list(network.parameters())
     optimizer = make(parameters)
-    loss_of: Callable[[Tensor], Tensor] = lambda x: F.mse_loss(network(x), x)  # noqa: E731
+    loss_of: Callable[[Tensor], Tensor] = lambda x: loss(network(x), x)  # noqa: E731
     update: Callable[[], Any] = optimizer.step
     if compiled:
         loss_of = torch.compile(loss_of, fullgraph=True, dynamic=False)
@@ -101,27 +106,28 @@ def step_call(
 
     def call() -> list[Tensor]:
         optimizer.zero_grad()
-        loss = loss_of(step.x)
-        loss.backward()
+        value = loss_of(step.x)
+        value.backward()
         update()
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return [loss, *gradients, *parameters]
+        return [value, *gradients, *parameters]
 
     return call
 
 
 def build_pyneural(step: Step) -> Callable[[], Any]:
-    return step_call(step, step.begin(pyneural_network()), OPTIMIZERS[step.optimizer][0])
+    network = step.begin(pyneural_network())
+    return step_call(step, network, nn.MSELoss(), OPTIMIZERS[step.optimizer][0])
 
 
 def build_eager(step: Step, **options: Any) -> Callable[[], Any]:
     make = partial(OPTIMIZERS[step.optimizer][1], **options)
-    return step_call(step, step.begin(torch_network()), make)
+    return step_call(step, step.begin(torch_network()), torch.nn.MSELoss(), make)
 
 
 def build_compiled(step: Step) -> Callable[[], Any]:
-    network = step.begin(torch_network())
-    return step_call(step, network, OPTIMIZERS[step.optimizer][1], compiled=True)
+    network, make = step.begin(torch_network()), OPTIMIZERS[step.optimizer][1]
+    return step_call(step, network, torch.nn.MSELoss(), make, compiled=True)
 
 
 OURS = Implementation("pyneural", "pyneural", build_pyneural)

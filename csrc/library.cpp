@@ -61,6 +61,8 @@ TORCH_LIBRARY(pyneural, m) {
       " Tensor? seed, Tensor out, Tensor lse, bool is_causal, float dropout_p, float? scale,"
       " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
   m.def("dropout(Tensor x, Tensor seed, float p) -> Tensor");
+  m.def("mse_loss(Tensor prediction, Tensor target) -> Tensor");
+  m.def("mse_loss_backward(Tensor grad_loss, Tensor prediction, Tensor target) -> Tensor");
   m.def("attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor");
   m.def(
       "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"

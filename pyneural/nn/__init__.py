@@ -14,6 +14,7 @@ from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.linear import Linear
 from pyneural.nn.masked_linear import MaskedLinear, random_mask
 from pyneural.nn.mlp import MLP
+from pyneural.nn.mse_loss import MSELoss
 from pyneural.nn.multihead_attention import MultiheadAttention
 from pyneural.nn.positional_encoding import PositionalEncoding
 from pyneural.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
@@ -31,6 +32,7 @@ __all__ = [
     "KeyValueCache",
     "LSTMCell",
     "Linear",
+    "MSELoss",
     "MaskedLinear",
     "Maxout",
     "MultiheadAttention",

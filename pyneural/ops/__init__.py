@@ -13,6 +13,7 @@ from pyneural.ops.dropout import dropout
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 from pyneural.ops.masked_dense import Connections, masked_dense
 from pyneural.ops.mlp import mlp
+from pyneural.ops.mse_loss import mse_loss
 from pyneural.ops.rnn import rnn
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "jet_mlp_loss",
     "masked_dense",
     "mlp",
+    "mse_loss",
     "rnn",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pyneural.ops import reference
+from pyneural.ops.transforms import is_transformed
 
 
 def attention(
@@ -65,11 +65,7 @@ def attention(
         if dropout_p > 0
         else None
     )
-    call = (
-        reference.attention
-        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-        else _attention
-    )
+    call = reference.attention if is_transformed() else _attention
     out = call(q4, k4, v4, mask4, seed, is_causal, dropout_p, scale)
     return out if len(lead) == 1 else out.reshape(*lead, *q.shape[-3:-1], v.shape[-1])
 

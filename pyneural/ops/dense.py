@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pyneural.ops import reference
+from pyneural.ops.transforms import is_transformed
 
 # Those whose derivative is no function of their value, so that the backward wants z.
 FROM_PREACTIVATION = ("sin", "silu", "gelu", "gelu_tanh", "softplus")
@@ -45,7 +45,7 @@ def dense(
         >>> dense(x, weight, activation="relu")
         tensor([[0., 3.]])
     """
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if is_transformed():
         return reference.dense(x, weight, bias, activation)
     return _dense(x, weight, bias, activation)
 

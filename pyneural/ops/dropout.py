@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional as F
+
+from pyneural.ops.transforms import is_transformed
 
 
 def dropout(x: Tensor, p: float = 0.5) -> Tensor:
@@ -40,12 +41,7 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         )
     if p == 0:
         return x
-    if (
-        x.device.type != "cpu"
-        or torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    ):
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
         return F.dropout(x, p)
     return _dropout(x, torch.randint(_SEEDS, (1,), device="cpu"), p)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pyneural.ops import reference
 from pyneural.ops.dense import FROM_PREACTIVATION
+from pyneural.ops.transforms import is_transformed
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def masked_dense(
         tensor([[ 3., 14.]])
     """
     edges = connections.starts, connections.inputs
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if is_transformed():
         return reference.masked_dense(x, values, *edges, bias, activation)
     return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pyneural.ops import reference
+from pyneural.ops.transforms import is_transformed
 
 
 def mlp(
@@ -47,7 +47,7 @@ def mlp(
         >>> mlp(torch.tensor([[-3.0]]), weights, [*biases, torch.ones(1)], "relu")  # |x| + 1
         tensor([[4.]])
     """
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if is_transformed():
         return reference.mlp(x, weights, biases, activation, final_activation)
     return _mlp(x, weights, biases, activation, final_activation)
 

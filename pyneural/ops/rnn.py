@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pyneural.ops import reference
 from pyneural.ops.dense import dense
+from pyneural.ops.transforms import is_transformed
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -84,11 +84,7 @@ def rnn(
         biases = bias_ih, bias_hh
         return _projected(x, h0, weight_ih, weight_hh, biases, weight_hr, lengths, reverse)
     h, c = _initial_state(x, h0, weight_hh, cell)
-    call = (
-        reference.rnn
-        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-        else _rnn
-    )
+    call = reference.rnn if is_transformed() else _rnn
     y, h_n, c_n = call(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse)
     return y, ((h_n, c_n) if cell == "lstm" else h_n)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural import ops
 from pyneural.training.names import look_up
 
 EPSILON = 1e-7  # Keras's backend.epsilon()
@@ -143,7 +144,7 @@ NAMES: dict[str, str] = {name: name for name in LOSSES} | {
     "kl_divergence": "kullback_leibler_divergence",
 }
 # The same means in one pass, for batches without weights.
-_MEANS: dict[str, LossFunction] = {"mean_squared_error": F.mse_loss}
+_MEANS: dict[str, LossFunction] = {"mean_squared_error": ops.mse_loss}
 # Losses of torch that would broadcast where the shapes differ.
 _ELEMENTWISE = {
     "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",

@@ -1,0 +1,62 @@
+"""The mean squared error; its autograd is in ``csrc/mse_loss/mse_loss_autograd.cpp``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyneural.ops.transforms import is_transformed
+
+
+def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean of the squared differences.
+
+        loss = 1/N sum_i (a_i - y_i)^2
+
+    Forward and backward are each one pass over memory, where torch makes the squares and then sums
+    them. The sum has the same order by any number of threads. Gradients reach both arguments, to
+    any order. For other devices than the CPU and other types than float32 and float64, where shapes
+    broadcast, under ``torch.compile`` and ``torch.func`` it is torch's own.
+
+    Args:
+        prediction: a, of any shape, floating.
+        target: y, like the prediction.
+
+    Returns:
+        loss, []; NaN where there is no element.
+
+    Raises:
+        RuntimeError: shapes that do not broadcast.
+
+    Source: Gauss 1809, Theoria motus, sec. 179: the errors' mean square is to be least.
+
+    Example:
+        >>> mse_loss(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
+        tensor(2.5000)
+    """
+    if (
+        prediction.device.type != "cpu"
+        or target.device.type != "cpu"
+        or prediction.dtype not in _TYPES
+        or prediction.dtype != target.dtype
+        or prediction.shape != target.shape
+        or torch.compiler.is_compiling()
+        or is_transformed()
+    ):
+        return F.mse_loss(prediction, target)
+    return _mse_loss(prediction, target)
+
+
+_TYPES = torch.float32, torch.float64
+_mse_loss = torch.ops.pyneural.mse_loss.default
+
+
+@torch.library.register_fake("pyneural::mse_loss")
+def _(prediction: Tensor, target: Tensor) -> Tensor:
+    return prediction.new_empty(())
+
+
+@torch.library.register_fake("pyneural::mse_loss_backward")
+def _(grad_loss: Tensor, prediction: Tensor, target: Tensor) -> Tensor:
+    return prediction.new_empty(prediction.shape)
