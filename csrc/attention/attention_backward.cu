@@ -1,5 +1,6 @@
 // The backward of attention on CUDA.
 #include "attention_backward.cuh"
+#include "attention_maps.cuh"
 #include "attention_shapes.cuh"
 
 namespace pyneural::attention {
@@ -9,7 +10,7 @@ cudaError_t launch_attention_backward(const AttentionParams<T>& params, cudaStre
   const int64_t heads = params.batch * params.heads;
   if (const cudaError_t error =
           launch(delta_kernel<T>, tiles_of(heads * params.queries, kDeltaRows), kDeltaRows * 32, 0,
-                 params, stream))
+                 stream, params))
     return error;
   if (params.grad_q.data) {
     const cudaError_t error =
@@ -17,8 +18,12 @@ cudaError_t launch_attention_backward(const AttentionParams<T>& params, cudaStre
           using S = decltype(shape);
           const int64_t blocks =
               heads * tiles_of(params.queries, S::kRows) * panels_of<S>(params.width);
+          TileMaps maps = {};
+          if (const cudaError_t error =
+                  make_maps<S>(query_gradient_kernel<S>, params, S::kRows, S::kColumns, &maps))
+            return error;
           return launch(query_gradient_kernel<S>, blocks, S::kThreads,
-                        sizeof(QueryGradientShared<S>), params, stream);
+                        sizeof(QueryGradientShared<S>), stream, params, maps);
         });
     if (error) return error;
   }
@@ -27,8 +32,12 @@ cudaError_t launch_attention_backward(const AttentionParams<T>& params, cudaStre
     using S = decltype(shape);
     const int64_t blocks =
         heads / params.group * tiles_of(params.keys, S::kRows) * key_panels<S>(params);
-    return launch(key_gradient_kernel<S>, blocks, S::kThreads, sizeof(KeyGradientShared<S>), params,
-                  stream);
+    TileMaps maps = {};
+    if (const cudaError_t error =
+            make_maps<S>(key_gradient_kernel<S>, params, S::kColumns, S::kRows, &maps))
+      return error;
+    return launch(key_gradient_kernel<S>, blocks, S::kThreads, sizeof(KeyGradientShared<S>), stream,
+                  params, maps);
   });
 }
 

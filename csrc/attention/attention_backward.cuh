@@ -11,6 +11,7 @@
 #include "attention_finite.cuh"
 #include "attention_forward.cuh"
 #include "attention_mask.cuh"
+#include "attention_slots.cuh"
 
 namespace pyneural::attention {
 
@@ -55,21 +56,25 @@ struct QueryGradientShared {
   typename S::ColumnTile k[2];
   typename S::ColumnTile v[2];
   KeepTile<S::kRows> keep;
+  CopyBarrier barriers[2];
 };
 
 // A block owns a tile of queries and kWidth numbers of their gradient.
 template <class S>
 __global__ void __launch_bounds__(S::kThreads)
-    query_gradient_kernel(const __grid_constant__ AttentionParams<typename S::T> params) {
+    query_gradient_kernel(const __grid_constant__ AttentionParams<typename S::T> params,
+                          const __grid_constant__ TileMaps maps) {
   using T = typename S::T;
   using Sum = typename S::Sum;
   auto& shared = *reinterpret_cast<QueryGradientShared<S>*>(shared_memory);
+  Slots<S> slots(maps, shared.barriers);
   const QueryBlock<S> own(params, panels_of<S>(params.width));
   const int64_t n = own.n, h = own.h, row = own.row, column = own.panel * S::kWidth;
-  const Matrix<T> q(params.q, n, h, params.queries, params.width);
-  const Matrix<T> k(params.k, n, h / params.group, params.keys, params.width);
-  const Matrix<T> v(params.v, n, h / params.group, params.keys, params.value_width);
-  const Matrix<T> grad_out(params.grad_out, n, h, params.queries, params.value_width);
+  const Matrix<T> q(params.q, maps.q, n, h, params.queries, params.width);
+  const Matrix<T> k(params.k, maps.k, n, h / params.group, params.keys, params.width);
+  const Matrix<T> v(params.v, maps.v, n, h / params.group, params.keys, params.value_width);
+  const Matrix<T> grad_out(params.grad_out, maps.grad_out, n, h, params.queries,
+                           params.value_width);
   const Mask<T> mask(params, n, h);
   const Dropout dropout = dropout_of(params);
   const Sum factor = static_cast<Sum>(params.dropout.factor);
@@ -82,10 +87,10 @@ __global__ void __launch_bounds__(S::kThreads)
   };
   const auto bring_columns = [&](const Columns& at, int which) {
     if (at.share != Share::none) {
-      bring<S>(shared.k[which], k, at.first, 0);
-      bring<S>(shared.v[which], v, at.first, 0);
+      slots.bring(which, shared.k[which], k, at.first, 0);
+      slots.bring(which, shared.v[which], v, at.first, 0);
     }
-    commit_copies();
+    slots.close(which);
   };
 
   Sum log_sum[2], delta[2];
@@ -97,15 +102,16 @@ __global__ void __launch_bounds__(S::kThreads)
     delta[r] = is_inside ? params.delta[at] : 0;
   }
   typename S::Totals totals = {};
-  bring<S>(shared.q, q, row, 0);
-  bring<S>(shared.grad_out, grad_out, row, 0);
+  slots.bring(0, shared.q, q, row, 0);
+  slots.bring(0, shared.grad_out, grad_out, row, 0);
   Columns now = columns_from(0);
   bring_columns(now, 0);
-  for (int which = 0; now.share != Share::none; which ^= 1) {
+  int which = 0;
+  for (; now.share != Share::none; which ^= 1) {
     const Columns next = columns_from(now.first + S::kColumns);
     bring_columns(next, which ^ 1);
     if (params.seed) shared.keep.template draw<S::kThreads>(dropout, first_score, now.first);
-    arrived<1>();
+    slots.wait(which);
     const bool is_whole = now.share == Share::all;
     typename S::Scores scores, grads;
     score<S>(scores, shared.q, q, row, shared.k[which], k, now.first);
@@ -129,7 +135,7 @@ __global__ void __launch_bounds__(S::kThreads)
     __syncthreads();
     now = next;
   }
-  wait_copies<0>();
+  slots.finish(which);
   store_totals<S>(totals, params.grad_q, n, h, row, params.queries, column, params.width,
                   [&](int) { return params.scale; });
 }
@@ -142,6 +148,7 @@ struct KeyGradientShared {
   typename S::ColumnTile grad_out[2];
   typename S::Sum log_sum[S::kColumns], delta[S::kColumns];
   KeepTile<S::kColumns> keep;
+  CopyBarrier barriers[2];
 };
 
 // Blocks that share the columns of both gradients.
@@ -160,23 +167,26 @@ struct QueryColumns {
 // A block owns a tile of keys and kWidth numbers of both their gradients.
 template <class S>
 __global__ void __launch_bounds__(S::kThreads)
-    key_gradient_kernel(const __grid_constant__ AttentionParams<typename S::T> params) {
+    key_gradient_kernel(const __grid_constant__ AttentionParams<typename S::T> params,
+                        const __grid_constant__ TileMaps maps) {
   using T = typename S::T;
   using Sum = typename S::Sum;
   static_assert(S::kRows == kDropoutBlock);
   auto& shared = *reinterpret_cast<KeyGradientShared<S>*>(shared_memory);
+  Slots<S> slots(maps, shared.barriers);
   const int64_t panels = key_panels<S>(params), tiles = tiles_of(params.keys, S::kRows);
   const int64_t block = blockIdx.x / panels, column = blockIdx.x % panels * S::kWidth;
   const int64_t row = block % tiles * S::kRows, key_heads = params.heads / params.group;
   const int64_t n = block / tiles / key_heads, key_head = block / tiles % key_heads;
-  const Matrix<T> k(params.k, n, key_head, params.keys, params.width);
-  const Matrix<T> v(params.v, n, key_head, params.keys, params.value_width);
+  const Matrix<T> k(params.k, maps.k, n, key_head, params.keys, params.width);
+  const Matrix<T> v(params.v, maps.v, n, key_head, params.keys, params.value_width);
   const auto q_of = [&](int64_t head) {
-    return Matrix<T>(params.q, n, key_head * params.group + head, params.queries, params.width);
+    return Matrix<T>(params.q, maps.q, n, key_head * params.group + head, params.queries,
+                     params.width);
   };
   const auto grad_out_of = [&](int64_t head) {
-    return Matrix<T>(params.grad_out, n, key_head * params.group + head, params.queries,
-                     params.value_width);
+    return Matrix<T>(params.grad_out, maps.grad_out, n, key_head * params.group + head,
+                     params.queries, params.value_width);
   };
   const auto mask_of = [&](int64_t head) {
     return Mask<T>(params, n, key_head * params.group + head);
@@ -197,18 +207,19 @@ __global__ void __launch_bounds__(S::kThreads)
   };
   const auto bring_columns = [&](const QueryColumns& at, int which) {
     if (at.columns.share != Share::none) {
-      bring<S>(shared.q[which], q_of(at.head), at.columns.first, 0);
-      bring<S>(shared.grad_out[which], grad_out_of(at.head), at.columns.first, 0);
+      slots.bring(which, shared.q[which], q_of(at.head), at.columns.first, 0);
+      slots.bring(which, shared.grad_out[which], grad_out_of(at.head), at.columns.first, 0);
     }
-    commit_copies();
+    slots.close(which);
   };
 
   typename S::Totals grad_k = {}, grad_v = {};
-  bring<S>(shared.k, k, row, 0);
-  bring<S>(shared.v, v, row, 0);
+  slots.bring(0, shared.k, k, row, 0);
+  slots.bring(0, shared.v, v, row, 0);
   QueryColumns now = columns_from(0, begin);
   bring_columns(now, 0);
-  for (int which = 0; now.columns.share != Share::none; which ^= 1) {
+  int which = 0;
+  for (; now.columns.share != Share::none; which ^= 1) {
     const QueryColumns next = columns_from(now.head, now.columns.first + S::kColumns);
     bring_columns(next, which ^ 1);
     const int64_t first = now.columns.first, h = key_head * params.group + now.head;
@@ -219,7 +230,7 @@ __global__ void __launch_bounds__(S::kThreads)
       shared.delta[i] = is_inside ? params.delta[first_score + i] : 0;
     }
     if (params.seed) shared.keep.template draw<S::kThreads>(dropout, first_score, row);
-    arrived<1>();
+    slots.wait(which);
     const Matrix<T> q = q_of(now.head), grad_out = grad_out_of(now.head);
     const Mask<T> mask = mask_of(now.head);
     const bool is_whole = now.columns.share == Share::all;
@@ -249,7 +260,7 @@ __global__ void __launch_bounds__(S::kThreads)
     __syncthreads();
     now = next;
   }
-  wait_copies<0>();
+  slots.finish(which);
   if (params.grad_k.data)
     store_totals<S>(grad_k, params.grad_k, n, key_head, row, params.keys, column, params.width,
                     [&](int) { return params.scale; });

@@ -50,6 +50,7 @@ __device__ void add_rows_that_count(typename S::Totals& totals, const typename S
       for (int q = 0; q < 4; ++q)
         if (met[i][q] != 0) totals[n + i][q] = static_cast<typename S::Sum>(__builtin_nan(""));
     }
+  warpgroup::publish();  // a bulk copy may overwrite what was read
 }
 
 }  // namespace pyneural::attention

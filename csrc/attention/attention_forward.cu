@@ -1,5 +1,6 @@
 // The forward of attention on CUDA.
 #include "attention_forward.cuh"
+#include "attention_maps.cuh"
 #include "attention_shapes.cuh"
 
 namespace pyneural::attention {
@@ -10,7 +11,12 @@ cudaError_t launch_attention(const AttentionParams<T>& params, cudaStream_t stre
     using S = decltype(shape);
     const int64_t blocks = params.batch * params.heads * tiles_of(params.queries, S::kRows) *
                            panels_of<S>(params.value_width);
-    return launch(forward_kernel<S>, blocks, S::kThreads, sizeof(ForwardShared<S>), params, stream);
+    TileMaps maps = {};
+    if (const cudaError_t error =
+            make_maps<S>(forward_kernel<S>, params, S::kRows, S::kColumns, &maps))
+      return error;
+    return launch(forward_kernel<S>, blocks, S::kThreads, sizeof(ForwardShared<S>), stream, params,
+                  maps);
   });
 }
 

@@ -7,6 +7,7 @@
 
 #include "attention_finite.cuh"
 #include "attention_mask.cuh"
+#include "attention_slots.cuh"
 
 namespace pyneural::attention {
 
@@ -16,6 +17,7 @@ struct ForwardShared {
   typename S::ColumnTile k[2];
   typename S::ColumnTile v[2];
   KeepTile<S::kRows> keep;
+  CopyBarrier barriers[2];
 };
 
 // The part of the problem that a block of queries takes.
@@ -93,15 +95,17 @@ struct Softmax {
 
 template <class S>
 __global__ void __launch_bounds__(S::kThreads)
-    forward_kernel(const __grid_constant__ AttentionParams<typename S::T> params) {
+    forward_kernel(const __grid_constant__ AttentionParams<typename S::T> params,
+                   const __grid_constant__ TileMaps maps) {
   using T = typename S::T;
   using Sum = typename S::Sum;
   auto& shared = *reinterpret_cast<ForwardShared<S>*>(shared_memory);
+  Slots<S> slots(maps, shared.barriers);
   const QueryBlock<S> own(params, panels_of<S>(params.value_width));
   const int64_t n = own.n, h = own.h, row = own.row, column = own.panel * S::kWidth;
-  const Matrix<T> q(params.q, n, h, params.queries, params.width);
-  const Matrix<T> k(params.k, n, h / params.group, params.keys, params.width);
-  const Matrix<T> v(params.v, n, h / params.group, params.keys, params.value_width);
+  const Matrix<T> q(params.q, maps.q, n, h, params.queries, params.width);
+  const Matrix<T> k(params.k, maps.k, n, h / params.group, params.keys, params.width);
+  const Matrix<T> v(params.v, maps.v, n, h / params.group, params.keys, params.value_width);
   const Mask<T> mask(params, n, h);
   const Dropout dropout = dropout_of(params);
   const int64_t first_score = (n * params.heads + h) * params.queries + row;
@@ -113,21 +117,22 @@ __global__ void __launch_bounds__(S::kThreads)
   };
   const auto bring_columns = [&](const Columns& at, int which) {
     if (at.share != Share::none) {
-      bring<S>(shared.k[which], k, at.first, 0);
-      bring<S>(shared.v[which], v, at.first, column);
+      slots.bring(which, shared.k[which], k, at.first, 0);
+      slots.bring(which, shared.v[which], v, at.first, column);
     }
-    commit_copies();
+    slots.close(which);
   };
 
   typename S::Totals totals = {};
   Softmax<S> softmax;
-  bring<S>(shared.q, q, row, 0);
+  slots.bring(0, shared.q, q, row, 0);
   Columns now = columns_from(0);
   bring_columns(now, 0);
-  for (int which = 0; now.share != Share::none; which ^= 1) {
+  int which = 0;
+  for (; now.share != Share::none; which ^= 1) {
     const Columns next = columns_from(now.first + S::kColumns);
     bring_columns(next, which ^ 1);
-    arrived<1>();
+    slots.wait(which);
     typename S::Scores scores;
     score<S>(scores, shared.q, q, row, shared.k[which], k, now.first);
     const bool is_whole = now.share == Share::all;
@@ -153,7 +158,7 @@ __global__ void __launch_bounds__(S::kThreads)
     __syncthreads();
     now = next;
   }
-  wait_copies<0>();
+  slots.finish(which);
 
   Sum factors[2];
   PYNEURAL_UNROLL

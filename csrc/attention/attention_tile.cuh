@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../common/async_copy.cuh"
+#include "../common/bulk_copy.cuh"
 #include "../common/elements.cuh"
 #include "../common/fragments.cuh"
 #include "../common/grid.cuh"
@@ -51,20 +52,32 @@ __device__ inline int column_of(int q) { return lane_of_warp() % 4 * 2 + q % 2; 
 
 __device__ inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// What a kernel brings tiles of, as bulk copies take it: 64 columns of a tile's rows at a time.
+struct TileMaps {
+  CUtensorMap q, k, v, grad_out;
+  bool given = false;  // those that the kernel reads
+};
+
 // The rows of one head.
 template <class T>
 struct Matrix {
   const T* data;
   int64_t stride, rows, columns;
-  bool whole_vectors;  // whether its rows are aligned as the copies want them
+  bool whole_vectors;  // whether its rows are aligned as copies by all threads want them
+  const CUtensorMap* map;
+  int batch, head;  // coordinates in the map
 
-  __device__ Matrix(const Rows<const T>& of, int64_t n, int64_t h, int64_t rows, int64_t columns)
+  __device__ Matrix(const Rows<const T>& of, const CUtensorMap& map, int64_t n, int64_t h,
+                    int64_t rows, int64_t columns)
       : data(of.data + n * of.batch_stride + h * of.head_stride),
         stride(of.row_stride),
         rows(rows),
         columns(columns),
         whole_vectors(reinterpret_cast<uintptr_t>(data) % kCopyBytes == 0 &&
-                      stride * static_cast<int64_t>(sizeof(T)) % kCopyBytes == 0) {}
+                      stride * static_cast<int64_t>(sizeof(T)) % kCopyBytes == 0),
+        map(&map),
+        batch(static_cast<int>(n)),
+        head(static_cast<int>(h)) {}
 };
 
 // Starts the copies of a tile's rows from `row` on, kWidth numbers from `column` on, and 0 beyond
@@ -121,15 +134,15 @@ __device__ void store_totals(const typename S::Totals& totals, const Rows<T>& to
   }
 }
 
-template <class Params>
-cudaError_t launch(void (*kernel)(Params), int64_t blocks, int threads, size_t shared,
-                   const Params& params, cudaStream_t stream) {
+template <class... Arguments>
+cudaError_t launch(void (*kernel)(Arguments...), int64_t blocks, int threads, size_t shared,
+                   cudaStream_t stream, const Arguments&... arguments) {
   if (const cudaError_t error = check_grid(blocks)) return error;
   if (const cudaError_t error = cudaFuncSetAttribute(
           kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
     return error;
   const auto grid = static_cast<unsigned>(blocks);
-  kernel<<<grid, threads, shared, stream>>>(params);
+  kernel<<<grid, threads, shared, stream>>>(arguments...);
   return cudaGetLastError();
 }
 

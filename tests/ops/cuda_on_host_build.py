@@ -1,8 +1,8 @@
 """CUDA kernels built by a C++ compiler, for tests on machines without a GPU.
 
-``cuda_on_host/cuda_runtime_api.h`` stands in for CUDA and the files beside it for those of the same
-name under csrc/common: tensor cores, asynchronous copies, barriers of several blocks. So such a
-test says nothing of what nvcc makes of the code, of warps, or of what blocks see of each other's
+``cuda_on_host/cuda_runtime_api.h`` and ``cuda.h`` stand in for CUDA and the files beside them for
+those of the same name under csrc/common: tensor cores, copies, barriers of several blocks. So such
+a test says nothing of what nvcc makes of the code, of warps, or of what blocks see of each other's
 memory.
 """
 

@@ -33,7 +33,10 @@ WAYS += [(dtype, True) for dtype in (torch.bfloat16, torch.float16)]
 def libraries(tmp_path_factory):
     names = "attention", "attention_by_warpgroups"
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(build, names, map(tmp_path_factory.mktemp, names)))
+        built = list(pool.map(build, names, map(tmp_path_factory.mktemp, names)))
+    for library in built:
+        library.bulk_copies.restype = ctypes.c_int64
+    return built
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=str)
@@ -62,7 +65,10 @@ def strided(tensor):
 
 class Call(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int) for name in ("order", "shared_bytes", "is_causal", "mask_is_bool")),
+        *(
+            (name, ctypes.c_int)
+            for name in ("order", "shared_bytes", "has_maps", "is_causal", "mask_is_bool")
+        ),
         ("sizes", ctypes.c_int64 * 7),
         *((name, ctypes.c_double) for name in ("scale", "dropout")),
         *(
@@ -76,8 +82,9 @@ class Call(ctypes.Structure):
 
 
 def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, dropout=0.0,
-            scale=None, *, order=ASCENDING, shared=HOPPER, wanted=(True, True, True)):  # fmt: skip
-    """[out, gradients of q, k and v], and lse."""
+            scale=None, *, order=ASCENDING, shared=HOPPER, has_maps=True,
+            wanted=(True, True, True)):  # fmt: skip
+    """[out, gradients of q, k and v], and lse; has_maps: the driver makes maps of tensors."""
     q, k, v = tensors
     dtype = q.dtype
     sums = torch.float64 if dtype == torch.float64 else torch.float32
@@ -93,6 +100,7 @@ def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, d
     call = Call(
         order,
         shared,
+        has_maps,
         is_causal,
         mask is not None and mask.dtype == torch.bool,
         (*q.shape[:2], q.shape[1] // k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]),
@@ -104,6 +112,12 @@ def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, d
     for step in ("forward", "backward"):
         assert getattr(library, f"{step}_{name}")(ctypes.byref(call)) == 0
     return [out, *grads], lse
+
+
+def in_bulk(library, *args, **options):
+    """The same as kernels, and the number of the bulk copies."""
+    before = library.bulk_copies()
+    return *kernels(library, *args, **options), library.bulk_copies() - before
 
 
 def exact(tensors, grad_out, mask=None, seed=None, is_causal=False, dropout=0.0, scale=None):
@@ -259,3 +273,83 @@ def test_no_keys_and_no_numbers(libraries):
         found, lse = kernels(libraries[0], tensors, grad_out, scale=1.0)
         assert_close(found, exact(tensors, grad_out, scale=1.0), torch.float64)
         assert lse.isinf().all() == (shape[4] == 0)
+
+
+# As SHAPES, a mask that hides whole tiles, whether it is causal too: rows of one panel and of two,
+# full or not, values of another width, groups of heads, dropout with the masks.
+IN_BULK = [
+    ((1, 2, 1, 130, 140, 64, 64), "none", True),
+    ((2, 1, 1, 20, 140, 40, 40), "bool", False),
+    ((1, 2, 1, 130, 70, 72, 128), "added", False),
+    ((1, 2, 2, 129, 65, 128, 40), "bool", True),
+]
+
+
+def mask_of_tiles(kind, shape):
+    """Heads hide their queries to 64, or their keys from 64 on, all of them keys from 32 to 64."""
+    if kind == "none":
+        return None
+    n, heads, _, queries, keys, *_ = shape
+    generator = torch.Generator().manual_seed(2)
+    allowed = torch.rand(n, heads, queries, keys, generator=generator) > 0.3
+    allowed[:, 0, :64] = allowed[:, -1, :, 64:] = allowed[:, :, :, 32:64] = False
+    return (
+        allowed if kind == "bool" else torch.zeros(allowed.shape).masked_fill(~allowed, -math.inf)
+    )
+
+
+@pytest.mark.parametrize("order", [ASCENDING, DESCENDING, SHUFFLED])
+@pytest.mark.parametrize(("shape", "mask", "is_causal"), IN_BULK, ids=str)
+def test_bulk_copies_bring_the_same(libraries, shape, mask, is_causal, order):
+    dtype = torch.bfloat16 if order == SHUFFLED else torch.float16
+    tensors, grad_out = arguments(shape, dtype)
+    if order == SHUFFLED:  # [N, L, H, E] in memory
+        *tensors, grad_out = (
+            t.transpose(1, 2).contiguous().transpose(1, 2) for t in (*tensors, grad_out)
+        )
+    given = mask_of_tiles(mask, shape), None if mask == "none" else torch.tensor([5]), is_causal
+    options = {"dropout": 0.0 if mask == "none" else 0.3, "order": order}
+    found, lse, copies = in_bulk(libraries[1], tensors, grad_out, *given, **options)
+    other, lse_other, none = in_bulk(
+        libraries[1], tensors, grad_out, *given, **options, has_maps=False
+    )
+    assert copies > 0
+    assert none == 0
+    assert torch.equal(lse, lse_other)
+    assert all(torch.equal(a, b) for a, b in zip(found, other, strict=True))
+    if order == ASCENDING:
+        assert_close(found, exact(tensors, grad_out, *given, dropout=options["dropout"]), dtype)
+
+
+def off_by_one(tensor):
+    """In memory that begins between two vectors."""
+    memory = tensor.new_empty(tensor.numel() + 1)
+    return memory[1:].view(tensor.shape).copy_(tensor)
+
+
+def with_a_gap(tensor):
+    """Rows whose distance is no number of vectors."""
+    return torch.nn.functional.pad(tensor, (0, 1))[..., :-1]
+
+
+def test_tensors_without_a_map(libraries):
+    library, shape = libraries[1], (2, 2, 2, 20, 70, 16, 64)
+    tensors, grad_out = arguments(shape, torch.float16)
+    plain, _, copies = in_bulk(library, tensors, grad_out)
+    assert copies > 0
+    for change in (off_by_one, with_a_gap):
+        for i in range(4):
+            q, k, v, grad = (change(t) if i == j else t for j, t in enumerate((*tensors, grad_out)))
+            found, _, copies = in_bulk(library, [q, k, v], grad)
+            assert (copies > 0) == (i == 3)  # the forward has no gradient
+            assert all(torch.equal(a, b) for a, b in zip(plain, found, strict=True))
+    shared = [tensors[0], *(t[:, :1].expand(-1, 2, -1, -1) for t in tensors[1:])]
+    found, _, copies = in_bulk(library, shared, grad_out)
+    assert copies == 0
+    same, *_ = in_bulk(library, [t.contiguous() for t in shared], grad_out)
+    assert all(torch.equal(a, b) for a, b in zip(same, found, strict=True))
+    for long in ((1, 1, 1, 20, 40, 136, 64), (1, 1, 1, 20, 40, 64, 136)):  # chunk by chunk
+        tensors, grad_out = arguments(long, torch.float16)
+        found, _, copies = in_bulk(library, tensors, grad_out)
+        assert copies == 0
+        assert_close(found, exact(tensors, grad_out), torch.float16)

@@ -12,6 +12,7 @@ import torch
 from pyneural.ops import reference
 from pyneural.ops.activations import VALUES
 from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
+from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
 AMPERE, HOPPER, LITTLE = 163 << 10, 227 << 10, 48 << 10  # bytes of shared memory of a block
@@ -68,18 +69,13 @@ class OnHost:
         return [result for result in results if result is not None]
 
 
-def assert_close(found, expected, dtype):
-    error = (found.double() - expected).abs().max() / expected.abs().max()
-    assert error <= TOLERANCE[dtype], float(error)
-
-
 def check(library, widths, rows, hidden="tanh", final="linear", shared=HOPPER):
     for dtype in TOLERANCE:
         network = OnHost(library, widths, rows, hidden, final, dtype)
         expected = network.exact()
         first = [*network.run(False, shared=shared), *network.run(True, shared=shared)]
         for found, exact in zip(first, expected, strict=True):
-            assert_close(found, exact, dtype)
+            assert_close(found, exact, TOLERANCE[dtype])
     return network, first, expected
 
 
@@ -119,7 +115,7 @@ def test_blocks_share_the_rows(library):
     )
     assert torch.equal(y, first[0])
     assert torch.equal(grad_x, first[1])
-    assert_close(grad_parameters, expected[2], torch.float32)
+    assert_close(grad_parameters, expected[2], TOLERANCE[torch.float32])
 
 
 def test_only_what_is_wanted(library):

@@ -21,7 +21,7 @@ struct Tensor {
 };
 
 struct Call {
-  int order, shared_bytes, is_causal, mask_is_bool;
+  int order, shared_bytes, has_maps, is_causal, mask_is_bool;
   int64_t sizes[7];  // N, H, G, L, S, E, Ev
   double scale, dropout;
   Tensor q, k, v, mask, seed, out, lse, grad_out, delta, grad_q, grad_k, grad_v;
@@ -32,6 +32,9 @@ int run(const Call& call, bool backward) {
   using Sum = typename AttentionParams<T>::Sum;
   cuda_on_host::order = static_cast<cuda_on_host::Order>(call.order);
   cuda_on_host::shared_bytes = call.shared_bytes;
+  cuda_on_host::architecture = PYNEURAL_HAS_WARPGROUPS ? 90 : 80;
+  cuda_on_host::driver_name = call.has_maps ? "cuTensorMapEncodeTiled" : "";
+  cuda_on_host::driver_function = reinterpret_cast<void*>(&cuTensorMapEncodeTiled);
   std::fill_n(cuda_on_host::dynamic_shared, kMaxSharedBytes, 0xff);  // NaN, read unwritten
   AttentionParams<T> params;
   const auto [batch, heads, group, queries, keys, width, value_width] = call.sizes;
@@ -56,15 +59,21 @@ int run(const Call& call, bool backward) {
   if (params.seed) params.dropout = Dropout(0, call.dropout);
   params.out = call.out;
   params.lse = static_cast<Sum*>(call.lse.data);
-  params.grad_out = call.grad_out;
+  if (backward) params.grad_out = call.grad_out;
   params.delta = static_cast<Sum*>(call.delta.data);
   params.grad_q = call.grad_q;
   params.grad_k = call.grad_k;
   params.grad_v = call.grad_v;
-  return backward ? launch_attention_backward(params, nullptr) : launch_attention(params, nullptr);
+  const cudaError_t error =
+      backward ? launch_attention_backward(params, nullptr) : launch_attention(params, nullptr);
+  on_host::end_bulk_copies();
+  return error;
 }
 
 }  // namespace
+
+// Since the library was loaded.
+extern "C" int64_t bulk_copies() { return on_host::bulk_copies; }
 
 #define EXPORT(NAME, T)                                                                         \
   extern "C" int forward_##NAME(const Call* call) { return run<T>(*call, /*backward=*/false); } \

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <numeric>
@@ -35,6 +36,15 @@ enum {
   cudaDevAttrMultiProcessorCount,
   cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
+enum cudaDriverEntryPointQueryResult {
+  cudaDriverEntryPointSuccess,
+  cudaDriverEntryPointSymbolNotFound
+};
+constexpr unsigned long long cudaEnableDefault = 0;
+
+struct cudaFuncAttributes {
+  int ptxVersion, binaryVersion;
+};
 
 struct dim3 {
   unsigned x = 0;
@@ -48,6 +58,9 @@ alignas(1024) inline unsigned char dynamic_shared[kMaxSharedBytes];
 enum class Order { ascending, descending, shuffled };
 
 inline int multiprocessors = 1, shared_bytes = kMaxSharedBytes;
+inline int architecture = 80;            // of the device and of the code
+inline const char* driver_name = "";     // of the one function that the driver has
+inline void* driver_function = nullptr;  // this one
 inline Order order = Order::ascending;
 
 struct Thread {
@@ -55,6 +68,7 @@ struct Thread {
   ucontext_t context;
   std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
   bool ended = false, waiting = false;  // for other blocks
+  bool polling = false;                 // for other threads
   unsigned exchanges = 0;
 };
 
@@ -65,6 +79,11 @@ inline std::function<void()> kernel;
 inline void thread_main() {
   kernel();
   threads[threadIdx.x].ended = true;
+}
+
+inline void fail(const char* why) {
+  std::fprintf(stderr, "thread %u of block %u: %s\n", threadIdx.x, blockIdx.x, why);
+  std::abort();
 }
 
 inline void begin_block() {
@@ -86,12 +105,18 @@ inline bool run_block() {
   std::mt19937 random(blockIdx.x);
   for (;;) {
     if (order == Order::shuffled) std::shuffle(turn.begin(), turn.end(), random);
+    for (std::vector<unsigned> left = turn; !left.empty();) {
+      for (const unsigned i : left) {
+        threadIdx.x = i;
+        swapcontext(&scheduler, &threads[i].context);
+      }
+      const size_t arrived = std::erase_if(left, [](unsigned i) { return !threads[i].polling; });
+      if (arrived == 0) fail("waits for what no thread does");
+    }
     unsigned ended = 0, waiting = 0;
-    for (const unsigned i : turn) {
-      threadIdx.x = i;
-      swapcontext(&scheduler, &threads[i].context);
-      ended += threads[i].ended;
-      waiting += threads[i].waiting;
+    for (const Thread& thread : threads) {
+      ended += thread.ended;
+      waiting += thread.waiting;
     }
     if (ended == size) return true;
     if (waiting == size) return false;
@@ -171,6 +196,13 @@ const std::vector<Item>& exchange(const Item& own) {
   return given;
 }
 
+// Gives the turn to the other threads of the block, until their next barrier.
+inline void wait_for_threads() {
+  threads[threadIdx.x].polling = true;
+  __syncthreads();
+  threads[threadIdx.x].polling = false;
+}
+
 }  // namespace cuda_on_host
 
 inline int __syncthreads_or(int value) {
@@ -203,6 +235,19 @@ cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Params), dim3 grid, dim3 
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, int, int bytes) {
   return bytes > kMaxSharedBytes ? cudaErrorInvalidValue : cudaSuccess;
+}
+template <class Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
+  attributes->ptxVersion = attributes->binaryVersion = cuda_on_host::architecture;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned,
+                                                    unsigned long long,
+                                                    cudaDriverEntryPointQueryResult* status) {
+  const bool has = std::strcmp(name, cuda_on_host::driver_name) == 0;
+  *function = has ? cuda_on_host::driver_function : nullptr;
+  *status = has ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
 }
 inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;

@@ -51,7 +51,6 @@ struct Products {
 
   template <int tiles>
   static void multiply(float (&d)[tiles][4], uint64_t a, uint64_t b) {
-    __syncthreads();
     for (int j = 0; j < tiles; ++j)
       for (int q = 0; q < 4; ++q) {
         const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + q / 2 * 8;
@@ -59,7 +58,6 @@ struct Products {
         for (int k = 0; k < 16; ++k)
           d[j][q] += value(number(a, row, k)) * value(number(b, column, k));
       }
-    __syncthreads();
   }
 
   struct Words {
@@ -77,7 +75,6 @@ struct Products {
           const int column = j * 8 + threadIdx.x % 4 * 2 + q % 2;
           d[j][q] += value(static_cast<uint16_t>(word >> k % 2 * 16)) * value(number(b, k, column));
         }
-    __syncthreads();
   }
 };
 
