@@ -13,7 +13,7 @@ REMEDY := $(PYTHON) must be Python 3.10 or newer with venv and ensurepip; instal
   apt-get install python3-venv python3-dev) or name another (make PYTHON=python3.12)
 SOURCES := $(shell find csrc build_tools -name '*.h' -o -name '*.c*' -o -name '*.py') setup.py
 PARALLEL := -n auto --maxprocesses 8
-FORMATTED := $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+FORMATTED := $(shell find csrc bench tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: help demo test sanitize lint format clean FORCE
 

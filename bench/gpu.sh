@@ -32,15 +32,17 @@ $name: exit $code, $(($(date +%s) - start)) s"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 step build 160 "$python" setup.py build_ext --inplace
 step tests 100 "$python" -m pytest -q tests -k cuda -p no:cacheprovider
+step maps 15 sh -c "nvcc -std=c++20 -O1 -arch=sm_90a --expt-relaxed-constexpr \
+  -o '$out/maps' bench/gpu_maps.cu && '$out/maps'; code=\$?; rm -f '$out/maps'; exit \$code"
 results=$("$python" -c "
 from bench import machine
 print(machine.file_name(machine.describe('cuda', 1)))")
 lines=80
-step bench-float32 80 "$python" -m bench jet --device cuda --seconds 0.3 --json "$out/$results"
+step bench-float32 75 "$python" -m bench jet --device cuda --seconds 0.3 --json "$out/$results"
 step bench-float64 40 "$python" -m bench jet --device cuda --seconds 0.5 --dtype float64 \
   --peers eager --json "$out/$results"
-step bench-dense 40 "$python" -m bench dense --device cuda --seconds 0.3 --json "$out/$results"
-step bench-rnn 45 "$python" -m bench rnn --device cuda --seconds 0.3 --json "$out/$results" --case \
+step bench-dense 35 "$python" -m bench dense --device cuda --seconds 0.3 --json "$out/$results"
+step bench-rnn 40 "$python" -m bench rnn --device cuda --seconds 0.3 --json "$out/$results" --case \
   64x100x128x128 64x100x256x256 64x100x512x512 64x100x768x768 64x100x1024x1024
 for dtype in bfloat16 float32; do
   step "bench-attention-$dtype" 35 "$python" -m bench attention --device cuda --seconds 0.2 \

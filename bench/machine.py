@@ -15,20 +15,25 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def cpu_name() -> str:
+def cpu_name(text: str | None = None) -> str:
     """The processor's name as the operating system gives it.
 
-    With family and model where there are such: the name alone may be that of several generations.
+    With its numbers: the name alone may be that of several generations.
     """
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.+)$", text, re.MULTILINE))
-    name = found.get("model name", platform.machine())
-    if "cpu family" not in found:
-        return name
-    return f"{name} family {found['cpu family']} model {found['model']}"
+    if text is None:
+        try:
+            text = Path("/proc/cpuinfo").read_text()
+        except OSError:
+            return platform.processor() or platform.machine()
+    lines = re.findall(r"^([\w ]+?)\s*:\s*(.+)$", text, re.MULTILINE)
+    found = dict(reversed(lines))  # of the first processor
+    numbers = ["cpu family", "model", "stepping", "CPU implementer", "CPU part"]
+    return " ".join(
+        [
+            found.get("model name", platform.machine()),
+            *(f"{key.split()[-1]} {found[key]}" for key in numbers if key in found),
+        ]
+    )
 
 
 def commit() -> str:

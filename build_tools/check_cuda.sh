@@ -26,6 +26,6 @@ caller() {
 export -f kernel caller
 
 {
-  find csrc -name '*.cu' -printf 'kernel sm_80 %p\nkernel sm_90a %p\n'
+  find csrc bench -name '*.cu' -printf 'kernel sm_80 %p\nkernel sm_90a %p\n'
   find csrc -name '*_cuda.cpp' -printf 'caller %p\n'
 } | xargs -P 2 -I{} bash -c '{}'

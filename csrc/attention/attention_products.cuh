@@ -15,11 +15,11 @@ __device__ void add_scores(typename S::Scores& scores, const typename S::RowTile
   if constexpr (S::kByWarpgroup) {
     using Products = warpgroup::Products<typename S::T>;
     PYNEURAL_UNROLL
-    for (int panel = 0; panel < S::kWidth; panel += 64)
+    for (int panel = 0; panel < S::kWidth; panel += kPanelColumns)
       if (panel < used) {
         warpgroup::begin(scores);
         PYNEURAL_UNROLL
-        for (int k = 0; k < 64; k += Fragment::kStep)
+        for (int k = 0; k < kPanelColumns; k += Fragment::kStep)
           Products::multiply(scores, warpgroup::describe(a.at(0, panel), k),
                              warpgroup::describe(b.at(0, panel), k));
         warpgroup::finish(scores);
@@ -86,7 +86,7 @@ __device__ void add_weighted_rows(typename S::Totals& totals, const typename S::
     for (int i = 0; i < S::kColumns / Fragment::kStep; ++i)
       left[i] = Fragment::from_sums(weights + i * Fragment::kStep / 8);
     PYNEURAL_UNROLL
-    for (int panel = 0; panel < S::kWidth; panel += 64)
+    for (int panel = 0; panel < S::kWidth; panel += kPanelColumns)
       if (panel < used) {
         warpgroup::begin(totals);
         PYNEURAL_UNROLL

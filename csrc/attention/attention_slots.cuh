@@ -29,10 +29,11 @@ class Slots {
     if (!in_bulk()) return attention::bring<S>(to, from, row, column);
     if (threadIdx.x != 0) return;
     PYNEURAL_UNROLL
-    for (int panel = 0; panel < width; panel += 64)
+    for (int panel = 0; panel < width; panel += kPanelColumns)
       if (column + panel < from.columns)
         copy_box(to.at(0, panel), from.map, static_cast<int>(column) + panel, static_cast<int>(row),
-                 from.head, from.batch, rows * 64 * static_cast<int>(sizeof(T)), barriers_ + which);
+                 from.head, from.batch, rows * kPanelColumns * static_cast<int>(sizeof(T)),
+                 barriers_ + which);
   }
 
   // No more tiles for now; there may have been none.
@@ -51,14 +52,14 @@ class Slots {
     __syncthreads();
   }
 
-  // At the end: nothing is on its way any more, to the slot that was the last to be closed either.
+  // At the end, for the slot that was closed last, so that no copy outlives the block.
   __device__ void finish(int which) const {
     if (!in_bulk()) return wait_copies<0>();
     wait_phase(barriers_ + which, phases_ >> which & 1);
   }
 
  private:
-  __device__ bool in_bulk() const { return S::kByWarpgroup && maps_.given; }
+  __device__ bool in_bulk() const { return S::kByWarpgroup && maps_.are_given; }
 
   const TileMaps& maps_;
   CopyBarrier* barriers_;

@@ -52,10 +52,10 @@ __device__ inline int column_of(int q) { return lane_of_warp() % 4 * 2 + q % 2; 
 
 __device__ inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// What a kernel brings tiles of, as bulk copies take it: 64 columns of a tile's rows at a time.
+// What a kernel brings tiles of, as bulk copies take it: a panel of a tile at a time.
 struct TileMaps {
   CUtensorMap q, k, v, grad_out;
-  bool given = false;  // those that the kernel reads
+  bool are_given = false;  // all that the kernel reads; else its threads copy
 };
 
 // The rows of one head.
@@ -86,7 +86,7 @@ template <class S, class T, int rows, int width>
 __device__ void bring(Tile<T, rows, width>& to, const Matrix<T>& from, int64_t row,
                       int64_t column) {
   constexpr int kSize = kCopyBytes / static_cast<int>(sizeof(T)), kVectors = width / kSize;
-  constexpr int kUnit = TileLayout<T, rows, width>::kInPanels ? 64 : 16;
+  constexpr int kUnit = TileLayout<T, rows, width>::kInPanels ? kPanelColumns : 16;
   const int64_t staged = tiles_of(from.columns - column, kUnit) * kUnit;
   for (int i = static_cast<int>(threadIdx.x); i < rows * kVectors; i += S::kThreads) {
     const int r = i / kVectors, c = i % kVectors * kSize;

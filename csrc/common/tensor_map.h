@@ -27,18 +27,24 @@ using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
 inline EncodeTiled find_encode_tiled() {
   void* found = nullptr;
   cudaDriverEntryPointQueryResult status;
+#if CUDART_VERSION >= 12050
   const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found,
                                                              12000, cudaEnableDefault, &status);
+#else
+  const cudaError_t error =
+      cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &found, cudaEnableDefault, &status);
+#endif
   if (error != cudaSuccess) cudaGetLastError();  // copies by threads do without
   const bool is_found = error == cudaSuccess && status == cudaDriverEntryPointSuccess;
   return is_found ? reinterpret_cast<EncodeTiled>(found) : nullptr;
 }
 
-// A tensor of 2-byte numbers in boxes of box_rows rows and 64 columns, which come to shared memory
-// as a panel of tile_layout.cuh. Sizes: of columns, rows, heads and the batch; strides, in numbers,
-// of the last three. False where the limits of maps do not allow it.
+// A tensor of 2-byte numbers in boxes of box_rows rows and box_columns, 128 bytes, which come to
+// shared memory as a panel of tile_layout.cuh. Sizes: of columns, rows, heads and the batch;
+// strides, in numbers, of the last three. False where the limits of maps do not allow it. The
+// driver's documentation has each stride made of the one before; of heads inside a row it is not.
 inline bool make_map(EncodeTiled encode, const void* data, const int64_t (&sizes)[4],
-                     const int64_t (&strides)[3], int box_rows, CUtensorMap* map) {
+                     const int64_t (&strides)[3], int box_rows, int box_columns, CUtensorMap* map) {
   constexpr int64_t kAlignment = 16, kMostBytes = int64_t{1} << 40;
   if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) return false;
   cuuint64_t size[4], stride_bytes[3];
@@ -46,12 +52,17 @@ inline bool make_map(EncodeTiled encode, const void* data, const int64_t (&sizes
     if (sizes[d] < 1 || sizes[d] > INT32_MAX) return false;  // coordinates are int
     size[d] = static_cast<cuuint64_t>(sizes[d]);
   }
+  int64_t stride = 0;
   for (int d = 0; d < 3; ++d) {
-    const int64_t stride = sizes[d + 1] == 1 ? kAlignment / 2 : strides[d];  // of one: any
+    // That of one row, head or batch is never taken: as if the tensor had no gaps.
+    const int64_t before = d == 0 ? (sizes[0] + 7) / 8 * 8 : stride * sizes[d];
+    stride = sizes[d + 1] == 1 ? before : strides[d];
     if (stride <= 0 || stride >= kMostBytes / 2 || stride * 2 % kAlignment != 0) return false;
     stride_bytes[d] = static_cast<cuuint64_t>(stride * 2);
   }
-  const cuuint32_t box[4] = {64, static_cast<cuuint32_t>(box_rows), 1, 1}, step[4] = {1, 1, 1, 1};
+  const cuuint32_t box[4] = {static_cast<cuuint32_t>(box_columns),
+                             static_cast<cuuint32_t>(box_rows), 1, 1},
+                   step[4] = {1, 1, 1, 1};
   return encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 4, const_cast<void*>(data), size, stride_bytes,
                 box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                 CU_TENSOR_MAP_L2_PROMOTION_L2_128B,

@@ -7,9 +7,11 @@
 
 namespace pyneural {
 
+constexpr int kPanelColumns = 64;  // numbers of 2 bytes in the 128 of a swizzled row
+
 // Element (row, column) of `rows` rows of `width` numbers is number at(row, column). Rows have a
 // gap of 16 bytes, of double 32; or, where warpgroups multiply numbers of 2 bytes, these lie as the
-// tensor cores read them: panels of 64 columns, whose rows are 128 bytes, 16 bytes number i of a
+// tensor cores read them: panels of kPanelColumns, whose rows are 128 bytes, 16 bytes number i of a
 // row being where number i ^ row % 8 would be.
 template <class T, int rows, int width>
 struct TileLayout {
@@ -17,11 +19,12 @@ struct TileLayout {
   static constexpr int kStride = width + (sizeof(T) == 2 ? 8 : 4);
   // The same for every target of a compilation: the host says how much a block has.
   static constexpr int kSize = rows * kStride, kAlignment = sizeof(T) == 2 ? 1024 : 16;
-  static_assert(!kInPanels || (width % 64 == 0 && rows % 8 == 0));
+  static_assert(!kInPanels || (width % kPanelColumns == 0 && rows % 8 == 0));
 
   PYNEURAL_INLINE static int at(int row, int column) {
     if constexpr (kInPanels)
-      return (column / 64 * rows + row) * 64 + (column / 8 % 8 ^ row % 8) * 8 + column % 8;
+      return (column / kPanelColumns * rows + row) * kPanelColumns +
+             (column / 8 % 8 ^ row % 8) * 8 + column % 8;
     else
       return row * kStride + column;
   }

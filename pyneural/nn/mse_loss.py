@@ -13,7 +13,7 @@ class MSELoss(torch.nn.MSELoss):
 
         loss = 1/N sum_i (a_i - y_i)^2
 
-    ``torch.nn.MSELoss``; the mean, its default, is made faster.
+    ``torch.nn.MSELoss``; the mean, its default, is one pass over memory, and so is its backward.
 
     Args:
         size_average: deprecated, see reduction.

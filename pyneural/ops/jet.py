@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pyneural import _C
 from pyneural.ops import jet_autograd, reference
 from pyneural.ops.derivatives import Derivative, decode, encode
 from pyneural.ops.residual import residual_program
+from pyneural.ops.transforms import by_forward_mode, by_torch_func
 
 _Result = TypeVar("_Result")
 
@@ -192,7 +192,7 @@ def jet_mlp_loss(
         channels = _jet(x, weights, biases, activation, text)
         return reference.mean_square(residual_program(residual, channels, x, numbers))
     arguments = x, weights, biases, activation, text, residual, numbers
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or by_torch_func():
         gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         return _face().jet_mlp_loss(*arguments, gradient)[0]
     return _C.jet_mlp_loss(*arguments)
@@ -231,9 +231,7 @@ def _needs_plain_torch() -> bool:
 
     That is forward mode, and torch.func inside torch.compile, which lets no Function through.
     """
-    if forward_ad._current_level >= 0:
-        return True
-    return torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    return by_forward_mode() or (torch.compiler.is_compiling() and by_torch_func())
 
 
 def _face() -> Any:

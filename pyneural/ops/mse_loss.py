@@ -17,7 +17,8 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
     Forward and backward are each one pass over memory, where torch makes the squares and then sums
     them. The sum has the same order by any number of threads. Gradients reach both arguments, to
     any order. For other devices than the CPU and other types than float32 and float64, where shapes
-    broadcast, under ``torch.compile`` and ``torch.func`` it is torch's own.
+    broadcast or numbers do not lie side by side, for subclasses of tensors, under ``torch.compile``
+    and ``torch.func`` it is torch's own.
 
     Args:
         prediction: a, of any shape, floating.
@@ -41,8 +42,10 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
         or prediction.dtype not in _TYPES
         or prediction.dtype != target.dtype
         or prediction.shape != target.shape
+        or not (prediction.is_contiguous() and target.is_contiguous())
         or torch.compiler.is_compiling()
         or is_transformed()
+        or torch.overrides.has_torch_function_variadic(prediction, target)
     ):
         return F.mse_loss(prediction, target)
     return _mse_loss(prediction, target)

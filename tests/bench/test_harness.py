@@ -1,12 +1,13 @@
 import itertools
 import json
 import math
+import platform
 import time
 
 import torch
 
 from bench.harness import MIN_ROUNDS, Summary, host_seconds, time_in_turns
-from bench.machine import describe, file_name
+from bench.machine import cpu_name, describe, file_name
 from bench.probes import copy_bandwidth, multiply_add_probe
 from bench.report import keep
 
@@ -46,3 +47,11 @@ def test_results_of_one_machine_share_a_file(tmp_path):
     keep(path, "jet", "float64", {"rate": math.pi})
     assert json.loads(path.read_text())["jet"]["float64"] == {"rate": math.pi}
     assert json.loads(path.read_text())["jet"]["float32"]["machine"]["threads"] == 2
+
+
+def test_processor_names_tell_generations_apart():
+    text = "cpu family\t: 6\nmodel\t\t: 85\nmodel name\t: Xeon\nstepping\t: {}\n\n"
+    assert cpu_name(text.format(7) + text.format(4)) == "Xeon family 6 model 85 stepping 7"
+    arm = cpu_name("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd4f\n")
+    assert arm.endswith(" implementer 0x41 part 0xd4f")
+    assert cpu_name("") == platform.machine()

@@ -53,6 +53,27 @@ def test_shapes_and_masks_cuda(shape, mask, is_causal, dtype):
     assert_close(found, exact, dtype)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("width", [64, 128])
+def test_same_bits_where_tensors_lie_otherwise_cuda(width, dtype):
+    # Whole tiles are copied at once where memory allows it, also of heads inside a row.
+    tensors, grad_out = arguments((2, 4, 4, 200, 300, width, width), dtype)
+    on_gpu = [t.cuda() for t in (*tensors, grad_out)]
+
+    def off_by_one(t):
+        return t.new_empty(t.numel() + 1)[1:].view(t.shape).copy_(t)
+
+    def heads_in_rows(t):
+        return t.transpose(1, 2).contiguous().transpose(1, 2)
+
+    found = [
+        value_and_gradients(grouped, [lay(t) for t in on_gpu[:3]], lay(on_gpu[3]))
+        for lay in (torch.clone, off_by_one, heads_in_rows)
+    ]
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_dropout_as_on_the_cpu_cuda(dtype):
     tensors, grad_out = arguments((2, 4, 2, 200, 300, 32, 32), dtype)

@@ -282,6 +282,7 @@ IN_BULK = [
     ((2, 1, 1, 20, 140, 40, 40), "bool", False),
     ((1, 2, 1, 130, 70, 72, 128), "added", False),
     ((1, 2, 2, 129, 65, 128, 40), "bool", True),
+    ((1, 1, 1, 1, 70, 64, 64), "none", False),
 ]
 
 
@@ -315,6 +316,12 @@ def test_bulk_copies_bring_the_same(libraries, shape, mask, is_causal, order):
     )
     assert copies > 0
     assert none == 0
+    if order == ASCENDING:  # each of the three kernels
+        of_q, of_kv = (
+            in_bulk(libraries[1], tensors, grad_out, *given, **options, wanted=wanted)[2]
+            for wanted in ((True, False, False), (False, True, True))
+        )
+        assert min(of_q + of_kv - copies, copies - of_kv, copies - of_q) > 0
     assert torch.equal(lse, lse_other)
     assert all(torch.equal(a, b) for a, b in zip(found, other, strict=True))
     if order == ASCENDING:

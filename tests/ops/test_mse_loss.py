@@ -38,7 +38,9 @@ def test_against_torch(shape):
 
 
 def test_of_nothing_and_of_what_is_no_number():
-    assert call(torch.ones(0, 3), torch.ones(0, 3)).isnan()
+    loss, *gradients = loss_and_gradients(call, torch.ones(0, 3), torch.ones(0, 3))
+    assert loss.isnan()
+    assert [gradient.shape for gradient in gradients] == [(0, 3)] * 2
     for value in (float("nan"), float("inf")):
         a = torch.zeros(5000)
         a[4999] = value
@@ -124,6 +126,7 @@ def test_compile_func_and_forward_mode():
         (torch.randn(4), torch.randn(4).double()),
         (torch.randn(3, 4), torch.randn(())),
         (torch.randn(3, device="meta"), torch.randn(3, device="meta")),
+        (torch.randn(3, 4).t(), torch.randn(3, 4).t()),
     ],
 )
 def test_others_are_torchs(a, y):
@@ -144,8 +147,24 @@ def test_others_are_torchs(a, y):
 def test_bad_input(a, y, message):
     with pytest.raises(ValueError, match=f"mse_loss: {message}"):
         call(a, y)
+
+
+def test_bad_gradient():
     with pytest.raises(ValueError, match="grad_loss: expected one Float, got Double"):
         torch.ops.pyneural.mse_loss_backward(torch.ones(()).double(), torch.ones(3), torch.ones(3))
+
+
+def test_a_subclass_of_tensors_sees_torchs_function():
+    seen = []
+
+    class Logged(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    ops.mse_loss(torch.ones(3).as_subclass(Logged), torch.zeros(3))
+    assert F.mse_loss in seen
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -161,7 +180,10 @@ def test_layer_is_torchs(reduction):
         assert ("pyneural.mse_loss.default" in called.names) == (reduction == "mean")
 
 
-def test_layer_under_autocast():
-    a = torch.randn(8).bfloat16()
-    with torch.autocast("cpu"):
-        assert_close(nn.MSELoss()(a, torch.zeros(8)), torch.nn.MSELoss()(a, torch.zeros(8)), 0.0)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_layer_under_autocast(dtype):
+    a, y = torch.randn(2, 8, dtype=dtype)
+    with torch.autocast("cpu"), CalledOps() as called:
+        found = nn.MSELoss()(a, y)
+    assert "pyneural.mse_loss.default" in called.names
+    assert_as_good_as_torch(found, F.mse_loss(a, y), F.mse_loss(a.double(), y.double()))

@@ -33,8 +33,7 @@ int run(const Call& call, bool backward) {
   cuda_on_host::order = static_cast<cuda_on_host::Order>(call.order);
   cuda_on_host::shared_bytes = call.shared_bytes;
   cuda_on_host::architecture = PYNEURAL_HAS_WARPGROUPS ? 90 : 80;
-  cuda_on_host::driver_name = call.has_maps ? "cuTensorMapEncodeTiled" : "";
-  cuda_on_host::driver_function = reinterpret_cast<void*>(&cuTensorMapEncodeTiled);
+  cuda_on_host::makes_maps = call.has_maps;
   std::fill_n(cuda_on_host::dynamic_shared, kMaxSharedBytes, 0xff);  // NaN, read unwritten
   AttentionParams<T> params;
   const auto [batch, heads, group, queries, keys, width, value_width] = call.sizes;

@@ -6,6 +6,7 @@
 // those of a cooperative launch from grid barrier to grid barrier.
 #pragma once
 
+#include <cuda.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -26,6 +27,7 @@
 #define __shared__ static
 #define __launch_bounds__(...)
 #define __grid_constant__
+#define CUDART_VERSION 13000
 
 using cudaError_t = int;
 using cudaStream_t = void*;
@@ -58,9 +60,7 @@ alignas(1024) inline unsigned char dynamic_shared[kMaxSharedBytes];
 enum class Order { ascending, descending, shuffled };
 
 inline int multiprocessors = 1, shared_bytes = kMaxSharedBytes;
-inline int architecture = 80;            // of the device and of the code
-inline const char* driver_name = "";     // of the one function that the driver has
-inline void* driver_function = nullptr;  // this one
+inline int architecture = 80;  // of the device and of the code
 inline Order order = Order::ascending;
 
 struct Thread {
@@ -244,8 +244,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
 inline cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned,
                                                     unsigned long long,
                                                     cudaDriverEntryPointQueryResult* status) {
-  const bool has = std::strcmp(name, cuda_on_host::driver_name) == 0;
-  *function = has ? cuda_on_host::driver_function : nullptr;
+  const bool has = std::strcmp(name, "cuTensorMapEncodeTiled") == 0;
+  *function = has ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled) : nullptr;
   *status = has ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }
