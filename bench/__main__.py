@@ -10,6 +10,7 @@ BENCHES = {
     "jet": "loss and gradient of a PDE residual through an MLP",
     "dense": "the dense layer with its activation, and the sparsely connected one",
     "attention": "scaled dot-product attention, forward and with gradients",
+    "mse_loss": "the mean squared error, forward and with gradient",
     "rnn": "recurrent layers, forward and with gradients",
     "transformer": "training a transformer: a step, without dropout and with it",
     "models": "training an autoencoder: a step, and a whole fit",
