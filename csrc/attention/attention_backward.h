@@ -309,7 +309,7 @@ class Backward {
     const int64_t count = std::max<int64_t>(keys_of(block, g, r), 0);
     const int64_t query = g.first + r, row = (block.n * p_.heads + g.h) * p_.queries + query;
     if (share == Share::some) mask_.apply(block.n, g.h, query, block.first, count, w);
-    std::fill(w + count, w + width, kMasked<T>);
+    hide(w, count, width);
     constexpr T kFactor = Products::kScalesScores ? T(1) : static_cast<T>(std::numbers::ln2);
     const Vec<T> shift(lse_[row] * kLog2E<T>), delta(delta_[row] * kFactor), factor(kFactor),
         zero(T(0));

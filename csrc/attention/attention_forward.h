@@ -203,7 +203,7 @@ class Forward {
       T* const s = c.s + (r - begin) * kKeyBlock;
       const int64_t count = std::max<int64_t>(keys_of(c, block, r), 0);
       if (share == Share::some) mask_.apply(c.n, c.h, c.first + r, block.first, count, s);
-      std::fill(s + count, s + width, kMasked<T>);
+      hide(s, count, width);
       shift[r - begin] = std::max(shift[r - begin], greatest(s, width));
     });
     for (int64_t i = 0; i < end - begin; i += lanes<T>()) {

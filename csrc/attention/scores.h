@@ -87,6 +87,17 @@ class Mask {
   int64_t strides_[4] = {};
 };
 
+// Scores [count, width) of a row, `width` whole vectors, take no part. Written as whole vectors: a
+// load of one soon after narrower writes would wait for these.
+template <class T>
+void hide(T* scores, int64_t count, int64_t width) {
+  const Vec<T> lane = Vec<T>::arange(T(0), T(1)), masked(kMasked<T>);
+  for (int64_t j = count / lanes<T>() * lanes<T>(); j < width; j += lanes<T>()) {
+    const Vec<T> is_seen = lane < Vec<T>(static_cast<T>(count - j));
+    Vec<T>::blendv(masked, Vec<T>::loadu(scores + j), is_seen).store(scores + j);
+  }
+}
+
 // The keys that a query may see: [0, limit).
 inline int64_t key_limit(const Problem& p, int64_t query) {
   return p.is_causal ? std::min(p.keys, query + 1) : p.keys;
