@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from bench.comparison import Comparison, compared, run_cases
+from bench.comparison import Comparison, compared, run_bench
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from bench.memory import device_extra_bytes, extra_bytes
@@ -159,20 +159,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        cases = [case for text in options.case for case in Case.parse(text)]
-        comparison = Comparison("attention", "attention", options)
-    except ValueError as error:
-        print(f"bench attention: {error}")
-        return 2
-    print("peak: share of the multiply-add probe, counting the products")
-    passed = run_cases(comparison, cases, bench_case)
-    if not options.no_memory:
-        comparison.entry["memory"] = bench_memory(options)
-        comparison.keep()
-    if comparison.path:
-        print(f"kept in {comparison.path}")
-    return 0 if passed else 1
+    def memory(comparison: Comparison) -> None:
+        if not options.no_memory:
+            comparison.entry["memory"] = bench_memory(options)
+            comparison.keep()
+
+    return run_bench(
+        "attention",
+        "attention",
+        options,
+        lambda: [case for text in options.case for case in Case.parse(text)],
+        bench_case,
+        counting="the products",
+        more=memory,
+    )
 
 
 def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:

@@ -120,6 +120,42 @@ class Comparison:
         return samples, Summary.of(rates).median
 
 
+def run_bench(
+    name: str,
+    title: str,
+    options: argparse.Namespace,
+    cases: Callable[[], Sequence[Any]],
+    bench_case: Callable[[Any, bool, Comparison], tuple[dict[str, Any], bool]],
+    *,
+    counting: str,
+    more: Callable[[Comparison], None] | None = None,
+) -> int:
+    """``run`` of a bench whose cases are timed forward and with gradients; its exit status.
+
+    Args:
+        name: as of ``Comparison``.
+        title: the same.
+        options: the same.
+        cases: makes them from the options; a ValueError is what is wrong with these.
+        bench_case: as of ``run_cases``.
+        counting: the operations of which the table shows the share of the peak.
+        more: what is measured after the cases.
+    """
+    try:
+        found = cases()
+        comparison = Comparison(name, title, options)
+    except ValueError as error:
+        print(f"bench {name}: {error}")
+        return 2
+    print(f"peak: share of the multiply-add probe, counting {counting}")
+    passed = run_cases(comparison, found, bench_case)
+    if more:
+        more(comparison)
+    if comparison.path:
+        print(f"kept in {comparison.path}")
+    return 0 if passed else 1
+
+
 def run_cases(
     comparison: Comparison,
     cases: Sequence[Any],

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.comparison import Comparison, compared, run_cases, timed_rows, validated
+from bench.comparison import Comparison, compared, run_bench, timed_rows, validated
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from pyneural import ops
@@ -172,17 +172,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        cases = [Case.parse(text) for text in options.case]
-        comparison = Comparison("dense", "dense layer", options)
-    except ValueError as error:
-        print(f"bench dense: {error}")
-        return 2
-    print("peak: share of the multiply-add probe, counting the products over present edges")
-    passed = run_cases(comparison, cases, bench_case)
-    if comparison.path:
-        print(f"kept in {comparison.path}")
-    return 0 if passed else 1
+    return run_bench(
+        "dense",
+        "dense layer",
+        options,
+        lambda: [Case.parse(text) for text in options.case],
+        bench_case,
+        counting="the products over present edges",
+    )
 
 
 def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:

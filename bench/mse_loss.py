@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.comparison import Comparison, compared, run_cases
+from bench.comparison import Comparison, compared, run_bench
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from pyneural import ops
@@ -31,6 +31,10 @@ class Case:
     """So many elements."""
 
     elements: int
+
+    def __post_init__(self) -> None:
+        if self.elements < 1:
+            raise ValueError(f"case: expected elements >= 1, got {self.elements}")
 
     @property
     def title(self) -> str:
@@ -98,17 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        if min(options.case) < 1:
-            raise ValueError(f"case: expected elements >= 1, got {min(options.case)}")
-        comparison = Comparison("mse_loss", "mean squared error", options)
-    except ValueError as error:
-        print(f"bench mse_loss: {error}")
-        return 2
-    passed = run_cases(comparison, [Case(elements) for elements in options.case], bench_case)
-    if comparison.path:
-        print(f"kept in {comparison.path}")
-    return 0 if passed else 1
+    return run_bench(
+        "mse_loss",
+        "mean squared error",
+        options,
+        lambda: [Case(elements) for elements in options.case],
+        bench_case,
+        counting="3 operations an element forward and 5 in all",
+    )
 
 
 def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:

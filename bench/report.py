@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,4 +42,16 @@ def keep(path: Path, bench: str, key: str, entry: dict[str, Any]) -> None:
     data = json.loads(path.read_text()) if path.exists() else {}
     data.setdefault(bench, {})[key] = entry
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=1) + "\n")
+    text = json.dumps(_rounded(data), indent=1)
+    # What holds no other lists and dictionaries, as the figures of one row, is a line.
+    text = re.sub(r"\{[^{}\[\]]*\}", lambda flat: re.sub(r"\n *", " ", flat[0]), text)
+    path.write_text(text + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to the digits that a measurement has."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value

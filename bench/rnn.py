@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.comparison import Comparison, compared, run_cases
+from bench.comparison import Comparison, compared, run_bench
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from pyneural import nn
@@ -133,17 +133,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        cases = [case for text in options.case for case in Case.parse(text)]
-        comparison = Comparison("rnn", "recurrent layers", options)
-    except ValueError as error:
-        print(f"bench rnn: {error}")
-        return 2
-    print("peak: share of the multiply-add probe, counting the products")
-    passed = run_cases(comparison, cases, bench_case)
-    if comparison.path:
-        print(f"kept in {comparison.path}")
-    return 0 if passed else 1
+    return run_bench(
+        "rnn",
+        "recurrent layers",
+        options,
+        lambda: [case for text in options.case for case in Case.parse(text)],
+        bench_case,
+        counting="the products",
+    )
 
 
 def bench_case(case: Case, backward: bool, comparison: Comparison) -> tuple[dict[str, Any], bool]:

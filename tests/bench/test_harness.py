@@ -44,8 +44,11 @@ def test_results_of_one_machine_share_a_file(tmp_path):
     assert file_name({"device": "NVIDIA H200"}) == "nvidia-h200.json"
     path = tmp_path / "results" / file_name(place)
     keep(path, "jet", "float32", {"machine": place})
-    keep(path, "jet", "float64", {"rate": math.pi})
-    assert json.loads(path.read_text())["jet"]["float64"] == {"rate": math.pi}
+    keep(path, "jet", "float64", {"rates": [math.pi], "absent": {"a": "{[", "b": 1}})
+    kept = json.loads(path.read_text())["jet"]["float64"]
+    assert kept == {"rates": [3.14159], "absent": {"a": "{[", "b": 1}}
+    keep(path, "jet", "float64", {"row": {"median": 0.5, "count": 2}})
+    assert '{ "median": 0.5, "count": 2 }' in path.read_text()
     assert json.loads(path.read_text())["jet"]["float32"]["machine"]["threads"] == 2
 
 
