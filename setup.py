@@ -5,7 +5,7 @@
 `pyneural._cuda`     the CUDA kernels, where torch has CUDA and nvcc is found
 
 Environment: `CXX`, `CUDA_HOME`, `PYNEURAL_CUDA` (0 or 1), `TORCH_CUDA_ARCH_LIST`, `MAX_JOBS`,
-`CFLAGS` (-g for debug information).
+`CFLAGS` (-g for debug information), `PYNEURAL_BUILD_ISAS` (of default, avx2 and avx512; all by default).
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     avx512 += ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
     ISA_FLAGS["avx2"] = ["-DCPU_CAPABILITY=AVX2", "-DCPU_CAPABILITY_AVX2", *avx2]
     ISA_FLAGS["avx512"] = ["-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512", *avx512]
+
+# Fewer of them build sooner; the loader takes the best of what is there.
+if chosen := os.environ.get("PYNEURAL_BUILD_ISAS"):
+    ISA_FLAGS = {isa: ISA_FLAGS[isa] for isa in chosen.split()}
 
 # Ampere and Hopper, and PTX of the older one: newer GPUs cannot run PTX of an "a" target.
 CUDA_ARCHITECTURES = "8.0+PTX;9.0a"
