@@ -15,8 +15,8 @@ from torch import Tensor
 NU = 0.01 / math.pi
 CHANNELS = 4  # u, u_t, u_x, u_xx
 COLLAPSED_CHANNELS = 3  # u, u_x, u_t - nu u_xx
-# Largest relative error of the loss or of any gradient tensor that is still timed. float32: the
-# gradient of a mean over 10,000 points of both signs loses three digits of seven at the most.
+# An implementation whose loss or any gradient has a larger relative error is not timed. In float32
+# the gradient of a mean over 10,000 residuals of both signs loses up to three of seven digits.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-10}
 
 
@@ -30,7 +30,7 @@ class Case:
 
     @staticmethod
     def parse(text: str, points: int | None) -> Case:
-        """Depth and width as in ``4x64``; the issue's point count where none is given."""
+        """Depth and width as in ``4x64``; the default number of points where none is given."""
         try:
             depth, width = (int(part) for part in text.split("x"))
             if min(depth, width, points or 1) < 1:
@@ -90,13 +90,13 @@ class Problem:
         return [*self.weights, *self.biases]
 
     def double(self) -> Problem:
-        """The same numbers in float64 on the CPU, for the oracle."""
+        """The same problem in float64 on the CPU, for the oracle."""
 
-        def lift(tensor: Tensor) -> Tensor:
+        def upcast(tensor: Tensor) -> Tensor:
             return tensor.detach().double().cpu().requires_grad_(tensor.requires_grad)
 
-        weights, biases = (list(map(lift, group)) for group in (self.weights, self.biases))
-        return Problem(self.case, lift(self.x), weights, biases)
+        weights, biases = (list(map(upcast, group)) for group in (self.weights, self.biases))
+        return Problem(self.case, upcast(self.x), weights, biases)
 
 
 def mean_square_residual(u: Tensor, u_t: Tensor, u_x: Tensor, u_xx: Tensor) -> Tensor:

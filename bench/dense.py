@@ -152,10 +152,10 @@ def build_dense(problem: Problem) -> Callable[[], Any]:
 
 
 def build_masked(problem: Problem) -> Callable[[], Any]:
-    connections = ops.Connections.from_mask(problem.mask)
+    pattern = ops.SparsityPattern.from_mask(problem.mask)
     values = problem.weight.detach()[problem.mask].requires_grad_()
     activation = problem.case.activation
-    return problem.call(lambda x, v, b: ops.masked_dense(x, v, connections, b, activation), values)
+    return problem.call(lambda x, v, b: ops.masked_dense(x, v, pattern, b, activation), values)
 
 
 DENSE = Implementation("pyneural, dense", "pyneural", build_dense)

@@ -86,7 +86,7 @@ def bench_case(case: Case, comparison: Comparison) -> dict[str, Any]:
 
 
 def bench_memory(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Peak extra memory of pyneural's two ways at 100,000 points over depth."""
+    """Peak extra memory of both pyneural implementations at 100,000 points, for several depths."""
     print(f"\npeak extra memory at {MEMORY_POINTS:,} points, MiB")
     found = []
     for implementation in jet_pyneural.IMPLEMENTATIONS:

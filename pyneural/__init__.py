@@ -1,11 +1,11 @@
 """pyneural: neural networks for physical scientists on hand-written C++ and CUDA kernels.
 
-Importing it imports nothing else; the parts below are imported when they are first asked for.
+``import pyneural`` loads nothing else; each part below is imported on first use.
 
-- `pyneural.ops`: the kernels as functions of tensors; importing it loads them
-- `pyneural.nn`: layers, drop-in for those of torch; `pyneural.layers`: in the style of Keras
+- `pyneural.ops`: the kernels as functions of tensors
+- `pyneural.nn`: drop-in layers for PyTorch; `pyneural.layers`: Keras-style layers
 - `pyneural.pde`: equations, domains, conditions, exact solutions
-- `pyneural.training`, `pyneural.models`: compile and fit, trainers, and the systems of the course
+- `pyneural.training`: training of networks and of equations; `pyneural.models`: ready-made models
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The command line: `pyneural info`, `pyneural list`, `pyneural demo NAME`.
 
-A demo is a module of `pyneural.demos`; its file's stem with "-" for "_" is its name. It has
-`SYSTEMS` (ids of the systems it shows), `SUMMARY` (one line), `add_arguments(parser)` and
-`run(args)`, which returns the exit code.
+A demo is a module of `pyneural.demos`; its name is that of the file, with "-" for "_". It defines
+`SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `add_arguments(parser)`
+and `run(args)`, which returns the exit code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 
 def demo_names() -> list[str]:
-    """The names of all demos, in alphabetical order.
+    """Names of all demos, in alphabetical order.
 
     Example:
         >>> "burgers" in demo_names()
@@ -32,12 +32,12 @@ def demo_names() -> list[str]:
 
 
 def load_demo(name: str) -> ModuleType:
-    """The module of the demo of this name."""
+    """The module of the demo with this name."""
     return import_module(f"pyneural.demos.{name.replace('-', '_')}")
 
 
 def list_demos() -> int:
-    """Prints each demo: the systems that it shows, its name, one line."""
+    """Prints systems, name and summary of each demo."""
     demos = {name: load_demo(name) for name in demo_names()}
     rows = [(", ".join(demo.SYSTEMS), name, demo.SUMMARY) for name, demo in demos.items()]
     _print_table(sorted(rows))
@@ -75,7 +75,7 @@ def show_info() -> int:
 
 
 def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
-    """Runs a demo; an error becomes one line on stderr, unless ``traceback`` asks for more."""
+    """Runs a demo; prints an error as one line on stderr, or with its traceback if asked for."""
     if name not in demo_names():
         near = difflib.get_close_matches(name, demo_names())
         hint = f"did you mean {' or '.join(near)}?" if near else "see `pyneural list`"
@@ -100,7 +100,7 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of everything but the demos' own options."""
+    """The parser of all options except those of the demos."""
     parser = argparse.ArgumentParser(
         prog="pyneural",
         description="Neural networks for physical scientists on hand-written kernels.",
@@ -114,11 +114,11 @@ def make_parser() -> argparse.ArgumentParser:
         "demo", help="run a demo", usage="pyneural demo [--traceback] NAME [options of the demo]"
     )
     demo.add_argument("--traceback", action="store_true", help="show where an error was raised")
-    demo.add_argument("name", metavar="NAME", help="one of those that `pyneural list` shows")
+    demo.add_argument("name", metavar="NAME", help="a name that `pyneural list` shows")
     options = demo.add_argument(
         "arguments", metavar="...", nargs=argparse.REMAINDER, help="see `pyneural demo NAME --help`"
     )
-    options.required = False  # which an error without NAME would else call them
+    options.required = False  # otherwise the error for a missing NAME lists them as well
     return parser
 
 
@@ -141,7 +141,7 @@ def _print_table(rows: Iterable[Sequence[str]]) -> None:
 
 
 def _fail(program: str, error: Exception) -> int:
-    """Prints one line; the exit code is 2 for a user's error, 1 for one of the installation."""
+    """Prints one line; exit code 2 for a user's error, 1 for an error of the installation."""
     print(f"{program}: {error}", file=sys.stderr)
     return 1 if isinstance(error, ImportError) else 2
 

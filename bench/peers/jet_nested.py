@@ -1,4 +1,4 @@
-"""torch eager, nested autograd with double backward: what most PINN codes do, in two writings."""
+"""torch eager, nested autograd with double backward: what most PINN codes do, in two forms."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def network(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> T
     return linear(x, weights[-1], biases[-1])
 
 
-def derivative(value: Tensor, by: Tensor) -> Tensor:
-    """The derivative of value_n by by_n at each point, itself differentiable."""
-    return torch.autograd.grad(value, by, torch.ones_like(value), create_graph=True)[0]
+def derivative(value: Tensor, x: Tensor) -> Tensor:
+    """d value_n / d x_n at each point, itself differentiable."""
+    return torch.autograd.grad(value, x, torch.ones_like(value), create_graph=True)[0]
 
 
 def build(problem: Problem) -> Callable[[], tuple[Tensor, Sequence[Tensor]]]:
@@ -39,7 +39,7 @@ def build(problem: Problem) -> Callable[[], tuple[Tensor, Sequence[Tensor]]]:
 
 
 def build_each(problem: Problem) -> Callable[[], tuple[Tensor, Sequence[Tensor]]]:
-    """With t and x as tensors of their own: one backward for each of u_t, u_x, u_xx."""
+    """With t and x as separate tensors: one backward for each of u_t, u_x, u_xx."""
     t, x = (column.clone().requires_grad_() for column in problem.x.split(1, dim=1))
 
     def call() -> tuple[Tensor, Sequence[Tensor]]:

@@ -1,8 +1,8 @@
-"""Plain-torch Taylor mode, written by hand for Burgers' four channels, under ``torch.compile``.
+"""Taylor mode in plain torch, written out for Burgers' four channels, under ``torch.compile``.
 
-The channels go through each layer by a product of their own, which measures faster on the CPU
-than one product of all four stacked. All points at once and blocks of points are both here, since
-which one wins depends on the width.
+Each channel has its own matrix product in every layer, which measures faster on the CPU than one
+product of all four stacked. Both all points at once and blocks of points are timed, since
+which is faster depends on the width.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def activate(z: Tensor, z_t: Tensor, z_x: Tensor, z_xx: Tensor) -> tuple[Tensor,
 
 
 def taylor_loss(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """The loss by one product a channel and layer."""
+    """The loss, one product for each channel and layer."""
     z = linear(x, weights[0], biases[0])
     z_t, z_x = (weights[0][:, i].expand_as(z) for i in range(2))
     channels = activate(z, z_t, z_x, torch.zeros_like(z))

@@ -10,15 +10,15 @@
 #include <vector>
 
 #include "../common/matmul.h"
-#include "../common/shares.h"
+#include "../common/parallel.h"
 
 namespace pyneural::adadelta {
 namespace {
 
 // Elements worth waking a thread for.
-constexpr int64_t kShare = 1 << 14;
+constexpr int64_t kElementsPerThread = 1 << 14;
 
-struct Numbers {
+struct Options {
   double learning_rate, rho, epsilon, weight_decay;
 };
 
@@ -38,11 +38,11 @@ void check_list(const char* argument, at::TensorList tensors, at::TensorList par
 }
 
 template <class T>
-void step(T* w, const T* g, T* s, T* u, int64_t count, const Numbers& numbers) {
+void step(T* w, const T* g, T* s, T* u, int64_t count, const Options& options) {
   using V = Vec<T>;
-  const V rate(static_cast<T>(numbers.learning_rate)), rho(static_cast<T>(numbers.rho)),
-      rest(static_cast<T>(1 - numbers.rho)), epsilon(static_cast<T>(numbers.epsilon)),
-      decay(static_cast<T>(numbers.weight_decay));
+  const V rate(static_cast<T>(options.learning_rate)), rho(static_cast<T>(options.rho)),
+      rest(static_cast<T>(1 - options.rho)), epsilon(static_cast<T>(options.epsilon)),
+      decay(static_cast<T>(options.weight_decay));
   for (int64_t i = 0; i < count; i += lanes<T>()) {
     const auto some = static_cast<int>(std::min(lanes<T>(), count - i));
     const V weight = V::loadu(w + i, some);
@@ -56,11 +56,11 @@ void step(T* w, const T* g, T* s, T* u, int64_t count, const Numbers& numbers) {
   }
 }
 
-// Tensors of one dtype, each thread a contiguous share of every one: a thread finds in its cache
+// Tensors of one dtype, each thread a contiguous chunk of every one: a thread finds in its cache
 // what of the newest gradients the backward has left there, and each has as many of them.
 template <class T>
 void step_all(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
-              at::TensorList changes, const Numbers& numbers) {
+              at::TensorList changes, const Options& options) {
   std::vector<size_t> those;
   int64_t total = 0;
   for (size_t i = 0; i < parameters.size(); ++i)
@@ -68,13 +68,13 @@ void step_all(at::TensorList parameters, at::TensorList gradients, at::TensorLis
       those.push_back(i);
       total += parameters[i].numel();
     }
-  const int64_t threads = std::clamp<int64_t>(total / kShare, 1, at::get_num_threads());
-  for_shares(threads, threads, [&](int64_t, int64_t share, int64_t) {
+  const int64_t threads = std::clamp<int64_t>(total / kElementsPerThread, 1, at::get_num_threads());
+  parallel_chunks(threads, threads, [&](int64_t, int64_t chunk, int64_t) {
     for (const size_t i : those) {
-      const int64_t size = parameters[i].numel(), first = share * size / threads;
+      const int64_t size = parameters[i].numel(), first = chunk * size / threads;
       step(parameters[i].data_ptr<T>() + first, gradients[i].const_data_ptr<T>() + first,
            squares[i].data_ptr<T>() + first, changes[i].data_ptr<T>() + first,
-           (share + 1) * size / threads - first, numbers);
+           (chunk + 1) * size / threads - first, options);
     }
   });
 }
@@ -112,9 +112,9 @@ void adadelta_(at::TensorList parameters, at::TensorList gradients, at::TensorLi
         "adadelta_: parameters: expected float32 or float64, got ", parameter.scalar_type(),
         "; torch.optim.Adadelta takes any");
   check_steps(steps, parameters);
-  const Numbers numbers{learning_rate, rho, epsilon, weight_decay};
-  step_all<float>(parameters, gradients, squares, changes, numbers);
-  step_all<double>(parameters, gradients, squares, changes, numbers);
+  const Options options{learning_rate, rho, epsilon, weight_decay};
+  step_all<float>(parameters, gradients, squares, changes, options);
+  step_all<double>(parameters, gradients, squares, changes, options);
   for (const at::Tensor& step : steps) add_one(step);
 }
 

@@ -1,6 +1,6 @@
 // Attention under autograd, in C++ for the same reason as the dense layer, and with the same two
 // ways: a kernel for the first backward, torch's own functions for a graph of it. So is the
-// gradient of a mask that is learned, which has as many numbers as there are scores anyway.
+// gradient of a learned mask, which has as many elements as there are scores anyway.
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>

@@ -16,7 +16,7 @@
 #include <memory>
 #include <vector>
 
-#include "../common/shares.h"
+#include "../common/parallel.h"
 #include "exp2.h"
 #include "products.h"
 
@@ -64,7 +64,7 @@ class Backward {
     segments_ = is_even ? 1 : std::min(threads, blocks);
     find_deltas(threads);
     if (gradients_.q.defined()) begin_grad_q();
-    for_tasks(heads * segments_, threads, [&](int64_t task) {
+    parallel_tasks(heads * segments_, threads, [&](int64_t task) {
       const int64_t head = task % heads, segment = task / heads;
       run_segment(head / p_.key_heads(), head % p_.key_heads(), segment,
                   first_block(segment, blocks), first_block(segment + 1, blocks));
@@ -111,7 +111,7 @@ class Backward {
   void find_deltas(int64_t threads) {
     const int64_t heads = p_.batch * p_.heads, rows = heads * p_.queries;
     delta_.reset(new T[rows]);
-    for_shares(rows, std::min(threads, rows), [&](int64_t, int64_t begin, int64_t end) {
+    parallel_chunks(rows, std::min(threads, rows), [&](int64_t, int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const int64_t head = r / p_.queries, i = r % p_.queries;
         const int64_t n = head / p_.heads, h = head % p_.heads;
@@ -126,7 +126,8 @@ class Backward {
     });
   }
 
-  // The first segment's dq is grad_q itself where its rows are whole vectors of the sums' type.
+  // The first segment's dq is grad_q itself where its rows are whole vectors of the accumulator
+  // type.
   void begin_grad_q() {
     is_direct_ = std::is_same_v<In, T> && p_.width % lanes<T>() == 0;
     gradients_.q.zero_();
@@ -142,7 +143,7 @@ class Backward {
     if (is_direct_ && segments_ == 1) return;
     const int64_t rows = p_.batch * p_.heads * p_.queries;
     const Heads<In> to(gradients_.q);
-    for_shares(rows, std::min(threads, rows), [&](int64_t, int64_t begin, int64_t end) {
+    parallel_chunks(rows, std::min(threads, rows), [&](int64_t, int64_t begin, int64_t end) {
       Scratch scratch;
       T* const sum = scratch.take<T>(ldq_);
       for (int64_t r = begin; r < end; ++r) {
@@ -243,9 +244,10 @@ class Backward {
   }
 
   void run_group(const Workspace& w, const Block& block, Group g) const {
-    const int64_t most = keys_of(block, g, g.rows - 1);
-    const Share share = mask_.share(block.n, g.h, g.first, g.rows, block.first, most);
-    if (share == Share::none) return;
+    const int64_t max_keys = keys_of(block, g, g.rows - 1);
+    const BlockMask block_mask =
+        mask_.block_mask(block.n, g.h, g.first, g.rows, block.first, max_keys);
+    if (block_mask == BlockMask::empty) return;
     const In *const q = q_.row(block.n, g.h, g.first), *const grad_o =
                                                            grad_out_.row(block.n, g.h, g.first);
     g.q = Products::left_rows(q, q_.row_stride, g.rows, p_.width, T(1), has_zero_weights_, w.q);
@@ -261,19 +263,19 @@ class Backward {
     for_row_tiles(0, g.rows, [&](int64_t first, int64_t rows) {
       const int64_t count = std::max<int64_t>(keys_of(block, g, first + rows - 1), 0);
       for (int64_t r = first; r < first + rows; ++r)
-        weigh(block, g, r, round_up(count, lanes<T>()), round_up(most, lanes<T>()), share,
-              w.w + r * kKeyBlock, w.ds + r * kKeyBlock);
+        softmax_gradient(block, g, r, round_up(count, lanes<T>()), round_up(max_keys, lanes<T>()),
+                         block_mask, w.w + r * kKeyBlock, w.ds + r * kKeyBlock);
       if (!g.dq || count == 0) return;
       const Word* const ds =
           Products::left_of(w.ds + first * kKeyBlock, rows, round_up(count, lanes<T>()), w.ds_left);
       Products::add({ds, kStride, 1}, rows, Products::words(count), block.k,
                     g.dq + first * g.dq_stride, g.dq_stride);
     });
-    const Word *const w_left = Products::left_transposed(w.w, g.rows, round_up(most, lanes<T>()),
-                                                         w.w_left),
+    const Word *const w_left = Products::left_transposed(w.w, g.rows,
+                                                         round_up(max_keys, lanes<T>()), w.w_left),
                       *const ds_left = Products::left_transposed(
-                          w.ds, g.rows, round_up(most, lanes<T>()), w.ds_left);
-    for_row_tiles(0, most, [&](int64_t first, int64_t keys) {
+                          w.ds, g.rows, round_up(max_keys, lanes<T>()), w.ds_left);
+    for_row_tiles(0, max_keys, [&](int64_t first, int64_t keys) {
       // From the first row that sees the first of these keys, in words.
       const int64_t row =
           p_.is_causal ? std::max<int64_t>(block.first + first - g.first, 0) / Products::kDepth : 0;
@@ -303,13 +305,13 @@ class Backward {
       });
   }
 
-  // A row's scores and do v^T become f * w and ds'; zeros follow from `width` to `most`.
-  void weigh(const Block& block, const Group& g, int64_t r, int64_t width, int64_t most,
-             Share share, T* w, T* ds) const {
+  // A row's scores and do v^T become f * w and ds'; zeros follow from `width` to `max_keys`.
+  void softmax_gradient(const Block& block, const Group& g, int64_t r, int64_t width,
+                        int64_t max_keys, BlockMask block_mask, T* w, T* ds) const {
     const int64_t count = std::max<int64_t>(keys_of(block, g, r), 0);
     const int64_t query = g.first + r, row = (block.n * p_.heads + g.h) * p_.queries + query;
-    if (share == Share::some) mask_.apply(block.n, g.h, query, block.first, count, w);
-    hide(w, count, width);
+    if (block_mask == BlockMask::partial) mask_.apply(block.n, g.h, query, block.first, count, w);
+    mask_tail(w, count, width);
     constexpr T kFactor = Products::kScalesScores ? T(1) : static_cast<T>(std::numbers::ln2);
     const Vec<T> shift(lse_[row] * kLog2E<T>), delta(delta_[row] * kFactor), factor(kFactor),
         zero(T(0));
@@ -317,20 +319,20 @@ class Backward {
     if (p_.dropout > 0) dropout_factors(dropout_, row, block.first, width, factors);
     for (int64_t j = 0; j < width; j += lanes<T>()) {
       Vec<T> weight = exp2(Vec<T>::loadu(w + j) - shift), grad = Vec<T>::loadu(ds + j);
-      Vec<T> kept = weight;
+      Vec<T> dropped_weight = weight;
       if (p_.dropout > 0) {
         const Vec<T> dropped = Vec<T>::loadu(factors + j);
-        kept = weight * dropped;
+        dropped_weight = weight * dropped;
         grad = grad * dropped;
       }
       grad = weight * at::vec::fmsub(grad, factor, delta);
-      // What takes no part may be NaN.
+      // Where a weight is 0 the gradient may be NaN.
       if (has_zero_weights_) grad = Vec<T>::blendv(grad, zero, weight == zero);
-      kept.store(w + j);
+      dropped_weight.store(w + j);
       grad.store(ds + j);
     }
-    std::fill(w + width, w + most, T(0));
-    std::fill(ds + width, ds + most, T(0));
+    std::fill(w + width, w + max_keys, T(0));
+    std::fill(ds + width, ds + max_keys, T(0));
   }
 
   Problem p_;

@@ -1,4 +1,4 @@
-// What the attention ops ask of their arguments, the same on every device, before memory is
+// Checks of the arguments of the attention ops, the same on every device, before memory is
 // touched.
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace pyneural::attention {
 
 // Letters, here and in the kernels: N batch, H heads of the queries, G queries' heads for each of
-// the keys, L queries, S keys, E numbers of a query and of a key, Ev numbers of a value.
+// the keys, L queries, S keys, E elements of a query and of a key, Ev elements of a value.
 struct Problem {
   int64_t batch = 0, heads = 0, group = 1, queries = 0, keys = 0, width = 0, value_width = 0;
   bool is_causal = false;
@@ -20,7 +20,7 @@ struct Problem {
   int64_t key_heads() const { return heads / group; }
 };
 
-// What a call gives, in one place: seed is there where dropout is.
+// The arguments of a call; seed is given if and only if dropout > 0.
 struct Arguments {
   const at::Tensor &q, &k, &v;            // [N, H, L, E], [N, H / G, S, E], [N, H / G, S, Ev]
   const std::optional<at::Tensor>& mask;  // [N or 1, H or 1, L or 1, S or 1], None for all
@@ -81,8 +81,9 @@ inline Problem check_attention(const char* op, const Arguments& a) {
   p.width = q.size(3);
   p.keys = k.size(2);
   p.value_width = v.size(3);
-  TORCH_CHECK_VALUE(k.size(3) == p.width, op, ": k: expected ", p.width, " numbers a key, like q, ",
-                    q.sizes(), ", got ", k.sizes(), "; queries and keys meet in a dot product");
+  TORCH_CHECK_VALUE(k.size(3) == p.width, op, ": k: expected ", p.width,
+                    " elements for each key, like q, ", q.sizes(), ", got ", k.sizes(),
+                    "; scores are dot products of queries and keys");
   const int64_t key_heads = k.size(1);
   TORCH_CHECK_VALUE(p.heads == key_heads || (key_heads > 0 && p.heads % key_heads == 0), op,
                     ": k: expected heads that divide those of q, ", p.heads, ", got ", key_heads,

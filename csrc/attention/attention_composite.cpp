@@ -46,7 +46,7 @@ std::tuple<at::Tensor, at::Tensor> attention_with_lse(const at::Tensor& q, const
   const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
   const Problem p = check_attention("attention_with_lse", a);
   return {in_layout_of(q, torch_attention(p, a, keep_of(p, a))),
-          log_sums(torch_scores(p, a), sum_type(q))};
+          log_sums(torch_scores(p, a), accumulator_type(q))};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
@@ -79,7 +79,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
 // Which weights [N, H, L, S] dropout keeps; drawn on the CPU.
 at::Tensor attention_keep(const at::Tensor& seed, at::IntArrayRef shape, double p) {
   TORCH_CHECK_VALUE(shape.size() == 4, "attention_keep: shape: expected [N, H, L, S], got ", shape,
-                    "; give the four numbers");
+                    "; give the four sizes");
   TORCH_CHECK_VALUE(seed.scalar_type() == at::kLong && seed.numel() == 1,
                     "attention_keep: seed: expected one int64, got ", seed.sizes(), " of ",
                     seed.scalar_type(), "; draw it with torch.randint");

@@ -1,4 +1,4 @@
-// Attention on the CPU: the ops, and what of their arguments the kernels want otherwise.
+// Attention on the CPU: the ops, with their arguments converted for the kernels.
 #include <ATen/ATen.h>
 
 #include "attention_backward.h"
@@ -11,28 +11,28 @@ namespace {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
-// body(products) with the way to multiply numbers of q's type.
+// body(products) with the products for q's element type.
 template <class Body>
 void dispatch(const at::Tensor& q, const Body& body) {
   switch (q.scalar_type()) {
     case at::kDouble:
-      return body(NumberProducts<double>{});
+      return body(ElementProducts<double>{});
     case at::kBFloat16:
 #if defined(CPU_CAPABILITY_AVX512)
       if (PairProducts::are_supported()) return body(PairProducts{});
 #endif
-      return body(NumberProducts<at::BFloat16>{});
+      return body(ElementProducts<at::BFloat16>{});
     case at::kHalf:
-      return body(NumberProducts<at::Half>{});
+      return body(ElementProducts<at::Half>{});
     default:
-      return body(NumberProducts<float>{});
+      return body(ElementProducts<float>{});
   }
 }
 
-// Numbers to be added in the type of the sums; rows of keys contiguous or broadcast.
+// A float mask in the accumulator type; its rows are contiguous or broadcast.
 OptionalTensor ready_mask(const OptionalTensor& mask, const at::Tensor& q) {
   if (!mask) return std::nullopt;
-  at::Tensor ready = mask->scalar_type() == at::kBool ? *mask : mask->to(sum_type(q));
+  at::Tensor ready = mask->scalar_type() == at::kBool ? *mask : mask->to(accumulator_type(q));
   if (ready.size(3) != 1 && ready.stride(3) != 1) ready = ready.contiguous();
   return ready;
 }

@@ -10,7 +10,7 @@
 namespace pyneural::attention {
 namespace {
 
-// body(a number of the kernels' type, stream).
+// body(element of the kernels' type, stream).
 template <class Body>
 void dispatch(const at::Tensor& q, const Body& body) {
   const c10::cuda::CUDAGuard guard(q.device());
@@ -34,27 +34,28 @@ template <class T>
 Rows<const T> rows_of(const at::Tensor& t) {
   return {static_cast<const T*>(t.const_data_ptr()), t.stride(0), t.stride(1), t.stride(2)};
 }
-// Of a tensor that is not wanted: none.
+// Null for an undefined tensor.
 template <class T>
 Rows<T> rows_to_write(const at::Tensor& t) {
   if (!t.defined()) return {};
   return {static_cast<T*>(t.data_ptr()), t.stride(0), t.stride(1), t.stride(2)};
 }
 
-// The arguments as the kernels want them; holds what they point to.
+// The arguments converted for the kernels; owns the memory that the pointers refer to.
 struct Inputs {
   Problem problem;
   at::Tensor q, k, v, mask, seed;
 
   Inputs(const Problem& problem, const Arguments& a)
       : problem(problem), q(with_rows(a.q)), k(with_rows(a.k)), v(with_rows(a.v)) {
-    if (a.mask) mask = a.mask->scalar_type() == at::kBool ? *a.mask : a.mask->to(sum_type(q));
+    if (a.mask)
+      mask = a.mask->scalar_type() == at::kBool ? *a.mask : a.mask->to(accumulator_type(q));
     if (a.seed) seed = a.seed->to(q.device());
   }
 
   template <class T>
   AttentionParams<T> params() const {
-    using Sum = typename AttentionParams<T>::Sum;
+    using Accumulator = typename AttentionParams<T>::Accumulator;
     const Problem& p = problem;
     AttentionParams<T> params;
     params.batch = p.batch;
@@ -65,7 +66,7 @@ struct Inputs {
     params.width = p.width;
     params.value_width = p.value_width;
     params.is_causal = p.is_causal;
-    params.scale = static_cast<Sum>(p.scale);
+    params.scale = static_cast<Accumulator>(p.scale);
     params.q = rows_of<T>(q);
     params.k = rows_of<T>(k);
     params.v = rows_of<T>(v);
@@ -73,7 +74,7 @@ struct Inputs {
       if (mask.scalar_type() == at::kBool)
         params.allowed = mask.const_data_ptr<bool>();
       else
-        params.added = mask.const_data_ptr<Sum>();
+        params.added = mask.const_data_ptr<Accumulator>();
       for (int64_t d = 0; d < 4; ++d)
         params.mask_strides[d] = mask.size(d) == 1 ? 0 : mask.stride(d);
     }
@@ -89,11 +90,11 @@ struct Kernels {
   static void forward(const Problem& p, const Arguments& a, const at::Tensor& out,
                       const at::Tensor& lse) {
     const Inputs inputs(p, a);
-    dispatch(a.q, [&](auto number, cudaStream_t stream) {
-      using T = decltype(number);
+    dispatch(a.q, [&](auto element, cudaStream_t stream) {
+      using T = decltype(element);
       AttentionParams<T> params = inputs.params<T>();
       params.out = rows_to_write<T>(out);
-      if (lse.defined()) params.lse = lse.data_ptr<typename AttentionParams<T>::Sum>();
+      if (lse.defined()) params.lse = lse.data_ptr<typename AttentionParams<T>::Accumulator>();
       C10_CUDA_CHECK(launch_attention(params, stream));
     });
   }
@@ -103,14 +104,14 @@ struct Kernels {
                        const std::array<at::Tensor, 3>& grads) {
     const Inputs inputs(p, a);
     const at::Tensor delta = at::empty_like(lse);
-    dispatch(a.q, [&](auto number, cudaStream_t stream) {
-      using T = decltype(number);
-      using Sum = typename AttentionParams<T>::Sum;
+    dispatch(a.q, [&](auto element, cudaStream_t stream) {
+      using T = decltype(element);
+      using Accumulator = typename AttentionParams<T>::Accumulator;
       AttentionParams<T> params = inputs.params<T>();
       params.grad_out = rows_of<T>(grad_out);
       params.out = rows_to_write<T>(out);
-      params.lse = lse.data_ptr<Sum>();
-      params.delta = delta.data_ptr<Sum>();
+      params.lse = lse.data_ptr<Accumulator>();
+      params.delta = delta.data_ptr<Accumulator>();
       params.grad_q = rows_to_write<T>(grads[0]);
       params.grad_k = rows_to_write<T>(grads[1]);
       params.grad_v = rows_to_write<T>(grads[2]);

@@ -1,7 +1,7 @@
 // What the CUDA kernels of attention take: plain pointers and sizes, no torch.
 //
 // Letters: N batch, H heads of the queries, G queries' heads for each of the keys, L queries, S
-// keys, E numbers of a query and of a key, Ev numbers of a value.
+// keys, E elements of a query and of a key, Ev elements of a value.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -14,7 +14,7 @@
 
 namespace pyneural::attention {
 
-// A tensor of four dimensions whose numbers of a row are neighbours in memory.
+// A tensor of four dimensions whose last is contiguous.
 template <class T>
 struct Rows {
   T* data = nullptr;
@@ -24,26 +24,26 @@ struct Rows {
 // T: float, double, BFloat16 or Float16.
 template <class T>
 struct AttentionParams {
-  using Sum = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
   int64_t batch = 0, heads = 0, group = 1, queries = 0, keys = 0, width = 0, value_width = 0;
   bool is_causal = false;
-  Sum scale = 1;
-  Rows<const T> q;                // [N, H, L, E]
-  Rows<const T> k;                // [N, H / G, S, E]
-  Rows<const T> v;                // [N, H / G, S, Ev]
-  const bool* allowed = nullptr;  // [N, H, L, S] by the strides of the mask, null: all
-  const Sum* added = nullptr;     // the same, to the scores; at most one of the two is given
-  int64_t mask_strides[4] = {};   // 0 where the mask is broadcast
-  const int64_t* seed = nullptr;  // of the dropout, on the device; null: none
-  Dropout dropout;                // without its seed
-  Rows<T> out;                    // [N, H, L, Ev]
-  Sum* lse = nullptr;             // [N, H, L]; null: not wanted. Infinite for a row without a key
+  Accumulator scale = 1;
+  Rows<const T> q;                     // [N, H, L, E]
+  Rows<const T> k;                     // [N, H / G, S, E]
+  Rows<const T> v;                     // [N, H / G, S, Ev]
+  const bool* allowed = nullptr;       // [N, H, L, S] by the strides of the mask, null: all
+  const Accumulator* added = nullptr;  // the same, to the scores; at most one of the two is given
+  int64_t mask_strides[4] = {};        // 0 where the mask is broadcast
+  const int64_t* seed = nullptr;       // of the dropout, on the device; null: none
+  Dropout dropout;                     // without its seed
+  Rows<T> out;                         // [N, H, L, Ev]
+  Accumulator* lse = nullptr;  // [N, H, L]; null: not wanted. Infinite for a row without a key
 
-  Rows<const T> grad_out;  // [N, H, L, Ev] backward
-  Sum* delta = nullptr;    // [N, H, L] backward, scratch: sums of grad_out out
-  Rows<T> grad_q;          // as q; null: not wanted
-  Rows<T> grad_k, grad_v;  // as k and v; null: not wanted
+  Rows<const T> grad_out;        // [N, H, L, Ev] backward
+  Accumulator* delta = nullptr;  // [N, H, L] backward, scratch: sums of grad_out out
+  Rows<T> grad_q;                // as q; null: not wanted
+  Rows<T> grad_k, grad_v;        // as k and v; null: not wanted
 };
 
 // N, H and L are not 0; S, E and Ev may be.

@@ -1,4 +1,4 @@
-// Rows of which not all count: a weight of 0 must hide what is not finite, and 0 times it does not.
+// Blocks with masked keys: a weight of 0 must mask an infinity or NaN, which 0 times it does not.
 #pragma once
 
 #include "attention_products.cuh"
@@ -7,29 +7,29 @@ namespace pyneural::attention {
 
 enum class NotFinite { cleared, marked };
 
-// Numbers of a tile that are not finite become 0; or 1, and all others 0. Whether there were any,
-// for all threads of the block, after a barrier.
+// Elements of a tile that are not finite become 0; or they become 1 and all others 0. Returns to
+// all threads of the block, after a barrier, whether there were any.
 template <class S, NotFinite how>
 __device__ bool replace_not_finite(typename S::ColumnTile& tile, int64_t used) {
   bool any = false;
   for (int i = static_cast<int>(threadIdx.x); i < S::kColumns * S::kWidth; i += S::kThreads) {
     const int c = i % S::kWidth;
     if (c >= used) continue;
-    auto* const number = tile.at(i / S::kWidth, c);
-    const auto value = load(number);
+    auto* const element = tile.at(i / S::kWidth, c);
+    const auto value = load(element);
     const bool is_finite = value - value == 0;
     any |= !is_finite;
     if (how == NotFinite::marked)
-      store(typename S::Sum(is_finite ? 0 : 1), number);
+      store(typename S::Accumulator(is_finite ? 0 : 1), element);
     else if (!is_finite)
-      store(typename S::Sum(0), number);
+      store(typename S::Accumulator(0), element);
   }
   warpgroup::publish();
   return __syncthreads_or(any);
 }
 
 // totals += weights times the tile's rows `row` and on, columns `column` and on: NaN where a weight
-// that is not 0 meets a number that is not finite.
+// that is not 0 is multiplied with an element that is not finite.
 template <class S, class T>
 __device__ void add_rows_that_count(typename S::Totals& totals, const typename S::Scores& weights,
                                     typename S::ColumnTile& tile, const Matrix<T>& of, int64_t row,
@@ -38,17 +38,18 @@ __device__ void add_rows_that_count(typename S::Totals& totals, const typename S
   const bool any = replace_not_finite<S, NotFinite::cleared>(tile, used);
   add_weighted_rows<S>(totals, weights, tile, used);
   if (!any) return;
-  bring_now<S>(tile, of, row, column);
+  copy_tile<S>(tile, of, row, column);
   replace_not_finite<S, NotFinite::marked>(tile, used);
   PYNEURAL_UNROLL
   for (int n = 0; n < S::kWidth / 8; n += 2)
     if (n * 8 < used) {
-      typename S::Sum met[2][4] = {};
+      typename S::Accumulator met[2][4] = {};
       add_weighted<S>(met, weights, tile, n);
       PYNEURAL_UNROLL
       for (int i = 0; i < 2; ++i) PYNEURAL_UNROLL
       for (int q = 0; q < 4; ++q)
-        if (met[i][q] != 0) totals[n + i][q] = static_cast<typename S::Sum>(__builtin_nan(""));
+        if (met[i][q] != 0)
+          totals[n + i][q] = static_cast<typename S::Accumulator>(__builtin_nan(""));
     }
   warpgroup::publish();  // a bulk copy may overwrite what was read
 }

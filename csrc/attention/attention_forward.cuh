@@ -1,13 +1,13 @@
-// The forward on CUDA: a block owns a tile of queries and kWidth numbers of their output.
+// The forward on CUDA: a block owns a tile of queries and kWidth columns of their output.
 //
-// Tile by tile of the keys: scores, and by the largest of a row so far its weights, their sum and
-// the weighted values; what was summed before is scaled down whenever a larger score comes (Milakov
-// and Gimelshein 2018; Dao et al. 2022).
+// Online softmax, tile by tile of the keys: scores, the row maximum so far, the weights relative to
+// it, their sum and the weighted values; earlier sums are rescaled whenever the maximum grows
+// (Milakov and Gimelshein 2018; Dao et al. 2022).
 #pragma once
 
 #include "attention_finite.cuh"
 #include "attention_mask.cuh"
-#include "attention_slots.cuh"
+#include "attention_pipeline.cuh"
 
 namespace pyneural::attention {
 
@@ -25,7 +25,7 @@ template <class S>
 struct QueryBlock {
   int64_t panel, row, n, h;
 
-  // panels: of kWidth numbers of the result, each by a block of its own.
+  // panels: of kWidth columns of the result, each computed by a block of its own.
   template <class Params>
   __device__ QueryBlock(const Params& params, int64_t panels) {
     const int64_t tiles = tiles_of(params.queries, S::kRows);
@@ -37,58 +37,59 @@ struct QueryBlock {
   }
 };
 
-// Blocks that share the columns of a result; one at least, for what else they give.
+// Panels of kWidth columns of a result; at least one, for the other results of its block.
 template <class S>
 __host__ __device__ int64_t panels_of(int64_t width) {
   const int64_t panels = tiles_of(width, S::kWidth);
   return panels > 1 ? panels : 1;
 }
 
-__device__ inline float larger(float a, float b) { return fmaxf(a, b); }
-__device__ inline double larger(double a, double b) { return fmax(a, b); }
-__device__ inline float log_2(float x) { return log2f(x); }
-__device__ inline double log_2(double x) { return log2(x); }
+__device__ inline float max(float a, float b) { return fmaxf(a, b); }
+__device__ inline double max(double a, double b) { return fmax(a, b); }
+__device__ inline float log2(float x) { return log2f(x); }
+__device__ inline double log2(double x) { return ::log2(x); }
 
-// Over the four lanes that share the rows of a fragment.
-template <class Sum>
-__device__ Sum largest_of_row(Sum value) {
+// Over the quad of lanes that share the rows of a fragment.
+template <class Accumulator>
+__device__ Accumulator quad_max(Accumulator value) {
   for (int mask = 1; mask < 4; mask *= 2)
-    value = larger(value, __shfl_xor_sync(0xffffffffu, value, mask));
+    value = max(value, __shfl_xor_sync(0xffffffffu, value, mask));
   return value;
 }
-template <class Sum>
-__device__ Sum sum_of_row(Sum value) {
+template <class Accumulator>
+__device__ Accumulator quad_sum(Accumulator value) {
   for (int mask = 1; mask < 4; mask *= 2) value += __shfl_xor_sync(0xffffffffu, value, mask);
   return value;
 }
 
-// Of a lane's two rows: the largest score so far, and the sum of the lane's weights.
+// Of a lane's two rows: the maximum of the scores so far, and the sum of the lane's weights.
 template <class S>
 struct Softmax {
-  using Sum = typename S::Sum;
-  Sum top[2] = {-infinity<Sum>(), -infinity<Sum>()}, sum[2] = {0, 0};
+  using Accumulator = typename S::Accumulator;
+  Accumulator row_max[2] = {-infinity<Accumulator>(), -infinity<Accumulator>()},
+              row_sum[2] = {0, 0};
 
   // Scores become weights; totals are scaled to them.
   __device__ void add(typename S::Scores& scores, typename S::Totals& totals) {
     PYNEURAL_UNROLL
     for (int r = 0; r < 2; ++r) {
-      Sum now = top[r];
+      Accumulator now = row_max[r];
       PYNEURAL_UNROLL
-      for (auto& score : scores) now = larger(now, larger(score[2 * r], score[2 * r + 1]));
-      now = largest_of_row(now);
-      const Sum base = now == -infinity<Sum>() ? 0 : now;
-      const Sum shrink = power_of_2(top[r] - base);
-      top[r] = now;
-      sum[r] *= shrink;
+      for (auto& score : scores) now = max(now, max(score[2 * r], score[2 * r + 1]));
+      now = quad_max(now);
+      const Accumulator base = now == -infinity<Accumulator>() ? 0 : now;
+      const Accumulator rescale = exp2(row_max[r] - base);
+      row_max[r] = now;
+      row_sum[r] *= rescale;
       PYNEURAL_UNROLL
       for (auto& score : scores) PYNEURAL_UNROLL
       for (int q = 2 * r; q < 2 * r + 2; ++q) {
-        score[q] = power_of_2(score[q] - base);
-        sum[r] += score[q];
+        score[q] = exp2(score[q] - base);
+        row_sum[r] += score[q];
       }
       PYNEURAL_UNROLL
       for (auto& total : totals) PYNEURAL_UNROLL
-      for (int q = 2 * r; q < 2 * r + 2; ++q) total[q] *= shrink;
+      for (int q = 2 * r; q < 2 * r + 2; ++q) total[q] *= rescale;
     }
   }
 };
@@ -98,9 +99,9 @@ __global__ void __launch_bounds__(S::kThreads)
     forward_kernel(const __grid_constant__ AttentionParams<typename S::T> params,
                    const __grid_constant__ TileMaps maps) {
   using T = typename S::T;
-  using Sum = typename S::Sum;
+  using Accumulator = typename S::Accumulator;
   auto& shared = *reinterpret_cast<ForwardShared<S>*>(shared_memory);
-  Slots<S> slots(maps, shared.barriers);
+  PipelineStages<S> stages(maps, shared.barriers);
   const QueryBlock<S> own(params, panels_of<S>(params.value_width));
   const int64_t n = own.n, h = own.h, row = own.row, column = own.panel * S::kWidth;
   const Matrix<T> q(params.q, maps.q, n, h, params.queries, params.width);
@@ -109,33 +110,33 @@ __global__ void __launch_bounds__(S::kThreads)
   const Mask<T> mask(params, n, h);
   const Dropout dropout = dropout_of(params);
   const int64_t first_score = (n * params.heads + h) * params.queries + row;
-  const int64_t end = params.is_causal ? smaller(params.keys, row + S::kRows) : params.keys;
+  const int64_t end = params.is_causal ? min(params.keys, row + S::kRows) : params.keys;
   const auto columns_from = [&](int64_t first) {
     return next_columns(first, end, S::kColumns, [&](int64_t key) {
-      return mask.template share<S::kThreads>(row, S::kRows, key, S::kColumns);
+      return mask.template block_mask<S::kThreads>(row, S::kRows, key, S::kColumns);
     });
   };
-  const auto bring_columns = [&](const Columns& at, int which) {
-    if (at.share != Share::none) {
-      slots.bring(which, shared.k[which], k, at.first, 0);
-      slots.bring(which, shared.v[which], v, at.first, column);
+  const auto copy_columns_async = [&](const Columns& at, int stage) {
+    if (at.block_mask != BlockMask::empty) {
+      stages.copy_async(stage, shared.k[stage], k, at.first, 0);
+      stages.copy_async(stage, shared.v[stage], v, at.first, column);
     }
-    slots.close(which);
+    stages.commit(stage);
   };
 
   typename S::Totals totals = {};
   Softmax<S> softmax;
-  slots.bring(0, shared.q, q, row, 0);
+  stages.copy_async(0, shared.q, q, row, 0);
   Columns now = columns_from(0);
-  bring_columns(now, 0);
-  int which = 0;
-  for (; now.share != Share::none; which ^= 1) {
+  copy_columns_async(now, 0);
+  int stage = 0;
+  for (; now.block_mask != BlockMask::empty; stage ^= 1) {
     const Columns next = columns_from(now.first + S::kColumns);
-    bring_columns(next, which ^ 1);
-    slots.wait(which);
+    copy_columns_async(next, stage ^ 1);
+    stages.wait(stage);
     typename S::Scores scores;
-    score<S>(scores, shared.q, q, row, shared.k[which], k, now.first);
-    const bool is_whole = now.share == Share::all;
+    score<S>(scores, shared.q, q, row, shared.k[stage], k, now.first);
+    const bool is_whole = now.block_mask == BlockMask::full;
     PYNEURAL_UNROLL
     for (int j = 0; j < S::kColumns / 8; ++j) PYNEURAL_UNROLL
     for (int e = 0; e < 4; ++e)
@@ -152,23 +153,24 @@ __global__ void __launch_bounds__(S::kThreads)
         if (!shared.keep.keeps(row_of(e), now.first + j * 8 + column_of(e))) scores[j][e] = 0;
     }
     if (is_whole)
-      add_weighted_rows<S>(totals, scores, shared.v[which], v.columns - column);
+      add_weighted_rows<S>(totals, scores, shared.v[stage], v.columns - column);
     else
-      add_rows_that_count<S>(totals, scores, shared.v[which], v, now.first, column);
+      add_rows_that_count<S>(totals, scores, shared.v[stage], v, now.first, column);
     __syncthreads();
     now = next;
   }
-  slots.finish(which);
+  stages.finish(stage);
 
-  Sum factors[2];
+  Accumulator factors[2];
   PYNEURAL_UNROLL
   for (int r = 0; r < 2; ++r) {
-    const Sum sum = sum_of_row(softmax.sum[r]);
-    factors[r] = sum == 0 ? Sum(0) : Sum(params.seed ? params.dropout.factor : 1) / sum;
+    const Accumulator sum = quad_sum(softmax.row_sum[r]);
+    factors[r] =
+        sum == 0 ? Accumulator(0) : Accumulator(params.seed ? params.dropout.factor : 1) / sum;
     const int64_t query = row + row_of(2 * r);
     if (params.lse && own.panel == 0 && column_of(0) == 0 && query < params.queries)
       params.lse[(n * params.heads + h) * params.queries + query] =
-          sum == 0 ? infinity<Sum>() : (softmax.top[r] + log_2(sum)) * kLn2<Sum>;
+          sum == 0 ? infinity<Accumulator>() : (softmax.row_max[r] + log2(sum)) * kLn2<Accumulator>;
   }
   store_totals<S>(totals, params.out, n, h, row, params.queries, column, params.value_width,
                   [&](int e) { return factors[e / 2]; });

@@ -3,13 +3,13 @@
 //
 // A task is a chunk of queries of one head. For each block of keys, packed once, the task's groups
 // of queries pass: scores s = q k^T (in powers of 2, scale and log2(e) are in q), the row's maximum
-// m so far, weights 2^(s - m), their sum l, and o = 2^(m_before - m) o + weights v. A row's numbers
-// do not depend on how the queries are cut or on the threads.
+// m so far, weights 2^(s - m), their sum l, and o = 2^(m_before - m) o + weights v. The result of a
+// row depends neither on how the queries are cut into chunks nor on the threads.
 #pragma once
 
 #include <cmath>
 
-#include "../common/shares.h"
+#include "../common/parallel.h"
 #include "exp2.h"
 #include "products.h"
 
@@ -37,7 +37,7 @@ class Forward {
     const int64_t threads = useful_threads(work);
     const int64_t chunks = chunks_of_head(threads);
     // Causal: the last chunks have the most keys, and go first.
-    for_tasks(p_.batch * p_.heads * chunks, threads, [&](int64_t task) {
+    parallel_tasks(p_.batch * p_.heads * chunks, threads, [&](int64_t task) {
       const int64_t head = task % (p_.batch * p_.heads),
                     chunk = chunks - 1 - task / (p_.batch * p_.heads);
       attend(head / p_.heads, head % p_.heads, chunk * p_.queries / chunks,
@@ -51,7 +51,7 @@ class Forward {
   static constexpr int64_t kFewRows = kDotRows;
   static constexpr int64_t kSoftmaxWork = 16;  // of a score, in multiply-adds
 
-  // What a task keeps: letters as above, R its rows.
+  // State of a task: letters as above, R its rows.
   struct Chunk {
     int64_t n, h, first, rows;
     Rows<Word> q;
@@ -104,11 +104,11 @@ class Forward {
         const int64_t begin = g * rows / groups, end = (g + 1) * rows / groups;
         const int64_t count = keys_of(c, block, end - 1);
         if (count <= 0) continue;
-        const Share share = mask_.share(n, h, first + begin, end - begin, key, count);
-        if (share == Share::none) continue;
+        const BlockMask block_mask = mask_.block_mask(n, h, first + begin, end - begin, key, count);
+        if (block_mask == BlockMask::empty) continue;
         if (!is_packed) pack(c, &block);
         is_packed = true;
-        attend_group(c, block, begin, end, share);
+        attend_group(c, block, begin, end, block_mask);
       }
     }
     for (int64_t r = 0; r < rows; ++r) {
@@ -177,9 +177,9 @@ class Forward {
 
   // Rows [begin, end) of the chunk.
   void attend_group(const Chunk& c, const Block& block, int64_t begin, int64_t end,
-                    Share share) const {
+                    BlockMask block_mask) const {
     score(c, block, begin, end, c.s);
-    weigh(c, block, begin, end, share);
+    softmax(c, block, begin, end, block_mask);
     const int64_t ldo = padded<T>(p_.value_width);
     constexpr int64_t kStride = kKeyBlock / Products::kDepth;
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
@@ -194,7 +194,8 @@ class Forward {
   }
 
   // Scores of rows [begin, end) become weights; m, l and o follow.
-  void weigh(const Chunk& c, const Block& block, int64_t begin, int64_t end, Share share) const {
+  void softmax(const Chunk& c, const Block& block, int64_t begin, int64_t end,
+               BlockMask block_mask) const {
     // Whole vectors, of which those after the last row are not used.
     alignas(64) T shift[kGroup + lanes<T>()], factor[kGroup + lanes<T>()];
     T* const m = c.m + begin;
@@ -202,9 +203,10 @@ class Forward {
     for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
       T* const s = c.s + (r - begin) * kKeyBlock;
       const int64_t count = std::max<int64_t>(keys_of(c, block, r), 0);
-      if (share == Share::some) mask_.apply(c.n, c.h, c.first + r, block.first, count, s);
-      hide(s, count, width);
-      shift[r - begin] = std::max(shift[r - begin], greatest(s, width));
+      if (block_mask == BlockMask::partial)
+        mask_.apply(c.n, c.h, c.first + r, block.first, count, s);
+      mask_tail(s, count, width);
+      shift[r - begin] = std::max(shift[r - begin], row_max(s, width));
     });
     for (int64_t i = 0; i < end - begin; i += lanes<T>()) {
       const Vec<T> masked(kMasked<T>), most = Vec<T>::loadu(shift + i);
@@ -216,7 +218,7 @@ class Forward {
     }
     for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
       T* const s = c.s + (r - begin) * kKeyBlock;
-      const T sum = raise(s, width, shift[r - begin]);
+      const T sum = exp2_row(s, width, shift[r - begin]);
       c.l[r] = c.l[r] * factor[r - begin] + sum;
       if (factor[r - begin] != T(1)) rescale(c, r, factor[r - begin]);
       if (p_.dropout > 0) drop(c, block, r, width, s);
@@ -234,7 +236,7 @@ class Forward {
     });
   }
 
-  static T greatest(const T* s, int64_t width) {
+  static T row_max(const T* s, int64_t width) {
     Vec<T> most = Vec<T>::loadu(s);
     for (int64_t j = lanes<T>(); j < width; j += lanes<T>())
       most = at::vec::clamp_min(Vec<T>::loadu(s + j), most);
@@ -242,8 +244,8 @@ class Forward {
                                       most);
   }
 
-  // s = 2^(s - shift); their sum.
-  static T raise(T* s, int64_t width, T shift) {
+  // s = 2^(s - shift); returns the sum.
+  static T exp2_row(T* s, int64_t width, T shift) {
     Vec<T> sum(T(0));
     for (int64_t j = 0; j < width; j += lanes<T>()) {
       const Vec<T> weight = exp2(Vec<T>::loadu(s + j) - Vec<T>(shift));

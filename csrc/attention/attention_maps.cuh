@@ -6,8 +6,8 @@
 
 namespace pyneural::attention {
 
-// For tiles of so many rows of queries and of keys. None are given where the kernel does not copy
-// in bulk, where rows come chunk by chunk, and where a tensor cannot have one.
+// For tiles of query_rows and key_rows. No maps where the kernel has no bulk copies, where rows are
+// copied chunk by chunk, and where a tensor cannot have one.
 template <class S, class Kernel>
 cudaError_t make_maps(Kernel* kernel, const AttentionParams<typename S::T>& params, int query_rows,
                       int key_rows, TileMaps* maps) {

@@ -1,42 +1,42 @@
-// Which scores of a tile count on CUDA: the mask, the causal limit, dropout.
+// Masks on CUDA: which scores of a tile take part, by the mask, the causal limit and dropout.
 #pragma once
 
 #include "attention_tile.cuh"
 
 namespace pyneural::attention {
 
-enum class Share { none, some, all };
+enum class BlockMask { empty, partial, full };
 
-// log2(e) and its inverse: exponentials are powers of 2.
-template <class Sum>
-constexpr Sum kLog2E = static_cast<Sum>(1.4426950408889634074);
-template <class Sum>
-constexpr Sum kLn2 = static_cast<Sum>(0.69314718055994530942);
-template <class Sum>
-__device__ Sum infinity() {
-  return static_cast<Sum>(__builtin_huge_val());
+// log2(e) and its inverse: exponentials are computed as powers of 2.
+template <class Accumulator>
+constexpr Accumulator kLog2E = static_cast<Accumulator>(1.4426950408889634074);
+template <class Accumulator>
+constexpr Accumulator kLn2 = static_cast<Accumulator>(0.69314718055994530942);
+template <class Accumulator>
+__device__ Accumulator infinity() {
+  return static_cast<Accumulator>(__builtin_huge_val());
 }
 
-__device__ inline float power_of_2(float x) { return exp2f(x); }
-__device__ inline double power_of_2(double x) { return exp2(x); }
+__device__ inline float exp2(float x) { return exp2f(x); }
+__device__ inline double exp2(double x) { return ::exp2(x); }
 
 // The mask of one head, its causal limit and the end of queries and keys.
 template <class T>
 class Mask {
  public:
-  using Sum = typename AttentionParams<T>::Sum;
+  using Accumulator = typename AttentionParams<T>::Accumulator;
 
   __device__ Mask(const AttentionParams<T>& params, int64_t n, int64_t h)
       : params_(params),
         start_(n * params.mask_strides[0] + h * params.mask_strides[1]),
-        factor_(params.scale * kLog2E<Sum>) {}
+        factor_(params.scale * kLog2E<Accumulator>) {}
 
-  // How many of queries x keys take part, decided by the threads of the block together.
+  // The mask of a block of queries x keys, found by all threads of the block together.
   template <int threads>
-  __device__ Share share(int64_t query, int queries, int64_t key, int keys) const {
+  __device__ BlockMask block_mask(int64_t query, int queries, int64_t key, int keys) const {
     const bool is_inside = query + queries <= params_.queries && key + keys <= params_.keys &&
                            (!params_.is_causal || key + keys - 1 <= query);
-    if (!params_.allowed && !params_.added) return is_inside ? Share::all : Share::some;
+    if (!params_.allowed && !params_.added) return is_inside ? BlockMask::full : BlockMask::partial;
     const int rows = params_.mask_strides[2] == 0 ? 1 : queries;
     const int columns = params_.mask_strides[3] == 0 ? 1 : keys;
     bool any = false, all = is_inside && params_.allowed;
@@ -48,22 +48,23 @@ class Mask {
       any |= takes_part;
       all &= takes_part;
     }
-    if (!__syncthreads_or(any)) return Share::none;
-    return __syncthreads_and(all) ? Share::all : Share::some;
+    if (!__syncthreads_or(any)) return BlockMask::empty;
+    return __syncthreads_and(all) ? BlockMask::full : BlockMask::partial;
   }
 
-  // A product q k as a score, a power of 2: -inf where the key takes no part, whatever stood there.
-  __device__ Sum score(Sum product, int64_t query, int64_t key) const {
+  // The score of a product q k, in units of log2: -inf where the key is masked, whatever the
+  // product.
+  __device__ Accumulator score(Accumulator product, int64_t query, int64_t key) const {
     if (query >= params_.queries || key >= params_.keys || (params_.is_causal && key > query))
-      return -infinity<Sum>();
-    const Sum score = product * factor_;
-    if (params_.allowed) return params_.allowed[at(query, key)] ? score : -infinity<Sum>();
+      return -infinity<Accumulator>();
+    const Accumulator score = product * factor_;
+    if (params_.allowed) return params_.allowed[at(query, key)] ? score : -infinity<Accumulator>();
     if (!params_.added) return score;
-    const Sum added = params_.added[at(query, key)];
-    return added == -infinity<Sum>() ? added : score + added * kLog2E<Sum>;
+    const Accumulator added = params_.added[at(query, key)];
+    return added == -infinity<Accumulator>() ? added : score + added * kLog2E<Accumulator>;
   }
-  // The same in a tile of which all takes part.
-  __device__ Sum score(Sum product) const { return product * factor_; }
+  // The same in a full block.
+  __device__ Accumulator score(Accumulator product) const { return product * factor_; }
 
  private:
   __device__ int64_t at(int64_t query, int64_t key) const {
@@ -71,16 +72,16 @@ class Mask {
   }
   __device__ bool is_allowed(int64_t query, int64_t key) const {
     return params_.allowed ? params_.allowed[at(query, key)]
-                           : params_.added[at(query, key)] != -infinity<Sum>();
+                           : params_.added[at(query, key)] != -infinity<Accumulator>();
   }
 
   const AttentionParams<T>& params_;
   int64_t start_;
-  Sum factor_;
+  Accumulator factor_;
 };
 
-// Which weights dropout keeps, of `queries` queries and the kDropoutBlock keys around a tile: bit w
-// of [query][counter] is that of key 16 w + counter.
+// Which weights dropout keeps, for `queries` queries and the kDropoutBlock keys that hold a tile:
+// bit w of [query][counter] belongs to key 16 w + counter.
 template <int queries>
 struct KeepTile {
   uint8_t bits[queries][kDropoutCounters];
@@ -97,7 +98,7 @@ struct KeepTile {
       bits[query][counter] = static_cast<uint8_t>(kept);
     }
   }
-  // key: counted from the first of all.
+  // key: index among all keys.
   __device__ bool keeps(int query, int64_t key) const {
     const int in_block = static_cast<int>(key % kDropoutBlock);
     return bits[query][in_block % kDropoutCounters] >> (in_block / kDropoutCounters) & 1;
@@ -111,18 +112,19 @@ __device__ Dropout dropout_of(const AttentionParams<T>& params) {
   return dropout;
 }
 
-// The next columns of a block of which some take part, from `first` on.
+// The next block of columns that is not empty, from `first` on.
 struct Columns {
   int64_t first;
-  Share share;
+  BlockMask block_mask;
 };
 template <class Find>
-__device__ Columns next_columns(int64_t first, int64_t end, int64_t step, const Find& share_of) {
+__device__ Columns next_columns(int64_t first, int64_t end, int64_t step,
+                                const Find& mask_of_step) {
   for (; first < end; first += step) {
-    const Share share = share_of(first);
-    if (share != Share::none) return {first, share};
+    const BlockMask block_mask = mask_of_step(first);
+    if (block_mask != BlockMask::empty) return {first, block_mask};
   }
-  return {end, Share::none};
+  return {end, BlockMask::empty};
 }
 
 }  // namespace pyneural::attention

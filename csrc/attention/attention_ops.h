@@ -30,7 +30,8 @@ struct Ops {
       const OptionalTensor& seed, bool is_causal, double dropout, std::optional<double> scale) {
     const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
     const Problem p = check_attention("attention_with_lse", a);
-    const at::Tensor lse = at::empty({p.batch, p.heads, p.queries}, q.options().dtype(sum_type(q)));
+    const at::Tensor lse =
+        at::empty({p.batch, p.heads, p.queries}, q.options().dtype(accumulator_type(q)));
     return {forward(p, a, lse), lse};
   }
 

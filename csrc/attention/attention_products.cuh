@@ -1,13 +1,13 @@
 // The products of an attention's tiles: scores of two tiles of rows, and rows weighted by them.
 //
-// By warps; on sm_90a those of 2-byte numbers by the warpgroup that a block is.
+// Computed by warps; on sm_90a, for 2-byte elements, by the warpgroup that a block is.
 #pragma once
 
 #include "attention_tile.cuh"
 
 namespace pyneural::attention {
 
-// scores += a b^T over the first `used` numbers of the rows in shared memory.
+// scores += a b^T over the first `used` columns of the rows in shared memory.
 template <class S>
 __device__ void add_scores(typename S::Scores& scores, const typename S::RowTile& a,
                            const typename S::ColumnTile& b, int64_t used) {
@@ -52,8 +52,8 @@ __device__ void score(typename S::Scores& scores, typename S::RowTile& a, const 
     for (auto& sum : fragment) sum = 0;
   for (int64_t first = 0; first < of_a.columns; first += S::kWidth) {
     if (of_a.columns > S::kWidth) {
-      bring_now<S>(a, of_a, row_a, first);
-      bring_now<S>(b, of_b, row_b, first);
+      copy_tile<S>(a, of_a, row_a, first);
+      copy_tile<S>(b, of_b, row_b, first);
     }
     add_scores<S>(scores, a, b, of_a.columns - first);
   }
@@ -61,12 +61,13 @@ __device__ void score(typename S::Scores& scores, typename S::RowTile& a, const 
 
 // totals[0], totals[1] += the weights times b, of kColumns rows, in the columns 8 n and on.
 template <class S>
-__device__ void add_weighted(typename S::Sum (*totals)[4], const typename S::Scores& weights,
-                             const typename S::ColumnTile& b, int n) {
+__device__ void add_weighted(typename S::Accumulator (*totals)[4],
+                             const typename S::Scores& weights, const typename S::ColumnTile& b,
+                             int n) {
   using Fragment = typename S::Fragment;
   PYNEURAL_UNROLL
   for (int k = 0; k < S::kColumns; k += Fragment::kStep) {
-    const auto left = Fragment::from_sums(weights + k / 8);
+    const auto left = Fragment::from_accumulators(weights + k / 8);
     const auto right = Fragment::load_b_along_n(
         [&](int in_step, int column) { return b.at(k + in_step, n * 8 + column); });
     Fragment::multiply(totals[0], left, right, 0);
@@ -84,7 +85,7 @@ __device__ void add_weighted_rows(typename S::Totals& totals, const typename S::
     typename Fragment::A left[S::kColumns / Fragment::kStep];
     PYNEURAL_UNROLL
     for (int i = 0; i < S::kColumns / Fragment::kStep; ++i)
-      left[i] = Fragment::from_sums(weights + i * Fragment::kStep / 8);
+      left[i] = Fragment::from_accumulators(weights + i * Fragment::kStep / 8);
     PYNEURAL_UNROLL
     for (int panel = 0; panel < S::kWidth; panel += kPanelColumns)
       if (panel < used) {

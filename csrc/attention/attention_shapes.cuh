@@ -1,4 +1,4 @@
-// The tiles of attention, by the type of the numbers, by how many a row has and by the device.
+// Tile shapes of attention for an element type, a row width and a device.
 #pragma once
 
 #include "attention_tile.cuh"
@@ -8,8 +8,8 @@ namespace pyneural::attention {
 template <class T>
 constexpr bool kIsHalf = sizeof(T) == 2;
 
-// Numbers of a row in shared memory: the narrower tiles fit a block of every device from sm_80 on,
-// those of sm_86 and sm_89 with 99 KiB.
+// Columns of a tile in shared memory: the narrower tiles fit a block of every device from sm_80 on,
+// sm_86 and sm_89 with 99 KiB included.
 template <class T>
 constexpr int kNarrow = sizeof(T) == 8 ? 32 : 64;
 template <class T>

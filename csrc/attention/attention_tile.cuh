@@ -1,9 +1,9 @@
 // Tiles of an attention in shared memory.
 //
 // A block of threads owns kRows rows, 16 a warp: queries, or keys in the backward of these. The
-// rows of the other kind pass by, kColumns at a time. Of each row kWidth numbers are in shared
-// memory: all of them where they are no more, and the tiles of the next columns come while these
-// are multiplied; else chunk by chunk, brought again for every tile.
+// rows of the other kind pass by, kColumns at a time. Of each row kWidth elements are in shared
+// memory: the whole row if it is not wider, and the next tile is copied while this one is
+// multiplied; otherwise chunk by chunk, copied again for every tile.
 #pragma once
 
 #include "../common/async_copy.cuh"
@@ -19,43 +19,43 @@ namespace pyneural::attention {
 template <class T, int rows, int width>
 struct Tile {
   using Layout = TileLayout<T, rows, width>;
-  alignas(Layout::kAlignment) T numbers[Layout::kSize];
+  alignas(Layout::kAlignment) T elements[Layout::kSize];
 
-  __device__ T* at(int row, int column) { return numbers + Layout::at(row, column); }
-  __device__ const T* at(int row, int column) const { return numbers + Layout::at(row, column); }
+  __device__ T* at(int row, int column) { return elements + Layout::at(row, column); }
+  __device__ const T* at(int row, int column) const { return elements + Layout::at(row, column); }
 };
 
 template <class T_, int width, int columns, int warps>
 struct Shape {
   using T = T_;
   using Fragment = Fragments<T>;
-  using Sum = typename Fragment::Sum;
+  using Accumulator = typename Fragment::Accumulator;
   static constexpr int kWidth = width, kColumns = columns, kRows = 16 * warps;
   static constexpr int kThreads = 32 * warps;
   static constexpr bool kByWarpgroup = TileLayout<T, kRows, width>::kInPanels;
   static_assert(!kByWarpgroup || warps == 4);
   using RowTile = Tile<T, kRows, kWidth>;
   using ColumnTile = Tile<T, kColumns, kWidth>;
-  using Scores = Sum[kColumns / 8][4];  // of a warp's rows and all columns
-  using Totals = Sum[kWidth / 8][4];    // of a warp's rows and kWidth numbers
+  using Scores = Accumulator[kColumns / 8][4];  // of a warp's rows and all columns
+  using Totals = Accumulator[kWidth / 8][4];    // of a warp's rows and kWidth columns
 };
 
 extern __shared__ __align__(1024) unsigned char shared_memory[];
 
 __device__ inline int warp_of_block() { return static_cast<int>(threadIdx.x) / 32; }
 
-// Of element q of a fragment of sums: its row in the block's tile, its column among the eight.
+// Of element q of an accumulator fragment: its row in the block's tile, its column among the eight.
 __device__ inline int row_of(int q) {
   return warp_of_block() * 16 + lane_of_warp() / 4 + q / 2 * 8;
 }
 __device__ inline int column_of(int q) { return lane_of_warp() % 4 * 2 + q % 2; }
 
-__device__ inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+__device__ inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// What a kernel brings tiles of, as bulk copies take it: a panel of a tile at a time.
+// The tensors of a kernel's tiles, as bulk copies address them: a panel of a tile at a time.
 struct TileMaps {
   CUtensorMap q, k, v, grad_out;
-  bool are_given = false;  // all that the kernel reads; else its threads copy
+  bool are_given = false;  // all that the kernel reads; otherwise its threads copy
 };
 
 // The rows of one head.
@@ -63,7 +63,7 @@ template <class T>
 struct Matrix {
   const T* data;
   int64_t stride, rows, columns;
-  bool whole_vectors;  // whether its rows are aligned as copies by all threads want them
+  bool whole_vectors;  // whether its rows are aligned to the copies of single threads
   const CUtensorMap* map;
   int batch, head;  // coordinates in the map
 
@@ -80,11 +80,11 @@ struct Matrix {
         head(static_cast<int>(h)) {}
 };
 
-// Starts the copies of a tile's rows from `row` on, kWidth numbers from `column` on, and 0 beyond
-// the end. Numbers that no product reads are left out.
+// Starts the copy of a tile's rows from `row` on, kWidth columns from `column` on, 0 beyond the
+// end. Elements that no product reads are left out.
 template <class S, class T, int rows, int width>
-__device__ void bring(Tile<T, rows, width>& to, const Matrix<T>& from, int64_t row,
-                      int64_t column) {
+__device__ void copy_tile_async(Tile<T, rows, width>& to, const Matrix<T>& from, int64_t row,
+                                int64_t column) {
   constexpr int kSize = kCopyBytes / static_cast<int>(sizeof(T)), kVectors = width / kSize;
   constexpr int kUnit = TileLayout<T, rows, width>::kInPanels ? kPanelColumns : 16;
   const int64_t staged = tiles_of(from.columns - column, kUnit) * kUnit;
@@ -93,7 +93,7 @@ __device__ void bring(Tile<T, rows, width>& to, const Matrix<T>& from, int64_t r
     if (c >= staged) continue;
     T* const at = to.at(r, c);
     const int64_t left = row + r < from.rows ? from.columns - column - c : 0;
-    const int count = static_cast<int>(left < 0 ? 0 : smaller(left, kSize));
+    const int count = static_cast<int>(left < 0 ? 0 : min(left, kSize));
     const T* const first = from.data + (row + r) * from.stride + column + c;
     if (from.whole_vectors) {
       copy_async(at, count > 0 ? first : from.data, count * static_cast<int>(sizeof(T)));
@@ -103,21 +103,21 @@ __device__ void bring(Tile<T, rows, width>& to, const Matrix<T>& from, int64_t r
   }
 }
 
-// Until at most the last `groups` groups of copies are on their way, for all threads.
+// Waits until at most the last `groups` groups of copies are in flight, for all threads.
 template <int groups>
-__device__ void arrived() {
+__device__ void wait_all_threads() {
   wait_copies<groups>();
   warpgroup::publish();
   __syncthreads();
 }
 
-// Brings a tile at once, all threads together.
+// Copies a tile and waits for it, all threads together.
 template <class S, class Tile, class T>
-__device__ void bring_now(Tile& to, const Matrix<T>& from, int64_t row, int64_t column) {
+__device__ void copy_tile(Tile& to, const Matrix<T>& from, int64_t row, int64_t column) {
   __syncthreads();
-  bring<S>(to, from, row, column);
+  copy_tile_async<S>(to, from, row, column);
   commit_copies();
-  arrived<0>();
+  wait_all_threads<0>();
 }
 
 // Stores factor(q) times the totals of the block's rows, from `row` and `column` on.

@@ -1,4 +1,4 @@
-// How tensors [N, H, L, E] lie in memory.
+// Memory layout of tensors [N, H, L, E].
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,13 +13,13 @@ inline at::Tensor empty_with_layout(const at::Tensor& like, at::IntArrayRef shap
   return at::empty({shape[0], shape[2], shape[1], shape[3]}, like.options()).transpose(1, 2);
 }
 
-// Numbers of a row side by side, as the kernels want them.
+// With contiguous rows, as the kernels expect.
 inline at::Tensor with_rows(const at::Tensor& t) {
   return t.stride(3) == 1 || t.size(3) <= 1 ? t : t.contiguous();
 }
 
-// Of the sums of q's numbers, log sum exp among them.
-inline at::ScalarType sum_type(const at::Tensor& q) {
+// The accumulator type for q's elements, that of the log-sum-exp too.
+inline at::ScalarType accumulator_type(const at::Tensor& q) {
   return q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 

@@ -1,5 +1,5 @@
-// Rows of queries, keys and values as the kernels read and write them: converted to the type of
-// the sums and padded to whole vectors.
+// Rows of queries, keys and values as the kernels read and write them: converted to the
+// accumulator type and padded to whole vectors.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,9 +13,9 @@
 
 namespace pyneural::attention {
 
-// bfloat16 and float16 are summed in float.
+// bfloat16 and float16 are accumulated in float.
 template <class In>
-using SumOf = std::conditional_t<std::is_same_v<In, double>, double, float>;
+using AccumulatorOf = std::conditional_t<std::is_same_v<In, double>, double, float>;
 
 // A tensor [N, H, rows, width] whose last dimension is contiguous.
 template <class In>
@@ -39,7 +39,7 @@ int64_t padded(int64_t width) {
   return round_up(width, lanes<T>());
 }
 
-// Whether all of it is finite. x - x is 0 for a number, else NaN.
+// Whether all elements are finite: x - x is then 0, else NaN.
 template <class T>
 bool is_finite(const T* x, int64_t size) {
   Vec<T> sum(T(0));
@@ -53,7 +53,7 @@ bool is_finite(const T* x, int64_t size) {
   return rest == T(0);
 }
 
-// Asks for rows that are wanted soon: a transposition, which takes a line of each of many rows,
+// Prefetches rows that are read soon: a transposition, which reads a line of each of many rows,
 // would wait for every one of them.
 template <class In>
 void prefetch_rows(const In* rows, int64_t stride, int64_t count, int64_t width) {
@@ -97,7 +97,7 @@ struct Rows {
   Rows from(int64_t row) const { return {data + row * stride, stride, is_finite}; }
 };
 
-// to [width] = factor * from, the way back.
+// to [width] = factor * from, converted back.
 template <class T, class Out>
 void store_row(const T* from, int64_t width, T factor, Out* to) {
   if constexpr (std::is_same_v<T, Out>) {

@@ -1,9 +1,9 @@
-// How the kernels multiply: what a word of an operand is, and the two products of words.
+// Matrix products of the kernels: what a word of an operand is, and the two products of words.
 //
 // Of a product a b the left operand a is read word by word, the right one b along its rows. Letters
 // as in attention_check.h; a depth, and the rows of b, are counted in words, which hold kDepth
-// numbers that are summed over. Scores are powers of 2: scale log2(e) multiplies either the queries
-// or keys as they are loaded, or, where kScalesScores says so, the scores.
+// elements along the summed dimension. Scores are in units of log2: scale log2(e) multiplies either
+// the queries or keys as they are loaded or, where kScalesScores, the scores.
 #pragma once
 
 #include "operands.h"
@@ -11,11 +11,11 @@
 
 namespace pyneural::attention {
 
-// A word is a number of the type of the sums.
+// A word is an element of the accumulator type.
 template <class In_>
-struct NumberProducts {
+struct ElementProducts {
   using In = In_;
-  using T = SumOf<In>;
+  using T = AccumulatorOf<In>;
   using Word = T;
   static constexpr int kDepth = 1;
   static constexpr bool kScalesScores = false;
@@ -24,7 +24,7 @@ struct NumberProducts {
   // Of a row that is both a left and a right operand.
   static int64_t left_stride(int64_t width) { return padded<T>(width); }
 
-  // Rows times `factor` where they lie, if that is how they are wanted, else copied to `scratch`.
+  // Rows times `factor`: in place if they already have that form, else copied to `scratch`.
   static Rows<T> left_rows(const In* from, int64_t stride, int64_t rows, int64_t width, T factor,
                            bool check, T* scratch) {
     if constexpr (std::is_same_v<In, T>) {
@@ -51,8 +51,8 @@ struct NumberProducts {
                        int64_t ldc) {
     pyneural::multiply<T>(a, rows, depth, b, c, ldc);
   }
-  // c [rows] += a b for b [depth]. Where b has an infinity or a NaN, only what a weight other than
-  // 0 takes part in counts: 0 times them is NaN.
+  // c [rows] += a b for b [depth]. Where b has an infinity or a NaN, products with a weight of 0,
+  // which would be NaN, are left out.
   static void add(const Strided<T>& a, int64_t rows, int64_t depth, const Rows<T>& b, T* c,
                   int64_t ldc) {
     if (b.is_finite) {

@@ -1,6 +1,6 @@
 // Products of bfloat16 by AVX512_BF16, whose vdpbf16ps multiplies pairs and adds both products to a
 // float: twice the multiply-adds of float. Weights and their gradients are rounded to bfloat16 for
-// it, as in the tensor cores of a GPU; sums are float.
+// it, as in the tensor cores of a GPU; accumulators are float.
 #pragma once
 
 #if defined(CPU_CAPABILITY_AVX512)
@@ -14,7 +14,7 @@
 
 #include "products.h"
 
-// The build's instruction set is without it; who calls has looked at the processor.
+// The build's instruction set does not include it; the caller has checked the processor.
 #define PYNEURAL_AVX512_BF16 __attribute__((target("avx512bf16")))
 
 namespace pyneural::attention {
@@ -72,7 +72,7 @@ PYNEURAL_AVX512_BF16 inline void narrow(const float* from, int64_t width, Pair* 
                         (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + j)));
 }
 
-// to [width]: a number of each of two rows; the second may be null, for zeros.
+// to [width]: an element of each of two rows; the second may be null, for zeros.
 PYNEURAL_AVX512_BF16 inline void narrow_two(const float* first, const float* second, int64_t width,
                                             Pair* to) {
   const auto words = [](const float* from) PYNEURAL_AVX512_BF16 {
@@ -85,18 +85,18 @@ PYNEURAL_AVX512_BF16 inline void narrow_two(const float* first, const float* sec
   }
 }
 
-// The next `count` <= 16 numbers of a row as words; zeros behind, and for a null row.
+// The next `count` <= 16 elements of a row as words, padded with zeros; zeros for a null row.
 inline __m512i load_halves(const at::BFloat16* row, int64_t count) {
   if (!row) return _mm512_setzero_si512();
   const auto mask = static_cast<__mmask16>((1u << count) - 1);
   return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, row));
 }
 
-inline float number_of(uint32_t half) {
+inline float to_float(uint32_t half) {
   const uint32_t bits = half << 16;
-  float number;
-  std::memcpy(&number, &bits, sizeof(number));
-  return number;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
 }
 
 }  // namespace detail
@@ -126,7 +126,7 @@ struct PairProducts {
                                bool check, Pair* scratch) {
     const int64_t ld = padded<float>(width);
     const __m512i exponent = _mm512_set1_epi16(0x7f80);
-    __mmask32 beyond = 0;  // numbers that are infinite or NaN
+    __mmask32 beyond = 0;  // elements that are infinite or NaN
     for (int64_t i = 0; i < rows; i += 2) {
       const In *const first = from + i * stride, *const second = first + stride;
       for (int64_t e = 0; e < width; e += 16) {
@@ -177,11 +177,11 @@ struct PairProducts {
     for (int64_t m = 0; m < rows; ++m)
       for (int64_t k = 0; k < 2 * depth; ++k) {
         const int shift = k % 2 * 16;
-        const float factor = detail::number_of(*a.at(m, k / 2) >> shift & 0xffff);
+        const float factor = detail::to_float(*a.at(m, k / 2) >> shift & 0xffff);
         if (factor == 0) continue;
         for (int64_t e = 0; e < b.stride; ++e)
           c[m * ldc + e] +=
-              factor * detail::number_of(b.data[k / 2 * b.stride + e] >> shift & 0xffff);
+              factor * detail::to_float(b.data[k / 2 * b.stride + e] >> shift & 0xffff);
       }
   }
 };

@@ -1,4 +1,4 @@
-// Which scores of a block count: the mask, the causal limit, dropout.
+// Masks on the CPU: which scores of a block take part, by the mask, the causal limit and dropout.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,7 +13,7 @@
 
 namespace pyneural::attention {
 
-// Keys of a block: both products pass through the first-level cache with so many.
+// Keys of a block: with so many, both products stay in the first-level cache.
 constexpr int64_t kKeyBlock = 128;
 static_assert(kKeyBlock % kDropoutBlock == 0);
 
@@ -22,9 +22,9 @@ constexpr T kLog2E = static_cast<T>(std::numbers::log2e);
 template <class T>
 constexpr T kMasked = -std::numeric_limits<T>::infinity();
 
-enum class Share { none, some, all };
+enum class BlockMask { empty, partial, full };
 
-// The mask [N, H, L, S], by strides, of which those of broadcast dimensions are 0.
+// The mask [N, H, L, S]; strides of broadcast dimensions are 0.
 template <class T>
 class Mask {
  public:
@@ -38,10 +38,10 @@ class Mask {
     for (int64_t d = 0; d < 4; ++d) strides_[d] = mask->size(d) == 1 ? 0 : mask->stride(d);
   }
 
-  // How many of [rows] x [keys] take part.
-  Share share(int64_t n, int64_t h, int64_t first_row, int64_t rows, int64_t first_key,
-              int64_t keys) const {
-    if (!allowed_ && !added_) return Share::all;
+  // The mask of a block of [rows] x [keys].
+  BlockMask block_mask(int64_t n, int64_t h, int64_t first_row, int64_t rows, int64_t first_key,
+                       int64_t keys) const {
+    if (!allowed_ && !added_) return BlockMask::full;
     if (strides_[2] == 0) rows = 1;
     if (strides_[3] == 0) keys = 1;
     bool any = false, all = true;
@@ -57,10 +57,10 @@ class Mask {
         all = false;
       }
     }
-    return all ? Share::all : any ? Share::some : Share::none;
+    return all ? BlockMask::full : any ? BlockMask::partial : BlockMask::empty;
   }
 
-  // Scores of a row, in powers of 2: -inf where a key takes no part, whatever stood there.
+  // Masks the scores of a row, in units of log2: -inf for a masked key, whatever its score.
   void apply(int64_t n, int64_t h, int64_t row, int64_t first_key, int64_t keys, T* scores) const {
     const int64_t at = offset(n, h, row, first_key), step = strides_[3];
     if (allowed_ && step == 1) {
@@ -87,10 +87,10 @@ class Mask {
   int64_t strides_[4] = {};
 };
 
-// Scores [count, width) of a row, `width` whole vectors, take no part. Written as whole vectors: a
-// load of one soon after narrower writes would wait for these.
+// Masks the scores [count, width) of a row, `width` whole vectors. Written as whole vectors: a load
+// of one soon after narrower writes would wait for these.
 template <class T>
-void hide(T* scores, int64_t count, int64_t width) {
+void mask_tail(T* scores, int64_t count, int64_t width) {
   const Vec<T> lane = Vec<T>::arange(T(0), T(1)), masked(kMasked<T>);
   for (int64_t j = count / lanes<T>() * lanes<T>(); j < width; j += lanes<T>()) {
     const Vec<T> is_seen = lane < Vec<T>(static_cast<T>(count - j));

@@ -10,8 +10,8 @@
 
 namespace pyneural::attention {
 
-// 1 / (1 - p) where a weight is kept, else 0, [N, H, L, S], by `attention_keep`; undefined without
-// dropout.
+// 1 / (1 - p) where dropout keeps a weight, else 0, [N, H, L, S], by `attention_keep`; undefined
+// without dropout.
 inline at::Tensor keep_factors(const Problem& p, const at::Tensor& keep, at::ScalarType type) {
   return keep.to(type).mul(p.dropout < 1 ? 1 / (1 - p.dropout) : 0.0);
 }

@@ -29,7 +29,7 @@ namespace pyneural {
 constexpr int kMaxDerivative = 5;
 
 // Elementary functions of V, by common/vector_math.h for vectors and common/scalar_math.h for
-// numbers: exp, expm1, tanh, sigmoid, sin, cos, erf, softplus; where_positive(z, a, b), a where z >
+// scalars: exp, expm1, tanh, sigmoid, sin, cos, erf, softplus; where_positive(z, a, b), a where z >
 // 0, else b; load(from) and store(value, to).
 template <class V>
 struct Math;

@@ -1,4 +1,4 @@
-// Copies from global to shared memory that pass by the registers and go on while a thread computes.
+// Asynchronous copies from global to shared memory, past the registers, while a thread computes.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,7 +9,7 @@ namespace pyneural {
 
 constexpr int kCopyBytes = 16;  // both ends are aligned to it
 
-// `bytes` of kCopyBytes are copied, the others become 0.
+// Copies `bytes` of kCopyBytes; the rest become 0.
 __device__ inline void copy_async(void* shared, const void* global, int bytes) {
   const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes)
@@ -19,8 +19,8 @@ __device__ inline void copy_async(void* shared, const void* global, int bytes) {
 // Ends a group of the thread's copies.
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// Until at most the last `groups` of the thread's groups are on their way; a barrier shows the
-// others to all threads.
+// Waits until at most the last `groups` of the thread's groups are in flight; after a barrier all
+// threads see the others.
 template <int groups>
 __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(groups) : "memory");

@@ -1,9 +1,9 @@
 // Copies of whole tiles from global to shared memory, on compute capability 9.0: one thread starts
-// them, and a barrier in shared memory counts the bytes that have come.
+// them, and a barrier in shared memory counts the bytes that have arrived.
 //
-// A barrier goes from phase to phase, 0, 1, 0 and so on: each takes the copies until close_phase,
-// and is over when all of these are there. Parallel Thread Execution ISA, "cp.async.bulk.tensor"
-// and "mbarrier"; maps are made by tensor_map.h.
+// A barrier alternates between the phases 0 and 1. A phase takes the copies that are started until
+// commit_phase, and is complete when all of them have arrived. Parallel Thread Execution ISA,
+// "cp.async.bulk.tensor" and "mbarrier"; maps are made by tensor_map.h.
 #pragma once
 
 #include <cuda.h>
@@ -25,8 +25,8 @@ __device__ inline uint32_t shared_address(const void* at) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(at));
 }
 
-// By the thread that starts the copies; a barrier of the block shows it to those that wait.
-__device__ inline void begin_phases(CopyBarrier* barrier) {
+// Called by the thread that starts the copies, before a barrier of the block.
+__device__ inline void init_barrier(CopyBarrier* barrier) {
 #if PYNEURAL_HAS_BULK_COPIES
   asm volatile(
       "mbarrier.init.shared::cta.b64 [%0], 1;\n"
@@ -36,7 +36,7 @@ __device__ inline void begin_phases(CopyBarrier* barrier) {
 #endif
 }
 
-// Starts the copy of the map's box from there on, 0 beyond the end: always all of its `bytes`.
+// Starts the copy of the map's box at these coordinates, 0 beyond the end: always all its `bytes`.
 __device__ inline void copy_box(void* shared, const CUtensorMap* map, int column, int row, int head,
                                 int batch, int bytes, CopyBarrier* barrier) {
 #if PYNEURAL_HAS_BULK_COPIES
@@ -50,27 +50,27 @@ __device__ inline void copy_box(void* shared, const CUtensorMap* map, int column
 #endif
 }
 
-// No more copies in this phase, by the thread that starts them.
-__device__ inline void close_phase(CopyBarrier* barrier) {
+// Ends the copies of this phase; called by the thread that started them.
+__device__ inline void commit_phase(CopyBarrier* barrier) {
 #if PYNEURAL_HAS_BULK_COPIES
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
                : "memory");
 #endif
 }
 
-// Until the phase is over; the thread then sees what was copied.
+// Waits until the phase is complete; the thread then sees the copied bytes.
 __device__ inline void wait_phase(CopyBarrier* barrier, unsigned phase) {
 #if PYNEURAL_HAS_BULK_COPIES
-  uint32_t is_over = 0;
+  uint32_t is_complete = 0;
   do {
     asm volatile(
         "{\n.reg .pred p;\n"
         "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
         "selp.u32 %0, 1, 0, p;\n}"
-        : "=r"(is_over)
+        : "=r"(is_complete)
         : "r"(shared_address(barrier)), "r"(phase)
         : "memory");
-  } while (!is_over);
+  } while (!is_complete);
 #endif
 }
 

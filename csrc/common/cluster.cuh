@@ -8,11 +8,11 @@
 
 namespace pyneural {
 
-// What the blocks of a cluster can be at most on every such GPU.
-constexpr int64_t kMostBlocksOfCluster = 8;
+// Largest cluster that every such GPU supports.
+constexpr int64_t kMaxClusterSize = 8;
 
-// All threads of all blocks of the cluster call it; what was written before it, to global memory or
-// to shared memory of any of them, is seen after it.
+// Called by all threads of all blocks of the cluster; writes before it, to global memory or to the
+// shared memory of any of them, are visible after it.
 __device__ inline void cluster_barrier() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile(
@@ -22,7 +22,8 @@ __device__ inline void cluster_barrier() {
 #endif
 }
 
-// Where block `rank` of the cluster has what lies at `own` in this block's shared memory.
+// The address in block `rank` of the cluster that corresponds to `own` in this block's shared
+// memory.
 template <class T>
 __device__ inline T* in_block(T* own, unsigned rank) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -34,8 +35,8 @@ __device__ inline T* in_block(T* own, unsigned rank) {
 #endif
 }
 
-// Whether the kernel was compiled for clusters and this device runs it so: PTX of an older target
-// has none on a newer device either.
+// Whether the code of the kernel that this device runs was compiled for clusters: PTX of an older
+// target has none, on a newer device either.
 inline cudaError_t has_clusters(const void* kernel, bool* has) {
   cudaFuncAttributes attributes;
   const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);

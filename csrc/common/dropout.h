@@ -1,4 +1,4 @@
-// Which elements dropout keeps: a function of the seed and of the place, a row and what in it, the
+// Which elements dropout keeps: a function of the seed and of the position, row and column, the
 // same on every device, in the forward, its backward and the graphs of torch's own functions.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Numbers in memory of every type that the CUDA kernels know, and in the type of their sums.
+// Loads and stores of every element type of the CUDA kernels, converted to the accumulator type.
 #pragma once
 
 #include "activation.h"

@@ -1,10 +1,10 @@
-// Products of tiles in shared memory by a warp, for every type of numbers.
+// Matrix products by a warp of tiles in shared memory, for every element type.
 //
-//   d [16, 8] += a [16, kStep] b [kStep, 8], sums in float, of double in double
+//   d [16, 8] += a [16, kStep] b [kStep, 8], accumulated in float, double in double
 //
-// bfloat16 and float16: one product of a tensor core. float: three of tf32, which lose nothing but
-// the last bits. double: four of the tensor cores' double. Operands are functions that give where
-// an element lies; see tile_layout.cuh.
+// bfloat16 and float16: one product of a tensor core. float: three in tf32, exact up to the last
+// bits. double: four in the tensor cores' double. Operands are functions that return the address of
+// an element; see tile_layout.cuh.
 #pragma once
 
 #include <type_traits>
@@ -14,7 +14,7 @@
 
 namespace pyneural {
 
-// A float is the sum of a tf32 and a rest that is nearly one: three of the four products give all
+// A float as the sum of a tf32 and a remainder rounded to tf32: three of the four products give all
 // but the last bits.
 struct SplitFloat {
   uint32_t high, low;
@@ -27,10 +27,10 @@ __device__ inline SplitFloat split_tf32(float value) {
 
 __device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % 32; }
 
-// Two bytes a number: a word of a fragment holds two neighbours along k.
+// Two bytes an element: a word of a fragment holds two neighbours along k.
 template <class T>
 struct HalfFragments {
-  using Sum = float;
+  using Accumulator = float;
   static constexpr int kStep = 16;
   struct A {
     uint32_t words[4];
@@ -55,7 +55,7 @@ struct HalfFragments {
     tensor_core::load_matrices(words, at(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8));
     return {{{words[0], words[1]}, {words[2], words[3]}}};
   }
-  // b(k, n) at at(k, n), for an `a` that is from_sums.
+  // b(k, n) at at(k, n), for an `a` that is from_accumulators.
   template <class At>
   __device__ static B load_b_along_n(const At& at) {
     uint32_t words[4];
@@ -63,8 +63,8 @@ struct HalfFragments {
     tensor_core::load_matrices_transposed(words, at(lane % 16, lane / 16 * 8));
     return {{{words[0], words[1]}, {words[2], words[3]}}};
   }
-  // The sums of kStep / 8 products, side by side, as the next one's a.
-  __device__ static A from_sums(const float (*sums)[4]) {
+  // The accumulators of kStep / 8 adjacent products as the a of the next one.
+  __device__ static A from_accumulators(const float (*sums)[4]) {
     return {{pack(sums[0][0], sums[0][1]), pack(sums[0][2], sums[0][3]),
              pack(sums[1][0], sums[1][1]), pack(sums[1][2], sums[1][3])}};
   }
@@ -84,11 +84,11 @@ struct HalfFragments {
   }
 };
 
-// A number a word. Along k, which any order may sum, the words t and t + 4 of from_sums are the
-// elements 2 t and 2 t + 1 that a lane has of the sums.
+// An element a word. Along k, where the order of the sum is free, the words t and t + 4 of
+// from_accumulators are the elements 2 t and 2 t + 1 that a lane holds.
 template <class T, class WordOf>
 struct WordFragments {
-  using Sum = T;
+  using Accumulator = T;
   using Word = decltype(WordOf::make(T()));
   static constexpr int kStep = 8;
   struct A {
@@ -125,7 +125,7 @@ struct WordFragments {
       b.words[q / 2][q % 2] = WordOf::make(*at(lane % 4 * 2 + q % 2, lane / 4 + q / 2 * 8));
     return b;
   }
-  __device__ static A from_sums(const T (*sums)[4]) {
+  __device__ static A from_accumulators(const T (*sums)[4]) {
     const T(&s)[4] = sums[0];
     return {{WordOf::make(s[0]), WordOf::make(s[2]), WordOf::make(s[1]), WordOf::make(s[3])}};
   }

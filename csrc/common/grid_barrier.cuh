@@ -7,9 +7,9 @@
 
 namespace pyneural {
 
-// All threads of `blocks` blocks call it; `count`, zero before the kernel, is theirs alone, and
-// `round` counts the calls from 1. What was written before it is seen after it by loads that go
-// past the first-level cache: load_fresh.
+// Called by all threads of `blocks` blocks; `count`, zero before the kernel, is theirs alone, and
+// `round` counts the calls from 1. Writes before it are visible after it to loads that bypass the
+// first-level cache: load_fresh.
 __device__ inline void grid_barrier(unsigned* count, unsigned blocks, unsigned round) {
   __threadfence();
   __syncthreads();
@@ -22,7 +22,7 @@ __device__ inline void grid_barrier(unsigned* count, unsigned blocks, unsigned r
   __syncthreads();
 }
 
-// What another block has written in this kernel.
+// Loads a value that another block has written in this kernel.
 template <class T>
 __device__ inline T load_fresh(const T* from) {
   return __ldcg(from);

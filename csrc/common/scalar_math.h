@@ -1,4 +1,4 @@
-// Elementary functions of a number, for common/activation.h on the device.
+// Elementary functions of a scalar, for common/activation.h on the device.
 #pragma once
 
 #include <cmath>

@@ -1,9 +1,9 @@
-// Tensor cores by a warp, and the numbers that they take.
+// Tensor cores of a warp, and conversions to their element types.
 //
 //   d [16, 8] += a [16, k] b [k, 8],  k = 16 of 2 bytes or 8 of 4 bytes: 8 words a row
 //
-// The words of a row-major a and of the transpose of b lie with the lanes in the same way whatever
-// their type: lane l has, with g = l / 4 and t = l % 4,
+// The lanes hold the words of a row-major a and of the transpose of b in the same order for every
+// type: lane l has, with g = l / 4 and t = l % 4,
 //   a[0 .. 3]  words (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4)
 //   b[0 .. 1]  words t and t + 4 of column g
 //   d[0 .. 3]  elements (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1)
@@ -62,7 +62,7 @@ __device__ inline void load_matrices(uint32_t (&words)[4], const void* row) {
                : "memory");
 }
 
-// Of 2-byte numbers, transposed: a lane gets those of rows 2 t and 2 t + 1 in column g.
+// 2-byte elements, transposed: a lane gets those of rows 2 t and 2 t + 1 in column g.
 __device__ inline void load_matrices_transposed(uint32_t (&words)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
@@ -70,7 +70,7 @@ __device__ inline void load_matrices_transposed(uint32_t (&words)[4], const void
                : "memory");
 }
 
-// Two numbers to the nearest of 2 bytes, in a word.
+// Two values rounded to 2 bytes each, in a word.
 __device__ inline uint32_t pack_bfloat16(float low, float high) {
   uint32_t word;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
@@ -82,7 +82,7 @@ __device__ inline uint32_t pack_float16(float low, float high) {
   return word;
 }
 
-// The nearest number with 10 bits behind the point.
+// Rounded to a mantissa of 10 bits.
 __device__ inline float to_tf32(float value) {
   uint32_t bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));

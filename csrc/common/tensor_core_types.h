@@ -1,4 +1,4 @@
-// Half-precision numbers as the CUDA kernels pass them: bits.
+// Half-precision elements as the CUDA kernels pass them: bits.
 #pragma once
 
 #include <cstdint>

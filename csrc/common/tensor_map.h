@@ -1,4 +1,4 @@
-// Maps of tensors in global memory, by which bulk_copy.cuh copies boxes of them.
+// Maps of tensors in global memory, from which bulk_copy.cuh copies boxes.
 //
 // The driver makes them. Its function is found at run time: no library of the driver is linked.
 // CUDA Driver API, cuTensorMapEncodeTiled.
@@ -39,9 +39,9 @@ inline EncodeTiled find_encode_tiled() {
   return is_found ? reinterpret_cast<EncodeTiled>(found) : nullptr;
 }
 
-// A tensor of 2-byte numbers in boxes of box_rows rows and box_columns, 128 bytes, which come to
-// shared memory as a panel of tile_layout.cuh. Sizes: of columns, rows, heads and the batch;
-// strides, in numbers, of the last three. False where the limits of maps do not allow it. The
+// A tensor of 2-byte elements in boxes of box_rows rows and box_columns, 128 bytes, which are laid
+// out in shared memory as a panel of tile_layout.cuh. Sizes: of columns, rows, heads and the batch;
+// strides, in elements, of the last three. False where the tensor exceeds the limits of maps. The
 // driver's documentation has each stride made of the one before; of heads inside a row it is not.
 inline bool make_map(EncodeTiled encode, const void* data, const int64_t (&sizes)[4],
                      const int64_t (&strides)[3], int box_rows, int box_columns, CUtensorMap* map) {
@@ -54,7 +54,7 @@ inline bool make_map(EncodeTiled encode, const void* data, const int64_t (&sizes
   }
   int64_t stride = 0;
   for (int d = 0; d < 3; ++d) {
-    // That of one row, head or batch is never taken: as if the tensor had no gaps.
+    // The stride of a dimension of size 1 is never used: as if the tensor had no gaps.
     const int64_t before = d == 0 ? (sizes[0] + 7) / 8 * 8 : stride * sizes[d];
     stride = sizes[d + 1] == 1 ? before : strides[d];
     if (stride <= 0 || stride >= kMostBytes / 2 || stride * 2 % kAlignment != 0) return false;

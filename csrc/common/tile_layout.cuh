@@ -1,5 +1,4 @@
-// Where the numbers of a tile of rows lie in shared memory, so that what a warp reads at once lies
-// in different banks.
+// Layout of a tile of rows in shared memory without bank conflicts within a warp's reads.
 #pragma once
 
 #include "activation.h"
@@ -7,12 +6,12 @@
 
 namespace pyneural {
 
-constexpr int kPanelColumns = 64;  // numbers of 2 bytes in the 128 of a swizzled row
+constexpr int kPanelColumns = 64;  // elements of 2 bytes in the 128 of a swizzled row
 
-// Element (row, column) of `rows` rows of `width` numbers is number at(row, column). Rows have a
-// gap of 16 bytes, of double 32; or, where warpgroups multiply numbers of 2 bytes, these lie as the
-// tensor cores read them: panels of kPanelColumns, whose rows are 128 bytes, 16 bytes number i of a
-// row being where number i ^ row % 8 would be.
+// Element (row, column) of `rows` rows of `width` elements is at index at(row, column). Rows are
+// padded by 16 bytes, of double 32; or, where warpgroups multiply elements of 2 bytes, they are
+// stored as the tensor cores read them: panels of kPanelColumns, whose rows are 128 bytes, with
+// chunk i of 16 bytes of a row at the place of chunk i ^ row % 8.
 template <class T, int rows, int width>
 struct TileLayout {
   static constexpr bool kInPanels = PYNEURAL_HAS_WARPGROUPS && sizeof(T) == 2;

@@ -1,10 +1,10 @@
-// Tensor cores by a warpgroup, four warps, on sm_90a: operands straight from shared memory.
+// Tensor cores of a warpgroup, four warps, on sm_90a: operands directly from shared memory.
 //
-//   d [64, n] += a [64, 16] b [16, n]  of 2-byte numbers, sums in float
+//   d [64, n] += a [64, 16] b [16, n]  2-byte elements, accumulated in float
 //
-// A warp has 16 rows of d, its lanes as in tensor_core.cuh: d[j] are the sums of columns 8 j and
-// on. Operands in shared memory are panels of tile_layout.cuh, 128 bytes a row, described by 64
-// bits. Parallel Thread Execution ISA, "Asynchronous Warpgroup Level Matrix Instructions".
+// A warp has 16 rows of d, its lanes as in tensor_core.cuh: d[j] accumulates columns 8 j to
+// 8 j + 7. Operands in shared memory are panels of tile_layout.cuh, 128 bytes a row, described by
+// 64 bits. Parallel Thread Execution ISA, "Asynchronous Warpgroup Level Matrix Instructions".
 #pragma once
 
 #include "tensor_core_types.h"
@@ -20,14 +20,14 @@ namespace pyneural {
 namespace warpgroup {
 
 // An operand whose first row begins at `row`, aligned to the 1024 bytes of a group of 8 rows; from
-// the row's 2-byte number `first` on.
+// the row's 2-byte element `first` on.
 __device__ inline uint64_t describe(const void* row, int first) {
   const auto address = static_cast<uint64_t>(__cvta_generic_to_shared(row)) + 2 * first;
   constexpr uint64_t kToNextGroup = 1024, kSwizzle128 = 1;
   return (address & 0x3ffff) >> 4 | uint64_t{1} << 16 | kToNextGroup >> 4 << 32 | kSwizzle128 << 62;
 }
 
-// Keeps the compiler from moving reads and writes of sums over it.
+// Keeps the compiler from moving accesses of the accumulators across it.
 template <int tiles>
 __device__ inline void pin(float (&d)[tiles][4]) {
   for (auto& tile : d)
@@ -41,7 +41,7 @@ __device__ inline void begin(float (&d)[tiles][4]) {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #endif
 }
-// Until all products are done.
+// Waits until all products are complete.
 template <int tiles>
 __device__ inline void finish(float (&d)[tiles][4]) {
 #if PYNEURAL_HAS_WARPGROUPS
@@ -52,7 +52,7 @@ __device__ inline void finish(float (&d)[tiles][4]) {
 #endif
   pin(d);
 }
-// After writes of this thread to shared memory; a barrier shows them to the products of others.
+// Makes this thread's writes to shared memory visible to products after the next barrier.
 __device__ inline void publish() {
 #if PYNEURAL_HAS_WARPGROUPS
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");

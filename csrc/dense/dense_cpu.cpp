@@ -21,7 +21,7 @@ constexpr int64_t kSegmentRows = 512;
 // Rows of grad_z whose sums are added up before they join the others.
 constexpr int64_t kPreparedRows = 256;
 // Elements of grad_z worth a thread.
-constexpr int64_t kShareElements = 1 << 14;
+constexpr int64_t kElementsPerThread = 1 << 14;
 
 // What follows a product: y = f(y + bias) for [rows][columns] of y in a row of `ld`, y + bias is
 // also written to z where that is not null. bias may be null.
@@ -43,7 +43,7 @@ void finish(int64_t rows, int64_t columns, const T* bias, T* y, T* z, int64_t ld
   }
 }
 
-// grad_z = grad_y f'(z), by y where f' is a function of it, else by z.
+// grad_z = grad_y f'(z), from y where f' is a function of it, else from z.
 template <class T>
 using FinishBackward = void (*)(const T* grad_y, const T* saved, int64_t count, T* grad_z);
 
@@ -68,9 +68,10 @@ void forward(const Layer& layer, const T* x, const T* w, const T* bias, T* y, T*
   visit_activation(activation, [&](auto f) { finish_tile = finish<decltype(f), T>; });
   const bool is_product = activation == ActivationKind::linear && !bias;
   const Product<T> product({x, I, 1}, {w, I, 1}, y, N, O, I);
-  for_shares(product.grid().size(), product.grid().size(), [&](int64_t share, int64_t, int64_t) {
+  parallel_chunks(product.grid().size(), product.grid().size(), [&](int64_t chunk, int64_t,
+                                                                    int64_t) {
     product.run(
-        share, [](int64_t, int64_t) {},
+        chunk, [](int64_t, int64_t) {},
         [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
           const int64_t at = row * O + column;
           if (!is_product)
@@ -115,42 +116,42 @@ void backward(const Layer& layer, const T* grad_y, const T* saved, const T* x, c
     of_weight.emplace(Strided<T>{grad_z, 1, O}, Strided<T>{x, 1, I}, grad.weight, O, I, N,
                       std::max<int64_t>(N / kSegmentRows, 1));
 
-  // grad_z and the sums of its columns: with grad_x where its threads share out the rows, so that
+  // grad_z and the sums of its columns: with grad_x where its threads divide the rows, so that
   // they are still in the cache.
   const bool with_x = of_x && of_x->grid().columns == 1;
-  const int64_t shares =
+  const int64_t chunks =
       with_x ? of_x->grid().size()
-             : std::clamp<int64_t>(N * O / kShareElements, 1, at::get_num_threads());
-  T* const bias_parts = grad.bias ? scratch.take<T>(shares * O) : nullptr;
-  T* const bias_blocks = grad.bias ? scratch.take<T>(shares * O) : nullptr;
-  if (bias_parts) std::fill_n(bias_parts, shares * O, T(0));
-  const auto prepare = [&](int64_t share, int64_t begin, int64_t end) {
+             : std::clamp<int64_t>(N * O / kElementsPerThread, 1, at::get_num_threads());
+  T* const bias_parts = grad.bias ? scratch.take<T>(chunks * O) : nullptr;
+  T* const bias_blocks = grad.bias ? scratch.take<T>(chunks * O) : nullptr;
+  if (bias_parts) std::fill_n(bias_parts, chunks * O, T(0));
+  const auto prepare = [&](int64_t chunk, int64_t begin, int64_t end) {
     if (!is_linear)
       finish_rows(grad_y + begin * O, saved + begin * O, (end - begin) * O, product + begin * O);
     if (bias_parts)
-      add_columns(grad_z + begin * O, end - begin, O, bias_blocks + share * O,
-                  bias_parts + share * O);
+      add_columns(grad_z + begin * O, end - begin, O, bias_blocks + chunk * O,
+                  bias_parts + chunk * O);
   };
   if (with_x) {
-    for_shares(shares, shares, [&](int64_t, int64_t share, int64_t) {
-      of_x->run(share, [&](int64_t begin, int64_t end) { prepare(share, begin, end); });
+    parallel_chunks(chunks, chunks, [&](int64_t, int64_t chunk, int64_t) {
+      of_x->run(chunk, [&](int64_t begin, int64_t end) { prepare(chunk, begin, end); });
     });
   } else if (!is_linear || grad.bias) {
-    for_shares(N, shares, [&](int64_t share, int64_t begin, int64_t end) {
+    parallel_chunks(N, chunks, [&](int64_t chunk, int64_t begin, int64_t end) {
       for (int64_t first = begin; first < end; first += kPreparedRows)
-        prepare(share, first, std::min(first + kPreparedRows, end));
+        prepare(chunk, first, std::min(first + kPreparedRows, end));
     });
   }
 
-  const int64_t of_x_shares = of_x && !with_x ? of_x->grid().size() : 0;
-  const int64_t of_weight_shares = of_weight ? of_weight->grid().size() : 0;
-  const int64_t most = std::max(of_x_shares, of_weight_shares);
-  for_shares(most, most, [&](int64_t, int64_t share, int64_t) {
-    if (share < of_x_shares) of_x->run(share);
-    if (share < of_weight_shares) of_weight->run(share);
+  const int64_t blocks_of_x = of_x && !with_x ? of_x->grid().size() : 0;
+  const int64_t blocks_of_weight = of_weight ? of_weight->grid().size() : 0;
+  const int64_t blocks = std::max(blocks_of_x, blocks_of_weight);
+  parallel_chunks(blocks, blocks, [&](int64_t, int64_t chunk, int64_t) {
+    if (chunk < blocks_of_x) of_x->run(chunk);
+    if (chunk < blocks_of_weight) of_weight->run(chunk);
   });
   if (of_weight) of_weight->add_segments();
-  if (grad.bias) add_parts(bias_parts, shares, O, grad.bias);
+  if (grad.bias) add_parts(bias_parts, chunks, O, grad.bias);
 }
 
 template <class Body>
@@ -222,11 +223,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dense_backward(
   if (layer.rows == 0 || layer.out == 0)
     return {grad_x.zero_(), grad_weight.zero_(), grad_bias.zero_()};
   const auto grad = grad_y.expect_contiguous(), x_rows = x.expect_contiguous(),
-             w = weight.expect_contiguous(), kept = saved.expect_contiguous();
+             w = weight.expect_contiguous(), saved_rows = saved.expect_contiguous();
   dispatch(x, [&](auto type) {
     using T = decltype(type);
     const auto data = [](at::Tensor& t) { return t.numel() > 0 ? t.data_ptr<T>() : nullptr; };
-    backward<T>(layer, grad->const_data_ptr<T>(), kept->const_data_ptr<T>(),
+    backward<T>(layer, grad->const_data_ptr<T>(), saved_rows->const_data_ptr<T>(),
                 x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(),
                 {data(grad_x), data(grad_weight), data(grad_bias)});
   });

@@ -13,11 +13,11 @@
 namespace pyneural::dense {
 namespace {
 
-// The elements of a tensor as the kernels know them, and the type of their sums.
-template <class T, class Sum>
+// The elements of a tensor as the kernels know them, and the type that sums them.
+template <class T, class S>
 struct Type {
   using Element = T;
-  using Total = Sum;
+  using Accumulator = S;
 };
 
 template <class Body>
@@ -49,8 +49,8 @@ T* elements_to_write(const at::Tensor& tensor) {
 }
 
 // Runs a product whose operands and results are set.
-template <class T, class Sum>
-void run(ProductParams<T, Sum> params, const at::Tensor& like, cudaStream_t stream) {
+template <class T, class Accumulator>
+void run(ProductParams<T, Accumulator> params, const at::Tensor& like, cudaStream_t stream) {
   params.with_tf32 = at::globalContext().allowTF32CuBLAS();
   C10_CUDA_CHECK(configure_product(&params));
   at::Tensor partial;
@@ -58,7 +58,7 @@ void run(ProductParams<T, Sum> params, const at::Tensor& like, cudaStream_t stre
     const auto sum_type = like.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     partial =
         at::empty({params.splits, params.rows, params.columns}, like.options().dtype(sum_type));
-    params.partial = partial.template data_ptr<Sum>();
+    params.partial = partial.template data_ptr<Accumulator>();
   }
   C10_CUDA_CHECK(launch_product(params, stream));
 }
@@ -76,7 +76,7 @@ std::tuple<at::Tensor, at::Tensor> dense_forward(const at::Tensor& x, const at::
   const at::Tensor b = bias ? bias->contiguous() : at::Tensor();
   dispatch(x, [&](auto type, cudaStream_t stream) {
     using T = typename decltype(type)::Element;
-    ProductParams<T, typename decltype(type)::Total> params;
+    ProductParams<T, typename decltype(type)::Accumulator> params;
     params.rows = layer.rows;
     params.columns = layer.out;
     params.depth = layer.in;
@@ -116,32 +116,32 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dense_backward(
   if (layer.rows == 0 || layer.out == 0)
     return {grad_x.zero_(), grad_weight.zero_(), grad_bias.zero_()};
   const auto grad = grad_y.expect_contiguous(), x_rows = x.expect_contiguous(),
-             w = weight.expect_contiguous(), kept = saved.expect_contiguous();
+             w = weight.expect_contiguous(), saved_rows = saved.expect_contiguous();
   const bool is_linear = layer.activation == ActivationKind::linear;
   const at::Tensor grad_z = is_linear ? *grad : at::empty(grad_y.sizes(), x.options());
   dispatch(x, [&](auto type, cudaStream_t stream) {
     using T = typename decltype(type)::Element;
-    using Sum = typename decltype(type)::Total;
+    using Accumulator = typename decltype(type)::Accumulator;
     if (!is_linear || output_mask[2]) {
-      GradParams<T, Sum> params;
+      GradParams<T, Accumulator> params;
       params.rows = layer.rows;
       params.columns = layer.out;
       params.activation = layer.activation;
       params.grad_y = elements<T>(*grad);
-      params.saved = elements<T>(*kept);
+      params.saved = elements<T>(*saved_rows);
       if (!is_linear) params.grad_z = elements_to_write<T>(grad_z);
       configure_grad(&params);
       at::Tensor partial;
       if (output_mask[2]) {
         const auto sum_type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
         partial = at::empty({params.blocks, layer.out}, x.options().dtype(sum_type));
-        params.partial = partial.template data_ptr<Sum>();
+        params.partial = partial.template data_ptr<Accumulator>();
         params.grad_bias = elements_to_write<T>(grad_bias);
       }
       C10_CUDA_CHECK(launch_grad(params, stream));
     }
     if (output_mask[0] && grad_x.numel() > 0) {  // grad_z W
-      ProductParams<T, Sum> params;
+      ProductParams<T, Accumulator> params;
       params.rows = layer.rows;
       params.columns = layer.in;
       params.depth = layer.out;
@@ -151,7 +151,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> dense_backward(
       run(params, x, stream);
     }
     if (output_mask[1] && grad_weight.numel() > 0) {  // grad_z^T x
-      ProductParams<T, Sum> params;
+      ProductParams<T, Accumulator> params;
       params.rows = layer.out;
       params.columns = layer.in;
       params.depth = layer.rows;

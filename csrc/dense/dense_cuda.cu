@@ -16,13 +16,13 @@ constexpr int64_t kGradRows = 256;       // of a block that sums grad_bias
 constexpr int kGradColumns = 32;
 
 // y and z of one element from its sum.
-template <class T, class Sum>
-__device__ void finish(const ProductParams<T, Sum>& params, int64_t row, int64_t column, Sum sum) {
+template <class T, class Accumulator>
+__device__ void finish(const ProductParams<T, Accumulator>& params, int64_t row, int64_t column, Accumulator sum) {
   if (params.bias) sum += load(params.bias + column);
   const int64_t at = row * params.columns + column;
   if (params.z) store(sum, params.z + at);
   if (params.activation != ActivationKind::linear) {
-    Sum f[1];
+    Accumulator f[1];
     visit_activation(params.activation,
                      [&](auto kind) { decltype(kind)::template evaluate<0>(sum, f); });
     sum = f[0];
@@ -30,7 +30,7 @@ __device__ void finish(const ProductParams<T, Sum>& params, int64_t row, int64_t
   store(sum, params.y + at);
 }
 
-template <class Sum>
+template <class Accumulator>
 struct StageOf {
   using Type = Chunks;
 };
@@ -39,10 +39,10 @@ struct StageOf<double> {
   using Type = ProductStage<double>;
 };
 
-template <Along along_a, Along along_b, class T, class Sum>
+template <Along along_a, Along along_b, class T, class Accumulator>
 __global__ void __launch_bounds__(kThreads)
-    product_kernel(const __grid_constant__ ProductParams<T, Sum> params) {
-  __shared__ typename StageOf<Sum>::Type stage;
+    product_kernel(const __grid_constant__ ProductParams<T, Accumulator> params) {
+  __shared__ typename StageOf<Accumulator>::Type stage;
   const int64_t across = tiles_of(params.columns, kProductColumns);
   const int64_t tiles = tiles_of(params.rows, kProductRows) * across;
   const int64_t tile = blockIdx.x % tiles, split = blockIdx.x / tiles;
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t k_end = end < params.depth ? end : params.depth;
   product_tile<along_a, along_b>(
       params, tile / across * kProductRows, tile % across * kProductColumns, k_begin, k_end, stage,
-      [&](int64_t row, int64_t column, Sum sum) {
+      [&](int64_t row, int64_t column, Accumulator sum) {
         if (params.splits > 1)
           params.partial[(split * params.rows + row) * params.columns + column] = sum;
         else
@@ -62,22 +62,22 @@ __global__ void __launch_bounds__(kThreads)
       });
 }
 
-template <class T, class Sum>
-__global__ void add_splits_kernel(const __grid_constant__ ProductParams<T, Sum> params) {
+template <class T, class Accumulator>
+__global__ void add_splits_kernel(const __grid_constant__ ProductParams<T, Accumulator> params) {
   const int64_t size = params.rows * params.columns;
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (at >= size) return;
-  Sum sum = Sum(0);
+  Accumulator sum = Accumulator(0);
   for (int64_t s = 0; s < params.splits; ++s) sum += params.partial[s * size + at];
   finish(params, at / params.columns, at % params.columns, sum);
 }
 
 // A block takes kGradColumns columns of kGradRows rows.
-template <class T, class Sum>
+template <class T, class Accumulator>
 __global__ void __launch_bounds__(kThreads)
-    grad_kernel(const __grid_constant__ GradParams<T, Sum> params) {
+    grad_kernel(const __grid_constant__ GradParams<T, Accumulator> params) {
   constexpr int kLines = kThreads / kGradColumns;
-  __shared__ Sum sums[kLines][kGradColumns];
+  __shared__ Accumulator sums[kLines][kGradColumns];
   const int64_t across = tiles_of(params.columns, kGradColumns);
   const int64_t block = blockIdx.x / across;
   const int line = static_cast<int>(threadIdx.x) / kGradColumns;
@@ -85,14 +85,14 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t column = blockIdx.x % across * kGradColumns + lane;
   const int64_t last = (block + 1) * kGradRows;
   const int64_t end = last < params.rows ? last : params.rows;
-  Sum total = Sum(0);
+  Accumulator total = Accumulator(0);
   for (int64_t row = block * kGradRows + line; row < end && column < params.columns;
        row += kLines) {
     const int64_t at = row * params.columns + column;
-    Sum grad = load(params.grad_y + at);
+    Accumulator grad = load(params.grad_y + at);
     if (params.activation != ActivationKind::linear) {
-      const Sum saved = load(params.saved + at);
-      Sum f[2];
+      const Accumulator saved = load(params.saved + at);
+      Accumulator f[2];
       visit_activation(params.activation, [&](auto kind) {
         using Activation = decltype(kind);
         if constexpr (Activation::kFromValue)
@@ -113,30 +113,30 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class T, class Sum>
-__global__ void add_blocks_kernel(const __grid_constant__ GradParams<T, Sum> params) {
+template <class T, class Accumulator>
+__global__ void add_blocks_kernel(const __grid_constant__ GradParams<T, Accumulator> params) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (column >= params.columns) return;
-  Sum sum = Sum(0);
+  Accumulator sum = Accumulator(0);
   for (int64_t b = 0; b < params.blocks; ++b) sum += params.partial[b * params.columns + column];
   store(sum, params.grad_bias + column);
 }
 
-template <Along along_a, Along along_b, class T, class Sum>
-cudaError_t launch_product_of(const ProductParams<T, Sum>& params, cudaStream_t stream) {
+template <Along along_a, Along along_b, class T, class Accumulator>
+cudaError_t launch_product_of(const ProductParams<T, Accumulator>& params, cudaStream_t stream) {
   const int64_t blocks = tiles_of(params.rows, kProductRows) *
                          tiles_of(params.columns, kProductColumns) * params.splits;
   if (const cudaError_t error = check_grid(blocks)) return error;
   const auto grid = static_cast<unsigned>(blocks);
-  const auto kernel = product_kernel<along_a, along_b, T, Sum>;
+  const auto kernel = product_kernel<along_a, along_b, T, Accumulator>;
   kernel<<<grid, kThreads, 0, stream>>>(params);
   return cudaGetLastError();
 }
 
 }  // namespace
 
-template <class T, class Sum>
-cudaError_t configure_product(ProductParams<T, Sum>* params) {
+template <class T, class Accumulator>
+cudaError_t configure_product(ProductParams<T, Accumulator>* params) {
   int device = 0, multiprocessors = 0;
   if (const cudaError_t error = cudaGetDevice(&device)) return error;
   if (const cudaError_t error =
@@ -151,13 +151,13 @@ cudaError_t configure_product(ProductParams<T, Sum>* params) {
   return cudaSuccess;
 }
 
-template <class T, class Sum>
-cudaError_t launch_product(const ProductParams<T, Sum>& params, cudaStream_t stream) {
+template <class T, class Accumulator>
+cudaError_t launch_product(const ProductParams<T, Accumulator>& params, cudaStream_t stream) {
   const bool a_along_k = params.a.k_stride == 1, b_along_k = params.b.k_stride == 1;
-  const auto launch = a_along_k && b_along_k ? launch_product_of<Along::k, Along::k, T, Sum>
-                      : a_along_k            ? launch_product_of<Along::k, Along::row, T, Sum>
-                      : b_along_k            ? launch_product_of<Along::row, Along::k, T, Sum>
-                                             : launch_product_of<Along::row, Along::row, T, Sum>;
+  const auto launch = a_along_k && b_along_k ? launch_product_of<Along::k, Along::k, T, Accumulator>
+                      : a_along_k            ? launch_product_of<Along::k, Along::row, T, Accumulator>
+                      : b_along_k            ? launch_product_of<Along::row, Along::k, T, Accumulator>
+                                             : launch_product_of<Along::row, Along::row, T, Accumulator>;
   if (const cudaError_t error = launch(params, stream)) return error;
   if (params.splits == 1) return cudaSuccess;
   const int64_t blocks = tiles_of(params.rows * params.columns, kThreads);
@@ -167,13 +167,13 @@ cudaError_t launch_product(const ProductParams<T, Sum>& params, cudaStream_t str
   return cudaGetLastError();
 }
 
-template <class T, class Sum>
-void configure_grad(GradParams<T, Sum>* params) {
+template <class T, class Accumulator>
+void configure_grad(GradParams<T, Accumulator>* params) {
   params->blocks = tiles_of(params->rows, kGradRows);
 }
 
-template <class T, class Sum>
-cudaError_t launch_grad(const GradParams<T, Sum>& params, cudaStream_t stream) {
+template <class T, class Accumulator>
+cudaError_t launch_grad(const GradParams<T, Accumulator>& params, cudaStream_t stream) {
   const int64_t blocks = params.blocks * tiles_of(params.columns, kGradColumns);
   if (const cudaError_t error = check_grid(blocks)) return error;
   auto grid = static_cast<unsigned>(blocks);
@@ -185,11 +185,11 @@ cudaError_t launch_grad(const GradParams<T, Sum>& params, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
-#define PYNEURAL_INSTANTIATE(T, Sum)                                               \
-  template cudaError_t configure_product(ProductParams<T, Sum>*);                  \
-  template cudaError_t launch_product(const ProductParams<T, Sum>&, cudaStream_t); \
-  template void configure_grad(GradParams<T, Sum>*);                               \
-  template cudaError_t launch_grad(const GradParams<T, Sum>&, cudaStream_t);
+#define PYNEURAL_INSTANTIATE(T, Accumulator)                                               \
+  template cudaError_t configure_product(ProductParams<T, Accumulator>*);                  \
+  template cudaError_t launch_product(const ProductParams<T, Accumulator>&, cudaStream_t); \
+  template void configure_grad(GradParams<T, Accumulator>*);                               \
+  template cudaError_t launch_grad(const GradParams<T, Accumulator>&, cudaStream_t);
 PYNEURAL_INSTANTIATE(float, float)
 PYNEURAL_INSTANTIATE(double, double)
 PYNEURAL_INSTANTIATE(BFloat16, float)

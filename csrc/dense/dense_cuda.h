@@ -19,8 +19,8 @@ struct Operand {
 
 // y [rows, columns] = f(z), z = a b^T + bias, a [rows, depth], b [columns, depth].
 //
-// T: float, double, BFloat16 or Float16; sums are of type Sum, float for the halves.
-template <class T, class Sum>
+// T: float, double, BFloat16 or Float16; sums are of type Accumulator, float for the halves.
+template <class T, class Accumulator>
 struct ProductParams {
   int64_t rows = 0, columns = 0, depth = 0;
   Operand<T> a, b;
@@ -30,11 +30,11 @@ struct ProductParams {
   T* z = nullptr;          // null: not wanted
   bool with_tf32 = false;  // float: one product of 10-bit factors rather than three
   int32_t splits = 1;      // of the depth, each summed by blocks of its own
-  Sum* partial = nullptr;  // [splits, rows, columns], where splits > 1
+  Accumulator* partial = nullptr;  // [splits, rows, columns], where splits > 1
 };
 
 // grad_z = grad_y f'(saved) [rows, columns], and grad_bias, its column sums.
-template <class T, class Sum>
+template <class T, class Accumulator>
 struct GradParams {
   int64_t rows = 0, columns = 0;
   ActivationKind activation = ActivationKind::linear;
@@ -43,19 +43,19 @@ struct GradParams {
   T* grad_z = nullptr;       // null: not wanted
   T* grad_bias = nullptr;    // null: not wanted
   int64_t blocks = 0;        // of rows
-  Sum* partial = nullptr;    // [blocks, columns], where grad_bias is wanted
+  Accumulator* partial = nullptr;    // [blocks, columns], where grad_bias is wanted
 };
 
 // Fills splits for the current device; partial is the caller's to allocate.
-template <class T, class Sum>
-cudaError_t configure_product(ProductParams<T, Sum>* params);
-template <class T, class Sum>
-cudaError_t launch_product(const ProductParams<T, Sum>& params, cudaStream_t stream);
+template <class T, class Accumulator>
+cudaError_t configure_product(ProductParams<T, Accumulator>* params);
+template <class T, class Accumulator>
+cudaError_t launch_product(const ProductParams<T, Accumulator>& params, cudaStream_t stream);
 
 // Fills blocks; partial is the caller's to allocate.
-template <class T, class Sum>
-void configure_grad(GradParams<T, Sum>* params);
-template <class T, class Sum>
-cudaError_t launch_grad(const GradParams<T, Sum>& params, cudaStream_t stream);
+template <class T, class Accumulator>
+void configure_grad(GradParams<T, Accumulator>* params);
+template <class T, class Accumulator>
+cudaError_t launch_grad(const GradParams<T, Accumulator>& params, cudaStream_t stream);
 
 }  // namespace pyneural::dense

@@ -1,4 +1,4 @@
-// The products of a dense layer, blocked for the caches and shared out over threads.
+// The products of a dense layer, blocked for the caches and divided among threads.
 //
 //   c [rows, columns] = a b^T    for a [rows, depth], b [columns, depth]
 //
@@ -9,7 +9,7 @@
 
 #include "../common/panels.h"
 #include "../common/scratch.h"
-#include "../common/shares.h"
+#include "../common/parallel.h"
 
 namespace pyneural::dense {
 
@@ -41,7 +41,7 @@ void add_parts(const T* parts, int64_t count, int64_t size, T* to) {
 template <class T>
 class Product {
  public:
-  // Beyond one thread's share of rows and columns, a sum may be cut into `most_segments`.
+  // Beyond one thread's chunk of rows and columns, a sum may be cut into `most_segments`.
   Product(const Strided<T>& a, const Strided<T>& b, T* c, int64_t rows, int64_t columns,
           int64_t depth, int64_t most_segments = 1)
       : a_(a), b_(b), c_(c), rows_(rows), columns_(columns), depth_(depth) {
@@ -53,20 +53,20 @@ class Product {
 
   const Grid& grid() const { return grid_; }
 
-  // Share i of grid().size(). prepare(begin, end) is called once for rows of a before they are
+  // Block i of grid().size(). prepare(begin, end) is called once for rows of a before they are
   // read, finish(row, rows, column, columns) for a rectangle of c when it is complete.
   template <class Prepare, class Finish>
   void run(int64_t i, const Prepare& prepare, const Finish& finish) const {
     const int64_t column = i % grid_.columns, row = i / grid_.columns % grid_.rows,
                   segment = i / grid_.columns / grid_.rows;
-    const Share share{Range{0, rows_}.part(row, grid_.rows),
+    const Block block_of_c{Range{0, rows_}.part(row, grid_.rows),
                       Range{0, vectors()}.part(column, grid_.columns),
                       Range{0, depth_}.part(segment, grid_.segments),
                       parts_ ? parts_ + segment * rows_ * columns_ : c_};
     if (wants_dots())
-      dots(share, prepare, finish);
+      dots(block_of_c, prepare, finish);
     else
-      tiles(share, prepare, finish);
+      tiles(block_of_c, prepare, finish);
   }
   template <class Prepare>
   void run(int64_t i, const Prepare& prepare) const {
@@ -90,7 +90,7 @@ class Product {
   // Up to so many rows b is read where it lies: packing it costs more than it saves.
   static constexpr int64_t kFewRows = 512;
 
-  struct Share {
+  struct Block {
     Range rows, vectors, depth;
     T* c;
   };
@@ -123,9 +123,9 @@ class Product {
   }
 
   template <class Prepare, class Finish>
-  void dots(const Share& share, const Prepare& prepare, const Finish& finish) const {
+  void dots(const Block& block_of_c, const Prepare& prepare, const Finish& finish) const {
     Scratch scratch;
-    const auto [rows, vectors, depth, c] = share;
+    const auto [rows, vectors, depth, c] = block_of_c;
     const int64_t whole = depth.size() / lanes<T>(), rest = depth.size() % lanes<T>();
     const T* const a = a_.at(rows.begin, depth.begin);
     prepare(rows.begin, rows.end);
@@ -156,9 +156,9 @@ class Product {
   }
 
   template <class Prepare, class Finish>
-  void tiles(const Share& share, const Prepare& prepare, const Finish& finish) const {
+  void tiles(const Block& block_of_c, const Prepare& prepare, const Finish& finish) const {
     Scratch scratch;
-    const auto [rows, vectors, all, c] = share;
+    const auto [rows, vectors, all, c] = block_of_c;
     const int64_t steps = std::max<int64_t>((all.size() + kDepth - 1) / kDepth, 1);
     const int64_t most_depth = (all.size() + steps - 1) / steps;
     const int64_t most_rows =

@@ -5,7 +5,7 @@
 // Chunks of both operands go through shared memory, 64 bytes of each row at a time and two chunks
 // in turn: while one is multiplied, the next is on its way in registers. A row of a chunk is 80
 // bytes apart from the next, so that the 32 words that a warp reads at once, of 8 rows and 4 words,
-// lie in 32 banks. 8 warps share the tile, 64 x 32 each.
+// lie in 32 banks. 8 warps divide the tile between them, 64 x 32 each.
 #pragma once
 
 #include "../common/fragments.cuh"
@@ -152,13 +152,13 @@ __device__ void product_tile(const ProductParams<T, float>& params, int64_t row0
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int m0 = warp % 2 * kWarpRows, n0 = warp / 2 * kWarpColumns, g = lane / 4, t = lane % 4;
   float sum[kFragmentsM][kFragmentsN][4] = {};
-  const auto bring = [&](int which) {
+  const auto fill_stage = [&](int which) {
     a.store(chunks.a[which]);
     b.store(chunks.b[which]);
   };
   a.load(k_begin);
   b.load(k_begin);
-  bring(0);
+  fill_stage(0);
   __syncthreads();
   int now = 0;
   for (int64_t k0 = k_begin; k0 < k_end; k0 += kChunk<T>, now ^= 1) {
@@ -182,7 +182,7 @@ __device__ void product_tile(const ProductParams<T, float>& params, int64_t row0
       for (int j = 0; j < kFragmentsN; ++j)
         Multiply<T>::run(sum[i][j], left[i], right[j], params.with_tf32);
     }
-    if (more) bring(now ^ 1);
+    if (more) fill_stage(now ^ 1);
     __syncthreads();
   }
   PYNEURAL_UNROLL

@@ -8,28 +8,28 @@
 #include <algorithm>
 
 #include "../common/dropout.h"
-#include "../common/shares.h"
+#include "../common/parallel.h"
 
 namespace pyneural::dropout {
 namespace {
 
 // Blocks worth waking a thread for.
-constexpr int64_t kShare = (1 << 14) / kDropoutBlock;
+constexpr int64_t kBlocksPerThread = (1 << 14) / kDropoutBlock;
 
 template <class T>
 void drop(const T* x, int64_t size, const Dropout& dropout, T* y) {
-  using Sum = at::opmath_type<T>;
+  using Accumulator = at::opmath_type<T>;
   const int64_t blocks = (size + kDropoutBlock - 1) / kDropoutBlock;
-  const int64_t threads = std::clamp<int64_t>(blocks / kShare, 1, at::get_num_threads());
-  for_shares(blocks, threads, [&](int64_t, int64_t begin, int64_t end) {
-    alignas(64) Sum factors[kDropoutBlock];
+  const int64_t threads = std::clamp<int64_t>(blocks / kBlocksPerThread, 1, at::get_num_threads());
+  parallel_chunks(blocks, threads, [&](int64_t, int64_t begin, int64_t end) {
+    alignas(64) Accumulator factors[kDropoutBlock];
     for (int64_t block = begin; block < end; ++block) {
       dropout.factors(0, block, factors);
       const int64_t first = block * kDropoutBlock;
       const int64_t count = std::min<int64_t>(kDropoutBlock, size - first);
       for (int64_t j = 0; j < count; ++j) {
-        const Sum value = static_cast<Sum>(x[first + j]) * factors[j];
-        y[first + j] = static_cast<T>(factors[j] == 0 ? Sum(0) : value);  // were x infinite
+        const Accumulator value = static_cast<Accumulator>(x[first + j]) * factors[j];
+        y[first + j] = static_cast<T>(factors[j] == 0 ? Accumulator(0) : value);  // were x infinite
       }
     }
   });

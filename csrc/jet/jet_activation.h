@@ -61,7 +61,7 @@ PYNEURAL_INLINE void add_term_backward(const Term& term, V coefficient, const V*
 
 // f[0 .. n] from channel 0 of z as activate left it.
 template <class Activation, int n, class V, class T>
-PYNEURAL_INLINE void kept_derivatives(const T* z, V* f) {
+PYNEURAL_INLINE void saved_derivatives(const T* z, V* f) {
   f[0] = Math<V>::load(z);
   if constexpr (Activation::kFromValue)
     Activation::template derivatives<n>(f[0], f[0], f);
@@ -103,11 +103,11 @@ PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a)
   detail::store_jet<order>(plan, stride, f, z, a);
 }
 
-// a [C] again, from z [C] as activate left it: for who does not keep a.
+// a [C] again, from z [C] as activate left it: where a was not saved.
 template <class Activation, int order, class V, class P, class T>
 PYNEURAL_INLINE void activate_again(const P& plan, int64_t stride, const T* z, T* a) {
   V f[order + 1];
-  detail::kept_derivatives<Activation, order>(z, f);
+  detail::saved_derivatives<Activation, order>(z, f);
   detail::store_jet<order>(plan, stride, f, z, a);
 }
 
@@ -115,7 +115,7 @@ PYNEURAL_INLINE void activate_again(const P& plan, int64_t stride, const T* z, T
 template <class Activation, int order, class V, class P, class T>
 PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z, T* grad) {
   V f[order + 2];
-  detail::kept_derivatives<Activation, order + 1>(z, f);
+  detail::saved_derivatives<Activation, order + 1>(z, f);
   V grad_z0 = f[1] * Math<V>::load(grad);
   if constexpr (order >= 1) {
     int t = 0;

@@ -2,8 +2,8 @@
 // small network takes a tenth of the whole step.
 //
 // The op gives the gradient beside the loss, so that the backward is a product with it. A graph of
-// the backward is that of the op, which ops/jet_autograd.py knows. torch.func does not let C++
-// Functions through: ops/jet.py takes that Function there.
+// the backward is that of the op, which ops/jet_autograd.py knows. torch.func does not support
+// Functions in C++: ops/jet.py takes the one in Python there.
 #include "jet_autograd.h"
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -39,10 +39,10 @@ struct Loss : torch::autograd::Function<Loss> {
     at::AutoDispatchBelowADInplaceOrView below;
     const auto [loss, gradient, grad_coefficients] = call_jet_mlp_loss(
         x, weights, biases, activation, derivatives, residual, coefficients, true);
-    variable_list kept{x, coefficients, gradient, grad_coefficients};
-    kept.insert(kept.end(), weights.begin(), weights.end());
-    kept.insert(kept.end(), biases.begin(), biases.end());
-    ctx->save_for_backward(kept);
+    variable_list saved{x, coefficients, gradient, grad_coefficients};
+    saved.insert(saved.end(), weights.begin(), weights.end());
+    saved.insert(saved.end(), biases.begin(), biases.end());
+    ctx->save_for_backward(saved);
     ctx->saved_data["activation"] = std::string(activation);
     ctx->saved_data["derivatives"] = std::string(derivatives);
     ctx->saved_data["residual"] = std::string(residual);

@@ -21,7 +21,7 @@ constexpr int64_t kStorageBudget = int64_t{32} << 20;
 template <class T>
 struct Call {
   const Network& network;
-  std::vector<at::Tensor> contiguous;  // keeps the parameters that had to be copied alive
+  std::vector<at::Tensor> contiguous;  // owns the parameters that had to be copied
   Scratch scratch;
   Weights<T> weights;
   ActivationRows<T> activation;
@@ -245,14 +245,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
   dispatch(x, [&](auto type) {
     using T = decltype(type);
     Call<T> call(network, weights, biases);
-    const at::Tensor points = x.contiguous(), numbers = coefficients.contiguous();
+    const at::Tensor points = x.contiguous(), factors = coefficients.contiguous();
     const at::Tensor partial = at::zeros({call.threads, parameters + Q}, x.options());
     std::vector<double> sums(call.threads);
     const T* const from = points.const_data_ptr<T>();
     const int64_t extra = ResidualPass<T>::storage(program, call.shape.points);
     call.run(extra, [&](int64_t thread, Tile<T>& tile, T* scratch) {
       T* const grad = partial.data_ptr<T>() + thread * (parameters + Q);
-      ResidualPass<T> pass(program, numbers.const_data_ptr<T>(), tile, scratch);
+      ResidualPass<T> pass(program, factors.const_data_ptr<T>(), tile, scratch);
       double sum = 0;
       call.for_tiles(thread, [&](int64_t first, int64_t n) {
         tile.load(from + first * D, n);

@@ -21,7 +21,7 @@ struct Call {
   std::unique_ptr<JetParams<T>> params = std::make_unique<JetParams<T>>();
 
   Call(const char* op, const Network& network, const at::Tensor& points, at::TensorList weights,
-       at::TensorList biases, bool keeps_layers, bool sums_gradients)
+       at::TensorList biases, bool saves_layers, bool sums_gradients)
       : x(points.contiguous()) {
     const int64_t layers = network.layers();
     TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
@@ -41,7 +41,7 @@ struct Call {
     params->points = network.points;
     params->x = x.const_data_ptr<T>();
     params->parameters = parameters.template const_data_ptr<T>();
-    C10_CUDA_CHECK(jet_configure(keeps_layers, sums_gradients, params.get()));
+    C10_CUDA_CHECK(jet_configure(saves_layers, sums_gradients, params.get()));
     scratch = at::empty({params->blocks * params->slab}, x.options());
     params->scratch = scratch.template data_ptr<T>();
   }

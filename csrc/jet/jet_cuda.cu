@@ -172,7 +172,7 @@ cudaError_t launch(void (*kernel)(JetParams<T>), const JetParams<T>& params, cud
 }  // namespace
 
 template <class T>
-cudaError_t jet_configure(bool keeps_layers, bool sums_gradients, JetParams<T>* params) {
+cudaError_t jet_configure(bool saves_layers, bool sums_gradients, JetParams<T>* params) {
   int device = 0, multiprocessors = 0;
   if (const cudaError_t error = cudaGetDevice(&device)) return error;
   if (const cudaError_t error =
@@ -181,7 +181,7 @@ cudaError_t jet_configure(bool keeps_layers, bool sums_gradients, JetParams<T>* 
   const int64_t parameters = params->offset[params->layers];
   params->shared_parameters = parameters * static_cast<int64_t>(sizeof(T)) <= kSharedParameterBytes;
   params->tile = kColumns / params->plan.channels > 1 ? kColumns / params->plan.channels : 1;
-  params->slab = slab_elements(*params, keeps_layers);
+  params->slab = slab_elements(*params, saves_layers);
   // Where memory is short, fewer blocks rather than smaller tiles: a tile that does not fill the
   // product's columns wastes multiply-adds on every block.
   const int64_t bytes = (params->slab + (sums_gradients ? parameters : 0)) * sizeof(T);

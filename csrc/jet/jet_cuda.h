@@ -40,7 +40,7 @@ struct JetParams {
 // Fills tile, blocks, slab and shared_parameters for the current device; scratch and partial are
 // the caller's to allocate. sums_gradients: whether partial is wanted.
 template <class T>
-cudaError_t jet_configure(bool keeps_layers, bool sums_gradients, JetParams<T>* params);
+cudaError_t jet_configure(bool saves_layers, bool sums_gradients, JetParams<T>* params);
 
 template <class T>
 cudaError_t launch_jet_mlp(const JetParams<T>& params, cudaStream_t stream);

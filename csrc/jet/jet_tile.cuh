@@ -12,17 +12,17 @@
 
 namespace pyneural::jet {
 
-// Elements of a block's slab. keeps_layers: every layer's z, for a backward; else one is reused.
+// Elements of a block's slab. saves_layers: every layer's z, for a backward; else one is reused.
 template <class T>
-inline int64_t slab_elements(const JetParams<T>& params, bool keeps_layers) {
+inline int64_t slab_elements(const JetParams<T>& params, bool saves_layers) {
   int64_t widest = 0, hidden = 0;
   for (int l = 1; l <= params.layers; ++l) {
     widest = params.width[l] > widest ? params.width[l] : widest;
     if (l < params.layers) hidden += params.width[l];
   }
   const int64_t columns = static_cast<int64_t>(params.plan.channels) * params.tile;
-  const int64_t kept = keeps_layers ? hidden + 2 * widest : widest;
-  return (kept + widest + params.width[params.layers]) * columns;
+  const int64_t saved = saves_layers ? hidden + 2 * widest : widest;
+  return (saved + widest + params.width[params.layers]) * columns;
 }
 
 template <class T, int order>
@@ -53,7 +53,7 @@ struct ActivatePointBackward {
 };
 
 // order: derivatives of the activation that the code has, at least the plan's.
-template <class T, int order, bool keeps_layers>
+template <class T, int order, bool saves_layers>
 class BlockTile {
  public:
   __device__ BlockTile(const JetParams<T>& params, const T* parameters, T* slab,
@@ -66,7 +66,7 @@ class BlockTile {
       if (l < params.layers) hidden += params.width[l];
     }
     z_ = slab;
-    a_ = z_ + (keeps_layers ? hidden : widest) * columns_;
+    a_ = z_ + (saves_layers ? hidden : widest) * columns_;
     output_ = a_ + widest * columns_;
     grad_ = output_ + params.width[params.layers] * columns_;
     grad_next_ = grad_ + widest * columns_;
@@ -93,7 +93,7 @@ class BlockTile {
     for (int l = 1; l < layers; ++l) {
       activate_units(l, z);
       const int64_t in = params_.width[l];
-      if (keeps_layers) z += in * columns_;
+      if (saves_layers) z += in * columns_;
       T* const to = l + 1 < layers ? z : output_;
       const T* const w = parameters_ + params_.offset[l];
       const T* const a = a_;
@@ -187,10 +187,10 @@ class BlockTile {
   const T* parameters_;  // [P] in global or shared memory
   ProductStage<T>& stage_;
   int64_t columns_;
-  T* z_;                  // keeps_layers: [L - 1] each [O][columns]; else one, the widest
+  T* z_;                  // saves_layers: [L - 1] each [O][columns]; else one, the widest
   T* a_;                  // [widest][columns]
   T* output_;             // [O][columns]
-  T *grad_, *grad_next_;  // [widest][columns] each, only where keeps_layers
+  T *grad_, *grad_next_;  // [widest][columns] each, only where saves_layers
 };
 
 }  // namespace pyneural::jet

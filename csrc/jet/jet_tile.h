@@ -183,7 +183,7 @@ class Tile {
   const ActivationRows<T>& activation_;
   TileShape<T> shape_;
   T* x_;                  // [D][P]
-  std::vector<T*> z_;     // [L - 1] each [O][stride]: pre-activations, kept for the backward
+  std::vector<T*> z_;     // [L - 1] each [O][stride]: pre-activations, saved for the backward
   T* output_;             // [O][stride]
   T *grad_, *grad_next_;  // [widest][stride] grads of a layer's outputs and of its inputs
   std::vector<T*> a_;     // [L - 1] each [O][stride]: activations

@@ -1,11 +1,11 @@
 // Residual equations as a small program in text, evaluated on a tile of points and differentiated
-// in reverse: what lets the loss of a PDE residual and its gradient be had in one pass.
+// in reverse: which gives the loss of a PDE residual and its gradient in one pass.
 //
 // "channel 0 0; channel 1 0; mul 0 1; residual 2" is u u_t: one instruction after another, each
 // defining the next value, numbered from 0. `residual a` defines none: it marks an equation a = 0.
 //
 //   channel k o   derivative k (0: the value) of output o     input d        coordinate d
-//   const 3.5     a number                                    coefficient q  learnable number q
+//   const 3.5     a constant                                  coefficient q  element q
 //   add, sub, mul, div a b; neg, square, sqrt, sin, cos, exp, log, tanh, abs a
 #pragma once
 
@@ -43,7 +43,7 @@ enum class Operation {
 struct OperationName {
   std::string_view name;
   Operation operation;
-  int values, numbers;  // operands: earlier values, plain indices
+  int values, indices;  // operands: earlier values, then indices of another kind
 };
 
 constexpr std::array<OperationName, 18> kOperations{{
@@ -100,7 +100,7 @@ inline bool parse_residual(std::string_view text, const ResidualLimits& limits,
     if (known == kOperations.end()) return fail("an instruction of the residual program");
     Instruction instruction{known->operation};
     int64_t* operand[] = {&instruction.a, &instruction.b};
-    for (int i = 0; i < known->values + known->numbers; ++i)
+    for (int i = 0; i < known->values + known->indices; ++i)
       if (!read_number(take_word(&rest), operand[i])) return fail("whole numbers as operands");
     if (known->operation == Operation::constant &&
         !read_number(take_word(&rest), &instruction.constant))

@@ -23,7 +23,7 @@ inline void check_like(const char* op, const char* argument, const at::Tensor& t
                        at::IntArrayRef shape, const at::Tensor& x) {
   TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, ": expected shape ", shape,
                     ", got ", tensor.sizes(), "; it must fit x, ", x.sizes(),
-                    ", and the connections");
+                    ", and the sparsity pattern");
   TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, ": expected ",
                     x.scalar_type(), " like x, got ", tensor.scalar_type(),
                     "; convert the layer or x with .to(dtype)");
@@ -37,7 +37,7 @@ inline void check_indices(const char* op, const char* argument, const at::Tensor
                         indices.is_contiguous() && indices.device() == x.device(),
                     op, ": ", argument, ": expected a contiguous 1-d int64 tensor on ", x.device(),
                     ", got ", indices.scalar_type(), " ", indices.sizes(), " on ", indices.device(),
-                    "; Connections makes them");
+                    "; SparsityPattern makes them");
 }
 
 }  // namespace detail
@@ -50,11 +50,11 @@ inline Layer check_masked_dense(const char* op, const at::Tensor& x, const at::T
   TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
                     ": x: expected float32 or float64, got ", x.scalar_type(),
                     "; convert it with x.float()");
-  TORCH_CHECK_VALUE(x.dim() >= 1, op, ": x: expected [..., inputs], got a number; give it a shape");
+  TORCH_CHECK_VALUE(x.dim() >= 1, op, ": x: expected [..., inputs], got a scalar; give it a shape");
   detail::check_indices(op, "starts", starts, x);
   detail::check_indices(op, "inputs", inputs, x);
   TORCH_CHECK_VALUE(starts.size(0) >= 1, op,
-                    ": starts: expected outputs + 1 numbers, got none; Connections makes them");
+                    ": starts: expected outputs + 1 indices, got none; SparsityPattern makes them");
   Layer layer;
   layer.in = x.size(-1);
   layer.out = starts.size(0) - 1;
@@ -91,11 +91,11 @@ inline void check_edges(const char* op, const Layer& layer, const at::Tensor& st
                                                                          .const_data_ptr<int64_t>();
   bool ordered = start[0] == 0 && start[layer.out] == layer.edges;
   for (int64_t o = 0; o < layer.out; ++o) ordered &= start[o] <= start[o + 1];
-  TORCH_CHECK_VALUE(ordered, op, ": starts: expected numbers that rise from 0 to ", layer.edges,
-                    ", the number of edges, got others; Connections makes them");
+  TORCH_CHECK_VALUE(ordered, op, ": starts: expected indices that rise from 0 to ", layer.edges,
+                    ", the number of edges, got others; SparsityPattern makes them");
   bool inside = true;
   for (int64_t e = 0; e < layer.edges; ++e) inside &= 0 <= input[e] && input[e] < layer.in;
-  TORCH_CHECK_VALUE(inside, op, ": inputs: expected numbers of x's columns, 0 to ", layer.in - 1,
+  TORCH_CHECK_VALUE(inside, op, ": inputs: expected column indices of x, 0 to ", layer.in - 1,
                     ", got others; x must have as many columns as the mask");
 }
 

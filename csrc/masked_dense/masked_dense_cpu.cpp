@@ -2,7 +2,7 @@
 //
 // Letters: N rows, I inputs, O outputs, E edges, P points of a tile. A tile of rows is transposed,
 // [I][P], so that an edge is one multiply-add of vectors of points, whatever it connects. Threads
-// own contiguous shares of the tiles, and parts of the gradients that are added in their order. Too
+// own contiguous chunks of the tiles, and parts of the gradients that are added in their order. Too
 // few rows to fill a vector go one by one, and an edge is one multiply-add.
 #include <ATen/ATen.h>
 #include <torch/library.h>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "../common/matmul.h"
-#include "../common/shares.h"
+#include "../common/parallel.h"
 #include "../common/transpose.h"
 #include "../common/vector_math.h"
 #include "masked_dense_check.h"
@@ -44,7 +44,7 @@ void activate(T* z) {
   }
 }
 
-// grad f'(z) in place, by y where f' is a function of it, else by z.
+// grad f'(z) in place, from y where f' is a function of it, else from z.
 template <class T>
 using ActivateBackward = void (*)(const T* saved, T* grad);
 template <class Activation, class T>
@@ -141,7 +141,7 @@ class Tiles {
 
   template <class Prepare>
   void run(const Prepare& prepare) const {
-    for_shares(tiles_, threads, [&](int64_t thread, int64_t begin, int64_t end) {
+    parallel_chunks(tiles_, threads, [&](int64_t thread, int64_t begin, int64_t end) {
       auto body = prepare(thread);
       for (int64_t i = begin; i < end; ++i)
         body(i * kPoints<T>, std::min(kPoints<T>, rows_ - i * kPoints<T>));
@@ -203,13 +203,13 @@ template <class T>
 void backward_few(const Layer& layer, const Edges<T>& edges, const T* grad_y, const T* x,
                   const T* saved, ActivateBackward<T> f, T* grad_x, T* grad_values, T* grad_bias) {
   const int64_t I = layer.in, O = layer.out;
-  std::vector<T> grad = row_of<T>(O), kept = row_of<T>(O);
+  std::vector<T> grad = row_of<T>(O), saved_row = row_of<T>(O);
   if (grad_x) std::fill_n(grad_x, layer.rows * I, T(0));
   for (int64_t n = 0; n < layer.rows; ++n) {
     std::copy_n(grad_y + n * O, O, grad.data());
     if (layer.activation != ActivationKind::linear) {
-      std::copy_n(saved + n * O, O, kept.data());
-      for (int64_t o = 0; o < O; o += kPoints<T>) f(kept.data() + o, grad.data() + o);
+      std::copy_n(saved + n * O, O, saved_row.data());
+      for (int64_t o = 0; o < O; o += kPoints<T>) f(saved_row.data() + o, grad.data() + o);
     }
     for (int64_t o = 0; o < O; ++o) grad_bias[o] += grad[o];
     add_row_gradients(edges, O, grad.data(), x + n * I, grad_values,
@@ -321,7 +321,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
   at::Tensor grad_x = at::empty(with_grad_x ? x.sizes() : at::IntArrayRef{0}, x.options());
   if (layer.rows == 0) return {grad_x, at::zeros_like(values), at::zeros({layer.out}, x.options())};
   const at::Tensor grad = grad_y.contiguous(), x_rows = x.contiguous(), v = values.contiguous(),
-                   kept = saved.contiguous();
+                   saved_rows = saved.contiguous();
   at::Tensor grad_values, grad_bias;
   dispatch(x, [&](auto type) {
     using T = decltype(type);
@@ -331,7 +331,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
     const Edges<T> edges{starts.const_data_ptr<int64_t>(), inputs.const_data_ptr<int64_t>(),
                          v.const_data_ptr<T>()};
     backward<T>(layer, edges, grad.const_data_ptr<T>(), x_rows.const_data_ptr<T>(),
-                kept.const_data_ptr<T>(), with_grad_x ? grad_x.data_ptr<T>() : nullptr,
+                saved_rows.const_data_ptr<T>(), with_grad_x ? grad_x.data_ptr<T>() : nullptr,
                 grad_values.data_ptr<T>(), grad_bias.data_ptr<T>());
   });
   return {grad_x, add_parts(grad_values), add_parts(grad_bias)};

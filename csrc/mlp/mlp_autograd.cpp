@@ -49,10 +49,10 @@ struct Mlp : torch::autograd::Function<Mlp> {
                             std::string_view final_activation) {
     at::AutoDispatchBelowADInplaceOrView below;
     at::Tensor y = call_mlp(x, weights, biases, activation, final_activation);
-    variable_list kept{x};
-    kept.insert(kept.end(), weights.begin(), weights.end());
-    kept.insert(kept.end(), biases.begin(), biases.end());
-    ctx->save_for_backward(kept);
+    variable_list tensors{x};
+    tensors.insert(tensors.end(), weights.begin(), weights.end());
+    tensors.insert(tensors.end(), biases.begin(), biases.end());
+    ctx->save_for_backward(tensors);
     ctx->saved_data["activation"] = std::string(activation);
     ctx->saved_data["final_activation"] = std::string(final_activation);
     return y;

@@ -2,16 +2,16 @@
 //
 // Letters: N rows, L layers, I and O a layer's inputs and outputs, R rows of a block, P parameters.
 // A block goes through all layers while its activations are in the second-level cache; nothing but
-// x is kept for the backward, which computes them anew. Rows of a block are padded to whole
+// x is saved for the backward, which computes them anew. Rows of a block are padded to whole
 // vectors, with zeros, so that they serve both operands of a product where they lie. Threads own
-// contiguous shares of the rows and a gradient each, added in the order of the threads.
+// contiguous chunks of the rows and a gradient each, added in the order of the threads.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
 #include <vector>
 
 #include "../common/panels.h"
-#include "../common/shares.h"
+#include "../common/parallel.h"
 #include "../common/vector_math.h"
 #include "mlp_layers.h"
 
@@ -39,7 +39,7 @@ void activate(const T* product, int64_t rows, int64_t vectors, const T* bias, T*
     }
 }
 
-// grad *= f'(z), by a where f' is a function of it, else by z.
+// grad *= f'(z), from a where f' is a function of it, else from z.
 template <class T>
 using ActivateBackward = void (*)(const T* saved, int64_t count, T* grad);
 template <class Activation, class T>
@@ -64,7 +64,7 @@ struct Layer {
   std::unique_ptr<T[]> bias;               // padded to whole panels
   Activate<T> activate;
   ActivateBackward<T> activate_backward;
-  bool keeps_z;  // f' is no function of a
+  bool saves_z;  // f' is no function of a
 };
 
 template <class T>
@@ -96,7 +96,7 @@ std::vector<Layer<T>> make_layers(const Network& network, at::TensorList weights
     }
     layer.bias.reset(new T[panel_count<T>(layer.out) * kWidth]());
     std::copy_n(bias.const_data_ptr<T>(), layer.out, layer.bias.get());
-    layer.keeps_z = needs_preactivation(network.activation(l));
+    layer.saves_z = needs_preactivation(network.activation(l));
     visit_activation(network.activation(l), [&](auto f) {
       layer.activate = activate<decltype(f), T>;
       layer.activate_backward = activate_backward<decltype(f), T>;
@@ -119,17 +119,17 @@ class Block {
 
   Block(const Network& network, const std::vector<Layer<T>>& layers, bool with_backward)
       : layers_(layers) {
-    const int64_t most = rows(network);
+    const int64_t block_rows = rows(network);
     int64_t widest = whole_vectors<T>(network.width[0]);
-    a_.emplace_back(most * widest);
+    a_.emplace_back(block_rows * widest);
     for (const Layer<T>& layer : layers) {
-      a_.emplace_back(most * layer.out_stride);
-      z_.emplace_back(with_backward && layer.keeps_z ? most * layer.out_stride : 0);
+      a_.emplace_back(block_rows * layer.out_stride);
+      z_.emplace_back(with_backward && layer.saves_z ? block_rows * layer.out_stride : 0);
       widest = std::max(widest, layer.out_stride);
     }
     if (with_backward) {
-      grad_.resize(most * widest);
-      grad_next_.resize(most * widest);
+      grad_.resize(block_rows * widest);
+      grad_next_.resize(block_rows * widest);
     }
   }
 
@@ -161,7 +161,7 @@ class Block {
     copy_in(grad_y, layers_.back().out, grad_.data());
     for (int64_t l = static_cast<int64_t>(layers_.size()) - 1; l >= 0; --l) {
       const Layer<T>& layer = layers_[l];
-      const std::vector<T>& saved = layer.keeps_z ? z_[l] : a_[l + 1];
+      const std::vector<T>& saved = layer.saves_z ? z_[l] : a_[l + 1];
       layer.activate_backward(saved.data(), rows_ * layer.out_stride, grad_.data());
       if (gradient) add_gradient(layer, a_[l].data(), gradient + layer.offset);
       if (l == 0 && !grad_x) return;
@@ -233,7 +233,7 @@ class Block {
   const std::vector<Layer<T>>& layers_;
   int64_t rows_ = 0;
   std::vector<std::vector<T>> a_;  // [L + 1] of [R][padded width]
-  std::vector<std::vector<T>> z_;  // [L] likewise, empty where it is not kept
+  std::vector<std::vector<T>> z_;  // [L] likewise, empty where it is not saved
   std::vector<T> grad_, grad_next_;
 };
 
@@ -241,9 +241,9 @@ class Block {
 template <class T, class Body>
 void for_blocks(const Network& network, const std::vector<Layer<T>>& layers, int64_t threads,
                 bool with_backward, const Body& body) {
-  for_shares(network.rows, threads, [&](int64_t thread, int64_t begin, int64_t end) {
+  parallel_chunks(network.rows, threads, [&](int64_t thread, int64_t begin, int64_t end) {
     Block<T> block(network, layers, with_backward);
-    const int64_t most = Block<T>::rows(network), blocks = (end - begin + most - 1) / most;
+    const int64_t block_rows = Block<T>::rows(network), blocks = (end - begin + block_rows - 1) / block_rows;
     for (int64_t i = 0; i < blocks; ++i) {
       const int64_t first = begin + i * (end - begin) / blocks;
       body(thread, block, first, begin + (i + 1) * (end - begin) / blocks - first);

@@ -9,15 +9,15 @@
 #include <vector>
 
 #include "../common/matmul.h"
-#include "../common/shares.h"
+#include "../common/parallel.h"
 
 namespace pyneural::mse_loss {
 namespace {
 
-// Elements of one partial sum; the loss is the same by any number of threads.
+// Elements of one partial sum; the loss is the same with any number of threads.
 constexpr int64_t kBlock = 1 << 12;
 // Blocks worth waking a thread for: two gain from about twice as many on.
-constexpr int64_t kShare = 8;
+constexpr int64_t kBlocksPerThread = 8;
 
 template <class T>
 T sum_of_squares(const T* a, const T* y, int64_t count) {
@@ -43,8 +43,8 @@ T sum_of_squares(const T* a, const T* y, int64_t count) {
 template <class Body>
 void for_blocks(int64_t size, const Body& body) {
   const int64_t blocks = (size + kBlock - 1) / kBlock;
-  const int64_t threads = std::clamp<int64_t>(blocks / kShare, 1, at::get_num_threads());
-  for_shares(blocks, threads, [&](int64_t, int64_t begin, int64_t end) {
+  const int64_t threads = std::clamp<int64_t>(blocks / kBlocksPerThread, 1, at::get_num_threads());
+  parallel_chunks(blocks, threads, [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) body(b * kBlock, std::min(kBlock, size - b * kBlock), b);
   });
 }

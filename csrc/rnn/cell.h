@@ -5,13 +5,14 @@
 //   kBlocks  what a step's gates are made of: where a gate takes its two products apart (gru's n)
 //            there is a block more. Block b < kGates is the hidden product's; the input product's
 //            gate g goes to input_block(g).
-//   kKept    what a step keeps for the backward, a unit; kHasCellState, whether there is c
-//   step(z, h, c, kept)            z [kBlocks] to the new h; c and kept [kKept] are overwritten
-//   gradients(kept, at, dh, dc, grad)
-//            grad [kBlocks] of z; dh and dc become what reaches the step before by other ways
-//            than through z
+//   kSaved   values that a step saves for the backward, for each unit
+//   kHasCellState, whether there is c
+//   step(z, h, c, saved)           z [kBlocks] to the new h; c and saved [kSaved] are overwritten
+//   gradients(saved, at, dh, dc, grad)
+//            grad [kBlocks] of z; dh and dc become the gradients that reach the step before on
+//            other paths than through z
 //
-// For V a vector of the host or a number of the device.
+// V is a vector of the host or a scalar of the device.
 #pragma once
 
 #include "../common/activation.h"
@@ -26,7 +27,7 @@ PYNEURAL_INLINE V gate(V z) {
   return V(0.5) * Math<V>::tanh(V(0.5) * z) + V(0.5);
 }
 
-// What the gradients of a step may look at beside what it kept.
+// Further values that the gradients of a step may depend on.
 template <class V>
 struct At {
   V h, h_before, c_before;
@@ -35,7 +36,7 @@ struct At {
 // h = f(z).
 template <class Activation>
 struct Simple {
-  static constexpr int kGates = 1, kBlocks = 1, kKept = 0;
+  static constexpr int kGates = 1, kBlocks = 1, kSaved = 0;
   static constexpr bool kHasCellState = false;
   static constexpr int input_block(int g) { return g; }
 
@@ -56,22 +57,23 @@ struct Simple {
 
 // c = f c + i g, h = o tanh(c).
 struct Lstm {
-  static constexpr int kGates = 4, kBlocks = 4, kKept = 5;
+  static constexpr int kGates = 4, kBlocks = 4, kSaved = 5;
   static constexpr bool kHasCellState = true;
   static constexpr int input_block(int g) { return g; }
 
   template <class V>
-  PYNEURAL_INLINE static V step(const V* z, V, V& c, V* kept) {
-    kept[0] = gate(z[0]);
-    kept[1] = gate(z[1]);
-    kept[2] = Math<V>::tanh(z[2]);
-    kept[3] = gate(z[3]);
-    kept[4] = c = kept[1] * c + kept[0] * kept[2];
-    return kept[3] * Math<V>::tanh(c);
+  PYNEURAL_INLINE static V step(const V* z, V, V& c, V* saved) {
+    saved[0] = gate(z[0]);
+    saved[1] = gate(z[1]);
+    saved[2] = Math<V>::tanh(z[2]);
+    saved[3] = gate(z[3]);
+    saved[4] = c = saved[1] * c + saved[0] * saved[2];
+    return saved[3] * Math<V>::tanh(c);
   }
   template <class V>
-  PYNEURAL_INLINE static void gradients(const V* kept, const At<V>& at, V& dh, V& dc, V* grad) {
-    const V i = kept[0], f = kept[1], g = kept[2], o = kept[3], tanh_c = Math<V>::tanh(kept[4]);
+  PYNEURAL_INLINE static void gradients(const V* saved, const At<V>& at, V& dh, V& dc, V* grad) {
+    const V i = saved[0], f = saved[1], g = saved[2], o = saved[3],
+            tanh_c = Math<V>::tanh(saved[4]);
     const V one(1);
     dc = dc + dh * o * (one - tanh_c * tanh_c);
     grad[0] = dc * g * i * (one - i);
@@ -85,26 +87,26 @@ struct Lstm {
 
 // n = tanh(x-part + r (h-part)), h = (1 - z) n + z h; blocks r, z, h-part and x-part of n.
 struct Gru {
-  static constexpr int kGates = 3, kBlocks = 4, kKept = 4;
+  static constexpr int kGates = 3, kBlocks = 4, kSaved = 4;
   static constexpr bool kHasCellState = false;
   static constexpr int input_block(int g) { return g < 2 ? g : 3; }
 
   template <class V>
-  PYNEURAL_INLINE static V step(const V* z, V h, V&, V* kept) {
-    kept[0] = gate(z[0]);
-    kept[1] = gate(z[1]);
-    kept[2] = Math<V>::tanh(z[3] + kept[0] * z[2]);
-    kept[3] = z[2];
-    return kept[2] + kept[1] * (h - kept[2]);
+  PYNEURAL_INLINE static V step(const V* z, V h, V&, V* saved) {
+    saved[0] = gate(z[0]);
+    saved[1] = gate(z[1]);
+    saved[2] = Math<V>::tanh(z[3] + saved[0] * z[2]);
+    saved[3] = z[2];
+    return saved[2] + saved[1] * (h - saved[2]);
   }
   template <class V>
-  PYNEURAL_INLINE static void gradients(const V* kept, const At<V>& at, V& dh, V&, V* grad) {
-    const V r = kept[0], z = kept[1], n = kept[2];
+  PYNEURAL_INLINE static void gradients(const V* saved, const At<V>& at, V& dh, V&, V* grad) {
+    const V r = saved[0], z = saved[1], n = saved[2];
     const V one(1);
     grad[3] = dh * (one - z) * (one - n * n);
     grad[2] = grad[3] * r;
     grad[1] = dh * (at.h_before - n) * z * (one - z);
-    grad[0] = grad[3] * kept[3] * r * (one - r);
+    grad[0] = grad[3] * saved[3] * r * (one - r);
     dh = dh * z;
   }
 };

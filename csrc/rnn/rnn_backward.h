@@ -1,27 +1,32 @@
 // The gradients of a recurrent layer on the CPU. Letters as in rnn_forward.h.
 //
-// The steps go backward. A working row holds the gradients of a step's gates, [B][H]. Those of some
-// steps are kept until there are enough rows for the products with x and h, which are added to the
-// weights' gradients while they are in the cache. A team has gradients of the weights of its own,
-// added in the order of the teams; its members own the gates of their units.
+// The steps run backward. A row of the work buffer holds the gradients of a step's gates, [B][H].
+// Several steps are buffered until there are enough rows for the products with x and h, which are
+// added to the weights' gradients while the rows are in the cache. Each thread group has weight
+// gradients of its own, summed in the order of the groups; a rank owns the gates of its units.
 #pragma once
 
 #include "rnn_forward.h"
 
 namespace pyneural::rnn {
 
-// What a backward is given beside the arguments, and what it fills; null where it is not wanted.
+// Further inputs of a backward, and its outputs; null where one is not wanted.
 template <class T>
 struct Gradients {
   const T *grad_y, *grad_h_n, *grad_c_n, *y, *saved;
-  T *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;  // of teams: [teams][...]
+  T *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;  // of the weights: [groups][...]
 };
 
 template <class Cell, class T>
 class Backward {
  public:
-  Backward(const Layer& layer, const Pointers<T>& p, const Teams& teams, const Gradients<T>& g)
-      : layer_(layer), p_(p), teams_(teams), g_(g), steps_{layer.steps, layer.reverse, p.lengths} {
+  Backward(const Layer& layer, const Pointers<T>& p, const ThreadGroups& groups,
+           const Gradients<T>& g)
+      : layer_(layer),
+        p_(p),
+        groups_(groups),
+        g_(g),
+        steps_{layer.steps, layer.reverse, p.lengths} {
     const int64_t H = layer.hidden, N = layer.rows, I = layer.in;
     weight_hh_ = pack_rows_of(p.weight_hh, H);
     if (g.x) weight_ih_ = pack_rows_of(p.weight_ih, I);
@@ -29,19 +34,19 @@ class Backward {
     dc_ = scratch_.take<T>(Cell::kHasCellState ? N * H : 0);
     std::copy_n(g.grad_h_n, N * H, dh_);
     if constexpr (Cell::kHasCellState) std::copy_n(g.grad_c_n, N * H, dc_);
-    steps_at_a_time_ = steps_at_a_time(layer.steps, teams.most_rows(), kBlocks * H);
-    const int64_t rows = steps_at_a_time_ * teams.most_rows();
-    for (int64_t team = 0; team < teams.teams; ++team)
+    steps_at_a_time_ = steps_at_a_time(layer.steps, groups.max_rows(), kBlocks * H);
+    const int64_t rows = steps_at_a_time_ * groups.max_rows();
+    for (int64_t group = 0; group < groups.count; ++group)
       z_.push_back(scratch_.take<T>(rows * kBlocks * H));
-    for (int64_t i = 0; i < teams.threads(); ++i)
+    for (int64_t i = 0; i < groups.threads(); ++i)
       works_.push_back(
-          {teams.share(i), i / teams.members, i % teams.members, scratch_.take<T>(rows * kWidth)});
+          {groups.part(i), i / groups.size, i % groups.size, scratch_.take<T>(rows * kWidth)});
   }
 
   void run() {
-    Barrier barrier(teams_.threads());
-    run_teams(teams_, [&](int64_t first, int64_t last) {
-      if (teams_.members == 1) {
+    Barrier barrier(groups_.threads());
+    run_thread_groups(groups_, [&](int64_t first, int64_t last) {
+      if (groups_.size == 1) {
         for (int64_t i = first; i < last; ++i) run_steps(i, i + 1, [] {});
       } else {
         run_steps(first, last, [&] { barrier.wait(last - first); });
@@ -50,14 +55,14 @@ class Backward {
   }
 
  private:
-  static constexpr int kGates = Cell::kGates, kBlocks = Cell::kBlocks, kKept = Cell::kKept;
+  static constexpr int kGates = Cell::kGates, kBlocks = Cell::kBlocks, kSaved = Cell::kSaved;
   static constexpr int64_t kWidth = panel_width<T>();
   // Gates whose input product's block is that of the hidden product.
   static constexpr int kJoint = Cell::input_block(kGates - 1) == kGates - 1 ? kGates : kGates - 1;
 
   struct Work {
-    Share share;
-    int64_t team, member;
+    Part part;
+    int64_t group, rank;
     T* panel;  // [rows][W] of x or h
   };
 
@@ -65,51 +70,52 @@ class Backward {
   T* pack_rows_of(const T* weight, int64_t columns) {
     const int64_t depth = kGates * layer_.hidden, panels = panel_count<T>(columns);
     T* const to = scratch_.take<T>(panels * depth * kWidth);
-    for_shares(panels, std::min(teams_.threads(), panels), [&](int64_t, int64_t i, int64_t end) {
-      for (; i < end; ++i)
-        pack_rows(weight + i * kWidth, columns, depth, std::min(kWidth, columns - i * kWidth),
-                  to + i * depth * kWidth);
-    });
+    parallel_chunks(panels, std::min(groups_.threads(), panels),
+                    [&](int64_t, int64_t i, int64_t end) {
+                      for (; i < end; ++i)
+                        pack_rows(weight + i * kWidth, columns, depth,
+                                  std::min(kWidth, columns - i * kWidth), to + i * depth * kWidth);
+                    });
     return to;
   }
 
-  template <class Meet>
-  void run_steps(int64_t first, int64_t last, const Meet& meet) {
+  template <class Sync>
+  void run_steps(int64_t first, int64_t last, const Sync& sync) {
     for (int64_t end = layer_.steps; end > 0; end -= steps_at_a_time_) {
       const int64_t begin = std::max<int64_t>(0, end - steps_at_a_time_);
       for (int64_t s = end - 1; s >= begin; --s) {
         for (int64_t i = first; i < last; ++i) through_gates(works_[i], s, s - begin);
-        meet();
+        sync();
         for (int64_t i = first; i < last; ++i) through_weights(works_[i], s - begin);
       }
       for (int64_t i = first; i < last; ++i) {
         add_weight_gradients(works_[i], begin, end);
         if (g_.x) input_gradients(works_[i], begin, end);
       }
-      meet();
+      sync();
     }
     for (int64_t i = first; i < last; ++i) {
-      copy_out(works_[i].share, dh_, g_.h0);
-      if constexpr (Cell::kHasCellState) copy_out(works_[i].share, dc_, g_.c0);
+      copy_out(works_[i].part, dh_, g_.h0);
+      if constexpr (Cell::kHasCellState) copy_out(works_[i].part, dc_, g_.c0);
     }
   }
 
-  int64_t first_unit(const Share& share) const { return share.first_group * kWidth; }
-  int64_t last_unit(const Share& share) const {
-    return std::min(layer_.hidden, share.last_group * kWidth);
+  int64_t first_unit(const Part& part) const { return part.first_unit_block * kWidth; }
+  int64_t last_unit(const Part& part) const {
+    return std::min(layer_.hidden, part.last_unit_block * kWidth);
   }
 
-  void copy_out(const Share& share, const T* from, T* to) const {
+  void copy_out(const Part& part, const T* from, T* to) const {
     if (!to) return;
     const int64_t H = layer_.hidden;
-    for (int64_t n = share.first_row; n < share.last_row; ++n)
-      std::copy(from + n * H + first_unit(share), from + n * H + last_unit(share),
-                to + n * H + first_unit(share));
+    for (int64_t n = part.first_row; n < part.last_row; ++n)
+      std::copy(from + n * H + first_unit(part), from + n * H + last_unit(part),
+                to + n * H + first_unit(part));
   }
 
-  // Row (step in work, row of share) of a team's gradients of z.
+  // Row (step in the buffer, row of the part) of a group's gradients of z.
   T* z_row(const Work& work, int64_t step, int64_t row) const {
-    return z_[work.team] + (step * work.share.rows() + row) * kBlocks * layer_.hidden;
+    return z_[work.group] + (step * work.part.rows() + row) * kBlocks * layer_.hidden;
   }
 
   const T* h_before(int64_t t, int64_t n) const {
@@ -117,13 +123,13 @@ class Backward {
                               : g_.y + (steps_.before(t) * layer_.rows + n) * layer_.hidden;
   }
 
-  // Gradients of z, of the share's units, from dh and dc.
+  // Gradients of z, of the part's units, from dh and dc.
   void through_gates(const Work& work, int64_t s, int64_t s_in_work) const {
-    const Share& share = work.share;
+    const Part& part = work.part;
     const int64_t H = layer_.hidden, N = layer_.rows, t = steps_.time(s);
-    const int64_t u0 = first_unit(share), units = last_unit(share) - u0;
-    for (int64_t n = share.first_row; n < share.last_row; ++n) {
-      T* const to = z_row(work, s_in_work, n - share.first_row) + u0;
+    const int64_t u0 = first_unit(part), units = last_unit(part) - u0;
+    for (int64_t n = part.first_row; n < part.last_row; ++n) {
+      T* const to = z_row(work, s_in_work, n - part.first_row) + u0;
       if (!steps_.active(t, n)) {
         for (int b = 0; b < kBlocks; ++b) std::fill_n(to + b * H, units, T(0));
         continue;
@@ -131,26 +137,26 @@ class Backward {
       const int64_t at = (t * N + n) * H + u0;
       const T *const before = h_before(t, n) + u0, *const y = g_.y + at,
                      *const grad_y = g_.grad_y + at;
-      const T* const saved = g_.saved + (t * N + n) * kKept * H + u0;
+      const T* const from_saved = g_.saved + (t * N + n) * kSaved * H + u0;
       const T* c_before = nullptr;
       if constexpr (Cell::kHasCellState)
-        c_before =
-            (steps_.first(t, n) ? p_.c0 + n * H
-                                : g_.saved + ((steps_.before(t) * N + n) * kKept + kKept - 1) * H) +
-            u0;
+        c_before = (steps_.first(t, n)
+                        ? p_.c0 + n * H
+                        : g_.saved + ((steps_.before(t) * N + n) * kSaved + kSaved - 1) * H) +
+                   u0;
       T *const dh_to = dh_ + n * H + u0, *const dc_to = dc_ + n * H + u0;
       for (int64_t u = 0; u < units; u += lanes<T>()) {
         const auto count = std::min(lanes<T>(), units - u);
         const auto load = [&](const T* from) { return Vec<T>::loadu(from + u, count); };
-        Vec<T> kept[kKept + 1], grad[kBlocks];
-        for (int k = 0; k < kKept; ++k) kept[k] = load(saved + k * H);
+        Vec<T> saved[kSaved + 1], grad[kBlocks];
+        for (int k = 0; k < kSaved; ++k) saved[k] = load(from_saved + k * H);
         At<Vec<T>> here{load(y), load(before), Vec<T>(T(0))};
         Vec<T> dh = load(dh_to) + load(grad_y), dc(T(0));
         if constexpr (Cell::kHasCellState) {
           here.c_before = load(c_before);
           dc = load(dc_to);
         }
-        Cell::gradients(kept, here, dh, dc, grad);
+        Cell::gradients(saved, here, dh, dc, grad);
         for (int b = 0; b < kBlocks; ++b) grad[b].store(to + b * H + u, count);
         dh.store(dh_to + u, count);
         if constexpr (Cell::kHasCellState) dc.store(dc_to + u, count);
@@ -158,16 +164,16 @@ class Backward {
     }
   }
 
-  // dh of the share's units += the gradients of the hidden products' z times the weights.
+  // dh of the part's units += the gradients of the hidden products' z times the weights.
   void through_weights(const Work& work, int64_t s_in_work) const {
-    const Share& share = work.share;
-    const int64_t H = layer_.hidden, R = share.rows(), depth = kGates * H;
+    const Part& part = work.part;
+    const int64_t H = layer_.hidden, R = part.rows(), depth = kGates * H;
     const T* const z = z_row(work, s_in_work, 0);
     alignas(64) T product[kTileRows * kWidth];
-    for (int64_t j = share.first_group; j < share.last_group; ++j) {
-      const int64_t units = group_units<T>(j, H), vectors = vectors_of<T>(units);
+    for (int64_t j = part.first_unit_block; j < part.last_unit_block; ++j) {
+      const int64_t units = units_in_block<T>(j, H), vectors = vectors_of<T>(units);
       const T* const panel = weight_hh_ + j * depth * kWidth;
-      T* const dh = dh_ + share.first_row * H + j * kWidth;
+      T* const dh = dh_ + part.first_row * H + j * kWidth;
       for_row_tiles(0, R, [&](int64_t first, int64_t count) {
         if (count == 1) {
           std::fill_n(product, kWidth, T(0));
@@ -188,17 +194,17 @@ class Backward {
     }
   }
 
-  // Gradients of the weights and biases that the share's units own, of the steps [begin, end).
+  // Gradients of the weights and biases that the part's units own, of the steps [begin, end).
   void add_weight_gradients(const Work& work, int64_t begin, int64_t end) const {
     const int64_t H = layer_.hidden, I = layer_.in, gates = kGates * H;
     const auto x_row = [&](int64_t t, int64_t n) { return p_.x + t * p_.x_step + n * p_.x_row; };
     const auto h_row = [&](int64_t t, int64_t n) { return h_before(t, n); };
     if (g_.weight_ih)
-      add_products(work, begin, end, x_row, I, true, g_.weight_ih + work.team * gates * I);
+      add_products(work, begin, end, x_row, I, true, g_.weight_ih + work.group * gates * I);
     if (g_.weight_hh)
-      add_products(work, begin, end, h_row, H, false, g_.weight_hh + work.team * gates * H);
-    if (g_.bias_ih) add_sums(work, end - begin, true, g_.bias_ih + work.team * gates);
-    if (g_.bias_hh) add_sums(work, end - begin, false, g_.bias_hh + work.team * gates);
+      add_products(work, begin, end, h_row, H, false, g_.weight_hh + work.group * gates * H);
+    if (g_.bias_ih) add_sums(work, end - begin, true, g_.bias_ih + work.group * gates);
+    if (g_.bias_hh) add_sums(work, end - begin, false, g_.bias_hh + work.group * gates);
   }
 
   static int block_of(int gate, bool of_input) { return of_input ? Cell::input_block(gate) : gate; }
@@ -207,18 +213,18 @@ class Backward {
   template <class Row>
   void add_products(const Work& work, int64_t begin, int64_t end, const Row& row, int64_t columns,
                     bool of_input, T* to) const {
-    const Share& share = work.share;
-    const int64_t H = layer_.hidden, R = share.rows(), rows = (end - begin) * R, ld = kBlocks * H;
-    const int64_t u0 = first_unit(share), u1 = last_unit(share);
+    const Part& part = work.part;
+    const int64_t H = layer_.hidden, R = part.rows(), rows = (end - begin) * R, ld = kBlocks * H;
+    const int64_t u0 = first_unit(part), u1 = last_unit(part);
     alignas(64) T product[kTileRows * kWidth];
     for (int64_t column = 0; column < columns; column += kWidth) {
       const int64_t width = std::min(kWidth, columns - column);
       for (int64_t s = begin; s < end; ++s) {
         const int64_t t = steps_.time(s);
         for (int64_t r = 0; r < R; ++r) {
-          const int64_t n = share.first_row + r;
+          const int64_t n = part.first_row + r;
           T* const packed = work.panel + ((s - begin) * R + r) * kWidth;
-          // What lies beyond a sequence's end may be no number.
+          // Elements beyond a sequence's end may be NaN.
           const int64_t used = steps_.active(t, n) ? width : 0;
           if (used) std::copy_n(row(t, n) + column, used, packed);
           std::fill(packed + used, packed + kWidth, T(0));
@@ -237,8 +243,8 @@ class Backward {
 
   // to [G * H] += the sum over the rows of the gradient of z.
   void add_sums(const Work& work, int64_t steps, bool of_input, T* to) const {
-    const int64_t H = layer_.hidden, rows = steps * work.share.rows(), ld = kBlocks * H;
-    const int64_t u0 = first_unit(work.share), u1 = last_unit(work.share);
+    const int64_t H = layer_.hidden, rows = steps * work.part.rows(), ld = kBlocks * H;
+    const int64_t u0 = first_unit(work.part), u1 = last_unit(work.part);
     for (int g = 0; g < kGates; ++g) {
       const T* const z = z_row(work, 0, 0) + block_of(g, of_input) * H;
       for (int64_t u = u0; u < u1; u += lanes<T>()) {
@@ -250,17 +256,17 @@ class Backward {
     }
   }
 
-  // grad_x of the steps [begin, end); members of a team share the rows.
+  // grad_x of the steps [begin, end); the ranks of a group share the rows.
   void input_gradients(const Work& work, int64_t begin, int64_t end) const {
-    const Share& share = work.share;
-    const int64_t H = layer_.hidden, I = layer_.in, R = share.rows(), ld = kBlocks * H;
+    const Part& part = work.part;
+    const int64_t H = layer_.hidden, I = layer_.in, R = part.rows(), ld = kBlocks * H;
     const int64_t rows = (end - begin) * R, joint = kJoint * H, apart = (kGates - kJoint) * H;
     alignas(64) T product[kTileRows * kWidth];
     for (int64_t column = 0; column < I; column += kWidth) {
       const int64_t width = std::min(kWidth, I - column), vectors = vectors_of<T>(width);
       const T* const panel = weight_ih_ + column * kGates * H;
       for_row_tiles(
-          work.member * rows / teams_.members, (work.member + 1) * rows / teams_.members,
+          work.rank * rows / groups_.size, (work.rank + 1) * rows / groups_.size,
           [&](int64_t first, int64_t count) {
             const T* const z = z_row(work, 0, 0) + first * ld;
             multiply<T>({z, ld, 1}, count, joint, {panel, kWidth, vectors}, product, kWidth);
@@ -269,7 +275,7 @@ class Backward {
                           {panel + joint * kWidth, kWidth, vectors}, product, kWidth, true);
             for (int64_t m = 0; m < count; ++m) {
               const int64_t t = steps_.time(begin + (first + m) / R),
-                            n = share.first_row + (first + m) % R;
+                            n = part.first_row + (first + m) % R;
               std::copy_n(product + m * kWidth, width, g_.x + (t * layer_.rows + n) * I + column);
             }
           });
@@ -278,14 +284,14 @@ class Backward {
 
   const Layer& layer_;
   const Pointers<T>& p_;
-  const Teams& teams_;
+  const ThreadGroups& groups_;
   const Gradients<T>& g_;
   const Steps steps_;
   Scratch scratch_;
   const T *weight_hh_, *weight_ih_ = nullptr;
   T *dh_, *dc_;
   int64_t steps_at_a_time_ = 1;
-  std::vector<T*> z_;  // [teams] of [steps at a time][rows][B][H]
+  std::vector<T*> z_;  // [groups] of [steps at a time][rows][B][H]
   std::vector<Work> works_;
 };
 

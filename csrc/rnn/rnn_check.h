@@ -19,8 +19,8 @@ struct Layer {
   bool reverse = false;
 
   int64_t gates() const { return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1; }
-  // Numbers that a step keeps for the backward, a hidden unit.
-  int64_t kept() const { return cell == CellKind::lstm ? 5 : cell == CellKind::gru ? 4 : 0; }
+  // Elements that a step saves for the backward, for each hidden unit.
+  int64_t saved_size() const { return cell == CellKind::lstm ? 5 : cell == CellKind::gru ? 4 : 0; }
   bool has_cell_state() const { return cell == CellKind::lstm; }
 };
 
@@ -105,8 +105,8 @@ inline Layer check_rnn(const char* op, const Arguments& a, std::string_view cell
   return layer;
 }
 
-// saved: [T, N, kept, H] as rnn_with_saved gave it, in float32 where x is in less; grad_c_n may be
-// missing.
+// saved: [T, N, saved_size, H] from rnn_with_saved, in float32 where x is in lower precision;
+// grad_c_n may be None for zeros.
 inline Layer check_rnn_backward(const at::Tensor& grad_y, const at::Tensor& grad_h_n,
                                 const std::optional<at::Tensor>& grad_c_n, const Arguments& a,
                                 const at::Tensor& y, const at::Tensor& saved, std::string_view cell,
@@ -122,8 +122,8 @@ inline Layer check_rnn_backward(const at::Tensor& grad_y, const at::Tensor& grad
                       ": grad_c_n: expected a tensor [N, H] for an lstm, got None; give zeros");
     detail::check_like(op, "grad_c_n", *grad_c_n, a.h0.sizes(), "[N, H]", a.x);
   }
-  const int64_t kept = layer.steps * layer.rows * layer.kept() * layer.hidden;
-  TORCH_CHECK_VALUE(saved.numel() == kept, op, ": saved: expected ", kept, " numbers, got ",
+  const int64_t size = layer.steps * layer.rows * layer.saved_size() * layer.hidden;
+  TORCH_CHECK_VALUE(saved.numel() == size, op, ": saved: expected ", size, " elements, got ",
                     saved.numel(), "; give what rnn_with_saved returned");
   return layer;
 }

@@ -22,10 +22,11 @@ double step_multiply_adds(const Layer& layer) {
          static_cast<double>(layer.in + layer.hidden);
 }
 template <class T>
-Teams teams_for(const Layer& layer) {
-  const int64_t weights_of_group = layer.gates() * panel_width<T>() * layer.hidden;
-  return make_teams(layer.rows, panel_count<T>(layer.hidden), static_cast<double>(weights_of_group),
-                    useful_threads(step_multiply_adds(layer) * static_cast<double>(layer.steps)));
+ThreadGroups groups_for(const Layer& layer) {
+  const int64_t weights_of_unit_block = layer.gates() * panel_width<T>() * layer.hidden;
+  return make_thread_groups(
+      layer.rows, panel_count<T>(layer.hidden), static_cast<double>(weights_of_unit_block),
+      useful_threads(step_multiply_adds(layer) * static_cast<double>(layer.steps)));
 }
 
 // body(Cell{}, T{}).
@@ -83,22 +84,22 @@ Four forward(const char* op, const Arguments& a, std::string_view cell, bool rev
     const auto dtype = a.x.scalar_type();
     return {y.to(dtype), h_n.to(dtype), c_n.to(dtype), saved};
   }
-  const bool has_c = layer.has_cell_state(), keeps = with_saved && layer.kept() > 0;
+  const bool has_c = layer.has_cell_state(), saves = with_saved && layer.saved_size() > 0;
   const auto empty = [&](bool is_wanted, at::IntArrayRef shape) {
     return at::empty(is_wanted ? shape : at::IntArrayRef{0}, a.x.options());
   };
   at::Tensor y = empty(true, {layer.steps, layer.rows, layer.hidden}),
              h_n = empty(true, a.h0.sizes()), c_n = empty(has_c, a.h0.sizes()),
-             saved = empty(keeps, {layer.steps, layer.rows, layer.kept(), layer.hidden});
+             saved = empty(saves, {layer.steps, layer.rows, layer.saved_size(), layer.hidden});
   if (layer.rows == 0) return {y, h_n, c_n, saved};
   const Inputs inputs(a);
   dispatch(layer, a.x, [&](auto kind, auto type) {
     using T = decltype(type);
     const Pointers<T> pointers = inputs.pointers<T>();
-    const Teams teams = teams_for<T>(layer);
-    Forward<decltype(kind), T>(layer, pointers, teams, y.data_ptr<T>(), h_n.data_ptr<T>(),
+    const ThreadGroups groups = groups_for<T>(layer);
+    Forward<decltype(kind), T>(layer, pointers, groups, y.data_ptr<T>(), h_n.data_ptr<T>(),
                                has_c ? c_n.data_ptr<T>() : nullptr,
-                               keeps ? saved.data_ptr<T>() : nullptr)
+                               saves ? saved.data_ptr<T>() : nullptr)
         .run();
   });
   return {y, h_n, c_n, saved};
@@ -122,8 +123,8 @@ Four rnn_with_saved(const at::Tensor& x, const at::Tensor& h0, const OptionalTen
                  true);
 }
 
-// [teams, ...] to the sum of the teams, in their order.
-at::Tensor add_teams(const at::Tensor& parts) {
+// [groups, ...] summed over the groups, in their order.
+at::Tensor add_groups(const at::Tensor& parts) {
   at::Tensor total = parts[0];
   for (int64_t i = 1; i < parts.size(0); ++i) total.add_(parts[i]);
   return parts.size(0) == 1 ? total : total.clone();
@@ -165,7 +166,7 @@ std::vector<at::Tensor> rnn_backward(const at::Tensor& grad_y, const at::Tensor&
   const Inputs inputs(a);
   const at::Tensor grad = grad_y.contiguous(), grad_h = grad_h_n.contiguous(),
                    grad_c = grad_c_n ? grad_c_n->contiguous() : at::Tensor(),
-                   kept_y = y.contiguous(), kept = saved.contiguous();
+                   y_rows = y.contiguous(), saved_rows = saved.contiguous();
   dispatch(layer, x, [&](auto kind, auto type) {
     using T = decltype(type);
     const auto read = [](const at::Tensor& t) {
@@ -175,19 +176,19 @@ std::vector<at::Tensor> rnn_backward(const at::Tensor& grad_y, const at::Tensor&
       return output_mask[i] ? t.data_ptr<T>() : nullptr;
     };
     const Pointers<T> pointers = inputs.pointers<T>();
-    const Teams teams = teams_for<T>(layer);
+    const ThreadGroups groups = groups_for<T>(layer);
     const auto parts = [&](int i, int64_t columns) {
-      return at::zeros({output_mask[i] ? teams.teams : 1, output_mask[i] ? gates : 0, columns},
+      return at::zeros({output_mask[i] ? groups.count : 1, output_mask[i] ? gates : 0, columns},
                        x.options());
     };
     weights = {parts(3, layer.in), parts(4, layer.hidden), parts(5, 1), parts(6, 1)};
     const Gradients<T> gradients{read(grad),           read(grad_h),         read(grad_c),
-                                 read(kept_y),         read(kept),           write(0, grad_x),
+                                 read(y_rows),         read(saved_rows),     write(0, grad_x),
                                  write(1, grad_h0),    write(2, grad_c0),    write(3, weights[0]),
                                  write(4, weights[1]), write(5, weights[2]), write(6, weights[3])};
-    Backward<decltype(kind), T>(layer, pointers, teams, gradients).run();
+    Backward<decltype(kind), T>(layer, pointers, groups, gradients).run();
   });
-  for (at::Tensor& weight : weights) weight = add_teams(weight);
+  for (at::Tensor& weight : weights) weight = add_groups(weight);
   return {
       grad_x, grad_h0, grad_c0, weights[0], weights[1], weights[2].flatten(), weights[3].flatten()};
 }

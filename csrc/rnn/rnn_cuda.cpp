@@ -27,20 +27,22 @@ struct Call {
 
   Call(const Layer& checked, const Arguments& a) : layer(checked) {
     const at::ScalarType dtype = state_dtype(a.x);
-    const auto lift = [&](const at::Tensor& t) { return t.to(dtype).contiguous(); };
-    const auto lift_optional = [&](const OptionalTensor& t) { return t ? lift(*t) : at::Tensor(); };
-    x = lift(a.x);
-    h0 = lift(a.h0);
-    c0 = lift_optional(a.c0);
-    weight_ih = lift(a.weight_ih);
-    weight_hh = lift(a.weight_hh);
-    bias_ih = lift_optional(a.bias_ih);
-    bias_hh = lift_optional(a.bias_hh);
+    const auto upcast = [&](const at::Tensor& t) { return t.to(dtype).contiguous(); };
+    const auto upcast_optional = [&](const OptionalTensor& t) {
+      return t ? upcast(*t) : at::Tensor();
+    };
+    x = upcast(a.x);
+    h0 = upcast(a.h0);
+    c0 = upcast_optional(a.c0);
+    weight_ih = upcast(a.weight_ih);
+    weight_hh = upcast(a.weight_hh);
+    bias_ih = upcast_optional(a.bias_ih);
+    bias_hh = upcast_optional(a.bias_hh);
     if (!a.lengths) return;
     lengths = a.lengths->to(x.device());
     const at::Tensor steps = at::arange(layer.steps, lengths.options());
     active = steps.unsqueeze(1).lt(lengths).unsqueeze(2);  // [T, N, 1]
-    x = x.masked_fill(active.logical_not(), 0);            // what lies beyond may be no number
+    x = x.masked_fill(active.logical_not(), 0);            // elements beyond the end may be NaN
   }
 
   template <class T>
@@ -64,7 +66,7 @@ struct Call {
                       " than this GPU's shared memory can serve, got ", layer.hidden,
                       "; use several narrower layers");
     C10_CUDA_CHECK(error);
-    barriers = at::zeros({params.teams}, x.options().dtype(at::kInt));
+    barriers = at::zeros({params.groups}, x.options().dtype(at::kInt));
     params.barriers = reinterpret_cast<unsigned*>(barriers.data_ptr<int32_t>());
     return params;
   }
@@ -84,12 +86,12 @@ Four forward(const Arguments& a, std::string_view cell, bool reverse, bool with_
   const c10::cuda::CUDAGuard guard(a.x.device());
   Call call(layer, a);
   const auto options = call.x.options();
-  const bool has_c = layer.has_cell_state(), keeps = with_saved && layer.kept() > 0;
+  const bool has_c = layer.has_cell_state(), saves = with_saved && layer.saved_size() > 0;
   at::Tensor y = at::empty({layer.steps, layer.rows, layer.hidden}, options), h = call.h0.clone(),
              h_next = at::empty_like(h), c = has_c ? call.c0.clone() : at::empty({0}, options);
-  at::Tensor saved = keeps
-                         ? at::empty({layer.steps, layer.rows, layer.kept(), layer.hidden}, options)
-                         : at::empty({0}, options);
+  at::Tensor saved =
+      saves ? at::empty({layer.steps, layer.rows, layer.saved_size(), layer.hidden}, options)
+            : at::empty({0}, options);
   if (layer.rows > 0) {
     const at::Tensor x_gates =
         at::linear(call.x, call.weight_ih,
@@ -102,7 +104,7 @@ Four forward(const Arguments& a, std::string_view cell, bool reverse, bool with_
       params.h[0] = h.data_ptr<T>();
       params.h[1] = h_next.data_ptr<T>();
       if (has_c) params.c = c.data_ptr<T>();
-      if (keeps) params.saved = saved.data_ptr<T>();
+      if (saves) params.saved = saved.data_ptr<T>();
       C10_CUDA_CHECK(launch_rnn(params, stream));
     });
   }
@@ -154,17 +156,18 @@ std::vector<at::Tensor> rnn_backward(const at::Tensor& grad_y, const at::Tensor&
   const auto options = call.x.options();
   const int64_t H = layer.hidden, gates = layer.gates() * H, rows = layer.steps * layer.rows;
   const int64_t blocks = layer.cell == CellKind::gru ? 4 : layer.gates();
-  const auto lift = [&](const at::Tensor& t) { return t.to(call.x.scalar_type()).contiguous(); };
-  const at::Tensor grad = lift(grad_y), kept_y = lift(y), kept = saved.contiguous();
+  const auto upcast = [&](const at::Tensor& t) { return t.to(call.x.scalar_type()).contiguous(); };
+  const at::Tensor grad = upcast(grad_y), y_rows = upcast(y), saved_rows = saved.contiguous();
   at::Tensor grad_z = at::empty({layer.steps, layer.rows, blocks * H}, options),
-             dh = lift(grad_h_n).clone(), dc = grad_c_n ? lift(*grad_c_n).clone() : at::Tensor();
+             dh = upcast(grad_h_n).clone(),
+             dc = grad_c_n ? upcast(*grad_c_n).clone() : at::Tensor();
   if (layer.rows > 0)
     dispatch(call.x, [&](auto type, cudaStream_t stream) {
       using T = decltype(type);
       RnnParams<T> params = call.params<T>(true);
       params.grad_y = grad.const_data_ptr<T>();
-      params.y = kept_y.data_ptr<T>();
-      if (layer.kept() > 0) params.saved = kept.data_ptr<T>();
+      params.y = y_rows.data_ptr<T>();
+      if (layer.saved_size() > 0) params.saved = saved_rows.data_ptr<T>();
       params.grad_z = grad_z.data_ptr<T>();
       params.dh = dh.data_ptr<T>();
       if (dc.defined()) params.dc = dc.data_ptr<T>();
@@ -180,7 +183,7 @@ std::vector<at::Tensor> rnn_backward(const at::Tensor& grad_y, const at::Tensor&
   if (output_mask[2] && dc.defined()) result[2] = dc;
   if (output_mask[3]) result[3] = of_input.t().mm(call.x.view({rows, layer.in}));
   if (output_mask[4])
-    result[4] = of_hidden.t().mm(states_before(call, kept_y).view({rows, layer.hidden}));
+    result[4] = of_hidden.t().mm(states_before(call, y_rows).view({rows, layer.hidden}));
   if (output_mask[5]) result[5] = of_input.sum(0);
   if (output_mask[6]) result[6] = of_hidden.sum(0);
   for (at::Tensor& one : result) one = one.to(x.scalar_type());

@@ -1,15 +1,16 @@
 // The recurrence on CUDA: one launch for all steps.
 //
-// A block owns some hidden units of some rows, and keeps these units' recurrent weights in shared
+// A block owns some hidden units of some rows and holds these units' recurrent weights in shared
 // memory for the whole sequence where they fit. In a step it multiplies the state of its rows by
-// its weights and makes the new state of its units; then the blocks of a team meet, as the next
-// step wants the state of all units. Input products and weight gradients are plain products over
-// all steps, before and after. No atomics but those of the barrier: the same bits on every run.
+// its weights and computes the new state of its units; then the blocks of a group pass a barrier,
+// as the next step reads the state of all units. Input products and weight gradients are plain
+// products over all steps, before and after. No atomics except the barrier's: the same bits on
+// every run.
 //
-// Where a team's weights fit the shared memory of a cluster, it is one: its blocks meet at the
-// cluster's barrier, and in the forward each writes its units' new state into the shared memory of
-// all. In the backward they exchange the gates' gradients, which go to global memory anyway.
-// Elsewhere the launch is cooperative and the state passes through global memory.
+// Where the weights of a group fit the shared memory of a cluster, the group is one: its barrier is
+// the cluster's, and in the forward each block writes its units' new state into the shared memory
+// of all. In the backward they exchange the gates' gradients, which go to global memory anyway.
+// Otherwise the launch is cooperative and the state passes through global memory.
 #include "../common/cluster.cuh"
 #include "../common/grid_barrier.cuh"
 #include "../common/matmul.cuh"
@@ -19,26 +20,26 @@
 namespace pyneural::rnn {
 namespace {
 
-constexpr int64_t kTile = kTileN;                       // rows of a product: one product tile wide
-constexpr int64_t kStride = kTile + 1;                  // of its result, off a single bank
-constexpr int64_t kStaticBytes = 32 << 10;              // more than the stage of a product
-constexpr int64_t kRowsOfTeam = 32, kUnitsOfBlock = 8;  // fewer are not worth another block
+constexpr int64_t kTile = kTileN;                        // rows of a product: one product tile wide
+constexpr int64_t kStride = kTile + 1;                   // of its result, off a single bank
+constexpr int64_t kStaticBytes = 32 << 10;               // more than the stage of a product
+constexpr int64_t kRowsOfGroup = 32, kUnitsOfBlock = 8;  // fewer do not pay for another block
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
-// What a block works on.
+// The rows and units of a block.
 template <class T>
 struct Part {
   int64_t first_row, last_row, first_unit, units;
   unsigned* barrier;
 
   __device__ explicit Part(const RnnParams<T>& p) {
-    const int64_t team = blockIdx.x / p.members, member = blockIdx.x % p.members;
-    first_row = team * p.rows / p.teams;
-    last_row = (team + 1) * p.rows / p.teams;
-    first_unit = member * p.hidden / p.members;
-    units = (member + 1) * p.hidden / p.members - first_unit;
-    barrier = p.barriers + team;
+    const int64_t group = blockIdx.x / p.group_size, rank = blockIdx.x % p.group_size;
+    first_row = group * p.rows / p.groups;
+    last_row = (group + 1) * p.rows / p.groups;
+    first_unit = rank * p.hidden / p.group_size;
+    units = (rank + 1) * p.hidden / p.group_size - first_unit;
+    barrier = p.barriers + group;
   }
 
   // body(row, unit of the part) for all of them, neighbouring threads at neighbouring units.
@@ -48,22 +49,22 @@ struct Part {
   }
 };
 
-// The blocks of a team meet; `round` counts the meetings from 1.
+// Barrier of the blocks of a group; `round` counts the calls from 1.
 template <class T>
-__device__ void team_barrier(const RnnParams<T>& p, const Part<T>& part, int64_t round) {
+__device__ void group_barrier(const RnnParams<T>& p, const Part<T>& part, int64_t round) {
   if (p.in_clusters)
     cluster_barrier();
   else
-    grid_barrier(part.barrier, p.members, static_cast<unsigned>(round));
+    grid_barrier(part.barrier, p.group_size, static_cast<unsigned>(round));
 }
 
 template <class T>
-PYNEURAL_INLINE int64_t rows_of_team(const RnnParams<T>& p) {
-  return (p.rows + p.teams - 1) / p.teams;
+PYNEURAL_INLINE int64_t rows_of_group(const RnnParams<T>& p) {
+  return (p.rows + p.groups - 1) / p.groups;
 }
 
-PYNEURAL_INLINE int64_t units_of_block(int64_t hidden, int64_t members) {
-  return (hidden + members - 1) / members;
+PYNEURAL_INLINE int64_t units_of_block(int64_t hidden, int64_t group_size) {
+  return (hidden + group_size - 1) / group_size;
 }
 
 template <class Cell, class T>
@@ -74,9 +75,9 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
   const int64_t H = p.hidden, N = p.rows, columns = G * part.units;
   T* const z = reinterpret_cast<T*>(shared_memory);  // [G][units][kStride]
   T* const own = z + columns * kStride;              // [H][G][units]
-  const int64_t R = rows_of_team(p);
+  const int64_t R = rows_of_group(p);
   // [2][R][H] in a cluster, by turns; at the same place in each of its blocks.
-  T* const states = z + G * units_of_block(H, p.members) * (kStride + H);
+  T* const states = z + G * units_of_block(H, p.group_size) * (kStride + H);
   const auto weight = [&](int64_t k, int64_t m) {
     return p.weight_hh[(m / part.units * H + part.first_unit + m % part.units) * H + k];
   };
@@ -96,10 +97,10 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
       return p.in_clusters ? states[(s % 2 * R + n - part.first_row) * H + k]
                            : load_fresh(p.h[s % 2] + n * H + k);
     };
-    const auto give = [&](int64_t n, int64_t k, T value) {
+    const auto set_state = [&](int64_t n, int64_t k, T value) {
       p.h[(s + 1) % 2][n * H + k] = value;
       T* const own_state = states + ((s + 1) % 2 * R + n - part.first_row) * H + k;
-      for (int64_t rank = 0; p.in_clusters && rank < p.members; ++rank)
+      for (int64_t rank = 0; p.in_clusters && rank < p.group_size; ++rank)
         *in_block(own_state, static_cast<unsigned>(rank)) = value;
     };
     for (int64_t row = part.first_row; row < part.last_row; row += kTile) {
@@ -114,36 +115,36 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
         block_product<Along::k, Along::k, T>(columns, rows, H, stage, weight, state, store);
       part.for_all(row, rows, [&](int64_t n, int64_t i) {
         const int64_t u = part.first_unit + i, at = n * H + u, out = (t * N + n) * H + u;
-        T* const saved = p.saved ? p.saved + (t * N + n) * Cell::kKept * H + u : nullptr;
+        T* const to_saved = p.saved ? p.saved + (t * N + n) * Cell::kSaved * H + u : nullptr;
         if (!p.active(t, n)) {
-          give(n, u, before(n, u));
+          set_state(n, u, before(n, u));
           p.y[out] = T(0);
-          for (int k = 0; saved && k < Cell::kKept; ++k) saved[k * H] = T(0);
+          for (int k = 0; to_saved && k < Cell::kSaved; ++k) to_saved[k * H] = T(0);
           return;
         }
-        T gates[Cell::kBlocks] = {}, kept[Cell::kKept + 1], c = T(0);
+        T gates[Cell::kBlocks] = {}, saved[Cell::kSaved + 1], c = T(0);
         for (int g = 0; g < G; ++g) {
           const T sum = z[(g * part.units + i) * kStride + n - row];
           gates[g] += p.bias_hh ? sum + p.bias_hh[g * H + u] : sum;
           gates[Cell::input_block(g)] += p.x_gates[((t * N + n) * G + g) * H + u];
         }
         if constexpr (Cell::kHasCellState) c = p.c[at];
-        const T value = Cell::step(gates, before(n, u), c, kept);
+        const T value = Cell::step(gates, before(n, u), c, saved);
         if constexpr (Cell::kHasCellState) p.c[at] = c;
-        give(n, u, value);
+        set_state(n, u, value);
         p.y[out] = value;
-        for (int k = 0; saved && k < Cell::kKept; ++k) saved[k * H] = kept[k];
+        for (int k = 0; to_saved && k < Cell::kSaved; ++k) to_saved[k * H] = saved[k];
       });
       __syncthreads();
     }
-    team_barrier(p, part, s + 1);
+    group_barrier(p, part, s + 1);
   }
 }
 
 template <class Cell, class T>
 __global__ void __launch_bounds__(kThreads)
     backward_kernel(const __grid_constant__ RnnParams<T> p) {
-  constexpr int G = Cell::kGates, B = Cell::kBlocks, K = Cell::kKept;
+  constexpr int G = Cell::kGates, B = Cell::kBlocks, K = Cell::kSaved;
   __shared__ ProductStage<T> stage;
   const Part<T> part(p);
   const int64_t H = p.hidden, N = p.rows;
@@ -165,19 +166,19 @@ __global__ void __launch_bounds__(kThreads)
         return;
       }
       const bool first = p.first(t, n);
-      T kept[K + 1], grad[B], dc = T(0), dh = p.dh[at] + p.grad_y[t * N * H + at];
-      for (int k = 0; k < K; ++k) kept[k] = p.saved[((t * N + n) * K + k) * H + u];
+      T saved[K + 1], grad[B], dc = T(0), dh = p.dh[at] + p.grad_y[t * N * H + at];
+      for (int k = 0; k < K; ++k) saved[k] = p.saved[((t * N + n) * K + k) * H + u];
       At<T> here{p.y[t * N * H + at], first ? p.h0[at] : p.y[before * N * H + at], T(0)};
       if constexpr (Cell::kHasCellState) {
         here.c_before = first ? p.c0[at] : p.saved[((before * N + n) * K + K - 1) * H + u];
         dc = p.dc[at];
       }
-      Cell::gradients(kept, here, dh, dc, grad);
+      Cell::gradients(saved, here, dh, dc, grad);
       for (int b = 0; b < B; ++b) to[b * H] = grad[b];
       p.dh[at] = dh;
       if constexpr (Cell::kHasCellState) p.dc[at] = dc;
     });
-    team_barrier(p, part, p.steps - s);
+    group_barrier(p, part, p.steps - s);
     for (int64_t row = part.first_row; row < part.last_row; row += kTile) {
       const int64_t rows = part.last_row - row < kTile ? part.last_row - row : kTile;
       const T* const grad = p.grad_z + (t * N + row) * B * H;
@@ -202,10 +203,10 @@ template <class T>
 int64_t shared_size(const RnnParams<T>& p, bool backward) {
   int64_t gates = 0;
   visit_cell(p.cell, [&](auto cell) { gates = decltype(cell)::kGates; });
-  const int64_t units = units_of_block(p.hidden, p.members);
+  const int64_t units = units_of_block(p.hidden, p.group_size);
   return (p.shared_weights ? gates * units * p.hidden : 0) +
          (backward ? 0 : gates * units * kStride) +
-         (p.in_clusters && !backward ? 2 * rows_of_team(p) * p.hidden : 0);
+         (p.in_clusters && !backward ? 2 * rows_of_group(p) * p.hidden : 0);
 }
 
 template <class T>
@@ -229,9 +230,9 @@ cudaError_t launch(const RnnParams<T>& params, bool backward, cudaStream_t strea
     return error;
   RnnParams<T> copy = params;
   void* arguments[] = {&copy};
-  const int64_t blocks = int64_t{params.teams} * params.members;
+  const int64_t blocks = int64_t{params.groups} * params.group_size;
   if (params.in_clusters)
-    return launch_in_clusters(reinterpret_cast<const void*>(kernel), blocks, params.members,
+    return launch_in_clusters(reinterpret_cast<const void*>(kernel), blocks, params.group_size,
                               kThreads, shared, arguments, stream);
   return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
                                      dim3(static_cast<unsigned>(blocks)), dim3(kThreads), arguments,
@@ -264,15 +265,15 @@ cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
     return error;
   if (has) {
     p.in_clusters = p.shared_weights = true;
-    p.members = static_cast<int32_t>(narrow < kMostBlocksOfCluster ? narrow : kMostBlocksOfCluster);
-    const int64_t spare = multiprocessors / p.members > 1 ? multiprocessors / p.members : 1;
-    p.teams = static_cast<int32_t>(p.rows < spare ? p.rows : spare);
+    p.group_size = static_cast<int32_t>(narrow < kMaxClusterSize ? narrow : kMaxClusterSize);
+    const int64_t spare = multiprocessors / p.group_size > 1 ? multiprocessors / p.group_size : 1;
+    p.groups = static_cast<int32_t>(p.rows < spare ? p.rows : spare);
     if (fits()) return cudaSuccess;
     p.in_clusters = false;
   }
 
   const auto widen = [&] {
-    for (p.members = 1; p.members < most && !fits();) ++p.members;
+    for (p.group_size = 1; p.group_size < most && !fits();) ++p.group_size;
     return fits();
   };
   p.shared_weights = true;
@@ -280,11 +281,12 @@ cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
     p.shared_weights = false;
     if (!widen()) return cudaErrorInvalidValue;
   }
-  const int64_t wanted = up(p.rows, kRowsOfTeam), members = p.members;
-  const int64_t teams = wanted < multiprocessors / members ? wanted : multiprocessors / members;
-  const int64_t spare = narrow < multiprocessors / teams ? narrow : multiprocessors / teams;
-  p.teams = static_cast<int32_t>(teams);
-  p.members = static_cast<int32_t>(spare > members ? spare : members);
+  const int64_t wanted = up(p.rows, kRowsOfGroup), group_size = p.group_size;
+  const int64_t groups =
+      wanted < multiprocessors / group_size ? wanted : multiprocessors / group_size;
+  const int64_t spare = narrow < multiprocessors / groups ? narrow : multiprocessors / groups;
+  p.groups = static_cast<int32_t>(groups);
+  p.group_size = static_cast<int32_t>(spare > group_size ? spare : group_size);
   return cudaSuccess;
 }
 

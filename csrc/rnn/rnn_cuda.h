@@ -16,9 +16,10 @@ struct RnnParams {
   CellKind cell = CellKind::tanh;
   bool reverse = false;
   int64_t steps = 0, rows = 0, hidden = 0;
-  // Of the launch: teams share the rows, members of a team the units. The blocks of a team meet
-  // after every step. They are a cluster, or else all blocks run at the same time.
-  int32_t teams = 1, members = 1;
+  // Of the launch: the rows are split among groups of thread blocks, the units among the blocks of
+  // a group, its ranks, which pass a barrier after every step. A group is a cluster, or else all
+  // blocks run at the same time.
+  int32_t groups = 1, group_size = 1;
   bool in_clusters = false;
   bool shared_weights = false;  // whether a block's weights stay in its shared memory
 
@@ -29,8 +30,8 @@ struct RnnParams {
   const T* h0 = nullptr;             // [N, H]
   const T* c0 = nullptr;             // [N, H] of cells that have it
   T* y = nullptr;                    // [T, N, H]
-  T* saved = nullptr;                // [T, N, kept, H]; null: not wanted
-  T* h[2] = {nullptr, nullptr};      // [N, H] forward: the state by turns; h[0] begins as h0
+  T* saved = nullptr;                // [T, N, kSaved, H]; null: not wanted
+  T* h[2] = {nullptr, nullptr};      // [N, H] forward: the state, alternating; h[0] begins as h0
   T* c = nullptr;                    // [N, H] forward: begins as c0
 
   const T* grad_y = nullptr;  // [T, N, H] backward
@@ -38,7 +39,7 @@ struct RnnParams {
   T* dh = nullptr;            // [N, H] backward: begins as grad_h_n, ends as grad_h0
   T* dc = nullptr;            // [N, H] likewise
 
-  unsigned* barriers = nullptr;  // [teams], zero
+  unsigned* barriers = nullptr;  // [groups], zero
 
   PYNEURAL_INLINE int64_t time(int64_t s) const { return reverse ? steps - 1 - s : s; }
   PYNEURAL_INLINE bool active(int64_t t, int64_t n) const { return !lengths || t < lengths[n]; }
@@ -47,7 +48,7 @@ struct RnnParams {
   }
 };
 
-// Fills teams, members, in_clusters and shared_weights for the current device.
+// Fills groups, group_size, in_clusters and shared_weights for the current device.
 template <class T>
 cudaError_t rnn_configure(bool backward, RnnParams<T>* params);
 

@@ -1,9 +1,10 @@
 // A recurrent layer forward on the CPU.
 //
-// Letters: T steps, N rows, I inputs, H hidden units, G gates, B blocks of a cell's gates. Units go
-// in groups as wide as a panel, W. A working row holds the blocks of all groups of a share,
-// [groups][B][W]: the input product of some steps is written there at once, then each step adds its
-// hidden product and makes the new state of it while it is in the first-level cache.
+// Letters: T steps, N rows, I inputs, H hidden units, G gates, B blocks of a cell's gates. Hidden
+// units are processed in unit blocks as wide as a panel, W. A row of the work buffer holds the
+// gates of all unit blocks of a part, [unit blocks][B][W]: the input product of several steps is
+// written there at once, then each step adds its hidden product and computes the new state from it
+// while it is in the first-level cache.
 #pragma once
 
 #include <vector>
@@ -12,7 +13,7 @@
 #include "../common/scratch.h"
 #include "../common/vector_math.h"
 #include "rnn_check.h"
-#include "teams.h"
+#include "thread_groups.h"
 
 namespace pyneural::rnn {
 
@@ -39,10 +40,10 @@ struct Steps {
   int64_t before(int64_t t) const { return reverse ? t + 1 : t - 1; }
 };
 
-// Units of a group.
+// Units of a unit block.
 template <class T>
-int64_t group_units(int64_t group, int64_t hidden) {
-  return std::min(panel_width<T>(), hidden - group * panel_width<T>());
+int64_t units_in_block(int64_t unit_block, int64_t hidden) {
+  return std::min(panel_width<T>(), hidden - unit_block * panel_width<T>());
 }
 template <class T>
 int64_t vectors_of(int64_t units) {
@@ -60,35 +61,36 @@ inline int64_t steps_at_a_time(int64_t steps, int64_t rows, int64_t row_size) {
 template <class T>
 T* pack_gates(Scratch& scratch, const T* weight, int64_t gates, int64_t hidden, int64_t depth,
               int64_t threads) {
-  const int64_t groups = panel_count<T>(hidden), size = depth * panel_width<T>();
-  T* const panels = scratch.take<T>(groups * gates * size);
-  for_shares(groups * gates, std::min(threads, groups * gates),
-             [&](int64_t, int64_t i, int64_t end) {
-               for (; i < end; ++i) {
-                 const int64_t group = i / gates, gate = i % gates;
-                 pack_transposed(weight + (gate * hidden + group * panel_width<T>()) * depth, depth,
-                                 depth, group_units<T>(group, hidden), panels + i * size);
-               }
-             });
+  const int64_t unit_blocks = panel_count<T>(hidden), size = depth * panel_width<T>();
+  T* const panels = scratch.take<T>(unit_blocks * gates * size);
+  parallel_chunks(unit_blocks * gates, std::min(threads, unit_blocks * gates),
+                  [&](int64_t, int64_t i, int64_t end) {
+                    for (; i < end; ++i) {
+                      const int64_t group = i / gates, gate = i % gates;
+                      pack_transposed(weight + (gate * hidden + group * panel_width<T>()) * depth,
+                                      depth, depth, units_in_block<T>(group, hidden),
+                                      panels + i * size);
+                    }
+                  });
   return panels;
 }
 
 template <class Cell, class T>
 class Forward {
  public:
-  // saved [T, N, kKept, H], where it is not null.
-  Forward(const Layer& layer, const Pointers<T>& p, const Teams& teams, T* y, T* h_n, T* c_n,
-          T* saved)
+  // saved: [T, N, kSaved, H], or null.
+  Forward(const Layer& layer, const Pointers<T>& p, const ThreadGroups& groups, T* y, T* h_n,
+          T* c_n, T* saved)
       : layer_(layer),
         p_(p),
-        teams_(teams),
+        groups_(groups),
         steps_{layer.steps, layer.reverse, p.lengths},
         y_(y),
         h_n_(h_n),
         c_n_(c_n),
         saved_(saved) {
     const int64_t H = layer.hidden, N = layer.rows;
-    const int64_t packers = teams_.threads();
+    const int64_t packers = groups_.threads();
     weight_ih_ = pack_gates(scratch_, p.weight_ih, kGates, H, layer.in, packers);
     weight_hh_ = pack_gates(scratch_, p.weight_hh, kGates, H, H, packers);
     pack_bias();
@@ -97,18 +99,18 @@ class Forward {
     c_ = scratch_.take<T>(Cell::kHasCellState ? N * H : 0);
     std::copy_n(p.h0, N * H, h_[0]);
     if constexpr (Cell::kHasCellState) std::copy_n(p.c0, N * H, c_);
-    const int64_t row_size = teams_.most_groups() * kBlocks * kWidth;
-    steps_at_a_time_ = steps_at_a_time(layer.steps, teams_.most_rows(), row_size);
-    const int64_t rows = steps_at_a_time_ * teams_.most_rows();
-    for (int64_t i = 0; i < teams_.threads(); ++i)
-      works_.push_back({teams_.share(i), row_size, scratch_.take<T>(rows * row_size),
+    const int64_t row_size = groups_.max_unit_blocks() * kBlocks * kWidth;
+    steps_at_a_time_ = steps_at_a_time(layer.steps, groups_.max_rows(), row_size);
+    const int64_t rows = steps_at_a_time_ * groups_.max_rows();
+    for (int64_t i = 0; i < groups_.threads(); ++i)
+      works_.push_back({groups_.part(i), row_size, scratch_.take<T>(rows * row_size),
                         scratch_.take<T>(rows * layer.in)});
   }
 
   void run() {
-    Barrier barrier(teams_.threads());
-    run_teams(teams_, [&](int64_t first, int64_t last) {
-      if (teams_.members == 1) {
+    Barrier barrier(groups_.threads());
+    run_thread_groups(groups_, [&](int64_t first, int64_t last) {
+      if (groups_.size == 1) {
         for (int64_t i = first; i < last; ++i) run_steps(i, i + 1, [] {});
       } else {
         run_steps(first, last, [&] { barrier.wait(last - first); });
@@ -117,21 +119,21 @@ class Forward {
   }
 
  private:
-  static constexpr int kGates = Cell::kGates, kBlocks = Cell::kBlocks, kKept = Cell::kKept;
+  static constexpr int kGates = Cell::kGates, kBlocks = Cell::kBlocks, kSaved = Cell::kSaved;
   static constexpr int64_t kWidth = panel_width<T>();
 
   struct Work {
-    Share share;
+    Part part;
     int64_t row_size;
     T* z;  // [steps at a time][rows][row_size]
     T* x;  // [steps at a time][rows][I]
   };
 
-  // bias [groups][B][W]: of both products, but for blocks that only one of them has.
+  // bias [unit blocks][B][W]: b_ih + b_hh, except in blocks that only one product reaches.
   void pack_bias() {
-    const int64_t H = layer_.hidden, groups = panel_count<T>(H);
-    bias_ = scratch_.take<T>(groups * kBlocks * kWidth);
-    std::fill_n(bias_, groups * kBlocks * kWidth, T(0));
+    const int64_t H = layer_.hidden, unit_blocks = panel_count<T>(H);
+    bias_ = scratch_.take<T>(unit_blocks * kBlocks * kWidth);
+    std::fill_n(bias_, unit_blocks * kBlocks * kWidth, T(0));
     for (int64_t u = 0; u < H; ++u) {
       T* const to = bias_ + u / kWidth * kBlocks * kWidth + u % kWidth;
       for (int g = 0; g < kGates; ++g) {
@@ -141,39 +143,39 @@ class Forward {
     }
   }
 
-  template <class Meet>
-  void run_steps(int64_t first, int64_t last, const Meet& meet) {
+  template <class Sync>
+  void run_steps(int64_t first, int64_t last, const Sync& sync) {
     for (int64_t s0 = 0; s0 < layer_.steps; s0 += steps_at_a_time_) {
       const int64_t s1 = std::min(layer_.steps, s0 + steps_at_a_time_);
       for (int64_t i = first; i < last; ++i) multiply_inputs(works_[i], s0, s1);
       for (int64_t s = s0; s < s1; ++s) {
         for (int64_t i = first; i < last; ++i) step(works_[i], s, s - s0);
-        meet();
+        sync();
       }
     }
     const T* const h = h_[layer_.steps % 2];
     for (int64_t i = first; i < last; ++i) {
-      copy_out(works_[i].share, h, h_n_);
-      if constexpr (Cell::kHasCellState) copy_out(works_[i].share, c_, c_n_);
+      copy_out(works_[i].part, h, h_n_);
+      if constexpr (Cell::kHasCellState) copy_out(works_[i].part, c_, c_n_);
     }
   }
 
-  void copy_out(const Share& share, const T* from, T* to) const {
-    const int64_t H = layer_.hidden, begin = share.first_group * kWidth,
-                  end = std::min(H, share.last_group * kWidth);
-    for (int64_t n = share.first_row; n < share.last_row; ++n)
+  void copy_out(const Part& part, const T* from, T* to) const {
+    const int64_t H = layer_.hidden, begin = part.first_unit_block * kWidth,
+                  end = std::min(H, part.last_unit_block * kWidth);
+    for (int64_t n = part.first_row; n < part.last_row; ++n)
       std::copy(from + n * H + begin, from + n * H + end, to + n * H + begin);
   }
 
   void multiply_inputs(const Work& work, int64_t s0, int64_t s1) const {
-    const Share& share = work.share;
-    const int64_t I = layer_.in, R = share.rows(), rows = (s1 - s0) * R;
+    const Part& part = work.part;
+    const int64_t I = layer_.in, R = part.rows(), rows = (s1 - s0) * R;
     for (int64_t i = 0; i < rows; ++i)
-      std::copy_n(p_.x + steps_.time(s0 + i / R) * p_.x_step + (share.first_row + i % R) * p_.x_row,
+      std::copy_n(p_.x + steps_.time(s0 + i / R) * p_.x_step + (part.first_row + i % R) * p_.x_row,
                   I, work.x + i * I);
-    for (int64_t j = share.first_group; j < share.last_group; ++j) {
-      const int64_t vectors = vectors_of<T>(group_units<T>(j, layer_.hidden));
-      T* const group = work.z + (j - share.first_group) * kBlocks * kWidth;
+    for (int64_t j = part.first_unit_block; j < part.last_unit_block; ++j) {
+      const int64_t vectors = vectors_of<T>(units_in_block<T>(j, layer_.hidden));
+      T* const group = work.z + (j - part.first_unit_block) * kBlocks * kWidth;
       for (int g = 0; g < kGates; ++g) {
         const Panel<T> panel{weight_ih_ + (j * kGates + g) * I * kWidth, kWidth, vectors};
         T* const z = group + Cell::input_block(g) * kWidth;
@@ -189,13 +191,13 @@ class Forward {
   }
 
   void step(const Work& work, int64_t s, int64_t s_in_work) const {
-    const Share& share = work.share;
-    const int64_t H = layer_.hidden, R = share.rows(), t = steps_.time(s);
-    const T* const h = h_[s % 2] + share.first_row * H;
+    const Part& part = work.part;
+    const int64_t H = layer_.hidden, R = part.rows(), t = steps_.time(s);
+    const T* const h = h_[s % 2] + part.first_row * H;
     T* const z = work.z + s_in_work * R * work.row_size;
-    for (int64_t j = share.first_group; j < share.last_group; ++j) {
-      const int64_t units = group_units<T>(j, H), vectors = vectors_of<T>(units);
-      T* const group = z + (j - share.first_group) * kBlocks * kWidth;
+    for (int64_t j = part.first_unit_block; j < part.last_unit_block; ++j) {
+      const int64_t units = units_in_block<T>(j, H), vectors = vectors_of<T>(units);
+      T* const group = z + (j - part.first_unit_block) * kBlocks * kWidth;
       const T* const panels = weight_hh_ + j * kGates * H * kWidth;
       if (R == 1) {
         multiply_row<kGates>(h, H, panels, vectors, group);
@@ -207,7 +209,7 @@ class Forward {
           });
       }
       for (int64_t r = 0; r < R; ++r)
-        finish(group + r * work.row_size, j, units, t, share.first_row + r, s);
+        finish(group + r * work.row_size, j, units, t, part.first_row + r, s);
     }
   }
 
@@ -216,32 +218,32 @@ class Forward {
     const int64_t H = layer_.hidden, N = layer_.rows, u0 = group * kWidth;
     const T *const before = h_[s % 2] + n * H + u0, *const bias = bias_ + group * kBlocks * kWidth;
     T *const after = h_[(s + 1) % 2] + n * H + u0, *const y = y_ + (t * N + n) * H + u0;
-    T* const saved = saved_ ? saved_ + (t * N + n) * kKept * H + u0 : nullptr;
+    T* const to_saved = saved_ ? saved_ + (t * N + n) * kSaved * H + u0 : nullptr;
     if (!steps_.active(t, n)) {
       std::copy_n(before, units, after);
       std::fill_n(y, units, T(0));
-      for (int k = 0; saved && k < kKept; ++k) std::fill_n(saved + k * H, units, T(0));
+      for (int k = 0; to_saved && k < kSaved; ++k) std::fill_n(to_saved + k * H, units, T(0));
       return;
     }
     for (int64_t u = 0; u < units; u += lanes<T>()) {
       const auto count = std::min(lanes<T>(), units - u);
-      Vec<T> block[kBlocks], kept[kKept + 1];
+      Vec<T> block[kBlocks], saved[kSaved + 1];
       for (int b = 0; b < kBlocks; ++b)
         block[b] = Vec<T>::loadu(z + b * kWidth + u) + Vec<T>::loadu(bias + b * kWidth + u);
       Vec<T> c;
       if constexpr (Cell::kHasCellState) c = Vec<T>::loadu(c_ + n * H + u0 + u, count);
-      const Vec<T> h = Cell::step(block, Vec<T>::loadu(before + u, count), c, kept);
+      const Vec<T> h = Cell::step(block, Vec<T>::loadu(before + u, count), c, saved);
       h.store(after + u, count);
       h.store(y + u, count);
       if constexpr (Cell::kHasCellState) c.store(c_ + n * H + u0 + u, count);
-      if (saved)
-        for (int k = 0; k < kKept; ++k) kept[k].store(saved + k * H + u, count);
+      if (to_saved)
+        for (int k = 0; k < kSaved; ++k) saved[k].store(to_saved + k * H + u, count);
     }
   }
 
   const Layer& layer_;
   const Pointers<T>& p_;
-  const Teams& teams_;
+  const ThreadGroups& groups_;
   const Steps steps_;
   T *y_, *h_n_, *c_n_, *saved_;
   Scratch scratch_;

@@ -1,4 +1,4 @@
-"""Data sets; those of images need scikit-learn: pip install 'pyneural[data]'."""
+"""Data sets; the image data sets need scikit-learn: pip install 'pyneural[data]'."""
 
 from pyneural.data.adding import adding_problem
 from pyneural.data.dates import DATE_FORMATS, dates

@@ -1,4 +1,4 @@
-"""The adding problem: two numbers far apart in a sequence, to be summed at its end."""
+"""The adding problem: the sum of two marked values that are far apart in a sequence."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from torch import Tensor
 
 
 def adding_problem(count: int, steps: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Sequences of random numbers, two of them marked; the target is the sum of these two.
+    """Sequences of random values, two of them marked; the target is the sum of the marked values.
 
-    The first mark is in the first half and the second in the second half, so that a network must
-    remember a number over T / 2 steps on average. Who forgets does best by the mean, 1, whose mean
-    squared error is 1/6.
+    One mark is in the first half and one in the second half, so that a network must store a value
+    for T / 2 steps on average. The best constant prediction, 1, has the mean squared error 1/6.
 
     Args:
-        count: sequences, N.
-        steps: of each, T >= 2.
-        seed: of the numbers and marks.
+        count: number of sequences N.
+        steps: length T >= 2 of each.
+        seed: random seed.
 
     Returns:
-        x, [N, T, 2], numbers in [0, 1] and marks, 0 or 1; y, [N, 1].
+        x, [N, T, 2]: values in [0, 1] and marks, 0 or 1; y, [N, 1].
 
     Raises:
         ValueError: fewer than two steps.
@@ -33,8 +32,8 @@ def adding_problem(count: int, steps: int, seed: int = 0) -> tuple[Tensor, Tenso
     if steps < 2:
         raise ValueError(f"adding_problem: steps: expected >= 2, got {steps}; write 100")
     generator = torch.Generator().manual_seed(seed)
-    numbers = torch.rand(count, steps, generator=generator)
+    values = torch.rand(count, steps, generator=generator)
     first = torch.randint(0, steps // 2, (count, 1), generator=generator)
     second = torch.randint(steps // 2, steps, (count, 1), generator=generator)
     marks = torch.zeros(count, steps).scatter(1, torch.cat([first, second], 1), 1.0)
-    return torch.stack([numbers, marks], -1), (numbers * marks).sum(1, keepdim=True)
+    return torch.stack([values, marks], -1), (values * marks).sum(1, keepdim=True)

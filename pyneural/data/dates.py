@@ -1,4 +1,4 @@
-"""Dates as people write them, and as ISO 8601 has them: a translation with one right answer."""
+"""Dates in everyday formats and in ISO 8601: a translation with a unique correct answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MONTHS = (
 )  # fmt: skip
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _FIRST, _LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
-_EVERY = 5  # of so many days one is held out
+_HELD_OUT_EVERY = 5  # every fifth day
 
 
 def _month(date: datetime.date) -> str:
@@ -25,7 +25,7 @@ def _ordinal(day: int) -> str:
     return f"{day}{'th' if 11 <= day <= 13 else suffix}"
 
 
-# Each by an example. Two digits of a year are of 1950 to 2049.
+# By an example of each format. Years with two digits are from 1950 to 2049.
 DATE_FORMATS: dict[str, Callable[[datetime.date], str]] = {
     "3 March 1987": lambda d: f"{d.day} {_month(d)} {d.year}",
     "March 3, 1987": lambda d: f"{_month(d)} {d.day}, {d.year}",
@@ -44,22 +44,22 @@ def dates(
     held_out: bool = False,
     formats: Sequence[str] = tuple(DATE_FORMATS),
 ) -> tuple[list[str], list[str]]:
-    """Random dates of 1950 to 2049, each as somebody writes it and in ISO 8601.
+    """Random dates from 1950 to 2049, each in an everyday format and in ISO 8601.
 
-    The split is fixed and by content: every fifth day is held out, in all formats, so that no
-    answer of the held-out part is one of the other part.
+    The split is fixed and by day: every fifth day is held out in all formats, so that training and
+    held-out data have no answer in common.
 
     Args:
-        count: pairs, N.
-        seed: of the days and formats.
-        held_out: whether the days are those to test with.
-        formats: some of ``DATE_FORMATS``.
+        count: number of pairs N.
+        seed: random seed.
+        held_out: draw from the held-out days instead of the training days.
+        formats: keys of ``DATE_FORMATS``.
 
     Returns:
-        N texts, as "the 3rd of March 1987", and N answers, as "1987-03-03".
+        N texts such as "the 3rd of March 1987", and N answers such as "1987-03-03".
 
     Raises:
-        ValueError: an unknown format, or none.
+        ValueError: an unknown format, or an empty list.
 
     >>> for text, answer in zip(*dates(3)):
     ...     print(f"{answer}  {text}")
@@ -71,10 +71,10 @@ def dates(
     if unknown or not formats:
         raise ValueError(
             f"dates: formats: expected some of {'; '.join(DATE_FORMATS)}, got {list(formats)}; "
-            "leave it out for all"
+            "omit the argument for all"
         )
     first, last = _FIRST.toordinal(), _LAST.toordinal()
-    days = [day for day in range(first, last + 1) if (day % _EVERY == 0) == held_out]
+    days = [day for day in range(first, last + 1) if (day % _HELD_OUT_EVERY == 0) == held_out]
     generator = torch.Generator().manual_seed(seed)
     which = torch.randint(len(days), (count,), generator=generator).tolist()
     how = torch.randint(len(formats), (count,), generator=generator).tolist()

@@ -1,4 +1,4 @@
-"""Handwritten digits that need no network: those of scikit-learn."""
+"""Handwritten digits from scikit-learn, without download."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch.nn.functional import interpolate
 from pyneural.data.images import Images, datasets, split
 
 TRAIN = 1437  # four fifths
-SIZE = 28  # that of MNIST
+SIZE = 28  # as in MNIST
 
 
 def digits() -> Images:
-    """1,797 handwritten digits, offline.
+    """1,797 handwritten digits, without download.
 
-    They are the 8 x 8 images of scikit-learn (Alpaydin and Kaynak 1998, the test set of "Optical
-    Recognition of Handwritten Digits"), made 28 x 28, the size of MNIST, by bicubic interpolation.
-    The split is fixed: the last fifth, not shuffled, is for testing.
+    The 8 x 8 images of scikit-learn (Alpaydin and Kaynak 1998, the test set of "Optical Recognition
+    of Handwritten Digits"), enlarged to 28 x 28, the size of MNIST, by bicubic interpolation. The
+    split is fixed: the last fifth, in the original order, is the test set.
 
     Returns:
         ((x_train, y_train), (x_test, y_test)): images in [0, 1], float32 [1437, 28, 28] and

@@ -1,4 +1,4 @@
-"""What the data sets of images share: their form, and the package that they come from."""
+"""Common parts of the image data sets: their type, their source and their split."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-# ((images, labels) to train on, (images, labels) to test with), as Keras gives them.
+# ((training images, labels), (test images, labels)), as in Keras.
 Images = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def datasets(name: str) -> Any:
-    """The module sklearn.datasets; ImportError with the remedy where it is missing."""
+    """The module sklearn.datasets; ImportError with the remedy if it is missing."""
     try:
         return import_module("sklearn.datasets")
     except ImportError as error:
@@ -22,7 +22,7 @@ def datasets(name: str) -> Any:
 
 
 def split(images: Tensor, labels: Tensor, train: int) -> Images:
-    """The first ``train`` samples, and the others.
+    """Splits into the first ``train`` samples and the rest.
 
     >>> import torch
     >>> (x, _), (x_test, _) = split(torch.zeros(5, 2, 2), torch.zeros(5), 3)

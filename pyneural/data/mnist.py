@@ -1,4 +1,4 @@
-"""MNIST by its real loader, kept on disk."""
+"""MNIST from OpenML, cached on disk."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ TRAIN, COUNT, SIZE = 60_000, 70_000, 28
 
 
 def mnist(cache: str | os.PathLike[str] | None = None) -> Images:
-    """70,000 handwritten digits (LeCun, Cortes and Burges 1998), from OpenML the first time.
+    """70,000 handwritten digits (LeCun, Cortes and Burges 1998); downloads from OpenML once.
 
     Args:
-        cache: folder for mnist.safetensors (55 MB); None for pyneural in $XDG_CACHE_HOME or
-            ~/.cache.
+        cache: folder of mnist.safetensors (55 MB); None for the folder pyneural in
+            $XDG_CACHE_HOME or ~/.cache.
 
     Returns:
         ((x_train, y_train), (x_test, y_test)): images in [0, 1], float32 [60000, 28, 28] and
-        [10000, 28, 28], and labels 0 to 9, int64; the split is the original one.
+        [10000, 28, 28], and labels 0 to 9, int64; the original split.
 
     Raises:
-        ImportError: scikit-learn is missing and nothing is in the cache.
-        ConnectionError: nothing is in the cache and OpenML cannot be reached.
+        ImportError: scikit-learn is missing and the cache is empty.
+        ConnectionError: the cache is empty and OpenML cannot be reached.
         ValueError: the cache is damaged.
 
     Example:
@@ -37,14 +37,14 @@ def mnist(cache: str | os.PathLike[str] | None = None) -> Images:
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyneural"
     path = (base if cache is None else Path(cache)) / "mnist.safetensors"
-    kept = _read(path) if path.exists() else _download(path)
-    return split(kept["images"].float() / 255, kept["labels"].long(), TRAIN)
+    arrays = _read(path) if path.exists() else _download(path)
+    return split(arrays["images"].float() / 255, arrays["labels"].long(), TRAIN)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        kept = load_file(path)
-        good = kept["images"].shape == (COUNT, SIZE, SIZE) and kept["labels"].shape == (COUNT,)
+        arrays = load_file(path)
+        good = arrays["images"].shape == (COUNT, SIZE, SIZE) and arrays["labels"].shape == (COUNT,)
     except (SafetensorError, KeyError):
         good = False
     if not good:
@@ -52,7 +52,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"data.mnist: cache: expected {COUNT:,} images of 28 x 28 and their labels in {path}, "
             "got a damaged file; delete it"
         )
-    return kept
+    return arrays
 
 
 def _download(path: Path) -> dict[str, Tensor]:
@@ -62,18 +62,18 @@ def _download(path: Path) -> dict[str, Tensor]:
         )
     except OSError as error:  # urllib's errors are of this class
         raise ConnectionError(
-            f"data.mnist: expected OpenML or a copy at {path}, got neither ({error}); connect to "
-            "the internet once, or use data.digits(), which needs no network"
+            f"data.mnist: expected a copy at {path} or access to OpenML, got neither ({error}); "
+            "connect to the internet once, or use data.digits(), which needs no download"
         ) from error
-    kept = {
+    arrays = {
         "images": torch.from_numpy(fetched.data.astype(np.uint8)).view(-1, SIZE, SIZE),
         "labels": torch.from_numpy(fetched.target.astype(np.uint8)),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(kept, temporary)
+        save_file(arrays, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return kept
+    return arrays

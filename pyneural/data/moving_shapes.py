@@ -1,4 +1,4 @@
-"""Videos of a shape that moves, with what it did in each frame."""
+"""Videos of a moving shape, with its motion in each frame as label."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import torch
 from torch import Tensor
 
 MOTIONS = ("still", "up", "down", "left", "right")
-_STEPS = torch.tensor([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])  # rows and columns a frame
+_STEPS = torch.tensor([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])  # rows and columns per frame
 _SHAPES = ("square", "diamond", "cross", "ring")
-_TURN = 0.2  # probability with which a motion changes from frame to frame
+_TURN = 0.2  # probability of a change of motion from one frame to the next
 
 
 def moving_shapes(
     count: int, frames: int = 20, seed: int = 0, *, size: int = 12, noise: float = 0.1
 ) -> tuple[Tensor, Tensor]:
-    """Videos of a shape that stands or moves by a pixel a frame, and turns now and then.
+    """Videos of a shape that rests or moves by one pixel per frame, and turns at random.
 
-    What leaves at one edge comes back at the other, so that a single frame tells nothing of the
-    motion. In the first frame nothing has moved yet.
+    The boundaries are periodic, so that a single frame contains no information about the motion.
+    The first frame is labelled "still".
 
     Args:
-        count: videos, N.
-        frames: of each, T >= 1.
-        seed: of shapes, places, motions and noise.
-        size: pixels of an edge, S >= 5.
-        noise: standard deviation of the noise of each pixel; the shape is 1 on 0.
+        count: number of videos N.
+        frames: length T >= 1 of each video.
+        seed: random seed.
+        size: edge length S >= 5 of the frames, in pixels.
+        noise: standard deviation of the noise of each pixel; the shape is 1 on a background of 0.
 
     Returns:
-        x, float32 [N, T, S, S]; y, the motion that led to each frame as a number in ``MOTIONS``,
-        int64 [N, T].
+        x, float32 [N, T, S, S]; y, int64 [N, T], index in ``MOTIONS`` of the motion that led to
+        each frame.
 
     Raises:
-        ValueError: no frame, or no room for a shape.
+        ValueError: no frame, or frames too small for a shape.
 
     >>> x, y = moving_shapes(3, noise=0.0)
     >>> x.shape, y[:, 0].tolist()
@@ -60,7 +60,7 @@ def moving_shapes(
 
 
 def _shape(name: str, size: int) -> Tensor:
-    """Of 5 x 5 pixels at most, in a corner of [S, S]."""
+    """A shape of up to 5 x 5 pixels in the corner of an image [S, S]."""
     axis = torch.arange(5)
     down, right = axis[:, None] - 2, axis - 2
     inside = {

@@ -1,4 +1,4 @@
-"""Sequences to be said backwards: a task of nothing but order."""
+"""Sequences to be reversed: a task that depends on order alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _SHORTEST, _LONGEST = 6, 12
 
 
 def reversal(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Random texts of 6 to 12 letters a to h, and each backwards.
+    """Random texts of 6 to 12 letters a to h, and each of them reversed.
 
-    Two sets of different seeds have next to no text in common: there are 8^6 of the shortest.
+    Sets with different seeds have hardly any text in common: even of the shortest there are 8^6.
 
     Args:
-        count: texts, N.
-        seed: of lengths and letters.
+        count: number of texts N.
+        seed: random seed.
 
     >>> reversal(2)
     (['fadddhbdfc', 'gaaecbghh'], ['cfdbhdddaf', 'hhgbceaag'])

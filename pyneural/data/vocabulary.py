@@ -1,4 +1,4 @@
-"""Symbols as whole numbers: letters or words, in rows of one length."""
+"""Integer codes for letters or words, in sequences padded to equal length."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-PADDING, START, END = 0, 1, 2  # codes below those of the symbols
+PADDING, START, END = 0, 1, 2  # special tokens, before the codes of the symbols
 
 
 class Vocabulary:
-    """Numbers for symbols, which are the letters of texts or words of sentences.
+    """Maps symbols, letters or words, to integer codes and back.
 
-    Codes 0, 1 and 2 are padding, start and end; symbols follow in the order of the alphabet.
+    Codes 0, 1 and 2 are padding, start and end; the symbols follow in alphabetical order.
 
     Args:
-        texts: strings, whose symbols are their letters, or lists of words.
+        texts: strings, for letters as symbols, or lists of words.
 
     >>> letters = Vocabulary(["zero", "one"])
     >>> len(letters), letters.encode(["one", "zero"]).tolist()
@@ -33,10 +33,10 @@ class Vocabulary:
         return len(self.symbols) + END + 1
 
     def encode(self, texts: Sequence[Iterable[str]]) -> Tensor:
-        """Codes [N, T] of texts with an END each, padded to the longest.
+        """Codes [N, T] of the texts, each followed by END and padded to the longest.
 
         Raises:
-            ValueError: a symbol that the vocabulary lacks.
+            ValueError: a symbol that is not in the vocabulary.
         """
         rows = [[self._code(symbol) for symbol in text] + [END] for text in texts]
         steps = max(map(len, rows), default=0)
@@ -44,9 +44,7 @@ class Vocabulary:
         return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), steps)
 
     def decode(self, codes: Tensor) -> list[list[str]]:
-        """The symbols of each row of codes [N, T] before its first END; the other special ones
-        stand for nothing.
-        """
+        """Symbols of each row of codes [N, T] up to its first END, without padding and START."""
         texts = []
         for row in codes.tolist():
             row = row[: row.index(END)] if END in row else row
@@ -58,7 +56,7 @@ class Vocabulary:
         if code is None:
             shown = " ".join(self.symbols[:40])
             raise ValueError(
-                f"Vocabulary: texts: expected symbols among {shown}, got {symbol!r}; make the "
-                "vocabulary of texts that have it"
+                f"Vocabulary: texts: expected symbols among {shown}, got {symbol!r}; build "
+                "the vocabulary from texts that contain it"
             )
         return code

@@ -1,1 +1,1 @@
-"""One short demo a system of the course: `pyneural list` names them, `pyneural demo NAME` runs."""
+"""Demos: `pyneural list` names them, `pyneural demo NAME` runs one."""

@@ -1,4 +1,4 @@
-"""What both Burgers demos do: build the network, train, measure, draw."""
+"""Shared by the two Burgers demos: network, training, error and picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyneural.training import Phase, Trainer, TrainingReport
 
 LAYERS, WIDTH, ACTIVATION = 8, 20, "tanh"
 SLICES = (0.25, 0.5, 0.75)
-PICTURE = ((0, 1, 201), (-1, 1, 513))  # low, high and number of times and places
+PICTURE = ((0, 1, 201), (-1, 1, 513))  # lower and upper end and number of points of t and of x
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, lbfgs: int) -> None:
@@ -28,11 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, lbfgs: int) -> None:
 
 
 def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float = 1.0) -> PINN:
-    """Burgers' equation on 8 layers of 20; without collocation points, the conditions alone."""
+    """Burgers' equation with a network of 8 layers of 20; with points=0 the conditions alone."""
     device, dtype = _options.checked_device(args.device), _options.DTYPES[args.dtype]
     burgers = Burgers()
     generator = torch.Generator().manual_seed(args.seed)
-    with torch.random.fork_rng(devices=[]):  # leaves torch's own generator as it was
+    with torch.random.fork_rng(devices=[]):  # leaves torch's global generator unchanged
         torch.manual_seed(args.seed)
         network = MLP(2, [WIDTH] * LAYERS, 1, ACTIVATION, input_range=burgers.domain.range)
     network.to(device, dtype)
@@ -56,7 +56,7 @@ def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float =
 def train(
     pinn: PINN, phases: list[Phase], args: argparse.Namespace, out: Path, stem: str
 ) -> tuple[Trainer, TrainingReport]:
-    """Prints what is trained, trains it, prints how it went."""
+    """Prints the set-up, trains, and prints the result of each phase."""
     trainer = Trainer(
         pinn, phases, checkpoint=out / f"{stem}.safetensors", time_limit=args.time_limit
     )
@@ -81,7 +81,7 @@ def train(
     _options.print_phases(report)
     print()
     if report.interrupted:
-        _options.print_rows([("interrupted", f"--resume goes on from {trainer.checkpoint}")])
+        _options.print_rows([("interrupted", f"--resume continues from {trainer.checkpoint}")])
     return trainer, report
 
 
@@ -91,7 +91,7 @@ def relative_l2(pinn: PINN) -> float:
 
 
 def draw(pinn: PINN, path: Path, title: str, *, training: Trainer | None = None) -> Path:
-    """Writes the picture: field with the training points and slices; losses, or else the error."""
+    """Writes the picture: field, training points, slices, and the losses or else the error."""
     burgers = Burgers()
     t, x = (torch.linspace(low, high, count, dtype=torch.float64) for low, high, count in PICTURE)
     grid = torch.cartesian_prod(t, x)

@@ -1,4 +1,4 @@
-"""Training a model in a demo: one bar for all epochs, and the end that Ctrl-C asks for."""
+"""Training in a demo: one progress bar for all epochs; Ctrl-C ends the demo."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pyneural.training.loop import INTERRUPTED
 
 
 class Bar(Callback):
-    """A bar that moves with the epochs, shows the last losses, and goes when training ends.
+    """Progress bar over the epochs, with the latest losses; removed when training ends.
 
     Args:
-        name: stands before it.
+        name: label of the bar.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def on_train_begin(self) -> None:
-        """Shows it, empty."""
+        """Shows the empty bar."""
         self.bar = tqdm(total=self.loop.epochs, desc=self.name, leave=False, disable=None, ncols=79)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """One further."""
+        """Advances the bar."""
         values = (f"{name}={logs[name]:.3g}" for name in ("loss", "val_loss") if name in logs)
         self.bar.set_postfix_str(", ".join(values), refresh=False)
         self.bar.update()
 
     def on_train_end(self) -> None:
-        """Clears the line; KeyboardInterrupt if Ctrl-C ended the training."""
+        """Removes the bar; KeyboardInterrupt if Ctrl-C ended the training."""
         self.bar.close()
         if self.loop.history.stopped == INTERRUPTED:
             raise KeyboardInterrupt
@@ -47,7 +47,7 @@ def fit(
     schedule: Callback | None = None,
     **options: Any,
 ) -> History:
-    """``model.fit`` with a bar of that name; KeyboardInterrupt after Ctrl-C.
+    """``model.fit`` with a progress bar; KeyboardInterrupt after Ctrl-C.
 
     >>> import torch
     >>> model = Model(torch.nn.Linear(1, 1))

@@ -1,4 +1,4 @@
-"""The images that demos learn from, and the options for them."""
+"""Image data sets for the demos, and the options to choose them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 from pyneural import data
 from pyneural.demos import _options
 
-SETS = {"digits": (data.digits, 600), "mnist": (data.mnist, 20)}  # loader, epochs by default
+SETS = {"digits": (data.digits, 600), "mnist": (data.mnist, 20)}  # loader, default number of epochs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds which images, how long to train, from which seed, and where to write."""
+    """Adds the options for the data set, the epochs, the seed and the output folder."""
     parser.add_argument(
         "--data",
         choices=SETS,
         default="digits",
         metavar="DATA",
-        help="digits (scikit-learn's, offline) or mnist (from OpenML, once) (default: digits)",
+        help="digits (from scikit-learn) or mnist (downloaded once) (default: digits)",
     )
     epochs = ", ".join(f"{count} for {name}" for name, (_, count) in SETS.items())
     parser.add_argument(
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace) -> tuple[Tensor, Tensor, int]:
-    """Images to train on and to validate with, [N, 784] each, and the number of epochs."""
+    """Training and validation images, each [N, 784], and the number of epochs."""
     loader, epochs = SETS[args.data]
     (x, _), (held_out, _) = loader()
     return x.flatten(1), held_out.flatten(1), args.epochs or epochs

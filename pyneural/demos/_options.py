@@ -1,4 +1,4 @@
-"""Options and lines of output that demos share."""
+"""Command-line options and output shared by the demos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Adds where to compute, from which seed, and where to write."""
+    """Adds the options for device, dtype, seed, output folder, resumption and time limit."""
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument(
         "--dtype",
@@ -25,18 +25,16 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help=f"{' or '.join(DTYPES)} (default: float64)",
     )
     add_picture(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in DIR")
     parser.add_argument(
         "--time-limit", type=seconds, metavar="SECONDS", help="stop the training after this time"
     )
 
 
 def add_picture(parser: argparse.ArgumentParser) -> None:
-    """Adds from which seed to compute and where to write."""
-    add_whole(parser, "--seed", 0, "seed of all randomness", high=2**63 - 1)
-    parser.add_argument(
-        "--out", default=".", metavar="DIR", help="folder of what is written (default: .)"
-    )
+    """Adds the options for the seed and the output folder."""
+    add_whole(parser, "--seed", 0, "random seed", high=2**63 - 1)
+    parser.add_argument("--out", default=".", metavar="DIR", help="output folder (default: .)")
 
 
 def add_whole(
@@ -48,13 +46,13 @@ def add_whole(
     low: int = 0,
     high: int = 10**8,
 ) -> None:
-    """Adds an option that is a whole number from ``low`` to ``high``."""
+    """Adds an integer option from ``low`` to ``high``."""
     text = f"{help} (default: {default})"
     parser.add_argument(name, type=whole(low, high), default=default, metavar="N", help=text)
 
 
 def whole(low: int, high: int):
-    """Type of an argument that is a whole number from ``low`` to ``high``.
+    """Argument type: an integer from ``low`` to ``high``.
 
     >>> whole(0, 100)("12")
     12
@@ -67,7 +65,7 @@ def whole(low: int, high: int):
             value = low - 1
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(
-                f"expected a whole number from {low} to {high:,}, got {text!r}"
+                f"expected an integer from {low} to {high:,}, got {text!r}"
             )
         return value
 
@@ -75,7 +73,7 @@ def whole(low: int, high: int):
 
 
 def nonnegative(text: str) -> float:
-    """Type of an argument that is a finite number >= 0.
+    """Argument type: a finite number >= 0.
 
     >>> nonnegative("0.5")
     0.5
@@ -90,7 +88,7 @@ def nonnegative(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """Type of an argument that is a number of seconds >= 0.
+    """Argument type: a time in seconds >= 0.
 
     >>> seconds("1.5")
     1.5
@@ -105,7 +103,7 @@ def seconds(text: str) -> float:
 
 
 def checked_device(name: str) -> torch.device:
-    """The device of that name, if this machine has it.
+    """The device of this name, if it is available.
 
     >>> checked_device("cpu")
     device(type='cpu')
@@ -119,34 +117,34 @@ def checked_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))])
         raise ValueError(
-            f"--device: expected one that torch finds ({found}), got {name!r}; choose one"
+            f"--device: expected an available device ({found}), got {name!r}; choose one"
         )
     return device
 
 
 def checked_out(directory: str) -> Path:
-    """The directory to write to; errors that would spoil the end come before the beginning."""
+    """The output folder; raises now what would otherwise fail only after the training."""
     plots.check_installed()
     return check_writable(directory, "--out")
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
+def counted(count: int, noun: str) -> str:
+    """A count with its noun in singular or plural.
 
     >>> counted(1, "thread"), counted(1000, "step")
     ('1 thread', '1,000 steps')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:
-    """Prints names and values, aligned."""
+    """Prints names and values in two columns."""
     for name, value in rows:
         print(f"  {name:<14}{value}", flush=True)
 
 
 def print_phases(report: TrainingReport) -> None:
-    """Prints what each phase did and why it stopped."""
+    """Prints steps, time, loss and stopping reason of each phase."""
     for phase in report.phases:
         print(
             f"  {phase.name:<14}{phase.steps:>6,} steps {phase.seconds:>7.1f} s   "

@@ -1,9 +1,9 @@
-"""Activations: what turns neurons on and off, and how steeply.
+"""Activation functions and their derivatives.
 
 Value and first two derivatives of linear, sigmoid, tanh, ReLU, leaky ReLU,
-ELU, maxout, softmax, sin, SiLU, GELU and softplus. Prints some values, and
-how far the derivatives by reverse mode are from those that the kernels have
-in closed form; writes activations.png.
+ELU, maxout, softmax, sin, SiLU, GELU and softplus. Prints some values and the
+difference between derivatives from autograd and the closed forms of the
+kernels; writes activations.png.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyneural.models.activations import FORMULAS, value_and_derivatives
 from pyneural.ops.activations import VALUES, derivatives
 
 SYSTEMS = ("S02",)
-SUMMARY = "The activations, their values and derivatives."
+SUMMARY = "Activations, their values and derivatives."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
     out = _options.checked_out(args.out)
-    z = torch.linspace(-4, 4, 802, dtype=torch.float64)  # 0, where some have a kink, is not in it
+    z = torch.linspace(-4, 4, 802, dtype=torch.float64)  # without 0, where some have a kink
     curves = {name: value_and_derivatives(name, z, 2) for name in FORMULAS}
     print("Activations\n")
     print("                 f(-2)     f(0)     f(2)   f'(-2)    f'(2)  from closed form")
     ends = torch.tensor([-2.0, 0.0, 2.0], dtype=torch.float64)
     for name, curve in curves.items():
         value, slope = value_and_derivatives(name, ends, 1)
-        numbers = (*value.tolist(), slope[0].item(), slope[2].item())
-        columns = "".join(f"{number:9.4f}" for number in numbers)
+        entries = (*value.tolist(), slope[0].item(), slope[2].item())
+        columns = "".join(f"{entry:9.4f}" for entry in entries)
         closed = "-"
         if name in VALUES:
             exact = derivatives(name, z, 1)

@@ -2,10 +2,10 @@
 
     phi(x) = sin(2 pi x) exp(-x^2) + x^3   on [-1, 1]
 
-Networks of linear operations with tanh between them are fitted to 200 values
-of phi by damped least squares, for each width, depth and some seeds. Prints
-the relative L2 error of the best of the seeds, on points between those of the
-training, and writes approximation.png.
+Networks with tanh activations are fitted to 200 values of phi by damped least
+squares (Levenberg-Marquardt), for several widths, depths and seeds. Prints the
+relative L2 error of the best seed on a finer grid, and writes
+approximation.png.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pyneural.demos import _options
 from pyneural.models import fit_function
 
 SYSTEMS = ("S06",)
-SUMMARY = "Approximating a function, by width and depth."
+SUMMARY = "Approximating a function: width and depth."
 WIDTHS, DEPTHS, SHOWN = (1, 2, 4, 8, 16, 32), (1, 2, 3, 4), (1, 2, 4)
 POINTS, TEST_POINTS = 200, 1001
 
@@ -31,8 +31,8 @@ POINTS, TEST_POINTS = 200, 1001
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
     _options.add_picture(parser)
-    _options.add_whole(parser, "--seeds", 3, "networks of each width and depth", low=1)
-    _options.add_whole(parser, "--steps", 200, "trials of the least squares", low=1)
+    _options.add_whole(parser, "--seeds", 3, "networks for each width and depth", low=1)
+    _options.add_whole(parser, "--steps", 200, "Levenberg-Marquardt steps", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             torch.manual_seed(args.seed + seed)
             network = nn.MLP(1, [WIDTHS[width]] * DEPTHS[depth], 1).double()
             for name, bias in network.named_parameters():
-                if name.endswith("bias"):  # kinks of the hidden units all over [-1, 1]
+                if name.endswith("bias"):  # spreads the hidden units over [-1, 1]
                     torch.nn.init.uniform_(bias, -1, 1)
             fit_function(network, x, _phi(x), args.steps)
             fits[case] = network(test).detach()

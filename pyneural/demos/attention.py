@@ -1,11 +1,11 @@
-"""Attention: the maps of each head, and what masks do to them.
+"""Attention: the weights of each head, without and with masks.
 
     softmax(q k^T / sqrt(D) + mask) v
 
-Tokens with positions go through one layer of several heads, unmasked and under
-three masks. What each mask promises is checked: no weight where there is none
-to be, and no change of the result by what must not be seen. The kernel, which
-never holds a map, is compared with the equation. Writes attention.png.
+Tokens with a positional encoding pass through one multi-head attention layer,
+without a mask and with three masks. Checks that masked keys get no weight and
+that changing them does not change the result, and compares the kernel, which
+never stores the weights, with the equation. Writes attention.png.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def run(args: argparse.Namespace) -> int:
         layer = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double().eval()
         steps = torch.randn(1, TOKENS, WIDTH, dtype=torch.float64)
     layer.requires_grad_(False)
-    layer.in_proj_weight.mul_(2)  # weights that differ more
+    layer.in_proj_weight.mul_(2)  # makes the weights less uniform
     x = nn.PositionalEncoding(WIDTH, batch_first=True)(steps.cumsum(1) / 2)
     place = torch.arange(TOKENS)
     distance = (place[:, None] - place).abs()
-    masks: dict[str, tuple[Tensor | None, Tensor]] = {  # attn_mask, and which keys each query sees
+    masks: dict[str, tuple[Tensor | None, Tensor]] = {  # attn_mask, visible keys
         "no mask": (None, torch.ones(TOKENS, TOKENS, dtype=torch.bool)),
         "causal": (place > place[:, None], place <= place[:, None]),
         f"window of {REACH}": (distance > REACH, distance <= REACH),
@@ -49,21 +49,21 @@ def run(args: argparse.Namespace) -> int:
             (place < TOKENS - PADDING).expand(TOKENS, -1),
         ),
     }
-    print(f"Attention of {HEADS} heads over {TOKENS} tokens of {WIDTH} numbers\n")
-    print("  mask            seen   weight elsewhere   change by what is not seen")
+    print(f"Attention with {HEADS} heads over {TOKENS} tokens of dimension {WIDTH}\n")
+    print("  mask            seen   weight of masked   change by masked tokens")
     maps = {}
     for name, (mask, seen) in masks.items():
         y, weights = layer(x, x, x, attn_mask=mask, average_attn_weights=False)
         maps[name] = weights[0]
         elsewhere = float(weights[0][:, ~seen].sum())
         change = _change(layer, x, y, mask, seen)
-        print(f"  {name:<14}{float(seen.double().mean()):6.0%}{elsewhere:19.0e}{change:29.0e}")
+        print(f"  {name:<14}{float(seen.double().mean()):6.0%}{elsewhere:19.0e}{change:26.0e}")
     print()
     rows = maps["no mask"].sum(-1)
     _options.print_rows(
         [
-            ("weights", f"of each query sum to 1 within {float((rows - 1).abs().max()):.0e}"),
-            ("kernel", f"as the equation within {_against_equation(args.seed):.0e}"),
+            ("weights", f"sum to 1 for each query within {float((rows - 1).abs().max()):.0e}"),
+            ("kernel", f"agrees with the equation within {_kernel_error(args.seed):.0e}"),
         ]
     )
     figure = plots.attention_maps(maps)
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 def _change(
     layer: nn.MultiheadAttention, x: Tensor, y: Tensor, mask: Tensor | None, seen: Tensor
 ) -> float:
-    """Largest change of a query's result when all tokens that it does not see are others."""
+    """Largest change of a query's output when the tokens that it does not see are replaced."""
     largest = 0.0
     for query in range(TOKENS):
         other = torch.where(seen[query, :, None], x, 7.0)
@@ -83,7 +83,7 @@ def _change(
     return largest
 
 
-def _against_equation(seed: int) -> float:
+def _kernel_error(seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     q, k, v = torch.randn(3, 1, HEADS, 200, 8, dtype=torch.float64, generator=generator)
     exact = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v

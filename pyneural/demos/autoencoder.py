@@ -1,12 +1,12 @@
-"""An autoencoder with 64 neurons in its middle, with three endings.
+"""An autoencoder with 64 latent neurons, with three last layers and losses.
 
     784-128-64-128-784, relu, 218,192 parameters
 
-Trained with Adadelta, batches of 100, three times from a fresh start: with a
-linear last layer and the squared error, with a sigmoid and the squared error,
-and with a sigmoid and the binary cross-entropy. Prints what each minimised
-and, for all of them, the squared error on images that it was not trained on;
-writes autoencoder.png, images and their reconstructions.
+Trained with Adadelta, batches of 100, three times from a new initialisation:
+with a linear last layer and the squared error, with a sigmoid and the squared
+error, and with a sigmoid and the binary cross-entropy. Prints the loss and the
+squared error on validation images; writes autoencoder.png, images and their
+reconstructions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VARIANTS = (
     ("sigmoid", "mean_squared_error"),
     ("sigmoid", "binary_crossentropy"),
 )
-# As in the first releases of Keras; its rate has since become 0.001, which needs 1000 times longer.
+# Defaults of early Keras releases. Its present rate, 0.001, would need 1000 times as many steps.
 ADADELTA = partial(Adadelta, lr=1.0, rho=0.95, eps=1e-7)
 SHORT = {"mean_squared_error": "mse", "binary_crossentropy": "bce"}
 
@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
                 _options.print_rows(
                     [
                         ("network", f"{count}; {_options.counted(epochs, 'epoch')} of Adadelta"),
-                        ("images", f"{len(x):,} to train on, {len(held_out):,} to validate with"),
+                        ("images", f"{len(x):,} for training, {len(held_out):,} for validation"),
                     ]
                 )
-                print(f"\n  {'':<16}{'its loss':>9}{'mse':>9}{'time':>9}   reading of the curve")
+                print(f"\n  {'':<16}{'loss':>9}{'mse':>9}{'time':>9}   loss curve")
             start = time.perf_counter()
             history = _fit.fit(
                 model, name, x, x, epochs=epochs, batch_size=100,

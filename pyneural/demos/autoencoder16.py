@@ -1,11 +1,10 @@
-"""An autoencoder that keeps 16 numbers of an image.
+"""An autoencoder with 16 latent neurons.
 
     784-128-64-32-16-32-64-128-784, relu, 223,456 parameters
 
-Trained with Adadelta, batches of 100, sigmoid and binary cross-entropy in the
-last layer. Prints the loss and the squared error on images that it was not
-trained on; writes autoencoder16.png, those images, their 16 numbers, and what
-the decoder makes of the 16.
+Trained with Adadelta, batches of 100, sigmoid last layer and binary
+cross-entropy. Prints the loss and the squared error on validation images;
+writes autoencoder16.png, images, their latent vectors and reconstructions.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     figure = plots.reconstructions(
         [
             ("original", shown.view(-1, 28, 28)),
-            ("latent,\n16 numbers", latent.view(-1, 4, 4)),
+            ("latent,\n16 neurons", latent.view(-1, 4, 4)),
             (f"predicted\nmse {history['val_mse'][-1]:.4f}", predicted.view(-1, 28, 28)),
         ],
         [("sigmoid + bce", history["loss"], history["val_loss"])],
@@ -61,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
     _options.print_rows(
         [
             ("network", f"{model.count().total:,} parameters, sigmoid and cross-entropy"),
-            ("images", f"{len(x):,} to train on, {len(held_out):,} to validate with"),
+            ("images", f"{len(x):,} for training, {len(held_out):,} for validation"),
             ("training", f"{_options.counted(epochs, 'epoch')} of Adadelta, {seconds:.1f} s"),
             ("cross-entropy", f"{history['val_loss'][-1]:.4f} in validation"),
             ("mse", f"{history['val_mse'][-1]:.4f} in validation"),
-            ("latent", f"{used} of 16 neurons are ever above 0"),
+            ("latent", f"{used} of 16 neurons are active (above 0) for some image"),
             ("picture", str(plots.save(figure, out / "autoencoder16.png"))),
         ]
     )

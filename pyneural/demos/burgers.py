@@ -1,14 +1,14 @@
-"""Burgers' equation by a physics-informed neural network.
+"""Burgers' equation with a physics-informed neural network.
 
     u_t + u u_x - (0.01 / pi) u_xx = 0    on (0, 1] x (-1, 1)
     u(0, x) = -sin(pi x),  u(t, -1) = u(t, 1) = 0
 
 The network learns from points on the initial and boundary lines (data loss)
-and from the equation inside (residual loss): first Adam, then rounds of
-L-BFGS, each with new collocation points where the residual is large. Prints
-the relative L2 error against the exact solution of Cole and Hopf and writes
-burgers.png, with the checkpoint burgers.safetensors. Ctrl-C writes both as
-they are then.
+and from the equation at collocation points (residual loss): first Adam, then
+rounds of L-BFGS, each with new collocation points where the residual is large.
+Prints the relative L2 error against the exact Cole-Hopf solution; writes
+burgers.png and the checkpoint burgers.safetensors. Ctrl-C stops the training
+and writes both.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pyneural.demos import _burgers, _options
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S22",)
-SUMMARY = "Burgers' equation by a PINN."
+SUMMARY = "Burgers' equation with a PINN."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
     _burgers.add_arguments(parser, lbfgs=12_000)
-    _options.add_whole(parser, "--rounds", 4, "rounds that L-BFGS is split into", low=1)
+    _options.add_whole(parser, "--rounds", 4, "rounds of L-BFGS, which share its iterations", low=1)
     _options.add_whole(parser, "--points", 5_000, "collocation points", low=1)
     parser.add_argument(
         "--data-weight",

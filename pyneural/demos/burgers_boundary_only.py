@@ -1,10 +1,9 @@
-"""The network on initial and boundary points alone: why the equation is needed.
+"""A network trained on initial and boundary points alone, without the equation.
 
 A network of 8 layers of 20 is trained on 100 points of the initial and
-boundary lines of Burgers' equation, without the equation. It meets those
-points and fails inside the domain, where nothing tells it what to do. Prints
-both errors and writes burgers-boundary-only.png, with the checkpoint
-burgers-boundary-only.safetensors.
+boundary lines of Burgers' equation. It fits those points and fails inside the
+domain, where it has neither data nor the equation. Prints both errors; writes
+burgers-boundary-only.png and the checkpoint burgers-boundary-only.safetensors.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A state-space model: an oscillation seen through noise, filtered and smoothed.
+"""A state-space model: Kalman filter and smoother for a noisy oscillation.
 
-Position and velocity of an oscillator that is pushed at random are the state;
-the position is observed with noise, and for a while not at all. The noises
-are estimated from the observations by maximum likelihood and by expectation-
-maximisation; with them filter and smoother find the state. Prints estimates,
-errors and how often the 95 % intervals hold the state; writes kalman.png.
+The state is position and velocity of a randomly driven oscillator; the
+position is observed with noise, and for a while not at all. The variances are
+estimated from the observations by maximum likelihood and by expectation-
+maximisation; filter and smoother then estimate the state. Prints estimates,
+errors and the coverage of the 95 % intervals; writes kalman.png.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pyneural.models import (
 
 SYSTEMS = ("S33",)
 SUMMARY = "State-space model: Kalman filter, smoother."
-MOTION = 0.25, 0.02  # angular frequency, damping; radians and 1, a unit of time
-PUSH, NOISE, GAP = 0.01, 0.6, slice(90, 110)  # variances of the velocity's push, of a reading
+MOTION = 0.25, 0.02  # angular frequency and damping rate, per unit of time
+PUSH, NOISE, GAP = 0.01, 0.6, slice(90, 110)  # variances of the random driving and of a reading
 FREE = ("process_noise", "observation_noise")
-SERIES = 200  # to count how often the intervals hold the state
+SERIES = 200  # to measure the coverage of the intervals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
     _options.add_picture(parser)
-    _options.add_whole(parser, "--steps", 200, "observations of the series", low=120, high=5000)
-    _options.add_whole(parser, "--iterations", 40, "steps of each fit at most", low=1)
+    _options.add_whole(parser, "--steps", 200, "observations in the series", low=120, high=5000)
+    _options.add_whole(parser, "--iterations", 40, "maximum number of steps of each fit", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
     model = pushed_oscillator(*MOTION, PUSH, NOISE)
     x, y = model.simulate(args.steps, seed=args.seed)
     y[GAP] = math.nan
-    print("Position and velocity of an oscillator, positions read with noise\n")
+    print("A randomly driven oscillator, its position read with noise\n")
     start = pushed_oscillator(*MOTION, 10 * PUSH, 0.2 * NOISE)
     fits = {
         "maximum likelihood": fit_by_likelihood(start, y, FREE, args.iterations),
         "EM": fit_by_em(start, y, FREE, args.iterations),
     }
     best = float(model.filter(y).log_likelihood)
-    print("  variance of          push    reading   log-likelihood")
+    print("  variance of       driving    reading   log-likelihood")
     print(f"  {'truth':<19}{PUSH:6.4f}{NOISE:11.3f}{best:17.2f}")
     print(f"  {'first guess':<19}{10 * PUSH:6.4f}{0.2 * NOISE:11.3f}{_likelihood(start, y):17.2f}")
     for name, fit in fits.items():
@@ -64,15 +64,15 @@ def run(args: argparse.Namespace) -> int:
     print(f"  {'filter':<19}{_rms(filtered.mean[:, :1] - x[:, :1]):13.3f}")
     print(f"  {'smoother':<19}{_rms(smoothed.mean[:, :1] - x[:, :1]):13.3f}")
     held = _coverage(model, args.steps, args.seed)
-    print(f"\n  95 % intervals hold the state in {SERIES} series: {held:.1%}\n")
+    print(f"\n  95 % intervals contain the state, in {SERIES} series: {held:.1%}\n")
     bands = {
         f"{name}: from the observations {which}": (
             known.mean[:, 0],
             known.covariance[:, 0, 0].sqrt(),
         )
         for name, which, known in (
-            ("Kalman filter", "up to then", filtered),
-            ("Smoother", "before and after", smoothed),
+            ("Kalman filter", "up to each step", filtered),
+            ("Smoother", "of the whole series", smoothed),
         )
     }
     curves = {name: fit.log_likelihoods for name, fit in fits.items()}
@@ -90,7 +90,7 @@ def _rms(error: Tensor) -> float:
 
 
 def _coverage(model: StateSpaceModel, steps: int, seed: int) -> float:
-    """Share of states, over series and steps, within the smoother's 95 % intervals."""
+    """Fraction of states, over series and steps, within the smoother's 95 % intervals."""
     x, y = model.simulate(steps, seed + 1, series=SERIES)
     y[:, GAP] = math.nan
     known = model.smooth(y)

@@ -1,11 +1,11 @@
-"""An encoder from 5 numbers to 2, beside principal components.
+"""An encoder from 5 to 2 dimensions, compared with principal components.
 
-A damped oscillation is read at five times. The readings depend on two numbers
-only, its frequency and its damping, but not linearly. An encoder 5-32-2 with
-its decoder, a linear autoencoder 5-2-5 and principal component analysis (PCA)
-each keep two numbers of the five. Prints the relative error of reconstruction
-on new samples and how well the plane of the linear autoencoder is that of
-PCA; writes latent-plane.png.
+A damped oscillation is read at five times. The readings depend on only two
+parameters, frequency and damping, but nonlinearly. An autoencoder 5-32-2-32-5,
+a linear autoencoder 5-2-5 and principal component analysis (PCA) each reduce
+the five readings to two. Prints the relative reconstruction error on new
+samples and the angle between the planes of the linear autoencoder and of PCA;
+writes latent-plane.png.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyneural.demos import _fit, _options
 from pyneural.models import Autoencoder, damped_oscillation
 
 SYSTEMS = ("S17",)
-SUMMARY = "An encoder from 5 numbers to 2, beside PCA."
+SUMMARY = "An encoder from 5 to 2 dimensions, and PCA."
 TIMES, SAMPLES, SHOWN = (0.5, 1.0, 1.5, 2.0, 2.5), 2000, 4
 ADAM = partial(torch.optim.Adam, lr=3e-3)
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
     out = _options.checked_out(args.out)
-    print("Five readings of a damped oscillation, encoded as two numbers\n")
+    print("Five readings of a damped oscillation, encoded in two variables\n")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         *_, x = _draw(SAMPLES)
@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
     names = ("PCA", "linear 5-2-5", "5-32-2-32-5")
     _options.print_rows(
         [
-            ("samples", f"{SAMPLES:,} to train on, as many new ones to measure on"),
+            ("samples", f"{SAMPLES:,} for training, as many new ones for the errors"),
             *((n, f"{e:.1e} relative L2 error") for n, (_, e) in zip(names, errors, strict=True)),
-            ("angle", f"{angle:.2f} degrees between the planes of PCA and of the linear one"),
+            ("angle", f"{angle:.2f} degrees between the planes of PCA and linear autoencoder"),
             ("picture", str(plots.save(figure, out / "latent-plane.png"))),
         ]
     )

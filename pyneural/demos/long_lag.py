@@ -1,10 +1,10 @@
-"""Networks that must remember: the adding problem.
+"""Long-term memory: the adding problem.
 
-Two numbers of a sequence are marked, on average half its length apart; at the
-end their sum is asked for. The simple recurrent network fails, stacked and in
-both directions as well: its gradient through time vanishes. LSTM and GRU learn
-it, and so does a transformer, which looks at all steps at once. Prints the
-held-out error of each and writes long-lag.png.
+Two values of a sequence are marked, on average half its length apart; the
+target is their sum. Simple recurrent networks, also stacked or bidirectional,
+fail because their gradient through time vanishes. LSTM and GRU solve the task,
+and so does a transformer, which attends to all steps at once. Prints the
+held-out error of each network; writes long-lag.png.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pyneural.demos import _fit, _options
 from pyneural.models import Model, PatchTransformer, SequenceRegressor
 
 SYSTEMS = ("S32", "S36")
-SUMMARY = "RNN, LSTM, GRU, transformer: who remembers."
+SUMMARY = "RNN, LSTM, GRU, transformer: long memory."
 HIDDEN, PATCH, BATCH, CLIP = 64, 4, 64, 1.0
 NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
     "simple RNN": partial(SequenceRegressor, "rnn", 2, HIDDEN, 1),
@@ -31,15 +31,15 @@ NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
     "GRU": partial(SequenceRegressor, "gru", 2, HIDDEN, 1),
     "transformer": partial(PatchTransformer, 2, PATCH, 1, d_model=HIDDEN),
 }
-RATES = {"transformer": 1e-3}  # of Adam
-RATE = 5e-3  # of the others
+RATES = {"transformer": 1e-3}  # learning rate of Adam
+RATE = 5e-3  # for the other networks
 TRAINING, HELD_OUT, FORGETTING = 9_600, 2_000, 1 / 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
     _options.add_picture(parser)
-    _options.add_whole(parser, "--lag", 100, "steps of a sequence", low=2, high=10_000)
+    _options.add_whole(parser, "--lag", 100, "length of the sequences", low=2, high=10_000)
     _options.add_whole(parser, "--epochs", 12, "passes through the training set", low=1)
 
 

@@ -1,9 +1,10 @@
-"""Reading the loss curve: eight trainings, one healthy and seven with a fault.
+"""Reading the loss curve: eight training runs, seven of them with a fault.
 
-Each trains a small network and has the fault on purpose: it stops too early,
-overfits, jumps, has dropout in training only, or a learning rate that is too
-low, too high, or makes it diverge. `History.diagnose()` sees the curves alone.
-Prints what it finds, why, and what it suggests; writes loss-doctor.png.
+Each run trains a small network, with its fault made on purpose: it stops too
+early, overfits, jumps, uses dropout in training only, or has a learning rate
+that is too low, too high, or leads to divergence. `History.diagnose()` sees
+only the curves. Prints its diagnosis, the reason and the remedy; writes
+loss-doctor.png.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
     out = _options.checked_out(args.out)
-    print("Eight trainings, and what their loss curves say\n")
+    print("Eight training runs, and the diagnosis of their loss curves\n")
     curves = []
     for name, train in TRAINING_FAULTS.items():
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the loss that becomes infinite
+            warnings.simplefilter("ignore")  # about the loss that diverges
             history = train(args.seed, [_fit.Bar(name)])
         diagnosis = history.diagnose()
         print(f"  {name}")
         for line in str(diagnosis).splitlines():
-            whole = line.replace(" %", "\N{NO-BREAK SPACE}%")
-            text = textwrap.fill(whole, 75, initial_indent=" " * 4, subsequent_indent=" " * 6)
+            unbroken = line.replace(" %", "\N{NO-BREAK SPACE}%")
+            text = textwrap.fill(unbroken, 75, initial_indent=" " * 4, subsequent_indent=" " * 6)
             print(text.replace("\N{NO-BREAK SPACE}", " "))
         curves.append((name, history["loss"], history["val_loss"], diagnosis.labels))
     print()

@@ -1,12 +1,12 @@
-"""The quadratic cost, and which loss goes with which last layer.
+"""The quadratic cost, and the matching pairs of loss and last layer.
 
     C = 1/2 sum_j (y_j - a_j)^2
 
-A small change of a weight gives a small change of C where the activation is
-smooth; where it is a step it gives none, or a jump. Then each row of the
-table of losses trains a network 32 tanh wide, with the last layer of the
-table and with another one, of which `compile` warns. Prints a measure on new
-samples of both, and writes losses.png.
+With a smooth activation a small change of a weight gives a small change of C;
+with a step function it gives none, or a jump. Then a network with 32 tanh
+units is trained for each loss, once with the matching last layer and once with
+another one, about which `compile` warns. Prints a metric of both on new
+samples; writes losses.png.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from pyneural.training.losses import quadratic_cost
 SYSTEMS = ("S08", "S12")
 SUMMARY = "The quadratic cost; losses and last layers."
 SAMPLES, BATCH, CLASSES = 600, 50, 3
-WEIGHTS = 1001  # places at which C is computed
+WEIGHTS = 1001  # values of the weight at which C is computed
 
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the table at work.
+    """A regression or classification task for one loss.
 
     Args:
-        loss: its name.
-        right: activation of the last layer after the table.
-        wrong: another.
-        measure: metric that both are judged by.
-        draw: makes x and y from a number of samples.
-        units: of the last layer.
+        loss: name of the loss.
+        right: activation of the matching last layer.
+        wrong: activation of a last layer that does not match.
+        measure: metric to compare the two.
+        draw: draws x and y for a given number of samples.
+        units: units of the last layer.
     """
 
     loss: str
@@ -75,7 +75,7 @@ def _magnitudes(samples: int) -> tuple[Tensor, Tensor]:
 
 
 def _spirals(samples: int, arms: int) -> tuple[Tensor, Tensor]:
-    """Points of spiral arms, and the number of the arm."""
+    """Points on spiral arms, and the index of the arm."""
     arm, radius = torch.randint(arms, (samples,)), torch.rand(samples)
     angle = 2.5 * radius + 2 * math.pi * arm / arms + 0.15 * torch.randn(samples)
     return torch.stack([radius * angle.cos(), radius * angle.sin()], 1), arm
@@ -83,7 +83,7 @@ def _spirals(samples: int, arms: int) -> tuple[Tensor, Tensor]:
 
 def _two_arms(samples: int) -> tuple[Tensor, Tensor]:
     x, arm = _spirals(samples, 2)
-    wrong = torch.rand(samples) < 0.1  # labels, so that no network can be certain
+    wrong = torch.rand(samples) < 0.1  # wrong labels: no network can be certain
     return x, torch.where(wrong, 1 - arm, arm)[:, None].float()
 
 
@@ -105,7 +105,7 @@ TASKS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
     _options.add_picture(parser)
-    _options.add_whole(parser, "--epochs", 60, "passes through the samples of each training", low=1)
+    _options.add_whole(parser, "--epochs", 60, "epochs of each training", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,10 +123,10 @@ def run(args: argparse.Namespace) -> int:
             rows.append((name, f"C changes by {changes.max():.1e} at most; not at all at {none:.0%}"
                          " of the steps"))  # fmt: skip
         error = ((smooth[2:] - smooth[:-2]) / (2 * change) - slope[1:-1]).abs().max()
-        rows.append(("gradient", f"{error:.0e} from differences of C, for the sigmoid"))
+        rows.append(("gradient", f"{error:.0e} from finite differences of C, for the sigmoid"))
         _options.print_rows(rows)
 
-        print(f"\n  {'loss':<32}{'measure':<10}{'right last layer':<18}wrong (* warned)\n")
+        print(f"\n  {'loss':<32}{'metric':<10}{'right last layer':<18}wrong (* warned)\n")
         curves = []
         for task in TASKS:
             (x, y), new = task.draw(SAMPLES), task.draw(SAMPLES)
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 def _train(
     task: Task, last: str, x: Tensor, y: Tensor, new: tuple[Tensor, Tensor], epochs: int
 ) -> tuple[History, bool]:
-    """The curves, and whether ``compile`` warned."""
+    """The loss curves, and whether ``compile`` warned."""
     model = Sequential(
         [Dense(32, "tanh", input_shape=(x.shape[1],)), Dense(task.units, activation=last)]
     )
@@ -161,7 +161,7 @@ def _train(
 
 
 def _costs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A weight of the first layer, C and dC/dw with sigmoids there, and C with steps there."""
+    """Values of a weight of the first layer; C and dC/dw for sigmoids there, C for steps."""
     x, y = torch.randn(20, 3, dtype=torch.float64), torch.rand(20, 1, dtype=torch.float64)
     first, last = (torch.randn(shape, dtype=torch.float64) for shape in ((4, 3), (1, 4)))
     weight = torch.linspace(-3, 3, WEIGHTS, dtype=torch.float64, requires_grad=True)

@@ -1,8 +1,8 @@
 """A network is a chain of matrix products: 3x5 . 5x2 . 2x1.
 
-Without activations the chain is one matrix of 3 x 1 with one bias, however
-many layers it has; with tanh after each product, no single matrix gives the
-same. Prints both differences and writes matrices.png.
+Without activations the chain equals one 3 x 1 matrix and one bias, whatever
+its depth; with tanh after each product, no single matrix gives the same
+result. Prints both differences; writes matrices.png.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyneural.demos import _options
 from pyneural.models import MatrixChain, best_affine
 
 SYSTEMS = ("S05",)
-SUMMARY = "A chain of matrices: without f it is only one."
+SUMMARY = "A chain of matrices, without and with f."
 WIDTHS, SAMPLES = (3, 5, 2, 1), 2000
 
 
@@ -40,21 +40,21 @@ def run(args: argparse.Namespace) -> int:
     curved.load_state_dict(linear.state_dict())
     s = torch.linspace(-4, 4, 400, dtype=torch.float64)
     line = torch.outer(s, direction / direction.norm())  # [400, 3]
-    points = torch.cat([line, x])  # the nearest single matrix is that of a whole cloud
+    points = torch.cat([line, x])  # the best single matrix is fitted to all of these
 
     weight, bias = linear.collapsed()
     collapsed = points @ weight + bias
-    nearest = best_affine(points, curved(points))
+    best = best_affine(points, curved(points))
     shapes = " . ".join(f"{a}x{b}" for a, b in pairwise(WIDTHS))
     print(f"A chain of matrices  {shapes} = {WIDTHS[0]}x{WIDTHS[-1]}\n")
     _options.print_rows(
         [
             ("product", "  ".join(f"{value:+.4f}" for value in weight[:, 0].tolist())),
             ("its bias", f"{bias.item():+.4f}"),
-            ("without f", f"{_missed(linear(points), collapsed):.1e} of the variation is missed "
-             "by the product"),
-            ("with tanh", f"{_missed(curved(points), collapsed):.1e} by the product"),
-            ("", f"{_missed(curved(points), nearest):.1e} by the nearest of all single matrices"),
+            ("without f", f"{_distance(linear(points), collapsed):.1e} relative difference from "
+             "the product"),
+            ("with tanh", f"{_distance(curved(points), collapsed):.1e} from the product"),
+            ("", f"{_distance(curved(points), best):.1e} from the best of all single matrices"),
         ]
     )  # fmt: skip
     on_line = slice(len(s))
@@ -66,13 +66,13 @@ def run(args: argparse.Namespace) -> int:
             ("Without $f$: one matrix", "three matrices", linear(line)[:, 0], "their product",
              collapsed[on_line, 0]),
             ("With $f = \\tanh$: no single matrix", "three matrices with tanh",
-             curved(line)[:, 0], "nearest single matrix", nearest[on_line, 0]),
+             curved(line)[:, 0], "best single matrix", best[on_line, 0]),
         ],
     )  # fmt: skip
     _options.print_rows([("picture", str(plots.save(figure, out / "matrices.png")))])
     return 0
 
 
-def _missed(y: torch.Tensor, other: torch.Tensor) -> float:
-    """Norm of the difference, relative to that of y about its mean."""
+def _distance(y: torch.Tensor, other: torch.Tensor) -> float:
+    """Norm of the difference, relative to the norm of y about its mean."""
     return float((y - other).norm() / (y - y.mean()).norm())

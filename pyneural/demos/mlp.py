@@ -2,10 +2,10 @@
 
     a_0 = x,  a_l = f(a_(l-1) W_l^T + b_l),  y = a_L
 
-A network with two hidden layers on pyneural's layers: its output against the
-same in plain torch, and its gradient, by the equations of backpropagation,
-against torch's autograd and against finite differences of the cost. Prints
-weights, biases and the differences, and writes mlp.png.
+Compares a network with two hidden layers with the same network in plain torch,
+and its gradient from the equations of backpropagation with torch's autograd
+and with finite differences of the cost. Prints the layers and the differences;
+writes mlp.png.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The simplest recurrent network, beside Kalman filter and feed-forward net.
+"""The simplest recurrent network, a feed-forward network and the Kalman filter.
 
     h_t = tanh(W_hh h_(t-1) + W_xh x_t),  y_t = W_hy h_t
 
-All three predict the next noisy reading of an oscillator that is pushed at
-random: the recurrent network from all readings so far, the feed-forward net
-from the last 8, the Kalman filter with the true model, which nothing can beat.
-Prints errors on new series and checks of the recurrence; writes rnn.png.
+All three predict the next noisy reading of a randomly driven oscillator: the
+recurrent network from all previous readings, the feed-forward network from the
+last 8, the Kalman filter with the true model, which is the optimum. Prints
+errors on new series and checks of the recurrence; writes rnn.png.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pyneural.layers import Dense
 from pyneural.models import Model, Sequential, SimpleRNN, pushed_oscillator
 
 SYSTEMS = ("S34",)
-SUMMARY = "The simplest RNN beside the Kalman filter."
-MOTION, PUSH, NOISE = (0.25, 0.02), 0.003, 0.6  # as of models.pushed_oscillator
+SUMMARY = "The simplest RNN and the Kalman filter."
+MOTION, PUSH, NOISE = (0.25, 0.02), 0.003, 0.6  # arguments of pushed_oscillator
 STEPS, TRAINING, HELD_OUT, WINDOW, HIDDEN, BATCH = 100, 1000, 500, 8, 32, 50
 ADAM = partial(torch.optim.Adam, lr=3e-3)
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     _, y = oscillator.simulate(STEPS, args.seed, series=TRAINING)
     _, new = oscillator.simulate(STEPS, args.seed + 1, series=HELD_OUT)
     training = y.float()
-    print("The next reading of an oscillator that is pushed at random\n")
+    print("Predicting the next reading of a randomly driven oscillator\n")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         network = SimpleRNN(1, HIDDEN, 1)
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     predicted = oscillator.filter(new).predicted_mean @ oscillator.observation.T
     with torch.no_grad():
         by_window = forward(_windows(new.float())[0]).view(HELD_OUT, -1)
-        predictions = {  # of the readings from the WINDOW-th on, [HELD_OUT, STEPS - WINDOW]
+        predictions = {  # of reading WINDOW and later, [HELD_OUT, STEPS - WINDOW]
             "Kalman filter, true model": predicted[:, WINDOW:, 0].float(),
             "recurrent network": network(new[:, :-1].float())[:, WINDOW - 1 :, 0],
             f"feed-forward, last {WINDOW}": by_window,
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     _options.print_rows(
         [
             ("rolled", f"equals unrolled within {rolled:.0e}"),
-            ("gradient", f"through time as by finite differences within {through_time:.0e}"),
+            ("gradient", f"through time agrees with finite differences within {through_time:.0e}"),
         ]
     )
     shown = {name: prediction[0] for name, prediction in predictions.items()}
@@ -82,13 +82,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _windows(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Every WINDOW readings in a row, and the one after them."""
+    """All windows of WINDOW successive readings, and the reading after each."""
     windows = y[..., 0].unfold(1, WINDOW + 1, 1).flatten(0, 1)
     return windows[:, :-1].contiguous(), windows[:, -1:].contiguous()
 
 
 def _checks(network: SimpleRNN, x: Tensor) -> tuple[float, float]:
-    """Difference of rolled and unrolled, and of the gradient and finite differences."""
+    """Differences of rolled from unrolled, and of the gradient from finite differences."""
     leaf = x.clone().requires_grad_()
     rolled, step = network(leaf), 1e-5
     (grad,) = torch.autograd.grad(rolled[:, -1].sum(), leaf)

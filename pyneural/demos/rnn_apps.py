@@ -1,12 +1,12 @@
-"""Four things that recurrent networks are for, each beside what does without.
+"""Four applications of recurrent networks, each with a baseline without memory.
 
-    one to many     an image of a digit, and its English name letter by letter
-    many to one     a sentence of words, and whether it is kind
-    many to many    a date as people write it, and as ISO 8601 has it
-    frame by frame  a video while it runs, and where its shape moves
+    one to many     the English name, letter by letter, of a digit's image
+    many to one     the sentiment of a sentence
+    many to many    the translation of a date into ISO 8601
+    frame by frame  the motion of a shape in a video, online
 
-Each network is trained on one part of its data and scored on the other, beside
-a baseline that has no memory. Prints the scores and writes rnn-apps.png.
+Each network and its baseline are trained on one part of the data and scored on
+the other. Prints the scores; writes rnn-apps.png.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pyneural.models import (
 )
 
 SYSTEMS = ("S35",)
-SUMMARY = "Names of images, dates, sentences, videos."
+SUMMARY = "Images, sentences, dates, videos with RNNs."
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DATES, VIDEOS, HELD_OUT = 10_000, 2_000, 1_000
 HIDDEN, BATCH, RATE = 128, 64, 2e-3
@@ -42,7 +42,7 @@ SHOWN, SENTENCE = 8, "at first the lecture seemed dull in the end it was brillia
 
 @dataclass
 class Scored:
-    """What a network with memory got right on held-out data, and what one without."""
+    """Accuracy of a network with memory and of one without, on held-out data."""
 
     task: str
     network: str
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
     out = _options.checked_out(args.out)
-    print("Recurrent networks at work: right answers on held-out data\n")
+    print("Applications of recurrent networks: accuracy on held-out data\n")
     print("  task              with memory      without memory              training")
     examples = []
     with torch.random.fork_rng(devices=[]):
@@ -88,41 +88,46 @@ def _captions(seed: int) -> Scored:
     network = Captioner(x[0].numel(), len(letters), HIDDEN, names.shape[1])
     y = names[digit]
     _train(network, "captions", teacher_forced(x.flatten(1), y), y)
-    said = ["".join(text) for text in letters.decode(network.caption(new.flatten(1)))]
-    right = [text == NAMES[number] for text, number in zip(said, new_digit, strict=True)]
+    captions = ["".join(text) for text in letters.decode(network.caption(new.flatten(1)))]
+    right = [text == NAMES[n] for text, n in zip(captions, new_digit, strict=True)]
     baseline = new_digit == digit.bincount().argmax()
-    example = new[:SHOWN], said[:SHOWN]
+    example = new[:SHOWN], captions[:SHOWN]
     return Scored(
-        "name of a digit", "GRU", _share(right), "most frequent name", _share(baseline), example
+        "name of a digit",
+        "GRU",
+        _accuracy(right),
+        "most frequent name",
+        _accuracy(baseline),
+        example,
     )
 
 
 def _sentences(seed: int) -> Scored:
-    texts, kind = data.sentences()
-    new_texts, new_kind = data.sentences(held_out=True)
+    texts, sentiment = data.sentences()
+    new_texts, new_sentiment = data.sentences(held_out=True)
     words = data.Vocabulary(text.split() for text in texts)
     x, new = (words.encode([text.split() for text in part]) for part in (texts, new_texts))
     network = SentenceClassifier(len(words), HIDDEN // 4)
-    _train(network, "sentences", x, kind, "binary_crossentropy")
-    right = (network(new)[:, 0] > 0.5) == (new_kind > 0.5)
+    _train(network, "sentences", x, sentiment, "binary_crossentropy")
+    right = (network(new)[:, 0] > 0.5) == (new_sentiment > 0.5)
     bag = Model(nn.Linear(len(words), 1, activation="sigmoid"))
     counts, new_counts = (_counts(codes, len(words)) for codes in (x, new))
-    _train(bag, "sentences", counts, kind, "binary_crossentropy")
-    baseline = (bag(new_counts)[:, 0] > 0.5) == (new_kind > 0.5)
+    _train(bag, "sentences", counts, sentiment, "binary_crossentropy")
+    baseline = (bag(new_counts)[:, 0] > 0.5) == (new_sentiment > 0.5)
     shown = SENTENCE.split()
     so_far = words.encode([shown[: end + 1] for end in range(len(shown))])
     return Scored(
-        "kind or unkind",
+        "sentiment",
         "LSTM",
-        _share(right),
+        _accuracy(right),
         "bag of words",
-        _share(baseline),
+        _accuracy(baseline),
         (shown, network(so_far)[:, 0].tolist()),
     )
 
 
 def _counts(codes: Tensor, words: int) -> Tensor:
-    """How often each word occurs, [N, words]."""
+    """Number of occurrences of each word, [N, words]."""
     return torch.nn.functional.one_hot(codes, words).sum(1).float()
 
 
@@ -130,11 +135,11 @@ def _dates(seed: int) -> Scored:
     texts, answers = data.dates(DATES, seed)
     new_texts, new_answers = data.dates(HELD_OUT, seed, held_out=True)
     source, target = data.Vocabulary(texts + new_texts), data.Vocabulary(answers)
-    both = source.encode(texts + new_texts)  # of one length
+    both = source.encode(texts + new_texts)  # encoded together, to equal length
     x, new, y = both[:DATES], both[DATES:], target.encode(answers)
     network = Translator(len(source), len(target), HIDDEN, y.shape[1])
     _train(network, "dates", teacher_forced(x, y), y)
-    said = ["".join(text) for text in target.decode(network.translate(new))]
+    translations = ["".join(text) for text in target.decode(network.translate(new))]
     forward = Model(
         nn.Sequential(
             nn.Embedding(len(source), HIDDEN // 8),
@@ -147,9 +152,11 @@ def _dates(seed: int) -> Scored:
     )
     _train(forward, "dates", x, y)
     baseline = (forward(new).argmax(-1) == target.encode(new_answers)).all(1)
-    right = [text == answer for text, answer in zip(said, new_answers, strict=True)]
-    example = [*zip(new_texts, said, new_answers, strict=True)][:SHOWN]
-    return Scored("dates", "GRU", _share(right), "feed-forward net", _share(baseline), example)
+    right = [text == answer for text, answer in zip(translations, new_answers, strict=True)]
+    example = [*zip(new_texts, translations, new_answers, strict=True)][:SHOWN]
+    return Scored(
+        "dates", "GRU", _accuracy(right), "feed-forward net", _accuracy(baseline), example
+    )
 
 
 def _videos(seed: int) -> Scored:
@@ -167,15 +174,15 @@ def _videos(seed: int) -> Scored:
         )
     )
     _train(single, "videos", x, y)
-    said = network(new).argmax(-1)
+    predicted = network(new).argmax(-1)
     baseline = single(new).argmax(-1) == new_y
-    motions = [[data.MOTIONS[number] for number in row[0, :SHOWN]] for row in (said, new_y)]
+    motions = [[data.MOTIONS[index] for index in row[0, :SHOWN]] for row in (predicted, new_y)]
     return Scored(
         "motion of a frame",
         "GRU",
-        _share(said == new_y),
+        _accuracy(predicted == new_y),
         "one frame alone",
-        _share(baseline),
+        _accuracy(baseline),
         (new[0, :SHOWN], *motions),
     )
 
@@ -188,5 +195,5 @@ def _train(
     model.eval().requires_grad_(False)
 
 
-def _share(right: Tensor | list[bool]) -> float:
+def _accuracy(right: Tensor | list[bool]) -> float:
     return float(torch.as_tensor(right).float().mean())

@@ -1,9 +1,9 @@
-"""A sparsely connected network: edges that are absent for good.
+"""A sparsely connected network.
 
-Each hidden layer has a fixed mask of its edges; the last layer has them all.
-Counts what can learn, trains, shows that absent edges get no gradient and
-stay absent, and measures forward and backward of a layer of 1024 x 1024
-against a dense one; writes sparse.png.
+Each hidden layer has a fixed mask of its edges; the last layer is dense.
+Counts the trainable parameters, trains, shows that absent edges get no
+gradient and stay absent, and compares time and memory of a layer of
+1024 x 1024 with a dense one; writes sparse.png.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ def run(args: argparse.Namespace) -> int:
     change = (masked.weight.detach() - start).abs()
 
     print("Sparsely connected network, the last layer dense\n")
-    can_learn = sum(parameter.numel() for parameter in network.parameters())
+    trainable = sum(parameter.numel() for parameter in network.parameters())
     absent = sum(int((~layer.mask).sum()) for layer in network.masked_layers())
     _options.print_rows(
         [
             ("network", "20-16-24-1, 75 % of the edges of the first two layers absent"),
-            ("can learn", f"{can_learn} of {can_learn + absent} weights and biases"),
+            ("trainable", f"{trainable} of {trainable + absent} weights and biases"),
             ("training", _options.counted(args.steps, "step")),
-            ("  gradient", f"of {len(slopes)} weights, {slopes.abs().max():.1e} at most; absent "
+            ("  gradient", f"{slopes.abs().max():.1e} at most for {len(slopes)} weights; absent "
              "edges have none"),
             ("  change", f"{change[~present].max():.1f} at most at absent edges, "
              f"{change.max():.1e} at present ones"),
@@ -102,21 +102,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cost(layer: torch.nn.Module) -> tuple[float, int]:
-    """Median seconds of forward and backward; bytes of the layer and of what it keeps between."""
+    """Median time in s of forward and backward; bytes of the layer and of its saved tensors."""
     x = torch.randn(BATCH, SIZE, requires_grad=True)
     tensors = [*layer.parameters(), *layer.buffers()]
-    kept = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
+    saved = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage
+        saved[storage.data_ptr()] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         layer(x).sum().backward()
     times = []
     for _ in range(RUNS):
         start = time.perf_counter()
         layer(x).sum().backward()
         times.append(time.perf_counter() - start)
-    return statistics.median(times), sum(storage.nbytes() for storage in kept.values())
+    return statistics.median(times), sum(storage.nbytes() for storage in saved.values())

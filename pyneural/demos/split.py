@@ -1,10 +1,10 @@
 """Training, validation and test sets; parameters and hyperparameters counted.
 
-Networks of one hidden layer, of different widths, learn 40 noisy values of
+Networks with one hidden layer of several widths learn 40 noisy values of
 sin(4 x). The training set fits the weights, the validation set chooses the
-width, and the test set, opened once, says how good the choice is. Prints the
-parameters of the chosen network, layer by layer, and the choices around it;
-writes split.png.
+width, and the test set, used once, measures the error of the chosen network.
+Prints its parameters, layer by layer, and its hyperparameters; writes
+split.png.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pyneural.layers import Dense
 from pyneural.training import Sequential, ThreeWaySplit, count_hyperparameters
 
 SYSTEMS = ("S07", "S09")
-SUMMARY = "Train, choose, test once; all counted."
+SUMMARY = "Training, validation and test set; counts."
 WIDTHS, NOISE, BATCH = (1, 2, 4, 8, 16, 32, 64), 0.3, 10
-SAMPLES, FRACTIONS = 640, (0.0625, 0.46875, 0.46875)  # few to train on, many to measure on
+SAMPLES, FRACTIONS = 640, (0.0625, 0.46875, 0.46875)  # few for training, many to measure the error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
     test = split.open_test()
     measured = models[best].evaluate(*test)
     sizes = (len(part[0]) for part in (split.train, split.validation, test))
-    print("Three sets: to train on, to choose by, to test once\n")
-    print("  {} samples to train on, {} to choose by, {} to test with\n".format(*sizes))
+    print("Training, validation and test set\n")
+    print("  {} samples for training, {} for validation, {} for the test\n".format(*sizes))
     print("  width    training    validation")
     for index, (width, (training, validation)) in enumerate(zip(WIDTHS, errors, strict=True)):
         chosen = "  <- chosen" if index == best else ""
         print(f"  {width:>5}{training:12.4f}{validation:14.4f}{chosen}")
-    print(f"\n  test error of the chosen network {measured:.4f}, of the noise {NOISE**2:.4f}\n")
+    print(f"\n  test error of the chosen network {measured:.4f}, noise {NOISE**2:.4f}\n")
     for table in (models[best].count(), count_hyperparameters(models[best], BATCH, args.epochs)):
         print(textwrap.indent(str(table), "  ") + "\n")
     try:

@@ -1,11 +1,11 @@
-"""The transformer: translating dates, and saying letters backwards.
+"""The transformer: translating dates and reversing sequences of letters.
 
     softmax(q k^T / sqrt(D)) v  in several heads, encoder and decoder
 
-Dates as people write them become ISO 8601; printed is the share of held-out
-ones that are right in every symbol, greedy and with a beam of 4. Letters said
-backwards show what the parts are for: positions, the causal mask, several
-heads. Writes transformer.png.
+Translates dates into ISO 8601 and prints the fraction of held-out dates that
+are correct in every token, with greedy decoding and with a beam of 4.
+Reversing letters shows the use of the parts: positional encoding, causal mask,
+several heads. Writes transformer.png.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pyneural.training import losses
 from pyneural.training.callbacks import WarmUp
 
 SYSTEMS = ("S32",)
-SUMMARY = "A transformer translates; what its parts do."
+SUMMARY = "A transformer translates; its parts tested."
 DATES, REVERSALS, HELD_OUT, BATCH, BEAMS = 10_000, 6_000, 1_000, 64, 4
 EPOCHS = {"dates": 12, "reversals": 12}
 RATE, WARM_UP, SMOOTHING = 2e-3, 200, 0.1
 SIZES: dict[str, Any] = {"d_model": 64, "heads": 8, "layers": 2, "dropout": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "norms first": {"norm_first": True},
+    "complete": {},
+    "norm first": {"norm_first": True},
     "one head": {"heads": 1},
     "without positions": {"positions": False},
     "without causal mask": {"causal": False},
@@ -49,15 +49,15 @@ def run(args: argparse.Namespace) -> int:
     out = _options.checked_out(args.out)
     with torch.random.fork_rng(devices=[]):
         picture = _translate_dates(args.seed)
-        scores = _say_backwards(args.seed)
+        scores = _reverse_letters(args.seed)
     figure = plots.translation(*picture, scores)
     _options.print_rows([("picture", str(plots.save(figure, out / "transformer.png")))])
     return 0
 
 
 def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
-    """Prints how many are right; gives one text, its translation and where that looked."""
-    print("Dates into ISO 8601, by a transformer\n")
+    """Prints the accuracy; returns one text, its translation and the cross-attention."""
+    print("Translating dates into ISO 8601 with a transformer\n")
     training, held_out = data.dates(DATES, seed), data.dates(HELD_OUT, seed, held_out=True)
     began = time.perf_counter()
     network, target, (x, y) = _trained("dates", training, held_out, seed, {})
@@ -66,11 +66,11 @@ def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
         ("training", f"{DATES:,} dates, {time.perf_counter() - began:.0f} s"),
     ]
     for name, beams in (("greedy", 1), (f"beam of {BEAMS}", BEAMS)):
-        said = network.translate(x, beams)
-        rows.append((name, f"{_right(said, y):.1%} of {HELD_OUT:,} held-out dates right"))
+        decoded = network.translate(x, beams)
+        rows.append((name, f"{_accuracy(decoded, y):.1%} of {HELD_OUT:,} held-out dates correct"))
     _options.print_rows(rows)
     print()
-    for text, symbols in list(zip(held_out[0], target.decode(said), strict=True))[:4]:
+    for text, symbols in list(zip(held_out[0], target.decode(decoded), strict=True))[:4]:
         print(f"  {text:<32}{''.join(symbols)}")
     print()
     shown = min(range(HELD_OUT), key=lambda row: abs(len(held_out[0][row]) - 16))
@@ -79,14 +79,14 @@ def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
     return text, answer, maps[:, : len(answer), : len(text)]
 
 
-def _say_backwards(seed: int) -> dict[str, float]:
-    """Prints the share of right answers of each variant, and returns it."""
-    print("Letters said backwards: held-out answers right in every letter\n")
+def _reverse_letters(seed: int) -> dict[str, float]:
+    """Prints and returns the accuracy of each variant."""
+    print("Reversing letters: held-out answers correct in every letter\n")
     training, held_out = data.reversal(REVERSALS, seed), data.reversal(HELD_OUT, seed + 1)
     scores = {}
     for name, options in VARIANTS.items():
         network, _, (x, y) = _trained("reversals", training, held_out, seed, options)
-        scores[name] = _right(network.translate(x), y)
+        scores[name] = _accuracy(network.translate(x), y)
         print(f"  {name:<24}{scores[name]:7.1%}", flush=True)
     print()
     return scores
@@ -99,7 +99,7 @@ def _trained(
     seed: int,
     options: dict[str, Any],
 ) -> tuple[TransformerTranslator, data.Vocabulary, tuple[Tensor, Tensor]]:
-    """A network, the vocabulary of its answers, and the held-out part in codes."""
+    """A trained network, the vocabulary of its answers, and the held-out part as codes."""
     torch.manual_seed(seed)
     (texts, answers), (new_texts, new_answers) = training, held_out
     source, target = data.Vocabulary(texts + new_texts), data.Vocabulary(answers + new_answers)
@@ -118,6 +118,6 @@ def _trained(
     return network.eval(), target, (new_x, new_y)
 
 
-def _right(said: Tensor, y: Tensor) -> float:
-    """Share of rows that are right in every symbol."""
-    return float((said == y).all(1).float().mean())
+def _accuracy(decoded: Tensor, y: Tensor) -> float:
+    """Fraction of rows that are correct in every token."""
+    return float((decoded == y).all(1).float().mean())

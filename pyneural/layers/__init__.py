@@ -1,7 +1,8 @@
-"""Layers in the style of Keras: the shape of the input is taken from the data.
+"""Keras-style layers, which infer the shape of their input from the data.
 
-Images are channels last, [N, height, width, channels]. Weights start Glorot uniform, biases zero.
-Every layer is a torch module; ``build(input_shape)`` makes its weights, as the first call would.
+Images are channels-last, [N, height, width, channels]. Weights are initialised Glorot uniform and
+biases with zero, as in Keras. Every layer is a torch module; ``build(input_shape)`` creates its
+weights, and the first call does so if needed.
 """
 
 from pyneural.layers.base import Layer

@@ -1,4 +1,4 @@
-"""What all layers share: they are built when the shape of their input is known."""
+"""Base class of the Keras-style layers, which are built once their input shape is known."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _ALIASES = {"swish": "silu", "softmax": "softmax"} | {name: name for name in VAL
 
 
 class Layer(torch.nn.Module):
-    """A layer whose weights are made when the shape of its input is known.
+    """A layer whose weights are created once the shape of its input is known.
 
     Args:
-        input_shape: of one sample, without the batch; for the first layer, if it is known.
+        input_shape: shape of one sample, without the batch dimension; optional, for the first layer
+            of a model.
     """
 
     def __init__(self, input_shape: Sequence[int] | None = None) -> None:
@@ -29,10 +30,11 @@ class Layer(torch.nn.Module):
         self.output_shape: Shape = ()
 
     def build(self, input_shape: Sequence[int]) -> Shape:
-        """Makes the weights for samples of a shape, once; the shape of the output.
+        """Creates the weights for samples of a shape, once, and returns the output shape.
 
         Raises:
-            ValueError: a shape that the layer does not take, or another one than the first time.
+            ValueError: a shape that the layer does not accept, or one that differs from the shape
+                for which it was built.
 
         >>> from pyneural.layers import Dense
         >>> Dense(3).build((5,))
@@ -44,45 +46,45 @@ class Layer(torch.nn.Module):
             self._built_for = shape
         elif shape != self._built_for:
             raise ValueError(
-                f"{type(self).__name__}: input_shape: expected {self._built_for} as it was built, "
-                f"got {shape}; make another layer"
+                f"{type(self).__name__}: input_shape: expected {self._built_for}, for which "
+                f"the layer was built, got {shape}; create another layer"
             )
         return self.output_shape
 
     def make(self, shape: Shape) -> Shape:
-        """Makes the weights for samples of a shape; a subclass says how. The output's shape."""
-        raise NotImplementedError(f"{type(self).__name__}.make: write it in the subclass")
+        """Creates the weights for samples of a shape and returns the output shape."""
+        raise NotImplementedError(f"{type(self).__name__}.make: implement it in the subclass")
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The layer on x [N, ...]; the first call builds it."""
+        """Applies the layer to x [N, ...]; the first call builds it."""
         if self._built_for is None:
             self.build(x.shape[1:])
             self.to(x.device, x.dtype if x.is_floating_point() else None)
         return super().__call__(x)
 
     def expect(self, shape: Shape, dimensions: int, what: str) -> None:
-        """Refuses samples of another number of dimensions."""
+        """ValueError unless samples have this number of dimensions."""
         if len(shape) != dimensions:
             raise ValueError(
                 f"{type(self).__name__}: input_shape: expected {what}, got {shape}; "
-                "put layers.Reshape or layers.Flatten before it"
+                "insert layers.Reshape or layers.Flatten before this layer"
             )
 
 
 def apply_activation(activation: str, x: Tensor) -> Tensor:
-    """The activation of x, for a name that ``checked_activation`` gave."""
+    """The activation of x, by a name from ``resolve_activation``."""
     return torch.softmax(x, -1) if activation == "softmax" else VALUES[activation](x)
 
 
-def start(layer: Any) -> None:
-    """Keras' initial weights: Glorot uniform and zero."""
+def glorot_uniform_(layer: Any) -> None:
+    """Initialises as Keras does: the weight Glorot uniform, the bias with zero."""
     torch.nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:
         torch.nn.init.zeros_(layer.bias)
 
 
-def checked_activation(where: str, activation: str | None) -> str:
-    """The name of an activation as the ops spell it."""
+def resolve_activation(where: str, activation: str | None) -> str:
+    """The name by which the ops know a Keras activation; "linear" for None."""
     if activation is None:
         return "linear"
     if activation not in _ALIASES:
@@ -94,9 +96,9 @@ def checked_activation(where: str, activation: str | None) -> str:
 
 
 def positive(where: str, argument: str, value: int) -> int:
-    """A number of units, if it is one."""
+    """The value if it is a positive integer; otherwise ValueError."""
     if not isinstance(value, int) or value < 1:
         raise ValueError(
-            f"{where}: {argument}: expected a whole number >= 1, got {value!r}; correct it"
+            f"{where}: {argument}: expected an integer >= 1, got {value!r}; correct it"
         )
     return value

@@ -1,4 +1,4 @@
-"""Dense layers, activations and changes of shape."""
+"""Dense layer, activation, and layers that change the shape."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, positive, start
+from pyneural.layers.base import (
+    Layer,
+    Shape,
+    apply_activation,
+    glorot_uniform_,
+    positive,
+    resolve_activation,
+)
 
 
 class Input(Layer):
-    """Nothing but the shape of the first layer's input.
+    """Placeholder that gives the shape of the first layer's input.
 
     >>> Input((28, 28, 1)).input_shape
     (28, 28, 1)
@@ -24,25 +31,25 @@ class Input(Layer):
         self.shape = tuple(shape)
 
     def make(self, shape: Shape) -> Shape:
-        """The shape as it is."""
+        """The shape, unchanged."""
         return shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """What it is given."""
+        """The input itself."""
         return x
 
 
 class Dense(Layer):
-    """Fully connected layer on the last dimension, y = f(x W^T + b).
+    """Fully connected layer over the last dimension, y = f(x W^T + b).
 
     Args:
         units: number of outputs.
-        activation: f: one of ``nn.Linear``, "softmax", or None for none.
-        use_bias: whether there is b.
-        input_shape: of one sample.
+        activation: f: any activation of ``nn.Linear``, "softmax", or None for the identity.
+        use_bias: whether to add the bias b.
+        input_shape: shape of one sample.
 
     Raises:
-        ValueError: less than one unit, or an unknown activation.
+        ValueError: fewer than one unit, or an unknown activation.
 
     >>> Dense(4, activation="relu")(torch.ones(2, 3)).shape
     torch.Size([2, 4])
@@ -58,7 +65,7 @@ class Dense(Layer):
     ) -> None:
         super().__init__(input_shape)
         self.units = positive("Dense", "units", units)
-        self.activation = checked_activation("Dense", activation)
+        self.activation = resolve_activation("Dense", activation)
         self.use_bias = use_bias
 
     def make(self, shape: Shape) -> Shape:
@@ -67,7 +74,7 @@ class Dense(Layer):
             self.expect(shape, 1, "at least one dimension")
         fused = "linear" if self.activation == "softmax" else self.activation
         self.linear = nn.Linear(shape[-1], self.units, self.use_bias, activation=fused)
-        start(self.linear)
+        glorot_uniform_(self.linear)
         return (*shape[:-1], self.units)
 
     @property
@@ -85,7 +92,7 @@ class Dense(Layer):
 
 
 class Activation(Layer):
-    """An activation by itself.
+    """An activation as a layer of its own.
 
     >>> Activation("relu")(torch.tensor([[-1.0, 2.0]]))
     tensor([[0., 2.]])
@@ -93,10 +100,10 @@ class Activation(Layer):
 
     def __init__(self, activation: str, *, input_shape: Sequence[int] | None = None) -> None:
         super().__init__(input_shape)
-        self.activation = checked_activation("Activation", activation)
+        self.activation = resolve_activation("Activation", activation)
 
     def make(self, shape: Shape) -> Shape:
-        """The shape as it is."""
+        """The shape, unchanged."""
         return shape
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,14 +112,14 @@ class Activation(Layer):
 
 
 class Flatten(Layer):
-    """All dimensions of a sample as one.
+    """Flattens each sample to a vector.
 
     >>> Flatten()(torch.zeros(2, 4, 4, 3)).shape
     torch.Size([2, 48])
     """
 
     def make(self, shape: Shape) -> Shape:
-        """One dimension."""
+        """A single dimension."""
         return (math.prod(shape),)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,7 +128,7 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """A sample in another shape; one size may be -1.
+    """Reshapes each sample; one size may be -1.
 
     >>> Reshape((4, -1))(torch.zeros(2, 12)).shape
     torch.Size([2, 4, 3])
@@ -134,13 +141,13 @@ class Reshape(Layer):
         self.target_shape = tuple(target_shape)
 
     def make(self, shape: Shape) -> Shape:
-        """The target with -1 filled in."""
+        """The target shape, with -1 resolved."""
         try:
             return tuple(torch.empty(shape, device="meta").reshape(self.target_shape).shape)
         except RuntimeError:
             raise ValueError(
                 f"Reshape: target_shape: expected {math.prod(shape)} elements as in {shape}, got "
-                f"{self.target_shape}; let one size be -1"
+                f"{self.target_shape}; one size may be -1, to be inferred"
             ) from None
 
     def forward(self, x: Tensor) -> Tensor:

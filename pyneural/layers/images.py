@@ -1,7 +1,7 @@
-"""Convolutions and changes of resolution of images [N, height, width, channels], by torch's own.
+"""Convolution, pooling and upsampling of images [N, height, width, channels], with torch's ops.
 
-``padding`` is "valid", nothing beyond the border, or "same", zeros around it so that the output has
-ceil(size / stride) pixels, the odd one at the end, as in Keras.
+``padding`` is "valid", no padding, or "same", zeros around the image such that the output has
+ceil(size / stride) pixels; an odd padding has its extra pixel at the end, as in Keras.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, positive, start
+from pyneural.layers.base import (
+    Layer,
+    Shape,
+    apply_activation,
+    glorot_uniform_,
+    positive,
+    resolve_activation,
+)
 
 Pair = int | Sequence[int]
 
 
 class _Convolution(Layer):
-    """What Conv2D and Conv2DTranspose share: arguments, weights, and the order of dimensions."""
+    """Base of Conv2D and Conv2DTranspose: arguments, weights, and the order of dimensions."""
 
     kind: type[torch.nn.Conv2d] | type[torch.nn.ConvTranspose2d]
     convolution: torch.nn.Conv2d | torch.nn.ConvTranspose2d
@@ -40,22 +47,22 @@ class _Convolution(Layer):
         self.kernel_size = _pair(where, "kernel_size", kernel_size)
         self.strides = _pair(where, "strides", strides)
         self.padding = _padding(where, padding)
-        self.activation = checked_activation(where, activation)
+        self.activation = resolve_activation(where, activation)
         self.use_bias = use_bias
 
     def make(self, shape: Shape) -> Shape:
-        """The kernels for images [height, width, channels]."""
+        """Creates the kernels for images [height, width, channels]."""
         self.expect(shape, 3, "(height, width, channels)")
         self.convolution = self.kind(
             shape[-1], self.filters, self.kernel_size, self.strides, bias=self.use_bias
         )
-        start(self.convolution)
+        glorot_uniform_(self.convolution)
         sizes = zip(shape[:2], self.kernel_size, self.strides, strict=True)
         height, width = (self._size(*size) for size in sizes)
         if min(height, width) < 1:
             raise ValueError(
                 f"{type(self).__name__}: kernel_size: expected kernels no larger than the image "
-                f"{shape[:2]}, got {self.kernel_size}; use a smaller one or padding='same'"
+                f"{shape[:2]}, got {self.kernel_size}; use smaller ones or padding='same'"
             )
         return height, width, self.filters
 
@@ -72,19 +79,20 @@ class _Convolution(Layer):
 
 
 class Conv2D(_Convolution):
-    """Convolution of images with learnt kernels, then an activation.
+    """Convolution of images with trainable kernels, followed by an activation.
 
     Args:
         filters: number of output channels.
-        kernel_size: height and width of the kernels, or one number for both.
+        kernel_size: height and width of the kernels, or one integer for both.
         strides: pixels between two outputs.
         padding: "valid" or "same".
         activation: as in ``Dense``.
-        use_bias: whether a number is added to each output channel.
+        use_bias: whether to add a bias to each output channel.
         input_shape: (height, width, channels).
 
     Raises:
-        ValueError: a number below 1, another padding or activation, a kernel larger than the image.
+        ValueError: an argument below 1, an unknown padding or activation, a kernel larger than the
+            image.
 
     >>> Conv2D(8, 3, activation="relu")(torch.zeros(2, 28, 28, 1)).shape
     torch.Size([2, 26, 26, 8])
@@ -102,19 +110,19 @@ class Conv2D(_Convolution):
 
 
 class Conv2DTranspose(_Convolution):
-    """The transpose of ``Conv2D``: from its output's shape back to its input's.
+    """Transposed convolution: maps the output shape of ``Conv2D`` back to its input shape.
 
     Args:
         filters: number of output channels.
-        kernel_size: height and width of the kernels, or one number for both.
-        strides: factor by which the image grows.
+        kernel_size: height and width of the kernels, or one integer for both.
+        strides: factor of the enlargement.
         padding: "valid", or "same" for exactly ``strides`` times the size.
         activation: as in ``Dense``.
-        use_bias: whether a number is added to each output channel.
+        use_bias: whether to add a bias to each output channel.
         input_shape: (height, width, channels).
 
     Raises:
-        ValueError: a number below 1, another padding or activation.
+        ValueError: an argument below 1, an unknown padding or activation.
 
     >>> Conv2DTranspose(4, 3, strides=2, padding="same")(torch.zeros(2, 7, 7, 8)).shape
     torch.Size([2, 14, 14, 4])
@@ -128,9 +136,9 @@ class Conv2DTranspose(_Convolution):
     def _convolve(self, x: Tensor, size: Sequence[int]) -> Tensor:
         kernels, strides = self.kernel_size, self.strides
         wanted = [self._size(*each) for each in zip(size, kernels, strides, strict=True)]
-        # Without its bias, which must also reach the pixels that no kernel touches.
+        # The bias is added below, because it must also reach pixels that no kernel covers.
         y = F.conv_transpose2d(x, self.convolution.weight, None, strides)
-        crops: list[int] = []  # last dimension first, as F.pad wants it; negative ones cut off
+        crops: list[int] = []  # last dimension first, as for F.pad; negative values crop
         for each in (1, 0):
             excess = max(kernels[each] - strides[each], 0) if self.padding == "same" else 0
             before = excess // 2
@@ -141,16 +149,16 @@ class Conv2DTranspose(_Convolution):
 
 
 class MaxPooling2D(Layer):
-    """The largest value of each channel in windows of the image.
+    """Maximum of each channel over windows of the image.
 
     Args:
-        pool_size: height and width of the windows, or one number for both.
+        pool_size: height and width of the windows, or one integer for both.
         strides: pixels between two windows; None for ``pool_size``.
         padding: "valid" or "same".
         input_shape: (height, width, channels).
 
     Raises:
-        ValueError: a number below 1, another padding, a window larger than the image.
+        ValueError: an argument below 1, an unknown padding, a window larger than the image.
 
     >>> MaxPooling2D()(torch.zeros(2, 28, 28, 3)).shape
     torch.Size([2, 14, 14, 3])
@@ -170,7 +178,7 @@ class MaxPooling2D(Layer):
         self.padding = _padding("MaxPooling2D", padding)
 
     def make(self, shape: Shape) -> Shape:
-        """The new height and width."""
+        """The output height and width."""
         self.expect(shape, 3, "(height, width, channels)")
         sizes = zip(shape[:2], self.pool_size, self.strides, strict=True)
         height, width = (
@@ -194,15 +202,15 @@ class MaxPooling2D(Layer):
 
 
 class UpSampling2D(Layer):
-    """Larger images: pixels repeated, or interpolated between their centres.
+    """Enlarges images by repeating pixels or by bilinear interpolation.
 
     Args:
-        size: factors of height and width, or one number for both.
+        size: factors for height and width, or one integer for both.
         interpolation: "nearest" or "bilinear".
         input_shape: (height, width, channels).
 
     Raises:
-        ValueError: a factor below 1 or another interpolation.
+        ValueError: a factor below 1 or an unknown interpolation.
 
     >>> UpSampling2D(2)(torch.zeros(2, 7, 7, 3)).shape
     torch.Size([2, 14, 14, 3])
@@ -225,7 +233,7 @@ class UpSampling2D(Layer):
         self.interpolation = interpolation
 
     def make(self, shape: Shape) -> Shape:
-        """The new height and width."""
+        """The output height and width."""
         self.expect(shape, 3, "(height, width, channels)")
         return shape[0] * self.size[0], shape[1] * self.size[1], shape[2]
 
@@ -237,7 +245,7 @@ class UpSampling2D(Layer):
 
 
 def _same(size: Sequence[int], window: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """Pixels to add before and after, for F.pad: last dimension first."""
+    """Padding before and after each dimension, for F.pad: last dimension first."""
     pads: list[int] = []
     for each in (1, 0):
         outputs = -(-size[each] // strides[each])
@@ -250,7 +258,7 @@ def _pair(where: str, argument: str, value: Pair) -> tuple[int, int]:
     values = (value, value) if isinstance(value, int) else tuple(value)
     if len(values) != 2:
         raise ValueError(
-            f"{where}: {argument}: expected one or two whole numbers, got {value!r}; "
+            f"{where}: {argument}: expected one or two integers, got {value!r}; "
             "give height and width"
         )
     height, width = (positive(where, argument, v) for v in values)

@@ -12,7 +12,7 @@ from pyneural.layers.base import Layer, Shape
 
 
 class Dropout(Layer):
-    """In training each element is zero with probability ``rate``, the others grow by 1/(1 - rate).
+    """Dropout: training zeroes elements with probability ``rate``, scales the rest by 1/(1 - rate).
 
     Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
@@ -23,25 +23,25 @@ class Dropout(Layer):
     def __init__(self, rate: float, *, input_shape: Sequence[int] | None = None) -> None:
         super().__init__(input_shape)
         if not 0 <= rate < 1:
-            raise ValueError(f"Dropout: rate: expected 0 <= rate < 1, got {rate}; correct it")
+            raise ValueError(f"Dropout: rate: expected 0 <= rate < 1, got {rate}; 0.5 is usual")
         self.rate = rate
 
     def make(self, shape: Shape) -> Shape:
-        """The shape as it is."""
+        """The shape, unchanged."""
         return shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """The input with elements dropped in training."""
+        """The input, with dropout in training."""
         return ops.dropout(x, self.rate) if self.training else x
 
 
 class BatchNormalization(Layer):
-    """Each channel, the last dimension, to mean 0 and variance 1 over the batch, then scaled.
+    """Normalises each channel, the last dimension, over the batch, then scales and shifts it.
 
         y = gamma (x - mean) / sqrt(variance + epsilon) + beta
 
-    In evaluation mean and variance are running averages, which keep ``momentum`` of themselves at
-    each step; the averaged variance is the unbiased one, as in torch. Ioffe and Szegedy 2015.
+    Evaluation uses running averages of mean and variance with decay ``momentum`` per training step;
+    the running variance is the unbiased one, as in torch. Ioffe and Szegedy 2015.
 
     >>> BatchNormalization()(torch.tensor([[1.0], [3.0]])).flatten().round().tolist()
     [-1.0, 1.0]
@@ -58,7 +58,7 @@ class BatchNormalization(Layer):
         self.momentum, self.epsilon = momentum, epsilon
 
     def make(self, shape: Shape) -> Shape:
-        """Gamma, beta and the running averages for the channels."""
+        """Creates gamma, beta and the running averages of the channels."""
         self.norm = torch.nn.BatchNorm1d(shape[-1], self.epsilon, 1 - self.momentum)
         return shape
 

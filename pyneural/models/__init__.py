@@ -1,4 +1,4 @@
-"""The systems of the course, one file each, and the networks that they are built with."""
+"""Ready-made networks and models, one file each."""
 
 from pyneural.models.autoencoder import Autoencoder
 from pyneural.models.captioner import Captioner

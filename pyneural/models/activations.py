@@ -1,4 +1,4 @@
-"""The activations of the course, as functions of one number."""
+"""Activation functions of one variable, with their formulas and derivatives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from pyneural import nn
 from pyneural.ops.activations import VALUES
 
-# Those of several numbers are shown along one of them.
+# Maxout and softmax, which take several variables, are shown as functions of one of them.
 FORMULAS = {
     "linear": "$z$",
     "sigmoid": r"$1 / (1 + e^{-z})$",
@@ -27,21 +27,22 @@ FORMULAS = {
 }
 
 
-def along_a_line(name: str) -> Callable[[Tensor], Tensor]:
-    """The activation as a function of z [N], of which it is taken element by element.
+def function_of_one_variable(name: str) -> Callable[[Tensor], Tensor]:
+    """The activation as an elementwise function of z [N].
 
-    Maxout and softmax need several numbers: maxout takes three affine pieces of z, and softmax the
-    first share of (z, 0, 1).
+    Maxout and softmax take several variables: maxout gets three affine functions of z, and softmax
+    is the first component of softmax(z, 0, 1).
 
     Raises:
         ValueError: an unknown name.
 
-    >>> along_a_line("maxout")(torch.tensor([-4.0, 4.0]))
+    >>> function_of_one_variable("maxout")(torch.tensor([-4.0, 4.0]))
     tensor([1., 4.])
     """
     if name not in FORMULAS:
         raise ValueError(
-            f"along_a_line: name: expected one of {', '.join(FORMULAS)}, got {name!r}; choose one"
+            f"function_of_one_variable: name: expected one of {', '.join(FORMULAS)}, got {name!r}; "
+            "choose one"
         )
     if name == "maxout":
         return lambda z: nn.Maxout(3)(torch.stack([z, -z / 2 - 1, z / 4], -1)).squeeze(-1)
@@ -51,17 +52,17 @@ def along_a_line(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def value_and_derivatives(name: str, z: Tensor, order: int) -> list[Tensor]:
-    """[f(z), f'(z), ..., up to the order], each [N], by reverse mode.
+    """[f(z), f'(z), ...] up to the given order, each [N], by reverse-mode differentiation.
 
     >>> [round(float(f)) for f in value_and_derivatives("tanh", torch.zeros(1), 3)]
     [0, 1, 0, -2]
     """
     z = z.detach().requires_grad_()
-    found = [along_a_line(name)(z)]
+    found = [function_of_one_variable(name)(z)]
     for _ in range(order):
         grads = torch.autograd.grad(
             found[-1].sum(), z, create_graph=True, allow_unused=True, materialize_grads=True
         )
-        # What is constant has no graph to go on from.
+        # A constant has no graph: adding 0 z gives it one, for the next derivative.
         found.append(grads[0] if grads[0].requires_grad else grads[0] + 0 * z)
     return [value.detach() for value in found]

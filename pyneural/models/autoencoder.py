@@ -1,4 +1,4 @@
-"""Autoencoder: a network that reproduces its input through a narrow layer."""
+"""Autoencoder: a network that reproduces its input through a narrow hidden layer."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from itertools import pairwise
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.layers.base import start
+from pyneural.layers.base import glorot_uniform_
 from pyneural.training import Model
 
 
 class Autoencoder(Model):
-    """An encoder, and a decoder of the same layers in reverse order.
+    """An encoder, and a decoder with the same layer widths in reverse order.
 
-        z  = W_L a_(L-1) + b_L or f of it,  a_l = f(W_l a_(l-1) + b_l),  a_0 = x
-        x' = g(V_1 d_1 + c_1),              d_l = f(V_(l+1) d_(l+1) + c_(l+1)),  d_L = z
+        z  = h(W_L a_(L-1) + b_L),  a_l = f(W_l a_(l-1) + b_l),              a_0 = x
+        x' = g(V_1 d_1 + c_1),      d_l = f(V_(l+1) d_(l+1) + c_(l+1)),      d_L = z
 
-    Trained to give x' = x, it keeps in z, which has fewer numbers than x, what it needs to
-    reconstruct the data. With f and g linear, and the squared error, z spans the plane of PCA
-    (Baldi and Hornik 1989). Weights start as Glorot and Bengio's (2010), biases at zero, as in
-    Keras.
+    Trained to reproduce its input, x' = x, the network stores in the latent vector z, which has
+    fewer components than x, what it needs to reconstruct the data. With f, g and h linear and the
+    squared error as loss, z spans the same subspace as PCA (Baldi and Hornik 1989). Weights are
+    initialised as in Glorot and Bengio (2010), biases with zero, as in Keras.
 
     Args:
-        widths: [inputs, hidden ..., latent], those of the encoder.
-        activation: f, one that ``nn.Linear`` knows.
-        latent_activation: of z; None for f.
-        last_activation: g, of the reconstruction.
+        widths: layer widths of the encoder, [inputs, hidden ..., latent].
+        activation: f, any activation of ``nn.Linear``.
+        latent_activation: h, the activation of the latent layer; None for f.
+        last_activation: g, the activation of the reconstruction.
 
     Raises:
         ValueError: fewer than two widths, one below 1, or an unknown activation.
@@ -55,7 +55,7 @@ class Autoencoder(Model):
         if len(widths) < 2:
             raise ValueError(
                 f"Autoencoder: widths: expected inputs, ..., latent, got {list(widths)}; "
-                "[784, 128, 64] encodes 784 numbers as 64"
+                "[784, 128, 64] encodes 784 inputs as 64 latent variables"
             )
         latent = activation if latent_activation is None else latent_activation
         self.encoder = _layers(widths, activation, latent)
@@ -79,5 +79,5 @@ def _layers(widths: Sequence[int], hidden: str, last: str) -> nn.Sequential:
     for number, (before, after) in enumerate(pairwise(widths), 2):
         activation = last if number == len(widths) else hidden
         layers.append(nn.Linear(before, after, activation=activation))
-        start(layers[-1])
+        glorot_uniform_(layers[-1])
     return nn.Sequential(*layers)

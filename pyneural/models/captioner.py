@@ -1,4 +1,4 @@
-"""One to many: a sequence of symbols for an image."""
+"""One to many: from an image to a sequence of tokens."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pyneural.training import Model
 
 
 class Captioner(Model):
-    """An image's caption, symbol by symbol.
+    """Captions of images, generated token by token.
 
-        h_0 = tanh(W_2 relu(W_1 x + b_1) + b_2),  p(y_t | y_1 .. y_(t-1), x) by RecurrentDecoder
+        h_0 = tanh(W_2 relu(W_1 x + b_1) + b_2),  p(y_t | y_1 .. y_(t-1), x) from RecurrentDecoder
 
     Args:
-        pixels: of an image.
-        symbols: how many the captions have.
-        hidden: units H of the image's layers and of the decoder.
-        steps: symbols of a caption at most, T, its end included.
+        pixels: number of pixels of an image.
+        symbols: size of the vocabulary of the captions.
+        hidden: units H of the image encoder's layers and of the decoder.
+        steps: maximum length T of a caption, with its end token.
 
     Shape:
-        ``forward`` takes ``teacher_forced(x, y)``, x [N, pixels] and y [N, T], and gives
+        ``forward`` takes ``teacher_forced(x, y)``, x [N, pixels] and y [N, T], and returns
         probabilities [N, T, symbols]; ``caption`` takes x alone.
 
     Source: Vinyals, Toshev, Bengio and Erhan, arXiv:1411.4555 (2014).
@@ -46,11 +46,11 @@ class Captioner(Model):
         self.decoder = RecurrentDecoder(symbols, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Probabilities of each symbol of the caption after the right ones before it."""
+        """Probabilities of each token of the caption, given the correct tokens before it."""
         previous = x[:, -self.steps :].long()
         return self.decoder(previous, self.encoder(x[:, : -self.steps]))
 
     @torch.no_grad()
     def caption(self, x: Tensor) -> Tensor:
-        """Codes [N, T] of the captions of x [N, pixels], chosen one by one."""
+        """Token codes [N, T] of captions for the images x [N, pixels], by greedy decoding."""
         return self.decoder.greedy(self.encoder(x), self.steps)

@@ -1,4 +1,4 @@
-"""Gradients by finite differences: slow, and right without any calculus."""
+"""Gradients by finite differences: slow, but independent of any derivative formula."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 def finite_differences(
     loss: Callable[[], Tensor], parameters: Iterable[Tensor], step: float
 ) -> list[Tensor]:
-    """Gradient of a loss for each parameter by central differences.
+    """Gradient of a loss with respect to each parameter, by central differences.
 
         dC/dw ~ (C(w + h) - C(w - h)) / (2 h)
 
     The error falls as h^2 until the rounding of C, divided by h, takes over.
 
     Args:
-        loss: C as the parameters are now, [].
-        parameters: are changed in place and put back.
+        loss: returns C at the present values of the parameters, [].
+        parameters: varied in place and restored.
         step: h.
 
     Returns:
-        a tensor a parameter, of its shape.
+        one tensor for each parameter, of the same shape.
 
     >>> w = torch.tensor([3.0], dtype=torch.float64)
     >>> finite_differences(lambda: (w**2).sum(), [w], 1e-3)

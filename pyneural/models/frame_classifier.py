@@ -1,4 +1,4 @@
-"""Per frame and online: a video is classified while it runs."""
+"""Online classification of a video, frame by frame."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class FrameClassifier(Model):
         h_t = GRU(relu(W x_t + b), h_(t-1)),  p_t = softmax(V h_t + c)
 
     Args:
-        pixels: of a frame.
-        classes: K.
+        pixels: number of pixels of a frame.
+        classes: number of classes K.
         hidden: units H of each layer.
 
     Shape:
-        x [N, T, ...], pixels numbers a frame, to p [N, T, K].
+        x [N, T, ...] with ``pixels`` elements in each frame, to p [N, T, K].
 
-    Source: Donahue et al., arXiv:1411.4389 (2014), with convolutions below.
+    Source: Donahue et al., arXiv:1411.4389 (2014), who encode the frames with convolutions.
 
     >>> net = FrameClassifier(pixels=144, classes=5, hidden=8)
     >>> x = torch.rand(2, 7, 12, 12)
@@ -44,11 +44,11 @@ class FrameClassifier(Model):
 
     @torch.no_grad()
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Probabilities [N, K] of one frame [N, ...], and the state [1, N, H] for the next one.
+        """Class probabilities [N, K] of one frame [N, ...], and the state [1, N, H] after it.
 
         Args:
             x: the frame.
-            state: what the frame before gave; None at the first.
+            state: the state returned for the previous frame; None for the first frame.
         """
         p, state = self._run(x[:, None], state)
         return p[:, 0], state

@@ -17,13 +17,13 @@ class MatrixChain(torch.nn.Module):
 
         y = f(f(f(x W_1 + b_1) W_2 + b_2) W_3 + b_3)
 
-    Without f it is one matrix and one bias, however many layers it has:
+    Without f the network is equivalent to one matrix and one bias, whatever its depth:
 
         y = x (W_1 W_2 W_3) + (b_1 W_2 W_3 + b_2 W_3 + b_3)
 
     Args:
-        widths: [inputs, hidden ..., outputs]; the matrices have the shapes of its pairs.
-        activation: f, one that ``ops.dense`` knows; "linear" for none.
+        widths: layer widths, [inputs, hidden ..., outputs]; neighbours give the matrices' shapes.
+        activation: f, any activation of ``ops.dense``; "linear" for none.
 
     Raises:
         ValueError: an unknown activation.
@@ -50,11 +50,11 @@ class MatrixChain(torch.nn.Module):
         return x
 
     def matrices(self) -> list[Tensor]:
-        """W_1, W_2, ... as on the slide, [before, after] each."""
+        """W_1, W_2, ..., each [layer inputs, layer outputs]."""
         return [layer.weight.T for layer in self._linears()]
 
     def collapsed(self) -> tuple[Tensor, Tensor]:
-        """Weight [I, O] and bias [O] of the one layer that the chain is without f."""
+        """Weight [I, O] and bias [O] of the single layer that equals the chain without f."""
         first, *others = self._linears()
         weight: Tensor = first.weight.T
         bias: Tensor = first.bias
@@ -67,11 +67,11 @@ class MatrixChain(torch.nn.Module):
 
 
 def best_affine(x: Tensor, y: Tensor) -> Tensor:
-    """What the single layer without f that is nearest to y gives, by least squares.
+    """Output of the affine map of x that fits y best in the sense of least squares.
 
     Args:
         x: inputs, [N, I].
-        y: outputs to come near to, [N, O].
+        y: values to fit, [N, O].
 
     Returns:
         [N, O].

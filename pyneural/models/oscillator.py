@@ -1,4 +1,4 @@
-"""Damped oscillation: read at a few times, and pushed at random and read with noise."""
+"""Damped oscillators: the exact solution, and one with random driving and noisy readings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pyneural.models.state_space import StateSpaceModel
 
 
 def damped_oscillation(frequency: Tensor, damping: Tensor, times: Sequence[float]) -> Tensor:
-    """Readings of a damped oscillation that starts from rest at 1.
+    """Positions of a damped oscillator that is released at rest from x = 1.
 
         x(t) = exp(-gamma t) (cos w t + gamma/w sin w t)
 
     Args:
-        frequency: angular, w, [N], in radians a unit of time; not 0.
-        damping: gamma, [N], in 1 a unit of time.
-        times: of the readings.
+        frequency: angular frequency w of the damped oscillation, [N], in radians per unit of time;
+            not 0.
+        damping: damping rate gamma, [N], per unit of time.
+        times: times of the readings.
 
     Returns:
         x, [N, times].
@@ -34,21 +35,21 @@ def damped_oscillation(frequency: Tensor, damping: Tensor, times: Sequence[float
 def pushed_oscillator(
     frequency: float, damping: float, push: float, noise: float
 ) -> StateSpaceModel:
-    """A damped oscillator that is pushed at random, its position read once a unit of time.
+    """A damped oscillator with random driving, whose position is read once per unit of time.
 
-        x'' = -w^2 x - 2 gamma x' + pushes,  y_t = x(t) + v_t
+        x'' = -w^2 x - 2 gamma x' + random force,  y_t = x(t) + v_t
 
-    The states are position and velocity, which begin near 2 and 0; in float64.
+    The state is (position, velocity), initially near (2, 0); float64.
 
     Args:
-        frequency: angular, w, in radians a unit of time.
-        damping: gamma, in 1 a unit of time.
-        push: variance of the velocity's change between two readings, a hundredth of which is the
-            position's.
-        noise: variance of v_t.
+        frequency: angular frequency w without damping, in radians per unit of time.
+        damping: damping rate gamma, per unit of time.
+        push: variance that the random force adds to the velocity between two readings; it adds a
+            hundredth of this to the position.
+        noise: variance of the measurement noise v_t.
 
     Raises:
-        ValueError: a variance below 0.
+        ValueError: a negative variance.
 
     >>> model = pushed_oscillator(frequency=torch.pi / 2, damping=0.0, push=0.0, noise=1.0)
     >>> model.transition[:, 0].round(decimals=4).tolist()  # a quarter of a turn from (1, 0)

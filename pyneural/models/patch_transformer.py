@@ -1,4 +1,4 @@
-"""A transformer that reads a series in patches and gives numbers at its end."""
+"""A transformer over patches of a time series, with one output for the whole series."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from pyneural import nn
 
 
 class PatchTransformer(torch.nn.Module):
-    """Encoder layers over patches of a series, and a readout of their mean.
+    """Transformer encoder over patches of a series, and a linear readout of the mean.
 
         z_j = W [x_(jP) .. x_(jP+P-1)] + b + p_j,  y = V mean_j encoder(z)_j + c
 
-    A patch is P steps, so that attention looks from T / P places, not from T.
+    A patch is P consecutive steps, so that attention acts on T / P positions instead of T.
 
     Args:
-        inputs: numbers a step.
-        patch: steps P of a patch.
-        outputs: numbers at the end.
-        d_model: numbers of a patch within the encoder.
-        heads: of the attention.
-        layers: how many.
+        inputs: features of a step.
+        patch: steps P in a patch.
+        outputs: components of the output.
+        d_model: embedding dimension of a patch.
+        heads: attention heads.
+        layers: encoder layers.
 
     Shape:
-        x [N, T, inputs] to y [N, outputs]; zeros are put before a series that P does not divide.
+        x [N, T, inputs] to y [N, outputs]; a series whose length P does not divide is padded with
+        zeros at its beginning.
 
     Raises:
-        ValueError: ``patch`` below 1; as of ``nn.TransformerEncoderLayer``.
+        ValueError: ``patch`` below 1; and the errors of ``nn.TransformerEncoderLayer``.
 
     Source: Nie et al., arXiv:2211.14730 (2022); Vaswani et al. 2017.
 
@@ -53,7 +54,7 @@ class PatchTransformer(torch.nn.Module):
             )
         self.patch = patch
         self.embedding = nn.Linear(patch * inputs, d_model)
-        self.place = nn.PositionalEncoding(d_model, batch_first=True)
+        self.positions = nn.PositionalEncoding(d_model, batch_first=True)
         layer = nn.TransformerEncoderLayer(
             d_model, heads, 2 * d_model, 0.0, "gelu", batch_first=True, norm_first=True
         )
@@ -61,9 +62,9 @@ class PatchTransformer(torch.nn.Module):
         self.readout = nn.Linear(d_model, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The numbers at the end, [N, outputs], of x [N, T, inputs]."""
+        """Output [N, outputs] for the series x [N, T, inputs]."""
         missing = -x.shape[1] % self.patch
         x = torch.nn.functional.pad(x, (0, 0, missing, 0))
         patches = x.unflatten(1, (-1, self.patch)).flatten(2)
-        h = self.encoder(self.place(self.embedding(patches)))
+        h = self.encoder(self.positions(self.embedding(patches)))
         return self.readout(h.mean(1))

@@ -1,4 +1,4 @@
-"""Multilayer perceptron with its backward pass written out."""
+"""Multilayer perceptron with an explicit backward pass."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class MultilayerPerceptron(torch.nn.Module):
 
         a_0 = x,  z_l = a_(l-1) W_l^T + b_l,  a_l = f(z_l),  l = 1 .. L,  y = a_L
 
-    A weight sets how sensitive a neuron is to an input, a bias shifts it up or down, and the
-    activation turns it on or off. With one layer it is a perceptron.
+    A weight sets how sensitive a neuron is to an input, a bias shifts its threshold, and the
+    activation turns it on or off. A network with a single layer is a perceptron.
 
     Args:
-        widths: [inputs, hidden ..., outputs].
-        activation: f, one that ``ops.jet_mlp`` knows.
+        widths: layer widths, [inputs, hidden ..., outputs].
+        activation: f, any activation of ``ops.jet_mlp``.
 
     Raises:
         ValueError: fewer than two widths, or an unknown activation.
@@ -65,7 +65,8 @@ class MultilayerPerceptron(torch.nn.Module):
             d_l = (d_(l+1) W_(l+1)) f'(z_l)
             dC/dW_l = d_l^T a_(l-1),  dC/db_l = sum_n d_l
 
-        From Nielsen, Neural Networks and Deep Learning (2015), ch. 2, for all samples at once.
+        The equations of Nielsen, Neural Networks and Deep Learning (2015), chapter 2, summed over
+        all samples.
 
         Args:
             x: inputs, [N, I].

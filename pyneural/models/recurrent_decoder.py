@@ -1,4 +1,4 @@
-"""A recurrent network that says one symbol after the other, from what it is told at the start."""
+"""A recurrent decoder: it generates a sequence token by token from its initial state."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pyneural.data.vocabulary import START
 
 
 class RecurrentDecoder(torch.nn.Module):
-    """A sequence of symbols from a state at its start.
+    """Recurrent network that generates a sequence of tokens from an initial state.
 
         h_t = GRU(E(y_(t-1)), h_(t-1)),  p(y_t | y_1 .. y_(t-1), h_0) = softmax(W h_t + b)
 
     Args:
-        symbols: how many there are, as of a ``data.Vocabulary``.
-        hidden: units of the state, H, and numbers of a symbol's embedding E.
+        symbols: size of the vocabulary, as ``len`` of a ``data.Vocabulary``.
+        hidden: units H of the state, and dimension of the token embedding E.
 
     Source: Sutskever, Vinyals and Le, arXiv:1409.3215 (2014).
 
@@ -33,13 +33,13 @@ class RecurrentDecoder(torch.nn.Module):
         self.readout = nn.Linear(hidden, symbols)
 
     def forward(self, previous: Tensor, h_0: Tensor) -> Tensor:
-        """Probabilities [N, T, K] of each symbol after those before it, [N, T]; h_0 is [N, H]."""
+        """Probabilities [N, T, K] of the next token after each of [N, T]; h_0 is [N, H]."""
         h, _ = self.recurrent(self.embedding(previous), h_0[None])
         return self.readout(h).softmax(-1)
 
     @torch.no_grad()
     def greedy(self, h_0: Tensor, steps: int) -> Tensor:
-        """The codes [N, steps] that are most probable one by one, each after those chosen."""
+        """Token codes [N, steps] by greedy decoding: the most probable token at every step."""
         previous = h_0.new_full((len(h_0), 1), START, dtype=torch.int64)
         state, chosen = h_0[None], []
         for _ in range(steps):
@@ -50,14 +50,16 @@ class RecurrentDecoder(torch.nn.Module):
 
 
 def teacher_forced(x: Tensor, y: Tensor) -> Tensor:
-    """What a network sees that learns to say y of x: x, and before each symbol the right ones.
+    """Input for teacher forcing: x, then the targets y shifted by one step.
+
+    The network predicts each token of y from x and the correct tokens before it.
 
     Args:
-        x: [N, S], numbers or codes.
-        y: codes, [N, T].
+        x: features or token codes, [N, S].
+        y: token codes, [N, T].
 
     Returns:
-        [N, S + T] of x's dtype: x, START, and y without its last.
+        [N, S + T] with the dtype of x: x, START, and y without its last token.
 
     >>> teacher_forced(torch.tensor([[7, 8]]), torch.tensor([[5, 6, 2]]))
     tensor([[7, 8, 1, 5, 6]])

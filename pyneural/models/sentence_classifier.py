@@ -1,4 +1,4 @@
-"""Many to one: what a sentence says, kind or unkind."""
+"""Many to one: the class of a sentence."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pyneural.training import Model
 
 
 class SentenceClassifier(Model):
-    """Probability of a class, from the words of a sentence in their order.
+    """Binary classification of a sentence that is read word by word.
 
         h_t = LSTM(E(x_t), h_(t-1)),  p = sigmoid(w h_T + b)
 
     Args:
-        words: how many there are, as of a ``data.Vocabulary``.
-        hidden: units of the state, H, and numbers of a word's embedding E.
+        words: size of the vocabulary, as ``len`` of a ``data.Vocabulary``.
+        hidden: units H of the state, and dimension of the word embedding E.
 
     Shape:
-        codes x [N, T], padded at their ends, to p [N, 1].
+        word codes x [N, T], padded at the end, to p [N, 1].
 
     Source: Hochreiter and Schmidhuber 1997; Socher et al., EMNLP (2013), on negation.
 
@@ -39,7 +39,7 @@ class SentenceClassifier(Model):
         self.readout = nn.Linear(hidden, 1, activation="sigmoid")
 
     def forward(self, x: Tensor) -> Tensor:
-        """The probability [N, 1] at the end of each sentence; padding is not read."""
+        """Probability [N, 1] after the last word of each sentence; padding is ignored."""
         lengths = (x != PADDING).sum(1).cpu()
         packed = pack_padded_sequence(
             self.embedding(x), lengths, batch_first=True, enforce_sorted=False

@@ -1,4 +1,4 @@
-"""A recurrent network that reads a sequence and gives numbers at its end."""
+"""Regression of a vector on a sequence with a recurrent network."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class SequenceRegressor(torch.nn.Module):
-    """Recurrent layers, and a readout of the last state.
+    """Recurrent layers and a linear readout of the final state.
 
         h_t = cell(x_t, h_(t-1)),  y = W h_T + b
 
-    Of several layers the last is read, of two directions both ends.
+    With several layers the readout sees the last layer; with two directions it sees the final state
+    of both.
 
     Args:
         cell: "rnn" (tanh), "lstm" or "gru".
-        inputs: numbers a step.
-        hidden: units H of a layer and direction.
-        outputs: numbers at the end.
-        layers: how many are stacked.
-        bidirectional: whether a second one reads from the end to the beginning.
+        inputs: features of a step.
+        hidden: units H of each layer and direction.
+        outputs: components of y.
+        layers: number of stacked recurrent layers.
+        bidirectional: whether each layer also reads the sequence backwards.
 
     Shape:
         x [N, T, inputs] to y [N, outputs].
@@ -60,7 +61,7 @@ class SequenceRegressor(torch.nn.Module):
         self.readout = nn.Linear(self.directions * hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The numbers at the end, [N, outputs], of x [N, T, inputs]."""
+        """Output [N, outputs] for the sequence x [N, T, inputs]."""
         _, end = self.recurrent(x)
         h = end[0] if isinstance(end, tuple) else end
         return self.readout(torch.cat([*h[-self.directions :]], -1))

@@ -1,4 +1,4 @@
-"""The simplest recurrent network: a state, and a readout of it at every step."""
+"""The simplest recurrent network: a hidden state and a linear readout at every step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ class SimpleRNN(torch.nn.Module):
 
         h_t = tanh(W_hh h_(t-1) + W_xh x_t),  y_t = W_hy h_t,  h_0 = 0
 
-    The slide writes tanh(W_hh h, W_xh x) and Q_hy; a sum and W_hy are meant. ``forward`` is all
-    steps in one call of a kernel, ``unrolled`` the equation step by step in plain torch: the same
-    numbers and gradients.
+    ``forward`` computes all steps in one call of a kernel; ``unrolled`` evaluates the equation step
+    by step in plain torch. Both give the same values and gradients.
 
     Args:
-        inputs: numbers a step, I.
-        hidden: units of the state, H.
-        outputs: numbers a step, O.
+        inputs: features I of a step.
+        hidden: units H of the state.
+        outputs: components O of the output at each step.
 
     Shape:
         x [N, T, I] to y [N, T, O].
@@ -41,13 +40,13 @@ class SimpleRNN(torch.nn.Module):
             torch.nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The outputs y [N, T, O] of x [N, T, I]."""
+        """Outputs y [N, T, O] for x [N, T, I]."""
         weights = (self.weight_xh, self.weight_hh, None, None)
         h, _ = ops.rnn(x.transpose(0, 1), None, weights, "tanh")
         return ops.dense(h, self.weight_hy).transpose(0, 1)
 
     def unrolled(self, x: Tensor) -> Tensor:
-        """The same, a step at a time."""
+        """The same as ``forward``, one step at a time in plain torch."""
         h = x.new_zeros(len(x), len(self.weight_hh))
         outputs = []
         for x_t in x.unbind(1):

@@ -12,16 +12,16 @@ from pyneural.nn import Linear, MaskedLinear, random_mask
 
 
 class SparseNetwork(torch.nn.Module):
-    """Network most edges of which are absent; the last layer has all of its own.
+    """Multilayer perceptron with sparse hidden layers; the last layer is dense.
 
         a_l = f((M_l * W_l) a_(l-1) + b_l),  l = 1 .. L - 1
         y   = W_L a_(L-1) + b_L
 
     Args:
-        widths: [inputs, hidden ..., outputs].
-        sparsity: fraction of absent edges in all layers but the last, from 0 to 1.
-        activation: f, one that ``ops.dense`` knows.
-        generator: draws the masks M; None for torch's own.
+        widths: layer widths, [inputs, hidden ..., outputs].
+        sparsity: fraction of absent edges in each layer but the last, from 0 to 1.
+        activation: f, any activation of ``ops.dense``.
+        generator: random generator for the masks M; None for torch's global one.
 
     Raises:
         ValueError: fewer than three widths, or a sparsity outside [0, 1].
@@ -42,7 +42,7 @@ class SparseNetwork(torch.nn.Module):
         if len(widths) < 3:
             raise ValueError(
                 f"SparseNetwork: widths: expected inputs, hidden, ..., outputs, got "
-                f"{list(widths)}; a network without a hidden layer has no sparse one"
+                f"{list(widths)}; sparse layers are hidden layers, give at least one"
             )
         self.sparse = torch.nn.ModuleList(
             MaskedLinear(random_mask(after, before, sparsity, generator), activation=activation)

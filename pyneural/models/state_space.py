@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Filtered:
-    """What the Kalman filter knows at each step, from the observations before and with it.
+    """Posterior of the state at each step, given the observations up to that step.
 
-    Letters: T steps, n states, p observations; ``...`` are series side by side.
+    Shapes: T steps, n state variables, p observed variables; ``...`` is a batch of series.
     """
 
-    log_likelihood: Tensor  # [...], of all observations
+    log_likelihood: Tensor  # [...], of the whole series
     mean: Tensor  # [..., T, n], E(x_t | y_1 .. y_t)
     covariance: Tensor  # [..., T, n, n]
     predicted_mean: Tensor  # [..., T, n], E(x_t | y_1 .. y_(t-1))
@@ -25,7 +25,7 @@ class Filtered:
 
 @dataclass(frozen=True)
 class Smoothed:
-    """What is known at each step from all observations."""
+    """Posterior of the state at each step, given all observations."""
 
     log_likelihood: Tensor  # [...]
     mean: Tensor  # [..., T, n], E(x_t | y_1 .. y_T)
@@ -40,9 +40,9 @@ class StateSpaceModel:
         x_t = Phi x_(t-1) + w_t,  w_t ~ N(0, Q),   x_1 ~ N(m, P)
         y_t = H x_t + v_t,        v_t ~ N(0, R)
 
-    The covariances of the filter are updated in Joseph's form, those of the smoother likewise: they
-    stay symmetric and positive semi-definite where R or Q is nearly singular, in float32 too. All
-    methods are differentiable. Leading dimensions of y are series of their own.
+    Filter and smoother update covariances in Joseph's form, which keeps them symmetric and positive
+    semi-definite even if R or Q is nearly singular, also in float32. All methods are
+    differentiable. Leading dimensions of y are a batch of independent series.
 
     Args:
         transition: Phi, [n, n].
@@ -53,8 +53,8 @@ class StateSpaceModel:
         initial_covariance: P, [n, n].
 
     Raises:
-        ValueError: shapes or dtypes that do not match, a covariance that is not symmetric, or not
-            positive semi-definite; its smallest eigenvalue is named.
+        ValueError: shapes or dtypes that do not match; a covariance that is not symmetric or not
+            positive semi-definite.
 
     Source: Kalman 1960; Rauch, Tung and Striebel 1965; Bucy and Joseph 1968; Durbin and Koopman,
         Time Series Analysis by State Space Methods (2012).
@@ -91,12 +91,12 @@ class StateSpaceModel:
             if tuple(tensor.shape) != shape:
                 raise ValueError(
                     f"StateSpaceModel: {field.name}: expected shape {list(shape)} for {n} states "
-                    f"and {p} observations, got {list(tensor.shape)}; make them fit"
+                    f"and {p} observations, got {list(tensor.shape)}; make the shapes consistent"
                 )
             if tensor.dtype != self.transition.dtype or not tensor.is_floating_point():
                 raise ValueError(
                     f"StateSpaceModel: {field.name}: expected {self.transition.dtype} like the "
-                    f"transition, a floating one, got {tensor.dtype}; convert it with .to(dtype)"
+                    f"transition, a floating-point one, got {tensor.dtype}; convert it"
                 )
         for name in ("process_noise", "observation_noise", "initial_covariance"):
             _check_covariance(name, getattr(self, name))
@@ -104,12 +104,12 @@ class StateSpaceModel:
     def simulate(
         self, steps: int, seed: int = 0, series: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """States and observations drawn from the model.
+        """Draws states and observations from the model.
 
         Args:
-            steps: T.
-            seed: of the noise.
-            series: how many, or None for one without a dimension of series.
+            steps: number of steps T.
+            seed: random seed.
+            series: number of independent series; None for a single one without a batch dimension.
 
         Returns:
             x, [..., T, n], and y, [..., T, p].
@@ -137,11 +137,11 @@ class StateSpaceModel:
             P' = (I - K H) P (I - K H)^T + K R K^T
 
         Args:
-            y: [..., T, p]; what is NaN was not observed, single components or whole steps.
+            y: [..., T, p]; NaN marks missing observations, single components or whole steps.
 
         Raises:
-            ValueError: a wrong shape or dtype, no steps, infinite numbers; observations that the
-                model determines exactly, so that S is singular.
+            ValueError: a wrong shape or dtype, no steps, infinite values; a singular S, that is,
+                observations that the model predicts without uncertainty.
         """
         self._check_observations(y)
         seen = ~y.isnan()
@@ -153,7 +153,7 @@ class StateSpaceModel:
         for t in range(y.shape[-2]):
             predicted_means.append(m)
             predicted_covariances.append(P.expand(*m.shape, -1))
-            # What was not observed is as a number 0 of variance 1 that depends on no state.
+            # A missing component is replaced by an observation 0 of variance 1, independent of x.
             mask = seen[..., t, :].to(y.dtype)
             H = self.observation * mask[..., None]
             R = self.observation_noise * mask[..., None] * mask[..., None, :]
@@ -164,7 +164,7 @@ class StateSpaceModel:
             K = torch.cholesky_solve(HP, L).mT
             m = m + (K @ v[..., None])[..., 0]
             A = identity - K @ H
-            P = _symmetric(A @ P @ A.mT + K @ R @ K.mT)  # or its rounding grows from step to step
+            P = _symmetric(A @ P @ A.mT + K @ R @ K.mT)  # else rounding errors grow
             white = torch.linalg.solve_triangular(L, v[..., None], upper=False)[..., 0]
             log_determinant = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             count = mask.sum(-1) * math.log(2 * math.pi)
@@ -186,11 +186,11 @@ class StateSpaceModel:
             J = P_t Phi^T (Phi P_t Phi^T + Q)^-1,  s_t = m_t + J (s_(t+1) - Phi m_t)
             V_t = (I - J Phi) P_t (I - J Phi)^T + J (V_(t+1) + Q) J^T
 
-        Arguments and errors as for ``filter``.
+        Arguments and errors are those of ``filter``.
         """
         found = self.filter(y)
         P, steps = found.covariance, y.shape[-2]
-        # A pseudo-inverse: what has no variance is not corrected.
+        # A pseudo-inverse: directions without variance need no correction.
         inverse = torch.linalg.pinv(found.predicted_covariance[..., 1:, :, :], hermitian=True)
         J = P[..., :-1, :, :] @ self.transition.T @ inverse
         A = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device) - J @ self.transition
@@ -214,7 +214,7 @@ class StateSpaceModel:
         )
 
     def forecast(self, y: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Means [..., steps, p] and covariances [..., steps, p, p] of the observations after y."""
+        """Means [..., steps, p] and covariances [..., steps, p, p] of the next observations."""
         unseen = y.new_full((*y.shape[:-2], steps, y.shape[-1]), math.nan)
         found = self.filter(torch.cat([y, unseen], -2))
         H = self.observation
@@ -239,8 +239,8 @@ class StateSpaceModel:
             )
         if y.isinf().any():
             raise ValueError(
-                "StateSpaceModel: y: expected finite numbers, or NaN where nothing was observed, "
-                "got infinite ones; leave them out as NaN"
+                "StateSpaceModel: y: expected finite values, or NaN where nothing was observed, "
+                "got infinite ones; mark them as missing with NaN"
             )
 
 
@@ -250,7 +250,7 @@ def _check_covariance(name: str, matrix: Tensor) -> None:
     tolerance = 1e2 * torch.finfo(matrix.dtype).eps * max(scale, torch.finfo(matrix.dtype).tiny)
     if not matrix.isfinite().all() or (matrix - matrix.T).abs().max() > tolerance:
         raise ValueError(
-            f"StateSpaceModel: {name}: expected a symmetric matrix of finite numbers, got "
+            f"StateSpaceModel: {name}: expected a symmetric matrix of finite values, got "
             f"{matrix.tolist()}; symmetrise it with (A + A.T) / 2"
         )
     least = float(torch.linalg.eigvalsh(matrix)[0])
@@ -270,9 +270,9 @@ def _cholesky(S: Tensor) -> Tensor:
     if failed.any():
         least = float(torch.linalg.eigvalsh(S.detach()).min())
         raise ValueError(
-            "StateSpaceModel: observation_noise: expected observations that are not determined by "
-            f"the model, got a covariance of y whose smallest eigenvalue is {least:.3g}; add a "
-            "little noise to R"
+            "StateSpaceModel: observation_noise: expected a positive definite covariance of the "
+            f"predicted observations, got one whose smallest eigenvalue is {least:.3g}; increase "
+            "the variances in R"
         )
     return factor
 

@@ -1,4 +1,4 @@
-"""Estimating a state-space model: by maximum likelihood, and by expectation-maximisation."""
+"""Parameter estimation for state-space models: maximum likelihood, expectation-maximisation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pyneural.models.state_space import StateSpaceModel
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
 _NOISES = ("process_noise", "observation_noise")
-_EVALUATIONS = 25  # of the likelihood in a step of L-BFGS at most
+_EVALUATIONS = 25  # of the likelihood, at most, in one step of L-BFGS
 
 
 @dataclass(frozen=True)
 class StateSpaceFit:
-    """An estimated model, and the log-likelihood on the way to it."""
+    """An estimated model and the log-likelihood during the fit."""
 
     model: StateSpaceModel
     log_likelihoods: list[float]  # before the first step and after each
@@ -26,21 +26,21 @@ class StateSpaceFit:
 def fit_by_likelihood(
     start: StateSpaceModel, y: Tensor, free: Sequence[str] = PARAMETERS, steps: int = 100
 ) -> StateSpaceFit:
-    """Maximum likelihood, by L-BFGS on the gradient that autograd takes through the filter.
+    """Maximum likelihood by L-BFGS, with the gradient of the Kalman filter from autograd.
 
-    Q and R are sought as L L^T with a positive diagonal of L. States are known up to a change of
-    their basis only: hold "observation" or "transition" fixed to learn parameters one by one.
+    Q and R are parametrised as L L^T with a positive diagonal of L. The states are identifiable
+    only up to a change of basis: keep "observation" or "transition" fixed to identify the others.
 
     Args:
-        start: where to begin; its initial mean and covariance are held.
-        y: [..., T, p], NaN where nothing was observed; series side by side are added up.
+        start: initial guess; its initial mean and covariance are kept.
+        y: [..., T, p], NaN where nothing was observed; the log-likelihoods of a batch are summed.
         free: which of "transition", "observation", "process_noise" and "observation_noise" to
-            estimate; the others are held.
-        steps: of L-BFGS at most.
+            estimate; the others are kept.
+        steps: maximum number of L-BFGS steps.
 
     Raises:
-        ValueError: an unknown name; errors of ``StateSpaceModel``; a noise to estimate that begins
-            singular.
+        ValueError: an unknown name; a singular covariance as initial guess; the errors of
+            ``StateSpaceModel``.
 
     Source: Schweppe 1965; Durbin and Koopman 2012, chapter 7.
 
@@ -87,12 +87,12 @@ def fit_by_likelihood(
 def fit_by_em(
     start: StateSpaceModel, y: Tensor, free: Sequence[str] = PARAMETERS, steps: int = 50
 ) -> StateSpaceFit:
-    """Expectation-maximisation: the log-likelihood never falls.
+    """Expectation-maximisation: the log-likelihood never decreases.
 
         Phi = S10 S00^-1,  H = (sum y x^T) (sum x x^T)^-1,  Q and R the residuals' means
 
-    with expectations under the smoother, those of what was not observed included. Arguments and
-    errors as for ``fit_by_likelihood``.
+    with expectations over the smoothed states and the missing observations. Arguments and errors
+    are those of ``fit_by_likelihood``.
 
     Source: Shumway and Stoffer, Journal of Time Series Analysis 3, 253 (1982).
 
@@ -115,7 +115,7 @@ def fit_by_em(
 def _em_step(
     model: StateSpaceModel, y: Tensor, free: Sequence[str]
 ) -> tuple[StateSpaceModel, float]:
-    """The next model, and the log-likelihood of this one."""
+    """The next model, and the log-likelihood of the present one."""
     known = model.smooth(y)
     outer = lambda a, b: a[..., :, None] * b[..., None, :]  # noqa: E731
     xx = outer(known.mean, known.mean) + known.covariance
@@ -124,12 +124,12 @@ def _em_step(
         part.flatten(0, -3).sum(0) for part in (xx[..., 1:, :, :], xx[..., :-1, :, :], lag)
     )
     new: dict[str, Tensor] = {}
-    phi = new["transition"] = _of(free, "transition", model, s10, s00)
+    phi = new["transition"] = _solve(free, "transition", model, s10, s00)
     transitions = known.lag_covariance[..., 0, 0].numel()
     new["process_noise"] = _symmetric(
         (s11 - phi @ s10.mT - s10 @ phi.mT + phi @ s00 @ phi.mT) / max(transitions, 1)
     )
-    # y = b + A x + e: what was observed is itself, the rest is expected from it and from x.
+    # y = b + A x + e: observed components are known, missing ones follow from these and from x.
     H, R = model.observation, model.observation_noise
     mask = (~y.isnan()).to(y.dtype)
     M = torch.diag_embed(mask)
@@ -142,15 +142,15 @@ def _em_step(
     yx = bx + A @ xx
     yy = outer(b, b) + bx @ A.mT + (bx @ A.mT).mT + A @ xx @ A.mT + C
     sum_yx, sum_yy, sum_xx = (part.flatten(0, -3).sum(0) for part in (yx, yy, xx))
-    H = new["observation"] = _of(free, "observation", model, sum_yx, sum_xx)
+    H = new["observation"] = _solve(free, "observation", model, sum_yx, sum_xx)
     residual = sum_yy - H @ sum_yx.mT - sum_yx @ H.mT + H @ sum_xx @ H.mT
     new["observation_noise"] = _symmetric(residual / mask[..., 0].numel())
     chosen = {name: new[name] for name in free}
     return replace(model, **chosen), float(known.log_likelihood.sum())
 
 
-def _of(free: Sequence[str], name: str, model: StateSpaceModel, a: Tensor, b: Tensor) -> Tensor:
-    """The matrix a b^-1 where it is sought, else the model's."""
+def _solve(free: Sequence[str], name: str, model: StateSpaceModel, a: Tensor, b: Tensor) -> Tensor:
+    """The matrix a b^-1 if ``name`` is to be estimated, otherwise that of the model."""
     return torch.linalg.solve(b, a, left=False) if name in free else getattr(model, name)
 
 
@@ -167,14 +167,14 @@ def _check_names(where: str, free: Sequence[str]) -> None:
 
 
 def _unknown(name: str, start: Tensor) -> Tensor:
-    """What the optimiser moves; a noise by its Cholesky factor, whose diagonal by logarithms."""
+    """Variables of the optimiser: for a covariance its Cholesky factor, diagonal as logarithm."""
     if name not in _NOISES:
         return start.detach().clone().requires_grad_()
     factor, failed = torch.linalg.cholesky_ex(start.detach())
     if failed:
         raise ValueError(
-            f"fit_by_likelihood: {name}: expected a positive definite matrix to begin with, got "
-            f"smallest eigenvalue {float(torch.linalg.eigvalsh(start)[0]):.3g}; begin with more"
+            f"fit_by_likelihood: {name}: expected a positive definite initial guess, got smallest "
+            f"eigenvalue {float(torch.linalg.eigvalsh(start)[0]):.3g}; increase the variances"
         )
     return (factor.tril(-1) + factor.diagonal().log().diag()).requires_grad_()
 

@@ -1,4 +1,4 @@
-"""Real trainings of small networks, each with the fault that its name says."""
+"""Training runs of small networks, each with the fault that its name says."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SGD = torch.optim.SGD
 
 
 def good(seed: int, callbacks: Callbacks = ()) -> History:
-    """Flat at the end, validation like training."""
+    """Converged, with equal training and validation loss."""
     data, held_out = _waves(1000, 0.1, seed), _waves(1000, 0.1, seed + 100)
     adam = partial(torch.optim.Adam, lr=3e-3)
     return _train(_network(seed), adam, 50, data, held_out, callbacks)
 
 
 def still_learning(seed: int, callbacks: Callbacks = ()) -> History:
-    """Stopped while the loss falls."""
+    """Stopped while the loss still decreases."""
     data, held_out = _waves(256, 0.02, seed), _waves(1000, 0.02, seed + 100)
     adam = partial(torch.optim.Adam, lr=1e-3)
     return _train(_network(seed), adam, 40, data, held_out, callbacks)
 
 
 def overfitting(seed: int, callbacks: Callbacks = ()) -> History:
-    """A large network learns the noise of few samples."""
+    """A large network fits the noise of few samples."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(440, 8, generator=generator)
     y = x[:, :1] + 0.5 * torch.randn(440, 1, generator=generator)
@@ -41,41 +41,41 @@ def overfitting(seed: int, callbacks: Callbacks = ()) -> History:
 
 
 def validation_below_training(seed: int, callbacks: Callbacks = ()) -> History:
-    """Dropout works in training and not in validation."""
+    """Dropout is active in training and not in validation."""
     data, held_out = _waves(256, 0.1, seed), _waves(1000, 0.1, seed + 100)
     model = _network(seed, 32, dropout=0.5)
     return _train(model, partial(torch.optim.Adam, lr=5e-3), 80, data, held_out, callbacks)
 
 
 def learning_rate_too_low(seed: int, callbacks: Callbacks = ()) -> History:
-    """Plain gradient descent creeps."""
+    """Gradient descent with steps that are too small."""
     data, held_out = _waves(1000, 0.1, seed), _waves(1000, 0.1, seed + 100)
     return _train(_network(seed), partial(SGD, lr=3e-6), 30, data, held_out, callbacks)
 
 
 def learning_rate_too_high(seed: int, callbacks: Callbacks = ()) -> History:
-    """The steps are too long to settle in the minimum."""
+    """The steps are too large to settle in the minimum."""
     data, held_out = _waves(256, 0.1, seed), _waves(1000, 0.1, seed + 100)
     adam = partial(torch.optim.Adam, lr=0.2)
     return _train(_network(seed), adam, 60, data, held_out, callbacks)
 
 
 def jumps(seed: int, callbacks: Callbacks = ()) -> History:
-    """Two epochs have a learning rate that is far too high."""
+    """The learning rate is far too high in two of the epochs."""
     data, held_out = _waves(1000, 0.1, seed), _waves(1000, 0.1, seed + 100)
     slips = LearningRateScheduler(lambda epoch, rate: 0.1 if epoch in (45, 55) else 3e-3)
     return _train(_network(seed), "adam", 70, data, held_out, [slips, *callbacks])
 
 
 def diverged(seed: int, callbacks: Callbacks = ()) -> History:
-    """Gradient descent beyond 2 / curvature."""
+    """Gradient descent with a step beyond 2 / curvature."""
     data, held_out = _waves(256, 0.1, seed), _waves(1000, 0.1, seed + 100)
     torch.manual_seed(seed)
     model = Sequential([nn.Linear(1, 32), nn.ReLU(), nn.Linear(32, 1)])
     return _train(model, partial(SGD, lr=2.0), 20, data, held_out, callbacks)
 
 
-# The label of ``diagnose`` for each; none for the good one.
+# By the label that ``diagnose`` should find; none for the good one.
 TRAINING_FAULTS: dict[str, Callable[[int, Callbacks], History]] = {
     function.__name__.replace("_", " "): function
     for function in (

@@ -1,4 +1,4 @@
-"""The transformer that translates: attention alone, no recurrence."""
+"""Translation with a transformer: attention without recurrence."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from pyneural.training import Model
 
 
 class TransformerTranslator(Model):
-    """Encoder and decoder of attention: a text becomes a row of vectors, and these another text.
+    """Encoder-decoder transformer that translates one sequence of tokens into another.
 
         memory = encoder(sqrt(E) S(x) + p),  h = decoder(sqrt(E) T(y) + p, memory)
         p(y_t | y_1 .. y_(t-1), x) = softmax(T h_t + b)
 
-    with embeddings S and T, the latter also the readout, and positions p.
+    with the embeddings S and T, of which T is also the readout, and the positional encoding p.
 
     Args:
-        source_symbols: how many symbols the texts have.
-        target_symbols: how many their translations.
-        steps: symbols of a translation at most, T, its end included.
-        d_model: numbers E of a symbol.
-        heads: of each attention.
-        layers: of encoder and decoder each.
-        dim_feedforward: numbers between the linear layers of a layer.
-        dropout: probability with which a number becomes 0 in training.
-        norm_first: norms before attention and linear layers instead of after.
-        positions: whether there is p. Without it the order of x is unknown.
-        causal: whether the decoder is kept from later symbols in training. Without that it learns
-            to copy them, and says nothing of use when there are none.
+        source_symbols: size of the source vocabulary.
+        target_symbols: size of the target vocabulary.
+        steps: maximum length T of a translation, with its end token.
+        d_model: embedding dimension E.
+        heads: heads of each attention.
+        layers: layers of the encoder, and of the decoder.
+        dim_feedforward: width of the feed-forward network in each layer.
+        dropout: probability of dropping an element in training.
+        norm_first: layer normalisation before each block instead of after it.
+        positions: whether to add p. Without it the network does not know the order of the tokens.
+        causal: whether the decoder is masked from later tokens in training. Without the mask it
+            learns to copy them, and fails when it has to generate them.
 
     Shape:
-        ``forward`` takes ``teacher_forced(x, y)``, x [N, S] and y [N, T], and gives probabilities
+        ``forward`` takes ``teacher_forced(x, y)``, x [N, S] and y [N, T], and returns probabilities
         [N, T, target_symbols]; ``translate`` takes x alone.
 
     Raises:
-        ValueError: as of ``nn.Transformer``.
+        ValueError: the errors of ``nn.Transformer``.
 
     Source: Vaswani et al. 2017; tied embeddings: Press and Wolf, arXiv:1608.05859 (2016).
 
@@ -76,7 +76,7 @@ class TransformerTranslator(Model):
         self.target = nn.Embedding(target_symbols, d_model)
         for embedding in (self.source, self.target):
             torch.nn.init.normal_(embedding.weight, std=1 / self.scale)
-        self.place = nn.PositionalEncoding(d_model, dropout, batch_first=True)
+        self.positional_encoding = nn.PositionalEncoding(d_model, dropout, batch_first=True)
         self.transformer = nn.Transformer(
             d_model, heads, layers, layers, dim_feedforward, dropout,
             batch_first=True, norm_first=norm_first,
@@ -84,9 +84,9 @@ class TransformerTranslator(Model):
         self.readout_bias = torch.nn.Parameter(torch.zeros(target_symbols))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory [N, S, E] of texts x [N, S], and where they are padding, [N, S]."""
+        """Encoder output [N, S, E] for texts x [N, S], and the mask of their padding, [N, S]."""
         padding = x == PADDING
-        embedded = self._placed(self.scale * self.source(x))
+        embedded = self._with_positions(self.scale * self.source(x))
         return self.transformer.encoder(embedded, src_key_padding_mask=padding), padding
 
     def decode(
@@ -96,10 +96,10 @@ class TransformerTranslator(Model):
         padding: Tensor,
         cache: nn.KeyValueCache | None = None,
     ) -> Tensor:
-        """Scores [N, T, K] of each symbol after those before it, [N, T]."""
+        """Logits [N, T, K] of the next token after each of ``previous`` [N, T]."""
         start = 0 if cache is None else len(cache)
         h = self.transformer.decoder(
-            self._placed(self.scale * self.target(previous), start),
+            self._with_positions(self.scale * self.target(previous), start),
             memory,
             memory_key_padding_mask=padding,
             tgt_is_causal=self.causal and cache is None,
@@ -108,69 +108,68 @@ class TransformerTranslator(Model):
         return torch.nn.functional.linear(h, self.target.weight, self.readout_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Probabilities of each symbol of the translation after the right ones before it."""
+        """Probabilities of each token of the translation, given the correct tokens before it."""
         memory, padding = self.encode(x[:, : -self.steps])
         return self.decode(x[:, -self.steps :], memory, padding).softmax(-1)
 
     @torch.no_grad()
     def translate(self, x: Tensor, beams: int = 1) -> Tensor:
-        """Codes [N, T] of the most probable translations that were found.
+        """Token codes [N, T] of the most probable translations found by beam search.
 
         Args:
             x: texts, [N, S].
-            beams: beginnings that are followed for each; with 1 each symbol is the most probable
-                one after those before it.
+            beams: number of hypotheses per text; 1 is greedy decoding.
 
         Raises:
-            ValueError: ``beams`` below 1 or above the number of symbols.
+            ValueError: ``beams`` below 1 or above the vocabulary size.
         """
         symbols = self.target.num_embeddings
         if not 1 <= beams <= symbols:
             raise ValueError(
-                f"translate: beams: expected 1 to {symbols}, the number of symbols, got {beams}; "
+                f"translate: beams: expected 1 to {symbols}, the vocabulary size, got {beams}; "
                 "4 is usual"
             )
         memory, padding = (part.repeat_interleave(beams, 0) for part in self.encode(x))
         cache, rows = nn.KeyValueCache(), len(x)
-        said = x.new_full((rows * beams, 1), START)
+        tokens = x.new_full((rows * beams, 1), START)
         score = memory.new_full((rows, beams), -torch.inf)
-        score[:, 0] = 0  # the beams of a text begin alike: all but one are left out
+        score[:, 0] = 0  # the beams of a text start identical: only the first one counts
         first_row = torch.arange(rows, device=x.device)[:, None] * beams
         for _ in range(self.steps):
-            step = self.decode(said[:, -1:], memory, padding, cache)[:, 0].log_softmax(-1)
-            ended = ((said == END).any(1)).view(rows, beams, 1)
+            step = self.decode(tokens[:, -1:], memory, padding, cache)[:, 0].log_softmax(-1)
+            ended = ((tokens == END).any(1)).view(rows, beams, 1)
             step = step.view(rows, beams, symbols).masked_fill(ended, -torch.inf)
             step[..., PADDING] = torch.where(ended[..., 0], 0.0, step[..., PADDING])
             score, best = (score[..., None] + step).flatten(1).topk(beams, 1)
             chosen = (first_row + best // symbols).flatten()
             cache.select(chosen)
-            said = torch.cat([said[chosen], (best % symbols).view(-1, 1)], 1)
-        return said.view(rows, beams, -1)[:, 0, 1:]
+            tokens = torch.cat([tokens[chosen], (best % symbols).view(-1, 1)], 1)
+        return tokens.view(rows, beams, -1)[:, 0, 1:]
 
     @torch.no_grad()
     def attention(self, x: Tensor, y: Tensor) -> Tensor:
-        """Where each symbol of y [N, T] looks in x [N, S]: [layers, N, heads, T, S].
+        """Cross-attention weights of y [N, T] on x [N, S]: [layers, N, heads, T, S].
 
-        These are the weights of the decoder's attention to the encoder; symbol t is said by what
-        row t sees.
+        Row t holds the weights with which the decoder predicts token t.
         """
-        seen: list[Tensor] = []
+        recorded: list[Tensor] = []
 
-        def look(layer: Any, inputs: tuple[Any, ...]) -> None:
-            # Not called, which would come back here.
+        def record(layer: Any, inputs: tuple[Any, ...]) -> None:
+            # ``forward``, because calling the layer would run this hook again.
             _, weights = layer.forward(*inputs[:3], padding, average_attn_weights=False)
-            seen.append(weights)
+            recorded.append(weights)
 
         previous = torch.cat([torch.full_like(y[:, :1], START), y[:, :-1]], 1)
         memory, padding = self.encode(x)
         layers = self.transformer.decoder.layers
-        hooks = [layer.multihead_attn.register_forward_pre_hook(look) for layer in layers]
+        hooks = [layer.multihead_attn.register_forward_pre_hook(record) for layer in layers]
         try:
             self.decode(previous, memory, padding)
         finally:
             for hook in hooks:
                 hook.remove()
-        return torch.stack(seen)
+        return torch.stack(recorded)
 
-    def _placed(self, x: Tensor, start: int = 0) -> Tensor:
-        return self.place(x, start) if self.positions else self.place.dropout(x)
+    def _with_positions(self, x: Tensor, start: int = 0) -> Tensor:
+        encoding = self.positional_encoding
+        return encoding(x, start) if self.positions else encoding.dropout(x)

@@ -1,4 +1,4 @@
-"""Many to many: one network reads a text, another writes its translation."""
+"""Many to many: translation with a recurrent encoder and decoder."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pyneural.training import Model
 
 
 class Translator(Model):
-    """Encoder and decoder: a text becomes one vector, and the vector another text.
+    """Recurrent encoder-decoder: a text becomes one vector, from which the translation follows.
 
         c = tanh(W [h_S, h'_1] + b),  h = GRU(E(x_1), .., E(x_S)),  h' = GRU(E(x_S), .., E(x_1))
-        p(y_t | y_1 .. y_(t-1), c) by ``RecurrentDecoder``, which begins with h_0 = c
+        p(y_t | y_1 .. y_(t-1), c) from ``RecurrentDecoder`` with h_0 = c
 
     Args:
-        source_symbols: how many symbols the texts have.
-        target_symbols: how many their translations.
+        source_symbols: size of the source vocabulary.
+        target_symbols: size of the target vocabulary.
         hidden: units H of each recurrent layer.
-        steps: symbols of a translation at most, T, its end included.
+        steps: maximum length T of a translation, with its end token.
 
     Shape:
-        ``forward`` takes ``teacher_forced(x, y)``, x [N, S] and y [N, T], and gives probabilities
+        ``forward`` takes ``teacher_forced(x, y)``, x [N, S] and y [N, T], and returns probabilities
         [N, T, target_symbols]; ``translate`` takes x alone.
 
     Source: Cho et al., arXiv:1406.1078 (2014); Sutskever, Vinyals and Le, arXiv:1409.3215 (2014).
@@ -49,7 +49,7 @@ class Translator(Model):
         self.decoder = RecurrentDecoder(target_symbols, hidden)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The vector c [N, H] of texts x [N, S], whose padding is not read."""
+        """The vector c [N, H] for texts x [N, S]; padding is ignored."""
         lengths = (x != PADDING).sum(1).cpu()
         packed = pack_padded_sequence(
             self.embedding(x), lengths, batch_first=True, enforce_sorted=False
@@ -58,10 +58,10 @@ class Translator(Model):
         return self.bridge(torch.cat([*ends], -1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Probabilities of each symbol of the translation after the right ones before it."""
+        """Probabilities of each token of the translation, given the correct tokens before it."""
         return self.decoder(x[:, -self.steps :], self.encode(x[:, : -self.steps]))
 
     @torch.no_grad()
     def translate(self, x: Tensor) -> Tensor:
-        """Codes [N, T] of the translations of x [N, S], chosen one by one."""
+        """Token codes [N, T] of translations of x [N, S], by greedy decoding."""
         return self.decoder.greedy(self.encode(x), self.steps)

@@ -1,7 +1,7 @@
-"""Layers on pyneural's kernels that drop into PyTorch code.
+"""Drop-in layers for PyTorch on pyneural's kernels.
 
-Names that pyneural has no layer of its own for are those of ``torch.nn``, so that a program which
-says ``from pyneural import nn`` instead of ``from torch import nn`` runs as it is.
+Every other name is that of ``torch.nn``: a program runs unchanged when ``from torch import nn`` is
+replaced with ``from pyneural import nn``.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Activations as modules, beside those that ``torch.nn`` has."""
+"""Activations that ``torch.nn`` lacks, as modules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Sin(torch.nn.Module):
-    """Sine of each element, as in Sitzmann et al. 2020, arXiv:2006.09661.
+    """Elementwise sine, as in Sitzmann et al. 2020, arXiv:2006.09661.
 
         y = sin(z)
 
@@ -16,25 +16,25 @@ class Sin(torch.nn.Module):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """The sines, in the shape of the input."""
+        """sin(z), in the shape of the input."""
         return torch.sin(input)
 
 
 class Maxout(torch.nn.Module):
-    """Largest of each group of neighbouring features (Goodfellow et al. 2013, arXiv:1302.4389).
+    """Maximum over groups of neighbouring features (Goodfellow et al. 2013, arXiv:1302.4389).
 
         y_i = max_j z_(i k + j),  j = 0 .. k - 1
 
     The paper's layer is ``Sequential(Linear(I, k * O), Maxout(k))``.
 
     Args:
-        pieces: k, the size of a group, >= 1.
+        pieces: group size k >= 1.
 
     Shape:
         z [..., k O] to y [..., O].
 
     Raises:
-        ValueError: pieces below 1; at the call, features that pieces does not divide.
+        ValueError: pieces below 1; at the call, a number of features that is not a multiple of it.
 
     >>> Maxout(2)(torch.tensor([[1.0, 5.0, -3.0, -4.0]]))
     tensor([[ 5., -3.]])
@@ -47,14 +47,14 @@ class Maxout(torch.nn.Module):
         self.pieces = pieces
 
     def forward(self, input: Tensor) -> Tensor:
-        """The largest of each group."""
+        """The maximum of each group."""
         if input.dim() == 0 or input.shape[-1] % self.pieces:
             raise ValueError(
                 f"Maxout: input: expected a multiple of {self.pieces} features, got shape "
-                f"{list(input.shape)}; give the layer before it {self.pieces} times as many"
+                f"{list(input.shape)}; give the previous layer {self.pieces} outputs per feature"
             )
         return input.unflatten(-1, (-1, self.pieces)).amax(-1)
 
     def extra_repr(self) -> str:
-        """Arguments of the constructor."""
+        """Constructor arguments, for ``repr``."""
         return str(self.pieces)

@@ -1,4 +1,4 @@
-"""Errors that several layers share."""
+"""Argument checks shared by the layers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def check_probability(layer: str, name: str, p: float) -> None:
 
 
 def check_floating(layer: str, name: str, x: Tensor) -> None:
-    """ValueError if x has integers, as numbers of tokens that are not embedded yet."""
+    """ValueError unless x is floating-point; integers are usually tokens without an embedding."""
     if not x.is_floating_point():
         raise ValueError(
-            f"{layer}: {name}: expected floating numbers, got {x.dtype}; embed tokens first, or "
-            "convert it with .float()"
+            f"{layer}: {name}: expected floating-point values, got {x.dtype}; embed tokens "
+            "first, or convert it with .float()"
         )

@@ -9,22 +9,22 @@ from pyneural import ops
 
 
 class Dropout(torch.nn.Dropout):
-    """In training each element is zero with probability ``p``, the others grow by 1 / (1 - p).
+    """Dropout: training zeroes each element with probability p and scales the rest by 1 / (1 - p).
 
         y_i = m_i x_i / (1 - p),  m_i = 0 with probability p, else 1
 
-    ``torch.nn.Dropout``, faster and without a mask in memory; under a seed other elements fall than
-    there. In evaluation, y = x.
+    ``torch.nn.Dropout``, but faster and without a mask in memory. The same seed drops different
+    elements than in torch. In evaluation, y = x.
 
     Args:
-        p: probability of a zero.
-        inplace: whether x is overwritten, by torch's own.
+        p: probability of zeroing an element.
+        inplace: overwrite x, which falls back to torch's implementation.
 
     Shape:
-        x of any shape to y of the same.
+        x of any shape to y of the same shape.
 
     Raises:
-        ValueError: p beyond 0 to 1; at the call, whole numbers.
+        ValueError: p outside [0, 1]; at the call, an integer input.
 
     Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
@@ -33,7 +33,7 @@ class Dropout(torch.nn.Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """The input with elements dropped in training."""
+        """The input, with dropout in training."""
         if self.inplace or not self.training:
             return super().forward(input)
         return ops.dropout(input, self.p)

@@ -1,4 +1,4 @@
-"""Keys and values of what was said so far, for attention that goes on one token at a time."""
+"""Keys and values of earlier tokens, for decoding one token at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _FIRST_CAPACITY = 16
 
 
 class KeyValueCache:
-    """What the attention layers of one network keep between two calls of it.
+    """Keys and values that the attention layers of a network save between calls.
 
-    A decoder that is given only the new tokens, and the cache, gives what it would of all tokens
-    with a causal mask, in time linear in their number for each new one. Self-attention adds its
-    keys and values; those of another sequence, which attention looks at from a decoder, are
-    projected once and kept. For inference: under ``torch.no_grad()``.
+    A decoder that is given the cache and only the new tokens returns for these what it would for
+    all tokens with a causal mask, in time linear in the sequence length for each new token.
+    Self-attention appends its keys and values; those of the other sequence, in cross-attention,
+    are projected once and saved. For inference: under ``torch.no_grad()``.
 
     Source: Shazeer, arXiv:1911.02150 (2019), section 2.4.
 
@@ -35,15 +35,15 @@ class KeyValueCache:
         self._fixed: dict[torch.nn.Module, tuple[Tensor, Tensor, Tensor | None]] = {}
 
     def __len__(self) -> int:
-        """Tokens so far: the position of the next one."""
+        """Number of tokens so far: the position of the next one."""
         return max((length for _, _, length in self._grown.values()), default=0)
 
     def length(self, layer: torch.nn.Module) -> int:
-        """Tokens that this layer has seen."""
+        """Number of tokens that this layer has seen."""
         return self._grown[layer][2] if layer in self._grown else 0
 
     def append(self, layer: torch.nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds new keys and values of a layer, [N, H, L, E]; returns all, [N, H, S, E]."""
+        """Appends new keys and values of a layer, [N, H, L, E]; returns all, [N, H, S, E]."""
         if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
             raise ValueError(
                 "KeyValueCache: expected inference, got tensors that require gradients; call the "
@@ -52,8 +52,8 @@ class KeyValueCache:
         keys, values, length = self._grown.get(layer, (k[:, :, :0], v[:, :, :0], 0))
         if len(k) != len(keys):
             raise ValueError(
-                f"KeyValueCache: expected {len(keys)} sequences as before, got {len(k)}; begin "
-                "with a new cache, or choose rows of this one with select"
+                f"KeyValueCache: expected {len(keys)} sequences as before, got {len(k)}; start "
+                "with a new cache, or select rows of this one with select"
             )
         end = length + k.shape[2]
         if end > keys.shape[2]:
@@ -64,11 +64,11 @@ class KeyValueCache:
         self._grown[layer] = keys, values, end
         return keys[:, :, :end], values[:, :, :end]
 
-    def kept(self, layer: torch.nn.Module, key: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Keys and values of the other sequence that a layer looks at; None at the first call.
+    def saved(self, layer: torch.nn.Module, key: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Keys and values of the other sequence that a layer attends to; None at the first call.
 
         Raises:
-            ValueError: ``key`` is not the sequence that they were projected from.
+            ValueError: ``key`` is not the sequence they were projected from.
         """
         if layer not in self._fixed:
             return None
@@ -81,20 +81,20 @@ class KeyValueCache:
         if not same:
             raise ValueError(
                 "KeyValueCache: key: expected the sequence of the first call, got another, "
-                f"{list(key.shape)}; begin with a new cache, or, for self-attention, give one "
+                f"{list(key.shape)}; start with a new cache, or, for self-attention, pass one "
                 "tensor as query, key and value"
             )
         return k, v
 
-    def keep(self, layer: torch.nn.Module, k: Tensor, v: Tensor, key: Tensor) -> None:
-        """Keeps them, projected from ``key``."""
+    def save(self, layer: torch.nn.Module, k: Tensor, v: Tensor, key: Tensor) -> None:
+        """Saves keys and values projected from ``key``."""
         self._fixed[layer] = k, v, key
 
     def select(self, rows: Tensor) -> None:
-        """Goes on with these sequences, in this order: those that a beam search follows.
+        """Continues with these sequences, in this order, as in a beam search.
 
         Args:
-            rows: their numbers, int64; one may come more than once.
+            rows: their indices, int64; repetitions are allowed.
         """
         for layer, (k, v, length) in self._grown.items():
             self._grown[layer] = k.index_select(0, rows), v.index_select(0, rows), length

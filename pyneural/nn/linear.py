@@ -1,4 +1,4 @@
-"""Fully connected layer, drop-in for torch's, with its activation fused into the product."""
+"""Fully connected layer, drop-in for torch's, with a fused activation."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Linear(torch.nn.Linear):
 
         y = f(x W^T + b)
 
-    ``torch.nn.Linear`` with a faster forward and backward: same constructor, same initialisation
-    under the same seed, same ``state_dict``. With ``activation`` it is also the layer after it, at
-    the cost of neither its time nor its memory.
+    ``torch.nn.Linear`` with a faster forward and backward: same constructor, same ``state_dict``,
+    same initial weights for the same seed. ``activation`` fuses the nonlinearity into the layer,
+    which saves the time and memory of a separate one.
 
     Args:
         in_features: number of inputs I.
         out_features: number of outputs O.
-        bias: whether there is b.
-        device: of the parameters.
-        dtype: of the parameters.
-        activation: f, one that ``ops.dense`` knows: "linear", "relu", "leaky_relu", "elu",
+        bias: whether to add the bias b.
+        device: device of the parameters.
+        dtype: dtype of the parameters.
+        activation: f, any activation of ``ops.dense``: "linear", "relu", "leaky_relu", "elu",
             "sigmoid", "tanh", "sin", "silu", "gelu", "gelu_tanh" or "softplus".
 
     Shape:
@@ -57,10 +57,10 @@ class Linear(torch.nn.Linear):
         self.activation = activation
 
     def forward(self, input: Tensor) -> Tensor:
-        """The layer: x [..., I] to y [..., O]."""
+        """Output y [..., O] for x [..., I]."""
         return ops.dense(input, self.weight, self.bias, self.activation)
 
     def extra_repr(self) -> str:
-        """Arguments of the constructor."""
+        """Constructor arguments, for ``repr``."""
         text = super().extra_repr()
         return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"

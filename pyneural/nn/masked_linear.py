@@ -1,4 +1,4 @@
-"""Sparsely connected layer: some of its edges are absent for good."""
+"""Sparsely connected layer with a fixed mask."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from pyneural.ops.activations import check_activation
 
 
 class MaskedLinear(torch.nn.Module):
-    """Fully connected layer without the edges that a mask leaves out.
+    """Linear layer with a fixed sparsity pattern.
 
         y = f((M * W) x + b)
 
-    Only the edges that are there have a weight: they are the parameter ``values``, [E], row by row
-    of M; memory, operations and the optimiser's work are those of E. Weights and biases start
-    uniform within sqrt(1 / n) where n edges reach the output, as those of ``Linear`` with n inputs.
-    The connections are buffers, and so part of the ``state_dict``.
+    Only the E present edges have a weight: the parameter ``values``, [E], in row-major order of M.
+    Memory, operations and the optimiser's work scale with E. Weights and biases are initialised
+    uniformly in [-1/sqrt(n), 1/sqrt(n)] for an output with n edges, as in ``Linear`` with n inputs.
+    The sparsity pattern is stored in buffers and therefore part of the ``state_dict``.
 
     Args:
-        mask: M, [O, I] of torch.bool: True where there is an edge. ``random_mask`` draws one.
-        bias: whether there is b.
-        device: of the parameters.
-        dtype: of the parameters, float32 or float64.
+        mask: M, boolean, [O, I]: True for a present edge. ``random_mask`` draws one.
+        bias: whether to add the bias b.
+        device: device of the parameters.
+        dtype: dtype of the parameters, float32 or float64.
         activation: f, as in ``Linear``.
 
     Shape:
         x [..., I] to y [..., O].
 
     Raises:
-        ValueError: a mask that is not a matrix of bool, or an unknown activation; at the call,
+        ValueError: a mask that is not a boolean matrix, or an unknown activation; at the call,
             shapes, dtypes or devices that do not match.
 
     >>> mask = torch.tensor([[True, True, False], [False, True, True]])
@@ -59,18 +59,18 @@ class MaskedLinear(torch.nn.Module):
         super().__init__()
         check_activation("MaskedLinear", activation)
         mask = mask.to(device)
-        connections = ops.Connections.from_mask(mask)
+        pattern = ops.SparsityPattern.from_mask(mask)
         self.out_features, self.in_features = mask.shape
         self.activation = activation
-        self.register_buffer("starts", connections.starts)
-        self.register_buffer("inputs", connections.inputs)
-        values = torch.empty(len(connections.inputs), dtype=dtype, device=mask.device)
+        self.register_buffer("starts", pattern.starts)
+        self.register_buffer("inputs", pattern.inputs)
+        values = torch.empty(len(pattern.inputs), dtype=dtype, device=mask.device)
         self.values = torch.nn.Parameter(values)
         self.bias = torch.nn.Parameter(values.new_empty(self.out_features)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws weights and biases anew."""
+        """Draws new random weights and biases."""
         edges = self.starts.diff()
         bound = edges.clamp(min=1).to(self.values.dtype).rsqrt()  # [O]
         with torch.no_grad():
@@ -80,7 +80,7 @@ class MaskedLinear(torch.nn.Module):
 
     @property
     def mask(self) -> Tensor:
-        """Where there is an edge, [O, I] of torch.bool."""
+        """The mask M, boolean, [O, I]."""
         outputs = torch.arange(self.out_features, device=self.inputs.device)
         outputs = outputs.repeat_interleave(self.starts.diff())
         mask = self.inputs.new_zeros(self.out_features, self.in_features, dtype=torch.bool)
@@ -88,22 +88,22 @@ class MaskedLinear(torch.nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """M * W as a matrix, [O, I], zero where there is no edge; gradients reach ``values``."""
+        """The dense matrix M * W, [O, I]; gradients flow to ``values``."""
         zeros = self.values.new_zeros(self.out_features, self.in_features)
         return zeros.masked_scatter(self.mask, self.values)
 
     def forward(self, input: Tensor) -> Tensor:
-        """The layer: x [..., I] to y [..., O]."""
+        """Output y [..., O] for x [..., I]."""
         if input.dim() == 0 or input.shape[-1] != self.in_features:
             raise ValueError(
                 f"MaskedLinear: input: expected {self.in_features} features, got shape "
-                f"{list(input.shape)}; give one column for each column of the mask"
+                f"{list(input.shape)}; the input needs a feature for each column of the mask"
             )
-        connections = ops.Connections(self.starts, self.inputs)
-        return ops.masked_dense(input, self.values, connections, self.bias, self.activation)
+        pattern = ops.SparsityPattern(self.starts, self.inputs)
+        return ops.masked_dense(input, self.values, pattern, self.bias, self.activation)
 
     def get_config(self) -> dict[str, Any]:
-        """What a layer must have in common with this one to take over its ``state_dict``."""
+        """Arguments of ``from_config`` for a layer that can load this one's ``state_dict``."""
         return {
             "out_features": self.out_features,
             "in_features": self.in_features,
@@ -114,7 +114,7 @@ class MaskedLinear(torch.nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MaskedLinear:
-        """A layer for the ``state_dict`` of another one, whose edges come with it.
+        """A layer that can load the ``state_dict`` of another one, sparsity pattern included.
 
         >>> layer = MaskedLinear(random_mask(3, 4, sparsity=0.5))
         >>> again = MaskedLinear.from_config(layer.get_config())
@@ -128,7 +128,7 @@ class MaskedLinear(torch.nn.Module):
         return cls(mask, config["bias"], activation=config["activation"])
 
     def extra_repr(self) -> str:
-        """Sizes, with the number of edges."""
+        """Constructor arguments and the number of edges, for ``repr``."""
         text = f"in_features={self.in_features}, out_features={self.out_features}"
         text += f", edges={len(self.values)}, bias={self.bias is not None}"
         return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"
@@ -140,16 +140,16 @@ def random_mask(
     sparsity: float,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Mask with a fraction of the edges absent, drawn uniformly; their number is exact.
+    """Random mask with an exact number of absent edges, drawn uniformly.
 
     Args:
         out_features: number of outputs O.
         in_features: number of inputs I.
-        sparsity: fraction of absent edges, from 0 to 1; their number is rounded.
-        generator: of the random numbers; None for torch's own.
+        sparsity: fraction of absent edges, from 0 to 1; rounded to a whole number of edges.
+        generator: random generator; None for torch's global one.
 
     Returns:
-        [O, I] of torch.bool.
+        the mask, boolean, [O, I].
 
     Raises:
         ValueError: a sparsity outside [0, 1].

@@ -86,7 +86,7 @@ class MLP(torch.nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew, Glorot normal, and sets the biases to zero."""
+        """Redraws the weights (Glorot normal) and sets the biases to zero."""
         for layer in self._linears():
             torch.nn.init.xavier_normal_(layer.weight)
             torch.nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""The mean squared error as a layer, drop-in for torch's."""
+"""Mean squared error, drop-in for torch's."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pyneural import ops
 
 
 class MSELoss(torch.nn.MSELoss):
-    """Mean, or sum, or each of the squared differences of prediction and target.
+    """Mean squared error of a prediction a with target y.
 
         loss = 1/N sum_i (a_i - y_i)^2
 
-    ``torch.nn.MSELoss``; the mean, its default, is one pass over memory, and so is its backward.
+    ``torch.nn.MSELoss``. With the default reduction, the mean, forward and backward each need a
+    single pass over memory.
 
     Args:
         size_average: deprecated, see reduction.
         reduce: deprecated, see reduction.
-        reduction: "mean", or "sum" or "none" by torch's own.
+        reduction: "mean"; "sum" and "none" fall back to torch's implementation.
 
     Shape:
-        input and target of any shape, the same for both, to [].
+        input and target of the same shape, to [].
 
     Raises:
         RuntimeError: at the call, shapes that do not broadcast.
@@ -31,7 +32,7 @@ class MSELoss(torch.nn.MSELoss):
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of a prediction, the input."""
+        """The loss of the prediction ``input``."""
         if self.reduction != "mean":
             return super().forward(input, target)
         return ops.mse_loss(input, target)

@@ -15,28 +15,28 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
 
         head_h = softmax(q_h k_h^T / sqrt(D) + mask) v_h,   y = [head_1 .. head_H] W_o^T + b_o
 
-    with q, k and v the projections of query, key and value, cut into H heads of D = E / H numbers.
+    with q, k and v the projections of query, key and value, split into H heads of width D = E / H.
     ``torch.nn.MultiheadAttention`` with a faster forward and backward whose memory grows with the
-    length, not with its square, in training and evaluation alike, and second derivatives: same
-    constructor, same initialisation under the same seed, same ``state_dict``. Two things differ: a
-    query that may look at no key gets 0, where torch gives NaN, and the weights that are returned
-    are those before dropout.
+    length, not with its square, in training and in evaluation, and with second derivatives: same
+    constructor, same initialisation under the same seed, same ``state_dict``. Two differences: a
+    query for which every key is masked gives 0, where torch gives NaN, and the returned weights are
+    those before dropout.
 
     Args:
-        embed_dim: E, numbers of a query and of the result.
+        embed_dim: E, the width of a query and of the result.
         num_heads: H, which divides E.
         dropout: probability with which a weight becomes 0 in training.
         bias: whether projections have biases.
-        add_bias_kv: whether a learned key and value is added to those given.
-        add_zero_attn: whether a key and a value of zeros are.
-        kdim: numbers of a key, by default E.
-        vdim: numbers of a value, by default E.
+        add_bias_kv: whether a learned key and value are appended to those given.
+        add_zero_attn: whether a key and value of zeros are appended.
+        kdim: width of a key, by default E.
+        vdim: width of a value, by default E.
         batch_first: whether query, key, value and result are [N, L, .] instead of [L, N, .].
         device, dtype: of the parameters.
 
     Raises:
-        ValueError: heads that do not divide E, ``dropout`` beyond 0 to 1; at the call, shapes,
-            dtypes or devices that do not match.
+        ValueError: ``num_heads`` does not divide E, ``dropout`` is not from 0 to 1; at the call,
+            shapes, dtypes or devices that do not match.
 
     Source: Vaswani et al. 2017, section 3.2.2.
 
@@ -64,7 +64,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads != 0:
             raise ValueError(
                 f"MultiheadAttention: num_heads: expected a divisor of embed_dim = {embed_dim}, "
-                f"got {num_heads}; each head has embed_dim / num_heads numbers"
+                f"got {num_heads}; each head has width embed_dim / num_heads"
             )
         check_probability("MultiheadAttention", "dropout", dropout)
         super().__init__(
@@ -99,19 +99,19 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             query: [L, N, E], with ``batch_first`` [N, L, E], or [L, E].
             key: [S, N, kdim] likewise.
             value: [S, N, vdim] likewise.
-            key_padding_mask: [N, S] or [S]; bool, True for keys that are not looked at, or numbers
-                that are added to the scores.
-            need_weights: whether the weights are returned, which takes the time and memory of all
-                scores.
-            attn_mask: [L, S], [N H, L, S] or [H, L, S]; as ``key_padding_mask``.
+            key_padding_mask: [N, S] or [S]; bool, True for keys that are masked, or floats that are
+                added to the scores.
+            need_weights: whether to return the weights, at the time and memory of all scores.
+            attn_mask: [L, S], [N H, L, S] or [H, L, S]; values as of ``key_padding_mask``.
             average_attn_weights: whether weights are the mean over the heads.
-            is_causal: query l looks at keys 0 to l alone; ``attn_mask`` says the same, if given.
-            cache: of earlier tokens: self-attention, where query, key and value are one tensor,
-                looks at these as well and adds the new ones, causally; another sequence's keys are
-                projected at the first call alone.
+            is_causal: query l attends to keys 0 to l only; ``attn_mask``, if given, must be the
+                causal mask and is not read.
+            cache: keys and values of earlier tokens. Self-attention, where query, key and value are
+                one tensor, attends to these as well and appends the new ones, causally; the keys of
+                another sequence are projected at the first call only.
 
         Returns:
-            y, in the form of query; weights [N, L, S], or [N, H, L, S] if not averaged, or None.
+            y, in the shape of query; weights [N, L, S], or [N, H, L, S] if not averaged, or None.
         """
         is_batched = query.dim() == 3
         self._check(query, key, value)
@@ -123,7 +123,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             mask, is_causal = _after(seen, q, k, mask)
         k, v, mask, is_causal = self._with_extra_keys(k, v, mask, is_causal, q)
         out = ops.attention(q, k, v, mask, is_causal, self.dropout if self.training else 0.0)
-        # Heads and tokens lie in memory as those of q do: no copy.
+        # The memory layout is that of q: no copy.
         y = out.transpose(1, 2) if self.batch_first and is_batched else out.permute(2, 0, 1, 3)
         y = ops.dense(y.flatten(2), self.out_proj.weight, self.out_proj.bias)
         y = y if is_batched else y.squeeze(1)
@@ -142,23 +142,23 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         parts = (None,) * 3 if bias is None else bias.split(E)
         if not self._qkv_same_embed_dim:
             weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
-        elif query is key and key is value:  # all by one product
+        elif query is key and key is value:  # one product for all three
             x = ops.dense(query, self.in_proj_weight, bias)
-            return tuple(self._cut(part) for part in x.split(E, -1))  # type: ignore[return-value]
+            return tuple(self._split_heads(part) for part in x.split(E, -1))  # type: ignore[return-value]
         else:
             weights = self.in_proj_weight.split(E)
-        q = self._cut(ops.dense(query, weights[0], parts[0]))
-        kept = None if cache is None or query is key else cache.kept(self, key)
-        if kept is not None:
-            return q, *kept
-        k = self._cut(ops.dense(key, weights[1], parts[1]))
-        v = self._cut(ops.dense(value, weights[2], parts[2]))
+        q = self._split_heads(ops.dense(query, weights[0], parts[0]))
+        saved = None if cache is None or query is key else cache.saved(self, key)
+        if saved is not None:
+            return q, *saved
+        k = self._split_heads(ops.dense(key, weights[1], parts[1]))
+        v = self._split_heads(ops.dense(value, weights[2], parts[2]))
         if cache is not None and query is not key:
-            cache.keep(self, k, v, key)
+            cache.save(self, k, v, key)
         return q, k, v
 
-    def _cut(self, x: Tensor) -> Tensor:
-        """[L, N, E], [N, L, E] or [L, E] as [N, H, L, D]."""
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """[L, N, E], [N, L, E] or [L, E] to [N, H, L, D]."""
         if x.dim() == 2:
             x = x.unsqueeze(1)
         elif self.batch_first:
@@ -173,7 +173,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         k: Tensor,
         is_causal: bool,
     ) -> Tensor | None:
-        """Both masks as one of ``ops.attention``: True where a key takes part, or numbers."""
+        """Both masks combined, for ``ops.attention``: True where a key takes part, or floats."""
         rows, heads, length, keys = *q.shape[:3], k.shape[2]
         masks = []
         if attn_mask is not None and not is_causal:
@@ -188,18 +188,18 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             return None
         if all(mask.dtype == torch.bool for mask in masks):
             return ~(masks[0] if len(masks) == 1 else masks[0] | masks[1])
-        numbers = [
+        added = [
             torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, -torch.inf)
             if mask.dtype == torch.bool
             else mask
             for mask in masks
         ]
-        return numbers[0] if len(numbers) == 1 else numbers[0] + numbers[1]
+        return added[0] if len(added) == 1 else added[0] + added[1]
 
     def _with_extra_keys(
         self, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool, q: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
-        """Keys and values with the learned one and the one of zeros, which all may look at."""
+        """Keys and values with the learned pair and the pair of zeros, which no mask excludes."""
         extra = []
         if self.bias_k is not None and self.bias_v is not None:
             form = (1, 1, self.num_heads, self.head_dim)
@@ -233,8 +233,8 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
                 letter = "L" if name == "query" else "S"
                 raise ValueError(
                     f"MultiheadAttention: {name}: expected {order.format(letter, width)} or "
-                    f"[{letter}, {width}], all three alike, got {list(x.shape)}; embed_dim, kdim "
-                    "and vdim are the numbers of a query, key and value"
+                    f"[{letter}, {width}], the same for all three, got {list(x.shape)}; "
+                    "embed_dim, kdim and vdim are the widths of query, key and value"
                 )
             check_floating("MultiheadAttention", name, x)
         batch = 0 if self.batch_first else 1
@@ -242,7 +242,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             query.dim() == 3 and query.shape[batch] != key.shape[batch]
         ):
             raise ValueError(
-                f"MultiheadAttention: key, value: expected as many of both, and N as in query, got "
+                f"MultiheadAttention: key, value: expected equal lengths, and N as in query, got "
                 f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}; each key has a "
                 "value"
             )
@@ -253,11 +253,11 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             wanted = " or ".join(str(list(form)) for form in forms)
             raise ValueError(
                 f"MultiheadAttention: {name}: expected shape {wanted}, got {list(mask.shape)}; "
-                "give one value a query and key, or a key"
+                "give one value for each query and key, or for each key"
             )
         if mask.dtype != torch.bool and not mask.is_floating_point():
             raise ValueError(
-                f"MultiheadAttention: {name}: expected bool or floating numbers, got {mask.dtype}; "
+                f"MultiheadAttention: {name}: expected bool or floats, got {mask.dtype}; "
                 "convert it with .bool()"
             )
 
@@ -276,8 +276,8 @@ def _after(seen: int, q: Tensor, k: Tensor, mask: Tensor | None) -> tuple[Tensor
     """Mask and causality of new queries after ``seen`` tokens."""
     if mask is not None:
         raise ValueError(
-            "MultiheadAttention: attn_mask, key_padding_mask: expected none beside a cache, got "
-            "one; tokens of a cache look at all before them"
+            "MultiheadAttention: attn_mask, key_padding_mask: expected None with a cache, got "
+            "a mask; each token attends to all tokens before it"
         )
     if q.shape[2] == 1 or seen == 0:
         return None, q.shape[2] > 1

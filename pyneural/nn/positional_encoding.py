@@ -1,4 +1,4 @@
-"""Where a token stands, as numbers that are added to it."""
+"""Encodings of the position of a token, added to the token."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pyneural.nn.dropout import Dropout
 
 
 class PositionalEncoding(torch.nn.Module):
-    """Sinusoidal encoding of positions, without which attention knows no order.
+    """Sinusoidal encoding of positions; attention itself does not depend on the order.
 
         y_t = dropout(x_t + p_t),  p_t,2i = sin(t / 10000^(2i/E)),  p_t,2i+1 = cos(t / 10000^(2i/E))
 
     Args:
-        d_model: numbers E of a token.
-        dropout: probability with which a number becomes 0 in training.
+        d_model: width E of a token.
+        dropout: probability that an element becomes 0 in training.
         batch_first: whether x is [N, L, E], as for torch's transformer layers.
 
     Shape:
         x [L, N, E], [N, L, E] or [L, E] to the same.
 
     Raises:
-        ValueError: ``d_model`` below 1, ``dropout`` beyond 0 to 1, ``start`` below 0, or x of
-            another width or of integers.
+        ValueError: ``d_model`` below 1, ``dropout`` not from 0 to 1, ``start`` below 0, or x of
+            another width or of an integer dtype.
 
     Source: Vaswani et al. 2017, section 3.5.
 
@@ -40,8 +40,8 @@ class PositionalEncoding(torch.nn.Module):
         super().__init__()
         if d_model < 1:
             raise ValueError(
-                f"PositionalEncoding: d_model: expected >= 1, got {d_model}; give the numbers of "
-                "a token"
+                f"PositionalEncoding: d_model: expected >= 1, got {d_model}; give the width "
+                "of a token"
             )
         check_probability("PositionalEncoding", "dropout", dropout)
         self.d_model = d_model
@@ -49,7 +49,7 @@ class PositionalEncoding(torch.nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Tokens with their positions.
+        """The tokens with their positions added.
 
         Args:
             x: the tokens.
@@ -59,7 +59,7 @@ class PositionalEncoding(torch.nn.Module):
             form = "[N, L, E]" if self.batch_first else "[L, N, E]"
             raise ValueError(
                 f"PositionalEncoding: x: expected {form} or [L, E] with E = {self.d_model}, got "
-                f"{list(x.shape)}; d_model must be the numbers of a token"
+                f"{list(x.shape)}; d_model must be the width of a token"
             )
         check_floating("PositionalEncoding", "x", x)
         if start < 0:

@@ -1,4 +1,4 @@
-"""Recurrent layers, drop-in for torch's, on one kernel call a layer and direction."""
+"""Recurrent layers, drop-in for torch's, with one kernel call for each layer and direction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ State = Tensor | tuple[Tensor, Tensor]
 
 
 class _Recurrent(torch.nn.RNNBase):
-    """What RNN, LSTM and GRU share: layers, directions, dropout and the forms of the input."""
+    """Common base of RNN, LSTM and GRU: layers, directions, dropout and the shapes of the input."""
 
     def _cell(self) -> str:
         raise NotImplementedError
@@ -22,7 +22,7 @@ class _Recurrent(torch.nn.RNNBase):
     def forward(
         self, input: Tensor | PackedSequence, hx: State | None = None
     ) -> tuple[Tensor | PackedSequence, State]:
-        """(y, state at the end) of x and the state at the beginning, zeros by default."""
+        """(y, final state) from x and the initial state, zeros by default."""
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
@@ -61,7 +61,7 @@ class _Recurrent(torch.nn.RNNBase):
     def _run(
         self, x: Tensor, state: Sequence[Tensor], lengths: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """The y [T, N, D H] and the states at the end, each [L D, N, H], of x [T, N, I]."""
+        """The y [T, N, D H] and the final states, each [L D, N, H], of x [T, N, I]."""
         directions = 2 if self.bidirectional else 1
         ends: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -80,7 +80,7 @@ class _Recurrent(torch.nn.RNNBase):
         return x, [torch.stack(parts) for parts in zip(*ends, strict=True)]
 
     def _weights(self, index: int) -> list[Tensor | None]:
-        """Of a layer and direction, in the order of ``ops.rnn``."""
+        """Weights of a layer and direction, in the order of ``ops.rnn``."""
         found = [getattr(self, name) for name in self._all_weights[index]]
         biases = found[2:4] if self.bias else [None, None]
         projection = found[4:] if self.bias else found[2:]
@@ -104,7 +104,7 @@ class _Recurrent(torch.nn.RNNBase):
                 form = f"[{count}, N, H]" if dimensions == 3 else f"[{count}, H]"
                 raise ValueError(
                     f"{type(self).__name__}: {name}: expected {form} for {self.num_layers} "
-                    f"layers, got {list(part.shape)}; give one state a layer and direction, "
+                    f"layers, got {list(part.shape)}; give one state for each layer and direction, "
                     "batched as the input is"
                 )
         return state
@@ -125,12 +125,12 @@ class RNN(_Recurrent, torch.nn.RNN):  # type: ignore[misc]
     Args:
         input_size: I.
         hidden_size: H.
-        num_layers: how many are stacked.
+        num_layers: number of stacked layers.
         nonlinearity: "tanh" or "relu".
         bias: whether there are b_ih and b_hh.
         batch_first: whether x and y are [N, T, .].
-        dropout: probability with which a layer's output is dropped on the way to the next.
-        bidirectional: whether a second one runs from the end to the beginning.
+        dropout: probability that an element between two layers becomes 0 in training.
+        bidirectional: whether a second layer runs from the end to the beginning.
         device, dtype: of the parameters.
 
     Shape:
@@ -139,7 +139,7 @@ class RNN(_Recurrent, torch.nn.RNN):  # type: ignore[misc]
     Raises:
         ValueError: shapes, dtypes or devices that do not match.
 
-    ``torch.compile`` takes no subclass of ``torch.nn.RNN``, ``LSTM`` or ``GRU`` unless
+    ``torch.compile`` accepts no subclass of ``torch.nn.RNN``, ``LSTM`` or ``GRU`` unless
     ``torch._dynamo.config.allow_rnn = True``; it then compiles in one graph.
 
     Source: Elman, Cognitive Science 14, 179 (1990).
@@ -204,17 +204,17 @@ class GRU(_Recurrent, torch.nn.GRU):  # type: ignore[misc]
 
 
 class _RecurrentCell(torch.nn.RNNCellBase):
-    """What RNNCell, LSTMCell and GRUCell share: one step of ``ops.rnn``."""
+    """Common base of RNNCell, LSTMCell and GRUCell: one step of ``ops.rnn``."""
 
     def _cell(self) -> str:
         raise NotImplementedError
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
-        """The new state of x [N, I] or [I] and the state before, zeros by default."""
+        """The new state from x [N, I] or [I] and the state before, zeros by default."""
         if input.dim() not in (1, 2):
             raise ValueError(
                 f"{type(self).__name__}: input: expected [N, I] or [I], got shape "
-                f"{list(input.shape)}; a cell takes one step, the layer takes all"
+                f"{list(input.shape)}; a cell computes one step, the layer all steps"
             )
         is_pair = isinstance(hx, tuple | list)
         batched = input.dim() == 2

@@ -1,4 +1,4 @@
-"""Layers one after another, drop-in for torch's, with runs of linear layers in one call."""
+"""Container of successive layers, drop-in for torch's, that fuses runs of linear layers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pyneural.nn.linear import Linear
 
 
 class Sequential(torch.nn.Sequential):
-    """Layers one after another.
+    """Successive layers, with runs of linear layers fused.
 
-    ``torch.nn.Sequential``, except that a run of two or more ``nn.Linear`` of one activation, which
-    the last may not share, goes to ``ops.mlp`` in one call. That needs biases, float32 or float64,
-    no hooks and no ``forward`` of a layer's own; the numbers are those of the layers one by one, up
-    to rounding. Under autocast a run of widths up to 128 stays in float32.
+    ``torch.nn.Sequential``, except that two or more successive ``nn.Linear`` with the same
+    activation (that of the last one may differ) are computed by one call of ``ops.mlp``. This
+    requires biases, float32 or float64, no hooks and no patched ``forward``; results equal those of
+    the separate layers up to rounding. Under autocast, runs of widths up to 128 stay in float32.
 
     >>> torch.manual_seed(0) and None
     >>> net = Sequential(Linear(2, 20, activation="tanh"), Linear(20, 1), torch.nn.Flatten(0))
@@ -26,18 +26,18 @@ class Sequential(torch.nn.Sequential):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """The layers in their order."""
+        """Applies the layers in order."""
         return run_layers(list(self), input)
 
 
 def run_layers(layers: list[torch.nn.Module], input: Tensor) -> Tensor:
-    """What layers one after another make of the input, runs of linear ones in one call.
+    """Applies layers in order, with runs of linear layers fused into one call.
 
     A layer that computes a ``Linear`` without being one says so by an attribute ``as_linear``.
 
     Args:
-        layers: in their order.
-        input: of the first.
+        layers: the layers.
+        input: input of the first layer.
     """
     at = 0
     while at < len(layers):
@@ -53,15 +53,15 @@ def run_layers(layers: list[torch.nn.Module], input: Tensor) -> Tensor:
 
 
 def _run(layers: list[torch.nn.Module]) -> list[Linear]:
-    """The first layers, as many as ``ops.mlp`` may take in one call."""
+    """The leading layers that one call of ``ops.mlp`` can compute."""
     run: list[Linear] = []
     for layer in layers:
-        # The attribute is not looked for in vain: that costs as much as a small layer.
+        # A Linear skips the lookup, because a failing one costs as much as a small layer.
         linear = layer if type(layer) is Linear else getattr(layer, "as_linear", layer)
         if not _is_plain(linear) or _has_hooks(layer):
             break
         run.append(linear)
-        # The activation is that of all but the last: one that differs from the first ends the run.
+        # Only the last layer may have another activation: it ends the run.
         if linear.activation != run[0].activation:
             break
     return run

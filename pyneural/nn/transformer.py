@@ -18,7 +18,7 @@ from pyneural.nn.transformer_layers import (
 
 
 def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
-    """What the hint says; without one, whether the mask is the causal one."""
+    """The hint; without one, whether the mask is the causal mask."""
     if hint is not None:
         return hint
     if mask is None or mask.dim() != 2 or torch.compiler.is_compiling():
@@ -32,14 +32,14 @@ def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
 class TransformerEncoder(torch.nn.TransformerEncoder):
     """Encoder layers one after the other.
 
-    ``torch.nn.TransformerEncoder`` without its nested tensors, so that our layers do the work in
-    evaluation as well.
+    ``torch.nn.TransformerEncoder`` without its nested tensors, so that our layers run in evaluation
+    as well.
 
     Args:
         encoder_layer: copied for each layer.
-        num_layers: how many.
+        num_layers: number of layers.
         norm: applied at the end.
-        enable_nested_tensor, mask_check: have no effect; torch's layer has them.
+        enable_nested_tensor, mask_check: no effect; for compatibility with torch.
 
     >>> layer = TransformerEncoderLayer(8, nhead=2, dim_feedforward=16)
     >>> TransformerEncoder(layer, num_layers=3)(torch.rand(5, 2, 8)).shape
@@ -79,7 +79,7 @@ class TransformerDecoder(torch.nn.TransformerDecoder):
 
     Args:
         decoder_layer: copied for each layer.
-        num_layers: how many.
+        num_layers: number of layers.
         norm: applied at the end.
 
     >>> layer = TransformerDecoderLayer(8, nhead=2, dim_feedforward=16)
@@ -122,8 +122,8 @@ class Transformer(torch.nn.Transformer):
         memory = encoder(src),  y = decoder(tgt, memory)
 
     ``torch.nn.Transformer`` on our layers: same constructor, same initialisation under the same
-    seed, same ``state_dict``. Arguments beyond those of the layers are the numbers of layers and
-    ``custom_encoder`` and ``custom_decoder``, modules to be used instead.
+    seed, same ``state_dict``. The arguments are those of the layers, the number of layers, and
+    ``custom_encoder`` and ``custom_decoder``, modules to use in place of ours.
 
     Source: Vaswani et al. 2017.
 
@@ -197,8 +197,8 @@ class Transformer(torch.nn.Transformer):
             if x.dim() not in (2, 3) or x.dim() != src.dim() or x.shape[-1] != self.d_model:
                 raise ValueError(
                     f"Transformer: {name}: expected {form.format(letter, self.d_model)} or "
-                    f"[{letter}, {self.d_model}], src and tgt alike, got {list(x.shape)}; d_model "
-                    "must be the numbers of a token"
+                    f"[{letter}, {self.d_model}], the same for src and tgt, got {list(x.shape)}; "
+                    "d_model is the width of a token"
                 )
             check_floating("Transformer", name, x)
         batch = 0 if self.batch_first else 1

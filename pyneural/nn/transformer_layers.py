@@ -18,7 +18,7 @@ Activation = str | Callable[[Tensor], Tensor]
 
 
 def _fused(activation: Activation) -> str:
-    """The name by which the first linear layer takes an activation in; "linear" for none."""
+    """The activation as ``Linear`` names it where it can fuse it, else "linear"."""
     if activation in ("relu", F.relu) or isinstance(activation, torch.nn.ReLU):
         return "relu"
     if activation in ("gelu", F.gelu):
@@ -34,7 +34,7 @@ def _fused(activation: Activation) -> str:
 
 
 class _TransformerLayer(torch.nn.Module):
-    """What both layers share: the parts in torch's order, and the steps with their norms."""
+    """Common base: submodules in torch's order, and residual blocks with their norms."""
 
     _attentions: tuple[str, ...]
     linear1: Linear
@@ -78,16 +78,16 @@ class _TransformerLayer(torch.nn.Module):
         self.activation = functions.get(activation, activation)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Torch's own makes relu of an activation that is a module, also in each copy of a stack.
+        # Torch's own replaces an activation that is a module by relu, in each copy of a stack.
         torch.nn.Module.__setstate__(self, state)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "activation" and isinstance(self.linear1, Linear):  # in it, also when set later
+        if name == "activation" and isinstance(self.linear1, Linear):  # fused, also when set later
             self.linear1.activation = _fused(value)
 
-    def _step(self, number: int, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
-        """X and what a block makes of it, with the norm before the block or after the sum."""
+    def _residual(self, number: int, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+        """The sum of x and a block of it, with the norm before the block or after the sum."""
         norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
         if self.norm_first:
             return x + dropout(block(norm(x)))
@@ -95,26 +95,26 @@ class _TransformerLayer(torch.nn.Module):
 
     def _ff_block(self, x: Tensor) -> Tensor:
         h = self.linear1(x)
-        # A user may have put another layer, without our activation, in its place.
+        # A user may have replaced it by a layer without our activation.
         if not isinstance(self.linear1, Linear) or self.linear1.activation == "linear":
             h = self.activation(h)
         return self.linear2(self.dropout(h))
 
 
 class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLayer):  # type: ignore[misc]
-    """Self-attention, then two linear layers, each with a sum and a norm.
+    """Self-attention, then two linear layers, each with a residual sum and a norm.
 
         x = norm1(x + attention(x)),  y = norm2(x + W_2 f(W_1 x + b_1) + b_2)
 
-    ``torch.nn.TransformerEncoderLayer`` on our attention and dense kernels, in training and
-    evaluation alike: same constructor, same initialisation under the same seed, same
-    ``state_dict``. An activation relu or gelu is part of ``linear1``.
+    ``torch.nn.TransformerEncoderLayer`` on our attention and dense kernels, in training and in
+    evaluation: same constructor, same initialisation under the same seed, same
+    ``state_dict``. The activations relu and gelu are fused into ``linear1``.
 
     Args:
-        d_model: numbers E of a token.
-        nhead: heads, which divide E.
-        dim_feedforward: numbers between the linear layers.
-        dropout: probability with which a number becomes 0 in training.
+        d_model: width E of a token.
+        nhead: number of heads, which divides E.
+        dim_feedforward: width between the linear layers.
+        dropout: probability that an element becomes 0 in training.
         activation: f, "relu", "gelu" or a function.
         layer_norm_eps: added to the variances.
         batch_first: whether x is [N, L, E] instead of [L, N, E].
@@ -133,7 +133,7 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
 
     _attentions = ("self_attn",)
     self_attn: MultiheadAttention
-    activation_relu_or_gelu = 0  # torch's stacks then see no fast path
+    activation_relu_or_gelu = 0  # torch's stacks then take no fast path
 
     def forward(
         self,
@@ -150,7 +150,7 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
                 x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal, cache=cache
             )[0]
 
-        return self._step(2, self._step(1, src, attend), self._ff_block)
+        return self._residual(2, self._residual(1, src, attend), self._ff_block)
 
 
 class TransformerDecoderLayer(_TransformerLayer, torch.nn.TransformerDecoderLayer):  # type: ignore[misc]
@@ -190,11 +190,11 @@ class TransformerDecoderLayer(_TransformerLayer, torch.nn.TransformerDecoderLaye
                 x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal, cache=cache
             )[0]
 
-        def look(x: Tensor) -> Tensor:
+        def attend_memory(x: Tensor) -> Tensor:
             return self.multihead_attn(
                 x, memory, memory, memory_key_padding_mask, False, memory_mask,
                 is_causal=memory_is_causal, cache=cache,
             )[0]  # fmt: skip
 
-        x = self._step(2, self._step(1, tgt, attend), look)
-        return self._step(3, x, self._ff_block)
+        x = self._residual(2, self._residual(1, tgt, attend), attend_memory)
+        return self._residual(3, x, self._ff_block)

@@ -11,15 +11,15 @@ from pyneural.ops.dense import dense
 from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.dropout import dropout
 from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
-from pyneural.ops.masked_dense import Connections, masked_dense
+from pyneural.ops.masked_dense import SparsityPattern, masked_dense
 from pyneural.ops.mlp import mlp
 from pyneural.ops.mse_loss import mse_loss
 from pyneural.ops.rnn import rnn
 
 __all__ = [
-    "Connections",
     "Laplacian",
     "LinearOperator",
+    "SparsityPattern",
     "adadelta_",
     "attention",
     "attention_weights",

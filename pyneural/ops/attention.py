@@ -21,31 +21,31 @@ def attention(
 ) -> Tensor:
     """Scaled dot-product attention.
 
-        w = softmax(scale q k^T + mask),   out = dropout(w) v
+        P = softmax(scale q k^T + mask),   out = dropout(P) v
 
-    A tile of scores at a time, so that memory grows with L + S, not with L S. Gradients reach q, k
-    and v, to any order: the first backward is a kernel, which computes the weights again and gives
-    the same bits on every run; further ones are torch's own, as is the gradient of a mask. These
-    hold all scores. Under autocast it runs in the lower precision; bfloat16 and float16 are summed
-    in float32.
+    Computed tile by tile of the scores: memory grows with L + S, not with L S. Differentiable to
+    any order in q, k, v and a float mask. The first backward is a kernel, which computes the
+    weights P again and gives the same bits on every run; further ones, and the gradient of a mask,
+    are plain torch and hold all scores. Under autocast it runs in the lower precision; bfloat16 and
+    float16 are accumulated in float32.
 
     Args:
-        q: queries, [..., H, L, E], float32, float64, bfloat16 or float16. H and what is before it
-            may be missing.
-        k: keys, [..., H, S, E]; with ``enable_gqa`` its heads divide H, and each serves as many
-            heads of the queries. One head serves all.
-        v: values, [..., H, S, Ev], of as many heads as the keys.
-        mask: broadcasts to [..., H, L, S]; bool, True where a key takes part, or numbers that are
-            added to the scores. A row without a key gives 0, and so do its gradients; what stands
-            in keys and values that take no part is not looked at, were it NaN.
-        is_causal: query l sees the keys 0 to l, and of these only those of the mask.
+        q: queries, [..., H, L, E], float32, float64, bfloat16 or float16. H and the dimensions
+            before it are optional.
+        k: keys, [..., H, S, E]; with ``enable_gqa`` the number of its heads divides H, and
+            consecutive heads of the queries share one. A single head is shared by all.
+        v: values, [..., H, S, Ev], with as many heads as the keys.
+        mask: broadcasts to [..., H, L, S]; bool, True where a key takes part, or floats that are
+            added to the scores. A row in which every key is masked gives 0, with gradients 0;
+            masked keys and values have no influence, even if they are NaN.
+        is_causal: query l sees the keys 0 to l, further restricted by the mask.
         dropout_p: probability that a weight becomes 0; the others are divided by 1 - dropout_p.
-            Drawn from torch's generator; the backward draws the same again.
+            The seed is drawn from torch's generator; the backward draws the same weights again.
         scale: E^(-1/2) by default.
-        enable_gqa: grouped queries, see k.
+        enable_gqa: grouped-query attention, see k.
 
     Returns:
-        out, [..., H, L, Ev]. Heads and queries lie in memory as those of q do.
+        out, [..., H, L, Ev]. Its memory layout is that of q.
 
     Raises:
         ValueError: shapes, dtypes or devices that do not match; ``dropout_p`` beyond 0 to 1.
@@ -53,7 +53,7 @@ def attention(
     Source: Vaswani et al. 2017, equation 1; tiles: Rabe and Staats 2021, Dao et al. 2022.
 
     Example:
-        >>> q, k = torch.zeros(1, 4), torch.randn(2, 4)  # every key alike
+        >>> q, k = torch.zeros(1, 4), torch.randn(2, 4)  # equal weights
         >>> attention(q, k, torch.tensor([[1.0], [3.0]]))
         tensor([[2.]])
     """
@@ -78,14 +78,14 @@ def attention_weights(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """The attention map itself, in plain torch: for pictures.
+    """The attention weights themselves, in plain torch, for plots.
 
-        w = softmax(scale q k^T + mask)
+        P = softmax(scale q k^T + mask)
 
     Arguments and errors are those of ``attention``.
 
     Returns:
-        w, [..., H, L, S]; each row sums to 1, or is 0 where no key takes part.
+        P, [..., H, L, S]; each row sums to 1, or is 0 where every key is masked.
 
     Example:
         >>> attention_weights(torch.zeros(3, 4), torch.randn(3, 4), is_causal=True)
@@ -105,14 +105,14 @@ def _common_lead(q: Tensor, k: Tensor, v: Tensor, enable_gqa: bool) -> torch.Siz
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if tensor.dim() < 2:
             raise ValueError(
-                f"attention: {name}: expected [..., heads, length, numbers], got "
-                f"{list(tensor.shape)}; give at least length and numbers"
+                f"attention: {name}: expected [..., heads, length, width], got "
+                f"{list(tensor.shape)}; give at least length and width"
             )
     heads, key_heads = (t.shape[-3] if t.dim() > 2 else 1 for t in (q, k))
     if key_heads not in (heads, 1) and not enable_gqa:
         raise ValueError(
             f"attention: k: expected {heads} heads like q, got {key_heads}; "
-            "if each head of k serves several of q, say enable_gqa=True"
+            "if several heads of q share one of k, pass enable_gqa=True"
         )
     leads = [t.shape[:-3] for t in (q, k, v)]
     if leads[0] == leads[1] == leads[2]:
@@ -151,7 +151,7 @@ _attention = torch.ops.pyneural.attention.default
 
 
 def _empty(like: Tensor, *shape: int) -> Tensor:
-    """[N, H, L, E], its heads before or after its rows as those of ``like`` lie in memory."""
+    """[N, H, L, E] with the memory layout of ``like``: heads outside or inside the rows."""
     if like.stride(1) < like.stride(2):
         n, h, rows, width = shape
         return like.new_empty(n, rows, h, width).transpose(1, 2)

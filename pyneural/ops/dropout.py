@@ -15,7 +15,7 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         y_i = m_i x_i / (1 - p),  m_i = 0 with probability p, else 1
 
     Which elements are kept is a function of a seed, drawn from torch's generator, and of their
-    place: no mask is kept for the backward, which draws it again. Gradients reach x, to any order.
+    place: no mask is saved for the backward, which draws it again. Gradients reach x, to any order.
     On other devices than the CPU, under ``torch.compile`` and ``torch.func`` it is torch's own.
 
     Args:
@@ -26,7 +26,7 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         y like x; x itself where p is 0.
 
     Raises:
-        ValueError: p beyond 0 to 1, or whole numbers.
+        ValueError: p beyond 0 to 1, or an integer dtype.
 
     Source: Srivastava et al. 2014; random numbers: Salmon et al. 2011, Philox.
 

@@ -63,7 +63,7 @@ def jet_mlp(
 
     Each derivative travels through the layers as one more channel beside the value: a linear layer
     maps all channels alike, an activation by Faà di Bruno's formula. Only x and the parameters are
-    kept for the backward, which computes the layers anew. Gradients reach x, weights and biases, to
+    saved for the backward, which recomputes the layers. Gradients reach x, weights and biases, to
     any order: the first backward is a kernel, further ones are plain torch, and so is forward mode.
 
     Args:
@@ -72,7 +72,7 @@ def jet_mlp(
         biases: L tensors [out_l].
         activation: "tanh", "sin", "sigmoid", "silu", "gelu" (with erf), "gelu_tanh" or "softplus";
             for first derivatives also "linear", "relu", "leaky_relu" (0.01) and "elu" (1.0).
-        derivatives: what is wanted beside u: tuples of up to four input indices, (0,) for u_t and
+        derivatives: the derivatives of u: tuples of up to four input indices, (0,) for u_t and
             (1, 1) for u_xx where x = (t, x), in any order and mixed; ``Laplacian(1, 2)``; or any
             ``LinearOperator({(0,): 1, (1, 1): -nu})``, which is one channel.
 
@@ -115,7 +115,7 @@ def jet_mlp_jacobian(
 
     Channel k = 0 is the value. Parameters are flat in the order weights[0], biases[0], weights[1],
     ..., each row-major. This is what Gauss-Newton, Levenberg-Marquardt and natural gradient take.
-    It holds N (1 + K) O P numbers: call it on chunks of points.
+    It has N (1 + K) O P elements: call it on chunks of points.
 
     Args:
         x: points, [N, D], float32 or float64.
@@ -157,7 +157,7 @@ def jet_mlp_loss(
         loss = sum_e (1 / N) sum_n r_e(u, derivatives, x_n, coefficients)^2
 
     On the CPU a tile of points goes forward, through the residuals and back while it is in the
-    cache; the gradients for weights, biases and coefficients are kept for the backward. Where x
+    cache; the gradients for weights, biases and coefficients are saved for the backward. Where x
     needs a gradient, and on other devices, the loss is made of ``jet_mlp`` and torch functions.
 
     Args:
@@ -168,7 +168,7 @@ def jet_mlp_loss(
         derivatives: as in ``jet_mlp``.
         residual: the equations as a program, in the language of ``pyneural.ops.residual``.
             ``pde.Equation`` writes it from an equation in Python.
-        coefficients: numbers of the program that may be learnt, [Q].
+        coefficients: coefficients of the program, which may be learned, [Q].
 
     Returns:
         [], differentiable to any order with respect to every tensor.
@@ -184,14 +184,14 @@ def jet_mlp_loss(
         tensor(9.)
     """
     text = encode("jet_mlp_loss", derivatives)
-    numbers = x.new_empty(0) if coefficients is None else coefficients
-    parameters = (*weights, *biases, numbers)
+    factors = x.new_empty(0) if coefficients is None else coefficients
+    parameters = (*weights, *biases, factors)
     needs_x = x.requires_grad and torch.is_grad_enabled()
     if needs_x or x.device.type != "cpu" or _needs_plain_torch():
-        _check_loss(x, numbers)
+        _check_loss(x, factors)
         channels = _jet(x, weights, biases, activation, text)
-        return reference.mean_square(residual_program(residual, channels, x, numbers))
-    arguments = x, weights, biases, activation, text, residual, numbers
+        return reference.mean_square(residual_program(residual, channels, x, factors))
+    arguments = x, weights, biases, activation, text, residual, factors
     if torch.compiler.is_compiling() or by_torch_func():
         gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         return _face().jet_mlp_loss(*arguments, gradient)[0]
@@ -210,7 +210,7 @@ def _check_loss(x: Tensor, coefficients: Tensor) -> None:
         raise ValueError(
             f"jet_mlp_loss: coefficients: expected a 1-d tensor of {x.dtype} on {x.device} like x, "
             f"got {coefficients.dtype} of shape {list(coefficients.shape)} on "
-            f"{coefficients.device}; join numbers with torch.stack"
+            f"{coefficients.device}; join scalars with torch.stack"
         )
 
 

@@ -14,7 +14,7 @@ from pyneural.ops.transforms import is_transformed
 
 
 @dataclass(frozen=True)
-class Connections:
+class SparsityPattern:
     """The edges of a sparsely connected layer, output by output (compressed sparse rows).
 
     Args:
@@ -22,8 +22,8 @@ class Connections:
         inputs: [E], the input that each edge comes from, in rising order for each output.
 
     >>> mask = torch.tensor([[True, False, True], [False, True, True]])
-    >>> connections = Connections.from_mask(mask)
-    >>> connections.starts.tolist(), connections.inputs.tolist()
+    >>> pattern = SparsityPattern.from_mask(mask)
+    >>> pattern.starts.tolist(), pattern.inputs.tolist()
     ([0, 2, 4], [0, 2, 1, 2])
     """
 
@@ -31,7 +31,7 @@ class Connections:
     inputs: Tensor
 
     @staticmethod
-    def from_mask(mask: Tensor) -> Connections:
+    def from_mask(mask: Tensor) -> SparsityPattern:
         """The edges where a mask [O, I] of dtype bool is True.
 
         Raises:
@@ -39,17 +39,17 @@ class Connections:
         """
         if mask.dim() != 2 or mask.dtype != torch.bool:
             raise ValueError(
-                f"Connections.from_mask: mask: expected [outputs, inputs] of torch.bool, got "
-                f"{list(mask.shape)} of {mask.dtype}; compare with a number: mask != 0"
+                f"SparsityPattern.from_mask: mask: expected [outputs, inputs] of torch.bool, got "
+                f"{list(mask.shape)} of {mask.dtype}; compare with zero: mask != 0"
             )
         starts = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0))
-        return Connections(starts, mask.nonzero()[:, 1].contiguous())
+        return SparsityPattern(starts, mask.nonzero()[:, 1].contiguous())
 
 
 def masked_dense(
     x: Tensor,
     values: Tensor,
-    connections: Connections,
+    pattern: SparsityPattern,
     bias: Tensor | None = None,
     activation: str = "linear",
 ) -> Tensor:
@@ -63,8 +63,8 @@ def masked_dense(
 
     Args:
         x: [..., I], float32 or float64.
-        values: weights of the E edges, in the order of the connections.
-        connections: which inputs each output is connected to.
+        values: weights of the E edges, in the order of the pattern.
+        pattern: which inputs each output is connected to.
         bias: b, [O], or None.
         activation: as in ``dense``.
 
@@ -76,11 +76,11 @@ def masked_dense(
             an unknown activation.
 
     Example:
-        >>> connections = Connections.from_mask(torch.tensor([[True, False], [True, True]]))
-        >>> masked_dense(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0, 5.0]), connections)
+        >>> pattern = SparsityPattern.from_mask(torch.tensor([[True, False], [True, True]]))
+        >>> masked_dense(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0, 5.0]), pattern)
         tensor([[ 3., 14.]])
     """
-    edges = connections.starts, connections.inputs
+    edges = pattern.starts, pattern.inputs
     if is_transformed():
         return reference.masked_dense(x, values, *edges, bias, activation)
     return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]

@@ -23,9 +23,9 @@ def mlp(
         a_0 = x,  a_l = f(W_l a_(l-1) + b_l) for l < L,  y = g(W_L a_(L-1) + b_L)
 
     A block of rows goes through all layers while its activations are in the cache. Only x and the
-    parameters are kept for the backward, which computes the activations anew: memory grows with N,
+    parameters are saved for the backward, which computes the activations anew: memory grows with N,
     not with N x width x depth. A network wider than 128, or deeper than 64 layers, goes layer by
-    layer through ``dense`` and keeps its activations. Gradients reach x, weights and biases, to any
+    layer through ``dense`` and saves its activations. Gradients reach x, weights and biases, to any
     order: the first backward is a kernel, further ones are torch's own.
 
     Args:

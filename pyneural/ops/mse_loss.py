@@ -15,9 +15,9 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
         loss = 1/N sum_i (a_i - y_i)^2
 
     Forward and backward are each one pass over memory, where torch makes the squares and then sums
-    them. The sum has the same order by any number of threads. Gradients reach both arguments, to
+    them. The sum has the same order with any number of threads. Gradients reach both arguments, to
     any order. For other devices than the CPU and other types than float32 and float64, where shapes
-    broadcast or numbers do not lie side by side, for subclasses of tensors, under ``torch.compile``
+    broadcast or tensors are not contiguous, for subclasses of tensors, under ``torch.compile``
     and ``torch.func`` it is torch's own.
 
     Args:

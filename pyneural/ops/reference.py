@@ -74,8 +74,8 @@ def attention_weights(
         allowed = allowed.tril()
     if mask is not None:
         allowed = allowed & (mask if mask.dtype == torch.bool else mask > -math.inf)
-    # A finite number instead of -inf: the softmax of a row without a key is then a number, whose
-    # gradient is 0 once the weight is.
+    # A finite value instead of -inf: the softmax of a row without a key is then finite, and its
+    # gradient is 0 where the weight is.
     scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
     return scores.softmax(-1).masked_fill(~allowed, 0)
 
@@ -125,7 +125,7 @@ def rnn(
     active = None
     if lengths is not None:
         active = (torch.arange(steps)[:, None] < lengths).to(x.device)[:, :, None]  # [T, N, 1]
-        x = x.masked_fill(~active, 0)  # what lies beyond may be no number
+        x = x.masked_fill(~active, 0)  # what lies beyond may be NaN
     from_x = linear(x, weight_ih, bias_ih)
     h, c = h0, c0
     ys: list[Tensor] = [h0] * steps

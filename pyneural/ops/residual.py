@@ -42,11 +42,11 @@ _OPERANDS = {
 
 
 class Instruction(NamedTuple):
-    """One statement: its name, its whole operands, and the number of a const."""
+    """One statement: its name, its integer operands, and the value of a const."""
 
     name: str
     operands: tuple[int, ...]
-    number: float = 0.0
+    constant: float = 0.0
 
 
 def residual_program(
@@ -79,7 +79,7 @@ def residual_program(
     }
     values: list[Tensor] = []
     residuals: list[Tensor] = []
-    for name, operands, number in parse(program):
+    for name, operands, constant in parse(program):
         bounds = limits.get(name, (len(values),) * len(operands))
         if any(not 0 <= operand < bound for operand, bound in zip(operands, bounds, strict=True)):
             text = " ".join([name, *map(str, operands)])
@@ -93,7 +93,7 @@ def residual_program(
         elif name == "coefficient":
             values.append(coefficients[operands[0]])
         elif name == "const":
-            values.append(x.new_full((), number))
+            values.append(x.new_full((), constant))
         else:
             values.append(_FUNCTIONS[name](*(values[operand] for operand in operands)))
     if not residuals:
@@ -106,7 +106,7 @@ def parse(program: str) -> tuple[Instruction, ...]:
     """The instructions of a program.
 
     >>> parse("const 2.5; channel 0 0; residual 1")[0]
-    Instruction(name='const', operands=(), number=2.5)
+    Instruction(name='const', operands=(), constant=2.5)
     """
     instructions: list[Instruction] = []
     for statement in program.split(";"):

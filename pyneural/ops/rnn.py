@@ -14,7 +14,7 @@ from pyneural.ops.transforms import is_transformed
 State = Tensor | tuple[Tensor, Tensor]
 
 GATES = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
-_KEPT = {"tanh": 0, "relu": 0, "lstm": 5, "gru": 4}  # numbers a step and unit keep for the backward
+_SAVED = {"tanh": 0, "relu": 0, "lstm": 5, "gru": 4}  # elements saved for each step and unit
 
 
 def rnn(
@@ -34,20 +34,20 @@ def rnn(
                      c_t = f * c_(t-1) + i * g,  h_t = o * tanh(c_t)
 
     Weights are those of ``torch.nn.RNN``, ``GRU`` (r, z, n) and ``LSTM`` (i, f, g, o). All steps
-    are one call of a kernel, forward and backward, with no Python and no dispatcher between two
-    steps; the result is the same on every run with as many threads. Gradients reach x, h0 and the
-    weights, to any order: the first backward is a kernel, further ones are torch's own. bfloat16
-    and float16 have their state in float32 on the CPU.
+    are one kernel call, forward and backward, with no Python and no dispatcher between the steps;
+    the result is the same on every run with the same number of threads. Differentiable to any
+    order in x, h0 and the weights: the first backward is a kernel, further ones are plain torch.
+    For bfloat16 and float16 the state is float32.
 
     Args:
         x: [T, N, I], T >= 1, float32, float64, bfloat16 or float16.
         h0: [N, H], for an lstm (h0, c0); None for zeros.
         weights: (weight_ih [G H, I], weight_hh [G H, H], bias_ih [G H] or None, bias_hh [G H] or
-            None), G gates. For an lstm also (..., weight_hr [P, H]): h is projected to P numbers,
+            None), G gates. For an lstm also (..., weight_hr [P, H]): h is projected to width P,
             weight_hh is [4 H, P] and h0 [N, P].
         cell: "tanh", "relu", "gru" or "lstm".
-        lengths: [N], of each sequence, 1 to T, in any order; None where all are T. Steps beyond
-            are not looked at: y is 0 there, and h_n is the state at the sequence's own end.
+        lengths: [N], the length of each sequence, 1 to T, in any order; None if all are T. Steps
+            beyond it are ignored: y is 0 there, and h_n is the state at the sequence's own end.
         reverse: from the last step of each sequence to the first; y stays in the order of x.
 
     Returns:
@@ -78,7 +78,7 @@ def rnn(
     if weight_ih is None or weight_hh is None or None in projection:
         raise ValueError(
             "rnn: weights: expected tensors weight_ih, weight_hh and weight_hr, got None; only "
-            "biases may miss"
+            "biases may be None"
         )
     if weight_hr is not None:
         biases = bias_ih, bias_hh
@@ -99,11 +99,11 @@ def _projected(
     lengths: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, State]:
-    """An lstm whose h is projected, by one whose h is not.
+    """An lstm with projection, computed with one without.
 
         W_hh h_(t-1) = (W_hh W_hr) (o * tanh(c))_(t-1),   but at the first step W_hh h_0
 
-    h_0 need be no projection of anything: it is an input of the first step.
+    h_0 need not be a projection: it enters as an input of the first step.
     """
     steps, rows = x.shape[:2] if x.dim() == 3 else (0, 0)
     hidden, projected = weight_hh.shape[0] // GATES["lstm"], weight_hh.shape[-1]
@@ -111,7 +111,7 @@ def _projected(
     _check_like_x("weight_hh", weight_hh, (4 * hidden, projected), "[4 H, P]", x)
     inner: State | None = None
     if start is not None:
-        _initial_state(x, start, weight_hh, "lstm")  # refuses what is no pair
+        _initial_state(x, start, weight_hh, "lstm")  # raises unless it is a pair
         h, c = start
         inner = x.new_zeros(rows, hidden), c
         _check_like_x("h0", h, (rows, projected), "[N, P]", x)
@@ -127,7 +127,7 @@ def _projected(
 
 
 def _check_like_x(name: str, t: Tensor, shape: tuple[int, ...], letters: str, x: Tensor) -> None:
-    """What the kernel checks of its own arguments, for those that do not reach it."""
+    """The kernel's check of its arguments, for those that are not passed to it."""
     if t.shape != shape or t.dtype != x.dtype or t.device != x.device:
         raise ValueError(
             f"rnn: {name}: expected shape {letters} = {list(shape)}, {x.dtype} on {x.device}, got "
@@ -138,7 +138,7 @@ def _check_like_x(name: str, t: Tensor, shape: tuple[int, ...], letters: str, x:
 def _initial_state(
     x: Tensor, h0: State | None, weight_hh: Tensor, cell: str
 ) -> tuple[Tensor, Tensor | None]:
-    """h0 and c0, the latter None but for an lstm."""
+    """h0 and c0; c0 is None unless the cell is an lstm."""
     is_pair = isinstance(h0, tuple | list)
     if h0 is not None and is_pair != (cell == "lstm"):
         wanted, got = (
@@ -175,7 +175,7 @@ def _(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse)
 @torch.library.register_fake("pyneural::rnn_with_saved")
 def _(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse):
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    shape = (x.shape[0], x.shape[1], _KEPT[cell], h0.shape[1]) if _KEPT[cell] else (0,)
+    shape = (x.shape[0], x.shape[1], _SAVED[cell], h0.shape[1]) if _SAVED[cell] else (0,)
     return *_fake(x, h0, cell), x.new_empty(shape, dtype=dtype)
 
 

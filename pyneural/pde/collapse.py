@@ -1,4 +1,4 @@
-"""Gathers derivatives that a residual only adds up into one linear operator, hence one channel."""
+"""Joins derivatives that a residual only sums into one linear operator, that is, one channel."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _Partials = dict[tuple[int, ...], float]  # partial derivatives, likewise
 
 @cached
 def collapse(derivatives: tuple[Derivative, ...], text: str) -> tuple[tuple[Derivative, ...], str]:
-    """Derivatives and program of the same residuals, with fewer channels where there is a way.
+    """Derivatives and program of the same residuals, with fewer channels where possible.
 
-    A derivative that the residuals do no more than add up, with constant coefficients, is not
-    needed by itself: all such derivatives of an output make one ``ops.LinearOperator``. Of Burgers'
+    A derivative that occurs only in sums with constant coefficients is not needed by itself: all
+    such derivatives of an output form one ``ops.LinearOperator``. Of Burgers'
     u_t + u u_x - nu u_xx that leaves the channels u, u_x and (u_t - nu u_xx) instead of four.
 
     Args:
-        derivatives: those that the program's channels 1, 2, ... are.
+        derivatives: channels 1, 2, ... of the program.
         text: a residual program, as ``lower`` writes it.
 
     Returns:
-        derivatives and text, those given where nothing can be saved.
+        derivatives and text; the given ones where no channel is saved.
 
     >>> heat = "channel 1 0; channel 2 0; const 0.5; mul 2 1; sub 0 3; residual 4"
     >>> collapse(((0,), (1, 1)), heat)
@@ -41,20 +41,20 @@ def collapse(derivatives: tuple[Derivative, ...], text: str) -> tuple[tuple[Deri
     if not all(math.isfinite(factor) for summands in sums for factor in summands.values()):
         return derivatives, text
     needed = _reachable(values, (v for s in sums for v in s if not _is_derivative(values[v])))
-    kept = {values[v].operands[0] for v in needed if _is_derivative(values[v])}
+    used_alone = {values[v].operands[0] for v in needed if _is_derivative(values[v])}
 
-    def gathered(value: int) -> bool:
-        return _is_derivative(values[value]) and values[value].operands[0] not in kept
+    def is_summed(value: int) -> bool:
+        return _is_derivative(values[value]) and values[value].operands[0] not in used_alone
 
     program = Program(())
     copies: dict[int, int] = {}  # value in the old program: value in the new one
-    for value in sorted(_reachable(values, (v for s in sums for v in s if not gathered(v)))):
-        name, operands, number = values[value]
+    for value in sorted(_reachable(values, (v for s in sums for v in s if not is_summed(v)))):
+        name, operands, constant = values[value]
         if name == "channel":
             derivative = derivatives[operands[0] - 1] if operands[0] else None
             copies[value] = program.channel(derivative, operands[1])
         elif name == "const":
-            copies[value] = program.operand(number)
+            copies[value] = program.operand(constant)
         else:
             if _takes_values(name):
                 operands = tuple(copies[operand] for operand in operands)
@@ -64,7 +64,7 @@ def collapse(derivatives: tuple[Derivative, ...], text: str) -> tuple[tuple[Deri
         terms: list[tuple[int, float]] = []
         partials: dict[int, _Partials] = defaultdict(lambda: defaultdict(float))
         for value, coefficient in summands.items():
-            if gathered(value):
+            if is_summed(value):
                 channel, output = values[value].operands
                 for indices, factor in partials_of(derivatives[channel - 1]):
                     partials[output][indices] += factor * coefficient
@@ -73,8 +73,8 @@ def collapse(derivatives: tuple[Derivative, ...], text: str) -> tuple[tuple[Deri
         for output, of_output in partials.items():
             nonzero = {indices: c for indices, c in sorted(of_output.items()) if c != 0}
             if nonzero:
-                # Normed, so that operators that differ by a factor share one channel, and by the
-                # largest, so that no coefficient overflows.
+                # Normalised, so that proportional operators share one channel; by the largest, so
+                # that no coefficient overflows.
                 scale = max(nonzero.values(), key=abs)
                 operator = LinearOperator({i: c / scale for i, c in nonzero.items()})
                 terms.append((program.channel(operator, output), scale))
@@ -107,27 +107,27 @@ def _is_derivative(instruction: Instruction) -> bool:
 
 
 def _summands(values: Sequence[Instruction], value: int) -> _Sum:
-    """The values that a value is the sum of, as far as sums and constant factors go."""
+    """The values that a value is the sum of, through sums and constant factors."""
     total: _Sum = {}
     factors: _Sum = defaultdict(float, {value: 1.0})
-    # Operands come before the values that they make: each is met with its whole factor.
+    # Operands precede the values that use them: each is visited with its complete factor.
     for v in range(value, -1, -1):
         factor = factors[v]
         if factor == 0:
             continue
         name, operands, _ = values[v]
-        numbers = [values[o].number if values[o].name == "const" else None for o in operands]
+        constants = [values[o].constant if values[o].name == "const" else None for o in operands]
         if name in ("add", "sub"):
             factors[operands[0]] += factor
             factors[operands[1]] += factor if name == "add" else -factor
         elif name == "neg":
             factors[operands[0]] -= factor
-        elif name == "mul" and numbers[0] is not None:
-            factors[operands[1]] += factor * numbers[0]
-        elif name == "mul" and numbers[1] is not None:
-            factors[operands[0]] += factor * numbers[1]
-        elif name == "div" and numbers[1]:
-            factors[operands[0]] += factor / numbers[1]
+        elif name == "mul" and constants[0] is not None:
+            factors[operands[1]] += factor * constants[0]
+        elif name == "mul" and constants[1] is not None:
+            factors[operands[0]] += factor * constants[1]
+        elif name == "div" and constants[1]:
+            factors[operands[0]] += factor / constants[1]
         else:
             total[v] = factor
     return dict(sorted(total.items()))

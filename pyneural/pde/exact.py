@@ -58,7 +58,7 @@ def cole_hopf(
                   / integral f(x - e) exp(-e^2 / (4 nu t)) de
 
     solves u_t + u u_x = nu u_xx, u(0, x) = -sin(pi x), u(t, -1) = u(t, 1) = 0 (Cole, 1951;
-    Hopf, 1950; in this form Basdevant et al., 1986). Both integrals go by Gauss-Hermite
+    Hopf, 1950; in this form Basdevant et al., 1986). Both integrals use Gauss-Hermite
     quadrature in z = e / sqrt(4 nu t); f spans e^(1 / (pi nu)), so the exponents are added and
     their maximum taken out before any exponential.
 

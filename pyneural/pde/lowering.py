@@ -41,11 +41,11 @@ class Program:
         self.derivatives: list[Derivative] = []
         self.coefficients: list[Tensor] = []
         self.residuals: list[int] = []
-        self._numbers: dict[str, int] = {}
+        self._values: dict[str, int] = {}
 
     def emit(self, instruction: str) -> int:
-        """Number of the value that an instruction defines."""
-        return self._numbers.setdefault(instruction, len(self._numbers))
+        """Index of the value that an instruction defines."""
+        return self._values.setdefault(instruction, len(self._values))
 
     def channel(self, derivative: Derivative | None, output: int) -> int:
         """Value of a derivative (None: the value itself) of an output."""
@@ -56,9 +56,9 @@ class Program:
         return self.emit(f"channel {1 + self.derivatives.index(derivative)} {output}")
 
     def operand(self, value: Any) -> int:
-        """Number of an operand: a symbol, a number, or a tensor of one element."""
+        """Index of an operand: a symbol, a number, or a tensor of one element."""
         if isinstance(value, Symbol):
-            return value._number
+            return value._index
         if isinstance(value, Tensor):
             if value.numel() != 1 or value.dim() > 1 or value.is_complex():
                 raise NotExpressibleError("a tensor of several elements")
@@ -68,12 +68,12 @@ class Program:
             self.coefficients.append(value)
             return self.emit(f"coefficient {len(self.coefficients) - 1}")
         try:
-            number = float(value)
+            constant = float(value)
         except (TypeError, ValueError):
             raise NotExpressibleError(type(value).__name__) from None
-        if not math.isfinite(number):
-            raise NotExpressibleError(str(number))
-        return self.emit(f"const {number!r}")
+        if not math.isfinite(constant):
+            raise NotExpressibleError(str(constant))
+        return self.emit(f"const {constant!r}")
 
     def apply(self, name: str, operands: Sequence[Any]) -> Symbol:
         """Symbol of an operation, given by its Python or torch name."""
@@ -82,11 +82,11 @@ class Program:
         if name in ("reciprocal", "rdiv", "rtruediv", "rsub", "radd", "rmul") and operands:
             name = "truediv" if name == "reciprocal" else name[1:]
             operands = (operands[1] if len(operands) == 2 else 1.0, operands[0])
-        numbers = [self.operand(value) for value in operands]
-        instruction = {1: _UNARY, 2: _BINARY}.get(len(numbers), {}).get(name)
+        indices = [self.operand(value) for value in operands]
+        instruction = {1: _UNARY, 2: _BINARY}.get(len(indices), {}).get(name)
         if instruction is None:
             raise NotExpressibleError(name)
-        return Symbol(self, self.emit(f"{instruction} {' '.join(map(str, numbers))}"))
+        return Symbol(self, self.emit(f"{instruction} {' '.join(map(str, indices))}"))
 
     def _power(self, base: Any, exponent: Any) -> Symbol:
         if not isinstance(base, Symbol) or not isinstance(exponent, (int, float)):
@@ -106,17 +106,17 @@ class Program:
 
     def text(self) -> str:
         """The program as ``ops.jet_mlp_loss`` reads it."""
-        return "; ".join([*self._numbers, *(f"residual {number}" for number in self.residuals)])
+        return "; ".join([*self._values, *(f"residual {index}" for index in self.residuals)])
 
 
 class Symbol:
     """A value of the program, in the place of a tensor [N] of the residual."""
 
-    __slots__ = ("_number", "_program")
+    __slots__ = ("_index", "_program")
     __array_ufunc__ = None  # numpy scalars leave the arithmetic to this class
 
-    def __init__(self, program: Program, number: int) -> None:
-        self._program, self._number = program, number
+    def __init__(self, program: Program, index: int) -> None:
+        self._program, self._index = program, index
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__"):

@@ -1,4 +1,4 @@
-"""Figures, one function each; they need matplotlib: pip install 'pyneural[plot]'."""
+"""Figures, one function for each; they need matplotlib: pip install 'pyneural[plot]'."""
 
 from pyneural.plots.activations import activations
 from pyneural.plots.approximation import approximation

@@ -13,12 +13,12 @@ from pyneural.plots import style
 def activations(
     z: Tensor, curves: Mapping[str, Sequence[Tensor]], formulas: Mapping[str, str]
 ) -> Any:
-    """A panel an activation: value, first and second derivative.
+    """One panel for each activation: value, first and second derivative.
 
     Args:
-        z: places, [N].
-        curves: by name, [f(z), f'(z), f''(z)], each [N].
-        formulas: by name, in matplotlib's mathematics.
+        z: points, [N].
+        curves: [f(z), f'(z), f''(z)], each [N], by the name of the activation.
+        formulas: formula of each activation, as mathematical text of matplotlib.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

@@ -1,4 +1,4 @@
-"""How well networks of some widths and depths approximate a function."""
+"""Approximation error of networks against their width and depth."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def approximation(
     depths: Sequence[int],
     errors: Tensor,
 ) -> Any:
-    """Some fits; the error against the width and against the depth.
+    """Some fitted functions, and the error against width and depth.
 
     Args:
-        x: places, [N].
-        phi: the function there, [N].
+        x: points, [N].
+        phi: values of the function, [N].
         fits: name and values [N] of some networks.
-        widths: W widths.
-        depths: D numbers of hidden layers.
-        errors: of S seeds each, [D, W, S]; the best is drawn as a line, the others as dots.
+        widths: W widths of the hidden layers.
+        depths: D depths, that is, counts of hidden layers.
+        errors: relative errors for S seeds, [D, W, S]; a line joins the best, dots are all seeds.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

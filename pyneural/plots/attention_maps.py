@@ -1,4 +1,4 @@
-"""Attention maps: a row of pictures for each mask, one for each head."""
+"""Attention maps: one row for each mask, one column for each head."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pyneural.plots import style
 
 
 def attention_maps(maps: Mapping[str, Tensor]) -> Any:
-    """Weights of each head, query against key, for each mask.
+    """Attention weights, query against key, for each mask and head.
 
     Args:
-        maps: by the name of the mask, weights [heads, L, S]; of as many heads each.
+        maps: weights [heads, L, S] by the name of the mask.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

@@ -1,4 +1,4 @@
-"""A perceptron's weights and biases, and its gradient checked by finite differences."""
+"""Weights and biases of a perceptron, and a check of its gradient by finite differences."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def backpropagation(
     differences: Sequence[float],
     autograd: float,
 ) -> Any:
-    """The network on the left; on the right how far backpropagation is from two other gradients.
+    """The network, and the difference of backpropagation from two other gradients.
 
     Args:
-        weights: [O, I] a layer.
-        biases: [O] a layer.
-        steps: h of the finite differences.
-        differences: relative distance from finite differences at each step.
-        autograd: relative distance from torch's gradient.
+        weights: weight [O, I] of each layer.
+        biases: bias [O] of each layer.
+        steps: step sizes h of the finite differences.
+        differences: relative difference from finite differences for each step size.
+        autograd: relative difference from torch's gradient.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -49,7 +49,7 @@ def backpropagation(
         left.set_title("Weights (edges) and biases (nodes)")
         figure.colorbar(scale, ax=left, shrink=0.75, aspect=22, pad=0.02)
         right.loglog(steps, differences, "o-", color=style.BLUE, label="finite differences")
-        floor = max(autograd, 1e-17)  # zero has no place on the axis
+        floor = max(autograd, 1e-17)  # a logarithmic axis has no zero
         right.axhline(
             floor, color=style.VERMILION, linestyle=(0, (4, 2.5)), label="torch's autograd"
         )

@@ -1,4 +1,4 @@
-"""Planes that two encoders put the same data on."""
+"""Two-dimensional latent spaces of several encoders for the same data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def latent_planes(
     causes: Sequence[tuple[str, Tensor]],
     errors: Sequence[tuple[str, float]],
 ) -> Any:
-    """The planes, in the colours of what the data depend on; the data; errors of reconstruction.
+    """Latent planes coloured by the generating parameters, the data, and reconstruction errors.
 
     Args:
-        times: of the readings, [T].
+        times: times of the readings, [T].
         readings: some samples, [K, T].
-        planes: name and coordinates [N, 2].
-        causes: two, name and value [N].
-        errors: name and relative error of each encoder with its decoder.
+        planes: name and coordinates [N, 2] of each latent plane.
+        causes: name and values [N] of the two generating parameters.
+        errors: name and relative reconstruction error of each encoder with its decoder.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -45,14 +45,14 @@ def latent_planes(
         for sample, color in zip(readings.tolist(), style.CYCLE, strict=False):
             data.plot(times, sample, "o-", color=color)
         data.set(xlabel="$t$", ylabel="reading $x(t)$")
-        data.set_title("Five readings, two causes")
+        data.set_title("Five readings, two parameters")
         names, values = zip(*errors, strict=True)
         drawn = bars.barh(names, values, color=style.BLUE, height=0.6)
         bars.bar_label(drawn, [f"{value:.2g}" for value in values], padding=4)
         bars.margins(x=0.15)
         bars.invert_yaxis()
         bars.set(xlabel="relative $L_2$ error on new samples")
-        bars.set_title("Reconstruction from two numbers")
+        bars.set_title("Reconstruction from two latent variables")
         for row, (cause, value) in enumerate(causes):
             for axes, (name, plane) in zip(panels[row, 1:], planes, strict=True):
                 z = plane.detach().cpu().numpy()

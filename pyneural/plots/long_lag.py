@@ -1,4 +1,4 @@
-"""Error against training of networks that have to remember."""
+"""Learning curves of several networks on the adding problem."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pyneural.plots import style
 def long_lag(
     sequence: Tensor, target: float, curves: Mapping[str, Sequence[float]], forgetting: float
 ) -> Any:
-    """One sequence of the adding problem, and the held-out error of each network by epoch.
+    """One sequence of the adding problem, and the held-out error of each network per epoch.
 
     Args:
-        sequence: [T, 2], numbers and marks.
-        target: the sum of the marked numbers.
-        curves: by name, the held-out mean squared error of each epoch.
-        forgetting: the error of the best constant answer.
+        sequence: values and marks, [T, 2].
+        target: sum of the marked values.
+        curves: held-out mean squared error of each epoch, by the name of the network.
+        forgetting: mean squared error of the best constant prediction.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -44,22 +44,22 @@ def long_lag(
             "always the mean", (1, forgetting), (0, 5), textcoords="offset points", color=style.GREY
         )
         errors.set(xlabel="epoch", ylabel="held-out mean squared error", yscale="log")
-        errors.set_title("Who remembers")
+        errors.set_title("Learning to remember")
         errors.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
 def _draw_task(axes: Any, sequence: Tensor, target: float) -> None:
-    numbers, marks = sequence[:, 0].tolist(), sequence[:, 1].tolist()
-    axes.plot(numbers, ".", color=style.GREY, markersize=5, alpha=0.7)
+    values, marks = sequence[:, 0].tolist(), sequence[:, 1].tolist()
+    axes.plot(values, ".", color=style.GREY, markersize=5, alpha=0.7)
     chosen = [step for step, mark in enumerate(marks) if mark]
-    axes.vlines(chosen, 0, [numbers[step] for step in chosen], color=style.VERMILION)
-    axes.plot(chosen, [numbers[step] for step in chosen], "o", color=style.VERMILION, markersize=9)
+    axes.vlines(chosen, 0, [values[step] for step in chosen], color=style.VERMILION)
+    axes.plot(chosen, [values[step] for step in chosen], "o", color=style.VERMILION, markersize=9)
     for step in chosen:
-        on_left = step > 0.85 * len(numbers)
+        on_left = step > 0.85 * len(values)
         axes.annotate(
-            f"{numbers[step]:.2f}",
-            (step, numbers[step]),
+            f"{values[step]:.2f}",
+            (step, values[step]),
             (-8 if on_left else 8, -4),
             textcoords="offset points",
             ha="right" if on_left else "left",
@@ -67,4 +67,4 @@ def _draw_task(axes: Any, sequence: Tensor, target: float) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     axes.set(xlabel="step", ylabel="input", ylim=(0, 1.05))
-    axes.set_title(f"Add the marked numbers: {target:.2f}")
+    axes.set_title(f"Sum of the marked values: {target:.2f}")

@@ -1,4 +1,4 @@
-"""Loss curves side by side, each with what it says."""
+"""Loss curves of several training runs, with their diagnoses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Case = tuple[str, Sequence[float], Sequence[float], Sequence[str]]
 
 
 def loss_gallery(cases: Sequence[Case]) -> Any:
-    """A panel for each training.
+    """One panel for each training run.
 
     Args:
-        cases: what the training was made to show, its losses after each epoch in training and
-            validation, and the labels of its diagnosis.
+        cases: name of each run, its training and validation loss per epoch, and the labels of its
+            diagnosis.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

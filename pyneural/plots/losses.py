@@ -1,4 +1,4 @@
-"""The quadratic cost against a weight; trainings with a right and a wrong last layer."""
+"""The quadratic cost against a weight; training with a suitable and an unsuitable last layer."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def losses(
     step_cost: Tensor,
     trainings: Sequence[tuple[str, str, Training, Training]],
 ) -> Any:
-    """Cost and gradient against a weight, and a panel for each loss.
+    """Cost and gradient against one weight, and one panel for each loss.
 
     Args:
-        weight: its values, [W].
-        cost: of the network with a smooth activation, [W].
-        slope: its derivative, [W].
-        step_cost: of the network with a step for activation, [W].
-        trainings: loss, measure, and for the right and the wrong last layer its activation and the
-            measure after each epoch.
+        weight: values of the weight, [W].
+        cost: cost of a network with a smooth activation, [W].
+        slope: derivative of that cost, [W].
+        step_cost: cost of a network with a step function as activation, [W].
+        trainings: loss, metric, and for the suitable and the unsuitable last layer the activation
+            and the metric after each epoch.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

@@ -1,4 +1,4 @@
-"""A chain of matrices and their product, and what it computes with and without activations."""
+"""A chain of matrices, and its output with and without activations."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def matrices(
     s: Tensor,
     curves: Sequence[tuple[str, str, Tensor, str, Tensor]],
 ) -> Any:
-    """The matrices above; below, outputs along a line through the inputs.
+    """The matrices and their product; below, outputs along a line in input space.
 
     Args:
-        chain: the matrices, [before, after] each.
+        chain: the matrices, each [layer inputs, layer outputs].
         product: their product, [I, O].
-        s: place on the line, [N].
-        curves: a panel each: its title, name and outputs [N] of the network, name and outputs [N]
-            of a single matrix.
+        s: coordinate along the line, [N].
+        curves: for each panel the title, name and outputs [N] of a network, and name and outputs
+            [N] of a single matrix.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -52,14 +52,14 @@ def matrices(
                 s.numpy(), single.numpy(), color=style.VERMILION, linestyle=(0, (4, 2.5)),
                 label=single_name,
             )  # fmt: skip
-            panel.set(xlabel="place on a line through the inputs", ylabel="$y$")
+            panel.set(xlabel="coordinate along a line in input space", ylabel="$y$")
             panel.set_title(title)
             panel.legend()
     return figure
 
 
 def _chain(axes: Any, chain: Sequence[Tensor], bound: float) -> None:
-    """Matrices side by side, the last one after the equals sign, all cells of one size."""
+    """Draws the matrices side by side, the last one after the equals sign."""
     left = 0.0
     for i, matrix in enumerate(chain):
         rows, columns = matrix.shape
@@ -67,10 +67,10 @@ def _chain(axes: Any, chain: Sequence[Tensor], bound: float) -> None:
         axes.imshow(matrix.numpy(), cmap=style.SIGNED, vmin=-bound, vmax=bound, extent=extent)
         cells = itertools.product(range(rows), range(columns))
         for (row, column), value in zip(cells, matrix.flatten(), strict=True):
-            number = round(float(value), 1) + 0.0  # never -0.0
+            rounded = round(float(value), 1) + 0.0  # never -0.0
             axes.text(
-                left + column + 0.5, rows / 2 - row - 0.5, f"{number:.1f}", ha="center",
-                va="center", color="white" if abs(number) > 0.6 * bound else "black",
+                left + column + 0.5, rows / 2 - row - 0.5, f"{rounded:.1f}", ha="center",
+                va="center", color="white" if abs(rounded) > 0.6 * bound else "black",
             )  # fmt: skip
         last = i == len(chain) - 1
         name = "product" if last else f"$W_{i + 1}$"

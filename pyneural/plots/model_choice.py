@@ -1,4 +1,4 @@
-"""Errors of networks of several widths on the sets that they are trained on and chosen by."""
+"""Choice of a network's width by its validation error."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def model_choice(
     test: float,
     noise: float,
 ) -> Any:
-    """Training and validation error against the width, and the test error of the choice.
+    """Training and validation error against the width, and the test error of the chosen width.
 
     Args:
-        widths: of the hidden layer.
-        errors: in training and in validation, of each width.
-        chosen: index of the width with the least error in validation.
-        test: error of that one on the test set.
-        noise: error of a perfect prediction, the variance of the noise.
+        widths: widths of the hidden layer.
+        errors: training and validation error for each width.
+        chosen: index of the width with the smallest validation error.
+        test: test error of the chosen width.
+        noise: error of a perfect prediction, that is, the variance of the noise.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

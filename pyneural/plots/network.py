@@ -1,4 +1,4 @@
-"""A network as nodes and edges, as on the slides."""
+"""Diagram of a network: nodes and edges."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def draw_network(
     masks: Sequence[Tensor | None] = (),
     labels: Sequence[str] = (),
 ) -> Any:
-    """Draws a network: edges in the colour of their weights, nodes in that of their biases.
+    """Draws a network with edges coloured by weight and nodes coloured by bias.
 
     Args:
-        axes: to draw on.
-        weights: [O, I] a layer.
-        biases: [O] a layer; none leaves the nodes white.
-        masks: boolean [O, I] a layer, or None for all edges; absent edges are dotted.
-        labels: a text under each column of nodes.
+        axes: matplotlib axes.
+        weights: weight [O, I] of each layer.
+        biases: bias [O] of each layer; without biases the nodes are white.
+        masks: boolean mask [O, I] of each layer, None for all edges; absent edges are dotted.
+        labels: text under each column of nodes.
 
     Returns:
         the colour scale, for a colour bar.

@@ -1,4 +1,4 @@
-"""A series and what predicted it, and the errors of each predictor."""
+"""A time series and its predictions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from pyneural.plots import style
 
 
-def predictions(target: Tensor, by: Mapping[str, Tensor], first_step: int = 0) -> Any:
-    """One series against time with its predictions, a panel for each predictor.
+def predictions(target: Tensor, predicted: Mapping[str, Tensor], first_step: int = 0) -> Any:
+    """One panel for each predictor, with the series and its prediction.
 
     Args:
-        target: [T], what was to be predicted.
-        by: predictions [T] by the name of the predictor.
-        first_step: number of the first element on the axis of time.
+        target: the series, [T].
+        predicted: predictions [T] by the name of the predictor.
+        first_step: index of the first element, for the time axis.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -30,9 +30,10 @@ def predictions(target: Tensor, by: Mapping[str, Tensor], first_step: int = 0) -
     """
     steps = range(first_step, first_step + len(target))
     with style.look():
-        figure = style.new_figure(12, 1.7 * len(by) + 0.9)
-        panels = figure.subplots(len(by), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for index, (axes, (name, prediction)) in enumerate(zip(panels, by.items(), strict=True)):
+        figure = style.new_figure(12, 1.7 * len(predicted) + 0.9)
+        panels = figure.subplots(len(predicted), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        for index, (name, prediction) in enumerate(predicted.items()):
+            axes = panels[index]
             axes.plot(steps, target, ".", color=style.GREY, markersize=6, label="reading")
             axes.plot(
                 steps, prediction, color=style.CYCLE[index % len(style.CYCLE)], label="predicted"

@@ -1,4 +1,4 @@
-"""Images, what an autoencoder keeps of them, and what it makes of that."""
+"""Images, their latent representations, and their reconstructions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Curves = tuple[str, Sequence[float], Sequence[float]]
 
 
 def reconstructions(rows: Sequence[tuple[str, Tensor]], curves: Sequence[Curves] = ()) -> Any:
-    """A row for the originals, and one for each thing that was made from them.
+    """One row for the original images, and one for each representation or reconstruction.
 
     Args:
-        rows: name and images [N, H, W] of each row: in [0, 1] those of the first one's size, of any
-            values those of another size.
-        curves: name, and losses of each epoch in training and validation, drawn beside.
+        rows: name and images [N, H, W] of each row. Images of the first row's size have values in
+            [0, 1]; others are drawn as maps of arbitrary values.
+        curves: name, training and validation loss per epoch; drawn on the right.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

@@ -1,4 +1,4 @@
-"""Four tasks on sequences, each on an example: image, sentence, translation, video."""
+"""Examples of four sequence tasks: image captions, sentences, translations, a video."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pyneural.plots import style
 
 def sequence_tasks(
     captions: tuple[Tensor, Sequence[str]],
-    judgement: tuple[Sequence[str], Sequence[float]],
+    sentiment: tuple[Sequence[str], Sequence[float]],
     translations: Sequence[tuple[str, str, str]],
     video: tuple[Tensor, Sequence[str], Sequence[str]],
 ) -> Any:
-    """What recurrent networks say of examples that they never saw.
+    """Results of recurrent networks on held-out examples.
 
     Args:
-        captions: images [N, H, W], and the text that was made of each.
-        judgement: the words of a sentence, and the probability after each that it is kind.
-        translations: text, what was made of it, and the right answer.
-        video: frames [T, H, W], and of each frame what moved by the network and in truth.
+        captions: images [N, H, W] and the caption generated for each.
+        sentiment: words of a sentence, and the probability after each word that it is positive.
+        translations: text, generated translation and correct translation.
+        video: frames [T, H, W], predicted motion and true motion of each frame.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -45,14 +45,14 @@ def sequence_tasks(
         above, middle, below = figure.subfigures(3, 1, height_ratios=[1, 1.9, 1.15])
         _draw_captions(above, *captions)
         left, right = middle.subplots(1, 2, width_ratios=[1.25, 1])
-        _draw_judgement(left, *judgement)
+        _draw_sentiment(left, *sentiment)
         _draw_translations(right, translations)
         _draw_video(below, *video)
     return figure
 
 
 def _draw_captions(figure: Any, images: Tensor, texts: Sequence[str]) -> None:
-    figure.suptitle("One to many: an image, and its name letter by letter", x=0.01, ha="left")
+    figure.suptitle("One to many: from an image to its name, letter by letter", x=0.01, ha="left")
     for axes, image, text in zip(
         figure.subplots(1, len(images), squeeze=False)[0], images, texts, strict=True
     ):
@@ -60,14 +60,14 @@ def _draw_captions(figure: Any, images: Tensor, texts: Sequence[str]) -> None:
         axes.set_xlabel(text)
 
 
-def _draw_judgement(axes: Any, words: Sequence[str], kind: Sequence[float]) -> None:
+def _draw_sentiment(axes: Any, words: Sequence[str], probability: Sequence[float]) -> None:
     steps = range(len(words))
-    axes.bar(steps, [value - 0.5 for value in kind], bottom=0.5, width=0.8,
-             color=[style.GREEN if value > 0.5 else style.VERMILION for value in kind])  # fmt: skip
+    axes.bar(steps, [value - 0.5 for value in probability], bottom=0.5, width=0.8,
+             color=[style.GREEN if p > 0.5 else style.VERMILION for p in probability])  # fmt: skip
     axes.axhline(0.5, color=style.GREY, linewidth=0.9)
     axes.set_xticks(steps, words, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set(ylim=(0, 1), ylabel="probability of kind")
-    axes.set_title("Many to one: a judgement, as its words arrive")
+    axes.set(ylim=(0, 1), ylabel="probability of positive")
+    axes.set_title("Many to one: the sentiment after each word")
 
 
 def _draw_translations(axes: Any, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -80,13 +80,15 @@ def _draw_translations(axes: Any, rows: Sequence[tuple[str, str, str]]) -> None:
         axes.text(0.68, line, answer, va="center", color=colour, family="monospace")
 
 
-def _draw_video(figure: Any, frames: Tensor, said: Sequence[str], truth: Sequence[str]) -> None:
+def _draw_video(
+    figure: Any, frames: Tensor, predicted: Sequence[str], truth: Sequence[str]
+) -> None:
     figure.suptitle(
-        "Frame by frame: how the shape moves (wrong answers red, the right one in brackets)",
+        "Frame by frame: motion of the shape (errors in red, with the correct motion in brackets)",
         x=0.01, ha="left",
     )  # fmt: skip
     panels = figure.subplots(1, len(frames), squeeze=False)[0]
-    for axes, frame, answer, right in zip(panels, frames, said, truth, strict=True):
+    for axes, frame, answer, right in zip(panels, frames, predicted, truth, strict=True):
         _show(axes, frame, "viridis")
         same = answer == right
         axes.set_xlabel(

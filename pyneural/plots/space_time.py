@@ -1,4 +1,4 @@
-"""A solution in space and time: the field, and slices at some times against the exact one."""
+"""A solution u(t, x) of a differential equation: the field, and slices at fixed times."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def space_time(
     phases: Sequence[tuple[int, str]] = (),
     title: str = "",
 ) -> Any:
-    """Field u(t, x) with the training points, and slices against the exact solution.
+    """Field u(t, x) with the training points, and slices at fixed times with the exact solution.
 
-    Beside the field stand the losses, if they are given, or else the absolute error.
+    The panel beside the field shows the losses if they are given, otherwise the absolute error.
 
     Args:
         t: times of the grid, [T].
         x: positions of the grid, [X].
         u: the network's solution on the grid, [T, X].
         exact: exact solution, [T, X].
-        slices: times of the slices; the nearest of the grid are drawn.
+        slices: times of the slices; the nearest grid times are drawn.
         points: training points with data, [N, 2] in the order (t, x).
-        collocation: training points of the equation, [M, 2].
-        losses: terms of the loss by name, one number a step.
+        collocation: collocation points, [M, 2].
+        losses: terms of the loss at each step, by name.
         phases: first step and name of each phase of the training.
-        title: over the whole figure.
+        title: title of the figure.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

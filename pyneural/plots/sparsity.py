@@ -1,4 +1,4 @@
-"""A sparsely connected network, its gradient, and what it costs beside a dense one."""
+"""A sparsely connected network, its gradient, and its cost relative to a dense one."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def sparsity(
     memory: Sequence[float],
     title: str = "",
 ) -> Any:
-    """The network, a masked layer's gradient, and time and memory in parts of a dense layer's.
+    """The network, the gradient of a masked layer, and time and memory relative to a dense layer.
 
     Args:
-        weights: [O, I] a layer of the network.
-        biases: [O] a layer.
-        masks: boolean [O, I] a layer, None for all edges.
-        gradient: of the cost for the weights of a masked layer, [O, I].
-        mask: of that layer, boolean, [O, I].
+        weights: weight [O, I] of each layer of the network.
+        biases: bias [O] of each layer.
+        masks: boolean mask [O, I] of each layer, None for all edges.
+        gradient: gradient of the cost with respect to the weight of a masked layer, [O, I].
+        mask: boolean mask of that layer, [O, I].
         sparsities: fractions of absent edges.
-        time: at each sparsity, in parts of the dense layer's.
-        memory: at each sparsity, in parts of the dense layer's.
-        title: over time and memory.
+        time: time at each sparsity, relative to a dense layer.
+        memory: memory at each sparsity, relative to a dense layer.
+        title: title of the panel of time and memory.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -53,7 +53,7 @@ def sparsity(
         left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
         labels = ["input", *["sparse"] * (len(weights) - 1), "output, dense"]
         draw_network(left, weights, biases=biases, masks=masks, labels=labels)
-        left.set_title("Present edges (full), absent ones (dotted)")
+        left.set_title("Present edges (solid), absent edges (dotted)")
         bound = float(gradient.abs().max())
         shown = gradient.detach().cpu().masked_fill(~mask.cpu(), float("nan")).numpy()
         middle.set_facecolor("#E4E4E4")
@@ -68,7 +68,7 @@ def sparsity(
         ):
             right.plot(sparsities, values, marker + "-", color=color, label=label)
         right.axhline(1, color=style.BLACK, linewidth=1.2, linestyle=(0, (5, 4)), label="dense")
-        right.set(xlabel="fraction of absent edges", ylabel="in parts of the dense layer's")
+        right.set(xlabel="fraction of absent edges", ylabel="relative to the dense layer")
         right.set_ylim(bottom=0)
         right.set_title(title)
         right.legend(loc="lower left")

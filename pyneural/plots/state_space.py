@@ -1,4 +1,4 @@
-"""A state with its observations, and what filter and smoother know of it."""
+"""A state, its observations, and its estimates from filter and smoother."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def state_space(
     curves: Mapping[str, Sequence[float]],
     best: float,
 ) -> Any:
-    """One state against time, a panel for each band, and log-likelihoods of fits.
+    """One state variable against time, one panel for each estimate, and the progress of fits.
 
     Args:
-        truth: [T].
-        observed: [T], NaN where nothing was observed.
-        bands: by name, means and standard deviations, [T] each; drawn with 95 % intervals.
-        curves: by name, log-likelihood after each step of a fit.
-        best: log-likelihood of the model that the data came from.
+        truth: the state, [T].
+        observed: the observations, [T], NaN where nothing was observed.
+        bands: means and standard deviations, each [T], by name; drawn with 95 % intervals.
+        curves: log-likelihood after each step of a fit, by name.
+        best: log-likelihood of the true model.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.

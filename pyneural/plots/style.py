@@ -1,4 +1,4 @@
-"""One look for all figures, readable from the last row and with colour-blind eyes."""
+"""Common style of all figures, for projection and for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-# Okabe and Ito's palette (2008), told apart with every kind of colour vision.
+# Palette of Okabe and Ito (2008), distinguishable with every kind of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-SIGNED = "RdBu_r"  # colour map for a quantity of either sign, white at zero
+SIGNED = "RdBu_r"  # colour map for signed quantities, white at zero
 
 _RC = {
     "font.size": 12,
@@ -34,23 +34,23 @@ _RC = {
 
 
 def check_installed() -> Any:
-    """The matplotlib package; ImportError with the remedy where it is missing."""
+    """The matplotlib package; ImportError with the remedy if it is missing."""
     try:
         import matplotlib
     except ImportError as error:
         raise ImportError(
-            "plots: expected matplotlib, got none installed; pip install 'pyneural[plot]'"
+            "plots: expected matplotlib, but it is not installed; pip install 'pyneural[plot]'"
         ) from error
     return matplotlib
 
 
 def look() -> AbstractContextManager:
-    """Context in which figures have the common look."""
+    """Context in which figures have the common style."""
     return check_installed().rc_context(_RC)
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A figure of that many inches that no window system keeps or shows."""
+    """A figure of the given size in inches, independent of any window system."""
     check_installed()
     from matplotlib.figure import Figure
 
@@ -58,11 +58,11 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: str | os.PathLike[str]) -> Path:
-    """Writes a figure; one that was there is replaced when the new one is complete.
+    """Writes a figure; an existing file is replaced only once the new one is complete.
 
     Args:
-        figure: of this package's functions.
-        path: its suffix is the format: png, pdf, svg.
+        figure: a matplotlib figure.
+        path: the suffix determines the format: png, pdf, svg.
 
     Returns:
         the path.
@@ -86,7 +86,7 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def sequential(index: int, count: int) -> Any:
-    """The colour of one of an ordered number of lines, from light to dark.
+    """Colour of a line in an ordered set, from light to dark.
 
     >>> sequential(0, 3) != sequential(2, 3)
     True
@@ -95,7 +95,7 @@ def sequential(index: int, count: int) -> Any:
 
 
 def scientific(value: float) -> str:
-    r"""A number with two digits, as mathematics writes it.
+    r"""A value with two significant digits, in mathematical notation.
 
     >>> print(scientific(0.00042))
     $4.2\times 10^{-4}$

@@ -1,4 +1,4 @@
-"""Where a transformer looks while it translates, and what it loses without its parts."""
+"""Cross-attention of a transformer during translation, and an ablation of its parts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pyneural.plots import style
 def translation(
     source: Sequence[str], target: Sequence[str], maps: Tensor, scores: Mapping[str, float]
 ) -> Any:
-    """Attention of each head from a translation to its text, and the scores of networks.
+    """Cross-attention of each head, and the accuracy of several variants.
 
     Args:
-        source: symbols of the text, S.
-        target: symbols of the translation, T.
-        maps: weights [heads, T, S].
-        scores: share of right answers by the name of the network.
+        source: the S tokens of the text.
+        target: the T tokens of the translation.
+        maps: cross-attention weights [heads, T, S].
+        scores: fraction of correct answers by the name of the variant.
 
     Returns:
         a matplotlib figure; write it with ``plots.save``.
@@ -38,21 +38,21 @@ def translation(
         above, below = figure.subfigures(2, 1, height_ratios=[1.8, 1])
         columns = (heads + 1) // 2
         panels = above.subplots(2, columns, squeeze=False).flatten()
-        for number, axes in enumerate(panels):
-            if number >= heads:
+        for head, axes in enumerate(panels):
+            if head >= heads:
                 axes.axis("off")
                 continue
-            axes.imshow(maps[number].numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            axes.imshow(maps[head].numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
             axes.set_xticks(range(len(source)), source, fontsize=9)
             axes.set_yticks(range(len(target)), target, fontsize=9)
             axes.tick_params(length=0)
-            axes.set_title(f"head {number + 1}: where each symbol looks", fontsize=12)
+            axes.set_title(f"head {head + 1}: cross-attention", fontsize=12)
         axes = below.subplots()
         names = list(scores)
         colours = [style.BLUE, *[style.GREY] * (len(names) - 1)]
         bars = axes.barh(names, [100 * scores[name] for name in names], color=colours)
         axes.bar_label(bars, [f"{100 * scores[name]:.1f} %" for name in names], padding=4)
-        axes.set(xlim=(0, 112), xlabel="right answers, %")
+        axes.set(xlim=(0, 112), xlabel="correct answers, %")
         axes.invert_yaxis()
-        axes.set_title("Saying letters backwards, with and without the parts of a transformer")
+        axes.set_title("Reversing letters, with and without the parts of a transformer")
     return figure

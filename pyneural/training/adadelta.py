@@ -18,7 +18,7 @@ _OTHERWISE = ("maximize", "differentiable", "capturable")  # options that torch'
 class Adadelta(torch.optim.Adadelta):
     """``torch.optim.Adadelta`` with the step of ``ops.adadelta_``.
 
-    The options, the numbers up to rounding, and the ``state_dict`` are those of torch. Parameters
+    Options, results (up to rounding) and ``state_dict`` are those of torch. Parameters
     on other devices, sparse or strided gradients, and the options maximize, differentiable and
     capturable go to torch's step.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from pyneural.training.distributed import ALONE, World
+from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 
 class Batch(NamedTuple):
@@ -38,7 +38,7 @@ class TensorBatches:
         weight: [N] or None.
         batch_size: samples of an update, in all processes together.
         seed: of the orders; None for the order of the tensors.
-        world: the processes.
+        process_group: the processes.
 
     >>> batches = TensorBatches(torch.arange(5), torch.arange(5), None, 2, None)
     >>> [batch.x.tolist() for batch in batches.epoch(0)]
@@ -52,10 +52,10 @@ class TensorBatches:
         weight: Tensor | None,
         batch_size: int,
         seed: int | None,
-        world: World = ALONE,
+        process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.x, self.y, self.weight = x, y, weight
-        self.batch_size, self.seed, self.world = batch_size, seed, world
+        self.batch_size, self.seed, self.process_group = batch_size, seed, process_group
         self.samples = len(x)
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class TensorBatches:
         order = self._order(number)
         for first in range(0, self.samples, self.batch_size):
             last = min(first + self.batch_size, self.samples)
-            if order is None and self.world.size == 1:
+            if order is None and self.process_group.size == 1:
                 rows = slice(first, last)
                 weight = None if self.weight is None else self.weight[rows]
                 yield Batch(self.x[rows], self.y[rows], weight, last - first, 1.0)
@@ -86,9 +86,9 @@ class TensorBatches:
         else:
             rows = order[first:last]
         samples, share = last - first, 1.0
-        if self.world.size > 1:
-            mine = rows[self.world.rank :: self.world.size]
-            share = len(mine) * self.world.size / samples
+        if self.process_group.size > 1:
+            mine = rows[self.process_group.rank :: self.process_group.size]
+            share = len(mine) * self.process_group.size / samples
             samples = len(mine)
             # Every process takes part in each update; one without a sample adds nothing.
             rows = mine if samples else rows[:1]
@@ -106,7 +106,7 @@ class LoaderBatches:
         loader: its sampler is a DistributedSampler where several processes train.
         convert: makes of x and y what the model and the loss take.
         device: of the model.
-        world: the processes.
+        process_group: the processes.
         train: whether the batches are trained on.
 
     Raises:
@@ -119,11 +119,11 @@ class LoaderBatches:
         loader: DataLoader,
         convert: Callable[[Any, Any], tuple[Tensor, Tensor]],
         device: torch.device,
-        world: World = ALONE,
+        process_group: ProcessGroup = SINGLE_PROCESS,
         train: bool = True,
     ) -> None:
         self.where, self.loader, self.convert = where, loader, convert
-        self.device, self.world = device, world
+        self.device, self.process_group = device, process_group
         try:
             empty = len(loader) == 0
         except TypeError as error:
@@ -137,7 +137,7 @@ class LoaderBatches:
                 "or drop_last=False"
             )
         self.samples = len(loader.dataset)  # type: ignore[arg-type]
-        if world.size > 1 and train and not isinstance(loader.sampler, DistributedSampler):
+        if process_group.size > 1 and train and not isinstance(loader.sampler, DistributedSampler):
             raise ValueError(
                 f"{where}: x: expected a DataLoader with a DistributedSampler, as several "
                 "processes train, got one that gives all of them the same samples; write "

@@ -1,7 +1,7 @@
 """Reading the loss curve: what it says about the training, in words.
 
-The labels are those of the course's "gallery of horrors". They are rules of thumb on the logarithm
-of the loss, l_e = log(loss of epoch e), whose changes do not depend on the unit of the loss.
+The labels name the faults that a curve shows. They are rules of thumb on the logarithm of the loss,
+l_e = log(loss of epoch e), whose changes do not depend on the unit of the loss.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes that train together.
 
     Args:
         rank: number of this process.
         size: number of all.
 
-    >>> World().writes
+    >>> ProcessGroup().writes
     True
     """
 
@@ -28,25 +28,25 @@ class World:
     size: int = 1
 
     @staticmethod
-    def join(model: torch.nn.Module) -> World:
-        """Joins the processes that ``torchrun`` started; one process is a world of its own.
+    def join(model: torch.nn.Module) -> ProcessGroup:
+        """Joins the processes that ``torchrun`` started; a single process is a group of its own.
 
         A model on a GPU is moved to that of this process, LOCAL_RANK. The processes talk by NCCL
         on GPUs and by gloo on CPUs, unless the process group is there already.
         """
         if not dist.is_available():
-            return ALONE
+            return SINGLE_PROCESS
         on_gpu = any(parameter.is_cuda for parameter in model.parameters())
         if not dist.is_initialized():
             if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-                return ALONE
+                return SINGLE_PROCESS
             dist.init_process_group("nccl" if on_gpu else "gloo")
             atexit.register(_leave)
         if on_gpu and dist.get_world_size() > 1:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
             model.to(device)
-        return World(dist.get_rank(), dist.get_world_size())
+        return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
     @property
     def writes(self) -> bool:
@@ -97,4 +97,4 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from pyneural.training import arrays
 from pyneural.training.batches import Batches, LoaderBatches, TensorBatches
-from pyneural.training.distributed import ALONE, World
+from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.losses import CLASSES, Loss, target_dtype
 
 
-class Intake:
+class DataAdapter:
     """Turns data into batches that a model and a loss can take.
 
     Args:
@@ -24,7 +24,7 @@ class Intake:
         model: with its weights made.
         loss: None where there are no targets.
         batch_size: samples of a batch.
-        world: the processes.
+        process_group: the processes.
 
     Raises:
         ValueError: a batch_size that is no whole number >= 1.
@@ -36,14 +36,14 @@ class Intake:
         model: nn.Module,
         loss: Loss | None,
         batch_size: int,
-        world: World = ALONE,
+        process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(
                 f"{where}: batch_size: expected a whole number >= 1, got {batch_size!r}; write 32"
             )
         self.where, self.model, self.loss = where, model, loss
-        self.batch_size, self.world = batch_size, world
+        self.batch_size, self.process_group = batch_size, process_group
         parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
@@ -84,7 +84,8 @@ class Intake:
                     "weights; let the loader give (x, y, weight)"
                 )
             convert = partial(self._loaded, name=name)
-            return LoaderBatches(self.where, x, convert, self.device, self.world, train=not name)
+            group = self.process_group
+            return LoaderBatches(self.where, x, convert, self.device, group, train=not name)
         if y is None:
             raise ValueError(
                 f"{self.where}: {name}y: expected targets, got none; for an autoencoder they are "
@@ -104,7 +105,7 @@ class Intake:
                 where, targets.cpu(), class_weight, sample_weight, self.dtype
             )
             weight = given.to(self.device)
-        return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.world)
+        return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
 
     def _loaded(self, x: Any, y: Any, name: str) -> tuple[Tensor, Tensor]:
         """A batch of a DataLoader, checked and of the model's dtype like arrays."""

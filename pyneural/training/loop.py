@@ -14,12 +14,12 @@ from torch import Tensor
 from pyneural.training import random_state
 from pyneural.training.batches import Batch, Batches, LoaderBatches
 from pyneural.training.callbacks.base import Callback
-from pyneural.training.distributed import World
+from pyneural.training.distributed import ProcessGroup
 from pyneural.training.epoch_bar import SILENT, EpochBar
 from pyneural.training.history import History
 from pyneural.training.interrupt import Interrupt
 from pyneural.training.meter import Meter
-from pyneural.training.update import Recipe, Update
+from pyneural.training.update import CompileConfig, Update
 
 if TYPE_CHECKING:
     from pyneural.training.model import Model
@@ -29,38 +29,39 @@ INTERRUPTED = "interrupted"
 
 
 class Loop:
-    """A training at work.
+    """The training loop.
 
     Args:
         model: trained.
-        recipe: with its optimiser made.
+        compile_config: with its optimiser made.
         batches: to train on.
         validation: measured after each epoch, or None.
         epochs: number of all, those before a resumption included.
         callbacks: told of each moment, in this order.
         verbose: see ``EpochBar``.
-        world: the processes.
+        process_group: the processes.
     """
 
     def __init__(
         self,
         model: Model,
-        recipe: Recipe,
+        compile_config: CompileConfig,
         batches: Batches,
         validation: Batches | None,
         epochs: int,
         callbacks: Sequence[Callback],
         verbose: int,
-        world: World,
+        process_group: ProcessGroup,
     ) -> None:
-        self.model, self.recipe, self.batches, self.validation = model, recipe, batches, validation
-        self.epochs, self.callbacks, self.world = epochs, list(callbacks), world
+        self.model, self.compile_config = model, compile_config
+        self.batches, self.validation = batches, validation
+        self.epochs, self.callbacks, self.process_group = epochs, list(callbacks), process_group
         self.device = next(model.parameters()).device
-        self.update = Update(world.wrap(model), recipe, self.device)
+        self.update = Update(process_group.wrap(model), compile_config, self.device)
         self.optimizer = self.update.optimizer
         self.history = History()
-        self.bar = EpochBar(len(batches), verbose if world.writes else SILENT)
-        self.meter = Meter(recipe.metrics, self.device)
+        self.bar = EpochBar(len(batches), verbose if process_group.writes else SILENT)
+        self.meter = Meter(compile_config.metrics, self.device)
         self.epoch, self.step = 0, 0  # where the training is
         own = batches.loader.generator if isinstance(batches, LoaderBatches) else None
         self.generator: torch.Generator | None = own
@@ -94,7 +95,7 @@ class Loop:
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
         """Means of loss and metrics over batches, without training."""
-        return evaluate(self.model, self.recipe, batches, self.device, self.world)
+        return evaluate(self.model, self.compile_config, batches, self.device, self.process_group)
 
     def _run_epoch(self, interrupt: Interrupt, checkpoint: FitCheckpoint | None) -> None:
         for callback in self.callbacks if self.step == 0 else ():
@@ -124,12 +125,14 @@ class Loop:
                 self.bar.show(self.step, meter.means)
             if checkpoint is not None and now >= checkpoint.due and self.step < len(self.batches):
                 checkpoint.save(self)
-            if interrupt.requested and self.world.size == 1 and self.step < len(self.batches):
+            alone = self.process_group.size == 1
+            if interrupt.requested and alone and self.step < len(self.batches):
                 self.stop(INTERRUPTED)
                 break
         else:
             self._end_epoch()
-            if self.world.any(interrupt.requested, self.device) and self.epoch < self.epochs:
+            interrupted = self.process_group.any(interrupt.requested, self.device)
+            if interrupted and self.epoch < self.epochs:
                 self.stop(INTERRUPTED)
         if checkpoint is not None:
             checkpoint.save(self)
@@ -149,7 +152,7 @@ class Loop:
         return batches
 
     def _end_epoch(self) -> None:
-        logs = self.meter.means(self.world)
+        logs = self.meter.means(self.process_group)
         if self.validation is not None:
             beside = self.evaluate(self.validation)
             logs |= {f"val_{name}": value for name, value in beside.items()}
@@ -164,29 +167,29 @@ class Loop:
             callback.on_epoch_end(self.epoch, logs)
         self.history.append(self.epoch, logs)
         self.bar.end(self.step, logs)
-        self.meter = Meter(self.recipe.metrics, self.device)
+        self.meter = Meter(self.compile_config.metrics, self.device)
         self.epoch, self.step = self.epoch + 1, 0
 
 
 @torch.no_grad()
 def evaluate(
     model: torch.nn.Module,
-    recipe: Recipe,
+    compile_config: CompileConfig,
     batches: Batches,
     device: torch.device,
-    world: World,
+    process_group: ProcessGroup,
     verbose: int = SILENT,
 ) -> dict[str, float]:
     """Means of loss and metrics over batches, with the model in evaluation mode."""
-    meter = Meter(recipe.metrics, device)
+    meter = Meter(compile_config.metrics, device)
     model.eval()
     bar = EpochBar(len(batches), verbose)
     for batch in bar.over("evaluate", batches.epoch(0), meter.means):
-        with recipe.autocast(device):
+        with compile_config.autocast(device):
             prediction = model(batch.x)
-        loss = recipe.loss(prediction, batch.y, batch.weight)
+        loss = compile_config.loss(prediction, batch.y, batch.weight)
         meter.add(loss, prediction, batch.y, batch.samples)
-    return meter.means(world)
+    return meter.means(process_group)
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

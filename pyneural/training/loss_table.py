@@ -1,4 +1,4 @@
-"""Which last layer and activation fit which loss: the table of the course as data."""
+"""Which last layer and activation fit which loss."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Row:
 
 _REGRESSION = "a bounded activation cannot reach targets outside of its range"
 _CLASSES = (
-    "softmax makes the N outputs one distribution; N sigmoids (as the slide has it) do not compete"
+    "softmax makes the N outputs one distribution; N sigmoids do not sum to 1"
 )
 
-# The six rows of the slide, with softmax where it says sigmoid for N classes.
+# The losses of Keras.
 TABLE = (
     Row("mean_squared_error", "regression", ("linear",), ONE, _REGRESSION),
     Row("mean_absolute_error", "regression", ("linear",), ONE, _REGRESSION),
@@ -61,7 +61,7 @@ TABLE = (
         _CLASSES,
     ),
 )
-# What the slide leaves out.
+# Further losses of Keras, and those of torch that take logits.
 FURTHER = (
     Row(
         "sparse_categorical_crossentropy",
@@ -94,7 +94,7 @@ FURTHER = (
 )
 # Squared errors also train reconstructions of values in (0, 1), as autoencoders do, so that a
 # sigmoid below them is no mistake; these are.
-_MISFITS = {"mean_squared_error": {"softmax", "relu"}, "mean_absolute_error": {"softmax", "relu"}}
+_UNFIT = {"mean_squared_error": {"softmax", "relu"}, "mean_absolute_error": {"softmax", "relu"}}
 
 # What torch calls the losses of these rows, as modules and as functions.
 _TORCH = {
@@ -109,7 +109,7 @@ _TORCH = {
 }
 
 
-def misfit(loss: str, activation: str, units: int | None) -> str | None:
+def check_loss_and_last_layer(loss: str, activation: str, units: int | None) -> str | None:
     """Why a loss does not fit the last layer, in words that name the row; None where it fits.
 
     Args:
@@ -117,18 +117,18 @@ def misfit(loss: str, activation: str, units: int | None) -> str | None:
         activation: of the last layer.
         units: of the last layer; None if unknown.
 
-    >>> misfit("binary_crossentropy", "sigmoid", 1) is None
+    >>> check_loss_and_last_layer("binary_crossentropy", "sigmoid", 1) is None
     True
-    >>> print(misfit("categorical_crossentropy", "sigmoid", 10))
+    >>> print(check_loss_and_last_layer("categorical_crossentropy", "sigmoid", 10))
     loss 'categorical_crossentropy' expects softmax in the last layer, got sigmoid: softmax makes
-    the N outputs one distribution; N sigmoids (as the slide has it) do not compete (row:
+    the N outputs one distribution; N sigmoids do not sum to 1 (row:
     categorical_crossentropy | multiclass classification | softmax | N nodes)
     """
     name = _TORCH.get(loss, loss)
     row = next((row for row in (*TABLE, *FURTHER) if row.loss == name), None)
     if row is None:
         return None
-    wrong = activation in _MISFITS[name] if name in _MISFITS else activation not in row.activations
+    wrong = activation in _UNFIT[name] if name in _UNFIT else activation not in row.activations
     if wrong:
         return (
             f"loss {loss!r} expects {' or '.join(row.activations)} in the last layer, got "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyneural.training.distributed import World
+from pyneural.training.distributed import ProcessGroup
 from pyneural.training.metrics import Metric
 
 
@@ -38,10 +38,10 @@ class Meter:
             total.add_(metric(prediction, y), alpha=samples)
         self.samples += samples
 
-    def means(self, world: World | None = None) -> dict[str, float]:
-        """The means by name, over all processes of a world; waits for the device."""
+    def means(self, process_group: ProcessGroup | None = None) -> dict[str, float]:
+        """The means by name, over all processes of a group; waits for the device."""
         sums = torch.stack([*self.sums, self.sums[0].new_tensor(self.samples)])
-        *totals, samples = (sums if world is None else world.sum(sums)).tolist()
+        *totals, samples = (sums if process_group is None else process_group.sum(sums)).tolist()
         names = ["loss", *(metric.name for metric in self.metrics)]
         return {name: total / max(samples, 1) for name, total in zip(names, totals, strict=True)}
 

@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pyneural.training.callbacks.base import Callback
-from pyneural.training.distributed import ALONE, World
+from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.epoch_bar import BAR, LINE, SILENT, EpochBar
-from pyneural.training.fit_data import Intake, split_off
+from pyneural.training.fit_data import DataAdapter, split_off
 from pyneural.training.history import History
 from pyneural.training.last_layer import last_layer
 from pyneural.training.loop import Loop, evaluate
-from pyneural.training.loss_table import misfit
+from pyneural.training.loss_table import check_loss_and_last_layer
 from pyneural.training.losses import Loss, LossFunction
 from pyneural.training.metrics import Metric, MetricFunction
 from pyneural.training.optimizers import OptimizerFactory, make_optimizer
 from pyneural.training.resume import FitCheckpoint
 from pyneural.training.saving import load_weights, save_model
 from pyneural.training.summary import ParameterCount, count_parameters
-from pyneural.training.update import Recipe
+from pyneural.training.update import CompileConfig
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -52,7 +52,7 @@ class Model(nn.Module):
 
     def __init__(self, module: nn.Module | None = None) -> None:
         super().__init__()
-        self._recipe: Recipe | None = None
+        self._compile_config: CompileConfig | None = None
         if module is not None:
             self.module = module
 
@@ -119,14 +119,14 @@ class Model(nn.Module):
             metrics = [metrics]
         to_minimise = Loss.of(loss)
         measured = [Metric.of(metric, to_minimise) for metric in metrics]
-        recipe = Recipe(
+        compile_config = CompileConfig(
             optimizer, to_minimise, measured, mixed_precision, clip_norm, accumulation_steps
         )
         if (not isinstance(optimizer, str) and not callable(optimizer)) or self._has_weights():
-            recipe.made = make_optimizer(optimizer, self.parameters())
-        self._recipe = recipe
+            compile_config.made = make_optimizer(optimizer, self.parameters())
+        self._compile_config = compile_config
         last = last_layer(self)
-        wrong = None if last is None else misfit(to_minimise.name, *last)
+        wrong = None if last is None else check_loss_and_last_layer(to_minimise.name, *last)
         if wrong is not None:
             warnings.warn(f"compile: {wrong}", stacklevel=2)
 
@@ -182,7 +182,7 @@ class Model(nn.Module):
             TypeError: data that are no numbers, or whole numbers for a float layer.
             CheckpointError: a checkpoint that is damaged or of another training.
         """
-        recipe = self.recipe("fit")
+        compile_config = self.compile_config("fit")
         if not isinstance(epochs, int) or epochs < 1:
             raise ValueError(f"fit: epochs: expected a whole number >= 1, got {epochs!r}; write 1")
         _check_verbose("fit", verbose)
@@ -201,18 +201,20 @@ class Model(nn.Module):
         if validation_split:
             data, validation = split_off("fit", data, validation_split)
         self._build_for("fit", data[0])
-        world = World.join(self)
-        if recipe.made is None:
-            recipe.made = make_optimizer(recipe.optimizer, self.parameters())
-        intake = Intake("fit", self, recipe.loss, batch_size, world)
+        process_group = ProcessGroup.join(self)
+        if compile_config.made is None:
+            compile_config.made = make_optimizer(compile_config.optimizer, self.parameters())
+        adapter = DataAdapter("fit", self, compile_config.loss, batch_size, process_group)
         # Drawn whether it is used or not, so that shuffling changes no other random number.
-        seed = world.from_first(int(torch.randint(2**62, ())), intake.device)
+        seed = process_group.from_first(int(torch.randint(2**62, ())), adapter.device)
         order = seed if shuffle else None
-        batches = intake.batches(data, class_weight=class_weight, seed=order)
+        batches = adapter.batches(data, class_weight=class_weight, seed=order)
         held_out = None
         if validation is not None:
-            held_out = intake.batches(validation, name="validation_data: ")
-        loop = Loop(self, recipe, batches, held_out, epochs, callbacks, verbose, world)
+            held_out = adapter.batches(validation, name="validation_data: ")
+        loop = Loop(
+            self, compile_config, batches, held_out, epochs, callbacks, verbose, process_group
+        )
         saved = None if checkpoint is None else FitCheckpoint(checkpoint, every, resume)
         return loop.run(saved)
 
@@ -234,13 +236,13 @@ class Model(nn.Module):
             RuntimeError: ``compile`` was not called.
             ValueError, TypeError: as ``fit``.
         """
-        recipe = self.recipe("evaluate")
+        compile_config = self.compile_config("evaluate")
         _check_verbose("evaluate", verbose)
         self._build_for("evaluate", x)
-        intake = Intake("evaluate", self, recipe.loss, batch_size)
-        batches = intake.batches((x, y, sample_weight))
+        adapter = DataAdapter("evaluate", self, compile_config.loss, batch_size)
+        batches = adapter.batches((x, y, sample_weight))
         training = self.training
-        means = evaluate(self, recipe, batches, intake.device, ALONE, verbose)
+        means = evaluate(self, compile_config, batches, adapter.device, SINGLE_PROCESS, verbose)
         self.train(training)
         if return_dict:
             return means
@@ -263,13 +265,13 @@ class Model(nn.Module):
         """
         _check_verbose("predict", verbose)
         self._build_for("predict", x)
-        intake = Intake("predict", self, None, batch_size)
+        adapter = DataAdapter("predict", self, None, batch_size)
         if isinstance(x, DataLoader):
-            parts: Iterable[Tensor] = (intake.inputs(_samples(batch)) for batch in x)
+            parts: Iterable[Tensor] = (adapter.inputs(_samples(batch)) for batch in x)
             steps = len(x) if hasattr(x.dataset, "__len__") else None
         else:
-            inputs = intake.inputs(x)
-            intake.probe(inputs)
+            inputs = adapter.inputs(x)
+            adapter.probe(inputs)
             parts, steps = inputs.split(batch_size), -(-len(inputs) // batch_size)
         training = self.training
         self.eval()
@@ -321,7 +323,7 @@ class Model(nn.Module):
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """The one that trains the model; RuntimeError before there is one."""
-        made = self.recipe("optimizer").made
+        made = self.compile_config("optimizer").made
         if made is None:
             raise RuntimeError(
                 "optimizer: expected a model with weights, got one that waits for its input "
@@ -329,14 +331,14 @@ class Model(nn.Module):
             )
         return made
 
-    def recipe(self, where: str) -> Recipe:
+    def compile_config(self, where: str) -> CompileConfig:
         """What ``compile`` was given; RuntimeError if it was not called."""
-        if self._recipe is None:
+        if self._compile_config is None:
             raise RuntimeError(
                 f"{where}: expected a compiled model, got one that is not; call "
                 "compile(optimizer, loss) first"
             )
-        return self._recipe
+        return self._compile_config
 
     def _has_weights(self) -> bool:
         """Whether all weights are made."""
@@ -351,7 +353,7 @@ class Model(nn.Module):
             if batch is None:
                 return  # an empty one, which is refused where it is looked at
             x = _samples(batch)
-        self.build(Intake(where, self, None, 1).inputs(x[:1] if len(x) else x))
+        self.build(DataAdapter(where, self, None, 1).inputs(x[:1] if len(x) else x))
 
 
 def _samples(batch: Any) -> Any:

@@ -17,7 +17,7 @@ Watch = Callable[[list[float], int], None]
 
 
 class Stepper(Protocol):
-    """A phase at work: makes steps until they are used up or ``reason`` says why it stopped."""
+    """The steps of a phase, until they are used up or ``reason`` says why they ended."""
 
     reason: str | None
     evaluations: int

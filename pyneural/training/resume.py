@@ -63,12 +63,12 @@ class FitCheckpoint:
         loop.history.epoch, loop.history.history = record["epochs"], record["curves"]
         loop.history.stopped = record["stopped"]
         loop.epoch, loop.step = record["epoch"], record["step"]
-        if loop.world.writes:
+        if loop.process_group.writes:
             loop.meter.load_state(tree["meter"])
         if isinstance(loop.batches, TensorBatches):
             loop.batches.seed = record["seed"]
         states = tree["random"]
-        now = {name: states[name][loop.world.rank] for name in states}
+        now = {name: states[name][loop.process_group.rank] for name in states}
         random_state.restore(now, loop.generator)
         if loop.step > 0:
             loop.random_at_epoch, loop.random_now = tree["random_at_epoch"], now
@@ -78,9 +78,9 @@ class FitCheckpoint:
         """Writes the checkpoint; where that fails, warns, and training goes on."""
         # Each process has random numbers of its own; all take part in gathering them.
         states = random_state.capture(loop.generator)
-        random = {name: loop.world.gather(state) for name, state in states.items()}
+        random = {name: loop.process_group.gather(state) for name, state in states.items()}
         self._put_off(loop)
-        if not loop.world.writes:
+        if not loop.process_group.writes:
             return
         scaler = loop.update.scaler
         tree = {
@@ -111,7 +111,7 @@ class FitCheckpoint:
 
     def _put_off(self, loop: Loop) -> None:
         # The clocks of several processes differ, and each save is one of all of them.
-        alone = loop.world.size == 1
+        alone = loop.process_group.size == 1
         self.due = time.perf_counter() + self.every if alone else float("inf")
 
     def _check(self, loop: Loop, saved: dict[str, Any]) -> None:
@@ -129,17 +129,17 @@ def _exists(path: Path) -> bool:
 
 def _config(loop: Loop) -> dict[str, Any]:
     """What a training must have in common with the one that it continues."""
-    recipe, batches = loop.recipe, loop.batches
+    compile_config, batches = loop.compile_config, loop.batches
     return {
         "weights": {name: list(value.shape) for name, value in loop.model.state_dict().items()},
         "optimizer": type(loop.optimizer).__name__,
-        "loss": recipe.loss.name,
-        "metrics": [metric.name for metric in recipe.metrics],
+        "loss": compile_config.loss.name,
+        "metrics": [metric.name for metric in compile_config.metrics],
         "callbacks": [type(callback).__name__ for callback in loop.callbacks],
         "samples": batches.samples,
         "updates an epoch": len(batches),
         "batch_size": batches.batch_size if isinstance(batches, TensorBatches) else None,
-        "mixed_precision": str(recipe.mixed_precision),
-        "accumulation_steps": recipe.accumulation_steps,
-        "processes": loop.world.size,
+        "mixed_precision": str(compile_config.mixed_precision),
+        "accumulation_steps": compile_config.accumulation_steps,
+        "processes": loop.process_group.size,
     }

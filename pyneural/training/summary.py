@@ -27,7 +27,7 @@ class LayerCount:
         kind: its class.
         output: shape without the batch, or None where it is not known.
         tensors: shape of each parameter by name.
-        trained: how many numbers of them change in training.
+        trained: number of elements that training changes.
     """
 
     name: str
@@ -38,7 +38,7 @@ class LayerCount:
 
     @property
     def total(self) -> int:
-        """How many numbers the parameters are."""
+        """Number of elements of the parameters."""
         return sum(map(math.prod, self.tensors.values()))
 
     @property
@@ -137,7 +137,7 @@ def _layers(model: nn.Module, *, split: bool) -> Iterator[tuple[str, nn.Module]]
 
 @dataclass(frozen=True)
 class HyperparameterCount:
-    """Choices that training does not make: (name, how many numbers or names, what they are)."""
+    """Choices that training does not make: (name, how many values, what they are)."""
 
     choices: tuple[tuple[str, int, str], ...]
 
@@ -152,7 +152,7 @@ class HyperparameterCount:
 
 
 def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> HyperparameterCount:
-    """The choices in a compiled model and its ``fit``, after the list of the course.
+    """The choices in a compiled model and its ``fit``.
 
     The architecture counts as the number of layers and a width and an activation for each layer;
     the optimiser as its method and each number that it takes.
@@ -165,7 +165,7 @@ def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> Hyperpa
     Raises:
         RuntimeError: it is not compiled.
     """
-    recipe = model.recipe("count_hyperparameters")
+    compile_config = model.compile_config("count_hyperparameters")
     architecture = _architecture(model)
     widths = [str(units) for units, _ in architecture]
     activations = [activation for _, activation in architecture]
@@ -180,9 +180,9 @@ def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> Hyperpa
             ("layers", 1, str(len(widths))),
             ("neurons of each layer", len(widths), ", ".join(widths)),
             ("activation functions", len(activations), ", ".join(activations)),
-            ("loss function", 1, recipe.loss.name),
+            ("loss function", 1, compile_config.loss.name),
             ("optimization method", 1, type(model.optimizer).__name__),
-            ("its numbers", numbers, ", ".join(f"{k} {v}" for k, v in options.items())),
+            ("its options", numbers, ", ".join(f"{k} {v}" for k, v in options.items())),
             ("batch size", 1, str(batch_size)),
             ("epochs", 1, str(epochs)),
         )

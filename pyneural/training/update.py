@@ -16,7 +16,7 @@ from pyneural.training.metrics import Metric
 
 
 @dataclass
-class Recipe:
+class CompileConfig:
     """What ``Model.compile`` was given, with the optimiser once there is something to optimise.
 
     Args:
@@ -52,26 +52,28 @@ class Update:
 
     Args:
         model: called with x; a DistributedDataParallel where several processes train.
-        recipe: its optimiser is made.
+        compile_config: its optimiser is made.
         device: of the weights.
     """
 
     def __init__(
-        self, model: Callable[[Tensor], Tensor], recipe: Recipe, device: torch.device
+        self, model: Callable[[Tensor], Tensor], compile_config: CompileConfig, device: torch.device
     ) -> None:
-        if recipe.made is None:
-            raise RuntimeError("Update: recipe: expected a made optimiser, got none; make it first")
-        self.model, self.recipe, self.device = model, recipe, device
-        self.optimizer, self.loss = recipe.made, recipe.loss
+        if compile_config.made is None:
+            raise RuntimeError(
+                "Update: compile_config: expected a made optimiser, got none; make it first"
+            )
+        self.model, self.compile_config, self.device = model, compile_config, device
+        self.optimizer, self.loss = compile_config.made, compile_config.loss
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         # Gradients in float16 would vanish below 6e-8.
-        scales = recipe.mixed_precision == torch.float16
+        scales = compile_config.mixed_precision == torch.float16
         self.scaler = torch.amp.GradScaler(device.type) if scales else None
 
     def gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Sets the gradients; returns loss, [], and prediction, [N, ...], without graphs."""
         self.optimizer.zero_grad()
-        parts = self.recipe.accumulation_steps
+        parts = self.compile_config.accumulation_steps
         if parts == 1:
             return self._part(batch.x, batch.y, batch.weight, batch.share)
         xs, ys = batch.x.chunk(parts), batch.y.chunk(parts)
@@ -87,7 +89,7 @@ class Update:
 
     def apply(self) -> None:
         """Changes the weights by the gradients that are set."""
-        clip_norm = self.recipe.clip_norm
+        clip_norm = self.compile_config.clip_norm
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         if clip_norm is not None:
@@ -101,10 +103,10 @@ class Update:
     def _part(
         self, x: Tensor, y: Tensor, weight: Tensor | None, factor: float
     ) -> tuple[Tensor, Tensor]:
-        if self.recipe.mixed_precision is None:
+        if self.compile_config.mixed_precision is None:
             prediction = self.model(x)
         else:
-            with self.recipe.autocast(self.device):
+            with self.compile_config.autocast(self.device):
                 prediction = self.model(x)
         loss = self.loss(prediction, y, weight)
         scaled = loss if factor == 1.0 else loss * factor

@@ -83,7 +83,7 @@ def test_vocabulary():
     assert words.decode(codes) == [["a"], ["c", "b", "a"], []]
     assert words.decode(torch.tensor([[START, 3, PADDING, 4]])) == [["a", "b"]]
     assert words.encode([]).shape == (0, 0)
-    with pytest.raises(ValueError, match="expected symbols among a b c, got 'z'; make the voc"):
+    with pytest.raises(ValueError, match="expected symbols among a b c, got 'z'; build the voc"):
         words.encode(["az"])
 
 

@@ -26,6 +26,6 @@ def test_transformer(tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(demo, name, smaller)
     monkeypatch.setattr(demo, "EPOCHS", {"dates": 1, "reversals": 1})
     out = run_demo("transformer", tmp_path, capsys)
-    assert value(out, "greedy").endswith("held-out dates right")
+    assert value(out, "greedy").endswith("held-out dates correct")
     for variant in demo.VARIANTS:
         assert 0 <= float(value(out, variant).rstrip("%")) <= 100

@@ -83,7 +83,7 @@ def test_interrupt_writes_checkpoint_and_picture_and_exits_130(tmp_path):
     [
         (["--out", "{file}/below"], "--out: expected a directory that can be written, got"),
         (["--device", "tpu"], "--device: expected cpu, cuda or cuda:N, got 'tpu'"),
-        (["--device", "cuda:99"], "--device: expected one that torch finds (cpu"),
+        (["--device", "cuda:99"], "--device: expected an available device (cpu"),
         (["--resume", "--out", "{new}"], "expected a file"),
     ],
 )
@@ -104,8 +104,8 @@ def test_errors_come_before_training(tmp_path, capsys, monkeypatch, options, mes
     [
         ("--data-weight", "nan", "expected a finite number >= 0, got 'nan'"),
         ("--data-weight", "-1", "expected a finite number >= 0, got '-1'"),
-        ("--seed", str(2**63), "expected a whole number from 0 to 9,223,372,036,854,775,807, got"),
-        ("--conditions", str(10**12), "expected a whole number from 2 to 100,000,000, got"),
+        ("--seed", str(2**63), "expected an integer from 0 to 9,223,372,036,854,775,807, got"),
+        ("--conditions", str(10**12), "expected an integer from 2 to 100,000,000, got"),
     ],
 )
 def test_numbers_out_of_range(capsys, option, value, message):

@@ -37,7 +37,7 @@ def test_torchs_generator_is_left_alone(name, tmp_path, capsys):
 def test_sparse(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli.load_demo("sparse"), "SIZE", 64)
     out = run_demo("sparse", tmp_path, capsys, "--steps", "30")
-    assert value(out, "can learn") == "241 of 769 weights and biases"
+    assert value(out, "trainable") == "241 of 769 weights and biases"
     at_absent, *_, at_present = value(out, "change").removesuffix(" at present ones").split()
     assert float(at_absent) == 0 < float(at_present)
     assert out.count(" MiB") == 6

@@ -43,7 +43,7 @@ def test_built_shape_is_the_outputs(layer, x):
     shape = layer.build(x.shape[1:])
     assert layer(x).shape == (len(x), *shape)
     assert layer.build(x.shape[1:]) == shape
-    with pytest.raises(ValueError, match=r"input_shape: expected .* as it was built, got"):
+    with pytest.raises(ValueError, match=r"input_shape: expected .* the layer was built, got"):
         layer.build((*x.shape[1:], 1))
 
 
@@ -106,10 +106,10 @@ def test_batch_normalization_keeps_its_momentum():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: layers.Dense(0), "Dense: units: expected a whole number >= 1, got 0"),
+        (lambda: layers.Dense(0), "Dense: units: expected an integer >= 1, got 0"),
         (lambda: layers.Dense(2, "swosh"), "Dense: activation: expected one of .* got 'swosh'"),
         (lambda: layers.Dropout(1.0), "Dropout: rate: expected 0 <= rate < 1, got 1.0"),
-        (lambda: layers.Conv2D(2, (3, 3, 3)), "Conv2D: kernel_size: expected one or two whole"),
+        (lambda: layers.Conv2D(2, (3, 3, 3)), "Conv2D: kernel_size: expected one or two integers"),
         (
             lambda: layers.Conv2D(2, 3, padding="full"),
             "Conv2D: padding: expected 'valid' or 'same'",

@@ -1,11 +1,11 @@
-"""The activations of the course along one number."""
+"""Activation functions of one variable."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from pyneural.models.activations import FORMULAS, along_a_line, value_and_derivatives
+from pyneural.models.activations import FORMULAS, function_of_one_variable, value_and_derivatives
 from pyneural.ops.activations import VALUES, derivatives
 
 
@@ -19,7 +19,7 @@ def test_derivatives_are_the_closed_forms(name):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_derivatives_are_those_of_finite_differences(name):
     z = torch.tensor([-3.1, -0.7, 0.4, 2.3], dtype=torch.float64)
-    f, step = along_a_line(name), 1e-4
+    f, step = function_of_one_variable(name), 1e-4
     _, first, second = value_and_derivatives(name, z, 2)
     torch.testing.assert_close(first, (f(z + step) - f(z - step)) / (2 * step), atol=1e-7, rtol=0)
     found = (f(z + step) - 2 * f(z) + f(z - step)) / step**2
@@ -27,5 +27,5 @@ def test_derivatives_are_those_of_finite_differences(name):
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="along_a_line: name: expected one of linear"):
-        along_a_line("step")
+    with pytest.raises(ValueError, match="function_of_one_variable: name: expected one of linear"):
+        function_of_one_variable("step")

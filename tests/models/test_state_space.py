@@ -222,7 +222,7 @@ def changed(**parts):
         (lambda: GOOD.filter(torch.zeros(5, 2).double()), "y: expected shape .* 3. with T >= 1"),
         (lambda: GOOD.filter(torch.zeros(0, 3).double()), "y: expected shape"),
         (lambda: GOOD.filter(torch.zeros(5, 3)), "y: expected torch.float64"),
-        (lambda: GOOD.filter(torch.full((5, 3), math.inf).double()), "expected finite numbers"),
+        (lambda: GOOD.filter(torch.full((5, 3), math.inf).double()), "expected finite values"),
         (
             lambda: changed(observation_noise=torch.zeros(3, 3).double()).filter(
                 torch.zeros(5, 3).double()

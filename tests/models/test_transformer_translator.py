@@ -101,7 +101,7 @@ def test_it_learns_to_say_backwards():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="beams: expected 1 to 6, the number of symbols, got 7"):
+    with pytest.raises(ValueError, match="beams: expected 1 to 6, the vocabulary size, got 7"):
         network().translate(texts(), beams=7)
     with pytest.raises(ValueError, match="WarmUp: steps: expected >= 1, got 0"):
         WarmUp(0)

@@ -54,7 +54,7 @@ def test_initial_weights_keep_the_outputs_variance():
     assert not torch.equal(sparse.values, before)
 
 
-def test_connections_move_with_the_state(layer):
+def test_the_sparsity_pattern_moves_with_the_state(layer):
     other = nn.MaskedLinear(layer.mask.flip(0), activation="tanh", dtype=torch.float64)
     x = torch.randn(3, 10, dtype=torch.float64)
     assert not torch.equal(other(x), layer(x))

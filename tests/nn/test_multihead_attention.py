@@ -36,7 +36,7 @@ def masks(kind, rows=3, heads=2, queries=5, keys=7):
     torch.manual_seed(1)
     padding = torch.zeros(rows, keys, dtype=torch.bool)
     padding[1, 4:] = padding[2, 1:3] = True
-    numbers = torch.randn(queries, keys, dtype=torch.float64)
+    floats = torch.randn(queries, keys, dtype=torch.float64)
     each = torch.rand(rows * heads, queries, keys) < 0.3
     each[..., 0] = False
     return {
@@ -44,13 +44,13 @@ def masks(kind, rows=3, heads=2, queries=5, keys=7):
         "padding": {"key_padding_mask": padding},
         "bool": {"attn_mask": each[0]},
         "each head": {"attn_mask": each},
-        "numbers": {"attn_mask": numbers},
+        "floats": {"attn_mask": floats},
         "both": {"attn_mask": each[0], "key_padding_mask": padding},
-        "mixed": {"attn_mask": numbers, "key_padding_mask": padding},
+        "mixed": {"attn_mask": floats, "key_padding_mask": padding},
     }[kind]
 
 
-KINDS = ("none", "padding", "bool", "each head", "numbers", "both", "mixed")
+KINDS = ("none", "padding", "bool", "each head", "floats", "both", "mixed")
 OPTIONS = (
     {},
     {"batch_first": True},
@@ -174,7 +174,7 @@ def test_cache_select_and_errors():
         one = x[:1]
         with pytest.raises(ValueError, match="expected 3 sequences as before, got 1"):
             layer(one, one, one, cache=cache)
-        with pytest.raises(ValueError, match="expected none beside a cache"):
+        with pytest.raises(ValueError, match="expected None with a cache"):
             layer(end, end, end, cache=cache, attn_mask=torch.zeros(1, 1, dtype=torch.bool))
     with pytest.raises(ValueError, match="call the network under"):
         layer(x, x, x, cache=nn.KeyValueCache())
@@ -197,7 +197,7 @@ def test_cache_of_another_sequence():
         found = layer(query, chosen, chosen, cache=cache)[0]
         torch.testing.assert_close(found, layer(query, chosen, chosen)[0], **FLOAT64)
         cache.select(rows[:2])
-        with pytest.raises(ValueError, match="begin with a new cache"):
+        with pytest.raises(ValueError, match="start with a new cache"):
             layer(query, memory, memory, cache=cache)
 
 
@@ -225,8 +225,8 @@ X = torch.rand(5, 2, 8)
         (lambda: nn.MultiheadAttention(8, 2, dropout=1.5), "dropout: expected a prob.*got 1.5"),
         (lambda: nn.MultiheadAttention(8, 2)(X, X[..., :6], X), r"key: expected \[S, N, 8\]"),
         (lambda: nn.MultiheadAttention(8, 2)(X, X, X[0]), "value: expected"),
-        (lambda: nn.MultiheadAttention(8, 2)(X, X, X[:3]), "key, value: expected as many"),
-        (lambda: nn.MultiheadAttention(8, 2)(X, X[:, :1], X[:, :1]), "key, value: expected as"),
+        (lambda: nn.MultiheadAttention(8, 2)(X, X, X[:3]), "key, value: expected equal len"),
+        (lambda: nn.MultiheadAttention(8, 2)(X, X[:, :1], X[:, :1]), "key, value: expected equal"),
         (
             lambda: nn.MultiheadAttention(8, 2)(X, X, X, attn_mask=torch.ones(5, 4).bool()),
             r"attn_mask: expected shape \[5, 5\] or \[4, 5, 5\], got \[5, 4\]",
@@ -237,14 +237,14 @@ X = torch.rand(5, 2, 8)
         ),
         (
             lambda: nn.MultiheadAttention(8, 2)(X, X, X, attn_mask=torch.ones(5, 5).long()),
-            "attn_mask: expected bool or floating numbers, got torch.int64",
+            "attn_mask: expected bool or floats, got torch.int64",
         ),
         (lambda: nn.MultiheadAttention(8, 2)(X.long(), X, X), "query: expected floating.*int64"),
         (lambda: nn.MultiheadAttention(8, 2)(X, X.long(), X), "key: expected floating.*int64"),
         (lambda: nn.MultiheadAttention(8, 2)(X.double(), X, X), "dense: "),
         (lambda: nn.PositionalEncoding(0), "d_model: expected >= 1"),
         (lambda: nn.PositionalEncoding(4)(X), r"x: expected \[L, N, E\] or \[L, E\] with E = 4"),
-        (lambda: nn.PositionalEncoding(8)(X.long()), "x: expected floating numbers, got torch.int"),
+        (lambda: nn.PositionalEncoding(8)(X.long()), "x: expected floating-point .* got torch.int"),
         (lambda: nn.PositionalEncoding(8)(X, start=-1), "start: expected >= 0, got -1"),
         (lambda: nn.PositionalEncoding(8, dropout=2), "dropout: expected a prob.*got 2"),
     ],

@@ -119,14 +119,14 @@ def test_our_kernels_do_the_work(padded, training):
     assert not any("transformer" in name or "multi_head" in name for name in ops.names)
 
 
-@pytest.mark.parametrize("form", ["hint", "bool", "numbers"])
+@pytest.mark.parametrize("form", ["hint", "bool", "floats"])
 def test_a_causal_mask_is_recognised(form):
     model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0), 2)
     x = torch.randn(6, 3, 8)
     masks = {
         "hint": (None, True),
         "bool": (torch.ones(6, 6, dtype=torch.bool).triu(1), None),
-        "numbers": (nn.Transformer.generate_square_subsequent_mask(6), None),
+        "floats": (nn.Transformer.generate_square_subsequent_mask(6), None),
     }
     mask, hint = masks[form]
     with CalledOps() as ops, torch.no_grad():
@@ -231,10 +231,10 @@ def test_an_empty_custom_encoder_is_kept():
         (
             torch.rand(4, 2, 8),
             torch.rand(4, 8),
-            r"tgt: expected \[T, N, 8\] .* alike, got \[4, 8\]",
+            r"tgt: expected \[T, N, 8\] .* the same for src and tgt, got \[4, 8\]",
         ),
         (torch.rand(4, 2, 8), torch.rand(4, 3, 8), "src, tgt: expected the same N .*batch_first"),
-        (torch.rand(4, 2, 8), torch.ones(4, 2, 8).long(), "tgt: expected floating numbers, got"),
+        (torch.rand(4, 2, 8), torch.ones(4, 2, 8).long(), "tgt: expected floating-point .*, got"),
     ],
 )
 def test_errors(src, tgt, message):

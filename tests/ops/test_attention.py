@@ -19,7 +19,7 @@ from tests.tolerances import (
 )
 
 # (N, H, heads of the keys, L, S, E, Ev): off every tile; several blocks of keys and chunks of
-# queries; one query, one key; grouped queries; several panels of a value; nothing at all.
+# queries; one query, one key; grouped queries; several panels of a value; empty.
 SHAPES = [
     (1, 1, 1, 1, 1, 1, 1),
     (2, 3, 3, 5, 7, 4, 6),
@@ -289,17 +289,17 @@ def test_attention_weights(device):
 
 
 WRONG = {
-    "whole numbers": (
+    "integers": (
         lambda q, k, v: ((q.int(), k, v), {}),
         "attention: q: expected float32, float64, bfloat16 or float16, got Int; convert it with",
     ),
     "one dimension": (
         lambda q, k, v: ((q[0, 0, 0], k, v), {}),
-        r"attention: q: expected \[..., heads, length, numbers\], got \[4\]; give at least",
+        r"attention: q: expected \[..., heads, length, width\], got \[4\]; give at least",
     ),
     "E of q and k": (
         lambda q, k, v: ((q, k[..., :3], v), {}),
-        r"attention: k: expected 4 numbers a key, like q, \[2, 6, 5, 4\], got \[2, 6, 7, 3\]",
+        r"attention: k: expected 4 elements for each key, like q, \[2, 6, 5, 4\], got \[2, 6, 7",
     ),
     "S of k and v": (
         lambda q, k, v: ((q, k, v[:, :, :6]), {}),
@@ -307,7 +307,7 @@ WRONG = {
     ),
     "heads without gqa": (
         lambda q, k, v: ((q, k[:, :3], v[:, :3]), {}),
-        "attention: k: expected 6 heads like q, got 3; if each head of k serves several",
+        "attention: k: expected 6 heads like q, got 3; if several heads of q share one",
     ),
     "heads that do not divide": (
         lambda q, k, v: ((q, k[:, :4], v[:, :4]), {"enable_gqa": True}),
@@ -321,7 +321,7 @@ WRONG = {
         lambda q, k, v: ((q, k, v, torch.ones(5, 6, dtype=torch.bool)), {}),
         r"attention: mask: expected a shape that broadcasts to \[2, 6, 5, 7\], .* got \[1, 1, 5, 6",
     ),
-    "a mask of whole numbers": (
+    "an integer mask": (
         lambda q, k, v: ((q, k, v, torch.ones(5, 7, dtype=torch.int64)), {}),
         "attention: mask: expected bool .True takes part., or Float like q to be added, got Long",
     ),

@@ -41,7 +41,7 @@ def libraries(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=WAYS, ids=str)
 def way(request, libraries):
-    """The kernels, and the type of the numbers to give them."""
+    """The kernels, and the dtype of their arguments."""
     dtype, by_warpgroups = request.param
     return libraries[by_warpgroups], dtype
 
@@ -115,7 +115,7 @@ def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, d
 
 
 def in_bulk(library, *args, **options):
-    """The same as kernels, and the number of the bulk copies."""
+    """As ``kernels``, with the number of bulk copies."""
     before = library.bulk_copies()
     return *kernels(library, *args, **options), library.bulk_copies() - before
 
@@ -267,7 +267,7 @@ def test_masked_nan_does_not_leak(way, is_causal):
             assert torch.equal(one[:, :, :rows], other[:, :, :rows])
 
 
-def test_no_keys_and_no_numbers(libraries):
+def test_no_keys_and_no_elements(libraries):
     for shape in ((1, 2, 2, 3, 0, 5, 6), (1, 2, 2, 3, 4, 0, 6), (1, 2, 2, 3, 4, 5, 0)):
         tensors, grad_out = arguments(shape)
         found, lse = kernels(libraries[0], tensors, grad_out, scale=1.0)
@@ -275,7 +275,7 @@ def test_no_keys_and_no_numbers(libraries):
         assert lse.isinf().all() == (shape[4] == 0)
 
 
-# As SHAPES, a mask that hides whole tiles, whether it is causal too: rows of one panel and of two,
+# As SHAPES, with a mask of whole tiles, and whether it is causal too: rows of one panel and of two,
 # full or not, values of another width, groups of heads, dropout with the masks.
 IN_BULK = [
     ((1, 2, 1, 130, 140, 64, 64), "none", True),
@@ -287,7 +287,7 @@ IN_BULK = [
 
 
 def mask_of_tiles(kind, shape):
-    """Heads hide their queries to 64, or their keys from 64 on, all of them keys from 32 to 64."""
+    """Masks queries to 64 of the first head, keys from 64 on of the last, keys 32 to 64 of all."""
     if kind == "none":
         return None
     n, heads, _, queries, keys, *_ = shape
@@ -301,7 +301,7 @@ def mask_of_tiles(kind, shape):
 
 @pytest.mark.parametrize("order", [ASCENDING, DESCENDING, SHUFFLED])
 @pytest.mark.parametrize(("shape", "mask", "is_causal"), IN_BULK, ids=str)
-def test_bulk_copies_bring_the_same(libraries, shape, mask, is_causal, order):
+def test_bulk_copies_give_the_same(libraries, shape, mask, is_causal, order):
     dtype = torch.bfloat16 if order == SHUFFLED else torch.float16
     tensors, grad_out = arguments(shape, dtype)
     if order == SHUFFLED:  # [N, L, H, E] in memory
@@ -335,7 +335,7 @@ def off_by_one(tensor):
 
 
 def with_a_gap(tensor):
-    """Rows whose distance is no number of vectors."""
+    """Rows whose stride is not a multiple of a vector."""
     return torch.nn.functional.pad(tensor, (0, 1))[..., :-1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyneural.ops import Connections
+from pyneural.ops import SparsityPattern
 from pyneural.ops.activations import VALUES
 from pyneural.ops.rnn import GATES
 from tests.ops.networks import Network
@@ -36,8 +36,8 @@ def test_dense_and_masked_dense(activation):
     mask = [True, True, True]
     assert_same(OPS.dense_backward, grad_y, x, weight, z if len(z) else y, activation, mask)
 
-    connections = Connections.from_mask(weight > 0)
-    edges = weight[weight > 0], connections.starts, connections.inputs
+    pattern = SparsityPattern.from_mask(weight > 0)
+    edges = weight[weight > 0], pattern.starts, pattern.inputs
     y, z = assert_same(OPS.masked_dense, x, *edges, bias, activation)
     saved = z if len(z) else y
     assert_same(OPS.masked_dense_backward, grad_y, x, *edges, saved, activation, True)

@@ -56,10 +56,10 @@ def test_values_and_gradients(device, activation, derivatives, widths, points):
         assert_close(grad, exact_grad, FLOAT64_GRADIENT)
 
     single = network.map(torch.Tensor.float)
-    by_torch, torch_grads = evaluate(reference.jet_mlp_taylor, single, *case)
+    torch_result, torch_grads = evaluate(reference.jet_mlp_taylor, single, *case)
     exact, exact_grads = evaluate(reference.jet_mlp_taylor, single.map(torch.Tensor.double), *case)
     output, grads = evaluate(ops.jet_mlp, single, *case)
-    for triple in zip(output, by_torch, exact, strict=True):
+    for triple in zip(output, torch_result, exact, strict=True):
         assert_as_good_as_torch(*triple)
     for triple in zip(grads, torch_grads, exact_grads, strict=True):
         assert_as_good_as_torch(*triple)

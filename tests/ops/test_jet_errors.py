@@ -175,14 +175,14 @@ def test_programs(network, case):
 def test_what_only_the_loss_asks(network):
     x, *parts = network.parts
     options = "tanh", [], PROGRAM
-    numbers = torch.ones(1, device=x.device)
+    ones = torch.ones(1, device=x.device)
     for composed in (False, True):
         x.requires_grad_(composed)
         text = r"^jet_mlp_loss: x: expected at least one point, got shape \[0, 2\]; the mean"
         with pytest.raises(ValueError, match=text):
             ops.jet_mlp_loss(x[:0], *parts, *options)
         text = r"^jet_mlp_loss: coefficients: expected a 1-d tensor of .*loat.* like x, got"
-        for wrong in (numbers[0], numbers[None], numbers.double(), numbers.int()):
+        for wrong in (ones[0], ones[None], ones.double(), ones.int()):
             with pytest.raises(ValueError, match=text):
                 ops.jet_mlp_loss(x, *parts, *options, wrong)
 

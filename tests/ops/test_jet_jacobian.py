@@ -39,9 +39,9 @@ def test_values(device, activation, derivatives, widths, points):
     exact = reference.jet_mlp_jacobian(
         *single.map(torch.Tensor.double).parts, activation, derivatives
     )
-    by_torch = reference.jet_mlp_jacobian(*single.parts, activation, derivatives)
+    torch_result = reference.jet_mlp_jacobian(*single.parts, activation, derivatives)
     found = ops.jet_mlp_jacobian(*single.parts, activation, derivatives)
-    assert_as_good_as_torch(found, by_torch, exact)
+    assert_as_good_as_torch(found, torch_result, exact)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -67,11 +67,11 @@ def check_value_and_gradients(device, program, with_x):
         assert_close(a, b, FLOAT64_GRADIENT)
 
     single = network.map(torch.Tensor.float)
-    by_torch = evaluate(reference.jet_mlp_loss, single, coefficients.float(), *case)
+    torch_result = evaluate(reference.jet_mlp_loss, single, coefficients.float(), *case)
     rounded = single.map(torch.Tensor.double), coefficients.float().double()
     exact = evaluate(reference.jet_mlp_loss, *rounded, *case)
     found = evaluate(ops.jet_mlp_loss, single, coefficients.float(), *case)
-    for triple in zip(found, by_torch, exact, strict=True):
+    for triple in zip(found, torch_result, exact, strict=True):
         assert_as_good_as_torch(*triple)
 
 
@@ -138,12 +138,12 @@ def test_same_bits_in_every_run(device, count, threads):
 def test_strides_of_any_kind(device):
     network, coefficients = subject(50, device=device)
     strided = network.map(lambda t: torch.stack([t, t + 1], -1)[..., 0])
-    numbers = torch.stack([coefficients, coefficients], 1)[:, 0]
+    factors = torch.stack([coefficients, coefficients], 1)[:, 0]
     case = PROGRAMS["system"], False
     exact = evaluate(ops.jet_mlp_loss, network, coefficients, *case)
     leaves = strided.map(lambda t: t.detach().requires_grad_())
     loss = ops.jet_mlp_loss(
-        leaves.x.detach(), leaves.weights, leaves.biases, "tanh", DERIVATIVES, case[0], numbers
+        leaves.x.detach(), leaves.weights, leaves.biases, "tanh", DERIVATIVES, case[0], factors
     )
     assert torch.equal(loss, exact[0])
     grads = torch.autograd.grad(loss, leaves.tensors[1:])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyneural import ops
-from pyneural.ops import Connections, reference
+from pyneural.ops import SparsityPattern, reference
 from pyneural.ops.activations import VALUES
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
@@ -33,31 +33,31 @@ def arguments(rows, inputs, outputs, share, dtype=torch.float64):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
     mask = torch.rand(outputs, inputs, generator=generator) < share
-    connections = Connections.from_mask(mask)
-    tensors = [normal(rows, inputs), normal(len(connections.inputs)), normal(outputs)]
-    return tensors, connections, mask, normal(rows, outputs)
+    pattern = SparsityPattern.from_mask(mask)
+    tensors = [normal(rows, inputs), normal(len(pattern.inputs)), normal(outputs)]
+    return tensors, pattern, mask, normal(rows, outputs)
 
 
-def by_reference(x, values, connections, bias, activation):
-    edges = connections.starts, connections.inputs
+def by_reference(x, values, pattern, bias, activation):
+    edges = pattern.starts, pattern.inputs
     return reference.masked_dense(x, values, *edges, bias, activation)
 
 
-def value_and_gradients(function, tensors, connections, grad_y, activation):
+def value_and_gradients(function, tensors, pattern, grad_y, activation):
     leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
     x, values, bias = leaves
-    y = function(x, values, connections, bias, activation)
+    y = function(x, values, pattern, bias, activation)
     return [y, *torch.autograd.grad(y, leaves, grad_y, materialize_grads=True)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("activation", ["linear", "tanh", "silu"])
 def test_against_a_dense_layer(shape, activation):
-    tensors, connections, mask, grad_y = arguments(*shape)
+    tensors, pattern, mask, grad_y = arguments(*shape)
     x, values, bias = tensors
     weight = torch.zeros(mask.shape, dtype=torch.float64).masked_scatter(mask, values)
     dense = VALUES[activation](torch.nn.functional.linear(x, weight, bias))
-    case = tensors, connections, grad_y, activation
+    case = tensors, pattern, grad_y, activation
     exact, found = (
         value_and_gradients(by_reference, *case),
         value_and_gradients(ops.masked_dense, *case),
@@ -69,32 +69,32 @@ def test_against_a_dense_layer(shape, activation):
 
 @pytest.mark.parametrize("activation", VALUES)
 def test_every_activation_in_float32(activation):
-    tensors, connections, _, grad_y = arguments(70, 30, 20, 0.3, torch.float32)
+    tensors, pattern, _, grad_y = arguments(70, 30, 20, 0.3, torch.float32)
     wide = [tensor.double() for tensor in tensors]
-    exact = value_and_gradients(by_reference, wide, connections, grad_y.double(), activation)
-    by_torch = value_and_gradients(by_reference, tensors, connections, grad_y, activation)
-    found = value_and_gradients(ops.masked_dense, tensors, connections, grad_y, activation)
+    exact = value_and_gradients(by_reference, wide, pattern, grad_y.double(), activation)
+    by_torch = value_and_gradients(by_reference, tensors, pattern, grad_y, activation)
+    found = value_and_gradients(ops.masked_dense, tensors, pattern, grad_y, activation)
     for triple in zip(found, by_torch, exact, strict=True):
         assert_as_good_as_torch(*triple)
 
 
 def test_without_bias_and_with_leading_dimensions():
-    (x, values, _), connections, _, _ = arguments(12, 5, 4, 0.5)
-    found = ops.masked_dense(x.reshape(2, 6, 5), values, connections, activation="tanh")
-    exact = by_reference(x, values, connections, None, "tanh").reshape(2, 6, 4)
+    (x, values, _), pattern, _, _ = arguments(12, 5, 4, 0.5)
+    found = ops.masked_dense(x.reshape(2, 6, 5), values, pattern, activation="tanh")
+    exact = by_reference(x, values, pattern, None, "tanh").reshape(2, 6, 4)
     assert_close(found, exact, FLOAT64)
     leaf = values.clone().requires_grad_()
-    ops.masked_dense(x, leaf, connections).sum().backward()
-    assert_close(leaf.grad, x.sum(0)[connections.inputs], FLOAT64)
+    ops.masked_dense(x, leaf, pattern).sum().backward()
+    assert_close(leaf.grad, x.sum(0)[pattern.inputs], FLOAT64)
 
 
 @pytest.mark.parametrize("activation", ["linear", "tanh", "gelu"])
 def test_gradcheck(activation):
-    (x, values, bias), connections, _, _ = arguments(4, 3, 5, 0.6)
+    (x, values, bias), pattern, _, _ = arguments(4, 3, 5, 0.6)
     leaves = [tensor.requires_grad_() for tensor in (x, values, bias)]
 
     def function(x, values, bias):
-        return ops.masked_dense(x, values, connections, bias, activation)
+        return ops.masked_dense(x, values, pattern, bias, activation)
 
     assert torch.autograd.gradcheck(function, leaves)
     assert torch.autograd.gradgradcheck(function, leaves)
@@ -102,28 +102,28 @@ def test_gradcheck(activation):
 
 @pytest.mark.parametrize("activation", ["tanh", "silu"])
 def test_opcheck_and_compile(activation):
-    (x, values, bias), connections, _, grad_y = arguments(8, 6, 5, 0.6)
-    edges = connections.starts, connections.inputs
+    (x, values, bias), pattern, _, grad_y = arguments(8, 6, 5, 0.6)
+    edges = pattern.starts, pattern.inputs
     leaves = [tensor.clone().requires_grad_() for tensor in (x, values, bias)]
     torch.library.opcheck(
         torch.ops.pyneural.masked_dense.default, (*leaves[:2], *edges, leaves[2], activation)
     )
 
     def function(x, values, bias):
-        return ops.masked_dense(x, values, connections, bias, activation)
+        return ops.masked_dense(x, values, pattern, bias, activation)
 
     y = torch.compile(function, fullgraph=True)(*leaves)
     found = [y, *torch.autograd.grad(y, leaves, grad_y)]
-    exact = value_and_gradients(by_reference, (x, values, bias), connections, grad_y, activation)
+    exact = value_and_gradients(by_reference, (x, values, bias), pattern, grad_y, activation)
     for one, other in zip(found, exact, strict=True):
         assert_close(one, other, FLOAT64)
 
 
 def test_torch_func():
-    (x, values, bias), connections, _, _ = arguments(4, 3, 2, 0.7)
+    (x, values, bias), pattern, _, _ = arguments(4, 3, 2, 0.7)
 
     def function(t):
-        return ops.masked_dense(t, values, connections, bias, "tanh")
+        return ops.masked_dense(t, values, pattern, bias, "tanh")
 
     jacobian = torch.func.vmap(torch.func.jacrev(function))(x)
     assert_close(torch.func.vmap(torch.func.jacfwd(function))(x), jacobian, FLOAT64)
@@ -133,8 +133,8 @@ def test_torch_func():
 
 def test_same_bits_on_every_run(threads):
     threads(2)
-    tensors, connections, _, grad_y = arguments(5000, 40, 30, 0.3, torch.float32)
-    case = tensors, connections, grad_y, "tanh"
+    tensors, pattern, _, grad_y = arguments(5000, 40, 30, 0.3, torch.float32)
+    case = tensors, pattern, grad_y, "tanh"
     first, second = (value_and_gradients(ops.masked_dense, *case) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -143,7 +143,7 @@ WRONG = {
     "half precision": (lambda a: a | {"x": a["x"].half()}, "x: expected float32 or float64, got"),
     "too few inputs": (
         lambda a: a | {"x": a["x"][:, :2]},
-        "inputs: expected numbers of x's columns, 0 to 1, got others; x must have as many columns",
+        "inputs: expected column indices of x, 0 to 1, got others; x must have as many columns",
     ),
     "too few values": (
         lambda a: a | {"values": a["values"][1:]},
@@ -154,13 +154,13 @@ WRONG = {
     "an unknown activation": (lambda a: a | {"activation": "swish"}, "activation: expected one of"),
     "starts that fall": (
         lambda a: (
-            a | {"connections": Connections(-a["connections"].starts, a["connections"].inputs)}
+            a | {"pattern": SparsityPattern(-a["pattern"].starts, a["pattern"].inputs)}
         ),
-        "starts: expected numbers that rise from 0 to",
+        "starts: expected indices that rise from 0 to",
     ),
     "indices of another dtype": (
         lambda a: (
-            a | {"connections": Connections(a["connections"].starts.int(), a["connections"].inputs)}
+            a | {"pattern": SparsityPattern(a["pattern"].starts.int(), a["pattern"].inputs)}
         ),
         "starts: expected a contiguous 1-d int64 tensor on cpu, got Int",
     ),
@@ -169,11 +169,11 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_arguments(case):
-    (x, values, bias), connections, _, _ = arguments(4, 30, 5, 0.5)
+    (x, values, bias), pattern, _, _ = arguments(4, 30, 5, 0.5)
     given = {
         "x": x,
         "values": values,
-        "connections": connections,
+        "pattern": pattern,
         "bias": bias,
         "activation": "tanh",
     }
@@ -184,4 +184,4 @@ def test_wrong_arguments(case):
 
 def test_wrong_mask():
     with pytest.raises(ValueError, match=r"mask: expected \[outputs, inputs\] of torch.bool, got"):
-        Connections.from_mask(torch.ones(2, 3))
+        SparsityPattern.from_mask(torch.ones(2, 3))

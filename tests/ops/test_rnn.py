@@ -11,8 +11,8 @@ from pyneural.ops.rnn import GATES
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
 CELLS = tuple(GATES)
-# steps, rows, inputs, hidden: all ones, off every tile, one row, several groups of units, several
-# blocks of steps, members of a team, no rows, no inputs.
+# steps, rows, inputs, hidden: all ones, off every tile, one row, several unit blocks, several
+# blocks of steps, several ranks of a thread group, no rows, no inputs.
 SHAPES = [
     (1, 1, 1, 1),
     (7, 5, 3, 9),
@@ -114,7 +114,7 @@ def test_reduced_precision_has_a_state_in_float32(cell, dtype):
 @pytest.mark.parametrize("shape", [(6, 5, 8, 300), (6, 64, 8, 40)], ids=str)
 @pytest.mark.parametrize("cell", CELLS)
 def test_any_number_of_threads(cell, shape, threads):
-    """By teams of rows, and by members that share the units of a step."""
+    """With several thread groups, and with ranks that share the units of a step."""
     tensors, lengths = arguments(cell, shape)
     before = torch.get_num_threads()
     try:

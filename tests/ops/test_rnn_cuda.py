@@ -10,7 +10,7 @@ from tests.ops.test_rnn import arguments, by_op, values_and_gradients
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-5, torch.bfloat16: 6e-2, torch.float16: 1e-2}
-# The last two: several members of a team, weights that fit no block's shared memory.
+# The last two: several ranks of a group, weights that fit no block's shared memory.
 SHAPES = [(1, 1, 1, 1), (30, 5, 3, 9), (12, 140, 16, 70), (20, 33, 64, 512), (5, 3, 8, 3000)]
 
 

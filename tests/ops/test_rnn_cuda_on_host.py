@@ -44,7 +44,7 @@ class OnHost:
         self.sizes = torch.tensor([CELLS.index(cell), reverse, steps, rows, hidden])
         if CELLS.index(cell) > 1:  # the order of CellKind
             self.sizes[0] = {"lstm": 2, "gru": 3}[cell]
-        # Teams, members, whether weights are shared and teams are clusters.
+        # Groups, group size, whether weights are shared and groups are clusters.
         self.used = torch.zeros(4, dtype=torch.int64)
 
     def call(self, name, *tensors):
@@ -70,14 +70,16 @@ class OnHost:
             None if c0 is None else c0.clone(),
         )
         found = torch.full_like(y, torch.nan), torch.full_like(saved, torch.nan)
-        kept = found[1] if saved.numel() else None
-        self.call("forward_double", x_gates, weight_hh, bias_hh, h, h_next, c, found[0], kept)
+        found_saved = found[1] if saved.numel() else None
+        self.call(
+            "forward_double", x_gates, weight_hh, bias_hh, h, h_next, c, found[0], found_saved
+        )
         assert_close(found[0], y, FLOAT64)
         assert_close(h_next if self.shape[0] % 2 else h, h_n, FLOAT64)
         if c is not None:
             assert_close(c, c_n, FLOAT64)
-        if kept is not None:
-            assert_close(kept, saved, FLOAT64)
+        if found_saved is not None:
+            assert_close(found_saved, saved, FLOAT64)
 
     def check_backward(self):
         x, h0, c0, weight_ih, weight_hh, *_ = self.tensors
@@ -91,8 +93,8 @@ class OnHost:
         steps, rows, _, hidden = self.shape
         blocks = 4 if self.cell == "gru" else GATES[self.cell]
         grad_z = torch.full((steps, rows, blocks, hidden), torch.nan, dtype=torch.float64)
-        kept = saved if saved.numel() else None
-        self.call("backward_double", weight_hh, h0, c0, y, kept, grad_y, dh, dc, grad_z)
+        given = saved if saved.numel() else None
+        self.call("backward_double", weight_hh, h0, c0, y, given, grad_y, dh, dc, grad_z)
         of_input = grad_z[:, :, [0, 1, 3]] if self.cell == "gru" else grad_z
         of_hidden = grad_z[:, :, : GATES[self.cell]]
         assert_close(of_input.flatten(2) @ weight_ih, exact[0], FLOAT64_GRADIENT)
@@ -117,9 +119,9 @@ def test_cells(library, cell, clusters, lengths, reverse, order):
         assert host.used.tolist() == ([2, 3, 1, 1] if clusters else [1, 3, 1, 0])
 
 
-# steps, rows, inputs, hidden; multiprocessors, shared memory, whether there are clusters; teams,
-# members, and whether weights are shared and teams are clusters, forward and backward: one block,
-# more rows than a tile, several teams of several members, too little shared memory.
+# steps, rows, inputs, hidden; multiprocessors, shared memory, whether there are clusters; groups,
+# group size, and whether weights are shared and groups are clusters, forward and backward: one
+# block, more rows than a tile, several groups of several ranks, too little shared memory.
 SETTINGS = [
     ((4, 1, 1, 1), 132, HOPPER, 0, [1, 1, 1, 0], [1, 1, 1, 0]),
     ((4, 1, 1, 1), 132, HOPPER, 1, [1, 1, 1, 1], [1, 1, 1, 1]),
@@ -133,7 +135,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
-def test_teams_and_shared_memory(library, cell, setting):
+def test_groups_and_shared_memory(library, cell, setting):
     shape, multiprocessors, shared, clusters, *used = setting
     machine = Machine(multiprocessors, shared, clusters, SHUFFLED)
     host = OnHost(library, cell, shape, True, False, machine)

@@ -98,21 +98,22 @@ def test_only_the_first_process_writes(together):
 
 def test_loader_without_a_distributed_sampler_is_refused():
     from pyneural.training.batches import LoaderBatches
-    from pyneural.training.distributed import World
+    from pyneural.training.distributed import ProcessGroup
     from tests.training.fits import loader
 
     with pytest.raises(ValueError, match=r"expected a DataLoader with a DistributedSampler"):
-        LoaderBatches("fit", loader(), lambda x, y: (x, y), torch.device("cpu"), World(0, 2))
+        LoaderBatches("fit", loader(), lambda x, y: (x, y), torch.device("cpu"), ProcessGroup(0, 2))
 
 
 @pytest.mark.parametrize("samples", [8, 9, 11])
 def test_parts_of_two_processes_are_the_batch_of_one(samples):
     from pyneural.training.batches import TensorBatches
-    from pyneural.training.distributed import ALONE, World
+    from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 
     x = torch.arange(samples)
-    parts = [list(TensorBatches(x, x, None, 4, 7, World(rank, 2)).epoch(1)) for rank in (0, 1)]
-    whole = TensorBatches(x, x, None, 4, 7, ALONE).epoch(1)
+    groups = [ProcessGroup(rank, 2) for rank in (0, 1)]
+    parts = [list(TensorBatches(x, x, None, 4, 7, group).epoch(1)) for group in groups]
+    whole = TensorBatches(x, x, None, 4, 7, SINGLE_PROCESS).epoch(1)
     for first, second, batch in zip(*parts, whole, strict=True):
         both = torch.cat([first.x[: first.samples], second.x[: second.samples]])
         assert sorted(both.tolist()) == sorted(batch.x.tolist())

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from pyneural.training import Sequential
-from pyneural.training.loss_table import FURTHER, TABLE, misfit
+from pyneural.training.loss_table import FURTHER, TABLE, check_loss_and_last_layer
 from pyneural.training.losses import LOSSES, NAMES, Loss
 from pyneural.training.metrics import Metric
 
@@ -181,11 +181,12 @@ def test_torchs_losses_are_those_of_the_rows(loss, wrong):
         model.compile("sgd", loss)
 
 
-def test_the_slide_says_sigmoid_and_the_table_softmax():
-    assert "as the slide has it" in misfit("categorical_crossentropy", "sigmoid", 3)
-    assert "always 1" in misfit("categorical_crossentropy", "softmax", 1)
-    assert misfit("mean_squared_error", "sigmoid", 784) is None  # an autoencoder of images
-    assert misfit("a loss of the user", "softmax", 3) is None
+def test_sigmoids_of_many_classes_are_refused_for_softmax():
+    assert "do not sum to 1" in check_loss_and_last_layer("categorical_crossentropy", "sigmoid", 3)
+    assert "always 1" in check_loss_and_last_layer("categorical_crossentropy", "softmax", 1)
+    # An autoencoder of images.
+    assert check_loss_and_last_layer("mean_squared_error", "sigmoid", 784) is None
+    assert check_loss_and_last_layer("a loss of the user", "softmax", 3) is None
 
 
 def _task(row):

@@ -45,7 +45,7 @@ class ModelCheckpoint(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Saves, if this epoch is to be saved."""
         better = not self.save_best_only or self.monitor.better(logs)
-        if not better or not self.loop.world.writes:
+        if not better or not self.loop.process_group.writes:
             return
         try:
             path = self.filepath.format(epoch=epoch + 1, **logs)

@@ -27,11 +27,11 @@ class TerminateOnNaN(Callback):
     def on_gradients(self, batch: Batch, loss: Tensor) -> None:
         """Stops the training if the loss is not finite in any process."""
         bad = not bool(loss.isfinite())
-        world = self.loop.world
-        if not world.any(bad, loss.device):
+        process_group = self.loop.process_group
+        if not process_group.any(bad, loss.device):
             return
         where = f"batch {self.loop.step + 1} of epoch {self.loop.epoch + 1}"
-        name = self.loop.recipe.loss.name
+        name = self.loop.compile_config.loss.name
         if bad:
             layer = first_bad_layer(self.loop.model, batch.x) or (
                 f"every layer is finite, so that {name} itself is not: look at the targets"

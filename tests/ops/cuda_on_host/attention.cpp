@@ -29,7 +29,7 @@ struct Call {
 
 template <class T>
 int run(const Call& call, bool backward) {
-  using Sum = typename AttentionParams<T>::Sum;
+  using Accumulator = typename AttentionParams<T>::Accumulator;
   cuda_on_host::order = static_cast<cuda_on_host::Order>(call.order);
   cuda_on_host::shared_bytes = call.shared_bytes;
   cuda_on_host::architecture = PYNEURAL_HAS_WARPGROUPS ? 90 : 80;
@@ -45,21 +45,21 @@ int run(const Call& call, bool backward) {
   params.width = width;
   params.value_width = value_width;
   params.is_causal = call.is_causal;
-  params.scale = static_cast<Sum>(call.scale);
+  params.scale = static_cast<Accumulator>(call.scale);
   params.q = call.q;
   params.k = call.k;
   params.v = call.v;
   if (call.mask_is_bool)
     params.allowed = static_cast<const bool*>(call.mask.data);
   else
-    params.added = static_cast<const Sum*>(call.mask.data);
+    params.added = static_cast<const Accumulator*>(call.mask.data);
   std::copy_n(call.mask.strides, 4, params.mask_strides);
   params.seed = static_cast<const int64_t*>(call.seed.data);
   if (params.seed) params.dropout = Dropout(0, call.dropout);
   params.out = call.out;
-  params.lse = static_cast<Sum*>(call.lse.data);
+  params.lse = static_cast<Accumulator*>(call.lse.data);
   if (backward) params.grad_out = call.grad_out;
-  params.delta = static_cast<Sum*>(call.delta.data);
+  params.delta = static_cast<Accumulator*>(call.delta.data);
   params.grad_q = call.grad_q;
   params.grad_k = call.grad_k;
   params.grad_v = call.grad_v;

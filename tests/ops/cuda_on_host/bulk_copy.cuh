@@ -43,7 +43,7 @@ struct BoxCopy {
 };
 
 struct Phases {
-  std::vector<BoxCopy> copies;   // on their way
+  std::vector<BoxCopy> copies;   // in flight
   unsigned closed = 0;           // phases
   std::vector<unsigned> waited;  // for so many phases, of each thread
 
@@ -56,11 +56,11 @@ inline int64_t bulk_copies = 0;  // so far
 
 inline Phases& phases_of(const CopyBarrier* barrier) {
   const auto found = barriers.find(barrier);
-  if (found == barriers.end()) cuda_on_host::fail("bulk copies: a barrier without begin_phases");
+  if (found == barriers.end()) cuda_on_host::fail("bulk copies: a barrier without init_barrier");
   return found->second;
 }
 
-// No copy is on its way, and no phase was left unwaited for; then forgets all barriers.
+// No copy is in flight, and no phase was left unwaited for; then forgets all barriers.
 inline void end_bulk_copies() {
   for (const auto& [barrier, phases] : barriers)
     if (!phases.copies.empty() || !phases.all_waited())
@@ -70,7 +70,7 @@ inline void end_bulk_copies() {
 
 }  // namespace on_host
 
-inline void begin_phases(CopyBarrier* barrier) {
+inline void init_barrier(CopyBarrier* barrier) {
   using namespace on_host;
   if (barriers.count(barrier)) end_bulk_copies();  // of the block before
   if (reinterpret_cast<uintptr_t>(barrier) % 8 != 0)
@@ -83,7 +83,7 @@ inline void copy_box(void* shared, const CUtensorMap* map, int column, int row, 
   using namespace on_host;
   const BoxCopy copy{static_cast<unsigned char*>(shared), map, {column, row, head, batch}};
   Phases& phases = phases_of(barrier);
-  if (!phases.all_waited()) cuda_on_host::fail("copy_box: the last phase is not over");
+  if (!phases.all_waited()) cuda_on_host::fail("copy_box: the last phase is not complete");
   if (reinterpret_cast<uintptr_t>(shared) % 1024 != 0)
     cuda_on_host::fail("copy_box: swizzled panels are aligned to 1024 bytes");
   if (bytes != copy.bytes()) cuda_on_host::fail("copy_box: a box has other bytes than expected");
@@ -93,15 +93,15 @@ inline void copy_box(void* shared, const CUtensorMap* map, int column, int row, 
   for (const auto& [other, others] : barriers)
     for (const BoxCopy& one : others.copies)
       if (one.to < copy.to + bytes && copy.to < one.to + one.bytes())
-        cuda_on_host::fail("copy_box: another box is on its way to the same place");
+        cuda_on_host::fail("copy_box: another box is in flight to the same place");
   std::memset(shared, 0xff, bytes);
   phases.copies.push_back(copy);
   ++bulk_copies;
 }
 
-inline void close_phase(CopyBarrier* barrier) {
+inline void commit_phase(CopyBarrier* barrier) {
   on_host::Phases& phases = on_host::phases_of(barrier);
-  if (!phases.all_waited()) cuda_on_host::fail("close_phase: the last phase is not over");
+  if (!phases.all_waited()) cuda_on_host::fail("commit_phase: the last phase is not complete");
   ++phases.closed;
 }
 

@@ -5,7 +5,7 @@
 
 namespace pyneural {
 
-constexpr int64_t kMostBlocksOfCluster = 8;
+constexpr int64_t kMaxClusterSize = 8;
 
 namespace on_host {
 

@@ -16,12 +16,12 @@ void begin(int multiprocessors, int order) {
   cuda_on_host::order = static_cast<cuda_on_host::Order>(order);
 }
 
-template <class T, class Sum>
+template <class T, class Accumulator>
 int product(int multiprocessors, int order, const char* activation, int with_tf32, int64_t rows,
             int64_t columns, int64_t depth, const T* a, int a_along_k, const T* b, int b_along_k,
             const T* bias, T* y, T* z) {
   begin(multiprocessors, order);
-  ProductParams<T, Sum> params;
+  ProductParams<T, Accumulator> params;
   params.rows = rows;
   params.columns = columns;
   params.depth = depth;
@@ -33,17 +33,17 @@ int product(int multiprocessors, int order, const char* activation, int with_tf3
   params.z = z;
   params.with_tf32 = with_tf32;
   if (configure_product(&params)) return -1;
-  std::vector<Sum> partial(params.splits > 1 ? params.splits * rows * columns : 0,
-                           std::numeric_limits<Sum>::quiet_NaN());
+  std::vector<Accumulator> partial(params.splits > 1 ? params.splits * rows * columns : 0,
+                           std::numeric_limits<Accumulator>::quiet_NaN());
   params.partial = partial.data();
   return launch_product(params, nullptr) ? -1 : params.splits;
 }
 
-template <class T, class Sum>
+template <class T, class Accumulator>
 int grad(int order, const char* activation, int64_t rows, int64_t columns, const T* grad_y,
          const T* saved, T* grad_z, T* grad_bias) {
   begin(1, order);
-  GradParams<T, Sum> params;
+  GradParams<T, Accumulator> params;
   params.rows = rows;
   params.columns = columns;
   if (!find_activation(activation, &params.activation)) return -1;
@@ -52,24 +52,24 @@ int grad(int order, const char* activation, int64_t rows, int64_t columns, const
   params.grad_z = grad_z;
   params.grad_bias = grad_bias;
   configure_grad(&params);
-  std::vector<Sum> partial(params.blocks * columns, std::numeric_limits<Sum>::quiet_NaN());
+  std::vector<Accumulator> partial(params.blocks * columns, std::numeric_limits<Accumulator>::quiet_NaN());
   params.partial = partial.data();
   return launch_grad(params, nullptr) ? -1 : 0;
 }
 
 }  // namespace
 
-#define EXPORT(NAME, T, Sum)                                                                       \
+#define EXPORT(NAME, T, Accumulator)                                                                       \
   extern "C" int product_##NAME(int multiprocessors, int order, const char* activation,            \
                                 int with_tf32, int64_t rows, int64_t columns, int64_t depth,       \
                                 const T* a, int a_along_k, const T* b, int b_along_k,              \
                                 const T* bias, T* y, T* z) {                                       \
-    return product<T, Sum>(multiprocessors, order, activation, with_tf32, rows, columns, depth, a, \
+    return product<T, Accumulator>(multiprocessors, order, activation, with_tf32, rows, columns, depth, a, \
                            a_along_k, b, b_along_k, bias, y, z);                                   \
   }                                                                                                \
   extern "C" int grad_##NAME(int order, const char* activation, int64_t rows, int64_t columns,     \
                              const T* grad_y, const T* saved, T* grad_z, T* grad_bias) {           \
-    return grad<T, Sum>(order, activation, rows, columns, grad_y, saved, grad_z, grad_bias);       \
+    return grad<T, Accumulator>(order, activation, rows, columns, grad_y, saved, grad_z, grad_bias);       \
   }
 EXPORT(float32, float, float)
 EXPORT(float64, double, double)

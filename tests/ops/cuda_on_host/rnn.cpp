@@ -15,8 +15,8 @@ struct Machine {
   int multiprocessors, shared_bytes, has_clusters, order;
 };
 
-// The launch on such a machine; `used` gets teams, members, and whether weights are shared and
-// teams are clusters.
+// The launch on such a machine; `used` receives groups, group_size, and whether weights are shared
+// and groups are clusters.
 template <class T>
 int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* used) {
   cuda_on_host::multiprocessors = machine.multiprocessors;
@@ -24,12 +24,12 @@ int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* use
   cuda_on_host::order = static_cast<cuda_on_host::Order>(machine.order);
   on_host::has_clusters = machine.has_clusters != 0;
   if (rnn_configure(backward, &params)) return cuda;
-  used[0] = params.teams;
-  used[1] = params.members;
+  used[0] = params.groups;
+  used[1] = params.group_size;
   used[2] = params.shared_weights;
   used[3] = params.in_clusters;
-  Guarded<unsigned> barriers(params.teams);
-  std::fill_n(barriers.data(), params.teams, 0u);
+  Guarded<unsigned> barriers(params.groups);
+  std::fill_n(barriers.data(), params.groups, 0u);
   params.barriers = barriers.data();
   if (backward ? launch_rnn_backward(params, nullptr) : launch_rnn(params, nullptr)) return cuda;
   return barriers.overrun() ? overrun : 0;

@@ -45,8 +45,8 @@ struct Lane {
 };
 
 // a(row, k) and b(k, column) of the lane's warp, from the words of the lane that holds them.
-template <int k_size, class Sum, class Word, class Element>
-void multiply(Sum (&d)[4], const Word (&a)[4], const Word (&b)[2], Element element) {
+template <int k_size, class Accumulator, class Word, class Element>
+void multiply(Accumulator (&d)[4], const Word (&a)[4], const Word (&b)[2], Element element) {
   constexpr int kInWord = k_size / 8;
   Lane<Word> own;
   std::memcpy(own.a, a, sizeof a);
@@ -82,21 +82,21 @@ inline void multiply_float64(double (&d)[4], const double (&a)[4], const double 
   multiply<8>(d, a, b, [](double word, int) { return word; });
 }
 
-// ldmatrix: matrix m, row r is where lane 8 m + r points; number c of it.
-inline uint16_t number(const std::vector<const void*>& rows, int m, int r, int c) {
+// ldmatrix: matrix m, row r is where lane 8 m + r points; element c of it.
+inline uint16_t element(const std::vector<const void*>& rows, int m, int r, int c) {
   return static_cast<const uint16_t*>(rows[threadIdx.x / 32 * 32 + 8 * m + r])[c];
 }
 inline void load_matrices(uint32_t (&words)[4], const void* row) {
   const auto& rows = cuda_on_host::exchange(row);
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   for (int m = 0; m < 4; ++m)
-    words[m] = number(rows, m, g, 2 * t) | uint32_t{number(rows, m, g, 2 * t + 1)} << 16;
+    words[m] = element(rows, m, g, 2 * t) | uint32_t{element(rows, m, g, 2 * t + 1)} << 16;
 }
 inline void load_matrices_transposed(uint32_t (&words)[4], const void* row) {
   const auto& rows = cuda_on_host::exchange(row);
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   for (int m = 0; m < 4; ++m)
-    words[m] = number(rows, m, 2 * t, g) | uint32_t{number(rows, m, 2 * t + 1, g)} << 16;
+    words[m] = element(rows, m, 2 * t, g) | uint32_t{element(rows, m, 2 * t + 1, g)} << 16;
 }
 
 }  // namespace tensor_core

@@ -29,9 +29,9 @@ template <class Sums>
 void finish(Sums&) {}
 inline void publish() {}
 
-// 2 bytes of an operand, `line` lines of 128 bytes from its start and `place` numbers along one:
+// 2 bytes of an operand, `line` lines of 128 bytes from its start and `place` elements along one:
 // the bits 4 to 6 of an address are those of the place and of the line, added without carry.
-inline uint16_t number(uint64_t descriptor, int line, int place) {
+inline uint16_t element(uint64_t descriptor, int line, int place) {
   const uint64_t start = (descriptor & 0x3fff) << 4, group = (descriptor >> 32 & 0x3fff) << 4;
   const uint64_t plain = start + line / 8 * group + line % 8 * 128 + place * 2;
   const uint64_t address = plain ^ (plain >> 7 & 7) << 4;
@@ -56,7 +56,7 @@ struct Products {
         const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + q / 2 * 8;
         const int column = j * 8 + threadIdx.x % 4 * 2 + q % 2;
         for (int k = 0; k < 16; ++k)
-          d[j][q] += value(number(a, row, k)) * value(number(b, column, k));
+          d[j][q] += value(element(a, row, k)) * value(element(b, column, k));
       }
   }
 
@@ -73,7 +73,8 @@ struct Products {
         for (int k = 0; k < 16; ++k) {
           const uint32_t word = lanes[group + k % 8 / 2].a[q / 2 + k / 8 * 2];
           const int column = j * 8 + threadIdx.x % 4 * 2 + q % 2;
-          d[j][q] += value(static_cast<uint16_t>(word >> k % 2 * 16)) * value(number(b, k, column));
+          d[j][q] +=
+              value(static_cast<uint16_t>(word >> k % 2 * 16)) * value(element(b, k, column));
         }
   }
 };

@@ -1,4 +1,4 @@
-// Work split over threads: contiguous shares, and no more threads than there is work for.
+// Work split over threads: contiguous chunks, and no more threads than there is work for.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -13,28 +13,28 @@ namespace pyneural {
 // busy machine costs far more than it would do.
 inline int64_t useful_threads(double multiply_adds) {
   constexpr double kWorthAThread = 1 << 18;
-  const double most = at::get_num_threads();
-  return static_cast<int64_t>(std::clamp(multiply_adds / kWorthAThread, 1.0, most));
+  const double available = at::get_num_threads();
+  return static_cast<int64_t>(std::clamp(multiply_adds / kWorthAThread, 1.0, available));
 }
 
-// body(share, begin, end) for `shares` nearly equal parts of [0, size), each on a thread.
+// body(chunk, begin, end) for `chunks` nearly equal parts of [0, size), each on a thread.
 template <class Body>
-void for_shares(int64_t size, int64_t shares, const Body& body) {
-  if (shares <= 1) {
+void parallel_chunks(int64_t size, int64_t chunks, const Body& body) {
+  if (chunks <= 1) {
     body(int64_t{0}, int64_t{0}, size);
     return;
   }
-  at::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) {
-    for (int64_t s = first; s < last; ++s) body(s, s * size / shares, (s + 1) * size / shares);
+  at::parallel_for(0, chunks, 1, [&](int64_t first, int64_t last) {
+    for (int64_t c = first; c < last; ++c) body(c, c * size / chunks, (c + 1) * size / chunks);
   });
 }
 
 // body(task) for each of `tasks`, in about their order, each taken by the next thread that is free.
 template <class Body>
-void for_tasks(int64_t tasks, int64_t threads, const Body& body) {
+void parallel_tasks(int64_t tasks, int64_t threads, const Body& body) {
   std::atomic<int64_t> next{0};
   threads = std::min(threads, tasks);
-  for_shares(threads, threads, [&](int64_t, int64_t, int64_t) {
+  parallel_chunks(threads, threads, [&](int64_t, int64_t, int64_t) {
     for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) body(task);
   });
 }

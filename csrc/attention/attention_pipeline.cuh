@@ -1,0 +1,69 @@
+// Asynchronous copies of tiles to shared memory in a pipeline of two stages: the tiles of one stage
+// are copied while those of the other are multiplied.
+//
+// Where warpgroups multiply and every tensor has a map, one thread starts bulk copies of whole
+// tiles; otherwise all threads copy 16 bytes at a time.
+#pragma once
+
+#include "attention_tile.cuh"
+
+namespace pyneural::attention {
+
+template <class S>
+class PipelineStages {
+ public:
+  // barriers: in shared memory, one for each stage.
+  __device__ PipelineStages(const TileMaps& maps, CopyBarrier (&barriers)[2])
+      : maps_(maps), barriers_(barriers) {
+    if (!in_bulk()) return;
+    if (threadIdx.x == 0)
+      for (CopyBarrier& barrier : barriers) init_barrier(&barrier);
+    __syncthreads();
+  }
+
+  // Starts the copy of a tile from `row` and `column` on, 0 beyond the end, as part of a stage,
+  // whose previous tiles no thread reads any more.
+  template <class T, int rows, int width>
+  __device__ void copy_async(int stage, Tile<T, rows, width>& to, const Matrix<T>& from,
+                             int64_t row, int64_t column) const {
+    if (!in_bulk()) return attention::copy_tile_async<S>(to, from, row, column);
+    if (threadIdx.x != 0) return;
+    PYNEURAL_UNROLL
+    for (int panel = 0; panel < width; panel += kPanelColumns)
+      if (column + panel < from.columns)
+        copy_box(to.at(0, panel), from.map, static_cast<int>(column) + panel, static_cast<int>(row),
+                 from.head, from.batch, rows * kPanelColumns * static_cast<int>(sizeof(T)),
+                 barriers_ + stage);
+  }
+
+  // Ends the copies of a stage; there may have been none.
+  __device__ void commit(int stage) const {
+    if (!in_bulk())
+      commit_copies();
+    else if (threadIdx.x == 0)
+      commit_phase(barriers_ + stage);
+  }
+
+  // Waits until all threads see the tiles of a stage; the other stage was committed last.
+  __device__ void wait(int stage) {
+    if (!in_bulk()) return wait_all_threads<1>();
+    wait_phase(barriers_ + stage, phases_ >> stage & 1);
+    phases_ ^= 1u << stage;
+    __syncthreads();
+  }
+
+  // At the end, waits for the stage that was committed last: no copy may outlive the block.
+  __device__ void finish(int stage) const {
+    if (!in_bulk()) return wait_copies<0>();
+    wait_phase(barriers_ + stage, phases_ >> stage & 1);
+  }
+
+ private:
+  __device__ bool in_bulk() const { return S::kByWarpgroup && maps_.are_given; }
+
+  const TileMaps& maps_;
+  CopyBarrier* barriers_;
+  unsigned phases_ = 0;  // parity of each stage, a bit
+};
+
+}  // namespace pyneural::attention
