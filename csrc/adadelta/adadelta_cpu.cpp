@@ -9,8 +9,8 @@
 
 #include <vector>
 
-#include "../common/matmul.h"
 #include "../common/parallel.h"
+#include "../common/vectors.h"
 
 namespace pyneural::adadelta {
 namespace {

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "../common/dropout.h"
-#include "../common/matmul.h"
+#include "../common/vectors.h"
 #include "attention_check.h"
 
 namespace pyneural::attention {

@@ -5,7 +5,7 @@
 
 #include <chrono>
 
-#include "matmul.h"
+#include "micro_kernel.h"
 
 namespace pyneural {
 namespace {

@@ -4,13 +4,10 @@
 // long.
 #pragma once
 
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
-#include <cstdint>
 #include <utility>
 
-#include "matmul.h"
+#include "vectors.h"
 
 namespace pyneural {
 
@@ -48,7 +45,7 @@ inline void transpose_block(const T* from, int64_t from_stride, T* to, int64_t t
   for (int i = 0; i < kLanes; ++i) rows[i] = as_register(from + i * from_stride);
   transpose_registers<kLanes / 2, kLanes>(rows);
 #pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) *reinterpret_cast<Register<T>*>(to + i * to_stride) = rows[i];
+  for (int i = 0; i < kLanes; ++i) as_register(to + i * to_stride) = rows[i];
 }
 
 }  // namespace detail

@@ -2,8 +2,8 @@
 // vectors.
 #pragma once
 
-#include "../common/matmul.h"
 #include "../common/vector_math.h"
+#include "../common/vectors.h"
 #include "jet_activation.h"
 
 namespace pyneural::jet {

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "../common/matmul.h"
+#include "../common/panels.h"
 #include "../common/scratch.h"
 #include "jet_rows.h"
 #include "network.h"
@@ -35,8 +35,8 @@ struct Weights {
       : weight(std::move(weights)), bias(std::move(biases)) {
     for (int64_t l = 1; l < network.layers(); ++l) {
       const int64_t in = network.width[l], out = network.width[l + 1];
-      forward.emplace_back(weight[l], out, in, in, 1, storage);
-      backward.emplace_back(weight[l], in, out, 1, in, storage + in * out);
+      forward.emplace_back(Strided<T>{weight[l], in, 1}, out, in, storage);
+      backward.emplace_back(Strided<T>{weight[l], 1, in}, in, out, storage + in * out);
       storage += 2 * in * out;
     }
   }

@@ -9,10 +9,10 @@
 
 #include <vector>
 
-#include "../common/matmul.h"
 #include "../common/parallel.h"
 #include "../common/transpose.h"
 #include "../common/vector_math.h"
+#include "../common/vectors.h"
 #include "masked_dense_check.h"
 
 namespace pyneural::masked_dense {
@@ -74,32 +74,28 @@ void store_tile(const T* from, int64_t n, int64_t columns, T* to) {
 // z [O][P] = W x + b.
 template <class T>
 void multiply_edges(const Edges<T>& edges, int64_t outputs, const T* x, const T* bias, T* z) {
-  using R = pyneural::detail::Register<T>;
   for (int64_t o = 0; o < outputs; ++o, z += kPoints<T>) {
-    R sum[kTileVectorsOfPoints] = {};
+    Register<T> sum[kTileVectorsOfPoints] = {};
     for (auto& s : sum) s += bias ? bias[o] : T(0);
     for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; ++e) {
       const T* const point = x + edges.inputs[e] * kPoints<T>;
       const T value = edges.values[e];
       for (int v = 0; v < kTileVectorsOfPoints; ++v)
-        sum[v] += value * pyneural::detail::as_register(point + v * lanes<T>());
+        sum[v] += value * as_register(point + v * lanes<T>());
     }
-    for (int v = 0; v < kTileVectorsOfPoints; ++v)
-      *reinterpret_cast<R*>(z + v * lanes<T>()) = sum[v];
+    for (int v = 0; v < kTileVectorsOfPoints; ++v) as_register(z + v * lanes<T>()) = sum[v];
   }
 }
 
 // grad_x [I][P] += W^T grad_z.
 template <class T>
 void multiply_transposed_edges(const Edges<T>& edges, int64_t outputs, const T* grad_z, T* grad_x) {
-  using R = pyneural::detail::Register<T>;
   for (int64_t o = 0; o < outputs; ++o, grad_z += kPoints<T>)
     for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; ++e) {
       T* const to = grad_x + edges.inputs[e] * kPoints<T>;
       const T value = edges.values[e];
       for (int v = 0; v < kTileVectorsOfPoints; ++v)
-        *reinterpret_cast<R*>(to + v * lanes<T>()) +=
-            value * pyneural::detail::as_register(grad_z + v * lanes<T>());
+        as_register(to + v * lanes<T>()) += value * as_register(grad_z + v * lanes<T>());
     }
 }
 
@@ -107,22 +103,21 @@ void multiply_transposed_edges(const Edges<T>& edges, int64_t outputs, const T* 
 template <class T>
 void add_edge_gradients(const Edges<T>& edges, int64_t outputs, const T* grad_z, const T* x,
                         T* grad_values) {
-  using R = pyneural::detail::Register<T>;
+  constexpr int64_t kSums = 4;  // of a call of add_lane_sums
   for (int64_t o = 0; o < outputs; ++o, grad_z += kPoints<T>)
-    for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; e += kDotColumns) {
-      const int64_t count = std::min<int64_t>(kDotColumns, edges.starts[o + 1] - e);
-      R sum[kDotColumns] = {};
+    for (int64_t e = edges.starts[o]; e < edges.starts[o + 1]; e += kSums) {
+      const int64_t count = std::min<int64_t>(kSums, edges.starts[o + 1] - e);
+      Register<T> sum[kSums] = {};
       for (int64_t i = 0; i < count; ++i) {
         const T* const point = x + edges.inputs[e + i] * kPoints<T>;
         for (int v = 0; v < kTileVectorsOfPoints; ++v)
-          sum[i] += pyneural::detail::as_register(grad_z + v * lanes<T>()) *
-                    pyneural::detail::as_register(point + v * lanes<T>());
+          sum[i] += as_register(grad_z + v * lanes<T>()) * as_register(point + v * lanes<T>());
       }
-      if (count == kDotColumns) {
-        pyneural::detail::add_lane_sums<T>(sum, grad_values + e);
+      if (count == kSums) {
+        add_lane_sums<T>(sum, grad_values + e);
       } else {
-        T sums[kDotColumns] = {};
-        pyneural::detail::add_lane_sums<T>(sum, sums);
+        T sums[kSums] = {};
+        add_lane_sums<T>(sum, sums);
         for (int64_t i = 0; i < count; ++i) grad_values[e + i] += sums[i];
       }
     }

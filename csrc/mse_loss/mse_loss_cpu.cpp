@@ -8,8 +8,8 @@
 #include <numeric>
 #include <vector>
 
-#include "../common/matmul.h"
 #include "../common/parallel.h"
+#include "../common/vectors.h"
 
 namespace pyneural::mse_loss {
 namespace {

@@ -45,10 +45,6 @@ template <class T>
 int64_t units_in_block(int64_t unit_block, int64_t hidden) {
   return std::min(panel_width<T>(), hidden - unit_block * panel_width<T>());
 }
-template <class T>
-int64_t vectors_of(int64_t units) {
-  return (units + lanes<T>() - 1) / lanes<T>();
-}
 
 // Rows of all steps that are worked on at a time: some 256 KiB of them, but enough that a weight is
 // used often while it is in the cache.
