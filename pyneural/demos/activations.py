@@ -14,7 +14,7 @@ import torch
 
 from pyneural import plots
 from pyneural.demos import _options
-from pyneural.models.activations import FORMULAS, value_and_derivatives
+from pyneural.demos._activations import FORMULAS, value_and_derivatives
 from pyneural.ops.activations import VALUES, derivatives
 
 SYSTEMS = ("S02",)

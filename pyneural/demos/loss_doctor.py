@@ -17,7 +17,7 @@ import torch
 
 from pyneural import plots
 from pyneural.demos import _fit, _options
-from pyneural.models import TRAINING_FAULTS
+from pyneural.demos._training_faults import TRAINING_FAULTS
 
 SYSTEMS = ("S13",)
 SUMMARY = "Reading the loss curve: what goes wrong."

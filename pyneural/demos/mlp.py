@@ -11,13 +11,14 @@ writes mlp.png.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from pyneural import plots
 from pyneural.demos import _options
-from pyneural.models import MultilayerPerceptron, finite_differences
+from pyneural.models import MultilayerPerceptron
 
 SYSTEMS = ("S01",)
 SUMMARY = "A multilayer perceptron, forward and backward."
@@ -74,6 +75,42 @@ def run(args: argparse.Namespace) -> int:
         ]
     )
     return 0
+
+
+@torch.no_grad()
+def finite_differences(
+    loss: Callable[[], Tensor], parameters: Iterable[Tensor], step: float
+) -> list[Tensor]:
+    """Gradient of a loss with respect to each parameter, by central differences.
+
+        dC/dw ~ (C(w + h) - C(w - h)) / (2 h)
+
+    The error falls as h^2 until the rounding of C, divided by h, takes over.
+
+    Args:
+        loss: returns C at the present values of the parameters, [].
+        parameters: varied in place and restored.
+        step: h.
+
+    Returns:
+        one tensor for each parameter, of the same shape.
+
+    >>> w = torch.tensor([3.0], dtype=torch.float64)
+    >>> finite_differences(lambda: (w**2).sum(), [w], 1e-3)
+    [tensor([6.0000], dtype=torch.float64)]
+    """
+    gradients = []
+    for parameter in parameters:
+        gradient = torch.empty_like(parameter)
+        flat, slopes = parameter.view(-1), gradient.view(-1)
+        for i, value in enumerate(flat.tolist()):
+            flat[i] = value + step
+            above = loss()
+            flat[i] = value - step
+            slopes[i] = (above - loss()) / (2 * step)
+            flat[i] = value
+        gradients.append(gradient)
+    return gradients
 
 
 def _distance(ours: list[Tensor], others: list[Tensor]) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pyneural import plots
 from pyneural.demos import _fit, _options
+from pyneural.demos.mlp import finite_differences
 from pyneural.layers import Dense
 from pyneural.models import Model, Sequential, SimpleRNN, pushed_oscillator
 
@@ -90,18 +91,9 @@ def _windows(y: Tensor) -> tuple[Tensor, Tensor]:
 def _checks(network: SimpleRNN, x: Tensor) -> tuple[float, float]:
     """Differences of rolled from unrolled, and of the gradient from finite differences."""
     leaf = x.clone().requires_grad_()
-    rolled, step = network(leaf), 1e-5
+    rolled = network(leaf)
     (grad,) = torch.autograd.grad(rolled[:, -1].sum(), leaf)
-    rolled = rolled.detach()
-    with torch.no_grad():
-        differences = torch.zeros_like(x)
-        for t in range(x.shape[1]):
-            ends = []
-            for sign in (1, -1):
-                moved = x.clone()
-                moved[:, t] += sign * step
-                ends.append(network(moved)[:, -1])
-            differences[:, t] = (ends[0] - ends[1]) / (2 * step)
-        unrolled = network.unrolled(x)
+    differences, *_ = finite_differences(lambda: network(leaf)[:, -1].sum(), [leaf], 1e-5)
     scale = float(differences.abs().max())
-    return float((rolled - unrolled).abs().max()), float((grad - differences).abs().max()) / scale
+    unrolled = float((rolled - network.unrolled(x)).abs().max())
+    return unrolled, float((grad - differences).abs().max()) / scale

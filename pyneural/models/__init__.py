@@ -1,30 +1,27 @@
-"""Ready-made networks and models, one file each."""
+"""Ready-made networks and models, one file each, in folders by kind."""
 
-from pyneural.models.autoencoder import Autoencoder
-from pyneural.models.captioner import Captioner
-from pyneural.models.finite_differences import finite_differences
-from pyneural.models.frame_classifier import FrameClassifier
+from pyneural.models.autoencoders.autoencoder import Autoencoder
+from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
+from pyneural.models.feedforward.perceptron import MultilayerPerceptron
+from pyneural.models.feedforward.sparse_network import SparseNetwork
 from pyneural.models.function_fit import fit_function
-from pyneural.models.matrix_chain import MatrixChain, best_affine
-from pyneural.models.oscillator import damped_oscillation, pushed_oscillator
-from pyneural.models.patch_transformer import PatchTransformer
-from pyneural.models.perceptron import MultilayerPerceptron
-from pyneural.models.pinn import PINN
-from pyneural.models.recurrent_decoder import RecurrentDecoder, teacher_forced
-from pyneural.models.sentence_classifier import SentenceClassifier
-from pyneural.models.sequence_regressor import SequenceRegressor
-from pyneural.models.simple_rnn import SimpleRNN
-from pyneural.models.sparse_network import SparseNetwork
-from pyneural.models.state_space import StateSpaceModel
-from pyneural.models.state_space_fit import fit_by_em, fit_by_likelihood
-from pyneural.models.training_faults import TRAINING_FAULTS
-from pyneural.models.transformer_translator import TransformerTranslator
-from pyneural.models.translator import Translator
+from pyneural.models.physics.pinn import PINN
+from pyneural.models.recurrent.captioner import Captioner
+from pyneural.models.recurrent.frame_classifier import FrameClassifier
+from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder, teacher_forced
+from pyneural.models.recurrent.sentence_classifier import SentenceClassifier
+from pyneural.models.recurrent.sequence_regressor import SequenceRegressor
+from pyneural.models.recurrent.simple_rnn import SimpleRNN
+from pyneural.models.recurrent.translator import Translator
+from pyneural.models.state_space.estimation import fit_by_em, fit_by_likelihood
+from pyneural.models.state_space.oscillator import damped_oscillation, pushed_oscillator
+from pyneural.models.state_space.state_space_model import StateSpaceModel
+from pyneural.models.transformers.patch_transformer import PatchTransformer
+from pyneural.models.transformers.transformer_translator import TransformerTranslator
 from pyneural.training import Model, Sequential, load_model
 
 __all__ = [
     "PINN",
-    "TRAINING_FAULTS",
     "Autoencoder",
     "Captioner",
     "FrameClassifier",
@@ -43,7 +40,6 @@ __all__ = [
     "Translator",
     "best_affine",
     "damped_oscillation",
-    "finite_differences",
     "fit_by_em",
     "fit_by_likelihood",
     "fit_function",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyneural import cli
-from pyneural.models import TRAINING_FAULTS
+from pyneural.demos.loss_doctor import TRAINING_FAULTS
 from tests.demos.screen import run_demo, value
 
 pytest.importorskip("matplotlib")

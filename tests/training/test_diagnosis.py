@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pyneural import plots
-from pyneural.models import TRAINING_FAULTS
+from pyneural.demos.loss_doctor import TRAINING_FAULTS
 from pyneural.training import History, Sequential, diagnose
 
 FAULTS = [name for name in TRAINING_FAULTS if name != "good"]

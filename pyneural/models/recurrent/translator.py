@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from pyneural import nn
 from pyneural.data.vocabulary import PADDING
-from pyneural.models.recurrent_decoder import RecurrentDecoder
+from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder
 from pyneural.training import Model
 
 

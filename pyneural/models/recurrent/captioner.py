@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.models.recurrent_decoder import RecurrentDecoder
+from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder
 from pyneural.training import Model
 
 

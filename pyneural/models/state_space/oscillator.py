@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyneural.models.state_space import StateSpaceModel
+from pyneural.models.state_space.state_space_model import StateSpaceModel
 
 
 def damped_oscillation(frequency: Tensor, damping: Tensor, times: Sequence[float]) -> Tensor:

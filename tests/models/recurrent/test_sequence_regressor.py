@@ -7,7 +7,7 @@ import torch
 
 from pyneural.data import adding_problem
 from pyneural.models import SequenceRegressor
-from pyneural.models.sequence_regressor import CELLS
+from pyneural.models.recurrent.sequence_regressor import CELLS
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyneural.models import MultilayerPerceptron, finite_differences
+from pyneural.demos.mlp import finite_differences
+from pyneural.models import MultilayerPerceptron
 
 
 def problem(widths=(3, 4, 3, 2), activation="tanh"):
@@ -37,7 +38,7 @@ def test_backpropagation_is_the_limit_of_finite_differences():
         torch.testing.assert_close(parameter, value)
 
 
-def test_forward_is_the_formula_of_the_slide():
+def test_forward_is_the_equation():
     network, x, _ = problem((3, 4, 1), "sigmoid")
     first, last = network.layers
     hidden = torch.sigmoid(x @ first.weight.T + first.bias)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pyneural.models.state_space import StateSpaceModel
+from pyneural.models.state_space.state_space_model import StateSpaceModel
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
 _NOISES = ("process_noise", "observation_noise")

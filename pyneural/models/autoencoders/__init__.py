@@ -1,0 +1,1 @@
+"""Autoencoders: networks that reproduce their input through a low-dimensional latent vector."""

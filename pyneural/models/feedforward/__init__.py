@@ -1,0 +1,1 @@
+"""Perceptrons, dense and sparse, and networks as chains of matrix products."""

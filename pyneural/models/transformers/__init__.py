@@ -1,0 +1,1 @@
+"""Transformers: translation, and regression on time series."""
