@@ -6,6 +6,14 @@
 - `pyneural.nn`: drop-in layers for PyTorch; `pyneural.layers`: Keras-style layers
 - `pyneural.pde`: equations, domains, conditions, exact solutions
 - `pyneural.training`: training of networks and of equations; `pyneural.models`: ready-made models
+- `pyneural.data`, `pyneural.plots`: data sets and figures
+
+Two names exist twice, once as in PyTorch and once as in Keras:
+
+- `nn.Sequential` is torch's container, with runs of linear layers fused. `training.Sequential`,
+  also `models.Sequential`, is Keras's model with `add`, `compile` and `fit`; it takes the layers of
+  `torch.nn`, `nn` and `layers`.
+- `nn.Dropout(p)` is torch's layer, `layers.Dropout(rate)` Keras's. Both call `ops.dropout`.
 """
 
 from __future__ import annotations
@@ -14,7 +22,7 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["layers", "models", "nn", "ops", "pde", "plots", "training"]
+__all__ = ["data", "layers", "models", "nn", "ops", "pde", "plots", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -17,6 +17,7 @@ from pyneural.layers.base import (
     positive,
     resolve_activation,
 )
+from pyneural.nn.linear import LinearEquivalent
 
 
 class Input(Layer):
@@ -39,7 +40,7 @@ class Input(Layer):
         return x
 
 
-class Dense(Layer):
+class Dense(Layer, LinearEquivalent):
     """Fully connected layer over the last dimension, y = f(x W^T + b).
 
     Args:
@@ -77,13 +78,9 @@ class Dense(Layer):
         glorot_uniform_(self.linear)
         return (*shape[:-1], self.units)
 
-    @property
-    def as_linear(self) -> nn.Linear | None:
-        """The layer as one linear layer, for ``nn.Sequential``; None before it is built, and with
-        softmax.
-        """
-        linear = self._modules.get("linear")
-        return linear if isinstance(linear, nn.Linear) and self.activation != "softmax" else None
+    def equivalent_linear(self) -> nn.Linear | None:
+        """The linear layer; None before it is built, and with softmax."""
+        return self.linear if self.output_shape and self.activation != "softmax" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """From [N, ..., I] to [N, ..., units]."""

@@ -14,6 +14,8 @@ from pyneural.layers.base import Layer, Shape
 class Dropout(Layer):
     """Dropout: training zeroes elements with probability ``rate``, scales the rest by 1/(1 - rate).
 
+    The difference from ``nn.Dropout`` is explained in the docstring of ``pyneural``.
+
     Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
     >>> Dropout(0.5).eval()(torch.ones(1, 3))

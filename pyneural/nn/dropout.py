@@ -14,7 +14,8 @@ class Dropout(torch.nn.Dropout):
         y_i = m_i x_i / (1 - p),  m_i = 0 with probability p, else 1
 
     ``torch.nn.Dropout``, but faster and without a mask in memory. The same seed drops different
-    elements than in torch. In evaluation, y = x.
+    elements than in torch. In evaluation, y = x. The docstring of ``pyneural``
+    explains the difference from ``layers.Dropout``.
 
     Args:
         p: probability of zeroing an element.

@@ -64,3 +64,14 @@ class Linear(torch.nn.Linear):
         """Constructor arguments, for ``repr``."""
         text = super().extra_repr()
         return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"
+
+
+class LinearEquivalent:
+    """Interface of modules that may compute the same as one ``Linear``.
+
+    ``nn.Sequential`` fuses such a module with the linear layers around it, as it does a ``Linear``.
+    """
+
+    def equivalent_linear(self) -> Linear | None:
+        """The ``Linear`` that at present computes the same as this module, or None."""
+        raise NotImplementedError(f"{type(self).__name__}.equivalent_linear: implement it")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.nn.linear import Linear
+from pyneural.nn.linear import Linear, LinearEquivalent
 
 
 class Sequential(torch.nn.Sequential):
@@ -18,6 +18,7 @@ class Sequential(torch.nn.Sequential):
     activation (that of the last one may differ) are computed by one call of ``ops.mlp``. This
     requires biases, float32 or float64, no hooks and no patched ``forward``; results equal those of
     the separate layers up to rounding. Under autocast, runs of widths up to 128 stay in float32.
+    The difference from ``training.Sequential`` is explained in the docstring of ``pyneural``.
 
     >>> torch.manual_seed(0) and None
     >>> net = Sequential(Linear(2, 20, activation="tanh"), Linear(20, 1), torch.nn.Flatten(0))
@@ -33,7 +34,7 @@ class Sequential(torch.nn.Sequential):
 def run_layers(layers: list[torch.nn.Module], input: Tensor) -> Tensor:
     """Applies layers in order, with runs of linear layers fused into one call.
 
-    A layer that computes a ``Linear`` without being one says so by an attribute ``as_linear``.
+    A ``LinearEquivalent`` counts as the ``Linear`` that it is equivalent to.
 
     Args:
         layers: the layers.
@@ -56,8 +57,7 @@ def _run(layers: list[torch.nn.Module]) -> list[Linear]:
     """The leading layers that one call of ``ops.mlp`` can compute."""
     run: list[Linear] = []
     for layer in layers:
-        # A Linear skips the lookup, because a failing one costs as much as a small layer.
-        linear = layer if type(layer) is Linear else getattr(layer, "as_linear", layer)
+        linear = layer.equivalent_linear() if isinstance(layer, LinearEquivalent) else layer
         if not _is_plain(linear) or _has_hooks(layer):
             break
         run.append(linear)
