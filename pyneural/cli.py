@@ -1,8 +1,8 @@
 """The command line: `pyneural info`, `pyneural list`, `pyneural demo NAME`.
 
 A demo is a module of `pyneural.demos`; its name is that of the file, with "-" for "_". It defines
-`SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `add_arguments(parser)`
-and `run(args)`, which returns the exit code.
+`SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `run(args)`, which
+returns the exit code, and `add_arguments(parser)` if it has options besides `--seed` and `--out`.
 """
 
 from __future__ import annotations
@@ -83,14 +83,20 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
     program = f"pyneural demo {name}"
     try:
         demo = load_demo(name)
+        from pyneural.demos import _options
+
         parser = argparse.ArgumentParser(
             prog=program,
             usage="%(prog)s [options]",
             description=demo.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        demo.add_arguments(parser)
-        return demo.run(parser.parse_args(arguments))
+        _options.add_common(parser)
+        if hasattr(demo, "add_arguments"):
+            demo.add_arguments(parser)
+        args = parser.parse_args(arguments)
+        args.out = _options.checked_out(args.out)
+        return demo.run(args)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, OSError, ImportError, FloatingPointError) as error:

@@ -27,13 +27,13 @@ def demo(monkeypatch):
 
         @staticmethod
         def add_arguments(parser: argparse.ArgumentParser) -> None:
-            parser.add_argument("--seed", type=int, default=0)
+            parser.add_argument("--count", type=int, default=0)
 
         @staticmethod
         def run(args: argparse.Namespace) -> int:
             if Demo.raises:
                 raise Demo.raises
-            return args.seed
+            return args.count + args.seed
 
     monkeypatch.setattr(cli, "demo_names", lambda: ["two-words"])
     monkeypatch.setitem(sys.modules, "pyneural.demos.two_words", Demo)
@@ -57,7 +57,7 @@ def test_list_has_a_line_for_each_demo(demo, capsys):
 
 
 def test_demo_gets_its_options_and_gives_the_exit_code(demo):
-    assert cli.main(["demo", "two-words", "--seed", "7"]) == 7
+    assert cli.main(["demo", "two-words", "--count", "7", "--seed", "3"]) == 10
 
 
 def test_help_of_a_demo_shows_its_own_options(demo, capsys):
@@ -102,7 +102,7 @@ def test_each_demo_keeps_the_protocol(name):
     assert all(system.startswith("S") for system in module.SYSTEMS)
     assert "\n" not in module.SUMMARY
     assert all(len(line) < 80 for line in module.__doc__.splitlines())
-    module.add_arguments(argparse.ArgumentParser())
+    assert callable(module.run)
 
 
 def test_import_brings_nothing_else():

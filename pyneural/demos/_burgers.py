@@ -21,7 +21,7 @@ PICTURE = ((0, 1, 201), (-1, 1, 513))  # lower and upper end and number of point
 
 def add_arguments(parser: argparse.ArgumentParser, *, lbfgs: int) -> None:
     """Adds the options of both demos; ``lbfgs`` is the default number of iterations."""
-    _options.add_common(parser)
+    _options.add_training(parser)
     _options.add_whole(parser, "--epochs", 1000, "steps of Adam")
     _options.add_whole(parser, "--lbfgs", lbfgs, "iterations of L-BFGS")
     _options.add_whole(parser, "--conditions", 100, "points with data", low=2)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 from pyneural import plots
 from pyneural.training import TrainingReport, check_writable
 
+Number = TypeVar("Number", int, float)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Adds the options for device, dtype, seed, output folder, resumption and time limit."""
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for device, dtype, resumption and time limit."""
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument(
         "--dtype",
@@ -24,15 +27,14 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="DTYPE",
         help=f"{' or '.join(DTYPES)} (default: float64)",
     )
-    add_picture(parser)
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in DIR")
     parser.add_argument(
         "--time-limit", type=seconds, metavar="SECONDS", help="stop the training after this time"
     )
 
 
-def add_picture(parser: argparse.ArgumentParser) -> None:
-    """Adds the options for the seed and the output folder."""
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of all demos: the seed and the output folder."""
     add_whole(parser, "--seed", 0, "random seed", high=2**63 - 1)
     parser.add_argument("--out", default=".", metavar="DIR", help="output folder (default: .)")
 
@@ -51,55 +53,39 @@ def add_whole(
     parser.add_argument(name, type=whole(low, high), default=default, metavar="N", help=text)
 
 
-def whole(low: int, high: int):
+def whole(low: int, high: int) -> Callable[[str], int]:
     """Argument type: an integer from ``low`` to ``high``.
 
     >>> whole(0, 100)("12")
     12
     """
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"expected an integer from {low} to {high:,}, got {text!r}"
-            )
-        return value
-
-    return parse
+    return _checked(int, lambda value: low <= value <= high, f"an integer from {low} to {high:,}")
 
 
 def nonnegative(text: str) -> float:
-    """Argument type: a finite number >= 0.
-
-    >>> nonnegative("0.5")
-    0.5
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not (value >= 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"expected a finite number >= 0, got {text!r}")
-    return value
+    """Argument type: a finite number >= 0."""
+    return _checked(float, lambda value: 0 <= value < math.inf, "a finite number >= 0")(text)
 
 
 def seconds(text: str) -> float:
-    """Argument type: a time in seconds >= 0.
+    """Argument type: a time in seconds >= 0."""
+    return _checked(float, lambda value: value >= 0, "seconds >= 0")(text)
 
-    >>> seconds("1.5")
-    1.5
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"expected seconds >= 0, got {text!r}")
-    return value
+
+def _checked(
+    convert: Callable[[str], Number], accepts: Callable[[Number], bool], expected: str
+) -> Callable[[str], Number]:
+    def parse(text: str) -> Number:
+        try:
+            value = convert(text)
+            accepted = accepts(value)
+        except ValueError:
+            accepted = False
+        if not accepted:
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+        return value
+
+    return parse
 
 
 def checked_device(name: str) -> torch.device:
@@ -135,6 +121,11 @@ def counted(count: int, noun: str) -> str:
     ('1 thread', '1,000 steps')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Writes a figure and prints its path."""
+    print_rows([("picture", str(plots.save(figure, path)))])
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:

@@ -21,14 +21,8 @@ SYSTEMS = ("S02",)
 SUMMARY = "Activations, their values and derivatives."
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_picture(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     z = torch.linspace(-4, 4, 802, dtype=torch.float64)  # without 0, where some have a kink
     curves = {name: value_and_derivatives(name, z, 2) for name in FORMULAS}
     print("Activations\n")
@@ -46,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {name:<11}{columns}   {closed:>15}", flush=True)
     print()
     figure = plots.activations(z, curves, FORMULAS)
-    _options.print_rows([("picture", str(plots.save(figure, out / "activations.png")))])
+    _options.save_picture(figure, args.out / "activations.png")
     return 0

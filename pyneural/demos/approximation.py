@@ -30,14 +30,12 @@ POINTS, TEST_POINTS = 200, 1001
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--seeds", 3, "networks for each width and depth", low=1)
     _options.add_whole(parser, "--steps", 200, "Levenberg-Marquardt steps", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     test = torch.linspace(-1, 1, TEST_POINTS, dtype=torch.float64)[:, None]
     exact = _phi(test)
     x = torch.linspace(-1, 1, POINTS, dtype=torch.float64)[:, None]
@@ -69,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         if width in SHOWN
     ]
     figure = plots.approximation(test[:, 0], exact[:, 0], shown, WIDTHS, DEPTHS, errors)
-    _options.print_rows([("picture", str(plots.save(figure, out / "approximation.png")))])
+    _options.save_picture(figure, args.out / "approximation.png")
     return 0
 
 

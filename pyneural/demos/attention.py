@@ -23,14 +23,8 @@ SUMMARY = "Attention maps of each head, and masks."
 TOKENS, PADDING, REACH, WIDTH, HEADS = 24, 6, 3, 32, 4
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_picture(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         layer = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double().eval()
@@ -67,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         ]
     )
     figure = plots.attention_maps(maps)
-    _options.print_rows([("picture", str(plots.save(figure, out / "attention.png")))])
+    _options.save_picture(figure, args.out / "attention.png")
     return 0
 
 

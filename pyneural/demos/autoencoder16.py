@@ -10,41 +10,27 @@ writes autoencoder16.png, images, their latent vectors and reconstructions.
 from __future__ import annotations
 
 import argparse
-import time
 
 import torch
 
 from pyneural import plots
-from pyneural.demos import _fit, _images, _options
-from pyneural.demos.autoencoder import ADADELTA, SHOWN
-from pyneural.models import Autoencoder
+from pyneural.demos import _images, _options
 
 SYSTEMS = ("S16",)
 SUMMARY = "An autoencoder of images, 16 neurons."
 WIDTHS = (784, 128, 64, 32, 16)
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _images.add_arguments(parser)
+add_arguments = _images.add_arguments
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
-    x, held_out, epochs = _images.load(args)
+    images = x, held_out, epochs = _images.load(args)
     print("Autoencoder 784-128-64-32-16-32-64-128-784\n")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        model = Autoencoder(WIDTHS, last_activation="sigmoid")
-        model.compile(ADADELTA, "binary_crossentropy", ["mse"])
-        start = time.perf_counter()
-        history = _fit.fit(
-            model, "sigmoid + bce", x, x, epochs=epochs, batch_size=100,
-            validation_data=(held_out, held_out),
-        )  # fmt: skip
-    seconds = time.perf_counter() - start
-    shown = held_out[:SHOWN]
+    model, history, seconds = _images.train(
+        "sigmoid + bce", WIDTHS, "sigmoid", "binary_crossentropy", images, args.seed
+    )
+    shown = held_out[: _images.SHOWN]
     with torch.no_grad():
         latent = model.encode(shown)
         predicted = model.decode(latent)
@@ -65,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             ("cross-entropy", f"{history['val_loss'][-1]:.4f} in validation"),
             ("mse", f"{history['val_mse'][-1]:.4f} in validation"),
             ("latent", f"{used} of 16 neurons are active (above 0) for some image"),
-            ("picture", str(plots.save(figure, out / "autoencoder16.png"))),
         ]
     )
+    _options.save_picture(figure, args.out / "autoencoder16.png")
     return 0

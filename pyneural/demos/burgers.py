@@ -39,18 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; 0, or 130 after Ctrl-C."""
-    out = _options.checked_out(args.out)
     pinn = _burgers.make_pinn(args, points=args.points, data_weight=args.data_weight)
     rounds = [(args.lbfgs + i) // args.rounds for i in range(args.rounds)]
     phases: list[Phase] = [Adam(args.epochs), *(LBFGS(steps) for steps in rounds)]
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx\n")
-    trainer, report = _burgers.train(pinn, phases, args, out, "burgers")
+    trainer, report = _burgers.train(pinn, phases, args, args.out, "burgers")
     error = _burgers.relative_l2(pinn)
     title = (
         r"Burgers' equation, $u_t + u\,u_x = (0.01/\pi)\,u_{xx}$: physics-informed network, "
         f"relative $L_2$ error {plots.scientific(error)}"
     )
-    picture = _burgers.draw(pinn, out / "burgers.png", title, training=trainer)
+    picture = _burgers.draw(pinn, args.out / "burgers.png", title, training=trainer)
     _options.print_rows(
         [
             ("relative L2", f"{error:.2e} against Cole-Hopf on 256 x 100 points"),

@@ -28,11 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; 0, or 130 after Ctrl-C."""
-    out = _options.checked_out(args.out)
     pinn = _burgers.make_pinn(args)
     phases: list[Phase] = [Adam(args.epochs), LBFGS(args.lbfgs)]
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx, boundary points alone\n")
-    _, report = _burgers.train(pinn, phases, args, out, _STEM)
+    _, report = _burgers.train(pinn, phases, args, args.out, _STEM)
     parts = [part for _, part in pinn.named_conditions()]
     points, target = torch.cat([p.points for p in parts]), torch.cat([p.target for p in parts])
     boundary, inside = pinn.relative_l2(points, target), _burgers.relative_l2(pinn)
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         "Burgers' equation from boundary points alone: relative $L_2$ error "
         f"{plots.scientific(boundary)} on the points, {plots.scientific(inside)} in the domain"
     )
-    picture = _burgers.draw(pinn, out / f"{_STEM}.png", title)
+    picture = _burgers.draw(pinn, args.out / f"{_STEM}.png", title)
     _options.print_rows(
         [
             ("on the points", f"{boundary:.2e} relative L2"),

@@ -33,14 +33,12 @@ SERIES = 200  # to measure the coverage of the intervals
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--steps", 200, "observations in the series", low=120, high=5000)
     _options.add_whole(parser, "--iterations", 40, "maximum number of steps of each fit", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     model = pushed_oscillator(*MOTION, PUSH, NOISE)
     x, y = model.simulate(args.steps, seed=args.seed)
     y[GAP] = math.nan
@@ -77,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     }
     curves = {name: fit.log_likelihoods for name, fit in fits.items()}
     figure = plots.state_space(x[:, 0], y[:, 0], bands, curves, best)
-    _options.print_rows([("picture", str(plots.save(figure, out / "kalman.png")))])
+    _options.save_picture(figure, args.out / "kalman.png")
     return 0
 
 

@@ -29,13 +29,11 @@ ADAM = partial(torch.optim.Adam, lr=3e-3)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--epochs", 300, "passes through the samples", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     print("Five readings of a damped oscillation, encoded in two variables\n")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
@@ -74,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
             ("samples", f"{SAMPLES:,} for training, as many new ones for the errors"),
             *((n, f"{e:.1e} relative L2 error") for n, (_, e) in zip(names, errors, strict=True)),
             ("angle", f"{angle:.2f} degrees between the planes of PCA and linear autoencoder"),
-            ("picture", str(plots.save(figure, out / "latent-plane.png"))),
         ]
     )
+    _options.save_picture(figure, args.out / "latent-plane.png")
     return 0
 
 

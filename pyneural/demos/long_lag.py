@@ -38,14 +38,12 @@ TRAINING, HELD_OUT, FORGETTING = 9_600, 2_000, 1 / 6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--lag", 100, "length of the sequences", low=2, high=10_000)
     _options.add_whole(parser, "--epochs", 12, "passes through the training set", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     x, y = data.adding_problem(TRAINING, args.lag, args.seed)
     held_out = data.adding_problem(HELD_OUT, args.lag, args.seed + 1)
     print(f"The adding problem, {args.lag} steps\n")
@@ -71,5 +69,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"  {'always the mean':<19}{0:>12}{FORGETTING:17.5f}\n")
     example = held_out[0][0], float(held_out[1][0])
     figure = plots.long_lag(*example, curves, FORGETTING)
-    _options.print_rows([("picture", str(plots.save(figure, out / "long-lag.png")))])
+    _options.save_picture(figure, args.out / "long-lag.png")
     return 0

@@ -23,14 +23,8 @@ SYSTEMS = ("S13",)
 SUMMARY = "Reading the loss curve: what goes wrong."
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_picture(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     print("Eight training runs, and the diagnosis of their loss curves\n")
     curves = []
     for name, train in TRAINING_FAULTS.items():
@@ -46,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
         curves.append((name, history["loss"], history["val_loss"], diagnosis.labels))
     print()
     figure = plots.loss_gallery(curves)
-    _options.print_rows([("picture", str(plots.save(figure, out / "loss-doctor.png")))])
+    _options.save_picture(figure, args.out / "loss-doctor.png")
     return 0

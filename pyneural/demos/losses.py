@@ -104,13 +104,11 @@ TASKS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--epochs", 60, "epochs of each training", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         weight, smooth, slope, step = _costs()
@@ -139,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
             curves.append((task.title, task.measure, (task.right, good), (task.wrong, bad)))
     print()
     figure = plots.losses(weight, smooth, slope, step, curves)
-    _options.print_rows([("picture", str(plots.save(figure, out / "losses.png")))])
+    _options.save_picture(figure, args.out / "losses.png")
     return 0
 
 

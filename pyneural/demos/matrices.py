@@ -21,15 +21,9 @@ SUMMARY = "A chain of matrices, without and with f."
 WIDTHS, SAMPLES = (3, 5, 2, 1), 2000
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_picture(parser)
-
-
 @torch.no_grad()
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         linear, curved = (MatrixChain(WIDTHS, f).double() for f in ("linear", "tanh"))
@@ -69,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
              curved(line)[:, 0], "best single matrix", best[on_line, 0]),
         ],
     )  # fmt: skip
-    _options.print_rows([("picture", str(plots.save(figure, out / "matrices.png")))])
+    _options.save_picture(figure, args.out / "matrices.png")
     return 0
 
 

@@ -26,14 +26,8 @@ WIDTHS, ACTIVATION, SAMPLES = (3, 4, 3, 1), "sigmoid", 20
 STEPS = [10 ** (-k / 2) for k in range(2, 21)]  # 1e-1 to 1e-10
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_picture(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         network = MultilayerPerceptron(WIDTHS, ACTIVATION).double()
@@ -64,16 +58,15 @@ def run(args: argparse.Namespace) -> int:
     ]
     best = min(range(len(STEPS)), key=differences.__getitem__)
     figure = plots.backpropagation(weights, biases, STEPS, differences, autograd)
-    picture = plots.save(figure, out / "mlp.png")
     _options.print_rows(
         [
             ("cost", f"{network.cost(x, y).item():.6f} over {SAMPLES} samples"),
             ("forward", f"{_distance([network(x)], [plain]):.1e} from plain torch"),
             ("backward", f"{autograd:.1e} from torch's autograd"),
             ("", f"{differences[best]:.1e} from finite differences, step {STEPS[best]:.0e}"),
-            ("picture", str(picture)),
         ]
     )
+    _options.save_picture(figure, args.out / "mlp.png")
     return 0
 
 

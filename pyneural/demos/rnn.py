@@ -31,13 +31,11 @@ ADAM = partial(torch.optim.Adam, lr=3e-3)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--epochs", 60, "passes through the training series", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     oscillator = pushed_oscillator(*MOTION, PUSH, NOISE)
     _, y = oscillator.simulate(STEPS, args.seed, series=TRAINING)
     _, new = oscillator.simulate(STEPS, args.seed + 1, series=HELD_OUT)
@@ -78,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     )
     shown = {name: prediction[0] for name, prediction in predictions.items()}
     figure = plots.predictions(target[0], shown, first_step=WINDOW)
-    _options.print_rows([("picture", str(plots.save(figure, out / "rnn.png")))])
+    _options.save_picture(figure, args.out / "rnn.png")
     return 0
 
 

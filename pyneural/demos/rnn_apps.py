@@ -52,14 +52,8 @@ class Scored:
     example: Any  # for the picture
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_picture(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     print("Applications of recurrent networks: accuracy on held-out data\n")
     print("  task              with memory      without memory              training")
     examples = []
@@ -77,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             examples.append(done.example)
     figure = plots.sequence_tasks(*examples)
     print()
-    _options.print_rows([("picture", str(plots.save(figure, out / "rnn-apps.png")))])
+    _options.save_picture(figure, args.out / "rnn-apps.png")
     return 0
 
 

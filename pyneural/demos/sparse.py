@@ -30,13 +30,11 @@ SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--steps", 200, "steps of training", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     generator = torch.Generator().manual_seed(args.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
@@ -97,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         [size / dense_cost[1] for _, size in costs],
         title=f"{SIZE} x {SIZE}, forward and backward",
     )
-    _options.print_rows([("picture", str(plots.save(figure, out / "sparse.png")))])
+    _options.save_picture(figure, args.out / "sparse.png")
     return 0
 
 

@@ -28,13 +28,11 @@ SAMPLES, FRACTIONS = 640, (0.0625, 0.46875, 0.46875)  # few for training, many t
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the demo's options."""
-    _options.add_picture(parser)
     _options.add_whole(parser, "--epochs", 300, "passes through the training set", low=1)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     models, errors = [], []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
@@ -69,5 +67,5 @@ def run(args: argparse.Namespace) -> int:
     except RuntimeError as error:
         print(f"  opened again: {str(error).partition(': ')[2].partition(';')[0]}\n")
     figure = plots.model_choice(WIDTHS, errors, best, measured, NOISE**2)
-    _options.print_rows([("picture", str(plots.save(figure, out / "split.png")))])
+    _options.save_picture(figure, args.out / "split.png")
     return 0

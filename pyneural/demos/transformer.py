@@ -39,19 +39,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_picture(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; returns 0."""
-    out = _options.checked_out(args.out)
     with torch.random.fork_rng(devices=[]):
         picture = _translate_dates(args.seed)
         scores = _reverse_letters(args.seed)
     figure = plots.translation(*picture, scores)
-    _options.print_rows([("picture", str(plots.save(figure, out / "transformer.png")))])
+    _options.save_picture(figure, args.out / "transformer.png")
     return 0
 
 

@@ -62,6 +62,15 @@ class Layer(torch.nn.Module):
             self.to(x.device, x.dtype if x.is_floating_point() else None)
         return super().__call__(x)
 
+    def positive(self, argument: str, value: int) -> int:
+        """The value if it is a positive integer; otherwise ValueError."""
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{type(self).__name__}: {argument}: expected an integer >= 1, got {value!r}; "
+                "correct it"
+            )
+        return value
+
     def expect(self, shape: Shape, dimensions: int, what: str) -> None:
         """ValueError unless samples have this number of dimensions."""
         if len(shape) != dimensions:
@@ -93,12 +102,3 @@ def resolve_activation(where: str, activation: str | None) -> str:
             "choose one of these"
         )
     return _ALIASES[activation]
-
-
-def positive(where: str, argument: str, value: int) -> int:
-    """The value if it is a positive integer; otherwise ValueError."""
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(
-            f"{where}: {argument}: expected an integer >= 1, got {value!r}; correct it"
-        )
-    return value

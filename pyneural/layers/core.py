@@ -9,14 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.layers.base import (
-    Layer,
-    Shape,
-    apply_activation,
-    glorot_uniform_,
-    positive,
-    resolve_activation,
-)
+from pyneural.layers.base import Layer, Shape, apply_activation, glorot_uniform_, resolve_activation
 from pyneural.nn.linear import LinearEquivalent
 
 
@@ -65,7 +58,7 @@ class Dense(Layer, LinearEquivalent):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape)
-        self.units = positive("Dense", "units", units)
+        self.units = self.positive("units", units)
         self.activation = resolve_activation("Dense", activation)
         self.use_bias = use_bias
 

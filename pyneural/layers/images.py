@@ -12,14 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyneural.layers.base import (
-    Layer,
-    Shape,
-    apply_activation,
-    glorot_uniform_,
-    positive,
-    resolve_activation,
-)
+from pyneural.layers.base import Layer, Shape, apply_activation, glorot_uniform_, resolve_activation
 
 Pair = int | Sequence[int]
 
@@ -43,9 +36,9 @@ class _Convolution(Layer):
     ) -> None:
         super().__init__(input_shape)
         where = type(self).__name__
-        self.filters = positive(where, "filters", filters)
-        self.kernel_size = _pair(where, "kernel_size", kernel_size)
-        self.strides = _pair(where, "strides", strides)
+        self.filters = self.positive("filters", filters)
+        self.kernel_size = _pair(self, "kernel_size", kernel_size)
+        self.strides = _pair(self, "strides", strides)
         self.padding = _padding(where, padding)
         self.activation = resolve_activation(where, activation)
         self.use_bias = use_bias
@@ -173,8 +166,8 @@ class MaxPooling2D(Layer):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape)
-        self.pool_size = _pair("MaxPooling2D", "pool_size", pool_size)
-        self.strides = _pair("MaxPooling2D", "strides", pool_size if strides is None else strides)
+        self.pool_size = _pair(self, "pool_size", pool_size)
+        self.strides = _pair(self, "strides", pool_size if strides is None else strides)
         self.padding = _padding("MaxPooling2D", padding)
 
     def make(self, shape: Shape) -> Shape:
@@ -224,7 +217,7 @@ class UpSampling2D(Layer):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape)
-        self.size = _pair("UpSampling2D", "size", size)
+        self.size = _pair(self, "size", size)
         if interpolation not in ("nearest", "bilinear"):
             raise ValueError(
                 "UpSampling2D: interpolation: expected 'nearest' or 'bilinear', got "
@@ -254,14 +247,14 @@ def _same(size: Sequence[int], window: Sequence[int], strides: Sequence[int]) ->
     return pads
 
 
-def _pair(where: str, argument: str, value: Pair) -> tuple[int, int]:
+def _pair(layer: Layer, argument: str, value: Pair) -> tuple[int, int]:
     values = (value, value) if isinstance(value, int) else tuple(value)
     if len(values) != 2:
         raise ValueError(
-            f"{where}: {argument}: expected one or two integers, got {value!r}; "
+            f"{type(layer).__name__}: {argument}: expected one or two integers, got {value!r}; "
             "give height and width"
         )
-    height, width = (positive(where, argument, v) for v in values)
+    height, width = (layer.positive(argument, v) for v in values)
     return height, width
 
 

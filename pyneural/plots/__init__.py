@@ -1,4 +1,8 @@
-"""Figures, one function for each; they need matplotlib: pip install 'pyneural[plot]'."""
+"""Figures, one function for each; they need matplotlib: pip install 'pyneural[plot]'.
+
+Each function returns a matplotlib figure, which ``save`` writes, and raises ImportError if
+matplotlib is missing.
+"""
 
 from pyneural.plots.activations import activations
 from pyneural.plots.approximation import approximation

@@ -20,12 +20,6 @@ def activations(
         curves: [f(z), f'(z), f''(z)], each [N], by the name of the activation.
         formulas: formula of each activation, as mathematical text of matplotlib.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> z = torch.linspace(-4, 4, 9)
     >>> figure = activations(z, {"sin": [z.sin(), z.cos(), -z.sin()]}, {"sin": "of z"})

@@ -28,12 +28,6 @@ def approximation(
         depths: D depths, that is, counts of hidden layers.
         errors: relative errors for S seeds, [D, W, S]; a line joins the best, dots are all seeds.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> x = torch.linspace(-1, 1, 9)
     >>> figure = approximation(x, x**2, [("a", x)], [1, 2], [1], torch.rand(1, 2, 3))

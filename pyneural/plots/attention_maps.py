@@ -16,12 +16,6 @@ def attention_maps(maps: Mapping[str, Tensor]) -> Any:
     Args:
         maps: weights [heads, L, S] by the name of the mask.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> figure = attention_maps({"none": torch.rand(3, 5, 5), "causal": torch.rand(3, 5, 5).tril()})
     >>> len(figure.axes)
@@ -33,9 +27,7 @@ def attention_maps(maps: Mapping[str, Tensor]) -> Any:
         panels = figure.subplots(len(maps), heads, squeeze=False)
         for row, (name, weights) in zip(panels, maps.items(), strict=True):
             for head, axes in enumerate(row):
-                image = axes.imshow(weights[head].numpy(), cmap="Blues", vmin=0, vmax=1)
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
+                image = style.draw_image(axes, weights[head], cmap="Blues", vmin=0, vmax=1)
             row[0].set_ylabel(name)
         for head, axes in enumerate(panels[0]):
             axes.set_title(f"head {head + 1}")

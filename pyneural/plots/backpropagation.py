@@ -27,12 +27,6 @@ def backpropagation(
         differences: relative difference from finite differences for each step size.
         autograd: relative difference from torch's gradient.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> weights, biases = [torch.randn(4, 3), torch.randn(1, 4)], [torch.randn(4), torch.randn(1)]
     >>> figure = backpropagation(weights, biases, [1e-2, 1e-3], [1e-4, 1e-6], 1e-16)

@@ -26,12 +26,6 @@ def latent_planes(
         causes: name and values [N] of the two generating parameters.
         errors: name and relative reconstruction error of each encoder with its decoder.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> plane, cause = ("PCA", torch.rand(9, 2)), ("w", torch.rand(9))
     >>> figure = latent_planes([0, 1], torch.rand(3, 2), [plane], [cause, cause], [("PCA", 0.1)])

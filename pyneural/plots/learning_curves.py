@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,11 +24,7 @@ def learning_curves(
         epochs: indices of the epochs, from 0; None for consecutive ones.
         title: title of the figure.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
     Raises:
-        ImportError: matplotlib is missing.
         ValueError: no curve, or an empty one.
 
     >>> figure = learning_curves({"loss": [1.0, 0.5], "val_loss": [1.1, 0.7], "mae": [0.9, 0.4]})
@@ -52,15 +49,12 @@ def learning_curves(
 def _panel(
     axes: Any, name: str, curves: Mapping[str, Sequence[float]], epochs: Sequence[int] | None
 ) -> None:
-    counted = [epoch + 1 for epoch in (epochs or range(len(curves[name])))]
-    shown = [float(value) for value in curves[name]]
-    axes.plot(counted, shown, color=style.BLUE, label="training")
-    if _VALIDATION + name in curves:
-        beside = [float(value) for value in curves[_VALIDATION + name]]
-        axes.plot(counted, beside, color=style.VERMILION, linestyle=(0, (4, 2)), label="validation")
-        shown += beside
+    training, validation = curves[name], curves.get(_VALIDATION + name)
+    counted = None if epochs is None else [epoch + 1 for epoch in epochs]
+    style.draw_losses(axes, training, validation, counted)
+    if validation is not None:
         axes.legend()
-    finite = [value for value in shown if value == value and abs(value) != float("inf")]
+    finite = [value for value in (*training, *(validation or ())) if math.isfinite(value)]
     if finite and min(finite) > 0 and max(finite) > 20 * min(finite):
         axes.set_yscale("log")
     axes.set(xlabel="epoch", ylabel=name)

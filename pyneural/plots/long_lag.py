@@ -21,12 +21,6 @@ def long_lag(
         curves: held-out mean squared error of each epoch, by the name of the network.
         forgetting: mean squared error of the best constant prediction.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> figure = long_lag(Tensor([[0.5, 1.0], [0.25, 1.0]]), 0.75, {"GRU": [0.2, 0.1]}, 1 / 6)
     >>> [axes.get_xlabel() for axes in figure.axes]
     ['step', 'epoch']

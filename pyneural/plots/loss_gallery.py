@@ -17,12 +17,6 @@ def loss_gallery(cases: Sequence[Case]) -> Any:
         cases: name of each run, its training and validation loss per epoch, and the labels of its
             diagnosis.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> figure = loss_gallery([("good", [2, 1], [2, 1], ()), ("jumps", [2, 1], [2, 1], ["jumps"])])
     >>> len(figure.axes)
     2
@@ -33,11 +27,8 @@ def loss_gallery(cases: Sequence[Case]) -> Any:
         figure = style.new_figure(4.1 * columns, 3.3 * rows)
         panels = figure.subplots(rows, columns, squeeze=False)
         for axes, (name, training, validation, labels) in zip(panels.flat, cases, strict=False):
-            epochs = range(1, len(training) + 1)
-            axes.semilogy(epochs, training, color=style.BLUE, label="training")
-            axes.semilogy(
-                epochs, validation, color=style.VERMILION, linestyle=(0, (4, 2)), label="validation"
-            )
+            style.draw_losses(axes, training, validation)
+            axes.set_yscale("log")
             axes.set_title(name)
             found = ",\n".join(labels) or "nothing wrong"
             axes.text(0.97, 0.95, f"read: {found}", transform=axes.transAxes, ha="right", va="top",

@@ -29,12 +29,6 @@ def losses(
         trainings: loss, metric, and for the suitable and the unsuitable last layer the activation
             and the metric after each epoch.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> w = torch.linspace(-1, 1, 9)
     >>> figure = losses(w, w, w, w, [("mse", "mae", ("linear", [2, 1]), ("relu", [2, 2]))] * 6)

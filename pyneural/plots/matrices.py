@@ -26,12 +26,6 @@ def matrices(
         curves: for each panel the title, name and outputs [N] of a network, and name and outputs
             [N] of a single matrix.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> chain, s = [torch.randn(3, 5), torch.randn(5, 1)], torch.linspace(-1, 1, 9)
     >>> figure = matrices(chain, chain[0] @ chain[1], s, [("Title", "chain", s, "matrix", s)])

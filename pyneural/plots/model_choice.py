@@ -24,12 +24,6 @@ def model_choice(
         test: test error of the chosen width.
         noise: error of a perfect prediction, that is, the variance of the noise.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> figure = model_choice([1, 2], [(0.2, 0.3), (0.1, 0.2)], 1, 0.21, 0.09)
     >>> len(figure.axes)
     1

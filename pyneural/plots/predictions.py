@@ -18,12 +18,6 @@ def predictions(target: Tensor, predicted: Mapping[str, Tensor], first_step: int
         predicted: predictions [T] by the name of the predictor.
         first_step: index of the first element, for the time axis.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> figure = predictions(Tensor([1.0, 2.0]), {"last": Tensor([0.5, 1.0])})
     >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['last']

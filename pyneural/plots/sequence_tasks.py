@@ -24,12 +24,6 @@ def sequence_tasks(
         translations: text, generated translation and correct translation.
         video: frames [T, H, W], predicted motion and true motion of each frame.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> figure = sequence_tasks(
     ...     (torch.rand(2, 8, 8), ["one", "two"]),
@@ -56,7 +50,7 @@ def _draw_captions(figure: Any, images: Tensor, texts: Sequence[str]) -> None:
     for axes, image, text in zip(
         figure.subplots(1, len(images), squeeze=False)[0], images, texts, strict=True
     ):
-        _show(axes, image, "gray_r")
+        style.draw_image(axes, image, cmap="gray_r", vmin=0, vmax=1)
         axes.set_xlabel(text)
 
 
@@ -89,15 +83,9 @@ def _draw_video(
     )  # fmt: skip
     panels = figure.subplots(1, len(frames), squeeze=False)[0]
     for axes, frame, answer, right in zip(panels, frames, predicted, truth, strict=True):
-        _show(axes, frame, "viridis")
+        style.draw_image(axes, frame, cmap="viridis", vmin=0, vmax=1)
         same = answer == right
         axes.set_xlabel(
             answer if same else f"{answer}\n({right})",
             color=style.BLACK if same else style.VERMILION,
         )
-
-
-def _show(axes: Any, image: Tensor, colours: str) -> None:
-    axes.imshow(image.numpy(), cmap=colours, vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)

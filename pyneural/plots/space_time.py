@@ -40,12 +40,6 @@ def space_time(
         phases: first step and name of each phase of the training.
         title: title of the figure.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> t, x = torch.linspace(0, 1, 5), torch.linspace(-1, 1, 9)
     >>> u = torch.outer(1 - t, torch.sin(3 * x))
     >>> figure = space_time(t, x, u, u, slices=[0.25, 0.75])

@@ -35,12 +35,6 @@ def sparsity(
         memory: memory at each sparsity, relative to a dense layer.
         title: title of the panel of time and memory.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> weights, biases = [torch.randn(4, 3), torch.randn(1, 4)], [torch.randn(4), torch.randn(1)]
     >>> mask = torch.rand(4, 3) < 0.5

@@ -26,12 +26,6 @@ def state_space(
         curves: log-likelihood after each step of a fit, by name.
         best: log-likelihood of the true model.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> zeros, ones = torch.zeros(5), torch.ones(5)
     >>> figure = state_space(zeros, zeros, {"filter": (zeros, ones)}, {"EM": [-3.0, -2.0]}, -2.1)

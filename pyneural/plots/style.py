@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 # Palette of Okabe and Ito (2008), distinguishable with every kind of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -83,6 +86,26 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def draw_image(axes: Any, image: Tensor, **options: Any) -> Any:
+    """Draws an image [H, W] without ticks and frame; the options are those of ``imshow``."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return axes.imshow(image.detach().cpu().numpy(), **options)
+
+
+def draw_losses(
+    axes: Any,
+    training: Sequence[float],
+    validation: Sequence[float] | None,
+    epochs: Sequence[int] | None = None,
+) -> None:
+    """Draws values of each epoch, from 1 by default: solid in training, dashed in validation."""
+    counted = range(1, len(training) + 1) if epochs is None else epochs
+    axes.plot(counted, training, color=BLUE, label="training")
+    if validation is not None:
+        axes.plot(counted, validation, color=VERMILION, linestyle=(0, (4, 2)), label="validation")
 
 
 def sequential(index: int, count: int) -> Any:

@@ -21,12 +21,6 @@ def translation(
         maps: cross-attention weights [heads, T, S].
         scores: fraction of correct answers by the name of the variant.
 
-    Returns:
-        a matplotlib figure; write it with ``plots.save``.
-
-    Raises:
-        ImportError: matplotlib is missing.
-
     >>> import torch
     >>> figure = translation("ab", "xyz", torch.rand(2, 3, 2), {"whole": 1.0, "blind": 0.1})
     >>> len(figure.axes)
