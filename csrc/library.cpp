@@ -3,6 +3,7 @@
 #include <torch/library.h>
 #include <torch/version.h>
 
+#include "common/activation.h"
 #include "jet/jet_autograd.h"
 
 TORCH_LIBRARY(pyneural, m) {
@@ -24,14 +25,14 @@ TORCH_LIBRARY(pyneural, m) {
       "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
       " -> (Tensor, Tensor)");
   m.def(
-      "dense_backward(Tensor grad_y, Tensor x, Tensor weight, Tensor saved, str activation,"
-      " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
+      "dense_backward(Tensor grad_y, Tensor x, Tensor weight, Tensor? bias, Tensor saved,"
+      " str activation, bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
   m.def(
       "masked_dense(Tensor x, Tensor values, Tensor starts, Tensor inputs, Tensor? bias,"
       " str activation) -> (Tensor, Tensor)");
   m.def(
       "masked_dense_backward(Tensor grad_y, Tensor x, Tensor values, Tensor starts, Tensor inputs,"
-      " Tensor saved, str activation, bool with_grad_x) -> (Tensor, Tensor, Tensor)");
+      " Tensor? bias, Tensor saved, str activation, bool with_grad_x) -> (Tensor, Tensor, Tensor)");
   m.def(
       "mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, str final_activation)"
       " -> Tensor");
@@ -92,11 +93,24 @@ pybind11::dict build_info() {
   return info;
 }
 
+// The activations by name, each with what Python needs to know of it.
+pybind11::dict activations() {
+  pybind11::dict all;
+  for (const pyneural::ActivationProperties& activation : pyneural::kActivations) {
+    pybind11::dict properties;
+    properties["is_smooth"] = activation.is_smooth;
+    properties["needs_preactivation"] = activation.needs_preactivation;
+    all[pybind11::str(std::string(activation.name))] = properties;
+  }
+  return all;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.doc() = "Schemas of the pyneural ops, and how the library was built.";
   m.def("build_info", &build_info, "Versions, compiler and instruction sets of this build.");
+  m.def("activations", &activations, "Name to properties of every activation.");
   m.def(
       "jet_mlp_loss",
       [](const at::Tensor& x, const std::vector<at::Tensor>& weights,

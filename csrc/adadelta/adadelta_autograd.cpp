@@ -1,10 +1,12 @@
 // Autograd is told of the tensors that Adadelta changes, so that a backward which needs what they
 // were before refuses to run.
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/autograd/variable.h>
 #include <torch/library.h>
 
 #include "../common/find_op.h"
+#include "adadelta_check.h"
 
 namespace pyneural::adadelta {
 namespace {
@@ -32,6 +34,7 @@ void adadelta_(at::TensorList parameters, at::TensorList gradients, at::TensorLi
 
 }  // namespace
 
+TORCH_LIBRARY_FRAGMENT(pyneural, m) { m.def("check_adadelta_", check_adadelta_); }
 TORCH_LIBRARY_IMPL(pyneural, ADInplaceOrView, m) { m.impl("adadelta_", adadelta_); }
 
 }  // namespace pyneural::adadelta

@@ -4,13 +4,13 @@
 //   d  = sqrt((u + epsilon) / (s + epsilon)) g
 //   u <- rho u + (1 - rho) d^2
 //   w <- w - learning_rate d
-#include <ATen/ATen.h>
 #include <torch/library.h>
 
 #include <vector>
 
 #include "../common/parallel.h"
 #include "../common/vectors.h"
+#include "adadelta_check.h"
 
 namespace pyneural::adadelta {
 namespace {
@@ -21,21 +21,6 @@ constexpr int64_t kElementsPerThread = 1 << 14;
 struct Options {
   double learning_rate, rho, epsilon, weight_decay;
 };
-
-void check_list(const char* argument, at::TensorList tensors, at::TensorList parameters) {
-  TORCH_CHECK_VALUE(tensors.size() == parameters.size(), "adadelta_: ", argument, ": expected ",
-                    parameters.size(), " tensors, as many as parameters, got ", tensors.size(),
-                    "; give one for each");
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const at::Tensor &tensor = tensors[i], &parameter = parameters[i];
-    TORCH_CHECK_VALUE(
-        tensor.scalar_type() == parameter.scalar_type() && tensor.sizes() == parameter.sizes() &&
-            tensor.layout() == at::kStrided && tensor.is_cpu() && tensor.is_contiguous(),
-        "adadelta_: ", argument, "[", i, "]: expected a contiguous ", parameter.scalar_type(),
-        " tensor on the CPU of shape ", parameter.sizes(), ", got ", tensor.scalar_type(), " ",
-        tensor.sizes(), " on ", tensor.device(), "; torch.optim.Adadelta takes any");
-  }
-}
 
 template <class T>
 void step(T* w, const T* g, T* s, T* u, int64_t count, const Options& options) {
@@ -79,19 +64,6 @@ void step_all(at::TensorList parameters, at::TensorList gradients, at::TensorLis
   });
 }
 
-void check_steps(at::TensorList steps, at::TensorList parameters) {
-  TORCH_CHECK_VALUE(steps.empty() || steps.size() == parameters.size(),
-                    "adadelta_: steps: expected none or ", parameters.size(),
-                    " counts, as many as parameters, got ", steps.size(), "; give one for each");
-  for (size_t i = 0; i < steps.size(); ++i)
-    TORCH_CHECK_VALUE(
-        steps[i].is_cpu() && steps[i].numel() == 1 &&
-            (steps[i].scalar_type() == at::kFloat || steps[i].scalar_type() == at::kDouble),
-        "adadelta_: steps[", i, "]: expected one float32 or float64 on the CPU, got ",
-        steps[i].scalar_type(), " ", steps[i].sizes(), " on ", steps[i].device(),
-        "; torch.zeros(()) makes a count");
-}
-
 void add_one(const at::Tensor& step) {
   if (step.scalar_type() == at::kFloat)
     *step.data_ptr<float>() += 1;
@@ -102,16 +74,8 @@ void add_one(const at::Tensor& step) {
 void adadelta_(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
                at::TensorList changes, at::TensorList steps, double learning_rate, double rho,
                double epsilon, double weight_decay) {
-  check_list("parameters", parameters, parameters);
-  check_list("gradients", gradients, parameters);
-  check_list("squares", squares, parameters);
-  check_list("changes", changes, parameters);
-  for (const at::Tensor& parameter : parameters)
-    TORCH_CHECK_VALUE(
-        parameter.scalar_type() == at::kFloat || parameter.scalar_type() == at::kDouble,
-        "adadelta_: parameters: expected float32 or float64, got ", parameter.scalar_type(),
-        "; torch.optim.Adadelta takes any");
-  check_steps(steps, parameters);
+  check_adadelta_(parameters, gradients, squares, changes, steps, learning_rate, rho, epsilon,
+                  weight_decay);
   const Options options{learning_rate, rho, epsilon, weight_decay};
   step_all<float>(parameters, gradients, squares, changes, options);
   step_all<double>(parameters, gradients, squares, changes, options);

@@ -234,61 +234,58 @@ struct Softplus {
 using Relu = LeakyRelu<0>;
 using LeakyReluDefault = LeakyRelu<1>;  // slope 0.01, torch's default
 
-enum class ActivationKind : int32_t {
-  tanh,
-  sin,
-  sigmoid,
-  silu,
-  gelu,
-  softplus,
-  linear,
-  relu,
-  leaky_relu,
-  elu,
-  gelu_tanh
-};
+// Every activation, ACTIVATION(name, struct). A new one is a struct above, a line here, and a line
+// in pyneural/ops/activations.py.
+#define PYNEURAL_ACTIVATIONS(ACTIVATION)   \
+  ACTIVATION(tanh, Tanh)                   \
+  ACTIVATION(sin, Sin)                     \
+  ACTIVATION(sigmoid, Sigmoid)             \
+  ACTIVATION(silu, Silu)                   \
+  ACTIVATION(gelu, Gelu)                   \
+  ACTIVATION(gelu_tanh, GeluTanh)          \
+  ACTIVATION(softplus, Softplus)           \
+  ACTIVATION(linear, Linear)               \
+  ACTIVATION(relu, Relu)                   \
+  ACTIVATION(leaky_relu, LeakyReluDefault) \
+  ACTIVATION(elu, Elu)
 
-constexpr std::array<std::string_view, 11> kActivationNames{
-    "tanh",   "sin",  "sigmoid",    "silu", "gelu",     "softplus",
-    "linear", "relu", "leaky_relu", "elu",  "gelu_tanh"};
-// The same for a message.
-constexpr const char* kActivationList =
-    "tanh, sin, sigmoid, silu, gelu, gelu_tanh, softplus, linear, relu, leaky_relu or elu";
+#define PYNEURAL_KIND(name, type) name,
+enum class ActivationKind : int32_t { PYNEURAL_ACTIVATIONS(PYNEURAL_KIND) };
+#undef PYNEURAL_KIND
+
+struct ActivationProperties {
+  std::string_view name;
+  bool is_smooth;
+  bool needs_preactivation;  // f' is no function of f(z): a backward wants z itself
+};
+// In the order of ActivationKind.
+#define PYNEURAL_PROPERTIES(name, type) \
+  ActivationProperties{#name, type::kSmooth, !type::kFromValue},
+constexpr std::array kActivations{PYNEURAL_ACTIVATIONS(PYNEURAL_PROPERTIES)};
+#undef PYNEURAL_PROPERTIES
 
 // False where there is no activation of that name.
 inline bool find_activation(std::string_view name, ActivationKind* kind) {
-  for (size_t i = 0; i < kActivationNames.size(); ++i)
-    if (kActivationNames[i] == name) *kind = static_cast<ActivationKind>(i);
-  return kActivationNames[static_cast<size_t>(*kind)] == name;
+  for (size_t i = 0; i < kActivations.size(); ++i)
+    if (kActivations[i].name == name) {
+      *kind = static_cast<ActivationKind>(i);
+      return true;
+    }
+  return false;
+}
+
+inline const ActivationProperties& properties_of(ActivationKind kind) {
+  return kActivations[static_cast<size_t>(kind)];
 }
 
 // Calls visit(Activation{}).
 template <class Visit>
 PYNEURAL_INLINE void visit_activation(ActivationKind kind, const Visit& visit) {
-  switch (kind) {
-    case ActivationKind::tanh:
-      return visit(Tanh{});
-    case ActivationKind::sin:
-      return visit(Sin{});
-    case ActivationKind::sigmoid:
-      return visit(Sigmoid{});
-    case ActivationKind::silu:
-      return visit(Silu{});
-    case ActivationKind::gelu:
-      return visit(Gelu{});
-    case ActivationKind::softplus:
-      return visit(Softplus{});
-    case ActivationKind::linear:
-      return visit(Linear{});
-    case ActivationKind::relu:
-      return visit(Relu{});
-    case ActivationKind::leaky_relu:
-      return visit(LeakyReluDefault{});
-    case ActivationKind::elu:
-      return visit(Elu{});
-    case ActivationKind::gelu_tanh:
-      return visit(GeluTanh{});
-  }
+#define PYNEURAL_CASE(name, type) \
+  case ActivationKind::name:      \
+    return visit(type{});
+  switch (kind) { PYNEURAL_ACTIVATIONS(PYNEURAL_CASE) }
+#undef PYNEURAL_CASE
 }
 
 // Whether f' is no function of f(z), so that a backward wants z itself.
@@ -296,6 +293,17 @@ PYNEURAL_INLINE bool needs_preactivation(ActivationKind kind) {
   bool from_value = false;
   visit_activation(kind, [&](auto f) { from_value = decltype(f)::kFromValue; });
   return !from_value;
+}
+
+// f'(z) from what a forward saved for it: f(z) where f' is a function of that, else z.
+template <class Activation, class V>
+PYNEURAL_INLINE V slope_from_saved(V saved) {
+  V f[2];
+  if constexpr (Activation::kFromValue)
+    Activation::template derivatives<1>(saved, saved, f);
+  else
+    Activation::template evaluate<1>(saved, f);
+  return f[1];
 }
 
 }  // namespace pyneural

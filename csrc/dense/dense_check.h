@@ -1,12 +1,10 @@
 // What the dense ops ask of their arguments, the same on every device, before memory is touched.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
+#include <array>
 #include <optional>
-#include <string_view>
 
-#include "../common/activation.h"
+#include "../common/checks.h"
 
 namespace pyneural::dense {
 
@@ -18,28 +16,9 @@ struct Layer {
 
 namespace detail {
 
-inline bool is_dense_type(at::ScalarType type) {
-  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
-}
-
-inline void check_like(const char* op, const char* argument, const at::Tensor& tensor,
-                       at::IntArrayRef shape, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, ": expected shape ", shape,
-                    ", got ", tensor.sizes(), "; it must fit x, ", x.sizes(), ", and the weight");
-  TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, ": expected ",
-                    x.scalar_type(), " like x, got ", tensor.scalar_type(),
-                    "; convert the layer or x with .to(dtype)");
-  TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", argument, ": expected ", x.device(),
-                    " like x, got ", tensor.device(), "; move it with .to(device)");
-}
-
-}  // namespace detail
-
-inline Layer check_dense(const char* op, const at::Tensor& x, const at::Tensor& weight,
+inline Layer check_layer(const char* op, const at::Tensor& x, const at::Tensor& weight,
                          const std::optional<at::Tensor>& bias, std::string_view activation) {
-  TORCH_CHECK_VALUE(detail::is_dense_type(x.scalar_type()), op,
-                    ": x: expected float32, float64, bfloat16 or float16, got ", x.scalar_type(),
-                    "; convert it with x.float()");
+  check_dtype({op, "x"}, x, Precisions::with_reduced, "convert it with x.float()");
   TORCH_CHECK_VALUE(weight.dim() == 2, op, ": weight: expected shape [outputs, inputs], got ",
                     weight.sizes(), "; give it as torch.nn.Linear stores it");
   TORCH_CHECK_VALUE(x.dim() >= 1 && x.size(-1) == weight.size(1), op, ": x: expected [..., ",
@@ -48,33 +27,36 @@ inline Layer check_dense(const char* op, const at::Tensor& x, const at::Tensor& 
   Layer layer;
   layer.in = weight.size(1);
   layer.out = weight.size(0);
-  layer.rows = 1;
-  for (int64_t d = 0; d + 1 < x.dim(); ++d) layer.rows *= x.size(d);
-  detail::check_like(op, "weight", weight, {layer.out, layer.in}, x);
-  if (bias) detail::check_like(op, "bias", *bias, {layer.out}, x);
-  const bool known = find_activation(activation, &layer.activation);
-  TORCH_CHECK_VALUE(known, op, ": activation: expected one of ", kActivationList, ", got \"",
-                    activation, "\"; choose one of these");
+  layer.rows = joined_rows(x);
+  const auto check = [&](const char* name, const at::Tensor& tensor, at::IntArrayRef shape) {
+    check_like({op, name}, tensor, shape, {"x", x}, "it must fit x, ", x.sizes(),
+               ", and the weight");
+  };
+  check("weight", weight, {layer.out, layer.in});
+  if (bias) check("bias", *bias, {layer.out});
+  layer.activation = check_activation({op, "activation"}, activation);
   return layer;
 }
 
-// saved: y where f' is a function of it, else z; not read where f is linear.
+}  // namespace detail
+
+inline Layer check_dense(const at::Tensor& x, const at::Tensor& weight,
+                         const std::optional<at::Tensor>& bias, std::string_view activation) {
+  return detail::check_layer("dense", x, weight, bias, activation);
+}
+
+// saved: y where f' is a function of it, else z; not read where f is linear. The kernels do not
+// read the bias either: the derivatives of this op need it.
 inline Layer check_dense_backward(const at::Tensor& grad_y, const at::Tensor& x,
-                                  const at::Tensor& weight, const at::Tensor& saved,
-                                  std::string_view activation) {
+                                  const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                                  const at::Tensor& saved, std::string_view activation,
+                                  std::array<bool, 3>) {
   const char* const op = "dense_backward";
-  const Layer layer = check_dense(op, x, weight, std::nullopt, activation);
-  at::DimVector shape(x.sizes());
-  shape.back() = layer.out;
-  detail::check_like(op, "grad_y", grad_y, shape, x);
-  if (layer.activation != ActivationKind::linear) detail::check_like(op, "saved", saved, shape, x);
+  const Layer layer = detail::check_layer(op, x, weight, bias, activation);
+  check_output_like(op, "grad_y", grad_y, x, layer.out);
+  if (layer.activation != ActivationKind::linear)
+    check_output_like(op, "saved", saved, x, layer.out);
   return layer;
-}
-
-inline at::DimVector output_shape(const at::Tensor& x, const Layer& layer) {
-  at::DimVector shape(x.sizes());
-  shape.back() = layer.out;
-  return shape;
 }
 
 }  // namespace pyneural::dense

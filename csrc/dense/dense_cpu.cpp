@@ -4,11 +4,10 @@
 // while it is in the first-level cache. Every element of a result is summed by one thread in a
 // fixed order, except for grad_bias and, where a weight is too small to occupy the threads,
 // grad_weight: those are summed in the order of the threads.
-#include <ATen/ATen.h>
 #include <torch/library.h>
 
-#include <optional>
-
+#include "../common/dispatch.h"
+#include "../common/results.h"
 #include "../common/vector_math.h"
 #include "dense_check.h"
 #include "product.h"
@@ -49,16 +48,8 @@ using FinishBackward = void (*)(const T* grad_y, const T* saved, int64_t count, 
 
 template <class Activation, class T>
 void finish_backward(const T* grad_y, const T* saved, int64_t count, T* grad_z) {
-  at::vec::map2<T>(
-      [](Vec<T> grad, Vec<T> s) {
-        Vec<T> f[2];
-        if constexpr (Activation::kFromValue)
-          Activation::template derivatives<1>(s, s, f);
-        else
-          Activation::template evaluate<1>(s, f);
-        return grad * f[1];
-      },
-      grad_z, grad_y, saved, count);
+  at::vec::map2<T>([](Vec<T> grad, Vec<T> s) { return grad * slope_from_saved<Activation>(s); },
+                   grad_z, grad_y, saved, count);
 }
 
 template <class T>
@@ -68,17 +59,17 @@ void forward(const Layer& layer, const T* x, const T* w, const T* bias, T* y, T*
   visit_activation(activation, [&](auto f) { finish_tile = finish<decltype(f), T>; });
   const bool is_product = activation == ActivationKind::linear && !bias;
   const Product<T> product({x, I, 1}, {w, I, 1}, y, N, O, I);
-  parallel_chunks(product.grid().size(), product.grid().size(), [&](int64_t chunk, int64_t,
-                                                                    int64_t) {
-    product.run(
-        chunk, [](int64_t, int64_t) {},
-        [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
-          const int64_t at = row * O + column;
-          if (!is_product)
-            finish_tile(rows, columns, bias ? bias + column : nullptr, y + at, z ? z + at : nullptr,
-                        O);
-        });
-  });
+  parallel_chunks(product.grid().size(), product.grid().size(),
+                  [&](int64_t chunk, int64_t, int64_t) {
+                    product.run(
+                        chunk, [](int64_t, int64_t) {},
+                        [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
+                          const int64_t at = row * O + column;
+                          if (!is_product)
+                            finish_tile(rows, columns, bias ? bias + column : nullptr, y + at,
+                                        z ? z + at : nullptr, O);
+                        });
+                  });
 }
 
 // sums [columns] += the column sums of a [rows, columns]; those of kPreparedRows are added up
@@ -154,39 +145,25 @@ void backward(const Layer& layer, const T* grad_y, const T* saved, const T* x, c
   if (grad.bias) add_parts(bias_parts, chunks, O, grad.bias);
 }
 
-template <class Body>
-void dispatch(const at::Tensor& x, const Body& body) {
-  x.scalar_type() == at::kFloat ? body(float{}) : body(double{});
-}
-
-bool is_reduced(const at::Tensor& x) {
-  return x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf;
-}
-
 // y, and z if it is wanted and f' needs it; else an empty tensor.
 std::tuple<at::Tensor, at::Tensor> dense_forward(const at::Tensor& x, const at::Tensor& weight,
                                                  const std::optional<at::Tensor>& bias,
                                                  std::string_view activation,
                                                  bool with_preactivation) {
-  const Layer layer = check_dense("dense", x, weight, bias, activation);
+  const Layer layer = check_dense(x, weight, bias, activation);
   if (is_reduced(x)) {
-    std::optional<at::Tensor> bias_float;
-    if (bias) bias_float = bias->to(at::kFloat);
-    const auto [y, z] = dense_forward(x.to(at::kFloat), weight.to(at::kFloat), bias_float,
-                                      activation, with_preactivation);
+    const auto [y, z] =
+        dense_forward(upcast(x), upcast(weight), upcast(bias), activation, with_preactivation);
     return {y.to(x.scalar_type()), z.to(x.scalar_type())};
   }
-  at::Tensor y = at::empty(output_shape(x, layer), x.options());
-  const bool with_z = with_preactivation && needs_preactivation(layer.activation);
-  at::Tensor z = at::empty(with_z ? y.sizes() : at::IntArrayRef{0}, x.options());
+  const auto [y, z] = empty_outputs(x, layer, with_preactivation);
   if (y.numel() == 0) return {y, z};
   const auto x_rows = x.expect_contiguous(), w = weight.expect_contiguous();
   const at::Tensor b = bias ? bias->contiguous() : at::Tensor();
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&, &y = y, &z = z](auto type) {
     using T = decltype(type);
-    forward(layer, x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(),
-            bias ? b.const_data_ptr<T>() : nullptr, y.data_ptr<T>(),
-            with_z ? z.data_ptr<T>() : nullptr);
+    forward(layer, x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(), data_or_null<const T>(b),
+            y.data_ptr<T>(), data_or_null<T>(z));
   });
   return {y, z};
 }
@@ -205,31 +182,29 @@ std::tuple<at::Tensor, at::Tensor> dense_with_preactivation(const at::Tensor& x,
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> dense_backward(
     const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& weight,
-    const at::Tensor& saved, std::string_view activation, std::array<bool, 3> output_mask) {
-  const Layer layer = check_dense_backward(grad_y, x, weight, saved, activation);
+    const std::optional<at::Tensor>& bias, const at::Tensor& saved, std::string_view activation,
+    std::array<bool, 3> output_mask) {
+  const Layer layer = check_dense_backward(grad_y, x, weight, bias, saved, activation, output_mask);
   if (is_reduced(x)) {
     const auto [grad_x, grad_weight, grad_bias] =
-        dense_backward(grad_y.to(at::kFloat), x.to(at::kFloat), weight.to(at::kFloat),
-                       saved.to(at::kFloat), activation, output_mask);
+        dense_backward(upcast(grad_y), upcast(x), upcast(weight), upcast(bias), upcast(saved),
+                       activation, output_mask);
     return {grad_x.to(x.scalar_type()), grad_weight.to(x.scalar_type()),
             grad_bias.to(x.scalar_type())};
   }
-  const auto wanted = [&](bool is, at::IntArrayRef shape) {
-    return at::empty(is ? shape : at::IntArrayRef{0}, x.options());
-  };
-  at::Tensor grad_x = wanted(output_mask[0], x.sizes());
-  at::Tensor grad_weight = wanted(output_mask[1], weight.sizes());
-  at::Tensor grad_bias = wanted(output_mask[2], {layer.out});
+  const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x),
+                   grad_weight = empty_if(output_mask[1], weight.sizes(), x),
+                   grad_bias = empty_if(output_mask[2], {layer.out}, x);
   if (layer.rows == 0 || layer.out == 0)
     return {grad_x.zero_(), grad_weight.zero_(), grad_bias.zero_()};
   const auto grad = grad_y.expect_contiguous(), x_rows = x.expect_contiguous(),
              w = weight.expect_contiguous(), saved_rows = saved.expect_contiguous();
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
-    const auto data = [](at::Tensor& t) { return t.numel() > 0 ? t.data_ptr<T>() : nullptr; };
-    backward<T>(layer, grad->const_data_ptr<T>(), saved_rows->const_data_ptr<T>(),
-                x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(),
-                {data(grad_x), data(grad_weight), data(grad_bias)});
+    backward<T>(
+        layer, grad->const_data_ptr<T>(), saved_rows->const_data_ptr<T>(),
+        x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(),
+        {data_or_null<T>(grad_x), data_or_null<T>(grad_weight), data_or_null<T>(grad_bias)});
   });
   return {grad_x, grad_weight, grad_bias};
 }

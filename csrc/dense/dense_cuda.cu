@@ -16,13 +16,14 @@ constexpr int64_t kGradRows = 256;       // of a block that sums grad_bias
 constexpr int kGradColumns = 32;
 
 // y and z of one element from its sum.
-template <class T, class Accumulator>
-__device__ void finish(const ProductParams<T, Accumulator>& params, int64_t row, int64_t column, Accumulator sum) {
+template <class T>
+__device__ void finish(const ProductParams<T>& params, int64_t row, int64_t column,
+                       Accumulator<T> sum) {
   if (params.bias) sum += load(params.bias + column);
   const int64_t at = row * params.columns + column;
   if (params.z) store(sum, params.z + at);
   if (params.activation != ActivationKind::linear) {
-    Accumulator f[1];
+    Accumulator<T> f[1];
     visit_activation(params.activation,
                      [&](auto kind) { decltype(kind)::template evaluate<0>(sum, f); });
     sum = f[0];
@@ -30,7 +31,7 @@ __device__ void finish(const ProductParams<T, Accumulator>& params, int64_t row,
   store(sum, params.y + at);
 }
 
-template <class Accumulator>
+template <class T>
 struct StageOf {
   using Type = Chunks;
 };
@@ -39,10 +40,10 @@ struct StageOf<double> {
   using Type = ProductStage<double>;
 };
 
-template <Along along_a, Along along_b, class T, class Accumulator>
+template <Along along_a, Along along_b, class T>
 __global__ void __launch_bounds__(kThreads)
-    product_kernel(const __grid_constant__ ProductParams<T, Accumulator> params) {
-  __shared__ typename StageOf<Accumulator>::Type stage;
+    product_kernel(const __grid_constant__ ProductParams<T> params) {
+  __shared__ typename StageOf<T>::Type stage;
   const int64_t across = tiles_of(params.columns, kProductColumns);
   const int64_t tiles = tiles_of(params.rows, kProductRows) * across;
   const int64_t tile = blockIdx.x % tiles, split = blockIdx.x / tiles;
@@ -54,7 +55,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t k_end = end < params.depth ? end : params.depth;
   product_tile<along_a, along_b>(
       params, tile / across * kProductRows, tile % across * kProductColumns, k_begin, k_end, stage,
-      [&](int64_t row, int64_t column, Accumulator sum) {
+      [&](int64_t row, int64_t column, Accumulator<T> sum) {
         if (params.splits > 1)
           params.partial[(split * params.rows + row) * params.columns + column] = sum;
         else
@@ -62,22 +63,22 @@ __global__ void __launch_bounds__(kThreads)
       });
 }
 
-template <class T, class Accumulator>
-__global__ void add_splits_kernel(const __grid_constant__ ProductParams<T, Accumulator> params) {
+template <class T>
+__global__ void add_splits_kernel(const __grid_constant__ ProductParams<T> params) {
   const int64_t size = params.rows * params.columns;
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (at >= size) return;
-  Accumulator sum = Accumulator(0);
+  Accumulator<T> sum = Accumulator<T>(0);
   for (int64_t s = 0; s < params.splits; ++s) sum += params.partial[s * size + at];
   finish(params, at / params.columns, at % params.columns, sum);
 }
 
 // A block takes kGradColumns columns of kGradRows rows.
-template <class T, class Accumulator>
+template <class T>
 __global__ void __launch_bounds__(kThreads)
-    grad_kernel(const __grid_constant__ GradParams<T, Accumulator> params) {
+    grad_kernel(const __grid_constant__ GradParams<T> params) {
   constexpr int kLines = kThreads / kGradColumns;
-  __shared__ Accumulator sums[kLines][kGradColumns];
+  __shared__ Accumulator<T> sums[kLines][kGradColumns];
   const int64_t across = tiles_of(params.columns, kGradColumns);
   const int64_t block = blockIdx.x / across;
   const int line = static_cast<int>(threadIdx.x) / kGradColumns;
@@ -85,22 +86,15 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t column = blockIdx.x % across * kGradColumns + lane;
   const int64_t last = (block + 1) * kGradRows;
   const int64_t end = last < params.rows ? last : params.rows;
-  Accumulator total = Accumulator(0);
+  Accumulator<T> total = Accumulator<T>(0);
   for (int64_t row = block * kGradRows + line; row < end && column < params.columns;
        row += kLines) {
     const int64_t at = row * params.columns + column;
-    Accumulator grad = load(params.grad_y + at);
+    Accumulator<T> grad = load(params.grad_y + at);
     if (params.activation != ActivationKind::linear) {
-      const Accumulator saved = load(params.saved + at);
-      Accumulator f[2];
-      visit_activation(params.activation, [&](auto kind) {
-        using Activation = decltype(kind);
-        if constexpr (Activation::kFromValue)
-          Activation::template derivatives<1>(saved, saved, f);
-        else
-          Activation::template evaluate<1>(saved, f);
-      });
-      grad *= f[1];
+      const Accumulator<T> saved = load(params.saved + at);
+      visit_activation(params.activation,
+                       [&](auto kind) { grad *= slope_from_saved<decltype(kind)>(saved); });
     }
     if (params.grad_z) store(grad, params.grad_z + at);
     total += grad;
@@ -113,30 +107,30 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class T, class Accumulator>
-__global__ void add_blocks_kernel(const __grid_constant__ GradParams<T, Accumulator> params) {
+template <class T>
+__global__ void add_blocks_kernel(const __grid_constant__ GradParams<T> params) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (column >= params.columns) return;
-  Accumulator sum = Accumulator(0);
+  Accumulator<T> sum = Accumulator<T>(0);
   for (int64_t b = 0; b < params.blocks; ++b) sum += params.partial[b * params.columns + column];
   store(sum, params.grad_bias + column);
 }
 
-template <Along along_a, Along along_b, class T, class Accumulator>
-cudaError_t launch_product_of(const ProductParams<T, Accumulator>& params, cudaStream_t stream) {
+template <Along along_a, Along along_b, class T>
+cudaError_t launch_product_of(const ProductParams<T>& params, cudaStream_t stream) {
   const int64_t blocks = tiles_of(params.rows, kProductRows) *
                          tiles_of(params.columns, kProductColumns) * params.splits;
   if (const cudaError_t error = check_grid(blocks)) return error;
   const auto grid = static_cast<unsigned>(blocks);
-  const auto kernel = product_kernel<along_a, along_b, T, Accumulator>;
+  const auto kernel = product_kernel<along_a, along_b, T>;
   kernel<<<grid, kThreads, 0, stream>>>(params);
   return cudaGetLastError();
 }
 
 }  // namespace
 
-template <class T, class Accumulator>
-cudaError_t configure_product(ProductParams<T, Accumulator>* params) {
+template <class T>
+cudaError_t configure_product(ProductParams<T>* params) {
   int device = 0, multiprocessors = 0;
   if (const cudaError_t error = cudaGetDevice(&device)) return error;
   if (const cudaError_t error =
@@ -151,13 +145,13 @@ cudaError_t configure_product(ProductParams<T, Accumulator>* params) {
   return cudaSuccess;
 }
 
-template <class T, class Accumulator>
-cudaError_t launch_product(const ProductParams<T, Accumulator>& params, cudaStream_t stream) {
+template <class T>
+cudaError_t launch_product(const ProductParams<T>& params, cudaStream_t stream) {
   const bool a_along_k = params.a.k_stride == 1, b_along_k = params.b.k_stride == 1;
-  const auto launch = a_along_k && b_along_k ? launch_product_of<Along::k, Along::k, T, Accumulator>
-                      : a_along_k            ? launch_product_of<Along::k, Along::row, T, Accumulator>
-                      : b_along_k            ? launch_product_of<Along::row, Along::k, T, Accumulator>
-                                             : launch_product_of<Along::row, Along::row, T, Accumulator>;
+  const auto launch = a_along_k && b_along_k ? launch_product_of<Along::k, Along::k, T>
+                      : a_along_k            ? launch_product_of<Along::k, Along::row, T>
+                      : b_along_k            ? launch_product_of<Along::row, Along::k, T>
+                                             : launch_product_of<Along::row, Along::row, T>;
   if (const cudaError_t error = launch(params, stream)) return error;
   if (params.splits == 1) return cudaSuccess;
   const int64_t blocks = tiles_of(params.rows * params.columns, kThreads);
@@ -167,13 +161,13 @@ cudaError_t launch_product(const ProductParams<T, Accumulator>& params, cudaStre
   return cudaGetLastError();
 }
 
-template <class T, class Accumulator>
-void configure_grad(GradParams<T, Accumulator>* params) {
+template <class T>
+void configure_grad(GradParams<T>* params) {
   params->blocks = tiles_of(params->rows, kGradRows);
 }
 
-template <class T, class Accumulator>
-cudaError_t launch_grad(const GradParams<T, Accumulator>& params, cudaStream_t stream) {
+template <class T>
+cudaError_t launch_grad(const GradParams<T>& params, cudaStream_t stream) {
   const int64_t blocks = params.blocks * tiles_of(params.columns, kGradColumns);
   if (const cudaError_t error = check_grid(blocks)) return error;
   auto grid = static_cast<unsigned>(blocks);
@@ -185,14 +179,14 @@ cudaError_t launch_grad(const GradParams<T, Accumulator>& params, cudaStream_t s
   return cudaGetLastError();
 }
 
-#define PYNEURAL_INSTANTIATE(T, Accumulator)                                               \
-  template cudaError_t configure_product(ProductParams<T, Accumulator>*);                  \
-  template cudaError_t launch_product(const ProductParams<T, Accumulator>&, cudaStream_t); \
-  template void configure_grad(GradParams<T, Accumulator>*);                               \
-  template cudaError_t launch_grad(const GradParams<T, Accumulator>&, cudaStream_t);
-PYNEURAL_INSTANTIATE(float, float)
-PYNEURAL_INSTANTIATE(double, double)
-PYNEURAL_INSTANTIATE(BFloat16, float)
-PYNEURAL_INSTANTIATE(Float16, float)
+#define PYNEURAL_INSTANTIATE(T)                                               \
+  template cudaError_t configure_product(ProductParams<T>*);                  \
+  template cudaError_t launch_product(const ProductParams<T>&, cudaStream_t); \
+  template void configure_grad(GradParams<T>*);                               \
+  template cudaError_t launch_grad(const GradParams<T>&, cudaStream_t);
+PYNEURAL_INSTANTIATE(float)
+PYNEURAL_INSTANTIATE(double)
+PYNEURAL_INSTANTIATE(BFloat16)
+PYNEURAL_INSTANTIATE(Float16)
 
 }  // namespace pyneural::dense

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "../common/accumulator.h"
 #include "../common/activation.h"
 
 namespace pyneural::dense {
@@ -19,43 +20,43 @@ struct Operand {
 
 // y [rows, columns] = f(z), z = a b^T + bias, a [rows, depth], b [columns, depth].
 //
-// T: float, double, BFloat16 or Float16; sums are of type Accumulator, float for the halves.
-template <class T, class Accumulator>
+// T: float, double, BFloat16 or Float16.
+template <class T>
 struct ProductParams {
   int64_t rows = 0, columns = 0, depth = 0;
   Operand<T> a, b;
   const T* bias = nullptr;  // [columns], null: none
   ActivationKind activation = ActivationKind::linear;
   T* y = nullptr;
-  T* z = nullptr;          // null: not wanted
-  bool with_tf32 = false;  // float: one product of 10-bit factors rather than three
-  int32_t splits = 1;      // of the depth, each summed by blocks of its own
-  Accumulator* partial = nullptr;  // [splits, rows, columns], where splits > 1
+  T* z = nullptr;                     // null: not wanted
+  bool with_tf32 = false;             // float: one product of 10-bit factors rather than three
+  int32_t splits = 1;                 // of the depth, each summed by blocks of its own
+  Accumulator<T>* partial = nullptr;  // [splits, rows, columns], where splits > 1
 };
 
 // grad_z = grad_y f'(saved) [rows, columns], and grad_bias, its column sums.
-template <class T, class Accumulator>
+template <class T>
 struct GradParams {
   int64_t rows = 0, columns = 0;
   ActivationKind activation = ActivationKind::linear;
   const T* grad_y = nullptr;
-  const T* saved = nullptr;  // y where f' is a function of it, else z
-  T* grad_z = nullptr;       // null: not wanted
-  T* grad_bias = nullptr;    // null: not wanted
-  int64_t blocks = 0;        // of rows
-  Accumulator* partial = nullptr;    // [blocks, columns], where grad_bias is wanted
+  const T* saved = nullptr;           // y where f' is a function of it, else z
+  T* grad_z = nullptr;                // null: not wanted
+  T* grad_bias = nullptr;             // null: not wanted
+  int64_t blocks = 0;                 // of rows
+  Accumulator<T>* partial = nullptr;  // [blocks, columns], where grad_bias is wanted
 };
 
 // Fills splits for the current device; partial is the caller's to allocate.
-template <class T, class Accumulator>
-cudaError_t configure_product(ProductParams<T, Accumulator>* params);
-template <class T, class Accumulator>
-cudaError_t launch_product(const ProductParams<T, Accumulator>& params, cudaStream_t stream);
+template <class T>
+cudaError_t configure_product(ProductParams<T>* params);
+template <class T>
+cudaError_t launch_product(const ProductParams<T>& params, cudaStream_t stream);
 
 // Fills blocks; partial is the caller's to allocate.
-template <class T, class Accumulator>
-void configure_grad(GradParams<T, Accumulator>* params);
-template <class T, class Accumulator>
-cudaError_t launch_grad(const GradParams<T, Accumulator>& params, cudaStream_t stream);
+template <class T>
+void configure_grad(GradParams<T>* params);
+template <class T>
+cudaError_t launch_grad(const GradParams<T>& params, cudaStream_t stream);
 
 }  // namespace pyneural::dense

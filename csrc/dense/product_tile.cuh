@@ -145,7 +145,7 @@ struct Multiply<float> {
 
 // All threads of the block call it; use(row, column, sum) takes the thread's elements of the tile.
 template <Along along_a, Along along_b, class T, class Use>
-__device__ void product_tile(const ProductParams<T, float>& params, int64_t row0, int64_t column0,
+__device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64_t column0,
                              int64_t k_begin, int64_t k_end, Chunks& chunks, const Use& use) {
   Carrier<T, along_a> a(params.a, row0, params.rows, k_end);
   Carrier<T, along_b> b(params.b, column0, params.columns, k_end);
@@ -197,9 +197,9 @@ __device__ void product_tile(const ProductParams<T, float>& params, int64_t row0
 
 // The same for double, which has plain multiply-adds.
 template <Along along_a, Along along_b, class Use>
-__device__ void product_tile(const ProductParams<double, double>& params, int64_t row0,
-                             int64_t column0, int64_t k_begin, int64_t k_end,
-                             ProductStage<double>& stage, const Use& use) {
+__device__ void product_tile(const ProductParams<double>& params, int64_t row0, int64_t column0,
+                             int64_t k_begin, int64_t k_end, ProductStage<double>& stage,
+                             const Use& use) {
   const int64_t rows = params.rows - row0, columns = params.columns - column0;
   block_product<along_a, along_b, double>(
       rows < kProductRows ? rows : kProductRows,

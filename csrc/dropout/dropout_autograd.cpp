@@ -1,15 +1,11 @@
 // Dropout under autograd: it is linear in x, so that its backward is itself, with the same seed.
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "../common/find_op.h"
+#include "../common/autograd.h"
+#include "dropout_check.h"
 
 namespace pyneural::dropout {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 at::Tensor call_dropout(const at::Tensor& x, const at::Tensor& seed, double p) {
   static const auto op = find_op<decltype(call_dropout)>("pyneural::dropout");
@@ -33,13 +29,14 @@ struct Dropout : torch::autograd::Function<Dropout> {
 };
 
 at::Tensor dropout_autograd(const at::Tensor& x, const at::Tensor& seed, double p) {
-  if (at::GradMode::is_enabled() && x.requires_grad()) return Dropout::apply(x, seed, p);
+  if (needs_graph(x)) return Dropout::apply(x, seed, p);
   const at::AutoDispatchBelowADInplaceOrView below;
   return call_dropout(x, seed, p);
 }
 
 }  // namespace
 
+TORCH_LIBRARY_FRAGMENT(pyneural, m) { m.def("check_dropout", check_dropout); }
 TORCH_LIBRARY_IMPL(pyneural, Autograd, m) { m.impl("dropout", dropout_autograd); }
 
 }  // namespace pyneural::dropout

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "../common/activation.h"
+#include "../common/checks.h"
 #include "derivatives.h"
 #include "network.h"
 
@@ -104,8 +104,8 @@ inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList
   }
   network.plan = detail::checked_plan(op, derivatives, network.inputs());
   const bool known = find_activation(activation, &network.activation);
-  TORCH_CHECK_VALUE(known, op, ": activation: expected ", kActivationList, ", got \"", activation,
-                    "\"; choose one of these");
+  TORCH_CHECK_VALUE(known, op, ": activation: expected ", list_activations(), ", got \"",
+                    activation, "\"; choose one of these");
   bool smooth = false;
   visit_activation(network.activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
   TORCH_CHECK_VALUE(smooth || network.plan.order < 2, op, ": activation: got \"", activation,

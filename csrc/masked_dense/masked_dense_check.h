@@ -1,12 +1,9 @@
 // What the masked_dense ops ask of their arguments before memory is touched.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <optional>
-#include <string_view>
 
-#include "../common/activation.h"
+#include "../common/checks.h"
 
 namespace pyneural::masked_dense {
 
@@ -19,76 +16,20 @@ struct Layer {
 
 namespace detail {
 
-inline void check_like(const char* op, const char* argument, const at::Tensor& tensor,
-                       at::IntArrayRef shape, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, ": expected shape ", shape,
-                    ", got ", tensor.sizes(), "; it must fit x, ", x.sizes(),
-                    ", and the sparsity pattern");
-  TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, ": expected ",
-                    x.scalar_type(), " like x, got ", tensor.scalar_type(),
-                    "; convert the layer or x with .to(dtype)");
-  TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", argument, ": expected ", x.device(),
-                    " like x, got ", tensor.device(), "; move it with .to(device)");
-}
-
-inline void check_indices(const char* op, const char* argument, const at::Tensor& indices,
+inline void check_indices(const Argument& argument, const at::Tensor& indices,
                           const at::Tensor& x) {
   TORCH_CHECK_VALUE(indices.scalar_type() == at::kLong && indices.dim() == 1 &&
                         indices.is_contiguous() && indices.device() == x.device(),
-                    op, ": ", argument, ": expected a contiguous 1-d int64 tensor on ", x.device(),
-                    ", got ", indices.scalar_type(), " ", indices.sizes(), " on ", indices.device(),
+                    argument, ": expected a contiguous 1-d int64 tensor on ", x.device(), ", got ",
+                    indices.scalar_type(), " ", indices.sizes(), " on ", indices.device(),
                     "; SparsityPattern makes them");
 }
 
-}  // namespace detail
-
-// Without a look at the indices themselves, which may lie on a device.
-inline Layer check_masked_dense(const char* op, const at::Tensor& x, const at::Tensor& values,
-                                const at::Tensor& starts, const at::Tensor& inputs,
-                                const std::optional<at::Tensor>& bias,
-                                std::string_view activation) {
-  TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
-                    ": x: expected float32 or float64, got ", x.scalar_type(),
-                    "; convert it with x.float()");
-  TORCH_CHECK_VALUE(x.dim() >= 1, op, ": x: expected [..., inputs], got a scalar; give it a shape");
-  detail::check_indices(op, "starts", starts, x);
-  detail::check_indices(op, "inputs", inputs, x);
-  TORCH_CHECK_VALUE(starts.size(0) >= 1, op,
-                    ": starts: expected outputs + 1 indices, got none; SparsityPattern makes them");
-  Layer layer;
-  layer.in = x.size(-1);
-  layer.out = starts.size(0) - 1;
-  layer.edges = inputs.size(0);
-  layer.rows = 1;
-  for (int64_t d = 0; d + 1 < x.dim(); ++d) layer.rows *= x.size(d);
-  detail::check_like(op, "values", values, {layer.edges}, x);
-  if (bias) detail::check_like(op, "bias", *bias, {layer.out}, x);
-  const bool known = find_activation(activation, &layer.activation);
-  TORCH_CHECK_VALUE(known, op, ": activation: expected one of ", kActivationList, ", got \"",
-                    activation, "\"; choose one of these");
-  return layer;
-}
-
-// saved: y where f' is a function of it, else z; not read where f is linear.
-inline Layer check_masked_dense_backward(const at::Tensor& grad_y, const at::Tensor& x,
-                                         const at::Tensor& values, const at::Tensor& starts,
-                                         const at::Tensor& inputs, const at::Tensor& saved,
-                                         std::string_view activation) {
-  const char* const op = "masked_dense_backward";
-  const Layer layer = check_masked_dense(op, x, values, starts, inputs, std::nullopt, activation);
-  at::DimVector shape(x.sizes());
-  shape.back() = layer.out;
-  detail::check_like(op, "grad_y", grad_y, shape, x);
-  if (layer.activation != ActivationKind::linear) detail::check_like(op, "saved", saved, shape, x);
-  return layer;
-}
-
-// On the CPU, where the indices can be read: that none points out of its range.
+// That no index points out of its range, on the CPU, where they can be read.
 inline void check_edges(const char* op, const Layer& layer, const at::Tensor& starts,
                         const at::Tensor& inputs) {
-  const int64_t *const start = starts.const_data_ptr<int64_t>(), *const input =
-                                                                     inputs
-                                                                         .const_data_ptr<int64_t>();
+  const auto* const start = starts.const_data_ptr<int64_t>();
+  const auto* const input = inputs.const_data_ptr<int64_t>();
   bool ordered = start[0] == 0 && start[layer.out] == layer.edges;
   for (int64_t o = 0; o < layer.out; ++o) ordered &= start[o] <= start[o + 1];
   TORCH_CHECK_VALUE(ordered, op, ": starts: expected indices that rise from 0 to ", layer.edges,
@@ -97,6 +38,56 @@ inline void check_edges(const char* op, const Layer& layer, const at::Tensor& st
   for (int64_t e = 0; e < layer.edges; ++e) inside &= 0 <= input[e] && input[e] < layer.in;
   TORCH_CHECK_VALUE(inside, op, ": inputs: expected column indices of x, 0 to ", layer.in - 1,
                     ", got others; x must have as many columns as the mask");
+}
+
+inline Layer check_layer(const char* op, const at::Tensor& x, const at::Tensor& values,
+                         const at::Tensor& starts, const at::Tensor& inputs,
+                         const std::optional<at::Tensor>& bias, std::string_view activation) {
+  check_dtype({op, "x"}, x, Precisions::full, "convert it with x.float()");
+  TORCH_CHECK_VALUE(x.dim() >= 1, op, ": x: expected [..., inputs], got a scalar; give it a shape");
+  check_indices({op, "starts"}, starts, x);
+  check_indices({op, "inputs"}, inputs, x);
+  TORCH_CHECK_VALUE(starts.size(0) >= 1, op,
+                    ": starts: expected outputs + 1 indices, got none; SparsityPattern makes them");
+  Layer layer;
+  layer.in = x.size(-1);
+  layer.out = starts.size(0) - 1;
+  layer.edges = inputs.size(0);
+  layer.rows = joined_rows(x);
+  const auto check = [&](const char* name, const at::Tensor& tensor, at::IntArrayRef shape) {
+    check_like({op, name}, tensor, shape, {"x", x}, "it must fit x, ", x.sizes(),
+               ", and the sparsity pattern");
+  };
+  check("values", values, {layer.edges});
+  if (bias) check("bias", *bias, {layer.out});
+  layer.activation = check_activation({op, "activation"}, activation);
+  if (x.is_cpu()) check_edges(op, layer, starts, inputs);
+  return layer;
+}
+
+}  // namespace detail
+
+inline Layer check_masked_dense(const at::Tensor& x, const at::Tensor& values,
+                                const at::Tensor& starts, const at::Tensor& inputs,
+                                const std::optional<at::Tensor>& bias,
+                                std::string_view activation) {
+  return detail::check_layer("masked_dense", x, values, starts, inputs, bias, activation);
+}
+
+// saved: y where f' is a function of it, else z; not read where f is linear. The kernels do not
+// read the bias either: the derivatives of this op need it.
+inline Layer check_masked_dense_backward(const at::Tensor& grad_y, const at::Tensor& x,
+                                         const at::Tensor& values, const at::Tensor& starts,
+                                         const at::Tensor& inputs,
+                                         const std::optional<at::Tensor>& bias,
+                                         const at::Tensor& saved, std::string_view activation,
+                                         bool) {
+  const char* const op = "masked_dense_backward";
+  const Layer layer = detail::check_layer(op, x, values, starts, inputs, bias, activation);
+  check_output_like(op, "grad_y", grad_y, x, layer.out);
+  if (layer.activation != ActivationKind::linear)
+    check_output_like(op, "saved", saved, x, layer.out);
+  return layer;
 }
 
 }  // namespace pyneural::masked_dense

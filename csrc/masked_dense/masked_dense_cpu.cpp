@@ -4,12 +4,15 @@
 // [I][P], so that an edge is one multiply-add of vectors of points, whatever it connects. Threads
 // own contiguous chunks of the tiles, and parts of the gradients that are added in their order. Too
 // few rows to fill a vector go one by one, and an edge is one multiply-add.
-#include <ATen/ATen.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
 #include <vector>
 
+#include "../common/dispatch.h"
 #include "../common/parallel.h"
+#include "../common/results.h"
 #include "../common/transpose.h"
 #include "../common/vector_math.h"
 #include "../common/vectors.h"
@@ -50,13 +53,8 @@ using ActivateBackward = void (*)(const T* saved, T* grad);
 template <class Activation, class T>
 void activate_backward(const T* saved, T* grad) {
   for (int64_t p = 0; p < kPoints<T>; p += lanes<T>()) {
-    Vec<T> f[2];
-    const Vec<T> s = Vec<T>::loadu(saved + p);
-    if constexpr (Activation::kFromValue)
-      Activation::template derivatives<1>(s, s, f);
-    else
-      Activation::template evaluate<1>(s, f);
-    (Vec<T>::loadu(grad + p) * f[1]).store(grad + p);
+    const Vec<T> slope = slope_from_saved<Activation>(Vec<T>::loadu(saved + p));
+    (Vec<T>::loadu(grad + p) * slope).store(grad + p);
   }
 }
 
@@ -230,13 +228,6 @@ void forward(const Layer& layer, const Edges<T>& edges, const T* x, const T* bia
   });
 }
 
-// [parts, size] to [size], in order.
-at::Tensor add_parts(const at::Tensor& parts) {
-  at::Tensor total = parts[0].clone();
-  for (int64_t i = 1; i < parts.size(0); ++i) total.add_(parts[i]);
-  return total;
-}
-
 // grad_x where it is not null, and each thread's part of grad_values and grad_bias.
 template <class T>
 void backward(const Layer& layer, const Edges<T>& edges, const T* grad_y, const T* x,
@@ -276,49 +267,37 @@ void backward(const Layer& layer, const Edges<T>& edges, const T* grad_y, const 
   });
 }
 
-template <class Body>
-void dispatch(const at::Tensor& x, const Body& body) {
-  x.scalar_type() == at::kFloat ? body(float{}) : body(double{});
-}
-
 std::tuple<at::Tensor, at::Tensor> masked_dense(const at::Tensor& x, const at::Tensor& values,
                                                 const at::Tensor& starts, const at::Tensor& inputs,
                                                 const std::optional<at::Tensor>& bias,
                                                 std::string_view activation) {
-  const char* const op = "masked_dense";
-  const Layer layer = check_masked_dense(op, x, values, starts, inputs, bias, activation);
-  check_edges(op, layer, starts, inputs);
-  at::DimVector shape(x.sizes());
-  shape.back() = layer.out;
-  at::Tensor y = at::empty(shape, x.options());
-  const bool with_z = needs_preactivation(layer.activation);
-  at::Tensor z = at::empty(with_z ? y.sizes() : at::IntArrayRef{0}, x.options());
+  const Layer layer = check_masked_dense(x, values, starts, inputs, bias, activation);
+  const auto [y, z] = empty_outputs(x, layer, true);
   if (y.numel() == 0) return {y, z};
   const at::Tensor x_rows = x.contiguous(), v = values.contiguous(),
                    b = bias ? bias->contiguous() : at::Tensor();
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&, &y = y, &z = z](auto type) {
     using T = decltype(type);
     const Edges<T> edges{starts.const_data_ptr<int64_t>(), inputs.const_data_ptr<int64_t>(),
                          v.const_data_ptr<T>()};
-    forward<T>(layer, edges, x_rows.const_data_ptr<T>(), bias ? b.const_data_ptr<T>() : nullptr,
-               y.data_ptr<T>(), with_z ? z.data_ptr<T>() : nullptr);
+    forward<T>(layer, edges, x_rows.const_data_ptr<T>(), data_or_null<const T>(b), y.data_ptr<T>(),
+               data_or_null<T>(z));
   });
   return {y, z};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
     const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& values,
-    const at::Tensor& starts, const at::Tensor& inputs, const at::Tensor& saved,
-    std::string_view activation, bool with_grad_x) {
-  const Layer layer =
-      check_masked_dense_backward(grad_y, x, values, starts, inputs, saved, activation);
-  check_edges("masked_dense_backward", layer, starts, inputs);
-  at::Tensor grad_x = at::empty(with_grad_x ? x.sizes() : at::IntArrayRef{0}, x.options());
+    const at::Tensor& starts, const at::Tensor& inputs, const std::optional<at::Tensor>& bias,
+    const at::Tensor& saved, std::string_view activation, bool with_grad_x) {
+  const Layer layer = check_masked_dense_backward(grad_y, x, values, starts, inputs, bias, saved,
+                                                  activation, with_grad_x);
+  const at::Tensor grad_x = empty_if(with_grad_x, x.sizes(), x);
   if (layer.rows == 0) return {grad_x, at::zeros_like(values), at::zeros({layer.out}, x.options())};
   const at::Tensor grad = grad_y.contiguous(), x_rows = x.contiguous(), v = values.contiguous(),
                    saved_rows = saved.contiguous();
   at::Tensor grad_values, grad_bias;
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     const int64_t threads = Tiles<T>(layer).threads;
     grad_values = at::zeros({threads, layer.edges}, x.options());
@@ -326,10 +305,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
     const Edges<T> edges{starts.const_data_ptr<int64_t>(), inputs.const_data_ptr<int64_t>(),
                          v.const_data_ptr<T>()};
     backward<T>(layer, edges, grad.const_data_ptr<T>(), x_rows.const_data_ptr<T>(),
-                saved_rows.const_data_ptr<T>(), with_grad_x ? grad_x.data_ptr<T>() : nullptr,
-                grad_values.data_ptr<T>(), grad_bias.data_ptr<T>());
+                saved_rows.const_data_ptr<T>(), data_or_null<T>(grad_x), grad_values.data_ptr<T>(),
+                grad_bias.data_ptr<T>());
   });
-  return {grad_x, add_parts(grad_values), add_parts(grad_bias)};
+  return {grad_x, sum_parts(grad_values), sum_parts(grad_bias)};
 }
 
 }  // namespace

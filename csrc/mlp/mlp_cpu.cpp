@@ -5,13 +5,15 @@
 // x is saved for the backward, which computes them anew. Rows of a block are padded to whole
 // vectors, with zeros, so that they serve both operands of a product where they lie. Threads own
 // contiguous chunks of the rows and a gradient each, added in the order of the threads.
-#include <ATen/ATen.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <vector>
 
+#include "../common/dispatch.h"
 #include "../common/panels.h"
 #include "../common/parallel.h"
+#include "../common/results.h"
 #include "../common/vector_math.h"
 #include "mlp_layers.h"
 
@@ -45,13 +47,8 @@ using ActivateBackward = void (*)(const T* saved, int64_t count, T* grad);
 template <class Activation, class T>
 void activate_backward(const T* saved, int64_t count, T* grad) {
   for (int64_t i = 0; i < count; i += lanes<T>()) {
-    const Vec<T> s = Vec<T>::loadu(saved + i);
-    Vec<T> f[2];
-    if constexpr (Activation::kFromValue)
-      Activation::template derivatives<1>(s, s, f);
-    else
-      Activation::template evaluate<1>(s, f);
-    (Vec<T>::loadu(grad + i) * f[1]).store(grad + i);
+    const Vec<T> slope = slope_from_saved<Activation>(Vec<T>::loadu(saved + i));
+    (Vec<T>::loadu(grad + i) * slope).store(grad + i);
   }
 }
 
@@ -243,7 +240,8 @@ void for_blocks(const Network& network, const std::vector<Layer<T>>& layers, int
                 bool with_backward, const Body& body) {
   parallel_chunks(network.rows, threads, [&](int64_t thread, int64_t begin, int64_t end) {
     Block<T> block(network, layers, with_backward);
-    const int64_t block_rows = Block<T>::rows(network), blocks = (end - begin + block_rows - 1) / block_rows;
+    const int64_t block_rows = Block<T>::rows(network),
+                  blocks = (end - begin + block_rows - 1) / block_rows;
     for (int64_t i = 0; i < blocks; ++i) {
       const int64_t first = begin + i * (end - begin) / blocks;
       body(thread, block, first, begin + (i + 1) * (end - begin) / blocks - first);
@@ -256,20 +254,15 @@ int64_t threads_for(const Network& network) {
   return std::min(network.rows, useful_threads(work));
 }
 
-template <class Body>
-void dispatch(const at::Tensor& x, const Body& body) {
-  x.scalar_type() == at::kFloat ? body(float{}) : body(double{});
-}
-
 at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                std::string_view activation, std::string_view final_activation) {
   if (!is_fused(weights))
     return forward_by_layers(x, weights, biases, activation, final_activation);
-  const Network network = check_mlp("mlp", x, weights, biases, activation, final_activation);
-  at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
+  const Network network = check_mlp(x, weights, biases, activation, final_activation);
+  const at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
   if (y.numel() == 0) return y;
   const at::Tensor x_rows = x.contiguous();
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     const std::vector<Layer<T>> layers = make_layers<T>(network, weights, biases, false);
     const T* const from = x_rows.const_data_ptr<T>();
@@ -289,19 +282,19 @@ std::tuple<at::Tensor, at::Tensor> mlp_backward(const at::Tensor& grad_y, const 
                                                 std::string_view final_activation,
                                                 std::array<bool, 2> output_mask) {
   const Network network =
-      check_mlp_backward(grad_y, x, weights, biases, activation, final_activation);
-  at::Tensor grad_x = at::empty(output_mask[0] ? x.sizes() : at::IntArrayRef{0}, x.options());
+      check_mlp_backward(grad_y, x, weights, biases, activation, final_activation, output_mask);
+  const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x);
   const int64_t size = output_mask[1] ? network.parameters : 0;
   if (grad_y.numel() == 0) return {grad_x.zero_(), at::zeros({size}, x.options())};
   const at::Tensor x_rows = x.contiguous(), grad = grad_y.contiguous();
   const int64_t threads = threads_for(network);
-  at::Tensor parts = at::zeros({threads, size}, x.options());
-  dispatch(x, [&](auto type) {
+  const at::Tensor parts = at::zeros({threads, size}, x.options());
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     const std::vector<Layer<T>> layers = make_layers<T>(network, weights, biases, true);
     const T *const from = x_rows.const_data_ptr<T>(), *const grad_from = grad.const_data_ptr<T>();
-    T* const to = output_mask[0] ? grad_x.data_ptr<T>() : nullptr;
-    T* const gradients = output_mask[1] ? parts.data_ptr<T>() : nullptr;
+    T* const to = data_or_null<T>(grad_x);
+    T* const gradients = data_or_null<T>(parts);
     const int64_t in = network.width.front(), out = network.width.back();
     for_blocks(network, layers, threads, true,
                [&](int64_t thread, Block<T>& block, int64_t first, int64_t rows) {
@@ -311,9 +304,7 @@ std::tuple<at::Tensor, at::Tensor> mlp_backward(const at::Tensor& grad_y, const 
                                 to ? to + first * in : nullptr);
                });
   });
-  at::Tensor gradient = parts[0];
-  for (int64_t t = 1; t < threads; ++t) gradient.add_(parts[t]);
-  return {grad_x, threads == 1 ? gradient : gradient.clone()};
+  return {grad_x, sum_parts(parts)};
 }
 
 }  // namespace

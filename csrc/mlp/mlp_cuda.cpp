@@ -1,10 +1,10 @@
 // The mlp ops on CUDA: checks, memory and the stream; mlp_cuda.cu does the work.
-#include <ATen/ATen.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
+#include "../common/dispatch_cuda.h"
+#include "../common/results.h"
 #include "mlp_cuda.h"
 #include "mlp_layers.h"
 
@@ -46,27 +46,16 @@ struct Call {
   }
 };
 
-template <class Body>
-void dispatch(const at::Tensor& x, const Body& body) {
-  const c10::cuda::CUDAGuard guard(x.device());
-  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
-  if (x.scalar_type() == at::kFloat)
-    body(float{}, stream);
-  else
-    body(double{}, stream);
-}
-
 at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                std::string_view activation, std::string_view final_activation) {
-  const char* const op = "mlp";
   if (!is_fused(weights))
     return forward_by_layers(x, weights, biases, activation, final_activation);
-  const Network network = check_mlp(op, x, weights, biases, activation, final_activation);
+  const Network network = check_mlp(x, weights, biases, activation, final_activation);
   at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
   if (y.numel() == 0) return y;
-  dispatch(x, [&](auto type, cudaStream_t stream) {
+  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    Call<T> call(op, network, x, weights, biases, false);
+    Call<T> call("mlp", network, x, weights, biases, false);
     call.params.y = y.data_ptr<T>();
     C10_CUDA_CHECK(launch_mlp(call.params, stream));
   });
@@ -79,14 +68,13 @@ std::tuple<at::Tensor, at::Tensor> mlp_backward(const at::Tensor& grad_y, const 
                                                 std::string_view final_activation,
                                                 std::array<bool, 2> output_mask) {
   const Network network =
-      check_mlp_backward(grad_y, x, weights, biases, activation, final_activation);
+      check_mlp_backward(grad_y, x, weights, biases, activation, final_activation, output_mask);
   const int64_t parameters = output_mask[1] ? network.parameters : 0;
-  at::Tensor grad_x = output_mask[0] ? at::empty_like(x, at::MemoryFormat::Contiguous)
-                                     : at::empty({0}, x.options());
+  const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x);
   if (network.rows == 0 || network.width.back() == 0)
     return {grad_x.zero_(), at::zeros({parameters}, x.options())};
   at::Tensor grad_parameters = at::empty({parameters}, x.options());
-  dispatch(x, [&](auto type, cudaStream_t stream) {
+  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
     Call<T> call("mlp_backward", network, x, weights, biases, true);
     const at::Tensor grads = grad_y.contiguous();

@@ -100,15 +100,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
 // f' from what is saved for it.
 template <class T>
 __device__ T slope(ActivationKind kind, T saved) {
-  T f[2];
-  visit_activation(kind, [&](auto activation) {
-    using Activation = decltype(activation);
-    if constexpr (Activation::kFromValue)
-      Activation::template derivatives<1>(saved, saved, f);
-    else
-      Activation::template evaluate<1>(saved, f);
-  });
-  return f[1];
+  T result{};
+  visit_activation(kind, [&](auto f) { result = slope_from_saved<decltype(f)>(saved); });
+  return result;
 }
 
 // partial += layer l's parameter gradient: grad [O][kTile] with the layer's input.

@@ -28,7 +28,7 @@ inline bool is_fused(at::TensorList weights) {
 inline at::Tensor forward_by_layers(const at::Tensor& x, at::TensorList weights,
                                     at::TensorList biases, std::string_view activation,
                                     std::string_view final_activation) {
-  check_layers("mlp", x, weights, biases);
+  check_layers("mlp", x, weights, biases, kInputLetters);
   at::Tensor a = x;
   for (size_t l = 0; l < weights.size(); ++l)
     a = dense::call_dense(a, weights[l], biases[l],

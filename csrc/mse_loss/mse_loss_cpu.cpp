@@ -1,15 +1,17 @@
 // The mean squared error on the CPU, forward and backward each in one pass over memory:
 //
 //   loss = 1/N sum_i (a_i - y_i)^2,   grad_a = 2/N grad_loss (a - y)
-#include <ATen/ATen.h>
+#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <numeric>
 #include <vector>
 
+#include "../common/dispatch.h"
 #include "../common/parallel.h"
 #include "../common/vectors.h"
+#include "mse_loss_check.h"
 
 namespace pyneural::mse_loss {
 namespace {
@@ -49,55 +51,40 @@ void for_blocks(int64_t size, const Body& body) {
   });
 }
 
-void check(const at::Tensor& prediction, const at::Tensor& target) {
-  const at::ScalarType type = prediction.scalar_type();
-  TORCH_CHECK_VALUE(type == at::kFloat || type == at::kDouble,
-                    "mse_loss: prediction: expected float32 or float64, got ", type,
-                    "; torch.nn.functional.mse_loss takes others");
-  TORCH_CHECK_VALUE(target.scalar_type() == type && target.sizes() == prediction.sizes(),
-                    "mse_loss: target: expected ", type, " ", prediction.sizes(),
-                    " as the prediction, got ", target.scalar_type(), " ", target.sizes(),
-                    "; give both one dtype and shape");
-}
-
 at::Tensor mse_loss(const at::Tensor& prediction, const at::Tensor& target) {
-  check(prediction, target);
+  check_mse_loss(prediction, target);
   const auto a = prediction.expect_contiguous(), y = target.expect_contiguous();
   const int64_t size = a->numel();
   at::Tensor loss = at::empty({}, prediction.options());
-  AT_DISPATCH_FLOATING_TYPES(prediction.scalar_type(), "mse_loss", [&] {
-    const auto *const first_a = a->const_data_ptr<scalar_t>(), *const first_y =
-                                                                   y->const_data_ptr<scalar_t>();
-    std::vector<scalar_t> sums((size + kBlock - 1) / kBlock);
+  dispatch_floating(prediction, [&](auto type) {
+    using T = decltype(type);
+    const T *const first_a = a->const_data_ptr<T>(), *const first_y = y->const_data_ptr<T>();
+    std::vector<T> sums((size + kBlock - 1) / kBlock);
     for_blocks(size, [&](int64_t first, int64_t count, int64_t block) {
       sums[block] = sum_of_squares(first_a + first, first_y + first, count);
     });
     const double sum = std::accumulate(sums.begin(), sums.end(), 0.0);
-    *loss.data_ptr<scalar_t>() = static_cast<scalar_t>(sum / static_cast<double>(size));
+    *loss.data_ptr<T>() = static_cast<T>(sum / static_cast<double>(size));
   });
   return loss;
 }
 
 at::Tensor mse_loss_backward(const at::Tensor& grad_loss, const at::Tensor& prediction,
                              const at::Tensor& target) {
-  check(prediction, target);
-  TORCH_CHECK_VALUE(grad_loss.numel() == 1 && grad_loss.scalar_type() == prediction.scalar_type(),
-                    "mse_loss_backward: grad_loss: expected one ", prediction.scalar_type(),
-                    ", got ", grad_loss.scalar_type(), " ", grad_loss.sizes(),
-                    "; it is the gradient of a mean");
+  check_mse_loss_backward(grad_loss, prediction, target);
   const auto a = prediction.expect_contiguous(), y = target.expect_contiguous();
   const int64_t size = a->numel();
   at::Tensor grad = at::empty(prediction.sizes(), prediction.options());
-  AT_DISPATCH_FLOATING_TYPES(prediction.scalar_type(), "mse_loss_backward", [&] {
-    using V = Vec<scalar_t>;
+  dispatch_floating(prediction, [&](auto type) {
+    using T = decltype(type);
+    using V = Vec<T>;
     const double each = 2.0 / static_cast<double>(size) * grad_loss.item<double>();
-    const V factor(static_cast<scalar_t>(each));
-    const auto *const first_a = a->const_data_ptr<scalar_t>(), *const first_y =
-                                                                   y->const_data_ptr<scalar_t>();
-    auto* const first_grad = grad.data_ptr<scalar_t>();
+    const V factor(static_cast<T>(each));
+    const T *const first_a = a->const_data_ptr<T>(), *const first_y = y->const_data_ptr<T>();
+    auto* const first_grad = grad.data_ptr<T>();
     for_blocks(size, [&](int64_t first, int64_t count, int64_t) {
-      for (int64_t i = first; i < first + count; i += lanes<scalar_t>()) {
-        const auto some = static_cast<int>(std::min(lanes<scalar_t>(), first + count - i));
+      for (int64_t i = first; i < first + count; i += lanes<T>()) {
+        const auto some = static_cast<int>(std::min(lanes<T>(), first + count - i));
         const V difference = V::loadu(first_a + i, some) - V::loadu(first_y + i, some);
         (factor * difference).store(first_grad + i, some);
       }

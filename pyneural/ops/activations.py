@@ -1,40 +1,52 @@
-"""The activations of the ops, and the derivatives of those of the jet ops, in plain torch."""
+"""The activations: which there are, and each with its derivatives in plain torch.
+
+Which there are and what they are like is said once, in ``csrc/common/activation.h``.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-VALUES: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "sin": torch.sin,
-    "sigmoid": torch.sigmoid,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
-    "softplus": F.softplus,
-    "linear": torch.clone,
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "elu": F.elu,
-}
+from pyneural import _C
+
+_PROPERTIES = _C.activations()
+
+NAMES = tuple(_PROPERTIES)
+# Those with derivatives of second and higher order.
+SMOOTH = tuple(name for name in NAMES if _PROPERTIES[name]["is_smooth"])
+# Those whose derivative is no function of their value, so that a backward needs z.
+NEEDS_PREACTIVATION = frozenset(n for n in NAMES if _PROPERTIES[n]["needs_preactivation"])
 
 
-def check_activation(where: str, activation: str) -> None:
-    """Refuses the name of an activation that the ops do not know.
+def check_activation(
+    where: str, activation: str | None, aliases: Mapping[str | None, str] | None = None
+) -> str:
+    """The name of an activation as the ops spell it.
 
-    >>> check_activation("Linear", "tanh")
+    Args:
+        where: who asks, for the message.
+        activation: a name of the ops, or an alias.
+        aliases: further names, and what they stand for.
+
+    Raises:
+        ValueError: a name that is neither.
+
+    >>> check_activation("Linear", "tanh"), check_activation("Dense", "swish", {"swish": "silu"})
+    ('tanh', 'silu')
     """
-    if activation not in VALUES:
+    names = dict(aliases or {}) | {name: name for name in NAMES}
+    if activation not in names:
+        known = ", ".join(name for name in names if name is not None)
         raise ValueError(
-            f"{where}: activation: expected one of {', '.join(VALUES)}, got {activation!r}; "
-            "choose one of these"
+            f"{where}: activation: expected one of {known}, got {activation!r}; choose one of these"
         )
+    return names[activation]
 
 
 def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
@@ -48,19 +60,15 @@ def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
         >>> [float(f) for f in derivatives("tanh", z, 3)]
         [0.0, 1.0, 0.0, -2.0]
     """
-    known = _SMOOTH | _KINKED
-    if activation not in known:
-        raise ValueError(
-            f"activation: expected one of {', '.join(known)}, got {activation!r}; write its name"
-        )
-    largest = 1 if activation in _KINKED else 4
+    check_activation("derivatives", activation)
+    largest = 4 if activation in SMOOTH else 1
     if order > largest:
-        remedy = f"one of {', '.join(_SMOOTH)}" if largest == 1 else "autograd"
+        remedy = "autograd" if activation in SMOOTH else f"one of {', '.join(SMOOTH)}"
         raise ValueError(
             f"derivatives: expected orders up to {largest} with {activation}, got {order}; "
             f"use {remedy}"
         )
-    return known[activation](z)[: order + 1]
+    return _TABLE[activation][1](z)[: order + 1]
 
 
 def _tanh(z: Tensor) -> list[Tensor]:
@@ -122,18 +130,31 @@ def _leaky_relu(z: Tensor, slope: float = 0.01) -> list[Tensor]:
     return [F.leaky_relu(z, slope), torch.where(z > 0, torch.ones_like(z), slope)]
 
 
-_SMOOTH: dict[str, Callable[[Tensor], list[Tensor]]] = {
-    "tanh": _tanh,
-    "sin": _sin,
-    "sigmoid": _sigmoid,
-    "silu": _silu,
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "softplus": _softplus,
+def _relu(z: Tensor) -> list[Tensor]:
+    return _leaky_relu(z, 0.0)
+
+
+def _elu(z: Tensor) -> list[Tensor]:
+    return [F.elu(z), torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))]
+
+
+def _linear(z: Tensor) -> list[Tensor]:
+    return [z, torch.ones_like(z)]
+
+
+# f, and [f, its derivatives].
+_TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], list[Tensor]]]] = {
+    "tanh": (torch.tanh, _tanh),
+    "sin": (torch.sin, _sin),
+    "sigmoid": (torch.sigmoid, _sigmoid),
+    "silu": (F.silu, _silu),
+    "gelu": (F.gelu, _gelu),
+    "gelu_tanh": (functools.partial(F.gelu, approximate="tanh"), _gelu_tanh),
+    "softplus": (F.softplus, _softplus),
+    "linear": (torch.clone, _linear),
+    "relu": (F.relu, _relu),
+    "leaky_relu": (F.leaky_relu, _leaky_relu),
+    "elu": (F.elu, _elu),
 }
-_KINKED: dict[str, Callable[[Tensor], list[Tensor]]] = {
-    "linear": lambda z: [z, torch.ones_like(z)],
-    "relu": lambda z: _leaky_relu(z, 0.0),
-    "leaky_relu": _leaky_relu,
-    "elu": lambda z: [F.elu(z), torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))],
-}
+
+VALUES: dict[str, Callable[[Tensor], Tensor]] = {name: _TABLE[name][0] for name in NAMES}

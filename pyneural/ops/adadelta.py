@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pyneural.ops import reference
+from pyneural.ops.registration import register_reference
+
 
 def adadelta_(
     parameters: Sequence[Tensor],
@@ -52,3 +55,6 @@ def adadelta_(
     torch.ops.pyneural.adadelta_(
         parameters, gradients, squares, changes, steps, learning_rate, rho, epsilon, weight_decay
     )
+
+
+register_reference("adadelta_", reference.adadelta_)

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.activations import NEEDS_PREACTIVATION
+from pyneural.ops.registration import register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
-
-# Those whose derivative is no function of their value, so that the backward wants z.
-FROM_PREACTIVATION = ("sin", "silu", "gelu", "gelu_tanh", "softplus")
 
 
 def dense(
@@ -61,13 +60,25 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor
 @torch.library.register_fake("pyneural::dense_with_preactivation")
 def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> tuple[Tensor, Tensor]:
     y = x.new_empty(*x.shape[:-1], weight.shape[0])
-    return y, torch.empty_like(y) if activation in FROM_PREACTIVATION else x.new_empty(0)
+    return y, torch.empty_like(y) if activation in NEEDS_PREACTIVATION else x.new_empty(0)
 
 
 @torch.library.register_fake("pyneural::dense_backward")
 def _(
-    grad_y: Tensor, x: Tensor, weight: Tensor, saved: Tensor, activation: str, output_mask: list
+    grad_y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    saved: Tensor,
+    activation: str,
+    output_mask: list,
 ) -> tuple[Tensor, Tensor, Tensor]:
     shapes = x.shape, weight.shape, weight.shape[:1]
     grads = (x.new_empty(s if m else 0) for s, m in zip(shapes, output_mask, strict=True))
     return tuple(grads)  # type: ignore[return-value]
+
+
+register_reference("dense", reference.dense)
+register_reference("dense_with_preactivation", reference.dense_with_preactivation)
+register_reference("dense_backward", reference.dense_backward)
+register_derivative("dense_backward", reference.dense_backward, constant=("saved",))

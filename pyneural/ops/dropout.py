@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural.ops import reference
+from pyneural.ops.registration import register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -53,3 +55,6 @@ _dropout = torch.ops.pyneural.dropout.default
 @torch.library.register_fake("pyneural::dropout")
 def _(x: Tensor, seed: Tensor, p: float) -> Tensor:
     return x.new_empty(x.shape)
+
+
+register_reference("dropout", reference.dropout)

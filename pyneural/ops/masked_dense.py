@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
-from pyneural.ops.dense import FROM_PREACTIVATION
+from pyneural.ops.activations import NEEDS_PREACTIVATION
+from pyneural.ops.registration import register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -91,7 +92,7 @@ def _(
     x: Tensor, values: Tensor, starts: Tensor, inputs: Tensor, bias: Tensor | None, activation: str
 ) -> tuple[Tensor, Tensor]:
     y = x.new_empty(*x.shape[:-1], starts.shape[0] - 1)
-    return y, torch.empty_like(y) if activation in FROM_PREACTIVATION else x.new_empty(0)
+    return y, torch.empty_like(y) if activation in NEEDS_PREACTIVATION else x.new_empty(0)
 
 
 @torch.library.register_fake("pyneural::masked_dense_backward")
@@ -101,6 +102,7 @@ def _(
     values: Tensor,
     starts: Tensor,
     inputs: Tensor,
+    bias: Tensor | None,
     saved: Tensor,
     activation: str,
     with_grad_x: bool,
@@ -111,27 +113,22 @@ def _(
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
     x, values, starts, columns, bias, ctx.activation = inputs
-    saved = output[1] if ctx.activation in FROM_PREACTIVATION else output[0]
+    saved = output[1] if ctx.activation in NEEDS_PREACTIVATION else output[0]
     ctx.save_for_backward(x, values, starts, columns, bias, saved)
     ctx.mark_non_differentiable(output[1])
 
 
 def _backward(ctx: Any, grad_y: Tensor, _: Tensor) -> tuple:
     x, values, starts, columns, bias, saved = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        tensors = [x, values] if bias is None else [x, values, bias]
-
-        def layer(x: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
-            return reference.masked_dense(x, values, starts, columns, bias, ctx.activation)
-
-        grad_x, grad_values, *rest = torch.func.vjp(layer, *tensors)[1](grad_y)
-        return grad_x, grad_values, None, None, rest[0] if rest else None, None
     with_grad_x = ctx.needs_input_grad[0]
     grad_x, grad_values, grad_bias = torch.ops.pyneural.masked_dense_backward(
-        grad_y, x, values, starts, columns, saved, ctx.activation, with_grad_x
+        grad_y, x, values, starts, columns, bias, saved, ctx.activation, with_grad_x
     )
     needed_x = grad_x if with_grad_x else None
     return needed_x, grad_values, None, None, None if bias is None else grad_bias, None
 
 
 torch.library.register_autograd("pyneural::masked_dense", _backward, setup_context=_setup_context)
+register_reference("masked_dense", reference.masked_dense_with_preactivation)
+register_reference("masked_dense_backward", reference.masked_dense_backward)
+register_derivative("masked_dense_backward", reference.masked_dense_backward, constant=("saved",))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.registration import register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -73,3 +74,8 @@ def _(
     parameters = sum(p.numel() for p in (*weights, *biases))
     grad_x = x.new_empty(x.shape if output_mask[0] else 0)
     return grad_x, x.new_empty(parameters if output_mask[1] else 0)
+
+
+register_reference("mlp", reference.mlp)
+register_reference("mlp_backward", reference.mlp_backward)
+register_derivative("mlp_backward", reference.mlp_backward)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural.ops import reference
+from pyneural.ops.registration import register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -63,3 +65,8 @@ def _(prediction: Tensor, target: Tensor) -> Tensor:
 @torch.library.register_fake("pyneural::mse_loss_backward")
 def _(grad_loss: Tensor, prediction: Tensor, target: Tensor) -> Tensor:
     return prediction.new_empty(prediction.shape)
+
+
+register_reference("mse_loss", reference.mse_loss)
+register_reference("mse_loss_backward", reference.mse_loss_backward)
+register_derivative("mse_loss_backward", reference.mse_loss_backward)

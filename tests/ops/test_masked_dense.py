@@ -153,15 +153,11 @@ WRONG = {
     "another dtype": (lambda a: a | {"bias": a["bias"].float()}, "bias: expected Double like x"),
     "an unknown activation": (lambda a: a | {"activation": "swish"}, "activation: expected one of"),
     "starts that fall": (
-        lambda a: (
-            a | {"pattern": SparsityPattern(-a["pattern"].starts, a["pattern"].inputs)}
-        ),
+        lambda a: a | {"pattern": SparsityPattern(-a["pattern"].starts, a["pattern"].inputs)},
         "starts: expected indices that rise from 0 to",
     ),
     "indices of another dtype": (
-        lambda a: (
-            a | {"pattern": SparsityPattern(a["pattern"].starts.int(), a["pattern"].inputs)}
-        ),
+        lambda a: a | {"pattern": SparsityPattern(a["pattern"].starts.int(), a["pattern"].inputs)},
         "starts: expected a contiguous 1-d int64 tensor on cpu, got Int",
     ),
 }

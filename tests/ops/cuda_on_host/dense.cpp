@@ -16,12 +16,12 @@ void begin(int multiprocessors, int order) {
   cuda_on_host::order = static_cast<cuda_on_host::Order>(order);
 }
 
-template <class T, class Accumulator>
+template <class T>
 int product(int multiprocessors, int order, const char* activation, int with_tf32, int64_t rows,
             int64_t columns, int64_t depth, const T* a, int a_along_k, const T* b, int b_along_k,
             const T* bias, T* y, T* z) {
   begin(multiprocessors, order);
-  ProductParams<T, Accumulator> params;
+  ProductParams<T> params;
   params.rows = rows;
   params.columns = columns;
   params.depth = depth;
@@ -33,17 +33,17 @@ int product(int multiprocessors, int order, const char* activation, int with_tf3
   params.z = z;
   params.with_tf32 = with_tf32;
   if (configure_product(&params)) return -1;
-  std::vector<Accumulator> partial(params.splits > 1 ? params.splits * rows * columns : 0,
-                           std::numeric_limits<Accumulator>::quiet_NaN());
+  std::vector<Accumulator<T>> partial(params.splits > 1 ? params.splits * rows * columns : 0,
+                                      std::numeric_limits<Accumulator<T>>::quiet_NaN());
   params.partial = partial.data();
   return launch_product(params, nullptr) ? -1 : params.splits;
 }
 
-template <class T, class Accumulator>
+template <class T>
 int grad(int order, const char* activation, int64_t rows, int64_t columns, const T* grad_y,
          const T* saved, T* grad_z, T* grad_bias) {
   begin(1, order);
-  GradParams<T, Accumulator> params;
+  GradParams<T> params;
   params.rows = rows;
   params.columns = columns;
   if (!find_activation(activation, &params.activation)) return -1;
@@ -52,26 +52,27 @@ int grad(int order, const char* activation, int64_t rows, int64_t columns, const
   params.grad_z = grad_z;
   params.grad_bias = grad_bias;
   configure_grad(&params);
-  std::vector<Accumulator> partial(params.blocks * columns, std::numeric_limits<Accumulator>::quiet_NaN());
+  std::vector<Accumulator<T>> partial(params.blocks * columns,
+                                      std::numeric_limits<Accumulator<T>>::quiet_NaN());
   params.partial = partial.data();
   return launch_grad(params, nullptr) ? -1 : 0;
 }
 
 }  // namespace
 
-#define EXPORT(NAME, T, Accumulator)                                                                       \
-  extern "C" int product_##NAME(int multiprocessors, int order, const char* activation,            \
-                                int with_tf32, int64_t rows, int64_t columns, int64_t depth,       \
-                                const T* a, int a_along_k, const T* b, int b_along_k,              \
-                                const T* bias, T* y, T* z) {                                       \
-    return product<T, Accumulator>(multiprocessors, order, activation, with_tf32, rows, columns, depth, a, \
-                           a_along_k, b, b_along_k, bias, y, z);                                   \
-  }                                                                                                \
-  extern "C" int grad_##NAME(int order, const char* activation, int64_t rows, int64_t columns,     \
-                             const T* grad_y, const T* saved, T* grad_z, T* grad_bias) {           \
-    return grad<T, Accumulator>(order, activation, rows, columns, grad_y, saved, grad_z, grad_bias);       \
+#define EXPORT(NAME, T)                                                                        \
+  extern "C" int product_##NAME(int multiprocessors, int order, const char* activation,        \
+                                int with_tf32, int64_t rows, int64_t columns, int64_t depth,   \
+                                const T* a, int a_along_k, const T* b, int b_along_k,          \
+                                const T* bias, T* y, T* z) {                                   \
+    return product<T>(multiprocessors, order, activation, with_tf32, rows, columns, depth, a,  \
+                      a_along_k, b, b_along_k, bias, y, z);                                    \
+  }                                                                                            \
+  extern "C" int grad_##NAME(int order, const char* activation, int64_t rows, int64_t columns, \
+                             const T* grad_y, const T* saved, T* grad_z, T* grad_bias) {       \
+    return grad<T>(order, activation, rows, columns, grad_y, saved, grad_z, grad_bias);        \
   }
-EXPORT(float32, float, float)
-EXPORT(float64, double, double)
-EXPORT(bfloat16, BFloat16, float)
-EXPORT(float16, Float16, float)
+EXPORT(float32, float)
+EXPORT(float64, double)
+EXPORT(bfloat16, BFloat16)
+EXPORT(float16, Float16)

@@ -1,0 +1,40 @@
+// dispatch.h for the entries of the CUDA kernels: on the tensor's device, with its current stream.
+#pragma once
+
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "dispatch.h"
+#include "tensor_core_types.h"
+
+namespace pyneural {
+
+// body(T{}, stream) for T float or double.
+template <class Body>
+void dispatch_floating_cuda(const at::Tensor& x, const Body& body) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+  dispatch_floating(x, [&](auto type) { body(type, stream); });
+}
+
+// The same with BFloat16 and Float16.
+template <class Body>
+void dispatch_with_reduced_cuda(const at::Tensor& x, const Body& body) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
+  dispatch_with_reduced<BFloat16, Float16>(x, [&](auto type) { body(type, stream); });
+}
+
+// The elements of a tensor, whose dtype is that of T: the kernels have types of their own for the
+// reduced precisions. Null for an undefined tensor.
+template <class T>
+const T* elements(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<const T*>(tensor.const_data_ptr()) : nullptr;
+}
+template <class T>
+T* mutable_elements(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<T*>(tensor.data_ptr()) : nullptr;
+}
+
+}  // namespace pyneural

@@ -1,0 +1,55 @@
+"""Every op in plain torch, a file an op.
+
+What the kernels are tested against, what runs on devices without a kernel of ours and under
+transformations that kernels do not go through, and the derivatives of the backwards; see
+``pyneural.ops.registration``. Arguments are those of the ops' schemas in ``csrc/library.cpp``.
+"""
+
+from pyneural.ops.reference.adadelta import adadelta_
+from pyneural.ops.reference.attention import attention, attention_weights
+from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
+from pyneural.ops.reference.dropout import dropout
+from pyneural.ops.reference.jet import (
+    jet_mlp_backward,
+    jet_mlp_jacobian,
+    jet_mlp_loss,
+    jet_mlp_loss_and_gradient,
+    jet_mlp_nested,
+    jet_mlp_taylor,
+    mean_square,
+    residual_program,
+)
+from pyneural.ops.reference.masked_dense import (
+    masked_dense,
+    masked_dense_backward,
+    masked_dense_with_preactivation,
+)
+from pyneural.ops.reference.mlp import mlp, mlp_backward
+from pyneural.ops.reference.mse_loss import mse_loss, mse_loss_backward
+from pyneural.ops.reference.rnn import rnn
+
+__all__ = [
+    "adadelta_",
+    "attention",
+    "attention_weights",
+    "dense",
+    "dense_backward",
+    "dense_with_preactivation",
+    "dropout",
+    "jet_mlp_backward",
+    "jet_mlp_jacobian",
+    "jet_mlp_loss",
+    "jet_mlp_loss_and_gradient",
+    "jet_mlp_nested",
+    "jet_mlp_taylor",
+    "masked_dense",
+    "masked_dense_backward",
+    "masked_dense_with_preactivation",
+    "mean_square",
+    "mlp",
+    "mlp_backward",
+    "mse_loss",
+    "mse_loss_backward",
+    "residual_program",
+    "rnn",
+]

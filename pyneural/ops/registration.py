@@ -1,0 +1,132 @@
+"""What is registered for an op from Python: kernels and derivatives made of plain torch.
+
+A reference is the op in plain torch, ``pyneural.ops.reference``: a function of the op's arguments
+in the order of its schema, as ``csrc/library.cpp`` has it, that can be differentiated to any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+_OPS = torch.ops.pyneural
+_LIBRARY = torch.library.Library("pyneural", "IMPL")
+
+
+def register_reference(name: str, reference: Callable) -> None:
+    """Makes a reference the kernel of the devices that have none of ours.
+
+    Its arguments are checked as those of the kernels are, by the op ``check_<name>``.
+    """
+    check = getattr(_OPS, f"check_{name}").default
+
+    def kernel(*args: Any) -> Any:
+        check(*args)
+        with torch.no_grad():  # autograd is the business of the keys above
+            return reference(*args)
+
+    _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
+
+
+def register_autograd(name: str, differentiable: Callable) -> None:
+    """Has an op call ``differentiable`` where a gradient may be wanted of it, else its kernel."""
+    op = getattr(_OPS, name).default
+
+    def autograd(*args: Any) -> Any:
+        if torch.is_grad_enabled():
+            return differentiable(*args)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*args)
+
+    _LIBRARY.impl(name, autograd, "Autograd")
+
+
+def register_derivative(
+    name: str, reference: Callable, constant: Collection[str] = ()
+) -> Callable[..., Any]:
+    """Gives an op the derivatives of its reference.
+
+    The value is that of the kernel. The gradient is the reference's vector-Jacobian product, which
+    can be differentiated again.
+
+    Args:
+        name: of the op, such as "dense_backward".
+        reference: the op in plain torch.
+        constant: arguments that the reference does not read, as it computes them from the others:
+            what a forward saved.
+
+    Returns:
+        The op under autograd as a function that torch.func can transform, for which the dispatcher
+        is no way in.
+    """
+    op = getattr(_OPS, name).default
+    names = [argument.name for argument in op._schema.arguments]
+    returns_list = str(op._schema.returns[0].type) == "List[Tensor]"
+    places = [names.index(argument) for argument in constant]
+
+    def differentiable(*args: Any) -> Any:
+        detached = list(args)
+        for place in places:
+            detached[place] = args[place].detach()
+        leaves, spec = tree_flatten(detached)
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        options = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
+        result = _Differentiable.apply(_Call(op, reference, options, spec), *tensors)
+        return list(result) if returns_list else result
+
+    register_autograd(name, differentiable)
+    if any("Tensor[]" in str(part) for part in (*op._schema.arguments, *op._schema.returns)):
+        # torch.autograd.grad(is_grads_batched=True) goes through other ops in a loop.
+        _LIBRARY.impl(name, reference, "Batched")
+    return differentiable
+
+
+@dataclass(frozen=True)
+class _Call:
+    """An op's call but for its tensors."""
+
+    op: Callable
+    reference: Callable
+    options: tuple  # in the order of the flat arguments: None for a tensor, else what is given
+    spec: TreeSpec
+
+    def arguments(self, tensors: Sequence[Tensor]) -> Any:
+        remaining = iter(tensors)
+        leaves = [next(remaining) if option is None else option[0] for option in self.options]
+        return tree_unflatten(leaves, self.spec)
+
+
+class _Differentiable(torch.autograd.Function):
+    """A function of (call, *tensors)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(call: _Call, *tensors: Tensor) -> Any:
+        result = call.op(*call.arguments(tensors))
+        return tuple(result) if isinstance(result, list) else result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.call, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+
+        def function(*varied: Tensor) -> Any:
+            remaining = iter(varied)
+            every = [next(remaining) if n else t for t, n in zip(tensors, needed, strict=True)]
+            result = ctx.call.reference(*ctx.call.arguments(every))
+            return result if isinstance(result, Tensor) else tuple(result)
+
+        varied = [t for t, n in zip(tensors, needed, strict=True) if n]
+        pullback = torch.func.vjp(function, *varied)[1]
+        found = iter(pullback(grads if len(grads) > 1 else grads[0]))
+        return None, *(next(found) if n else None for n in needed)
