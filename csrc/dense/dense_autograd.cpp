@@ -2,8 +2,8 @@
 #include <torch/library.h>
 
 #include "../common/autograd.h"
+#include "call_dense.h"
 #include "dense_check.h"
-#include "dense_ops.h"
 
 namespace pyneural::dense {
 namespace {

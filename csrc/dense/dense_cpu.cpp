@@ -4,12 +4,8 @@
 // while it is in the first-level cache. Every element of a result is summed by one thread in a
 // fixed order, except for grad_bias and, where a weight is too small to occupy the threads,
 // grad_weight: those are summed in the order of the threads.
-#include <torch/library.h>
-
-#include "../common/dispatch.h"
-#include "../common/results.h"
 #include "../common/vector_math.h"
-#include "dense_check.h"
+#include "dense_ops.h"
 #include "product.h"
 
 namespace pyneural::dense {
@@ -145,76 +141,33 @@ void backward(const Layer& layer, const T* grad_y, const T* saved, const T* x, c
   if (grad.bias) add_parts(bias_parts, chunks, O, grad.bias);
 }
 
-// y, and z if it is wanted and f' needs it; else an empty tensor.
-std::tuple<at::Tensor, at::Tensor> dense_forward(const at::Tensor& x, const at::Tensor& weight,
-                                                 const std::optional<at::Tensor>& bias,
-                                                 std::string_view activation,
-                                                 bool with_preactivation) {
-  const Layer layer = check_dense(x, weight, bias, activation);
-  if (is_reduced(x)) {
-    const auto [y, z] =
-        dense_forward(upcast(x), upcast(weight), upcast(bias), activation, with_preactivation);
-    return {y.to(x.scalar_type()), z.to(x.scalar_type())};
+struct Kernels {
+  static constexpr bool kHasReduced = false;
+
+  static void forward(const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
+                      const at::Tensor& bias, const at::Tensor& y, const at::Tensor& z) {
+    dispatch_floating(x, [&](auto type) {
+      using T = decltype(type);
+      dense::forward(layer, x.const_data_ptr<T>(), weight.const_data_ptr<T>(),
+                     data_or_null<const T>(bias), y.data_ptr<T>(), data_or_null<T>(z));
+    });
   }
-  const auto [y, z] = empty_outputs(x, layer, with_preactivation);
-  if (y.numel() == 0) return {y, z};
-  const auto x_rows = x.expect_contiguous(), w = weight.expect_contiguous();
-  const at::Tensor b = bias ? bias->contiguous() : at::Tensor();
-  dispatch_floating(x, [&, &y = y, &z = z](auto type) {
-    using T = decltype(type);
-    forward(layer, x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(), data_or_null<const T>(b),
-            y.data_ptr<T>(), data_or_null<T>(z));
-  });
-  return {y, z};
-}
 
-at::Tensor dense(const at::Tensor& x, const at::Tensor& weight,
-                 const std::optional<at::Tensor>& bias, std::string_view activation) {
-  return std::get<0>(dense_forward(x, weight, bias, activation, false));
-}
-
-std::tuple<at::Tensor, at::Tensor> dense_with_preactivation(const at::Tensor& x,
-                                                            const at::Tensor& weight,
-                                                            const std::optional<at::Tensor>& bias,
-                                                            std::string_view activation) {
-  return dense_forward(x, weight, bias, activation, true);
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> dense_backward(
-    const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& weight,
-    const std::optional<at::Tensor>& bias, const at::Tensor& saved, std::string_view activation,
-    std::array<bool, 3> output_mask) {
-  const Layer layer = check_dense_backward(grad_y, x, weight, bias, saved, activation, output_mask);
-  if (is_reduced(x)) {
-    const auto [grad_x, grad_weight, grad_bias] =
-        dense_backward(upcast(grad_y), upcast(x), upcast(weight), upcast(bias), upcast(saved),
-                       activation, output_mask);
-    return {grad_x.to(x.scalar_type()), grad_weight.to(x.scalar_type()),
-            grad_bias.to(x.scalar_type())};
+  static void backward(const Layer& layer, const at::Tensor& grad_y, const at::Tensor& x,
+                       const at::Tensor& weight, const at::Tensor& saved,
+                       const std::tuple<at::Tensor, at::Tensor, at::Tensor>& grads) {
+    dispatch_floating(x, [&](auto type) {
+      using T = decltype(type);
+      dense::backward<T>(layer, grad_y.const_data_ptr<T>(), saved.const_data_ptr<T>(),
+                         x.const_data_ptr<T>(), weight.const_data_ptr<T>(),
+                         {data_or_null<T>(std::get<0>(grads)), data_or_null<T>(std::get<1>(grads)),
+                          data_or_null<T>(std::get<2>(grads))});
+    });
   }
-  const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x),
-                   grad_weight = empty_if(output_mask[1], weight.sizes(), x),
-                   grad_bias = empty_if(output_mask[2], {layer.out}, x);
-  if (layer.rows == 0 || layer.out == 0)
-    return {grad_x.zero_(), grad_weight.zero_(), grad_bias.zero_()};
-  const auto grad = grad_y.expect_contiguous(), x_rows = x.expect_contiguous(),
-             w = weight.expect_contiguous(), saved_rows = saved.expect_contiguous();
-  dispatch_floating(x, [&](auto type) {
-    using T = decltype(type);
-    backward<T>(
-        layer, grad->const_data_ptr<T>(), saved_rows->const_data_ptr<T>(),
-        x_rows->const_data_ptr<T>(), w->const_data_ptr<T>(),
-        {data_or_null<T>(grad_x), data_or_null<T>(grad_weight), data_or_null<T>(grad_bias)});
-  });
-  return {grad_x, grad_weight, grad_bias};
-}
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
-  m.impl("dense", dense);
-  m.impl("dense_with_preactivation", dense_with_preactivation);
-  m.impl("dense_backward", dense_backward);
-}
+TORCH_LIBRARY_IMPL(pyneural, CPU, m) { Ops<Kernels>::add_to(m); }
 
 }  // namespace pyneural::dense

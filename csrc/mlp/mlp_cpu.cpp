@@ -6,16 +6,14 @@
 // vectors, with zeros, so that they serve both operands of a product where they lie. Threads own
 // contiguous chunks of the rows and a gradient each, added in the order of the threads.
 #include <ATen/ops/zeros.h>
-#include <torch/library.h>
 
 #include <vector>
 
 #include "../common/dispatch.h"
 #include "../common/panels.h"
 #include "../common/parallel.h"
-#include "../common/results.h"
 #include "../common/vector_math.h"
-#include "mlp_layers.h"
+#include "mlp_ops.h"
 
 namespace pyneural::mlp {
 namespace {
@@ -254,64 +252,48 @@ int64_t threads_for(const Network& network) {
   return std::min(network.rows, useful_threads(work));
 }
 
-at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-               std::string_view activation, std::string_view final_activation) {
-  if (!is_fused(weights))
-    return forward_by_layers(x, weights, biases, activation, final_activation);
-  const Network network = check_mlp(x, weights, biases, activation, final_activation);
-  const at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
-  if (y.numel() == 0) return y;
-  const at::Tensor x_rows = x.contiguous();
-  dispatch_floating(x, [&](auto type) {
-    using T = decltype(type);
-    const std::vector<Layer<T>> layers = make_layers<T>(network, weights, biases, false);
-    const T* const from = x_rows.const_data_ptr<T>();
-    T* const to = y.data_ptr<T>();
-    for_blocks(network, layers, threads_for(network), false,
-               [&](int64_t, Block<T>& block, int64_t first, int64_t rows) {
-                 block.forward(from + first * network.width.front(), rows);
-                 block.copy_out(to + first * network.width.back());
-               });
-  });
-  return y;
-}
+struct Kernels {
+  static void forward(const Network& network, const at::Tensor& x, at::TensorList weights,
+                      at::TensorList biases, const at::Tensor& y) {
+    dispatch_floating(x, [&](auto type) {
+      using T = decltype(type);
+      const std::vector<Layer<T>> layers = make_layers<T>(network, weights, biases, false);
+      const T* const from = x.const_data_ptr<T>();
+      T* const to = y.data_ptr<T>();
+      for_blocks(network, layers, threads_for(network), false,
+                 [&](int64_t, Block<T>& block, int64_t first, int64_t rows) {
+                   block.forward(from + first * network.width.front(), rows);
+                   block.copy_out(to + first * network.width.back());
+                 });
+    });
+  }
 
-std::tuple<at::Tensor, at::Tensor> mlp_backward(const at::Tensor& grad_y, const at::Tensor& x,
-                                                at::TensorList weights, at::TensorList biases,
-                                                std::string_view activation,
-                                                std::string_view final_activation,
-                                                std::array<bool, 2> output_mask) {
-  const Network network =
-      check_mlp_backward(grad_y, x, weights, biases, activation, final_activation, output_mask);
-  const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x);
-  const int64_t size = output_mask[1] ? network.parameters : 0;
-  if (grad_y.numel() == 0) return {grad_x.zero_(), at::zeros({size}, x.options())};
-  const at::Tensor x_rows = x.contiguous(), grad = grad_y.contiguous();
-  const int64_t threads = threads_for(network);
-  const at::Tensor parts = at::zeros({threads, size}, x.options());
-  dispatch_floating(x, [&](auto type) {
-    using T = decltype(type);
-    const std::vector<Layer<T>> layers = make_layers<T>(network, weights, biases, true);
-    const T *const from = x_rows.const_data_ptr<T>(), *const grad_from = grad.const_data_ptr<T>();
-    T* const to = data_or_null<T>(grad_x);
-    T* const gradients = data_or_null<T>(parts);
-    const int64_t in = network.width.front(), out = network.width.back();
-    for_blocks(network, layers, threads, true,
-               [&](int64_t thread, Block<T>& block, int64_t first, int64_t rows) {
-                 block.forward(from + first * in, rows);
-                 block.backward(grad_from + first * out,
-                                gradients ? gradients + thread * size : nullptr,
-                                to ? to + first * in : nullptr);
-               });
-  });
-  return {grad_x, sum_parts(parts)};
-}
+  static void backward(const Network& network, const at::Tensor& grad_y, const at::Tensor& x,
+                       at::TensorList weights, at::TensorList biases, const at::Tensor& grad_x,
+                       const at::Tensor& grad_parameters) {
+    const int64_t threads = threads_for(network), size = grad_parameters.numel();
+    const at::Tensor parts = threads == 1 ? grad_parameters.zero_().unsqueeze(0)
+                                          : at::zeros({threads, size}, x.options());
+    dispatch_floating(x, [&](auto type) {
+      using T = decltype(type);
+      const std::vector<Layer<T>> layers = make_layers<T>(network, weights, biases, true);
+      const T *const from = x.const_data_ptr<T>(), *const grad_from = grad_y.const_data_ptr<T>();
+      T *const to = data_or_null<T>(grad_x), *const gradients = data_or_null<T>(parts);
+      const int64_t in = network.width.front(), out = network.width.back();
+      for_blocks(network, layers, threads, true,
+                 [&](int64_t thread, Block<T>& block, int64_t first, int64_t rows) {
+                   block.forward(from + first * in, rows);
+                   block.backward(grad_from + first * out,
+                                  gradients ? gradients + thread * size : nullptr,
+                                  to ? to + first * in : nullptr);
+                 });
+    });
+    if (threads > 1) grad_parameters.copy_(sum_parts(parts));
+  }
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
-  m.impl("mlp", mlp);
-  m.impl("mlp_backward", mlp_backward);
-}
+TORCH_LIBRARY_IMPL(pyneural, CPU, m) { Ops<Kernels>::add_to(m); }
 
 }  // namespace pyneural::mlp

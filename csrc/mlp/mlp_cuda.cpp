@@ -1,12 +1,9 @@
 // The mlp ops on CUDA: checks, memory and the stream; mlp_cuda.cu does the work.
 #include <ATen/ops/cat.h>
-#include <ATen/ops/zeros.h>
-#include <torch/library.h>
 
 #include "../common/dispatch_cuda.h"
-#include "../common/results.h"
 #include "mlp_cuda.h"
-#include "mlp_layers.h"
+#include "mlp_ops.h"
 
 namespace pyneural::mlp {
 namespace {
@@ -14,12 +11,11 @@ namespace {
 // One call: parameters flat in one tensor, the kernels' params, and the memory behind them.
 template <class T>
 struct Call {
-  at::Tensor x, parameters, scratch;
+  at::Tensor parameters, scratch;
   MlpParams<T> params;
 
-  Call(const char* op, const Network& network, const at::Tensor& rows, at::TensorList weights,
-       at::TensorList biases, bool backward)
-      : x(rows.contiguous()) {
+  Call(const char* op, const Network& network, const at::Tensor& x, at::TensorList weights,
+       at::TensorList biases, bool backward) {
     const int64_t layers = network.layers();
     static_assert(kMostFusedLayers <= kMaxLayers);
     TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
@@ -46,55 +42,36 @@ struct Call {
   }
 };
 
-at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-               std::string_view activation, std::string_view final_activation) {
-  if (!is_fused(weights))
-    return forward_by_layers(x, weights, biases, activation, final_activation);
-  const Network network = check_mlp(x, weights, biases, activation, final_activation);
-  at::Tensor y = at::empty({network.rows, network.width.back()}, x.options());
-  if (y.numel() == 0) return y;
-  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
-    using T = decltype(type);
-    Call<T> call("mlp", network, x, weights, biases, false);
-    call.params.y = y.data_ptr<T>();
-    C10_CUDA_CHECK(launch_mlp(call.params, stream));
-  });
-  return y;
-}
+struct Kernels {
+  static void forward(const Network& network, const at::Tensor& x, at::TensorList weights,
+                      at::TensorList biases, const at::Tensor& y) {
+    dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
+      using T = decltype(type);
+      Call<T> call("mlp", network, x, weights, biases, false);
+      call.params.y = y.data_ptr<T>();
+      C10_CUDA_CHECK(launch_mlp(call.params, stream));
+    });
+  }
 
-std::tuple<at::Tensor, at::Tensor> mlp_backward(const at::Tensor& grad_y, const at::Tensor& x,
-                                                at::TensorList weights, at::TensorList biases,
-                                                std::string_view activation,
-                                                std::string_view final_activation,
-                                                std::array<bool, 2> output_mask) {
-  const Network network =
-      check_mlp_backward(grad_y, x, weights, biases, activation, final_activation, output_mask);
-  const int64_t parameters = output_mask[1] ? network.parameters : 0;
-  const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x);
-  if (network.rows == 0 || network.width.back() == 0)
-    return {grad_x.zero_(), at::zeros({parameters}, x.options())};
-  at::Tensor grad_parameters = at::empty({parameters}, x.options());
-  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
-    using T = decltype(type);
-    Call<T> call("mlp_backward", network, x, weights, biases, true);
-    const at::Tensor grads = grad_y.contiguous();
-    const at::Tensor partial = at::empty({call.params.blocks, parameters}, x.options());
-    call.params.grad_y = grads.const_data_ptr<T>();
-    if (output_mask[0]) call.params.grad_x = grad_x.data_ptr<T>();
-    if (output_mask[1]) {
-      call.params.partial = partial.data_ptr<T>();
-      call.params.grad_parameters = grad_parameters.data_ptr<T>();
-    }
-    C10_CUDA_CHECK(launch_mlp_backward(call.params, stream));
-  });
-  return {grad_x, grad_parameters};
-}
+  static void backward(const Network& network, const at::Tensor& grad_y, const at::Tensor& x,
+                       at::TensorList weights, at::TensorList biases, const at::Tensor& grad_x,
+                       const at::Tensor& grad_parameters) {
+    dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
+      using T = decltype(type);
+      Call<T> call("mlp_backward", network, x, weights, biases, true);
+      const at::Tensor partial =
+          at::empty({call.params.blocks, grad_parameters.numel()}, x.options());
+      call.params.grad_y = grad_y.const_data_ptr<T>();
+      call.params.grad_x = data_or_null<T>(grad_x);
+      call.params.partial = data_or_null<T>(partial);
+      call.params.grad_parameters = data_or_null<T>(grad_parameters);
+      C10_CUDA_CHECK(launch_mlp_backward(call.params, stream));
+    });
+  }
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(pyneural, CUDA, m) {
-  m.impl("mlp", mlp);
-  m.impl("mlp_backward", mlp_backward);
-}
+TORCH_LIBRARY_IMPL(pyneural, CUDA, m) { Ops<Kernels>::add_to(m); }
 
 }  // namespace pyneural::mlp

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "../dense/dense_ops.h"
+#include "../dense/call_dense.h"
 #include "mlp_check.h"
 
 namespace pyneural::mlp {

@@ -12,7 +12,8 @@ from pyneural.ops.activations import VALUES
 
 Shape = tuple[int, ...]
 
-_ALIASES = {"swish": "silu", "softmax": "softmax"} | {name: name for name in VALUES}
+# What Keras calls some activations, for ``check_activation``; softmax is none of the ops'.
+ACTIVATION_ALIASES = {None: "linear", "swish": "silu", "softmax": "softmax"}
 
 
 class Layer(torch.nn.Module):
@@ -81,7 +82,7 @@ class Layer(torch.nn.Module):
 
 
 def apply_activation(activation: str, x: Tensor) -> Tensor:
-    """The activation of x, by a name from ``resolve_activation``."""
+    """The activation of x, by a name from ``check_activation``."""
     return torch.softmax(x, -1) if activation == "softmax" else VALUES[activation](x)
 
 
@@ -90,15 +91,3 @@ def glorot_uniform_(layer: Any) -> None:
     torch.nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:
         torch.nn.init.zeros_(layer.bias)
-
-
-def resolve_activation(where: str, activation: str | None) -> str:
-    """The name by which the ops know a Keras activation; "linear" for None."""
-    if activation is None:
-        return "linear"
-    if activation not in _ALIASES:
-        raise ValueError(
-            f"{where}: activation: expected one of {', '.join(_ALIASES)}, got {activation!r}; "
-            "choose one of these"
-        )
-    return _ALIASES[activation]

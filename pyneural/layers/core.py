@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.layers.base import Layer, Shape, apply_activation, glorot_uniform_, resolve_activation
+from pyneural.layers.base import (
+    ACTIVATION_ALIASES,
+    Layer,
+    Shape,
+    apply_activation,
+    glorot_uniform_,
+)
 from pyneural.nn.linear import LinearEquivalent
+from pyneural.ops.activations import check_activation
 
 
 class Input(Layer):
@@ -59,7 +66,7 @@ class Dense(Layer, LinearEquivalent):
     ) -> None:
         super().__init__(input_shape)
         self.units = self.positive("units", units)
-        self.activation = resolve_activation("Dense", activation)
+        self.activation = check_activation("Dense", activation, ACTIVATION_ALIASES)
         self.use_bias = use_bias
 
     def make(self, shape: Shape) -> Shape:
@@ -90,7 +97,7 @@ class Activation(Layer):
 
     def __init__(self, activation: str, *, input_shape: Sequence[int] | None = None) -> None:
         super().__init__(input_shape)
-        self.activation = resolve_activation("Activation", activation)
+        self.activation = check_activation("Activation", activation, ACTIVATION_ALIASES)
 
     def make(self, shape: Shape) -> Shape:
         """The shape, unchanged."""

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyneural.layers.base import Layer, Shape, apply_activation, glorot_uniform_, resolve_activation
+from pyneural.layers.base import (
+    ACTIVATION_ALIASES,
+    Layer,
+    Shape,
+    apply_activation,
+    glorot_uniform_,
+)
+from pyneural.ops.activations import check_activation
 
 Pair = int | Sequence[int]
 
@@ -40,7 +47,7 @@ class _Convolution(Layer):
         self.kernel_size = _pair(self, "kernel_size", kernel_size)
         self.strides = _pair(self, "strides", strides)
         self.padding = _padding(where, padding)
-        self.activation = resolve_activation(where, activation)
+        self.activation = check_activation(where, activation, ACTIVATION_ALIASES)
         self.use_bias = use_bias
 
     def make(self, shape: Shape) -> Shape:

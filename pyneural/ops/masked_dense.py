@@ -1,9 +1,11 @@
-"""Sparsely connected layer: only the edges of a fixed mask are stored, multiplied and trained."""
+"""Sparsely connected layer: only the edges of a fixed mask are stored, multiplied and trained.
+
+Its autograd is in ``csrc/masked_dense/masked_dense_autograd.cpp``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -111,24 +113,6 @@ def _(
     return grad_x, torch.empty_like(values), x.new_empty(starts.shape[0] - 1)
 
 
-def _setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    x, values, starts, columns, bias, ctx.activation = inputs
-    saved = output[1] if ctx.activation in NEEDS_PREACTIVATION else output[0]
-    ctx.save_for_backward(x, values, starts, columns, bias, saved)
-    ctx.mark_non_differentiable(output[1])
-
-
-def _backward(ctx: Any, grad_y: Tensor, _: Tensor) -> tuple:
-    x, values, starts, columns, bias, saved = ctx.saved_tensors
-    with_grad_x = ctx.needs_input_grad[0]
-    grad_x, grad_values, grad_bias = torch.ops.pyneural.masked_dense_backward(
-        grad_y, x, values, starts, columns, bias, saved, ctx.activation, with_grad_x
-    )
-    needed_x = grad_x if with_grad_x else None
-    return needed_x, grad_values, None, None, None if bias is None else grad_bias, None
-
-
-torch.library.register_autograd("pyneural::masked_dense", _backward, setup_context=_setup_context)
 register_reference("masked_dense", reference.masked_dense_with_preactivation)
 register_reference("masked_dense_backward", reference.masked_dense_backward)
 register_derivative("masked_dense_backward", reference.masked_dense_backward, constant=("saved",))

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.ops import reference
-from pyneural.ops.activations import VALUES
+from pyneural.ops.activations import NAMES as ACTIVATIONS
+from tests.ops import by_torch
+from tests.ops.by_torch import second_derivatives
 from tests.tolerances import (
     FLOAT64,
     FLOAT64_GRADIENT,
@@ -16,7 +17,6 @@ from tests.tolerances import (
     assert_close,
 )
 
-ACTIVATIONS = tuple(VALUES)
 # Off every tile boundary; one row; few rows; several blocks and segments of rows; empty.
 SHAPES = [
     (1, 1, 1),
@@ -57,7 +57,7 @@ def value_and_gradients(function, tensors, grad_y, activation):
 def test_against_torch(device, threads, shape, activation, used):
     threads(used)
     tensors, grad_y = arguments(*shape, device=device)
-    exact = value_and_gradients(reference.dense, tensors, grad_y, activation)
+    exact = value_and_gradients(by_torch.dense, tensors, grad_y, activation)
     found = value_and_gradients(ops.dense, tensors, grad_y, activation)
     for one, other, limit in zip(found, exact, (FLOAT64, *[FLOAT64_GRADIENT] * 3), strict=True):
         assert_close(one, other, limit)
@@ -66,7 +66,7 @@ def test_against_torch(device, threads, shape, activation, used):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation(device, activation):
     tensors, grad_y = arguments(50, 9, 20, device=device)
-    exact = value_and_gradients(reference.dense, tensors, grad_y, activation)
+    exact = value_and_gradients(by_torch.dense, tensors, grad_y, activation)
     found = value_and_gradients(ops.dense, tensors, grad_y, activation)
     for one, other in zip(found, exact, strict=True):
         assert_close(one, other, FLOAT64_GRADIENT)
@@ -78,12 +78,12 @@ def test_every_activation(device, activation):
 def test_low_precision_is_as_good_as_torch(device, dtype, shape, activation):
     tensors, grad_y = arguments(*shape, dtype, device)
     wide = [tensor.double() for tensor in tensors]
-    exact = value_and_gradients(reference.dense, wide, grad_y.double(), activation)
-    by_torch = value_and_gradients(reference.dense, tensors, grad_y, activation)
+    exact = value_and_gradients(by_torch.dense, wide, grad_y.double(), activation)
+    theirs = value_and_gradients(by_torch.dense, tensors, grad_y, activation)
     found = value_and_gradients(ops.dense, tensors, grad_y, activation)
-    for one, theirs, right in zip(found, by_torch, exact, strict=True):
+    for one, other, right in zip(found, theirs, exact, strict=True):
         assert one.dtype == dtype
-        assert_as_good_as_torch(one, theirs, right)
+        assert_as_good_as_torch(one, other, right)
 
 
 @pytest.mark.parametrize("shape", [(60_000, 64, 1), (60_000, 64, 10), (200_000, 16, 64)], ids=str)
@@ -107,7 +107,7 @@ def test_leading_dimensions_and_no_bias(device):
         part = x.flatten()[: torch.Size(shape).numel()].reshape(shape)
         found = ops.dense(part, weight, activation="tanh")
         assert found.shape == (*shape[:-1], 4)
-        assert_close(found, reference.dense(part, weight, None, "tanh"), FLOAT64)
+        assert_close(found, by_torch.dense(part, weight, None, "tanh"), FLOAT64)
 
 
 def test_not_contiguous(device):
@@ -140,6 +140,24 @@ def test_gradcheck(device, activation):
     assert torch.autograd.gradgradcheck(function, leaves)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_second_derivatives(device, activation):
+    tensors, _ = arguments(30, 7, 9, device=device)
+    for needed in ([True] * 3, [True, False, False], [False, True, True], [False, False, True]):
+        found, exact = (
+            second_derivatives(lambda *t, f=f: f(*t, activation), tensors, needed)
+            for f in (ops.dense, by_torch.dense)
+        )
+        for one, other in zip(found, exact, strict=True):
+            assert_close(one, other, FLOAT64_GRADIENT)
+    found, exact = (
+        second_derivatives(lambda x, w, f=f: f(x, w, None, activation), tensors[:2])
+        for f in (ops.dense, by_torch.dense)
+    )
+    for one, other in zip(found, exact, strict=True):
+        assert_close(one, other, FLOAT64_GRADIENT)
+
+
 @pytest.mark.parametrize("activation", ["linear", "tanh", "gelu_tanh"])
 def test_third_derivative(device, activation):
     (x, weight, bias), _ = arguments(1, 1, 1, device=device)
@@ -151,7 +169,20 @@ def test_third_derivative(device, activation):
             (y,) = torch.autograd.grad(y.sum(), t, create_graph=True)
         return y
 
-    assert_close(third(ops.dense), third(reference.dense), FLOAT64_GRADIENT)
+    assert_close(third(ops.dense), third(by_torch.dense), FLOAT64_GRADIENT)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_batched_gradients(device, create_graph):
+    (x, weight, bias), _ = arguments(6, 3, 4, device=device)
+    x.requires_grad_()
+    y = ops.dense(x, weight, bias, "gelu")
+    directions = torch.randn(5, *y.shape, dtype=torch.float64, device=device)
+    options = {"retain_graph": True, "create_graph": create_graph}
+    (found,) = torch.autograd.grad(y, x, directions, is_grads_batched=True, **options)
+    exact = torch.stack([torch.autograd.grad(y, x, d, retain_graph=True)[0] for d in directions])
+    assert found.requires_grad == create_graph
+    assert_close(found, exact, FLOAT64)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "silu", "linear"])
@@ -162,10 +193,16 @@ def test_opcheck(device, activation):
     torch.library.opcheck(
         torch.ops.pyneural.dense_with_preactivation.default, (x, weight, bias, activation)
     )
-    saved = reference.dense(x, weight, bias, "linear" if activation == "silu" else activation)
+    saved = by_torch.dense(x, weight, bias, "linear" if activation == "silu" else activation)
     torch.library.opcheck(
         torch.ops.pyneural.dense_backward.default,
-        (grad_y, x, weight, saved, activation, [True, False, True]),
+        (grad_y, x, weight, bias, saved, activation, [True, False, True]),
+    )
+    needing = [tensor.requires_grad_() for tensor in (grad_y, x, weight, bias)]
+    torch.library.opcheck(
+        torch.ops.pyneural.dense_backward.default,
+        (*needing, saved, activation, [True, True, True]),
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
 
 
@@ -198,9 +235,9 @@ def test_autocast(device):
     (x, weight, bias), _ = arguments(20, 6, 8, torch.float32, device)
     with torch.autocast(device, dtype=torch.bfloat16):
         found = ops.dense(x, weight, bias, "relu")
-        by_torch = reference.dense(x, weight, bias, "relu")
-    assert found.dtype == by_torch.dtype == torch.bfloat16
-    assert_as_good_as_torch(found, by_torch, reference.dense(x, weight, bias, "relu"))
+        theirs = by_torch.dense(x, weight, bias, "relu")
+    assert found.dtype == theirs.dtype == torch.bfloat16
+    assert_as_good_as_torch(found, theirs, by_torch.dense(x, weight, bias, "relu"))
 
 
 def test_same_bits_on_every_run_and_any_threads(threads):
@@ -218,7 +255,7 @@ def test_inference_mode(device):
     (x, weight, bias), _ = arguments(5, 6, 8, device=device)
     with torch.inference_mode():
         found = ops.dense(x, weight, bias, "elu")
-    assert_close(found, reference.dense(x, weight, bias, "elu"), FLOAT64)
+    assert_close(found, by_torch.dense(x, weight, bias, "elu"), FLOAT64)
 
 
 WRONG = {
@@ -263,9 +300,9 @@ def test_wrong_arguments(device, case):
 
 def test_wrong_gradient(device):
     (x, weight, bias), grad_y = arguments(4, 3, 5, device=device)
-    y: Tensor = reference.dense(x, weight, bias, "tanh")
+    y: Tensor = by_torch.dense(x, weight, bias, "tanh")
     options = "tanh", [True, True, True]
     with pytest.raises(ValueError, match=r"dense_backward: grad_y: expected shape \[4, 5\], got"):
-        torch.ops.pyneural.dense_backward(grad_y[:3], x, weight, y, *options)
+        torch.ops.pyneural.dense_backward(grad_y[:3], x, weight, bias, y, *options)
     with pytest.raises(ValueError, match=r"dense_backward: saved: expected shape \[4, 5\], got"):
-        torch.ops.pyneural.dense_backward(grad_y, x, weight, y[:, :4], *options)
+        torch.ops.pyneural.dense_backward(grad_y, x, weight, bias, y[:, :4], *options)

@@ -8,8 +8,7 @@ import sys
 import pytest
 import torch
 
-from pyneural.ops.activations import VALUES
-from pyneural.ops.dense import FROM_PREACTIVATION
+from pyneural.ops.activations import NEEDS_PREACTIVATION, VALUES
 from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
@@ -131,7 +130,7 @@ def test_epilogue_and_grad(library, activation, dtype):
     leaf = saved.double().requires_grad_()
     value = VALUES[activation](leaf)
     (expected,) = torch.autograd.grad(value, leaf, grad_y.double())
-    if activation not in FROM_PREACTIVATION:
+    if activation not in NEEDS_PREACTIVATION:
         saved = value.detach().to(dtype)
     for order in (ASCENDING, DESCENDING, SHUFFLED):
         grad_z = torch.full_like(saved, float("nan"))

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from pyneural import ops
-from pyneural.ops import SparsityPattern, reference
-from pyneural.ops.activations import VALUES
+from pyneural.ops import SparsityPattern
+from pyneural.ops.activations import NAMES
+from tests.ops import by_torch
+from tests.ops.by_torch import second_derivatives
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
 # rows, inputs, outputs, share of edges: off every tile, few rows, several tiles, no edges, empty.
@@ -38,9 +40,13 @@ def arguments(rows, inputs, outputs, share, dtype=torch.float64):
     return tensors, pattern, mask, normal(rows, outputs)
 
 
-def by_reference(x, values, pattern, bias, activation):
-    edges = pattern.starts, pattern.inputs
-    return reference.masked_dense(x, values, *edges, bias, activation)
+def by_dense(x, values, pattern, bias, activation):
+    """A dense layer whose absent weights are zero."""
+    edges = zip(pattern.starts[:-1].tolist(), pattern.starts[1:].tolist(), strict=True)
+    rows = [o for o, (first, last) in enumerate(edges) for _ in range(first, last)]
+    weight = values.new_zeros(len(pattern.starts) - 1, x.shape[-1])
+    weight = weight.index_put((torch.tensor(rows, dtype=torch.long), pattern.inputs), values)
+    return by_torch.dense(x, weight, bias, activation)
 
 
 def value_and_gradients(function, tensors, pattern, grad_y, activation):
@@ -56,10 +62,10 @@ def test_against_a_dense_layer(shape, activation):
     tensors, pattern, mask, grad_y = arguments(*shape)
     x, values, bias = tensors
     weight = torch.zeros(mask.shape, dtype=torch.float64).masked_scatter(mask, values)
-    dense = VALUES[activation](torch.nn.functional.linear(x, weight, bias))
+    dense = by_torch.dense(x, weight, bias, activation)
     case = tensors, pattern, grad_y, activation
     exact, found = (
-        value_and_gradients(by_reference, *case),
+        value_and_gradients(by_dense, *case),
         value_and_gradients(ops.masked_dense, *case),
     )
     assert_close(exact[0], dense, FLOAT64)
@@ -67,21 +73,21 @@ def test_against_a_dense_layer(shape, activation):
         assert_close(one, other, limit)
 
 
-@pytest.mark.parametrize("activation", VALUES)
+@pytest.mark.parametrize("activation", NAMES)
 def test_every_activation_in_float32(activation):
     tensors, pattern, _, grad_y = arguments(70, 30, 20, 0.3, torch.float32)
     wide = [tensor.double() for tensor in tensors]
-    exact = value_and_gradients(by_reference, wide, pattern, grad_y.double(), activation)
-    by_torch = value_and_gradients(by_reference, tensors, pattern, grad_y, activation)
+    exact = value_and_gradients(by_dense, wide, pattern, grad_y.double(), activation)
+    theirs = value_and_gradients(by_dense, tensors, pattern, grad_y, activation)
     found = value_and_gradients(ops.masked_dense, tensors, pattern, grad_y, activation)
-    for triple in zip(found, by_torch, exact, strict=True):
+    for triple in zip(found, theirs, exact, strict=True):
         assert_as_good_as_torch(*triple)
 
 
 def test_without_bias_and_with_leading_dimensions():
     (x, values, _), pattern, _, _ = arguments(12, 5, 4, 0.5)
     found = ops.masked_dense(x.reshape(2, 6, 5), values, pattern, activation="tanh")
-    exact = by_reference(x, values, pattern, None, "tanh").reshape(2, 6, 4)
+    exact = by_dense(x, values, pattern, None, "tanh").reshape(2, 6, 4)
     assert_close(found, exact, FLOAT64)
     leaf = values.clone().requires_grad_()
     ops.masked_dense(x, leaf, pattern).sum().backward()
@@ -100,6 +106,20 @@ def test_gradcheck(activation):
     assert torch.autograd.gradgradcheck(function, leaves)
 
 
+@pytest.mark.parametrize("activation", NAMES)
+def test_second_derivatives(activation):
+    tensors, pattern, _, _ = arguments(30, 7, 9, 0.4)
+    for needed in ([True] * 3, [True, False, False], [False, True, False]):
+        found, exact = (
+            second_derivatives(
+                lambda x, v, b, f=f: f(x, v, pattern, b, activation), tensors, needed
+            )
+            for f in (ops.masked_dense, by_dense)
+        )
+        for one, other in zip(found, exact, strict=True):
+            assert_close(one, other, FLOAT64_GRADIENT)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "silu"])
 def test_opcheck_and_compile(activation):
     (x, values, bias), pattern, _, grad_y = arguments(8, 6, 5, 0.6)
@@ -114,7 +134,7 @@ def test_opcheck_and_compile(activation):
 
     y = torch.compile(function, fullgraph=True)(*leaves)
     found = [y, *torch.autograd.grad(y, leaves, grad_y)]
-    exact = value_and_gradients(by_reference, (x, values, bias), pattern, grad_y, activation)
+    exact = value_and_gradients(by_dense, (x, values, bias), pattern, grad_y, activation)
     for one, other in zip(found, exact, strict=True):
         assert_close(one, other, FLOAT64)
 

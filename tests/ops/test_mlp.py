@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.ops import reference
-from pyneural.ops.activations import VALUES
+from pyneural.ops.activations import NAMES
+from tests.ops import by_torch
+from tests.ops.by_torch import second_derivatives
 from tests.ops.networks import Network, gradients
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
@@ -40,22 +41,22 @@ def test_against_torch(device, widths, rows, activations):
     network = Network.random(widths, rows, device=device)
     grad_output = torch.randn(rows, widths[-1], dtype=torch.float64, device=device)
     final = (*activations, "linear")[:2]
-    exact = evaluate(reference.mlp, network, grad_output, *final)
+    exact = evaluate(by_torch.mlp, network, grad_output, *final)
     found = evaluate(ops.mlp, network, grad_output, *activations)
     for one, other, limit in zip(found, exact, (FLOAT64, *[FLOAT64_GRADIENT] * 2), strict=True):
         assert_close(one, other, limit)
 
 
 @pytest.mark.parametrize("widths", [(6, 33, 20, 4), (6, 133, 20, 4)])
-@pytest.mark.parametrize("activation", VALUES)
+@pytest.mark.parametrize("activation", NAMES)
 def test_every_activation_in_float32(device, activation, widths):
     network = Network.random(widths, 150, torch.float32, device)
     grad_output = torch.randn(150, 4, device=device)
     options = activation, activation
-    exact = evaluate(reference.mlp, network.map(Tensor.double), grad_output.double(), *options)
-    by_torch = evaluate(reference.mlp, network, grad_output, *options)
+    exact = evaluate(by_torch.mlp, network.map(Tensor.double), grad_output.double(), *options)
+    theirs = evaluate(by_torch.mlp, network, grad_output, *options)
     for triple in zip(
-        evaluate(ops.mlp, network, grad_output, *options), by_torch, exact, strict=True
+        evaluate(ops.mlp, network, grad_output, *options), theirs, exact, strict=True
     ):
         assert_as_good_as_torch(*triple)
 
@@ -89,6 +90,37 @@ def test_gradcheck(device, activations, widths):
 
     assert torch.autograd.gradcheck(function, network.tensors)
     assert torch.autograd.gradgradcheck(function, network.tensors)
+
+
+@pytest.mark.parametrize("activations", [("tanh", "linear"), ("gelu", "softplus"), ("elu", "sin")])
+def test_second_derivatives(device, activations):
+    network = Network.random(FUSED, 20, device=device)
+    for frozen in (None, 0, 1, slice(1, 4)):  # nothing, x, a weight, all weights
+        needed = [True] * len(network.tensors)
+        if frozen is not None:
+            needed[frozen] = [False] * 3 if isinstance(frozen, slice) else False
+
+        def values(function, needed=needed):
+            call = lambda *t: function(*network.of(t).parts, *activations)  # noqa: E731
+            return second_derivatives(call, network.tensors, needed)
+
+        for one, other in zip(values(ops.mlp), values(by_torch.mlp), strict=True):
+            assert_close(one, other, FLOAT64_GRADIENT)
+
+
+@pytest.mark.parametrize("widths", [FUSED, WIDE])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_batched_gradients(device, widths, create_graph):
+    network = Network.random(widths, 6, device=device).leaves()
+    y = ops.mlp(*network.parts, "tanh")
+    directions = torch.randn(5, *y.shape, dtype=torch.float64, device=device)
+    options = {"retain_graph": True, "create_graph": create_graph}
+    batched = torch.autograd.grad(y, network.tensors, directions, is_grads_batched=True, **options)
+    for i, direction in enumerate(directions):
+        single = torch.autograd.grad(y, network.tensors, direction, retain_graph=True)
+        for found, exact in zip(batched, single, strict=True):
+            assert found.requires_grad == create_graph
+            assert_close(found[i], exact, FLOAT64_GRADIENT)
 
 
 @pytest.mark.parametrize("widths", [FUSED, WIDE])
@@ -176,7 +208,7 @@ def test_a_wide_network_in_place_and_batched(device):
 def test_deeper_than_the_kernels(device):
     network = Network.random((4,) * 70, 5, device=device)
     final = "tanh", "linear"
-    assert_close(ops.mlp(*network.parts, *final), reference.mlp(*network.parts, *final), FLOAT64)
+    assert_close(ops.mlp(*network.parts, *final), by_torch.mlp(*network.parts, *final), FLOAT64)
 
 
 def test_a_sum_of_one_sign_keeps_its_digits(device, threads):
@@ -186,9 +218,7 @@ def test_a_sum_of_one_sign_keeps_its_digits(device, threads):
     network = network.of([torch.full_like(network.x, 0.1), *network.tensors[1:]])
     ones = torch.ones(60_000, 4, device=device)
     gradient = evaluate(ops.mlp, network, ones, "linear")[2]
-    exact = evaluate(reference.mlp, network.map(Tensor.double), ones.double(), "linear", "linear")[
-        2
-    ]
+    exact = evaluate(by_torch.mlp, network.map(Tensor.double), ones.double(), "linear", "linear")[2]
     assert ((gradient - exact) / exact).abs().max() < 2e-5
 
 
@@ -265,5 +295,5 @@ def test_wrong_arguments(device, case):
 
 def test_wrong_gradient(device):
     network = Network.random((2, 4, 1), 3, torch.float32, device)
-    with pytest.raises(ValueError, match=r"mlp_backward: grad_y: expected Float \[3, 1\] on"):
+    with pytest.raises(ValueError, match=r"mlp_backward: grad_y: expected shape \[3, 1\], got"):
         torch.ops.pyneural.mlp_backward(network.x, *network.parts, "tanh", "linear", [True, True])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from pyneural import nn, ops
 from tests.nn.called_ops import CalledOps
+from tests.ops.by_torch import second_derivatives
 from tests.tolerances import FLOAT64, assert_as_good_as_torch, assert_close
 
 call = torch.ops.pyneural.mse_loss.default
@@ -82,6 +83,10 @@ def test_gradients():
     a, y = (torch.randn(4, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.autograd.gradcheck(call, (a, y), check_batched_grad=True)
     assert torch.autograd.gradgradcheck(call, (a, y))
+    for needed in ([True, True], [True, False], [False, True]):
+        found, exact = (second_derivatives(f, (a, y), needed) for f in (call, F.mse_loss))
+        for one, other in zip(found, exact, strict=True):
+            assert_close(one, other, FLOAT64)
     (only,) = torch.autograd.grad(call(a, y.detach()), a)
     assert_close(only, (a - y).detach() / 10, FLOAT64)
 
@@ -140,8 +145,12 @@ def test_others_are_torchs(a, y):
     ("a", "y", "message"),
     [
         (torch.ones(3).half(), torch.ones(3).half(), "prediction: expected float32 .* got Half"),
-        (torch.ones(3), torch.ones(2), r"target: expected Float \[3\] .* got Float \[2\]"),
-        (torch.ones(3), torch.ones(3).double(), "target: expected Float .* got Double"),
+        (torch.ones(3), torch.ones(2), r"target: expected shape \[3\], got \[2\]"),
+        (
+            torch.ones(3),
+            torch.ones(3).double(),
+            "target: expected Float like prediction",
+        ),
     ],
 )
 def test_bad_input(a, y, message):
@@ -150,7 +159,7 @@ def test_bad_input(a, y, message):
 
 
 def test_bad_gradient():
-    with pytest.raises(ValueError, match="grad_loss: expected one Float, got Double"):
+    with pytest.raises(ValueError, match="grad_loss: expected Float like prediction, got Double"):
         torch.ops.pyneural.mse_loss_backward(torch.ones(()).double(), torch.ones(3), torch.ones(3))
 
 
