@@ -5,21 +5,23 @@
 
 #include "common/activation.h"
 #include "jet/jet_autograd.h"
+#include "jet/residual_functions.h"
 
 TORCH_LIBRARY(pyneural, m) {
   m.def(
-      "jet_mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, str derivatives)"
-      " -> Tensor");
+      "jet_mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+      " int[] derivatives, float[] operator_coefficients) -> Tensor");
   m.def(
       "jet_mlp_backward(Tensor grad_output, Tensor x, Tensor[] weights, Tensor[] biases,"
-      " str activation, str derivatives, bool[2] output_mask) -> (Tensor, Tensor)");
+      " str activation, int[] derivatives, float[] operator_coefficients, bool[2] output_mask)"
+      " -> (Tensor, Tensor)");
   m.def(
       "jet_mlp_jacobian(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " str derivatives) -> Tensor");
+      " int[] derivatives, float[] operator_coefficients) -> Tensor");
   m.def(
       "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " str derivatives, str residual, Tensor coefficients, bool with_gradient)"
-      " -> (Tensor, Tensor, Tensor)");
+      " int[] derivatives, float[] operator_coefficients, int[] residual, float[] constants,"
+      " Tensor coefficients, bool with_gradient) -> (Tensor, Tensor, Tensor)");
   m.def("dense(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor");
   m.def(
       "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
@@ -114,10 +116,29 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def(
       "jet_mlp_loss",
       [](const at::Tensor& x, const std::vector<at::Tensor>& weights,
-         const std::vector<at::Tensor>& biases, std::string_view activation,
-         std::string_view derivatives, std::string_view residual, const at::Tensor& coefficients) {
-        return pyneural::jet::jet_mlp_loss(x, weights, biases, activation, derivatives, residual,
-                                           coefficients);
+         const std::vector<at::Tensor>& biases, std::string activation,
+         std::vector<int64_t> derivatives, std::vector<double> operator_coefficients,
+         std::vector<int64_t> residual, std::vector<double> constants,
+         const at::Tensor& coefficients) {
+        auto plan = c10::make_intrusive<pyneural::jet::LossPlan>();
+        plan->activation = std::move(activation);
+        plan->derivatives = std::move(derivatives);
+        plan->operator_coefficients = std::move(operator_coefficients);
+        plan->residual = std::move(residual);
+        plan->constants = std::move(constants);
+        return pyneural::jet::jet_mlp_loss(x, weights, biases, std::move(plan), coefficients);
       },
       "The loss of the op of this name under autograd, with less overhead than in Python.");
+  m.def(
+      "residual_functions",
+      [] {
+        pybind11::dict functions;
+        std::apply(
+            [&](const auto&... function) {
+              ((functions[pybind11::str(std::string(function.name))] = function.opcode), ...);
+            },
+            pyneural::jet::kResidualFunctions);
+        return functions;
+      },
+      "The functions of residual programs: name to opcode.");
 }

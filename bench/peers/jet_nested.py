@@ -20,7 +20,7 @@ def network(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> T
 
 
 def derivative(value: Tensor, x: Tensor) -> Tensor:
-    """d value_n / d x_n at each point, itself differentiable."""
+    """The derivative of value_n at x_n for each point, itself differentiable."""
     return torch.autograd.grad(value, x, torch.ones_like(value), create_graph=True)[0]
 
 

@@ -1,14 +1,24 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <torch/custom_class.h>
 
-#include <string_view>
+#include <string>
+#include <vector>
 
 namespace pyneural::jet {
 
+// The arguments of the op jet_mlp_loss that are no tensors, by the names of its schema.
+struct LossPlan : torch::CustomClassHolder {
+  std::string activation;
+  std::vector<int64_t> derivatives;
+  std::vector<double> operator_coefficients;
+  std::vector<int64_t> residual;
+  std::vector<double> constants;
+};
+
 // The loss of the op jet_mlp_loss under autograd, for an x that needs no gradient.
 at::Tensor jet_mlp_loss(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                        std::string_view activation, std::string_view derivatives,
-                        std::string_view residual, const at::Tensor& coefficients);
+                        c10::intrusive_ptr<LossPlan> plan, const at::Tensor& coefficients);
 
 }  // namespace pyneural::jet

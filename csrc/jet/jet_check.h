@@ -1,130 +1,153 @@
 // What every jet op asks of its arguments, the same on every device, before memory is touched.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <algorithm>
+#include <array>
 #include <string>
-#include <string_view>
 
 #include "../common/checks.h"
-#include "derivatives.h"
 #include "network.h"
+#include "residual.h"
 
 namespace pyneural::jet {
 
 namespace detail {
 
-inline void check_like(const char* op, const char* argument, int64_t l, const at::Tensor& tensor,
-                       at::IntArrayRef shape, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, "[", l, "]: expected shape ",
-                    shape, ", got ", tensor.sizes(),
-                    "; a layer's inputs are the outputs of the one before");
-  TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, "[", l,
-                    "]: expected ", x.scalar_type(), " like x, got ", tensor.scalar_type(),
-                    "; convert the network or x with .to(dtype)");
-  TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", argument, "[", l, "]: expected ",
-                    x.device(), " like x, got ", tensor.device(), "; move it with .to(device)");
-}
-
-constexpr size_t kQuoted = 80;  // of a text in an error
-
-inline Plan checked_plan(const char* op, std::string_view text, int64_t inputs) {
-  Derivatives derivatives;
-  const std::string got =
-      ", got \"" + std::string(text.substr(0, kQuoted)) + (text.size() > kQuoted ? "...\"" : "\"");
-  switch (derivatives.parse(text)) {
-    case DerivativesError::none:
-      break;
-    case DerivativesError::order:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected orders 1 to ", kMaxOrder,
-                        ", got a higher one in \"", text.substr(0, kQuoted),
-                        "\"; take a derivative of the residual with torch.autograd.grad instead");
-    case DerivativesError::malformed:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices such as \"0; 1 1\"", got,
-                        "; pyneural.ops.derivatives.encode writes them");
-  }
-  const std::vector<Derivative>& list = derivatives.list();
+inline Plan checked_plan(const char* op, const DerivativeList& derivatives, int64_t inputs) {
   Plan plan;
-  switch (make_plan(list.data(), static_cast<int64_t>(list.size()), inputs, &plan)) {
+  const auto [error, got] = make_plan(derivatives, inputs, &plan);
+  switch (error) {
     case PlanError::none:
       break;
+    case PlanError::truncated:
+      TORCH_CHECK_VALUE(false, op,
+                        ": derivatives: expected as many input indices as the orders say, "
+                        "got ",
+                        at::IntArrayRef(derivatives.indices.data(), derivatives.indices.size()),
+                        "; pyneural.ops.jet.derivatives.encode writes the list");
+    case PlanError::order:
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected orders 1 to ", kMaxOrder, ", got ", got,
+                        "; take a derivative of the residual with torch.autograd.grad instead");
+    case PlanError::coefficients:
+      TORCH_CHECK_VALUE(false, op,
+                        ": operator_coefficients: expected one for each partial "
+                        "derivative of the linear operators, got ",
+                        derivatives.coefficients.size(),
+                        "; pyneural.ops.jet.derivatives.encode writes the list");
+    case PlanError::not_finite:
+      TORCH_CHECK_VALUE(false, op,
+                        ": operator_coefficients: expected finite numbers, got inf or "
+                        "nan; leave the derivative out");
     case PlanError::index:
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices 0 to ",
-                        std::min(inputs - 1, kMaxInput), " (x has ", inputs, " columns)", got,
+                        std::min(inputs - 1, kMaxInput), " (x has ", inputs, " columns), got ", got,
                         "; number the columns of x from 0");
     case PlanError::outputs:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxOutputs - 1, ", got ",
-                        list.size(), "; ask for them in several calls");
+      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxOutputs - 1,
+                        ", got more; ask for them in several calls");
     case PlanError::channels:
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxChannels,
-                        " channels with the lower orders that they need", got,
-                        "; ask for them in several calls, or split an operator");
+                        " channels with the lower orders that they need, got more; ask for them in "
+                        "several calls, or split an operator");
     case PlanError::terms:
       TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxTerms,
-                        " products in the chain rule", got,
-                        "; ask for them in several calls, or split an operator");
+                        " products in the chain rule, got more; ask for them in several calls, or "
+                        "split an operator");
     case PlanError::seeds:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxSeeds,
-                        " first derivatives, those in operators included", got,
-                        "; ask for them in several calls, or split an operator");
+      TORCH_CHECK_VALUE(
+          false, op, ": derivatives: expected at most ", kMaxSeeds,
+          " first derivatives, those in operators included, got more; ask for them in "
+          "several calls, or split an operator");
   }
   return plan;
 }
 
-}  // namespace detail
-
-inline Network check_jet_mlp(const char* op, const at::Tensor& x, at::TensorList weights,
+inline Network check_network(const char* op, const at::Tensor& x, at::TensorList weights,
                              at::TensorList biases, std::string_view activation,
-                             std::string_view derivatives) {
-  TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble, op,
-                    ": x: expected float32 or float64, got ", x.scalar_type(),
-                    "; convert it with x.float()");
-  TORCH_CHECK_VALUE(x.dim() == 2 && x.size(1) >= 1, op,
-                    ": x: expected shape [points, inputs] with at least one input, got ", x.sizes(),
-                    "; a single point is x[None]");
-  TORCH_CHECK_VALUE(
-      !weights.empty(), op,
-      ": weights: expected at least one layer, got none; give [weight] with its [bias]");
-  TORCH_CHECK_VALUE(weights.size() == biases.size(), op, ": biases: expected ", weights.size(),
-                    " as there are weights, got ", biases.size(), "; give every layer a bias");
+                             at::IntArrayRef derivatives,
+                             at::ArrayRef<double> operator_coefficients) {
   Network network;
+  network.width = pyneural::check_network(op, x, weights, biases, "[points, inputs]", 1);
   network.points = x.size(0);
-  network.width.push_back(x.size(1));
-  for (size_t l = 0; l < weights.size(); ++l) {
-    const auto index = static_cast<int64_t>(l);
-    TORCH_CHECK_VALUE(weights[l].dim() == 2 && weights[l].size(0) >= 1, op, ": weights[", l,
-                      "]: expected shape [outputs, inputs], got ", weights[l].sizes(),
-                      "; give it as torch.nn.Linear stores it");
-    const int64_t out = weights[l].size(0);
-    detail::check_like(op, "weights", index, weights[l], {out, network.width.back()}, x);
-    detail::check_like(op, "biases", index, biases[l], {out}, x);
-    network.parameters += out * (network.width.back() + 1);
-    network.width.push_back(out);
-  }
-  network.plan = detail::checked_plan(op, derivatives, network.inputs());
-  const bool known = find_activation(activation, &network.activation);
-  TORCH_CHECK_VALUE(known, op, ": activation: expected ", list_activations(), ", got \"",
-                    activation, "\"; choose one of these");
-  bool smooth = false;
-  visit_activation(network.activation, [&](auto f) { smooth = decltype(f)::kSmooth; });
-  TORCH_CHECK_VALUE(smooth || network.plan.order < 2, op, ": activation: got \"", activation,
-                    "\" with derivatives of order ", network.plan.order,
-                    ", but its second derivative is zero almost everywhere; use tanh, sin, "
-                    "sigmoid, silu, gelu, gelu_tanh or softplus");
+  for (int64_t l = 0; l < network.layers(); ++l)
+    network.parameters += network.width[l + 1] * (network.width[l] + 1);
+  const DerivativeList list{
+      {derivatives.data(), derivatives.size()},
+      {operator_coefficients.data(), operator_coefficients.size()},
+  };
+  network.plan = checked_plan(op, list, network.inputs());
+  network.activation = check_activation({op, "activation"}, activation);
+  TORCH_CHECK_VALUE(
+      properties_of(network.activation).is_smooth || network.plan.order < 2, op,
+      ": activation: got \"", activation, "\" with derivatives of order ", network.plan.order,
+      ", but its second derivative is zero almost everywhere; use ", list_activations(true));
   return network;
 }
 
-inline void check_grad_output(const char* op, const at::Tensor& grad_output, const Network& network,
-                              const at::Tensor& x) {
-  const int64_t shape[] = {network.plan.outputs, network.points, network.outputs()};
-  TORCH_CHECK_VALUE(grad_output.sizes() == at::IntArrayRef(shape), op,
-                    ": grad_output: expected shape ", at::IntArrayRef(shape), ", got ",
-                    grad_output.sizes(), "; give it the shape of jet_mlp's result");
-  TORCH_CHECK_VALUE(
-      grad_output.scalar_type() == x.scalar_type() && grad_output.device() == x.device(), op,
-      ": grad_output: expected ", x.scalar_type(), " on ", x.device(), " like x, got ",
-      grad_output.scalar_type(), " on ", grad_output.device(), "; convert it with .to(x)");
+}  // namespace detail
+
+// One for each op, of the op's arguments.
+
+inline Network check_jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                             std::string_view activation, at::IntArrayRef derivatives,
+                             at::ArrayRef<double> operator_coefficients) {
+  return detail::check_network("jet_mlp", x, weights, biases, activation, derivatives,
+                               operator_coefficients);
+}
+
+inline Network check_jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights,
+                                      at::TensorList biases, std::string_view activation,
+                                      at::IntArrayRef derivatives,
+                                      at::ArrayRef<double> operator_coefficients) {
+  return detail::check_network("jet_mlp_jacobian", x, weights, biases, activation, derivatives,
+                               operator_coefficients);
+}
+
+inline Network check_jet_mlp_backward(const at::Tensor& grad_output, const at::Tensor& x,
+                                      at::TensorList weights, at::TensorList biases,
+                                      std::string_view activation, at::IntArrayRef derivatives,
+                                      at::ArrayRef<double> operator_coefficients,
+                                      std::array<bool, 2>) {
+  const char* const op = "jet_mlp_backward";
+  Network network =
+      detail::check_network(op, x, weights, biases, activation, derivatives, operator_coefficients);
+  check_like({op, "grad_output"}, grad_output,
+             {network.plan.outputs, network.points, network.outputs()}, {"x", x},
+             "give it the shape of jet_mlp's result");
+  return network;
+}
+
+struct LossCall {
+  Network network;
+  ResidualProgram program;
+};
+
+inline LossCall check_jet_mlp_loss(const at::Tensor& x, at::TensorList weights,
+                                   at::TensorList biases, std::string_view activation,
+                                   at::IntArrayRef derivatives,
+                                   at::ArrayRef<double> operator_coefficients,
+                                   at::IntArrayRef residual, at::ArrayRef<double> constants,
+                                   const at::Tensor& coefficients, bool) {
+  const char* const op = "jet_mlp_loss";
+  LossCall call{detail::check_network(op, x, weights, biases, activation, derivatives,
+                                      operator_coefficients)};
+  const Network& network = call.network;
+  TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ",
+                    x.sizes(), "; the mean over no points is not defined");
+  TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.scalar_type() == x.scalar_type() &&
+                        coefficients.device() == x.device(),
+                    op, ": coefficients: expected a 1-d tensor of ", x.scalar_type(), " on ",
+                    x.device(), " like x, got ", coefficients.scalar_type(), " of shape ",
+                    coefficients.sizes(), " on ", coefficients.device(),
+                    "; convert it with .to(x)");
+  std::string error;
+  const bool is_valid = read_residual(
+      {residual.data(), residual.size()}, {constants.data(), constants.size()},
+      {network.plan.outputs, network.outputs(), network.inputs(), coefficients.size(0)},
+      &call.program, &error);
+  TORCH_CHECK_VALUE(is_valid, op, ": residual: ", error,
+                    "; pyneural.ops.record_residual writes the list");
+  return call;
 }
 
 }  // namespace pyneural::jet

@@ -6,10 +6,12 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
+#include "../common/dispatch.h"
+#include "../common/results.h"
 #include "jet_check.h"
 #include "jet_gradient.h"
 #include "jet_tile.h"
-#include "residual.h"
+#include "residual_pass.h"
 
 namespace pyneural::jet {
 namespace {
@@ -91,26 +93,16 @@ struct Call {
   }
 };
 
-template <class Body>
-auto dispatch(const at::Tensor& x, const Body& body) {
-  return x.scalar_type() == at::kFloat ? body(float{}) : body(double{});
-}
-
-// [threads, size] to [size], in the order of the threads.
-at::Tensor sum_threads(const at::Tensor& partial) {
-  at::Tensor total = partial[0];
-  for (int64_t t = 1; t < partial.size(0); ++t) total.add_(partial[t]);
-  return partial.size(0) == 1 ? total : total.clone();
-}
-
 at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                   std::string_view activation, std::string_view derivatives) {
-  const Network network = check_jet_mlp("jet_mlp", x, weights, biases, activation, derivatives);
+                   std::string_view activation, at::IntArrayRef derivatives,
+                   at::ArrayRef<double> operator_coefficients) {
+  const Network network =
+      check_jet_mlp(x, weights, biases, activation, derivatives, operator_coefficients);
   const Plan& plan = network.plan;
   const int64_t N = network.points, O = network.outputs();
   at::Tensor output = at::empty({plan.outputs, N, O}, x.options());
   if (N == 0) return output;
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous();
@@ -130,24 +122,20 @@ at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList b
   return output;
 }
 
-std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_output,
-                                                    const at::Tensor& x, at::TensorList weights,
-                                                    at::TensorList biases,
-                                                    std::string_view activation,
-                                                    std::string_view derivatives,
-                                                    std::array<bool, 2> output_mask) {
-  const char* const op = "jet_mlp_backward";
-  const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
-  check_grad_output(op, grad_output, network, x);
+std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(
+    const at::Tensor& grad_output, const at::Tensor& x, at::TensorList weights,
+    at::TensorList biases, std::string_view activation, at::IntArrayRef derivatives,
+    at::ArrayRef<double> operator_coefficients, std::array<bool, 2> output_mask) {
+  const Network network = check_jet_mlp_backward(grad_output, x, weights, biases, activation,
+                                                 derivatives, operator_coefficients, output_mask);
   const Plan& plan = network.plan;
   const int64_t N = network.points, O = network.outputs(), D = network.inputs();
   const int64_t parameters = output_mask[1] ? network.parameters : 0;
-  at::Tensor grad_x =
-      at::empty(output_mask[0] ? at::IntArrayRef{N, D} : at::IntArrayRef{0}, x.options());
+  at::Tensor grad_x = empty_if(output_mask[0], {N, D}, x);
   if (N == 0) return {grad_x, at::zeros({parameters}, x.options())};
   at::Tensor grad_parameters;
   const std::vector<int64_t> offset = parameter_offsets(network);
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous(), grads = grad_output.contiguous();
@@ -176,15 +164,16 @@ std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_outpu
         });
       });
     });
-    grad_parameters = sum_threads(partial);
+    grad_parameters = sum_parts(partial);
   });
   return {grad_x, grad_parameters};
 }
 
 at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                            std::string_view activation, std::string_view derivatives) {
+                            std::string_view activation, at::IntArrayRef derivatives,
+                            at::ArrayRef<double> operator_coefficients) {
   const Network network =
-      check_jet_mlp("jet_mlp_jacobian", x, weights, biases, activation, derivatives);
+      check_jet_mlp_jacobian(x, weights, biases, activation, derivatives, operator_coefficients);
   const Plan& plan = network.plan;
   const int64_t N = network.points, O = network.outputs(), D = network.inputs();
   const int64_t P = network.parameters;
@@ -192,7 +181,7 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
   if (N == 0) return jacobian;
   const std::vector<int64_t> offset = parameter_offsets(network);
   const int64_t widest = *std::max_element(network.width.begin(), network.width.end());
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous();
@@ -220,29 +209,19 @@ at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::Ten
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
     const at::Tensor& x, at::TensorList weights, at::TensorList biases, std::string_view activation,
-    std::string_view derivatives, std::string_view residual, const at::Tensor& coefficients,
+    at::IntArrayRef derivatives, at::ArrayRef<double> operator_coefficients,
+    at::IntArrayRef residual, at::ArrayRef<double> constants, const at::Tensor& coefficients,
     bool with_gradient) {
-  const char* const op = "jet_mlp_loss";
-  const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
-  TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ",
-                    x.sizes(), "; the mean over no points is not defined");
-  TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.scalar_type() == x.scalar_type() &&
-                        coefficients.device() == x.device(),
-                    op, ": coefficients: expected a 1-d tensor of ", x.scalar_type(), " on ",
-                    x.device(), " like x, got ", coefficients.scalar_type(), " of shape ",
-                    coefficients.sizes(), " on ", coefficients.device(),
-                    "; convert it with .to(x)");
+  const LossCall checked =
+      check_jet_mlp_loss(x, weights, biases, activation, derivatives, operator_coefficients,
+                         residual, constants, coefficients, with_gradient);
+  const Network& network = checked.network;
+  const ResidualProgram& program = checked.program;
   const int64_t N = network.points, D = network.inputs(), Q = coefficients.size(0);
-  ResidualProgram program;
-  std::string error;
-  const bool parsed =
-      parse_residual(residual, {network.plan.outputs, network.outputs(), D, Q}, &program, &error);
-  TORCH_CHECK_VALUE(parsed, op, ": residual: ", error,
-                    "; the instructions are listed in csrc/jet/residual.h");
   const int64_t parameters = with_gradient ? network.parameters : 0;
   const std::vector<int64_t> offset = parameter_offsets(network);
   at::Tensor loss = at::empty({}, x.options()), gradient;
-  dispatch(x, [&](auto type) {
+  dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     Call<T> call(network, weights, biases);
     const at::Tensor points = x.contiguous(), factors = coefficients.contiguous();
@@ -269,7 +248,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
     double sum = 0;
     for (const double part : sums) sum += part;
     loss.fill_(sum / static_cast<double>(N));
-    gradient = sum_threads(partial);
+    gradient = sum_parts(partial);
   });
   const int64_t coefficient_grads = with_gradient ? Q : 0;
   return {loss, gradient.narrow(0, 0, parameters),

@@ -1,12 +1,11 @@
 // The jet ops on CUDA: checks, memory and the stream; jet_cuda.cu does the work.
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
 #include <memory>
 
+#include "../common/dispatch_cuda.h"
+#include "../common/results.h"
 #include "jet_check.h"
 #include "jet_cuda.h"
 
@@ -47,72 +46,58 @@ struct Call {
   }
 };
 
-template <class Body>
-void dispatch(const at::Tensor& x, const Body& body) {
-  const c10::cuda::CUDAGuard guard(x.device());
-  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
-  if (x.scalar_type() == at::kFloat)
-    body(float{}, stream);
-  else
-    body(double{}, stream);
-}
-
 at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                   std::string_view activation, std::string_view derivatives) {
-  const char* const op = "jet_mlp";
-  const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
+                   std::string_view activation, at::IntArrayRef derivatives,
+                   at::ArrayRef<double> operator_coefficients) {
+  const Network network =
+      check_jet_mlp(x, weights, biases, activation, derivatives, operator_coefficients);
   at::Tensor output =
       at::empty({network.plan.outputs, network.points, network.outputs()}, x.options());
   if (network.points == 0) return output;
-  dispatch(x, [&](auto type, cudaStream_t stream) {
+  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    const Call<T> call(op, network, x, weights, biases, false, false);
+    const Call<T> call("jet_mlp", network, x, weights, biases, false, false);
     call.params->output = output.data_ptr<T>();
     C10_CUDA_CHECK(launch_jet_mlp(*call.params, stream));
   });
   return output;
 }
 
-std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(const at::Tensor& grad_output,
-                                                    const at::Tensor& x, at::TensorList weights,
-                                                    at::TensorList biases,
-                                                    std::string_view activation,
-                                                    std::string_view derivatives,
-                                                    std::array<bool, 2> output_mask) {
-  const char* const op = "jet_mlp_backward";
-  const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
-  check_grad_output(op, grad_output, network, x);
+std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(
+    const at::Tensor& grad_output, const at::Tensor& x, at::TensorList weights,
+    at::TensorList biases, std::string_view activation, at::IntArrayRef derivatives,
+    at::ArrayRef<double> operator_coefficients, std::array<bool, 2> output_mask) {
+  const Network network = check_jet_mlp_backward(grad_output, x, weights, biases, activation,
+                                                 derivatives, operator_coefficients, output_mask);
   const int64_t parameters = output_mask[1] ? network.parameters : 0;
-  at::Tensor grad_x = output_mask[0] ? at::empty_like(x, at::MemoryFormat::Contiguous)
-                                     : at::empty({0}, x.options());
+  at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x);
   if (network.points == 0) return {grad_x, at::zeros({parameters}, x.options())};
   at::Tensor grad_parameters = at::empty({parameters}, x.options());
-  dispatch(x, [&](auto type, cudaStream_t stream) {
+  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    const Call<T> call(op, network, x, weights, biases, true, output_mask[1]);
+    const Call<T> call("jet_mlp_backward", network, x, weights, biases, true, output_mask[1]);
     const at::Tensor grads = grad_output.contiguous();
     const at::Tensor partial = at::empty({call.params->blocks, parameters}, x.options());
     call.params->grad_output = grads.const_data_ptr<T>();
-    if (output_mask[0]) call.params->grad_x = grad_x.data_ptr<T>();
-    if (output_mask[1]) {
-      call.params->partial = partial.data_ptr<T>();
-      call.params->grad_parameters = grad_parameters.data_ptr<T>();
-    }
+    call.params->grad_x = data_or_null<T>(grad_x);
+    call.params->partial = data_or_null<T>(partial);
+    call.params->grad_parameters = data_or_null<T>(grad_parameters);
     C10_CUDA_CHECK(launch_jet_mlp_backward(*call.params, stream));
   });
   return {grad_x, grad_parameters};
 }
 
 at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                            std::string_view activation, std::string_view derivatives) {
-  const char* const op = "jet_mlp_jacobian";
-  const Network network = check_jet_mlp(op, x, weights, biases, activation, derivatives);
+                            std::string_view activation, at::IntArrayRef derivatives,
+                            at::ArrayRef<double> operator_coefficients) {
+  const Network network =
+      check_jet_mlp_jacobian(x, weights, biases, activation, derivatives, operator_coefficients);
   at::Tensor jacobian = at::empty(
       {network.points, network.plan.outputs * network.outputs(), network.parameters}, x.options());
   if (network.points == 0) return jacobian;
-  dispatch(x, [&](auto type, cudaStream_t stream) {
+  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    const Call<T> call(op, network, x, weights, biases, true, false);
+    const Call<T> call("jet_mlp_jacobian", network, x, weights, biases, true, false);
     call.params->output = jacobian.data_ptr<T>();
     C10_CUDA_CHECK(launch_jet_mlp_jacobian(*call.params, stream));
   });

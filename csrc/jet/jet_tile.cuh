@@ -12,14 +12,23 @@
 
 namespace pyneural::jet {
 
+struct LayerSizes {
+  int64_t widest = 0;  // of all layers
+  int64_t hidden = 0;  // sum of all but the last
+
+  template <class T>
+  PYNEURAL_INLINE explicit LayerSizes(const JetParams<T>& params) {
+    for (int l = 1; l <= params.layers; ++l) {
+      widest = params.width[l] > widest ? params.width[l] : widest;
+      if (l < params.layers) hidden += params.width[l];
+    }
+  }
+};
+
 // Elements of a block's slab. saves_layers: every layer's z, for a backward; else one is reused.
 template <class T>
 inline int64_t slab_elements(const JetParams<T>& params, bool saves_layers) {
-  int64_t widest = 0, hidden = 0;
-  for (int l = 1; l <= params.layers; ++l) {
-    widest = params.width[l] > widest ? params.width[l] : widest;
-    if (l < params.layers) hidden += params.width[l];
-  }
+  const auto [widest, hidden] = LayerSizes(params);
   const int64_t columns = static_cast<int64_t>(params.plan.channels) * params.tile;
   const int64_t saved = saves_layers ? hidden + 2 * widest : widest;
   return (saved + widest + params.width[params.layers]) * columns;
@@ -60,16 +69,12 @@ class BlockTile {
                        ProductStage<T>& stage)
       : params_(params), parameters_(parameters), stage_(stage) {
     columns_ = static_cast<int64_t>(params.plan.channels) * params.tile;
-    int64_t widest = 0, hidden = 0;
-    for (int l = 1; l <= params.layers; ++l) {
-      widest = params.width[l] > widest ? params.width[l] : widest;
-      if (l < params.layers) hidden += params.width[l];
-    }
+    const LayerSizes sizes(params);
     z_ = slab;
-    a_ = z_ + (saves_layers ? hidden : widest) * columns_;
-    output_ = a_ + widest * columns_;
+    a_ = z_ + (saves_layers ? sizes.hidden : sizes.widest) * columns_;
+    output_ = a_ + sizes.widest * columns_;
     grad_ = output_ + params.width[params.layers] * columns_;
-    grad_next_ = grad_ + widest * columns_;
+    grad_next_ = grad_ + sizes.widest * columns_;
   }
 
   __device__ int64_t columns() const { return columns_; }

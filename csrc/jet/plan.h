@@ -1,6 +1,6 @@
 // The arithmetic of one jet: which channels travel through the network, and how an activation
-// mixes them. Built once a call on the host; a plain struct, so that a CUDA kernel takes it by
-// value.
+// mixes them. Built once a call on the host from the derivatives asked for; a plain struct, so that
+// a CUDA kernel takes it by value.
 //
 // A channel is one Taylor coefficient (here: one partial derivative) of a layer's values with
 // respect to the network's inputs. Channel 0 is the value. A linear layer maps every channel by the
@@ -19,11 +19,24 @@
 // et al. 2025, "Collapsing Taylor mode automatic differentiation"), the heat operator another.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "../common/activation.h"
 
 namespace pyneural::jet {
+
+// Derivatives as they come from Python, pyneural/ops/jet/derivatives.py: for each its order n and n
+// input indices or, for a linear operator of m partial derivatives, -m and then the order and the
+// indices of each. The operators' coefficients are in a list of their own.
+//
+//   1 0   2 1 1   -2 1 0 2 1 1   with 1, -0.5     u_t;  u_xx;  u_t - u_xx / 2,  of x = (t, x)
+struct DerivativeList {
+  std::span<const int64_t> indices;
+  std::span<const double> coefficients;
+};
 
 constexpr int kMaxOrder = 4;
 constexpr int kMaxChannels = 128;
@@ -66,20 +79,34 @@ struct Plan {
   }
 };
 
-// What is wrong with the derivatives, or which limit they exceed.
-enum class PlanError { none, index, outputs, channels, terms, seeds };
+// What is wrong with the derivatives, or which limit they exceed, and the value that shows it.
+struct PlanError {
+  enum Kind {
+    none,
+    truncated,
+    order,
+    coefficients,
+    not_finite,
+    index,
+    outputs,
+    channels,
+    terms,
+    seeds
+  } kind = none;
+  int64_t got = 0;
+};
 
 // A partial derivative as its sorted input indices.
 struct MultiIndex {
   int order = 0;
   int64_t index[kMaxOrder]{};
 
-  constexpr void insert(int64_t value) {
+  void insert(int64_t value) {
     int at = order++;
     for (; at > 0 && index[at - 1] > value; --at) index[at] = index[at - 1];
     index[at] = value;
   }
-  constexpr bool operator==(const MultiIndex& other) const {
+  bool operator==(const MultiIndex& other) const {
     if (order != other.order) return false;
     for (int i = 0; i < order; ++i)
       if (index[i] != other.index[i]) return false;
@@ -95,13 +122,66 @@ struct Partial {
 
 namespace detail {
 
-// The channels and terms of a plan in the making.
-struct Builder {
-  Plan plan;
-  MultiIndex channel[kMaxChannels];  // order 0 for the value and for operators
-  PlanError error = PlanError::none;
+// Takes one derivative after the other from the front of the lists.
+struct DerivativeReader {
+  DerivativeList rest;
+  int64_t inputs;
+  PlanError error{};
 
-  constexpr void add_term(double coefficient, const Term& term) {
+  bool fail(PlanError::Kind kind, int64_t got) {
+    error = {kind, got};
+    return false;
+  }
+
+  // The partial derivatives that the next one is a sum of.
+  bool next(std::vector<Partial>* partials, bool* is_operator) {
+    *is_operator = rest.indices.front() < 0;
+    int64_t count = 1;
+    if (*is_operator) {
+      // A partial derivative takes at least two elements; -count might overflow before that is
+      // known.
+      const int64_t left = static_cast<int64_t>(rest.indices.size());
+      if (rest.indices.front() < -left / 2) return fail(PlanError::truncated, left);
+      count = -rest.indices.front();
+      rest.indices = rest.indices.subspan(1);
+      if (count > static_cast<int64_t>(rest.coefficients.size()))
+        return fail(PlanError::coefficients, static_cast<int64_t>(rest.coefficients.size()));
+    }
+    partials->clear();
+    for (int64_t i = 0; i < count; ++i) {
+      Partial partial;
+      if (!next_multi_index(&partial.multi_index)) return false;
+      if (*is_operator) {
+        partial.coefficient = rest.coefficients.front();
+        rest.coefficients = rest.coefficients.subspan(1);
+        if (!std::isfinite(partial.coefficient)) return fail(PlanError::not_finite, 0);
+      }
+      partials->push_back(partial);
+    }
+    return true;
+  }
+
+  bool next_multi_index(MultiIndex* multi_index) {
+    if (rest.indices.empty()) return fail(PlanError::truncated, 0);
+    const int64_t order = rest.indices.front(), left = rest.indices.size() - 1;
+    if (order < 1 || order > kMaxOrder) return fail(PlanError::order, order);
+    if (order > left) return fail(PlanError::truncated, left);
+    for (const int64_t index : rest.indices.subspan(1, order)) {
+      if (index < 0 || index >= inputs || index > kMaxInput) return fail(PlanError::index, index);
+      multi_index->insert(index);
+    }
+    rest.indices = rest.indices.subspan(1 + order);
+    return true;
+  }
+};
+
+// The channels and terms of a plan in the making.
+struct PlanBuilder {
+  Plan& plan;
+  MultiIndex channel[kMaxChannels]{};  // order 0 for the value and for operators
+  PlanError::Kind error = PlanError::none;
+
+  void add_term(double coefficient, const Term& term) {
     // Partitions that differ in which equal index goes where give the same product.
     for (int i = plan.terms - 1; i >= 0 && plan.term[i].channel == term.channel; --i) {
       bool same = plan.term[i].order == term.order;
@@ -119,7 +199,7 @@ struct Builder {
     plan.term[plan.terms++] = term;
   }
 
-  constexpr void add_seed(double coefficient, int c, int64_t input) {
+  void add_seed(double coefficient, int c, int64_t input) {
     if (plan.seeds == kMaxSeeds) {
       error = PlanError::seeds;
       return;
@@ -131,7 +211,7 @@ struct Builder {
   // The nonlinear terms of a partial derivative, added to channel c; or, where c is 0, nothing but
   // the channels that those terms need. One term a set partition of the indices, in the order of
   // restricted growth strings, block[i] <= 1 + max(block[0 .. i - 1]).
-  constexpr void add_partitions(const Partial& partial, int c) {
+  void add_partitions(const Partial& partial, int c) {
     const MultiIndex& multi_index = partial.multi_index;
     const int n = multi_index.order;
     int block[kMaxOrder]{};
@@ -165,26 +245,26 @@ struct Builder {
   }
 
   // A new channel, the sum of some partial derivatives, after the channels that it needs.
-  constexpr int add_channel(const Partial* partial, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) add_partitions(partial[i], 0);
+  int add_channel(std::span<const Partial> partials) {
+    for (const Partial& partial : partials) add_partitions(partial, 0);
     if (plan.channels == kMaxChannels) error = PlanError::channels;
     if (error != PlanError::none) return 0;
     const int c = plan.channels++;
-    for (int64_t i = 0; i < count; ++i) {
-      const MultiIndex& multi_index = partial[i].multi_index;
+    for (const Partial& partial : partials) {
+      const MultiIndex& multi_index = partial.multi_index;
       if (multi_index.order > plan.order) plan.order = multi_index.order;
-      if (multi_index.order == 1) add_seed(partial[i].coefficient, c, multi_index.index[0]);
-      add_partitions(partial[i], c);
+      if (multi_index.order == 1) add_seed(partial.coefficient, c, multi_index.index[0]);
+      add_partitions(partial, c);
     }
     return c;
   }
 
   // The channel of a partial derivative; makes it where it is missing.
-  constexpr int partial_channel(const MultiIndex& multi_index) {
+  int partial_channel(const MultiIndex& multi_index) {
     for (int c = 1; c < plan.channels; ++c)
       if (channel[c] == multi_index) return c;
     const Partial partial{multi_index};
-    const int c = add_channel(&partial, 1);
+    const int c = add_channel({&partial, 1});
     channel[c] = c > 0 ? multi_index : MultiIndex{};
     return c;
   }
@@ -192,35 +272,22 @@ struct Builder {
 
 }  // namespace detail
 
-// One derivative that is asked for: a partial derivative or, where `is_operator`, a sum of them.
-struct Derivative {
-  const Partial* partial;
-  int64_t partials;
-  bool is_operator;
-};
-
-// Every partial derivative has 1 to kMaxOrder indices.
-constexpr PlanError make_plan(const Derivative* derivatives, int64_t count, int64_t inputs,
-                              Plan* plan) {
-  detail::Builder builder;
-  for (int64_t k = 0; k < count; ++k) {
-    const Derivative& derivative = derivatives[k];
-    for (int64_t i = 0; i < derivative.partials; ++i) {
-      const MultiIndex& multi_index = derivative.partial[i].multi_index;
-      for (int j = 0; j < multi_index.order; ++j)
-        if (multi_index.index[j] < 0 || multi_index.index[j] >= inputs ||
-            multi_index.index[j] > kMaxInput)
-          return PlanError::index;
-    }
-    if (builder.plan.outputs == kMaxOutputs) return PlanError::outputs;
-    const int channel = derivative.is_operator
-                            ? builder.add_channel(derivative.partial, derivative.partials)
-                            : builder.partial_channel(derivative.partial->multi_index);
-    if (builder.error != PlanError::none) return builder.error;
-    builder.plan.output[builder.plan.outputs++] = static_cast<int16_t>(channel);
+// *plan, as constructed, becomes that of the derivatives with respect to `inputs` inputs.
+inline PlanError make_plan(const DerivativeList& derivatives, int64_t inputs, Plan* plan) {
+  detail::DerivativeReader reader{derivatives, inputs};
+  detail::PlanBuilder builder{*plan};
+  std::vector<Partial> partials;
+  for (bool is_operator = false; !reader.rest.indices.empty();) {
+    if (!reader.next(&partials, &is_operator)) return reader.error;
+    if (plan->outputs == kMaxOutputs) return {PlanError::outputs, plan->outputs};
+    const int channel = is_operator ? builder.add_channel(partials)
+                                    : builder.partial_channel(partials[0].multi_index);
+    if (builder.error != PlanError::none) return {builder.error, 0};
+    plan->output[plan->outputs++] = static_cast<int16_t>(channel);
   }
-  *plan = builder.plan;
-  return PlanError::none;
+  if (const auto left = static_cast<int64_t>(reader.rest.coefficients.size()); left > 0)
+    return {PlanError::coefficients, left};
+  return {};
 }
 
 }  // namespace pyneural::jet

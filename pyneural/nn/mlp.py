@@ -123,16 +123,15 @@ class MLP(torch.nn.Module):
         self,
         x: Tensor,
         derivatives: Sequence,
-        residual: str,
+        residual: ops.ResidualProgram,
         coefficients: Tensor | None = None,
     ) -> Tensor:
         """Mean square of a residual program over the points, [].
 
-        ``pde.Equation.loss`` writes the program; see ``ops.jet_mlp_loss`` for its language.
+        ``pde.Equation.loss`` and ``ops.record_residual`` write the program.
 
-        >>> network = MLP(1, [8], 1)
-        >>> loss = network.jet_loss(torch.rand(9, 1), [(0,)], "channel 1 0; residual 0")
-        >>> loss.shape
+        >>> network, u_x = MLP(1, [8], 1), ops.record_residual(lambda jet, x, c: jet[1, 0])
+        >>> network.jet_loss(torch.rand(9, 1), [(0,)], u_x).shape
         torch.Size([])
         """
         self._check(x)
@@ -143,7 +142,7 @@ class MLP(torch.nn.Module):
     def _check(self, x: Tensor) -> None:
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ValueError(
-                f"MLP: x: expected {self.in_features} columns, one an input, got shape "
+                f"MLP: x: expected {self.in_features} columns, one per input, got shape "
                 f"{list(x.shape)}; give the points as [N, {self.in_features}]"
             )
 
@@ -181,6 +180,6 @@ def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:
     if bound.dim() > 1 or bound.numel() not in (1, in_features):
         raise ValueError(
             f"MLP: input_range: expected numbers or [{in_features}], got {list(bound.shape)}; "
-            "give one bound an input"
+            "give one bound per input"
         )
     return bound.expand(in_features).clone()

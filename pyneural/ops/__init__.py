@@ -4,25 +4,34 @@ from pyneural._loader import load
 
 load()  # before the modules that register what belongs to the ops
 
-from pyneural.ops import jet_batching, jet_fake  # noqa: F401 (they register themselves)
 from pyneural.ops.adadelta import adadelta_
 from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.dense import dense
-from pyneural.ops.derivatives import Laplacian, LinearOperator
 from pyneural.ops.dropout import dropout
-from pyneural.ops.jet import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
+from pyneural.ops.jet import batching, fake  # noqa: F401 (they register themselves)
+from pyneural.ops.jet.collapse import collapse_derivatives
+from pyneural.ops.jet.derivatives import Derivative, Laplacian, LinearOperator
+from pyneural.ops.jet.functional import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
+from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
+from pyneural.ops.jet.residual import ResidualProgram
 from pyneural.ops.masked_dense import SparsityPattern, masked_dense
 from pyneural.ops.mlp import mlp
 from pyneural.ops.mse_loss import mse_loss
 from pyneural.ops.rnn import rnn
 
 __all__ = [
+    "Derivative",
     "Laplacian",
     "LinearOperator",
+    "NotExpressibleError",
+    "Recorder",
+    "ResidualProgram",
     "SparsityPattern",
+    "Symbol",
     "adadelta_",
     "attention",
     "attention_weights",
+    "collapse_derivatives",
     "dense",
     "dropout",
     "jet_mlp",
@@ -31,5 +40,6 @@ __all__ = [
     "masked_dense",
     "mlp",
     "mse_loss",
+    "record_residual",
     "rnn",
 ]

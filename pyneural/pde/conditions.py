@@ -17,14 +17,14 @@ Value = float | Tensor | Callable[..., Tensor]
 
 
 class Condition(torch.nn.Module):
-    """Points and what a network should give there; the loss is the mean square of the difference.
+    """Points and the prescribed values there; the loss is the mean square of the difference.
 
     The points and targets are buffers, so ``.to(device)`` moves them; they are no part of the
-    ``state_dict``. Subclasses say which quantity is compared.
+    ``state_dict``. Subclasses define which quantity is compared.
 
     Args:
         points: [N, D], N >= 1.
-        target: [N, O], a column an output that the condition is about.
+        target: [N, O], one column for each output that the condition is about.
         output: column of the network's output that the condition is about; None for all.
 
     Raises:
@@ -41,7 +41,7 @@ class Condition(torch.nn.Module):
         if points.dim() != 2 or len(points) == 0:
             raise ValueError(
                 f"{where}: points: expected [N, D] with N >= 1, got {list(points.shape)}; "
-                "an empty condition says nothing, leave it out or give it points"
+                "an empty condition has no effect: leave it out or give it points"
             )
         if target.dim() != 2 or len(target) != len(points) or (
             output is not None and target.shape[1] != 1
@@ -49,7 +49,7 @@ class Condition(torch.nn.Module):
             columns = "1" if output is not None else "O"
             raise ValueError(
                 f"{where}: value: expected [{len(points)}] or [{len(points)}, {columns}], one row "
-                f"a point, got {list(target.shape)}; reshape it"
+                f"per point, got {list(target.shape)}; reshape it"
             )
         for argument, numbers in (("points", points), ("value", target)):
             if not bool(torch.isfinite(numbers).all()):
@@ -62,7 +62,7 @@ class Condition(torch.nn.Module):
         self.register_buffer("target", target, persistent=False)
 
     def residuals(self, network: Network) -> list[Tensor]:
-        """What the network gives less what it should give, [N, O] each."""
+        """The network's values minus the prescribed ones, [N, O] each."""
         return [self.select(network(self.points)) - self.target]
 
     def loss(self, network: Network) -> Tensor:
@@ -82,7 +82,7 @@ class Condition(torch.nn.Module):
             return u[:, self.output : self.output + 1]
         if self.target.shape[1] != outputs and not self.same_for_all:
             raise ValueError(
-                f"{where}: value: expected {outputs} columns, one an output of the network, got "
+                f"{where}: value: expected {outputs} columns, one per output of the network, got "
                 f"{self.target.shape[1]}; give the column that is meant by output="
             )
         return u
@@ -168,7 +168,7 @@ class Initial(Condition):
         self.derivative = (domain.names.index(TIME),) * order
 
     def residuals(self, network: Network) -> list[Tensor]:
-        """Value or time derivative less the target, [N, O]."""
+        """Value or time derivative minus the target, [N, O]."""
         if not self.derivative:
             return super().residuals(network)
         return [self.select(network.jet(self.points, (self.derivative,))[1]) - self.target]
@@ -232,7 +232,7 @@ class Neumann(Dirichlet):
     """
 
     def residuals(self, network: Network) -> list[Tensor]:
-        """Outward normal derivative less the value, [N, O]."""
+        """Outward normal derivative minus the value, [N, O]."""
         _, *slopes = network.jet(self.points, [(axis,) for axis in self.axes])
         parts = [
             self.normals[:, axis : axis + 1] * slope
@@ -286,7 +286,7 @@ class Periodic(Condition):
         self.derivatives = tuple((column,) * k for k in range(1, order + 1))
 
     def residuals(self, network: Network) -> list[Tensor]:
-        """Value and derivatives at the high bound less those at the low one, [N, O] each."""
+        """Value and derivatives at the high bound minus those at the low one, [N, O] each."""
         both = torch.cat([self.points, self.opposite])
         parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
         halves = [self.select(part).chunk(2) for part in parts]

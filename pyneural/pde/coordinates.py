@@ -1,4 +1,4 @@
-"""Names of coordinates, and functions of coordinates, their arguments matched by name."""
+"""Names of coordinates, and functions whose arguments are coordinates, matched by name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def call_with_coordinates(
         value = value.expand(len(x))
     if value.dim() > 2 or len(value) != len(x):
         raise ValueError(
-            f"{where}: result of the function: expected [{len(x)}] or [{len(x)}, O], one row a "
+            f"{where}: result of the function: expected [{len(x)}] or [{len(x)}, O], one row per "
             f"point, got {list(value.shape)}; apply it to each coordinate elementwise"
         )
     return value

@@ -1,4 +1,4 @@
-"""Domains: an interval or a box, with time as one of the coordinates or without it."""
+"""Domains: an interval or a box, with or without time as one of the coordinates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Box:
     ``SAMPLINGS``), ``generator``, ``dtype`` (default: torch's default) and ``device``.
 
     Args:
-        bounds: (low, high) a coordinate, as keywords.
+        bounds: (low, high) of each coordinate, as keywords.
 
     Raises:
         ValueError: no coordinate, or bounds that are not finite with low < high.
@@ -98,15 +98,7 @@ class Box:
             )
         return self.names.index(coordinate)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        sampling: str = "uniform",
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    def sample(self, n: int, **drawing: Unpack[Drawing]) -> Tensor:
         """Draws n points in the interior, [n, D].
 
         >>> g = torch.Generator().manual_seed(0)
@@ -114,8 +106,7 @@ class Box:
         >>> bool((points >= 2).all() and (points <= 3).all())
         True
         """
-        unit = unit_points(n, self.dim, sampling, generator=generator)
-        return _converted(self.low + (self.high - self.low) * unit, dtype, device)
+        return self._draw(n, {}, **drawing)
 
     def sample_initial(self, n: int, **drawing: Unpack[Drawing]) -> Tensor:
         """Draws n points at the initial time, [n, D]; ValueError for a domain without t.
@@ -130,17 +121,7 @@ class Box:
             )
         return self.sample_face(TIME, "low", n, **drawing)
 
-    def sample_face(
-        self,
-        coordinate: str,
-        side: str,
-        n: int,
-        *,
-        sampling: str = "uniform",
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
+    def sample_face(self, coordinate: str, side: str, n: int, **drawing: Unpack[Drawing]) -> Tensor:
         """Draws n points on the face where a coordinate is at its low or high bound, [n, D].
 
         >>> Box(t=(0, 1), x=(-1, 1)).sample_face("x", "high", 2)[:, 1].tolist()
@@ -151,11 +132,26 @@ class Box:
             raise ValueError(
                 f"Box.sample_face: side: expected 'low' or 'high', got {side!r}; choose one"
             )
-        others = [d for d in range(self.dim) if d != column]
         bound = self.low if side == "low" else self.high
-        points = bound.repeat(n, 1)
-        unit = unit_points(n, len(others), sampling, generator=generator)
-        points[:, others] = self.low[others] + (self.high - self.low)[others] * unit
+        return self._draw(n, {column: float(bound[column])}, **drawing)
+
+    def _draw(
+        self,
+        n: int,
+        fixed: dict[int, float],
+        *,
+        sampling: str = "uniform",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Points whose columns are fixed or drawn between their bounds, [n, D]."""
+        free = [d for d in range(self.dim) if d not in fixed]
+        points = torch.empty(n, self.dim, dtype=torch.float64)
+        for column, value in fixed.items():
+            points[:, column] = value
+        unit = unit_points(n, len(free), sampling, generator=generator)
+        points[:, free] = self.low[free] + (self.high - self.low)[free] * unit
         return _converted(points, dtype, device)
 
     def sample_boundary(self, n: int, **drawing: Unpack[Drawing]) -> Tensor:
@@ -200,7 +196,7 @@ class Box:
         if len(counts) != self.dim or min(counts) < 1:
             raise ValueError(
                 f"Box.grid: counts: expected {self.dim} counts >= 1 ({', '.join(self.names)}), "
-                f"got {counts}; give one a coordinate"
+                f"got {counts}; give one per coordinate"
             )
         axes = [
             torch.linspace(low, high, count, dtype=torch.float64)
@@ -230,7 +226,7 @@ the first x=2; remove them or widen the domain
             raise ValueError(
                 f"{where}: {argument}: expected floating-point [N, {self.dim}] "
                 f"({', '.join(self.names)}), got {x.dtype} {list(x.shape)}; "
-                "give one row a point, one column a coordinate"
+                "give one row per point, one column per coordinate"
             )
         if x.shape[0] == 0:
             raise ValueError(

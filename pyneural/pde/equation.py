@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops.derivatives import Derivative
-from pyneural.pde.collapse import collapse
+from pyneural.ops import Derivative, collapse_derivatives
 from pyneural.pde.field import Field, plain
-from pyneural.pde.lowering import Program, lower, stacked
+from pyneural.pde.lowering import Lowered, lower, stacked
 from pyneural.pde.network import Network
 
 
@@ -86,7 +85,7 @@ class Equation(torch.nn.Module):
             x: points, [N, D].
 
         Returns:
-            one [N] an equation.
+            one [N] for each equation.
 
         Raises:
             ValueError: no points, or inputs or outputs that differ from the equation's.
@@ -144,22 +143,21 @@ class Equation(torch.nn.Module):
         """
         self._check(network, x)
         jet_loss = getattr(network, "jet_loss", None)
-        program = None if jet_loss is None else self._lower()
-        if jet_loss is not None and program is not None:
-            coefficients = stacked(program.coefficients, x)
-            derivatives, text = collapse(tuple(program.derivatives), program.text())
-            return jet_loss(x, derivatives, text, coefficients)
+        lowered = None if jet_loss is None else self._lower()
+        if jet_loss is not None and lowered is not None:
+            derivatives, program = collapse_derivatives(lowered.derivatives, lowered.program)
+            return jet_loss(x, derivatives, program, stacked(lowered.coefficients, x))
         squares = [residual.square().mean() for residual in self.residuals(network, x)]
         return sum(squares[1:], start=squares[0])
 
-    def _lower(self) -> Program | None:
+    def _lower(self) -> Lowered | None:
         return lower(self.residual, self._arguments, self.inputs, self.outputs)
 
     def _record(self, one: Tensor) -> tuple[Derivative, ...]:
         """Derivatives used: from the program, or else by running the residual on one point."""
-        program = self._lower()
-        if program is not None:
-            return tuple(program.derivatives)
+        lowered = self._lower()
+        if lowered is not None:
+            return lowered.derivatives
         found: list[Derivative] = []
 
         def derivative(asked: Derivative) -> Tensor:
@@ -181,7 +179,7 @@ class Equation(torch.nn.Module):
             got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(
                 f"{type(self).__name__}.residual: result: expected [N] = [{len(x)}] or a tuple of "
-                f"such, got {got}; return one residual a point"
+                f"such, got {got}; return one residual per point"
             )
         return value.expand(len(x))
 
@@ -190,7 +188,7 @@ class Equation(torch.nn.Module):
         if x.dim() != 2 or x.shape[1] != len(self.inputs) or x.shape[0] == 0:
             raise ValueError(
                 f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "
-                f"N >= 1, got {list(x.shape)}; give one row a point, one column an input"
+                f"N >= 1, got {list(x.shape)}; give one row per point, one column per input"
             )
         outputs = getattr(network, "out_features", len(self.outputs))
         if outputs != len(self.outputs):
@@ -199,5 +197,5 @@ class Equation(torch.nn.Module):
     def _outputs_differ(self, outputs: int) -> ValueError:
         return ValueError(
             f"{type(self).__name__}: network: expected {len(self.outputs)} outputs "
-            f"({', '.join(self.outputs)}), got {outputs}; give the network one column an output"
+            f"({', '.join(self.outputs)}), got {outputs}; give the network one column per output"
         )

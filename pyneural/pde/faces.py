@@ -61,7 +61,7 @@ def place(
     if points < 1:
         raise ValueError(
             f"{where}: points: expected at least 1, got {points}; "
-            "an empty condition says nothing, leave it out"
+            "an empty condition has no effect: leave it out"
         )
     counts = even_shares(points, len(faces))
     drawn = [

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyneural.ops import Laplacian
-from pyneural.ops.derivatives import Derivative
+from pyneural.ops import Derivative, Laplacian
 from pyneural.pde.coordinates import TIME
 
 

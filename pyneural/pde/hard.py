@@ -9,8 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from pyneural.ops import LinearOperator
-from pyneural.ops.derivatives import Derivative
+from pyneural.ops import Derivative, LinearOperator
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.network import Network
 
@@ -20,8 +19,8 @@ class Hard(torch.nn.Module):
 
         u(x) = A(x) + B(x) N(x)
 
-    The lift A has the wanted values and the distance B is zero where they are wanted (Lagaris,
-    Likas and Fotiadis, 1998). The jets are the product rule's,
+    The lift A takes the prescribed values where they are prescribed, and there the distance B
+    vanishes (Lagaris, Likas and Fotiadis, 1998). The jets are the product rule's,
     D^a (B N) = sum_(b <= a) binomial(a, b) D^b B D^(a-b) N, with the network's own jets for N and
     nested autograd for A and B, which may hold parameters to learn too. ``jet`` does not run under
     the transforms of torch.func.

@@ -1,4 +1,4 @@
-"""What equations and conditions ask of a network."""
+"""The interface that equations and conditions require of a network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pyneural.ops.derivatives import Derivative
+from pyneural.ops import Derivative
 
 
 class Network(Protocol):

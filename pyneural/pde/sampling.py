@@ -103,7 +103,7 @@ def residual_adaptive(
     if candidates.dim() != 2 or residuals.shape != candidates.shape[:1]:
         raise ValueError(
             f"{where}: residuals: expected [M] for candidates [M, D], got "
-            f"{list(residuals.shape)} for {list(candidates.shape)}; give one residual a candidate"
+            f"{list(residuals.shape)} for {list(candidates.shape)}; give one residual per candidate"
         )
     if not 1 <= n <= len(candidates):
         raise ValueError(

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pyneural.nn import MLP
-from pyneural.ops import Laplacian, reference
+from pyneural.ops import Laplacian, record_residual
+from tests.ops.jet_oracle import nested_jet
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_jet_is_with_respect_to_the_unscaled_inputs(input_range):
 def test_jet_loss_is_the_mean_square_of_the_program():
     network = MLP(2, [6], 1, input_range=(0.0, 2.0)).double()
     x = torch.rand(7, 2, dtype=torch.float64)
-    program = "channel 0 0; channel 1 0; input 1; coefficient 0; mul 2 3; add 1 4; residual 5"
+    program = record_residual(lambda jet, x, c: jet[1, 0] + x[1] * c[0])
     loss = network.jet_loss(x, [(0,)], program, torch.tensor([0.5], dtype=torch.float64))
     _, u_t = network.jet(x, [(0,)])
     torch.testing.assert_close(loss, (u_t[:, 0] + 0.5 * x[:, 1]).square().mean())
@@ -74,7 +75,7 @@ def test_agrees_with_the_reference_op():
     x = torch.rand(4, 2, dtype=torch.float64)
     weights = [layer.weight for layer in network.layers]
     biases = [layer.bias for layer in network.layers]
-    expected = reference.jet_mlp_nested(x, weights, biases, "sin", [(0,), (1, 1)])
+    expected = nested_jet(x, weights, biases, "sin", [(0,), (1, 1)])
     torch.testing.assert_close(tuple(network.jet(x, [(0,), (1, 1)])), tuple(expected))
 
 
@@ -112,7 +113,7 @@ def test_points_of_another_width_are_refused():
     network = MLP(2, [4], 1)
     for x in (torch.zeros(3, 1), torch.zeros(3), torch.tensor(0.0)):
         for call in (network, lambda x: network.jet(x, [(0,)])):
-            with pytest.raises(ValueError, match="MLP: x: expected 2 columns, one an input"):
+            with pytest.raises(ValueError, match="MLP: x: expected 2 columns, one per input"):
                 call(x)
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from pyneural import ops
-from pyneural.ops import Laplacian, LinearOperator, reference
-from pyneural.ops.derivatives import count, decode, encode, partials_of
-from pyneural.ops.taylor import make_plan
+from pyneural.ops import Laplacian, LinearOperator
+from pyneural.ops.jet.derivatives import count, decode, encode, partials_of
+from pyneural.ops.jet.plan import make_plan
+from tests.ops.jet_oracle import nested_jet
 from tests.ops.networks import Network, gradients, jet
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
@@ -20,14 +21,25 @@ ODD = LinearOperator({(1,): 1e-20, (0, 2, 1): 3e7, (2,): -1 / 3})
 
 def test_encoding():
     derivatives = ((0,), (1, 1, 0, 2), Laplacian(2, 0), ODD, (1,))
-    text = encode("jet_mlp", derivatives)
-    assert decode(text) == derivatives
-    assert count(text) == 5
-    assert decode(encode("jet_mlp", ())) == ()
+    encoded, coefficients = encode("jet_mlp", derivatives)
+    assert encoded[:7] == (1, 0, 4, 1, 1, 0, 2)
+    assert coefficients[:2] == (1.0, 1.0)
+    assert decode(encoded, coefficients) == derivatives
+    assert count(encoded) == 5
+    assert decode(*encode("jet_mlp", ())) == ()
+
+
+@pytest.mark.parametrize(
+    ("derivatives", "coefficients"),
+    [([2, 0], []), ([0], []), ([-1, 1, 0], []), ([-2, 1, 0], [1.0]), ([1, 0], [1.0])],
+)
+def test_lists_that_are_no_derivatives(derivatives, coefficients):
+    with pytest.raises(ValueError, match="derivatives: expected"):
+        decode(derivatives, coefficients)
 
 
 def test_integers_of_other_types():
-    assert encode("jet_mlp", [(np.int64(3), torch.tensor(2))]) == "3 2"
+    assert encode("jet_mlp", [(np.int64(3), torch.tensor(2))]) == ((2, 3, 2), ())
     assert LinearOperator({(np.int64(3),): np.float32(2)}) == LinearOperator({(3,): 2})
 
 
@@ -75,7 +87,7 @@ def test_an_operator_is_the_sum_of_its_derivatives(device, operator):
     network = Network.random((3, 17, 9, 2), 41, device=device).leaves()
     indices, coefficients = zip(*operator.partials, strict=True)
     _, found = jet(ops.jet_mlp, network, "tanh", [operator])
-    _, *parts = jet(reference.jet_mlp_nested, network, "tanh", indices)
+    _, *parts = jet(nested_jet, network, "tanh", indices)
     exact = sum(c * part for c, part in zip(coefficients, parts, strict=True))
     scale = float(exact.detach().abs().max())
     assert_close(found / scale, exact / scale, FLOAT64)

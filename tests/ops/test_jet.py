@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyneural import ops
-from pyneural.ops import Laplacian, LinearOperator, reference
+from pyneural.ops import Laplacian, LinearOperator
+from tests.ops.jet_oracle import nested_jet, taylor_jet
 from tests.ops.networks import KINKED, SMOOTH, Network, gradients, jet
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
@@ -47,7 +48,7 @@ def test_values_and_gradients(device, activation, derivatives, widths, points):
     network = Network.random(widths, points, device=device)
     grad_output = torch.randn(1 + len(derivatives), points, widths[-1], device=device).double()
     case = activation, derivatives, grad_output
-    exact, exact_grads = evaluate(reference.jet_mlp_nested, network, *case)
+    exact, exact_grads = evaluate(nested_jet, network, *case)
 
     output, grads = evaluate(ops.jet_mlp, network, *case)
     for channel, exact_channel in zip(output, exact, strict=True):
@@ -56,8 +57,8 @@ def test_values_and_gradients(device, activation, derivatives, widths, points):
         assert_close(grad, exact_grad, FLOAT64_GRADIENT)
 
     single = network.map(torch.Tensor.float)
-    torch_result, torch_grads = evaluate(reference.jet_mlp_taylor, single, *case)
-    exact, exact_grads = evaluate(reference.jet_mlp_taylor, single.map(torch.Tensor.double), *case)
+    torch_result, torch_grads = evaluate(taylor_jet, single, *case)
+    exact, exact_grads = evaluate(taylor_jet, single.map(torch.Tensor.double), *case)
     output, grads = evaluate(ops.jet_mlp, single, *case)
     for triple in zip(output, torch_result, exact, strict=True):
         assert_as_good_as_torch(*triple)
@@ -70,7 +71,7 @@ def test_activations_with_a_kink(device):
     grad_output = torch.randn(3, 33, 2, device=device, dtype=torch.float64)
     for activation in KINKED:
         case = activation, [(0,), (1,)], grad_output
-        exact, exact_grads = evaluate(reference.jet_mlp_nested, network, *case)
+        exact, exact_grads = evaluate(nested_jet, network, *case)
         output, grads = evaluate(ops.jet_mlp, network, *case)
         assert_close(output, exact, FLOAT64)
         for grad, exact_grad in zip(grads, exact_grads, strict=True):
@@ -175,7 +176,7 @@ def test_more_tiles_than_threads(device, threads):
     grad_output = torch.randn(4, 20_011, 1, device=device, dtype=torch.float64)
     case = "tanh", BURGERS, grad_output
     output, grads = evaluate(ops.jet_mlp, network, *case)
-    exact, exact_grads = evaluate(reference.jet_mlp_taylor, network, *case)
+    exact, exact_grads = evaluate(taylor_jet, network, *case)
     assert_close(output, exact, FLOAT64)
     for grad, exact_grad in zip(grads, exact_grads, strict=True):
         assert_close(grad, exact_grad, FLOAT64_GRADIENT)
@@ -195,7 +196,7 @@ def test_large_arguments_saturate(device, dtype):
     network = Network.random((1, 20, 1), 16, dtype, device)
     far = Network(network.x * 1e4, network.weights, network.biases).leaves()
     for activation in SMOOTH:
-        exact = jet(reference.jet_mlp_taylor, far, activation, [(0,), (0, 0, 0, 0)])
+        exact = jet(taylor_jet, far, activation, [(0,), (0, 0, 0, 0)])
         found = jet(ops.jet_mlp, far, activation, [(0,), (0, 0, 0, 0)])
         assert all(grad.isfinite().all() for grad in gradients(found, far, torch.ones_like(found)))
         if dtype == torch.float64:
@@ -228,7 +229,7 @@ def test_any_network_and_derivatives(case):
     network = Network.random(widths, points, seed=seed)
     grad_output = torch.ones(1 + len(derivatives), points, widths[-1], dtype=torch.float64)
     options = activation, derivatives, grad_output
-    exact, exact_grads = evaluate(reference.jet_mlp_taylor, network, *options)
+    exact, exact_grads = evaluate(taylor_jet, network, *options)
     output, grads = evaluate(ops.jet_mlp, network, *options)
     assert_close(output, exact, FLOAT64)
     for grad, exact_grad in zip(grads, exact_grads, strict=True):

@@ -8,21 +8,25 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.library import opcheck
 
 from pyneural import ops
-from pyneural.ops import Laplacian, reference
-from pyneural.ops.derivatives import encode
+from pyneural.ops import Laplacian, LinearOperator, record_residual
+from pyneural.ops.jet.derivatives import encode
+from tests.ops.jet_oracle import forward_jacobian, forward_jet, mean_square
 from tests.ops.networks import SMOOTH, Network
-from tests.tolerances import FLOAT64_GRADIENT, assert_close
+from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
 NAMES = ("jet_mlp", "jet_mlp_jacobian", "jet_mlp_loss")
 DERIVATIVES = ((0,), (1, 1), Laplacian(0, 1))
-PROGRAM = (
-    "channel 0 0; channel 1 1; channel 2 0; channel 3 1; coefficient 0; input 1;"
-    "mul 0 1; mul 4 2; sub 6 7; residual 8; mul 3 5; residual 9"
-)
+
+
+def residual(jet, x, c):
+    return jet[0, 0] * jet[1, 1] - c[0] * jet[2, 0], jet[3, 1] * x[1]
+
+
+PROGRAM = record_residual(residual)
 
 
 class Subject:
-    """One op and its reference as functions of flat tensors, x first."""
+    """One op, and what it must equal, as functions of flat tensors, x first."""
 
     def __init__(self, name, device):
         self.name = name
@@ -34,20 +38,23 @@ class Subject:
         if name == "jet_mlp_loss":
             self.tensors = [*self.tensors, torch.tensor([0.7], device=device).double()]
 
-    def call(self, module, x, *tensors):
-        weights, biases = tensors[: self.layers], tensors[self.layers : 2 * self.layers]
+    def parts(self, x, tensors):
+        return x, tensors[: self.layers], tensors[self.layers : 2 * self.layers]
+
+    def op(self, x, *tensors):
+        parts = self.parts(x, tensors)
         if self.name == "jet_mlp_loss":
-            rest = DERIVATIVES, PROGRAM, tensors[-1]
-            return module.jet_mlp_loss(x, weights, biases, "tanh", *rest)
-        name = "jet_mlp_taylor" if module is reference and self.name == "jet_mlp" else self.name
-        result = getattr(module, name)(x, weights, biases, "tanh", DERIVATIVES)
+            return ops.jet_mlp_loss(*parts, "tanh", DERIVATIVES, PROGRAM, tensors[-1])
+        result = getattr(ops, self.name)(*parts, "tanh", DERIVATIVES)
         return torch.stack(result) if self.name == "jet_mlp" else result
 
-    def op(self, *tensors):
-        return self.call(ops, *tensors)
-
-    def exact(self, *tensors):
-        return self.call(reference, *tensors)
+    def exact(self, x, *tensors):
+        """By nested forward mode, which shares nothing with Taylor mode."""
+        parts = self.parts(x, tensors)
+        if self.name == "jet_mlp_jacobian":
+            return forward_jacobian(*parts, "tanh", DERIVATIVES)
+        jet = forward_jet(*parts, "tanh", DERIVATIVES)
+        return jet if self.name == "jet_mlp" else mean_square(residual, jet, x, tensors[-1])
 
     def leaves(self):
         return [tensor.clone().requires_grad_() for tensor in self.tensors]
@@ -204,6 +211,70 @@ def test_compile_of_torch_func(device, transform):
     assert_same(compiled(*subject.tensors), apply(subject.exact, count)(*subject.tensors))
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compile_with_derivatives_as_arguments(device, dynamic):
+    torch._dynamo.reset()
+    network = Network.random((4, 5, 2), 6, device=device)
+
+    def function(x, derivatives):
+        return torch.stack(ops.jet_mlp(x, network.weights, network.biases, "tanh", derivatives))
+
+    compiled = torch.compile(function, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for derivatives in (
+        [(0,), (2, 3)],
+        [(3, 2), (1,), (2, 2, 3)],
+        [LinearOperator({(2,): 0.5, (3, 3): 2.5})],
+        [LinearOperator({(2,): 0.75, (3, 3): 2.5}), Laplacian(2, 3)],
+    ):
+        assert_close(compiled(network.x, derivatives), function(network.x, derivatives), FLOAT64)
+
+
+class Exported(torch.nn.Module):
+    """All that a subject computes from x."""
+
+    def __init__(self, subject):
+        super().__init__()
+        self.subject = subject
+        self.parts = torch.nn.ParameterList(subject.tensors[1:])
+
+    def forward(self, x):
+        return self.subject.op(x, *self.parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_export(device, name, tmp_path):
+    module = Exported(Subject(name, device))
+    x = module.subject.tensors[0]
+    points = {"x": {0: torch.export.Dim("points", min=2)}}
+    with torch.no_grad():
+        program = torch.export.export(module, (x,), dynamic_shapes=points)
+        torch.export.save(program, tmp_path / "jet.pt2")
+        loaded = torch.export.load(tmp_path / "jet.pt2").module()
+        for given in (x, torch.cat([x, 2 * x])):
+            assert_close(loaded(given), module(given), FLOAT64_GRADIENT)
+    op = getattr(torch.ops.pyneural, name).default
+    assert any(node.target is op for node in program.graph.nodes)
+
+
+def test_compile_ahead_of_time(device, tmp_path):
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.jet, self.loss = (Exported(Subject(n, device)) for n in ("jet_mlp", NAMES[2]))
+
+        def forward(self, x):
+            return self.jet(x), self.loss(x)
+
+    module = Both()
+    x = module.jet.subject.tensors[0]
+    with torch.no_grad():
+        program = torch.export.export(module, (x,))
+        path = str(tmp_path / "jet.pt2")
+        compiled = torch._inductor.aoti_compile_and_package(program, package_path=path)
+        found = torch._inductor.aoti_load_package(compiled)(x)
+        assert_same(tuple(found), module(x))
+
+
 def test_compile_by_inductor(device):
     torch._dynamo.reset()
     subject = Subject("jet_mlp", device)
@@ -216,13 +287,13 @@ def test_compile_by_inductor(device):
 def opcheck_arguments(name, requires_grad, device):
     network = Network.random((2, 4, 3, 2), 3, device=device)
     network = network.leaves() if requires_grad else network
-    arguments = (*network.parts, "tanh", encode(name, DERIVATIVES))
+    arguments = (*network.parts, "tanh", *encode(name, DERIVATIVES))
     if name == "jet_mlp_backward":
         grad = torch.ones(4, 3, 2, device=device, dtype=torch.float64, requires_grad=requires_grad)
         return grad, *arguments, [requires_grad, True]
     if name == "jet_mlp_loss":
         coefficients = torch.ones(1, device=device, dtype=torch.float64)
-        return *arguments, PROGRAM, coefficients.requires_grad_(requires_grad), requires_grad
+        return *arguments, *PROGRAM, coefficients.requires_grad_(requires_grad), requires_grad
     return arguments
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Laplacian, LinearOperator, reference
-from pyneural.ops.derivatives import encode
+from pyneural.ops.jet.derivatives import encode
 from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
+from tests.ops.jet_oracle import nested_jet
 from tests.ops.networks import KINKED, SMOOTH, Network, gradients, jet
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
@@ -38,10 +39,14 @@ class OnHost:
         self.function = library.run_double if dtype == torch.float64 else library.run_float
         self.network, self.parameters = network, flat(network)
         widths = [network.x.shape[1], *map(len, network.weights)]
+        encoded, coefficients = encode("jet_mlp", derivatives)
         self.options = (
             multiprocessors,
             order,
-            encode("jet_mlp", derivatives).encode(),
+            (ctypes.c_int64 * len(encoded))(*encoded),
+            ctypes.c_int64(len(encoded)),
+            (ctypes.c_double * len(coefficients))(*coefficients),
+            ctypes.c_int64(len(coefficients)),
             activation.encode(),
             len(network.weights),
             (ctypes.c_int * len(widths))(*widths),
@@ -98,7 +103,7 @@ CASES = [  # widths, derivatives, points, activation
 @pytest.mark.parametrize(("widths", "derivatives", "points", "activation"), CASES)
 def test_against_nested_autograd(library, widths, derivatives, points, activation):
     network = Network.random(widths, points).leaves()
-    exact = jet(reference.jet_mlp_nested, network, activation, derivatives)
+    exact = jet(nested_jet, network, activation, derivatives)
     grad_output = torch.randn_like(exact)
     exact_x, exact_parameters = gradients(exact, network, grad_output)
     network = network.map(Tensor.detach)
@@ -109,7 +114,9 @@ def test_against_nested_autograd(library, widths, derivatives, points, activatio
     exact_parameters = flat(network.of([network.x, *parts[:layers], *parts[layers:]]))
     small = max(widths) < 100
     exact_jacobian = (
-        reference.jet_mlp_jacobian(*network.parts, activation, derivatives) if small else None
+        reference.jet_mlp_jacobian(*network.parts, activation, *encode("", derivatives))
+        if small
+        else None
     )
 
     first = None

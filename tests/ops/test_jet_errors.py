@@ -6,10 +6,20 @@ import pytest
 import torch
 
 from pyneural import ops
-from pyneural.ops import Laplacian, LinearOperator, reference
+from pyneural.ops import Laplacian, LinearOperator
+from pyneural.ops.jet.residual import (
+    CHANNEL,
+    COEFFICIENT,
+    CONSTANT,
+    FUNCTIONS,
+    INPUT,
+    RESIDUAL,
+    ResidualProgram,
+)
+from tests.ops.jet_oracle import taylor_jet
 from tests.ops.networks import Network
 
-PROGRAM = "channel 0 0; residual 0"
+PROGRAM = ops.record_residual(lambda jet, x, c: jet[0, 0])
 
 
 @pytest.fixture
@@ -29,7 +39,7 @@ NETWORKS = {
     "whole numbers": (lambda n: {"x": n.x.int()}, r"got Int; convert it with x\.float\(\)"),
     "one point without its dimension": (
         lambda n: {"x": n.x[0]},
-        r"x: expected shape \[points, inputs\] with at least one input, got \[2\]; a single point",
+        r"x: expected shape \[points, inputs\], got \[2\]; a single row is x\[None\]",
     ),
     "no layer": (
         lambda n: {"weights": [], "biases": []},
@@ -54,26 +64,34 @@ NETWORKS = {
     ),
     "another dtype": (
         lambda n: {"biases": [n.biases[0].double(), n.biases[1]]},
-        r"biases\[0\]: expected Float like x, got Double; convert .* with \.to\(dtype\)",
+        r"biases\[0\]: expected Float like x, got Double; convert one of them with \.to\(dtype\)",
     ),
 }
 
 # Options, and what the text must hold.
 OPTIONS = {
-    "unknown activation": ("swish", [(0,)], 'activation: expected tanh, sin, .* got "swish"'),
-    "order five": ("tanh", [(0,) * 5], "derivatives: expected orders 1 to 4, got a higher one"),
+    "unknown activation": (
+        "swish",
+        [(0,)],
+        'activation: expected one of tanh, sin, .* got "swish"',
+    ),
+    "order five": (
+        "tanh",
+        [(0,) * 5],
+        "derivatives: expected orders 1 to 4, got 5; take a derivative",
+    ),
     "index beyond the inputs": (
         "tanh",
         [(2,)],
-        r"derivatives: expected input indices 0 to 1 \(x has 2 columns\).* number the columns",
+        r"derivatives: expected input indices 0 to 1 \(x has 2 columns\), got 2; number the",
     ),
-    "negative index": ("tanh", [(-1,)], "derivatives: expected input indices 0 to 1"),
+    "negative index": ("tanh", [(-1,)], "derivatives: expected input indices 0 to 1 .* got -1"),
     "index beyond the inputs in a Laplacian": (
         "tanh",
         [Laplacian(0, 2)],
         "derivatives: expected input indices 0 to 1",
     ),
-    "too many": ("tanh", [(0,)] * 200, "derivatives: expected at most 127, got 200; ask for them"),
+    "too many": ("tanh", [(0,)] * 200, "derivatives: expected at most 127, got more; ask for them"),
     "kink": (
         "relu",
         [(1, 1)],
@@ -90,6 +108,7 @@ OPTIONS = {
     "lists": ("tanh", [[0]], "derivatives: expected tuples of input indices"),
     "not iterable": ("tanh", None, "derivatives: expected tuples of input indices, .* got None"),
     "no index": ("tanh", [()], "derivatives: .* u itself always comes first"),
+    "too large for 64 bits": ("tanh", [(2**64,)], "derivatives: expected tuples of input indices"),
     "a fraction": ("tanh", [(0.5,)], "derivatives: expected tuples of input indices"),
 }
 
@@ -136,40 +155,58 @@ def test_devices():
 def test_backward_checks_the_gradient(network):
     backward = torch.ops.pyneural.jet_mlp_backward
     grad = torch.ones(1, 3, 1, device=network.x.device)
-    rest = *network.parts, "tanh", "", [True, True]
+    rest = *network.parts, "tanh", [], [], [True, True]
     with pytest.raises(ValueError, match=r"grad_output: expected shape \[1, 3, 1\], got \[3, 1\]"):
         backward(grad[0], *rest)
-    with pytest.raises(ValueError, match=r"grad_output: expected Float on .* got Double"):
+    with pytest.raises(ValueError, match=r"grad_output: expected Float like x, got Double"):
         backward(grad.double(), *rest)
 
 
+ADD, SIN = FUNCTIONS["add"].opcode, FUNCTIONS["sin"].opcode
+U, MARK = (CHANNEL, 0, 0), (RESIDUAL, 0, 0)
 PROGRAMS = {
-    "nothing": ("", 'at least one "residual", got none'),
-    "no residual": ("channel 0 0", 'at least one "residual", got none'),
-    "unknown instruction": ("channel 0 0; tan 0; residual 1", "an instruction.*tan 0"),
-    "operand to come": ("add 0 1; residual 0", "defined.*add 0 1"),
-    "itself": ("channel 0 0; add 0 1; residual 1", "defined.*add 0 1"),
-    "residual to come": ("channel 0 0; residual 1", "defined.*residual 1"),
-    "no such derivative": ("channel 2 0; residual 0", "channel 2 0"),
-    "no such output": ("channel 0 1; residual 0", "channel 0 1"),
-    "no such input": ("input 2; residual 0", "input 2"),
-    "negative input": ("input -1; residual 0", "input -1"),
-    "no such coefficient": ("coefficient 1; residual 0", "coefficient 1"),
-    "too few operands": ("channel 0; residual 0", "operand.*channel 0"),
-    "too many operands": ("channel 0 0 0; residual 0", "operand.*channel 0 0 0"),
-    "a fraction as operand": ("channel 0 0.5; residual 0", "channel 0 0.5"),
-    "no number": ("const pi; residual 0", "number.*const pi"),
+    "nothing": ((), "at least one residual, got none"),
+    "no residual": (U, "at least one residual, got none"),
+    "truncated": ((*U, *MARK[:2]), "three whole numbers for each instruction, got 5 numbers"),
+    "unknown opcode": ((*U, 99, 0, 0, *MARK), 'an opcode .* got "opcode 99 0 0"'),
+    "negative opcode": ((*U, -1, 0, 0, *MARK), 'an opcode .* got "opcode -1 0 0"'),
+    "operand to come": ((ADD, 0, 1, *MARK), 'defined before.* got "add 0 1"'),
+    "itself": ((*U, ADD, 0, 1, *MARK), 'defined before.* got "add 0 1"'),
+    "second operand to come": ((*U, ADD, 1, 0, *MARK), 'defined before.* got "add 1 0"'),
+    "negative operand": ((*U, SIN, -1, 0, *MARK), 'defined before.* got "sin -1'),
+    "largest operand": ((*U, SIN, 2**63 - 1, 0, *MARK), 'defined before.* got "sin 9223372036854'),
+    "residual to come": ((*U, RESIDUAL, 1, 0), 'defined before.* got "residual 1'),
+    "no such derivative": ((CHANNEL, 2, 0, *MARK), "channel 2 0"),
+    "no such output": ((CHANNEL, 0, 1, *MARK), "channel 0 1"),
+    "negative output": ((CHANNEL, 0, -1, *MARK), "channel 0 -1"),
+    "no such input": ((INPUT, 2, 0, *MARK), "input 2"),
+    "negative input": ((INPUT, -1, 0, *MARK), "input -1"),
+    "no such coefficient": ((COEFFICIENT, 1, 0, *MARK), "coefficient 1"),
+    "no such constant": ((CONSTANT, 1, 0, *MARK), "constant 1"),
 }
 
 
 @pytest.mark.parametrize("case", PROGRAMS)
 def test_programs(network, case):
-    program, text = PROGRAMS[case]
+    code, text = PROGRAMS[case]
     x, *parts = network.parts
-    rest = "tanh", [(0,)], program, torch.ones(1, device=x.device)
+    rest = "tanh", [(0,)], ResidualProgram(code, (0.5,)), torch.ones(1, device=x.device)
     for composed in (False, True):
         with pytest.raises(ValueError, match=f"(?s)^jet_mlp_loss: residual: expected .*{text}"):
             ops.jet_mlp_loss(x.requires_grad_(composed), *parts, *rest)
+
+
+def test_an_operand_that_a_function_does_not_have_is_not_read(network):
+    code = (*U, SIN, 0, 2**40, RESIDUAL, 1, -(2**40))
+    found = ops.jet_mlp_loss(*network.parts, "tanh", [], ResidualProgram(code, ()))
+    exact = taylor_jet(*network.parts, "tanh", [])[0].sin().square().mean()
+    torch.testing.assert_close(found, exact)
+
+
+def test_a_program_is_no_text(network):
+    text = r"residual: expected a ResidualProgram, got 'u_xx'; pyneural.ops.record_residual"
+    with pytest.raises(ValueError, match=f"^jet_mlp_loss: {text}"):
+        ops.jet_mlp_loss(*network.parts, "tanh", [], "u_xx")
 
 
 def test_what_only_the_loss_asks(network):
@@ -187,13 +224,27 @@ def test_what_only_the_loss_asks(network):
                 ops.jet_mlp_loss(x, *parts, *options, wrong)
 
 
-@pytest.mark.parametrize(
-    "text", ["x", "0; ;1", "0;", "1.5", "2*", "*0", "1 2*0", "nan*0", "0,1", "1.0*0,"]
-)
-def test_malformed_text(network, text):
-    expected = "jet_mlp: derivatives: expected input indices such as"
-    with pytest.raises(ValueError, match=expected):
-        torch.ops.pyneural.jet_mlp(*network.parts, "tanh", text)
+LISTS = {  # derivatives, operator_coefficients, text
+    "no indices": ([1], [], "derivatives: expected as many input indices as the orders say"),
+    "too few indices": ([1, 0, 3, 1, 1], [], r"derivatives: expected as many .* got \[1, 0, 3"),
+    "order zero": ([0], [], "derivatives: expected orders 1 to 4, got 0"),
+    "large order": ([2**62, 0], [], "derivatives: expected orders 1 to 4, got 4611686018427387904"),
+    "largest operator": ([-(2**63), 1, 0], [1.0], "derivatives: expected as many input indices"),
+    "too few derivatives": ([-2, 1, 0], [1.0, 1.0], "derivatives: expected as many input indices"),
+    "order of an operator": ([-1, 0, 0], [1.0], "derivatives: expected orders 1 to 4, got 0"),
+    "operator in an operator": ([-1, -1, 1, 0], [1.0], "derivatives: expected orders 1 to 4"),
+    "no coefficient": ([-1, 1, 0], [], "operator_coefficients: expected one .* got 0"),
+    "too few coefficients": ([-1, 1, 0, -1, 1, 1], [1.0], "operator_coefficients: .* got 1"),
+    "too many coefficients": ([1, 0], [1.0], "operator_coefficients: expected one .* got 1"),
+    "not finite": ([-1, 1, 0], [float("nan")], "operator_coefficients: expected finite numbers"),
+}
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_lists_that_are_no_derivatives(network, case):
+    *lists, text = LISTS[case]
+    with pytest.raises(ValueError, match=f"jet_mlp: {text}"):
+        torch.ops.pyneural.jet_mlp(*network.parts, "tanh", *lists)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +252,7 @@ def test_malformed_text(network, text):
     [
         ([Laplacian(*range(200))], "expected at most 128 channels with the lower orders"),
         ([LinearOperator({(i,): 1 for i in range(200)})] * 2, "expected at most 256 first deriv"),
-        ([(40000,)], r"expected input indices 0 to 199 \(x has 200 columns\), got \"40000\""),
+        ([(40000,)], r"expected input indices 0 to 199 \(x has 200 columns\), got 40000;"),
     ],
 )
 def test_limits(operators, text):
@@ -219,4 +270,4 @@ def test_reference_refuses_too():
         ("relu", [(0, 0)], "expected orders up to 1 with relu"),
     ]:
         with pytest.raises(ValueError, match=text):
-            reference.jet_mlp_taylor(*network.parts, activation, derivatives)
+            taylor_jet(*network.parts, activation, derivatives)

@@ -7,6 +7,8 @@ import torch
 
 from pyneural import ops
 from pyneural.ops import Laplacian, reference
+from pyneural.ops.jet.derivatives import encode
+from tests.ops.jet_oracle import forward_jacobian
 from tests.ops.networks import SMOOTH, Network
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
@@ -32,16 +34,23 @@ CASES = [
 def test_values(device, activation, derivatives, widths, points):
     network = Network.random(widths, points, device=device)
     found = ops.jet_mlp_jacobian(*network.parts, activation, derivatives)
-    exact = reference.jet_mlp_jacobian(*network.parts, activation, derivatives)
+    plan = encode("jet_mlp_jacobian", derivatives)
+    exact = reference.jet_mlp_jacobian(*network.parts, activation, *plan)
     assert_close(found, exact, FLOAT64)
 
     single = network.map(torch.Tensor.float)
-    exact = reference.jet_mlp_jacobian(
-        *single.map(torch.Tensor.double).parts, activation, derivatives
-    )
-    torch_result = reference.jet_mlp_jacobian(*single.parts, activation, derivatives)
+    rounded = single.map(torch.Tensor.double)
+    exact = reference.jet_mlp_jacobian(*rounded.parts, activation, *plan)
+    torch_result = reference.jet_mlp_jacobian(*single.parts, activation, *plan)
     found = ops.jet_mlp_jacobian(*single.parts, activation, derivatives)
     assert_as_good_as_torch(found, torch_result, exact)
+
+
+def test_against_nested_forward_mode(device):
+    derivatives = [(0,), (0, 1, 1), Laplacian(0, 1)]
+    network = Network.random((2, 5, 4, 2), 7, device=device)
+    found = ops.jet_mlp_jacobian(*network.parts, "tanh", derivatives)
+    assert_close(found, forward_jacobian(*network.parts, "tanh", derivatives), FLOAT64_GRADIENT)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -1,4 +1,4 @@
-"""The loss of residual equations, in one pass and composed, against the program in plain torch."""
+"""The loss of residual equations, in one pass and composed, against other ways to differentiate."""
 
 from __future__ import annotations
 
@@ -8,29 +8,49 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyneural import ops
-from pyneural.ops import Laplacian, reference
+from pyneural.ops import Laplacian, record_residual
+from pyneural.ops.jet.residual import CHANNEL, COEFFICIENT, CONSTANT, FUNCTIONS, INPUT, RESIDUAL
+from tests.ops.jet_oracle import forward_jet, mean_square, nested_jet, taylor_loss
 from tests.ops.networks import Network
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
 
 DERIVATIVES = [(0,), (1,), (1, 1), Laplacian(0, 1)]
-PROGRAMS = {
-    "burgers": "channel 0 0; channel 1 0; channel 2 0; channel 3 0; mul 0 2; add 1 4;"
-    "const 0.0031830988618379067; mul 6 3; sub 5 7; residual 8",
-    "poisson with a source": "channel 4 0; input 0; sin 1; input 1; cos 3; mul 2 4; sub 0 5;"
-    "residual 6",
-    "system": "channel 1 0; channel 1 1; channel 0 0; channel 0 1; mul 2 3; coefficient 0;"
-    "coefficient 1; mul 4 5; add 0 7; residual 8; mul 3 6; sub 1 9; residual 10; residual 8",
-    "division": "channel 0 0; square 0; const 1e0; add 1 2; channel 2 1; div 4 3; coefficient 1;"
-    "square 6; add 7 2; div 5 8; residual 9",
-    "bare": "channel 3 1; residual 0; input 1; residual 1; coefficient 0; residual 2; const -.5;"
-    "residual 3",
-    "one value twice": "channel 1 0; add 0 0; mul 0 0; mul 1 2; sub 3 0; div 4 4; mul 5 3;"
-    "residual 6",
+
+
+def system(jet, x, c):
+    first = jet[1, 0] + c[1] * jet[0, 0] * jet[0, 1]
+    return first, c[0] - first * jet[1, 1], first
+
+
+def one_value_twice(jet, x, c):
+    u_t = jet[1, 0]
+    double = u_t + u_t
+    difference = double * (u_t * u_t) - u_t
+    return (difference / difference) * difference
+
+
+RESIDUALS = {
+    "burgers": lambda jet, x, c: jet[1, 0] + jet[0, 0] * jet[2, 0] - 0.00318309886 * jet[3, 0],
+    "poisson with a source": lambda jet, x, c: jet[4, 0] - torch.sin(x[0]) * torch.cos(x[1]),
+    "system": system,
+    "division": lambda jet, x, c: (jet[2, 1] / (jet[0, 0] ** 2 + 1)) / (c[1] ** 2 + 1),
+    "bare": lambda jet, x, c: (jet[3, 1], x[1], c[0], -0.5),
+    "one value twice": one_value_twice,
 }
 for name in ("neg", "square", "sin", "cos", "exp", "tanh", "abs"):
-    PROGRAMS[name] = f"channel 2 0; {name} 0; channel 1 1; mul 1 2; residual 3"
+    function = FUNCTIONS[name].evaluate
+    RESIDUALS[name] = lambda jet, x, c, f=function: f(jet[2, 0]) * jet[1, 1]
 for name in ("sqrt", "log"):  # of a value in their domains
-    PROGRAMS[name] = f"channel 2 0; square 0; const 1; add 1 2; {name} 3; mul 4 0; residual 5"
+    function = FUNCTIONS[name].evaluate
+    RESIDUALS[name] = lambda jet, x, c, f=function: f(jet[2, 0] ** 2 + 1) * jet[2, 0]
+
+
+SYSTEM = record_residual(system)
+
+
+def test_every_function_is_tested():
+    tested = set(RESIDUALS) | {"add", "sub", "mul", "div"}
+    assert tested >= set(FUNCTIONS)
 
 
 def subject(points, dtype=torch.float64, device="cpu", widths=(2, 20, 7, 2)):
@@ -39,11 +59,17 @@ def subject(points, dtype=torch.float64, device="cpu", widths=(2, 20, 7, 2)):
     return network, coefficients
 
 
-def evaluate(function, network, coefficients, program, with_x):
+def nested_loss(x, weights, biases, activation, derivatives, residual, coefficients):
+    """The loss of a function, not of its program, on the jet by nested reverse mode."""
+    jet = torch.stack(nested_jet(x, weights, biases, activation, derivatives))
+    return mean_square(residual, jet, x, coefficients)
+
+
+def evaluate(function, network, coefficients, residual, with_x):
     """Loss, and its gradients for the parameters and coefficients, and for x if asked."""
     network, coefficients = network.leaves(), coefficients.clone().requires_grad_()
     network.x.requires_grad_(with_x)
-    loss = function(*network.parts, "tanh", DERIVATIVES, program, coefficients)
+    loss = function(*network.parts, "tanh", DERIVATIVES, residual, coefficients)
     parameters = [*network.weights, *network.biases]
     inputs = [*parameters, coefficients, *([network.x] if with_x else [])]
     loss = loss + 0 * coefficients.sum()  # a loss of constants still has gradients
@@ -52,35 +78,61 @@ def evaluate(function, network, coefficients, program, with_x):
     return [loss, joined, *grads[len(parameters) :]]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_value_and_gradients(device, program):
+@pytest.mark.parametrize("name", RESIDUALS)
+def test_value_and_gradients(device, name):
     for with_x in (False, True):  # in one pass, composed
-        check_value_and_gradients(device, program, with_x)
+        check_value_and_gradients(device, RESIDUALS[name], with_x)
 
 
-def check_value_and_gradients(device, program, with_x):
+def check_value_and_gradients(device, residual, with_x):
     network, coefficients = subject(131, device=device)
-    case = PROGRAMS[program], with_x
-    exact = evaluate(reference.jet_mlp_loss, network, coefficients, *case)
-    found = evaluate(ops.jet_mlp_loss, network, coefficients, *case)
+    program = record_residual(residual)
+    exact = evaluate(nested_loss, network, coefficients, residual, with_x)
+    found = evaluate(ops.jet_mlp_loss, network, coefficients, program, with_x)
     for a, b in zip(found, exact, strict=True):
         assert_close(a, b, FLOAT64_GRADIENT)
 
-    single = network.map(torch.Tensor.float)
-    torch_result = evaluate(reference.jet_mlp_loss, single, coefficients.float(), *case)
+    single, case = network.map(torch.Tensor.float), (program, with_x)
+    torch_result = evaluate(taylor_loss, single, coefficients.float(), *case)
     rounded = single.map(torch.Tensor.double), coefficients.float().double()
-    exact = evaluate(reference.jet_mlp_loss, *rounded, *case)
+    exact = evaluate(taylor_loss, *rounded, *case)
     found = evaluate(ops.jet_mlp_loss, single, coefficients.float(), *case)
     for triple in zip(found, torch_result, exact, strict=True):
         assert_as_good_as_torch(*triple)
+
+
+@pytest.mark.parametrize("name", RESIDUALS)
+def test_second_derivatives(device, name):
+    """The gradient of the gradient's norm, in one pass, against nested forward mode."""
+    network, coefficients = subject(9, device=device, widths=(2, 5, 4, 2))
+    residual = RESIDUALS[name]
+
+    def nested(x, weights, biases, activation, derivatives, _, c):
+        jet = forward_jet(x, weights, biases, activation, derivatives)
+        return mean_square(residual, jet, x, c)
+
+    results = []
+    for function in (ops.jet_mlp_loss, nested):
+        leaves, c = network.leaves(), coefficients.clone().requires_grad_()
+        x = leaves.x.detach()
+        rest = "tanh", DERIVATIVES, record_residual(residual), c
+        loss = function(x, leaves.weights, leaves.biases, *rest)
+        tensors = [*leaves.weights, *leaves.biases, c]
+        options = {"create_graph": True, "materialize_grads": True}
+        first = torch.autograd.grad(loss + 0 * c.sum(), tensors, **options)
+        square = sum(grad.square().sum() for grad in first)
+        second = torch.autograd.grad(square, tensors, materialize_grads=True)
+        results.append([torch.cat([grad.flatten() for grad in grads]) for grads in (first, second)])
+    for found, exact in zip(*results, strict=True):
+        assert_close(found, exact, FLOAT64_GRADIENT)
 
 
 @pytest.mark.parametrize("points", [1, 17, 10_007])
 def test_number_of_points(device, points):
     network, coefficients = subject(points, device=device)
     # A logarithm of zero in the padding of a tile would show.
-    program = "channel 1 0; input 0; square 1; log 2; mul 0 3; input 1; div 4 5; residual 6"
-    exact = evaluate(reference.jet_mlp_loss, network, coefficients, program, False)
+    program = record_residual(lambda jet, x, c: jet[1, 0] * torch.log(x[0] ** 2) / x[1])
+    exact = evaluate(taylor_loss, network, coefficients, program, False)
     found = evaluate(ops.jet_mlp_loss, network, coefficients, program, False)
     for a, b in zip(found, exact, strict=True):
         assert_close(a, b, FLOAT64_GRADIENT)
@@ -88,23 +140,27 @@ def test_number_of_points(device, points):
 
 def test_without_coefficients_and_gradients(device):
     network, _ = subject(20, device=device)
-    loss = ops.jet_mlp_loss(*network.parts, "tanh", DERIVATIVES, PROGRAMS["burgers"])
-    exact = reference.jet_mlp_loss(*network.parts, "tanh", DERIVATIVES, PROGRAMS["burgers"])
+    loss = ops.jet_mlp_loss(
+        *network.parts, "tanh", DERIVATIVES, record_residual(RESIDUALS["burgers"])
+    )
+    exact = taylor_loss(*network.parts, "tanh", DERIVATIVES, record_residual(RESIDUALS["burgers"]))
     assert loss.shape == ()
     assert not loss.requires_grad
     assert_close(loss, exact, FLOAT64)
     with torch.no_grad():
-        again = ops.jet_mlp_loss(*network.leaves().parts, "tanh", DERIVATIVES, PROGRAMS["burgers"])
+        again = ops.jet_mlp_loss(
+            *network.leaves().parts, "tanh", DERIVATIVES, record_residual(RESIDUALS["burgers"])
+        )
     assert torch.equal(loss, again)
 
 
 @pytest.mark.parametrize("required", ["a weight", "a bias", "coefficients"])
 def test_gradients_only_where_required(device, required):
     network, coefficients = subject(20, device=device)
-    everything = evaluate(ops.jet_mlp_loss, network, coefficients, PROGRAMS["system"], False)
+    everything = evaluate(ops.jet_mlp_loss, network, coefficients, SYSTEM, False)
     tensors = {"a weight": network.weights[1], "a bias": network.biases[0]}
     tensor = tensors.get(required, coefficients).requires_grad_()
-    loss = ops.jet_mlp_loss(*network.parts, "tanh", DERIVATIVES, PROGRAMS["system"], coefficients)
+    loss = ops.jet_mlp_loss(*network.parts, "tanh", DERIVATIVES, SYSTEM, coefficients)
     (3 * loss).backward()
     others = [t for t in (*network.tensors, coefficients) if t is not tensor]
     assert all(other.grad is None for other in others)
@@ -117,7 +173,7 @@ def test_gradients_only_where_required(device, required):
 def test_backward_twice_through_one_loss(device):
     network, coefficients = subject(20, device=device)
     network = network.leaves()
-    loss = ops.jet_mlp_loss(*network.parts, "tanh", DERIVATIVES, PROGRAMS["system"], coefficients)
+    loss = ops.jet_mlp_loss(*network.parts, "tanh", DERIVATIVES, SYSTEM, coefficients)
     first = torch.autograd.grad(loss, network.weights, retain_graph=True)
     second = torch.autograd.grad(loss, network.weights)
     for a, b in zip(first, second, strict=True):
@@ -128,7 +184,7 @@ def test_backward_twice_through_one_loss(device):
 def test_same_bits_in_every_run(device, count, threads):
     threads(count)
     network, coefficients = subject(5000, torch.float32, device)
-    case = network, coefficients, PROGRAMS["system"], False
+    case = network, coefficients, SYSTEM, False
     first = evaluate(ops.jet_mlp_loss, *case)
     for _ in range(5):
         for a, b in zip(first, evaluate(ops.jet_mlp_loss, *case), strict=True):
@@ -139,7 +195,7 @@ def test_strides_of_any_kind(device):
     network, coefficients = subject(50, device=device)
     strided = network.map(lambda t: torch.stack([t, t + 1], -1)[..., 0])
     factors = torch.stack([coefficients, coefficients], 1)[:, 0]
-    case = PROGRAMS["system"], False
+    case = SYSTEM, False
     exact = evaluate(ops.jet_mlp_loss, network, coefficients, *case)
     leaves = strided.map(lambda t: t.detach().requires_grad_())
     loss = ops.jet_mlp_loss(
@@ -152,37 +208,40 @@ def test_strides_of_any_kind(device):
 
 @st.composite
 def programs(draw):
-    """A program of bounded values: its text alone, every operand defined before."""
-    lines, defined = [], 0
+    """A program of bounded values, every operand defined before."""
+    code, constants, defined = [], [], 0
 
-    def emit(line):
+    def emit(opcode, a, b=0):
         nonlocal defined
-        lines.append(line)
+        code.extend((opcode, a, b))
         defined += 1
 
     for _ in range(draw(st.integers(1, 4))):
-        emit(f"channel {draw(st.integers(0, 4))} {draw(st.integers(0, 1))}")
-    emit(f"coefficient {draw(st.integers(0, 1))}")
-    emit(f"input {draw(st.integers(0, 1))}")
-    emit(f"const {draw(st.floats(-2, 2))!r}")
+        emit(CHANNEL, draw(st.integers(0, 4)), draw(st.integers(0, 1)))
+    emit(COEFFICIENT, draw(st.integers(0, 1)))
+    emit(INPUT, draw(st.integers(0, 1)))
+    constants.append(draw(st.floats(-2, 2)))
+    emit(CONSTANT, 0)
     for _ in range(draw(st.integers(0, 6))):
         earlier = st.integers(0, defined - 1)
         if draw(st.booleans()):
-            emit(f"{draw(st.sampled_from(['neg', 'sin', 'cos', 'tanh']))} {draw(earlier)}")
+            emit(
+                FUNCTIONS[draw(st.sampled_from(["neg", "sin", "cos", "tanh"]))].opcode,
+                draw(earlier),
+            )
         else:
             name = draw(st.sampled_from(["add", "sub", "mul"]))
-            emit(f"{name} {draw(earlier)} {draw(earlier)}")
-    lines += [
-        f"residual {draw(st.integers(0, defined - 1))}" for _ in range(draw(st.integers(1, 3)))
-    ]
-    return "; ".join(lines)
+            emit(FUNCTIONS[name].opcode, draw(earlier), draw(earlier))
+    for _ in range(draw(st.integers(1, 3))):
+        code.extend((RESIDUAL, draw(st.integers(0, defined - 1)), 0))
+    return ops.ResidualProgram(tuple(code), tuple(constants))
 
 
 @settings(max_examples=50)
 @given(programs(), st.integers(1, 40))
 def test_any_program(program, points):
     network, coefficients = subject(points, widths=(2, 5, 2))
-    exact = evaluate(reference.jet_mlp_loss, network, coefficients, program, False)
+    exact = evaluate(taylor_loss, network, coefficients, program, False)
     found = evaluate(ops.jet_mlp_loss, network, coefficients, program, False)
     for a, b in zip(found, exact, strict=True):
         assert_close(a, b, FLOAT64_GRADIENT)

@@ -51,7 +51,7 @@ def test_residual_adaptive_without_any_residual_is_uniform(generator):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"residuals": torch.zeros(4)}, "one residual a candidate"),
+        ({"residuals": torch.zeros(4)}, "one residual per candidate"),
         ({"n": 6}, "expected 1 to 5"),
         ({"n": 0}, "expected 1 to 5"),
         ({"k": -1.0}, "k, c"),

@@ -10,14 +10,11 @@ from pyneural.ops.reference.attention import attention, attention_weights
 from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
 from pyneural.ops.reference.dropout import dropout
 from pyneural.ops.reference.jet import (
+    jet_mlp,
     jet_mlp_backward,
     jet_mlp_jacobian,
     jet_mlp_loss,
-    jet_mlp_loss_and_gradient,
-    jet_mlp_nested,
-    jet_mlp_taylor,
     mean_square,
-    residual_program,
 )
 from pyneural.ops.reference.masked_dense import (
     masked_dense,
@@ -36,12 +33,10 @@ __all__ = [
     "dense_backward",
     "dense_with_preactivation",
     "dropout",
+    "jet_mlp",
     "jet_mlp_backward",
     "jet_mlp_jacobian",
     "jet_mlp_loss",
-    "jet_mlp_loss_and_gradient",
-    "jet_mlp_nested",
-    "jet_mlp_taylor",
     "masked_dense",
     "masked_dense_backward",
     "masked_dense_with_preactivation",
@@ -50,6 +45,5 @@ __all__ = [
     "mlp_backward",
     "mse_loss",
     "mse_loss_backward",
-    "residual_program",
     "rnn",
 ]

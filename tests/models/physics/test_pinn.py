@@ -140,7 +140,7 @@ OUTSIDE = torch.tensor([[0.5, 0.0], [0.5, 1.5]], dtype=torch.float64)
         ({"equation": None}, "PINN: domain: expected a pde.Box, got NoneType"),
         (
             {"network": network(outputs=2)},
-            "expected 2 columns, one an output of the network, got 1",
+            "expected 2 columns, one per output of the network, got 1",
         ),
         (
             {"network": network(torch.float16), "conditions": conditions(torch.float16)},

@@ -1,7 +1,6 @@
 // The launches of csrc/jet/jet_cuda.cu behind functions that ctypes can call.
 #include <cuda_runtime_api.h>
 
-#include "csrc/jet/derivatives.h"
 #include "csrc/jet/jet_cuda.cu"
 #include "guarded.h"
 
@@ -14,17 +13,13 @@ enum Op { forward, backward, jacobian };
 enum Failure { cuda = 1, arguments, overrun };
 
 template <class T>
-int run(int op, int multiprocessors, int order, const char* derivatives, const char* activation,
-        int layers, const int* widths, int64_t points, const T* x, const T* parameters,
-        const T* grad_output, T* output, T* grad_x, T* grad_parameters) {
+int run(int op, int multiprocessors, int order, const DerivativeList& derivatives,
+        const char* activation, int layers, const int* widths, int64_t points, const T* x,
+        const T* parameters, const T* grad_output, T* output, T* grad_x, T* grad_parameters) {
   cuda_on_host::multiprocessors = multiprocessors;
   cuda_on_host::order = static_cast<cuda_on_host::Order>(order);
   auto params = std::make_unique<JetParams<T>>();
-  Derivatives parsed;
-  if (parsed.parse(derivatives) != DerivativesError::none) return arguments;
-  const auto& list = parsed.list();
-  if (make_plan(list.data(), list.size(), widths[0], &params->plan) != PlanError::none)
-    return arguments;
+  if (make_plan(derivatives, widths[0], &params->plan).kind != PlanError::none) return arguments;
   if (!find_activation(activation, &params->activation)) return arguments;
   params->layers = layers;
   std::copy_n(widths, layers + 1, params->width);
@@ -51,13 +46,16 @@ int run(int op, int multiprocessors, int order, const char* derivatives, const c
 
 }  // namespace
 
-#define EXPORT(T)                                                                               \
-  extern "C" int run_##T(int op, int multiprocessors, int order, const char* derivatives,       \
-                         const char* activation, int layers, const int* widths, int64_t points, \
-                         const T* x, const T* parameters, const T* grad_output, T* output,      \
-                         T* grad_x, T* grad_parameters) {                                       \
-    return run(op, multiprocessors, order, derivatives, activation, layers, widths, points, x,  \
-               parameters, grad_output, output, grad_x, grad_parameters);                       \
+#define EXPORT(T)                                                                                 \
+  extern "C" int run_##T(int op, int multiprocessors, int order, const int64_t* derivatives,      \
+                         int64_t elements, const double* coefficients, int64_t coefficient_count, \
+                         const char* activation, int layers, const int* widths, int64_t points,   \
+                         const T* x, const T* parameters, const T* grad_output, T* output,        \
+                         T* grad_x, T* grad_parameters) {                                         \
+    const DerivativeList list{{derivatives, static_cast<size_t>(elements)},                       \
+                              {coefficients, static_cast<size_t>(coefficient_count)}};            \
+    return run(op, multiprocessors, order, list, activation, layers, widths, points, x,           \
+               parameters, grad_output, output, grad_x, grad_parameters);                         \
   }
 EXPORT(float)
 EXPORT(double)

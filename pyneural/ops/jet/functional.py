@@ -1,7 +1,7 @@
 """Taylor mode through a multilayer perceptron: values, derivatives, and losses made of them.
 
 Letters: N points, D input coordinates, O outputs, K derivatives asked for, P parameters, L layers,
-Q coefficients. The derivatives of the ops are in ``jet_autograd.py``.
+Q coefficients. The derivatives of the ops are in ``autograd.py``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from pyneural import _C
-from pyneural.ops import jet_autograd, reference
-from pyneural.ops.derivatives import Derivative, decode, encode
-from pyneural.ops.residual import residual_program
+from pyneural.ops import reference
+from pyneural.ops.jet import autograd
+from pyneural.ops.jet.derivatives import Derivative, EncodedDerivatives, encode
+from pyneural.ops.jet.residual import ResidualProgram, evaluate_residual
 from pyneural.ops.transforms import by_forward_mode, by_torch_func
 
 _Result = TypeVar("_Result")
@@ -97,8 +98,7 @@ def jet_mlp(
         >>> torch.allclose(u_t, torch.cos(x @ weights[0].T)), torch.allclose(u_xx, -4 * u)
         (True, True)
     """
-    text = encode("jet_mlp", derivatives)
-    return _jet(x, weights, biases, activation, text)
+    return _jet(x, weights, biases, activation, encode("jet_mlp", derivatives))
 
 
 @_in_full_precision
@@ -136,10 +136,9 @@ def jet_mlp_jacobian(
         tensor([[[3., 1.],
                  [1., 0.]]])
     """
-    text = encode("jet_mlp_jacobian", derivatives)
-    if _needs_plain_torch():
-        return reference.jet_mlp_jacobian(x, weights, biases, activation, decode(text))
-    return _face().jet_mlp_jacobian(x, weights, biases, activation, text)
+    op = reference if _needs_plain_torch() else _face()
+    encoded = encode("jet_mlp_jacobian", derivatives)
+    return op.jet_mlp_jacobian(x, weights, biases, activation, *encoded)
 
 
 @_in_full_precision
@@ -149,7 +148,7 @@ def jet_mlp_loss(
     biases: Sequence[Tensor],
     activation: str,
     derivatives: Iterable[Derivative],
-    residual: str,
+    residual: ResidualProgram,
     coefficients: Tensor | None = None,
 ) -> Tensor:
     """Mean square of the residuals of a differential equation, with its gradient in the same pass.
@@ -166,32 +165,38 @@ def jet_mlp_loss(
         biases: L tensors [out_l].
         activation: as in ``jet_mlp``.
         derivatives: as in ``jet_mlp``.
-        residual: the equations as a program, in the language of ``pyneural.ops.residual``.
-            ``pde.Equation`` writes it from an equation in Python.
+        residual: the equations as a program, written by ``record_residual`` from a function, or
+            by ``pde.Equation`` from an equation.
         coefficients: coefficients of the program, which may be learned, [Q].
 
     Returns:
         [], differentiable to any order with respect to every tensor.
 
     Raises:
-        ValueError: as ``jet_mlp``; no points; a program with an unknown instruction or operands
-            that are not there; coefficients of another shape, dtype or device.
+        ValueError: as ``jet_mlp``; no points; no program, or one with an unknown instruction or
+            operands that are not there; coefficients of another shape, dtype or device.
 
     Example:
+        >>> from pyneural.ops import record_residual
         >>> x, weights, biases = torch.ones(4, 1), [torch.tensor([[2.0]])], [torch.zeros(1)]
-        >>> program = "channel 1 0; coefficient 0; sub 0 1; residual 2"  # u_x - c, u_x = 2
+        >>> program = record_residual(lambda jet, x, c: jet[1, 0] - c[0])  # u_x - c, u_x = 2
         >>> jet_mlp_loss(x, weights, biases, "tanh", [(0,)], program, torch.tensor([5.0]))
         tensor(9.)
     """
-    text = encode("jet_mlp_loss", derivatives)
+    if not isinstance(residual, ResidualProgram):
+        raise ValueError(
+            f"jet_mlp_loss: residual: expected a ResidualProgram, got {residual!r}; "
+            "pyneural.ops.record_residual writes one from a function"
+        )
+    encoded = encode("jet_mlp_loss", derivatives)
     factors = x.new_empty(0) if coefficients is None else coefficients
     parameters = (*weights, *biases, factors)
     needs_x = x.requires_grad and torch.is_grad_enabled()
     if needs_x or x.device.type != "cpu" or _needs_plain_torch():
         _check_loss(x, factors)
-        channels = _jet(x, weights, biases, activation, text)
-        return reference.mean_square(residual_program(residual, channels, x, factors))
-    arguments = x, weights, biases, activation, text, residual, factors
+        channels = _jet(x, weights, biases, activation, encoded)
+        return reference.mean_square(evaluate_residual(*residual, channels, x, factors))
+    arguments = x, weights, biases, activation, *encoded, *residual, factors
     if torch.compiler.is_compiling() or by_torch_func():
         gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         return _face().jet_mlp_loss(*arguments, gradient)[0]
@@ -219,11 +224,10 @@ def _jet(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     activation: str,
-    text: str,
+    encoded: EncodedDerivatives,
 ) -> tuple[Tensor, ...]:
-    if _needs_plain_torch():
-        return reference.jet_mlp_taylor(x, weights, biases, activation, decode(text))
-    return _face().jet_mlp(x, weights, biases, activation, text).unbind()
+    op = reference if _needs_plain_torch() else _face()
+    return op.jet_mlp(x, weights, biases, activation, *encoded).unbind()
 
 
 def _needs_plain_torch() -> bool:
@@ -237,4 +241,4 @@ def _needs_plain_torch() -> bool:
 def _face() -> Any:
     """Where to call the ops: under autograd, or bare where that does not matter or comes later."""
     bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()
-    return torch.ops.pyneural if bare else jet_autograd
+    return torch.ops.pyneural if bare else autograd

@@ -1,4 +1,4 @@
-"""Taylor mode through a multilayer perceptron in plain torch.
+"""The channels of Taylor mode through a multilayer perceptron, and their terms.
 
 A channel is one partial derivative of a layer's values with respect to the network's inputs, keyed
 by its sorted input indices; the value has the key (). A linear layer maps every channel by the same
@@ -12,16 +12,11 @@ block is linear in the channel, a_L = f'(z) z_L + sum_k c_k (the terms of alpha_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn.functional import linear
-
-from pyneural.ops import activations
 from pyneural.ops.caching import cached
-from pyneural.ops.derivatives import Derivative, LinearOperator, partials_of
+from pyneural.ops.jet.derivatives import Derivative, LinearOperator, partials_of
 
 
 class Term(NamedTuple):
@@ -77,41 +72,3 @@ def make_plan(derivatives: tuple[Derivative, ...]) -> Plan:
     outputs = tuple(add(derivative) for derivative in derivatives)
     orders = [len(term.factors) for terms in channels.values() for term in terms]
     return Plan(channels, outputs, max(orders, default=0))
-
-
-def jet(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: str,
-    derivatives: tuple[Derivative, ...],
-) -> tuple[Tensor, ...]:
-    """(u, *derivatives), each [N, O]; arguments as ``ops.jet_mlp``."""
-    plan = make_plan(derivatives)
-    # z: a layer's channels, each [N, O]; one that is missing is zero everywhere.
-    value = linear(x, weights[0], biases[0])
-    z: dict[Derivative, Tensor] = {}
-    for channel in plan.channels:
-        first = [(i, c) for i, c in partials_of(channel) if len(i) == 1]
-        if first:
-            columns = [
-                weights[0].select(1, i) * c if c != 1 else weights[0].select(1, i)
-                for (i,), c in first
-            ]
-            z[channel] = sum(columns[1:], start=columns[0]).expand_as(value)
-    for weight, bias in zip(weights[1:], biases[1:], strict=True):
-        f = activations.derivatives(activation, value, plan.order)
-        a = {}
-        for channel, terms in plan.channels.items():
-            products = [_product(term, f, z) for term in terms if all(k in z for k in term.factors)]
-            a[channel] = sum(products[1:], start=products[0])
-        value = linear(f[0], weight, bias)
-        z = {channel: linear(a[channel], weight) for channel in a}
-    return (value, *(z[c] if c in z else torch.zeros_like(value) for c in plan.outputs))
-
-
-def _product(term: Term, f: Sequence[Tensor], z: dict[Derivative, Tensor]) -> Tensor:
-    product = f[len(term.factors)]
-    for factor in term.factors:
-        product = product * z[factor]
-    return product if term.coefficient == 1 else term.coefficient * product

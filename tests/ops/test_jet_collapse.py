@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from pyneural.nn import MLP
-from pyneural.ops import LinearOperator
-from pyneural.ops.residual import residual_program
-from pyneural.ops.taylor import make_plan
+from pyneural.ops import LinearOperator, collapse_derivatives
+from pyneural.ops.jet.plan import make_plan
+from pyneural.ops.jet.residual import evaluate_residual
 from pyneural.pde import Burgers, Equation
-from pyneural.pde.collapse import collapse
 from pyneural.pde.lowering import lower
 
 # inputs, outputs, residual, channels before and after (without the value)
@@ -44,8 +43,7 @@ UNCHANGED = {
 
 def lowered(inputs, outputs, residual):
     code = residual.__code__
-    program = lower(residual, code.co_varnames[: code.co_argcount], inputs, outputs)
-    return tuple(program.derivatives), program.text()
+    return lower(residual, code.co_varnames[: code.co_argcount], inputs, outputs)[:2]
 
 
 def channels(derivatives):
@@ -56,15 +54,15 @@ def channels(derivatives):
 def test_fewer_channels_same_residuals(case):
     inputs, outputs, residual, before, after = CASES[case]
     given = lowered(inputs, outputs, residual)
-    collapsed = collapse(*given)
+    collapsed = collapse_derivatives(*given)
     assert (channels(given[0]), channels(collapsed[0])) == (before, after)
     network, x = (
         MLP(len(inputs), [12, 12], len(outputs)).double(),
         torch.rand(9, len(inputs)).double(),
     )
     found, exact = (
-        residual_program(text, network.jet(x, derivatives), x, torch.empty(0))
-        for derivatives, text in (collapsed, given)
+        evaluate_residual(*program, network.jet(x, derivatives), x, torch.empty(0))
+        for derivatives, program in (collapsed, given)
     )
     assert len(found) == len(exact)
     for a, b in zip(found, exact, strict=True):
@@ -74,11 +72,13 @@ def test_fewer_channels_same_residuals(case):
 @pytest.mark.parametrize("case", UNCHANGED)
 def test_what_cannot_be_gathered(case):
     given = lowered(*UNCHANGED[case])
-    assert collapse(*given) == given
+    assert collapse_derivatives(*given) == given
 
 
 def test_nothing_is_left_of_a_residual():
-    assert collapse(*lowered("tx", "u", lambda u: 0 * u.t)) == ((), "const 0.0; residual 0")
+    derivatives, program = collapse_derivatives(*lowered("tx", "u", lambda u: 0 * u.t))
+    assert derivatives == ()
+    assert repr(program) == 'ResidualProgram("constant 0.0; residual 0")'
 
 
 def test_loss_is_that_of_the_residuals(device):
@@ -110,24 +110,26 @@ def test_a_number_that_changes_is_seen():
 
 
 def test_the_operator_of_burgers():
-    derivatives, text = collapse(*lowered("tx", "u", lambda u: u.t + u * u.x - 0.5 * u.xx))
+    given = lowered("tx", "u", lambda u: u.t + u * u.x - 0.5 * u.xx)
+    derivatives, program = collapse_derivatives(*given)
     assert derivatives == ((1,), LinearOperator({(0,): 1.0, (1, 1): -0.5}))
-    assert text == "channel 0 0; channel 1 0; mul 0 1; channel 2 0; add 2 3; residual 4"
+    expected = "channel 0 0; channel 1 0; mul 0 1; channel 2 0; add 2 3; residual 4"
+    assert repr(program) == f'ResidualProgram("{expected}")'
 
 
 @pytest.mark.parametrize("small", [1e-35, 1e-25])
 def test_coefficients_far_apart(small):
     residual = lambda u: small * u.t + u.xx / small**0.2  # noqa: E731
-    derivatives, text = collapse(*lowered("tx", "u", residual))
+    derivatives, program = collapse_derivatives(*lowered("tx", "u", residual))
     network, x = MLP(2, [8], 1), torch.rand(9, 2)
-    found = network.jet_loss(x, derivatives, text)
+    found = network.jet_loss(x, derivatives, program)
     exact = (network.jet(x, [(1, 1)])[1] / small**0.2).square().mean()
     torch.testing.assert_close(found, exact)
 
 
 def test_factors_that_overflow_stay_apart():
     given = lowered("tx", "u", lambda u: 1e200 * (1e200 * (u.t + u.xx)))
-    assert collapse(*given) == given
+    assert collapse_derivatives(*given) == given
 
 
 def test_long_and_shared_sums():
@@ -149,5 +151,5 @@ def test_long_and_shared_sums():
         return u.t - u.xx + x
 
     for inputs, residual in (("tx", forced), ("tx", doubled), ("tx", nested)):
-        (operator,), _ = collapse(*lowered(inputs, "u", residual))
+        (operator,), _ = collapse_derivatives(*lowered(inputs, "u", residual))
         assert operator == LinearOperator({(0,): 1, (1, 1): -1})

@@ -1,15 +1,23 @@
-"""How derivatives are written by a user, and the text that the kernels read."""
+"""How derivatives are written by a user, and as the lists of numbers that the ops take.
+
+The list ``derivatives`` has of each partial derivative its order n and n input indices; of each
+linear operator -m, then the orders and indices of its m partial derivatives, whose coefficients are
+in the list ``operator_coefficients``. csrc/jet/plan.h reads both.
+"""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from pyneural.ops.caching import cached
+
+_LARGEST_INDEX = 2**62  # beyond any tensor, and within the 64 bits of the ops' lists
 
 
 class LinearOperator:
@@ -34,10 +42,9 @@ class LinearOperator:
         LinearOperator({(0,): 1.0, (1, 1): -0.5})
     """
 
-    __slots__ = ("partials", "text")
+    __slots__ = ("partials",)
 
-    partials: tuple[tuple[tuple[int, ...], float], ...]  # sorted; each one's indices, coefficient
-    text: str  # as ``encode`` writes it; here, since torch.compile formats no numbers
+    partials: tuple[tuple[tuple[int, ...], float], ...]  # sorted; indices and coefficient of each
 
     def __init__(self, coefficients: Mapping[tuple[int, ...], float]) -> None:
         if not isinstance(coefficients, Mapping) or not coefficients:
@@ -61,7 +68,6 @@ class LinearOperator:
                     f"{sums[key]} for {partial}; leave a derivative out instead"
                 )
         self.partials = tuple(sorted(sums.items()))
-        self.text = ", ".join(f"{c!r}*{_text(indices)}" for indices, c in self.partials)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LinearOperator) and self.partials == other.partials
@@ -117,19 +123,26 @@ def partials_of(derivative: Derivative) -> tuple[tuple[tuple[int, ...], float], 
     return ((tuple(sorted(derivative)), 1.0),)
 
 
-def encode(op: str, derivatives: Iterable[Derivative]) -> str:
-    """The derivatives as the text that the kernels read, csrc/jet/derivatives.h.
+class EncodedDerivatives(NamedTuple):
+    """Derivatives as two arguments of the ops."""
+
+    derivatives: tuple[int, ...]
+    operator_coefficients: tuple[float, ...]
+
+
+def encode(op: str, derivatives: Iterable[Derivative]) -> EncodedDerivatives:
+    """The derivatives as the lists that the ops take.
 
     Args:
         op: name of the op, for the error.
         derivatives: tuples of input indices and linear operators.
 
     Raises:
-        ValueError: something else among them; what the integers may be is checked by the kernels.
+        ValueError: something else among them; the range of the integers is checked by the kernels.
 
     Example:
-        >>> encode("jet_mlp", [(0,), (1, 1), Laplacian(1, 2)])
-        '0; 1 1; 1.0*1 1, 1.0*2 2'
+        >>> encode("jet_mlp", [(0,), (1, 1), LinearOperator({(0,): 1, (1, 1): -0.5})])[0]
+        (1, 0, 2, 1, 1, -2, 1, 0, 2, 1, 1)
     """
     try:
         return _encode(op, tuple(derivatives))
@@ -139,21 +152,21 @@ def encode(op: str, derivatives: Iterable[Derivative]) -> str:
 
 # Hashing is several times faster than the loop, and at small sizes that counts.
 @cached
-def _encode(op: str, derivatives: tuple[Derivative, ...]) -> str:
-    texts: list[str] = []
+def _encode(op: str, derivatives: tuple[Derivative, ...]) -> EncodedDerivatives:
+    encoded: list[int] = []
+    coefficients: list[float] = []
     for derivative in derivatives:
         if isinstance(derivative, LinearOperator):
-            texts.append(derivative.text)
+            encoded.append(-len(derivative.partials))
+            for indices, coefficient in derivative.partials:
+                encoded += (len(indices), *indices)
+                coefficients.append(coefficient)
         else:
             partial = _partial(derivative)
             if partial is None:
                 raise _not_derivatives(op, derivative)
-            texts.append(_text(partial))
-    return "; ".join(texts)
-
-
-def _text(indices: tuple[int, ...]) -> str:
-    return " ".join(map(str, indices))
+            encoded += (len(partial), *partial)
+    return EncodedDerivatives(tuple(encoded), tuple(coefficients))
 
 
 def _partial(indices: object) -> tuple[int, ...] | None:
@@ -161,9 +174,10 @@ def _partial(indices: object) -> tuple[int, ...] | None:
     if not isinstance(indices, tuple) or not indices:
         return None
     try:
-        return tuple(map(operator.index, indices))
+        partial = tuple(map(operator.index, indices))
     except TypeError:
         return None
+    return partial if all(abs(index) <= _LARGEST_INDEX for index in partial) else None
 
 
 def _constant(coefficient: Any, partial: tuple[int, ...]) -> float:
@@ -181,34 +195,65 @@ def _constant(coefficient: Any, partial: tuple[int, ...]) -> float:
         ) from None
 
 
-@cached
-def decode(text: str) -> tuple[Derivative, ...]:
-    """The derivatives of a text, the inverse of ``encode``.
+def decode(
+    derivatives: Sequence[int], operator_coefficients: Sequence[float]
+) -> tuple[Derivative, ...]:
+    """The derivatives of the ops' lists, the inverse of ``encode``.
 
-    >>> decode("0; 2.0*0, -0.5*1 1")
+    >>> decode([1, 0, -2, 1, 0, 2, 1, 1], [2.0, -0.5])
     ((0,), LinearOperator({(0,): 2.0, (1, 1): -0.5}))
     """
+    return _decode(tuple(derivatives), tuple(operator_coefficients))
 
-    def indices(part: str) -> tuple[int, ...]:
-        return tuple(map(int, part.split()))
+
+@cached
+def _decode(encoded: tuple[int, ...], operator_coefficients: tuple[float, ...]) -> tuple:
+    at, coefficients = 0, list(operator_coefficients)
+
+    def indices() -> tuple[int, ...]:
+        nonlocal at
+        first, at = at + 1, at + 1 + encoded[at]
+        if not first < at <= len(encoded):
+            raise IndexError
+        return encoded[first:at]
 
     derivatives: list[Derivative] = []
-    for part in text.split(";") if text else []:
-        if "*" in part:
-            products = (product.split("*") for product in part.split(","))
-            derivatives.append(LinearOperator({indices(p): float(c) for c, p in products}))
-        else:
-            derivatives.append(indices(part))
+    try:
+        while at < len(encoded):
+            if encoded[at] >= 0:
+                derivatives.append(indices())
+                continue
+            partials, at = -encoded[at], at + 1
+            sums: dict[tuple[int, ...], float] = defaultdict(float)
+            for _ in range(partials):
+                sums[indices()] += coefficients.pop(0)
+            derivatives.append(LinearOperator(sums))
+    except IndexError:
+        coefficients = [0.0]
+    if coefficients:
+        raise ValueError(
+            "jet_mlp: derivatives: expected the orders and indices that ``encode`` writes, with "
+            f"one coefficient a derivative of an operator, got {list(encoded)} and "
+            f"{list(operator_coefficients)}; take them from ``encode``"
+        )
     return tuple(derivatives)
 
 
-def count(text: str) -> int:
-    """The number of derivatives in a text.
+def count(derivatives: Sequence[int]) -> int:
+    """The number of derivatives in the ops' list.
 
-    >>> count("0; 1 1; 1.0*1 1, 1.0*2 2"), count("")
+    >>> count(encode("jet_mlp", [(0,), (1, 1), Laplacian(1, 2)])[0]), count([])
     (3, 0)
     """
-    return text.count(";") + 1 if text else 0
+    found, at = 0, 0
+    while at < len(derivatives):
+        first = derivatives[at]
+        at += 1
+        for _ in range(-first):
+            at += 1 + derivatives[at]
+        at += max(first, 0)
+        found += 1
+    return found
 
 
 def _not_derivatives(op: str, got: object) -> ValueError:

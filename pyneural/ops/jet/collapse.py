@@ -7,59 +7,76 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from pyneural.ops.caching import cached
-from pyneural.ops.derivatives import Derivative, LinearOperator, partials_of
-from pyneural.ops.residual import Instruction, parse
-from pyneural.ops.taylor import make_plan
-from pyneural.pde.lowering import Program
+from pyneural.ops.jet.derivatives import Derivative, LinearOperator, partials_of
+from pyneural.ops.jet.plan import make_plan
+from pyneural.ops.jet.recorder import Recorder
+from pyneural.ops.jet.residual import (
+    CHANNEL,
+    CONSTANT,
+    FUNCTIONS,
+    RESIDUAL,
+    Instruction,
+    ResidualProgram,
+)
 
 _Sum = dict[int, float]  # values of a program, each with its coefficient
 _Partials = dict[tuple[int, ...], float]  # partial derivatives, likewise
 
 
+_ADD, _SUB, _MUL, _DIV, _NEG = (FUNCTIONS[f].opcode for f in ("add", "sub", "mul", "div", "neg"))
+
+
 @cached
-def collapse(derivatives: tuple[Derivative, ...], text: str) -> tuple[tuple[Derivative, ...], str]:
+def collapse_derivatives(
+    derivatives: tuple[Derivative, ...], program: ResidualProgram
+) -> tuple[tuple[Derivative, ...], ResidualProgram]:
     """Derivatives and program of the same residuals, with fewer channels where possible.
 
     A derivative that occurs only in sums with constant coefficients is not needed by itself: all
-    such derivatives of an output form one ``ops.LinearOperator``. Of Burgers'
-    u_t + u u_x - nu u_xx that leaves the channels u, u_x and (u_t - nu u_xx) instead of four.
+    such derivatives of an output form one ``LinearOperator``. Of Burgers' u_t + u u_x - nu u_xx
+    that leaves the channels u, u_x and (u_t - nu u_xx) instead of four.
 
     Args:
         derivatives: channels 1, 2, ... of the program.
-        text: a residual program, as ``lower`` writes it.
+        program: the residuals.
 
     Returns:
-        derivatives and text; the given ones where no channel is saved.
+        derivatives and program; the given ones where no channel is saved.
 
-    >>> heat = "channel 1 0; channel 2 0; const 0.5; mul 2 1; sub 0 3; residual 4"
-    >>> collapse(((0,), (1, 1)), heat)
-    ((LinearOperator({(0,): 1.0, (1, 1): -0.5}),), 'channel 1 0; residual 0')
+    >>> from pyneural.ops import record_residual
+    >>> heat = record_residual(lambda jet, x, c: jet[1, 0] - 0.5 * jet[2, 0])
+    >>> collapse_derivatives(((0,), (1, 1)), heat)
+    ((LinearOperator({(0,): 1.0, (1, 1): -0.5}),), ResidualProgram("channel 1 0; residual 0"))
     """
-    instructions = parse(text)
-    values = [i for i in instructions if i.name != "residual"]
-    sums = [_summands(values, i.operands[0]) for i in instructions if i.name == "residual"]
+    instructions = list(program.instructions())
+    values = [i for i in instructions if i.opcode != RESIDUAL]
+    constants = [program.constants[i.operands[0]] if i.opcode == CONSTANT else None for i in values]
+    residuals = [i.operands[0] for i in instructions if i.opcode == RESIDUAL]
+    sums = [_summands(values, constants, value) for value in residuals]
     if not all(math.isfinite(factor) for summands in sums for factor in summands.values()):
-        return derivatives, text
+        return derivatives, program
     needed = _reachable(values, (v for s in sums for v in s if not _is_derivative(values[v])))
     used_alone = {values[v].operands[0] for v in needed if _is_derivative(values[v])}
 
     def is_summed(value: int) -> bool:
         return _is_derivative(values[value]) and values[value].operands[0] not in used_alone
 
-    program = Program(())
+    recorder = Recorder()
     copies: dict[int, int] = {}  # value in the old program: value in the new one
     for value in sorted(_reachable(values, (v for s in sums for v in s if not is_summed(v)))):
-        name, operands, constant = values[value]
-        if name == "channel":
+        instruction, constant = values[value], constants[value]
+        opcode, operands = instruction
+        if opcode == CHANNEL:
             derivative = derivatives[operands[0] - 1] if operands[0] else None
-            copies[value] = program.channel(derivative, operands[1])
-        elif name == "const":
-            copies[value] = program.operand(constant)
+            copies[value] = recorder.channel(derivative, operands[1])
+        elif constant is not None:
+            copies[value] = recorder.constant(constant)
         else:
-            if _takes_values(name):
+            if instruction.is_function:
                 operands = tuple(copies[operand] for operand in operands)
-            copies[value] = program.emit(" ".join([name, *map(str, operands)]))
+            copies[value] = recorder.emit(opcode, *operands)
 
+    totals: list[int] = []
     for summands in sums:
         terms: list[tuple[int, float]] = []
         partials: dict[int, _Partials] = defaultdict(lambda: defaultdict(float))
@@ -77,36 +94,32 @@ def collapse(derivatives: tuple[Derivative, ...], text: str) -> tuple[tuple[Deri
                 # that no coefficient overflows.
                 scale = max(nonzero.values(), key=abs)
                 operator = LinearOperator({i: c / scale for i, c in nonzero.items()})
-                terms.append((program.channel(operator, output), scale))
-        program.residuals.append(_total(program, terms))
-    collapsed = tuple(program.derivatives)
+                terms.append((recorder.channel(operator, output), scale))
+        totals.append(_total(recorder, terms))
+    collapsed = tuple(recorder.derivatives)
     if len(make_plan(collapsed).channels) >= len(make_plan(derivatives).channels):
-        return derivatives, text
-    return collapsed, program.text()
+        return derivatives, program
+    return collapsed, recorder.program([recorder.symbol(total) for total in totals])
 
 
-def _total(program: Program, terms: Sequence[tuple[int, float]]) -> int:
-    """The value of a program that is the sum of values times coefficients."""
+def _total(recorder: Recorder, terms: Sequence[tuple[int, float]]) -> int:
+    """The sum of values times coefficients."""
     total: int | None = None
     for value, coefficient in terms:
         if abs(coefficient) != 1:
-            value = program.emit(f"mul {program.operand(abs(coefficient))} {value}")
+            value = recorder.emit(_MUL, recorder.constant(abs(coefficient)), value)
         if total is None:
-            total = value if coefficient > 0 else program.emit(f"neg {value}")
+            total = value if coefficient > 0 else recorder.emit(_NEG, value)
         else:
-            total = program.emit(f"{'add' if coefficient > 0 else 'sub'} {total} {value}")
-    return program.operand(0.0) if total is None else total
-
-
-def _takes_values(name: str) -> bool:
-    return name not in ("channel", "input", "coefficient", "const")
+            total = recorder.emit(_ADD if coefficient > 0 else _SUB, total, value)
+    return recorder.constant(0.0) if total is None else total
 
 
 def _is_derivative(instruction: Instruction) -> bool:
-    return instruction.name == "channel" and instruction.operands[0] > 0
+    return instruction.opcode == CHANNEL and instruction.operands[0] > 0
 
 
-def _summands(values: Sequence[Instruction], value: int) -> _Sum:
+def _summands(values: Sequence[Instruction], constants: Sequence[float | None], value: int) -> _Sum:
     """The values that a value is the sum of, through sums and constant factors."""
     total: _Sum = {}
     factors: _Sum = defaultdict(float, {value: 1.0})
@@ -115,19 +128,19 @@ def _summands(values: Sequence[Instruction], value: int) -> _Sum:
         factor = factors[v]
         if factor == 0:
             continue
-        name, operands, _ = values[v]
-        constants = [values[o].constant if values[o].name == "const" else None for o in operands]
-        if name in ("add", "sub"):
+        opcode, operands = values[v]
+        known = [constants[o] for o in operands] if values[v].is_function else []
+        if opcode in (_ADD, _SUB):
             factors[operands[0]] += factor
-            factors[operands[1]] += factor if name == "add" else -factor
-        elif name == "neg":
+            factors[operands[1]] += factor if opcode == _ADD else -factor
+        elif opcode == _NEG:
             factors[operands[0]] -= factor
-        elif name == "mul" and constants[0] is not None:
-            factors[operands[1]] += factor * constants[0]
-        elif name == "mul" and constants[1] is not None:
-            factors[operands[0]] += factor * constants[1]
-        elif name == "div" and constants[1]:
-            factors[operands[0]] += factor / constants[1]
+        elif opcode == _MUL and known[0] is not None:
+            factors[operands[1]] += factor * known[0]
+        elif opcode == _MUL and known[1] is not None:
+            factors[operands[0]] += factor * known[1]
+        elif opcode == _DIV and known[1]:
+            factors[operands[0]] += factor / known[1]
         else:
             total[v] = factor
     return dict(sorted(total.items()))
@@ -140,7 +153,6 @@ def _reachable(values: Sequence[Instruction], start: Iterable[int]) -> set[int]:
         value = waiting.pop()
         if value not in found:
             found.add(value)
-            name, operands, _ = values[value]
-            if _takes_values(name):
-                waiting += operands
+            if values[value].is_function:
+                waiting += values[value].operands
     return found

@@ -25,7 +25,7 @@ def _one_by_one(op: Callable, info: Any, in_dims: tuple, args: tuple) -> tuple[A
 
 
 def _element(arg: Any, dim: Any, index: int) -> Any:
-    if isinstance(dim, (list, tuple)):
+    if isinstance(dim, (list, tuple)):  # of a list of tensors or, all None, of numbers
         return [_element(a, d, index) for a, d in zip(arg, dim, strict=True)]
     return arg if dim is None else arg.select(dim, index)
 
@@ -44,14 +44,22 @@ def _join(tensor: Tensor, dim: int | None, batch: int, points: int) -> Tensor:
     return tensor.flatten(points, points + 1)
 
 
-@torch.library.register_vmap("pyneural::jet_mlp")
-def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
-    x, weights, *rest = args
-    if not _is_shared(in_dims[1], in_dims[2]):
-        return _one_by_one(_OPS.jet_mlp, info, in_dims, args)
-    joined = _join(x, in_dims[0], info.batch_size, 0)
-    result = _OPS.jet_mlp(joined, weights, *rest)  # [1 + K, batch * N, O]
-    return result.unflatten(1, (info.batch_size, -1 if len(joined) else 0)), 1
+def _register_points(name: str, points: int) -> None:
+    """An op of (x, weights, biases, ...) whose result has the points in this dimension."""
+    op = getattr(_OPS, name)
+
+    @torch.library.register_vmap(f"pyneural::{name}")
+    def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
+        x, weights, *rest = args
+        if not _is_shared(in_dims[1], in_dims[2]):
+            return _one_by_one(op, info, in_dims, args)
+        joined = _join(x, in_dims[0], info.batch_size, 0)
+        result = op(joined, weights, *rest)
+        return result.unflatten(points, (info.batch_size, -1 if len(joined) else 0)), points
+
+
+_register_points("jet_mlp", points=1)  # [1 + K, batch * N, O]
+_register_points("jet_mlp_jacobian", points=0)  # [batch * N, (1 + K) O, P]
 
 
 @torch.library.register_vmap("pyneural::jet_mlp_backward")
@@ -66,16 +74,6 @@ def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
     if mask[0]:
         grad_x = grad_x.unflatten(0, (info.batch_size, -1 if len(joined) else 0))
     return (grad_x, none), (0 if mask[0] else None, None)
-
-
-@torch.library.register_vmap("pyneural::jet_mlp_jacobian")
-def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
-    x, weights, *rest = args
-    if not _is_shared(in_dims[1], in_dims[2]):
-        return _one_by_one(_OPS.jet_mlp_jacobian, info, in_dims, args)
-    joined = _join(x, in_dims[0], info.batch_size, 0)
-    result = _OPS.jet_mlp_jacobian(joined, weights, *rest)  # [batch * N, (1 + K) O, P]
-    return result.unflatten(0, (info.batch_size, -1 if len(joined) else 0)), 0
 
 
 @torch.library.register_vmap("pyneural::jet_mlp_loss")

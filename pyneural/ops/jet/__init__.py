@@ -1,0 +1,1 @@
+"""Taylor mode through a multilayer perceptron, and losses of differential equations made of it."""

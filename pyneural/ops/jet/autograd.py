@@ -1,0 +1,123 @@
+"""The jet ops under autograd: their Functions over flat tensors, and their registration.
+
+The Python face of the ops applies the Functions directly, which torch.func needs; the dispatcher's
+autograd key applies them for everything that calls the op itself, such as torch.compile. The first
+backward of the jet and of the loss is a kernel, every other derivative that of the reference. None
+has a jvp: forward mode takes the reference from the start (``functional.py``), since torch.compile
+refuses Functions with a jvp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from pyneural.ops import reference
+from pyneural.ops.registration import register_autograd, register_derivative, register_reference
+
+_OPS = torch.ops.pyneural
+
+for _name in ("jet_mlp", "jet_mlp_backward", "jet_mlp_jacobian", "jet_mlp_loss"):
+    register_reference(_name, getattr(reference, _name))
+jet_mlp_backward = register_derivative("jet_mlp_backward", reference.jet_mlp_backward)
+jet_mlp_jacobian = register_derivative("jet_mlp_jacobian", reference.jet_mlp_jacobian)
+
+
+class _Jet(Function):
+    """(options, x, *weights, *biases) to the jet [1 + K, N, O].
+
+    options: the number of layers, then the arguments of the op after the biases.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: tuple, x: Tensor, *p: Tensor) -> Tensor:
+        layers, *plan = options
+        return _OPS.jet_mlp(x, p[:layers], p[layers:], *plan)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.options, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
+        x, *p = ctx.saved_tensors
+        layers, *plan = ctx.options
+        weights, biases = p[:layers], p[layers:]
+        needs_x, *needs_p = ctx.needs_input_grad[1:]
+        mask = needs_x, any(needs_p)
+        backward = jet_mlp_backward if torch.is_grad_enabled() else _OPS.jet_mlp_backward
+        grad_x, flat = backward(grad_output, x, weights, biases, *plan, mask)
+        grads = _parts(flat, weights, biases) if mask[1] else [None] * len(p)
+        return None, grad_x if needs_x else None, *grads
+
+
+class _Loss(Function):
+    """(options, x, *weights, *biases, coefficients) to the loss and both its gradients.
+
+    With the gradients as outputs the loss's derivative is a product with them, and its second
+    derivative is theirs.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: tuple, x: Tensor, *p: Tensor) -> tuple:
+        layers, *plan, with_gradient = options
+        return _OPS.jet_mlp_loss(x, p[:layers], p[layers:-1], *plan, p[-1], with_gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.options, *tensors = inputs
+        ctx.save_for_backward(*tensors, *output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *grads: Tensor | None) -> tuple:
+        *tensors, flat, grad_coefficients = ctx.saved_tensors
+        layers, *plan, with_gradient = ctx.options
+        needs_x, is_second = ctx.needs_input_grad[1], any(g is not None for g in grads)
+        if with_gradient and grad is not None and not needs_x and not is_second:
+            parts = _parts(grad * flat, tensors[1 : 1 + layers], tensors[1 + layers : -1])
+            return None, None, *parts, grad * grad_coefficients
+
+        def loss(x: Tensor, *p: Tensor) -> tuple[Tensor, ...]:
+            return reference.jet_mlp_loss(x, p[:layers], p[layers:-1], *plan, p[-1], is_second)
+
+        outputs, pullback = torch.func.vjp(loss, *tensors)[:2]
+        given = [
+            torch.zeros_like(output) if g is None or g.shape != output.shape else g
+            for output, g in zip(outputs, (grad, *grads), strict=True)
+        ]
+        return None, *pullback(tuple(given))
+
+
+def _parts(flat: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
+    """A flat gradient [P] as views of the shapes of *weights, *biases."""
+    sizes = [p.numel() for pair in zip(weights, biases, strict=True) for p in pair]
+    parts = flat.split(sizes)
+    of_weights = [part.view(weight.shape) for part, weight in zip(parts[::2], weights, strict=True)]
+    return [*of_weights, *parts[1::2]]
+
+
+def jet_mlp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *plan: Any) -> Tensor:
+    """The op of this name under autograd, with the arguments of its schema."""
+    return _Jet.apply((len(weights), *plan), x, *weights, *biases)
+
+
+def jet_mlp_loss(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *options: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The op of this name under autograd, with the arguments of its schema."""
+    *plan, coefficients, with_gradient = options
+    return _Loss.apply((len(weights), *plan, with_gradient), x, *weights, *biases, coefficients)
+
+
+register_autograd("jet_mlp", jet_mlp)
+register_autograd("jet_mlp_loss", jet_mlp_loss)
