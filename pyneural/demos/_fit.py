@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from pyneural.training import History, Model
 from pyneural.training.callbacks import Callback
-from pyneural.training.loop import INTERRUPTED
+from pyneural.training.run import INTERRUPTED
 
 
 class Bar(Callback):
@@ -24,7 +24,7 @@ class Bar(Callback):
 
     def on_train_begin(self) -> None:
         """Shows the empty bar."""
-        self.bar = tqdm(total=self.loop.epochs, desc=self.name, leave=False, disable=None, ncols=79)
+        self.bar = tqdm(total=self.run.epochs, desc=self.name, leave=False, disable=None, ncols=79)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Advances the bar."""
@@ -35,7 +35,7 @@ class Bar(Callback):
     def on_train_end(self) -> None:
         """Removes the bar; KeyboardInterrupt if Ctrl-C ended the training."""
         self.bar.close()
-        if self.loop.history.stopped == INTERRUPTED:
+        if self.run.history.stopped == INTERRUPTED:
             raise KeyboardInterrupt
 
 

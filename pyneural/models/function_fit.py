@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pyneural import ops
 from pyneural.nn import MLP
+from pyneural.training import LevenbergMarquardt, Trainable, Trainer
 
 
-@torch.no_grad()
+class _Values(Trainable):
+    """r = network(x) - phi(x), by points and outputs."""
+
+    def __init__(self, network: MLP, x: Tensor, y: Tensor) -> None:
+        super().__init__()
+        self.network, self.x, self.y = network, x, y
+
+    def residual(self) -> Tensor:
+        return (self.network(self.x) - self.y).flatten()
+
+    def jacobian(self) -> Tensor:
+        parameters = list(self.network.parameters())
+        weights, biases = parameters[::2], parameters[1::2]
+        rows = ops.jet_mlp_jacobian(self.x, weights, biases, self.network.activation, [])
+        return rows.flatten(0, 1)
+
+
 def fit_function(network: MLP, x: Tensor, y: Tensor, steps: int) -> float:
-    """Fits a small network to values of a function phi by damped least squares.
-
-        r = network(x) - phi(x),  J = dr/dw
-        w <- w - J^T (J J^T + mu)^-1 r,  if that makes |r| smaller
-
-    The damping mu is divided by 3 after each step that does, and doubled after each that does not
-    (Marquardt 1963). It needs a matrix of points x parameters, and comes much nearer to the limits
-    of the network than methods of first order.
+    """Fits a small network to values of a function phi by ``training.LevenbergMarquardt``.
 
     Args:
         network: without an input_range.
@@ -48,23 +57,7 @@ def fit_function(network: MLP, x: Tensor, y: Tensor, steps: int) -> float:
             f"fit_function: y: expected a row for each of the {len(x)} points, got {len(y)}; give "
             "phi(x)"
         )
-    parameters = list(network.parameters())
-    weights, biases = parameters[::2], parameters[1::2]
-    damping = 1.0
-    residual, jacobian = network(x) - y, None  # [N, O], [N O, P]
-    for _ in range(steps):
-        if jacobian is None:
-            rows = ops.jet_mlp_jacobian(x, weights, biases, network.activation, [])
-            jacobian = rows.flatten(0, 1)
-            gram = jacobian @ jacobian.T
-        damped = gram + damping * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        solution = torch.linalg.solve(damped, residual.flatten())
-        start = parameters_to_vector(parameters)
-        vector_to_parameters(start - jacobian.T @ solution, parameters)
-        trial = network(x) - y
-        if trial.norm() < residual.norm():
-            residual, jacobian, damping = trial, None, damping / 3
-        else:
-            vector_to_parameters(start, parameters)
-            damping *= 2
-    return float(residual.norm() / y.norm())
+    values = _Values(network, x, y)
+    Trainer(values, [LevenbergMarquardt(steps)], progress=False).fit()
+    with torch.no_grad():
+        return float(values.residual().norm() / y.norm())

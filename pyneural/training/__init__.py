@@ -1,36 +1,57 @@
-"""Training: compile and fit as in Keras, trainers of equations, checkpoints, curves."""
+"""Training: one engine for every model, compile and fit as in Keras, checkpoints, curves.
+
+What is there to minimise, a ``Trainable`` says; what a step does, a ``Solver`` (``Adam``, ``LBFGS``,
+``Descent``, ``LevenbergMarquardt``); what happens beside it, ``callbacks``. ``Model.fit``,
+``models.PINN.fit`` and ``Trainer.fit`` run the same loop.
+"""
 
 from pyneural.training import callbacks
-from pyneural.training.adadelta import Adadelta
-from pyneural.training.checkpoint import (
+from pyneural.training.callbacks.step_history import StepHistory
+from pyneural.training.curves.diagnosis import Diagnosis, diagnose
+from pyneural.training.curves.history import History
+from pyneural.training.data.batches import AllData, Batch, Batches, LoaderBatches, TensorBatches
+from pyneural.training.data.split import ThreeWaySplit
+from pyneural.training.hyperparameters import count_hyperparameters
+from pyneural.training.model import Model
+from pyneural.training.run import PhaseReport, Run
+from pyneural.training.sequential import Sequential, load_model
+from pyneural.training.solvers.adadelta import Adadelta
+from pyneural.training.solvers.base import Phase, Solver, Task
+from pyneural.training.solvers.descent import Adam, Descent
+from pyneural.training.solvers.lbfgs import LBFGS
+from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
+from pyneural.training.state.file import (
     CheckpointError,
     check_writable,
     load_checkpoint,
     save_checkpoint,
 )
-from pyneural.training.diagnosis import Diagnosis, diagnose
-from pyneural.training.history import History
-from pyneural.training.model import Model
-from pyneural.training.objective import Trainable
-from pyneural.training.phases import LBFGS, Adam, Phase
-from pyneural.training.sequential import Sequential, load_model
-from pyneural.training.split import ThreeWaySplit
-from pyneural.training.step_history import StepHistory
-from pyneural.training.summary import count_hyperparameters, count_parameters
-from pyneural.training.trainer import PhaseReport, Trainer, TrainingReport
+from pyneural.training.summary import count_parameters
+from pyneural.training.trainable import Trainable
+from pyneural.training.trainer import Trainer, TrainingReport
 
 __all__ = [
     "LBFGS",
     "Adadelta",
     "Adam",
+    "AllData",
+    "Batch",
+    "Batches",
     "CheckpointError",
+    "Descent",
     "Diagnosis",
     "History",
+    "LevenbergMarquardt",
+    "LoaderBatches",
     "Model",
     "Phase",
     "PhaseReport",
+    "Run",
     "Sequential",
+    "Solver",
     "StepHistory",
+    "Task",
+    "TensorBatches",
     "ThreeWaySplit",
     "Trainable",
     "Trainer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +83,26 @@ class ProcessGroup:
         parts = [torch.empty_like(mine) for _ in range(self.size)]
         dist.all_gather(parts, mine)
         return [part.cpu() for part in parts]
+
+    def mean(self, values: list[float], share: float, device: torch.device) -> list[float]:
+        """Means over the samples of all processes, from those of each one.
+
+        Args:
+            values: means over the samples of this process.
+            share: see ``Batch``.
+            device: of the model.
+        """
+        if self.size == 1:
+            return values
+        mine = torch.tensor(values, dtype=torch.float64, device=device) * (share / self.size)
+        return self.sum(mine).tolist()
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Averages the gradients over the processes, in place."""
+        if self.size > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    self.sum(parameter.grad).div_(self.size)
 
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """The model, its gradients averaged over the processes by DistributedDataParallel."""

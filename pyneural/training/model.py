@@ -6,6 +6,8 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,29 +15,61 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pyneural.training.callbacks.base import Callback
-from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.epoch_bar import BAR, LINE, SILENT, EpochBar
-from pyneural.training.fit_data import DataAdapter, split_off
-from pyneural.training.history import History
-from pyneural.training.last_layer import last_layer
-from pyneural.training.loop import Loop, evaluate
-from pyneural.training.loss_table import check_loss_and_last_layer
-from pyneural.training.losses import Loss, LossFunction
-from pyneural.training.metrics import Metric, MetricFunction
-from pyneural.training.optimizers import OptimizerFactory, make_optimizer
-from pyneural.training.resume import FitCheckpoint
-from pyneural.training.saving import load_weights, save_model
+from pyneural.training.callbacks.checkpoint import Checkpoint
+from pyneural.training.callbacks.every import TimeLimit
+from pyneural.training.callbacks.progress import BAR, LINE, SILENT, Bar, EpochProgress
+from pyneural.training.curves.history import History
+from pyneural.training.data.adapter import DataAdapter, split_off
+from pyneural.training.data.batches import Batch
+from pyneural.training.distributed import ProcessGroup
+from pyneural.training.losses.functions import Loss, LossFunction
+from pyneural.training.losses.last_layer import last_layer
+from pyneural.training.losses.metrics import Metric, MetricFunction
+from pyneural.training.losses.table import check_loss_and_last_layer
+from pyneural.training.run import Run, evaluate
+from pyneural.training.solvers.descent import Descent
+from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
 from pyneural.training.summary import ParameterCount, count_parameters
-from pyneural.training.update import CompileConfig
+from pyneural.training.trainable import Trainable
 
 _HALVES = (torch.float16, torch.bfloat16)
 
 
-class Model(nn.Module):
+@dataclass
+class CompileConfig:
+    """What ``Model.compile`` was given, with the optimiser once there is something to optimise.
+
+    Args:
+        optimizer: see ``optimizers.make_optimizer``.
+        loss: minimised; None where the model has ``losses`` of its own.
+        metrics: shown beside it.
+        mixed_precision: dtype of the products under torch.autocast; None for that of the weights.
+        clip_norm: largest norm of the gradient of all weights together; None for any.
+        accumulation_steps: number of parts that a batch is cut into, to need less memory.
+    """
+
+    optimizer: Any
+    loss: Loss | None
+    metrics: list[Metric] = field(default_factory=list)
+    mixed_precision: torch.dtype | None = None
+    clip_norm: float | None = None
+    accumulation_steps: int = 1
+    made: torch.optim.Optimizer | None = None
+
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """Context of a forward pass."""
+        if self.mixed_precision is None:
+            return nullcontext()
+        return torch.autocast(device.type, self.mixed_precision)
+
+
+class Model(Trainable):
     """Any torch module with Keras's way of training; or a base class to write ``forward`` in.
 
     ``compile`` is Keras's. To compile the module in torch's sense, wrap what
-    ``torch.compile(module)`` gives.
+    ``torch.compile(module)`` gives. A subclass whose loss is more than a function of prediction and
+    target, as a variational autoencoder's, has ``losses`` of its own (see ``Trainable``) and is
+    compiled without a loss.
 
     Args:
         module: the network; a subclass that has its own ``forward`` gives none.
@@ -65,6 +99,23 @@ class Model(nn.Module):
             )
         return self.module(x)
 
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss, and the metrics, whose weight is 0; of the terms of a subclass see ``Trainable``."""
+        config = self.compile_config("losses")
+        if config.loss is None:
+            return super().losses(batch)
+        if config.mixed_precision is None:
+            prediction = self(batch.x)
+        else:
+            with config.autocast(batch.x.device):
+                prediction = self(batch.x)
+        losses = {"loss": config.loss(prediction, batch.y, batch.weight)}
+        if config.metrics:
+            prediction = prediction.detach()
+            for metric in config.metrics:
+                losses[metric.name] = metric(prediction, batch.y)
+        return losses
+
     def build(self, x: Tensor) -> None:
         """Makes weights whose shapes depend on the data, as those of torch's lazy layers do.
 
@@ -80,7 +131,7 @@ class Model(nn.Module):
     def compile(
         self,
         optimizer: str | torch.optim.Optimizer | OptimizerFactory,
-        loss: str | LossFunction,
+        loss: str | LossFunction | None = None,
         metrics: Sequence[str | MetricFunction] = (),
         *,
         mixed_precision: torch.dtype | None = None,
@@ -92,7 +143,8 @@ class Model(nn.Module):
         Args:
             optimizer: one of Keras's names, with Keras's defaults; a torch optimiser of the
                 model's parameters; or what makes one: ``partial(torch.optim.Adam, lr=1e-2)``.
-            loss: one of Keras's names, or a function or module of (prediction, y), as torch's.
+            loss: one of Keras's names, or a function or module of (prediction, y), as torch's; None
+                where the model has ``losses`` of its own.
             metrics: names, those of losses included, or functions of (prediction, y).
             mixed_precision: torch.bfloat16 or torch.float16 for products under torch.autocast.
             clip_norm: largest norm of the gradient, > 0.
@@ -117,15 +169,32 @@ class Model(nn.Module):
             )
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
-        to_minimise = Loss.of(loss)
-        measured = [Metric.of(metric, to_minimise) for metric in metrics]
+        own_losses = type(self).losses is not Model.losses
+        if (loss is None) != own_losses:
+            expected, got = (
+                ("none, as the model has its own", loss) if own_losses else ("one", loss)
+            )
+            raise ValueError(
+                f"compile: loss: expected {expected}, got {got!r}; write 'mean_squared_error', or "
+                "losses in a subclass, but not both"
+            )
+        if own_losses and metrics:
+            raise ValueError(
+                "compile: metrics: expected none, as the model has losses of its own, got "
+                f"{list(metrics)}; give them there, with loss_weights of 0"
+            )
+        to_minimise = None if loss is None else Loss.of(loss)
+        measured = [] if to_minimise is None else [Metric.of(m, to_minimise) for m in metrics]
         compile_config = CompileConfig(
             optimizer, to_minimise, measured, mixed_precision, clip_norm, accumulation_steps
         )
         if (not isinstance(optimizer, str) and not callable(optimizer)) or self._has_weights():
             compile_config.made = make_optimizer(optimizer, self.parameters())
         self._compile_config = compile_config
-        last = last_layer(self)
+        if to_minimise is None:
+            return
+        self.loss_weights = dict.fromkeys((metric.name for metric in measured), 0.0)
+        last = last_layer(self.chain())
         wrong = None if last is None else check_loss_and_last_layer(to_minimise.name, *last)
         if wrong is not None:
             warnings.warn(f"compile: {wrong}", stacklevel=2)
@@ -147,6 +216,7 @@ class Model(nn.Module):
         checkpoint: str | os.PathLike[str] | None = None,
         every: float = 10.0,
         resume: bool = False,
+        time_limit: float | None = None,
     ) -> History:
         """Trains.
 
@@ -172,6 +242,7 @@ class Model(nn.Module):
             checkpoint: file, ``*.safetensors``, for the whole state of the training.
             every: seconds between two checkpoints inside an epoch.
             resume: whether to go on from the checkpoint, bit by bit, if there is one.
+            time_limit: seconds of training after which to stop; None for no limit.
 
         Returns:
             curves of loss and metrics.
@@ -212,11 +283,25 @@ class Model(nn.Module):
         held_out = None
         if validation is not None:
             held_out = adapter.batches(validation, name="validation_data: ")
-        loop = Loop(
-            self, compile_config, batches, held_out, epochs, callbacks, verbose, process_group
+        phase = Descent(
+            compile_config.made,
+            epochs=epochs,
+            mixed_precision=compile_config.mixed_precision,
+            clip_norm=compile_config.clip_norm,
+            accumulation_steps=compile_config.accumulation_steps,
         )
-        saved = None if checkpoint is None else FitCheckpoint(checkpoint, every, resume)
-        return loop.run(saved)
+        beside: list[Callback] = [*callbacks]
+        if time_limit is not None:
+            beside.append(TimeLimit(time_limit))
+        beside.append(EpochProgress(verbose))
+        saved = None if checkpoint is None else Checkpoint(checkpoint, every, each_epoch=True)
+        if saved is not None:
+            beside.append(saved)
+        run = Run(self, [phase], batches, beside, validation=held_out, process_group=process_group)
+        if saved is not None and resume and saved.exists():
+            saved.load(run, "fit")
+        run()
+        return run.history
 
     def evaluate(
         self,
@@ -242,7 +327,10 @@ class Model(nn.Module):
         adapter = DataAdapter("evaluate", self, compile_config.loss, batch_size)
         batches = adapter.batches((x, y, sample_weight))
         training = self.training
-        means = evaluate(self, compile_config, batches, adapter.device, SINGLE_PROCESS, verbose)
+        bar = Bar(len(batches), verbose)
+        means = evaluate(
+            self, batches, show=lambda epoch, means: bar.over("evaluate", epoch, means)
+        )
         self.train(training)
         if return_dict:
             return means
@@ -276,7 +364,7 @@ class Model(nn.Module):
         training = self.training
         self.eval()
         try:
-            shown = EpochBar(steps, verbose).over("predict", parts)
+            shown = Bar(steps, verbose).over("predict", parts)
             predicted = torch.cat([self(part) for part in shown])
         finally:
             self.train(training)
@@ -299,26 +387,28 @@ class Model(nn.Module):
         """
         print(self.count())
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the weights, and the layers of a ``Sequential``, to a safetensors file.
+    def chain(self) -> list[nn.Module]:
+        """The layers that x goes through one after the other; the model alone if it is no chain.
 
-        Raises:
-            ValueError: a layer that cannot be described.
-            OSError: the file cannot be written.
+        A subclass that is a chain says so here, for ``compile`` to compare the last layer and the
+        loss.
         """
-        save_model(self, self.config(), path)
+        inner = self._modules.get("module")
+        return [self] if inner is None else unchained([inner])
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Takes over the weights of a file that ``save`` wrote.
+    def title(self, name: str) -> str:
+        """The loss by its full name."""
+        loss = None if self._compile_config is None else self._compile_config.loss
+        return loss.name if loss is not None and name == "loss" else name
 
-        Raises:
-            CheckpointError: no file, a damaged one, or weights of another model.
-        """
-        load_weights(self, path)
-
-    def config(self) -> dict[str, Any] | None:
-        """What ``load_model`` makes the layers from; None where it takes code to make them."""
-        return None
+    def config(self) -> dict[str, Any]:
+        """What a resumed training must have in common with the first one."""
+        config = self.compile_config("fit")
+        return {
+            **super().config(),
+            "loss": None if config.loss is None else config.loss.name,
+            "metrics": [metric.name for metric in config.metrics],
+        }
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -354,6 +444,15 @@ class Model(nn.Module):
                 return  # an empty one, which is refused where it is looked at
             x = _samples(batch)
         self.build(DataAdapter(where, self, None, 1).inputs(x[:1] if len(x) else x))
+
+
+def unchained(layers: Iterable[nn.Module]) -> list[nn.Module]:
+    """Layers, with those of a ``Model`` among them in its place."""
+    return [
+        inner
+        for layer in layers
+        for inner in (layer.chain() if isinstance(layer, Model) else [layer])
+    ]
 
 
 def _samples(batch: Any) -> Any:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from pyneural.nn import MLP, MaskedLinear
 from pyneural.nn.sequential import run_layers
-from pyneural.training import saving
-from pyneural.training.checkpoint import CheckpointError
-from pyneural.training.model import Model
+from pyneural.training.model import Model, unchained
+from pyneural.training.state import models as files
+from pyneural.training.state.file import CheckpointError
 from pyneural.training.summary import ParameterCount, count_parameters
 
 Shape = tuple[int, ...]
@@ -40,8 +40,6 @@ class Sequential(Model):
     >>> model(torch.zeros(2, 3)).shape
     torch.Size([2, 1])
     """
-
-    is_chain = True  # for ``last_layer``
 
     def __init__(self, layers: Iterable[nn.Module] = ()) -> None:
         super().__init__()
@@ -111,11 +109,15 @@ class Sequential(Model):
             )
         return count_parameters(self, self.output_shapes)
 
-    def config(self) -> dict[str, Any]:
+    def chain(self) -> list[nn.Module]:
+        """The layers."""
+        return unchained(self.layers)
+
+    def architecture(self) -> dict[str, Any]:
         """The layers in JSON's types, for ``load_model``."""
         return {
             "input_shape": None if self.input_shape is None else list(self.input_shape),
-            "layers": [saving.describe(layer) for layer in self.layers],
+            "layers": [files.describe(layer) for layer in self.layers],
         }
 
     def _has_weights(self) -> bool:
@@ -167,7 +169,7 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
     >>> torch.equal(load_model(path)[0].weight, model[0].weight)
     True
     """
-    tensors, config = saving.read_model(path)
+    tensors, config = files.read_model(path)
     if config is None:
         raise CheckpointError(
             f"load_model: expected a saved Sequential, got another model in {os.fspath(path)!r}; "
@@ -178,11 +180,11 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         model.input_shape = tuple(config["input_shape"])
     with torch.random.fork_rng(devices=[]):  # the weights come from the file
         for description in config["layers"]:
-            model.add(saving.rebuild(description))
+            model.add(files.rebuild(description))
     for name, value in tensors.items():
         own = model.state_dict().get(name)
         if own is not None and own.is_floating_point() and own.dtype != value.dtype:
             model.to(value.dtype)
             break
-    saving.load_weights(model, path)
+    files.load_weights(model, path)
     return model

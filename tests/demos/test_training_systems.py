@@ -70,6 +70,6 @@ def test_latent_plane(tmp_path, capsys):
 def test_ctrl_c_ends_a_demo(name, tmp_path, monkeypatch):
     from pyneural.demos import _fit
 
-    monkeypatch.setattr(_fit.Bar, "on_epoch_end", lambda self, *_: self.loop.stop("interrupted"))
+    monkeypatch.setattr(_fit.Bar, "on_epoch_end", lambda self, *_: self.run.stop("interrupted"))
     assert cli.main(["demo", name, "--out", str(tmp_path)]) == cli.INTERRUPTED
     assert not list(tmp_path.iterdir())

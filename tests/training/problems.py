@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from pyneural import models, nn, pde
-from pyneural.training import LBFGS, Adam, Trainer
+from pyneural.training import LBFGS, Adam, Trainable, Trainer
 
 PHASES = (Adam(8), LBFGS(12), LBFGS(12))
 
@@ -25,23 +25,19 @@ def small_trainer(checkpoint: Path | None = None, phases=PHASES, every=0.0, **op
     return Trainer(small_pinn(), phases, checkpoint=checkpoint, every=every, **options)
 
 
-class Quartic(torch.nn.Module):
+class Quartic(Trainable):
     """One loss term, sum of (w - 1)^4, on the way of which a term may become nan."""
 
     def __init__(self, bad_at=None, start=3.0):
         super().__init__()
         self.w = torch.nn.Parameter(torch.full((3,), start, dtype=torch.float64))
-        self.weights = {"good": 1.0, "bad": 1.0, "worse": 1.0}
         self.bad_at, self.calls = bad_at, 0
 
-    def losses(self):
+    def losses(self, batch=None):
         self.calls += 1
         bad = float("nan") if self.calls == self.bad_at else 0.0
         zero = self.w.sum() * 0
         return {"good": ((self.w - 1) ** 4).sum(), "bad": zero + bad, "worse": zero + bad}
-
-    def begin_phase(self, index):
-        pass
 
     def config(self):
         return {"start": float(self.w[0].detach())}

@@ -33,11 +33,11 @@ class Script(callbacks.Callback):
         self.values, self.name, self.rates, self.weights = values, name, [], []
 
     def on_epoch_begin(self, epoch):
-        self.rates.append(self.loop.optimizer.param_groups[0]["lr"])
+        self.rates.append(self.run.optimizer.param_groups[0]["lr"])
 
     def on_epoch_end(self, epoch, logs):
         logs[self.name] = self.values[epoch]
-        self.weights.append(self.loop.model[0].weight.detach().clone())
+        self.weights.append(self.run.model[0].weight.detach().clone())
 
 
 def fit(model, *given, epochs=8, **options):
@@ -47,23 +47,20 @@ def fit(model, *given, epochs=8, **options):
 def test_hooks_are_called_in_their_order():
     calls = []
 
-    class Spy(callbacks.Callback):
-        def __getattribute__(self, name):
-            if name.startswith("on_"):
-                calls.append(name)
-            return super().__getattribute__(name)
+    hooks = [name for name in vars(callbacks.Callback.__base__) if name.startswith("on_")]
+    spy = {name: lambda self, *_, name=name, **__: calls.append(name) for name in hooks}
 
-        def on_gradients(self, batch, loss):
-            assert loss.shape == ()
-            assert len(batch.x) == batch.samples == 16
+    def on_gradients(self, batch, losses):
+        assert losses["loss"].shape == ()
+        assert len(batch.x) == batch.samples == 16
+        calls.append("on_gradients")
 
-        def on_train_batch_end(self):
-            pass
-
+    Spy = type("Spy", (callbacks.Callback,), spy | {"on_gradients": on_gradients})
     fit(new_model(), Spy(), epochs=1)
     batch = ["on_gradients", "on_train_batch_end"]
     assert calls == [
-        "on_train_begin", "on_epoch_begin", *batch * 4, "on_epoch_end", "on_train_end",
+        "on_train_begin", "on_phase_begin", "on_epoch_begin", *batch * 4, "on_losses",
+        "on_epoch_end", "on_checkpoint", "on_checkpoint", "on_close", "on_train_end",
     ]  # fmt: skip
 
 
@@ -142,7 +139,7 @@ def test_ema_is_the_average_of_the_weights_after_each_update():
             self.on_train_batch_end()
 
         def on_train_batch_end(self):
-            seen.append(self.loop.model[0].weight.detach().clone())
+            seen.append(self.run.model[0].weight.detach().clone())
 
     model = new_model("sgd")
     fit(model, callbacks.EMA(0.9), Record(), epochs=2)
@@ -187,8 +184,8 @@ def test_tensorboard_writes(tmp_path):
 def test_a_callback_may_stop_inside_an_epoch():
     class Stop(callbacks.Callback):
         def on_train_batch_end(self):
-            if self.loop.step == 2:
-                self.loop.stop("enough")
+            if self.run.step == 2:
+                self.run.stop("enough")
 
     history = fit(new_model(), Stop())
     assert history.stopped == "enough"
@@ -224,24 +221,29 @@ def test_terminate_on_nan_names_layer_loss_and_batch_and_spares_the_weights():
 def test_first_bad_layer_by_output_and_by_weight():
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(-1)))
     find = terminate_on_nan.first_bad_layer
-    assert find(model, torch.ones(1, 2)) is None
+    assert find(model, lambda: model(torch.ones(1, 2))) is None
     with torch.no_grad():
         model[1][0].weight.mul_(3e38)
     found = "layer '1.0' (Linear): its output is not finite, from finite weights"
-    assert find(model, torch.full((1, 2), 100.0)) == found
+    assert find(model, lambda: model(torch.full((1, 2), 100.0))) == found
     model[0].bias.data[0] = float("nan")
-    assert find(model, torch.ones(1, 2)) == "layer '0' (Linear): its bias is not finite"
+    assert (
+        find(model, lambda: model(torch.ones(1, 2))) == "layer '0' (Linear): its bias is not finite"
+    )
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
 def test_first_bad_layer_of_a_network_that_is_one_call():
     find, network = terminate_on_nan.first_bad_layer, MLP(2, [4, 4], 1)
     chain = nn.Sequential(nn.Linear(2, 2), network)
-    assert find(chain, torch.ones(1, 2)) is None
+    assert find(chain, lambda: chain(torch.ones(1, 2))) is None
     network.layers[1].weight.data[0, 0] = float("inf")
-    assert find(chain, torch.ones(1, 2)) == "layer '1' (MLP): its layers.1.weight is not finite"
+    assert (
+        find(chain, lambda: chain(torch.ones(1, 2)))
+        == "layer '1' (MLP): its layers.1.weight is not finite"
+    )
     found = "the model (MLP): its layers.1.weight is not finite"
-    assert find(network, torch.ones(1, 2)) == found
+    assert find(network, lambda: network(torch.ones(1, 2))) == found
 
 
 def test_without_it_a_warning_says_what_finds_the_place():

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from pyneural.training import CheckpointError, check_writable, load_checkpoint, save_checkpoint
-from pyneural.training.checkpoint import previous_path
+from pyneural.training.state.file import previous_path
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_only_the_first_process_writes(together):
 
 
 def test_loader_without_a_distributed_sampler_is_refused():
-    from pyneural.training.batches import LoaderBatches
+    from pyneural.training.data.batches import LoaderBatches
     from pyneural.training.distributed import ProcessGroup
     from tests.training.fits import loader
 
@@ -107,7 +107,7 @@ def test_loader_without_a_distributed_sampler_is_refused():
 
 @pytest.mark.parametrize("samples", [8, 9, 11])
 def test_parts_of_two_processes_are_the_batch_of_one(samples):
-    from pyneural.training.batches import TensorBatches
+    from pyneural.training.data.batches import TensorBatches
     from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 
     x = torch.arange(samples)

@@ -3,12 +3,12 @@
 import sys
 import time
 
-from pyneural.training.epoch_bar import BAR, LINE, SILENT, EpochBar
+from pyneural.training.callbacks.progress import BAR, LINE, SILENT, Bar
 
 
 def test_values_are_read_only_when_shown(capsys):
     for verbose in (SILENT, BAR, LINE):
-        bar = EpochBar(10, verbose)
+        bar = Bar(10, verbose)
         bar.begin("Epoch 1/2")
         assert bar.due > time.perf_counter() + (5 if sys.stderr.isatty() else 20) * (verbose == BAR)
         assert (bar.due == float("inf")) == (verbose != BAR)
@@ -16,7 +16,7 @@ def test_values_are_read_only_when_shown(capsys):
 
 
 def test_bar_has_epoch_steps_values_and_time_left(capsys):
-    bar = EpochBar(600, BAR)
+    bar = Bar(600, BAR)
     bar.begin("Epoch 5/20")
     time.sleep(0.01)
     bar.show(300, lambda: {"loss": 0.12345, "mae": 12.0})

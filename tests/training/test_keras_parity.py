@@ -12,8 +12,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras")
 
 from pyneural.training import Model  # noqa: E402
-from pyneural.training.losses import LOSSES  # noqa: E402
-from pyneural.training.optimizers import OPTIMIZERS, make_optimizer  # noqa: E402
+from pyneural.training.losses.functions import LOSSES  # noqa: E402
+from pyneural.training.solvers.optimizers import OPTIMIZERS, make_optimizer  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pyneural.training import LBFGS, Adam
-from pyneural.training.objective import Objective
+from pyneural.training.solvers.base import Task
+from pyneural.training.solvers.objective import Objective, clear_gradients
 from tests.training.problems import Quartic, small_pinn
 
 
@@ -15,16 +16,17 @@ def flat(model):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_single_iterations_equal_one_long_step_bit_by_bit(dtype):
     mine, other = small_pinn(dtype=dtype), small_pinn(dtype=dtype)
-    stepper = LBFGS(40, history_size=10).begin(Objective(mine), lambda terms, evaluations: None)
+    stepper = LBFGS(40, history_size=10).begin(Task(mine))
     for index in range(40):
-        stepper.step(index)
+        stepper.step(None)
 
     objective, calls = Objective(other), 0
 
     def closure():
         nonlocal calls
         calls += 1
-        return stepper.scale * objective.total(objective.evaluate(stepper.scale).tolist())
+        clear_gradients(objective.parameters)
+        return stepper.scale * objective.total(objective.evaluate(None, stepper.scale).tolist())
 
     optimizer = torch.optim.LBFGS(
         objective.parameters, max_iter=40, max_eval=10**6, history_size=10,
@@ -37,9 +39,9 @@ def test_single_iterations_equal_one_long_step_bit_by_bit(dtype):
 
 def test_first_evaluation_is_not_made_again():
     model = Quartic()
-    stepper = LBFGS(10).begin(Objective(model), lambda terms, evaluations: None)
+    stepper = LBFGS(10).begin(Task(model))
     for index in range(5):
-        stepper.step(index)
+        stepper.step(None)
     assert model.calls == stepper.evaluations + 1  # one more to find the scale
 
 
@@ -51,9 +53,9 @@ def test_first_evaluation_is_not_made_again():
     ],
 )
 def test_reason_for_stopping(options, reason):
-    stepper = LBFGS(500, **options).begin(Objective(Quartic()), lambda *_: None)
+    stepper = LBFGS(500, **options).begin(Task(Quartic()))
     for index in range(500):
-        stepper.step(index)
+        stepper.step(None)
         if stepper.reason:
             break
     assert index < 100
@@ -62,8 +64,8 @@ def test_reason_for_stopping(options, reason):
 
 
 def test_at_the_minimum_it_stops_at_once():
-    stepper = LBFGS(5).begin(Objective(Quartic(start=1.0)), lambda *_: None)
-    assert stepper.step(0) == [0.0, 0.0, 0.0]
+    stepper = LBFGS(5).begin(Task(Quartic(start=1.0)))
+    assert stepper.step(None) == [0.0, 0.0, 0.0]
     assert stepper.reason == "converged: gradient below 1e-09"
 
 

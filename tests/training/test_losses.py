@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from pyneural.training import Sequential
-from pyneural.training.loss_table import FURTHER, TABLE, check_loss_and_last_layer
-from pyneural.training.losses import LOSSES, NAMES, Loss
-from pyneural.training.metrics import Metric
+from pyneural.training.losses.functions import LOSSES, NAMES, Loss
+from pyneural.training.losses.metrics import Metric
+from pyneural.training.losses.table import FURTHER, TABLE, check_loss_and_last_layer
 
 P = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=torch.float64)
 Q = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]], dtype=torch.float64)

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from pyneural.training.optimizers import OPTIMIZERS, make_optimizer
+from pyneural.training.solvers.optimizers import OPTIMIZERS, make_optimizer
 
 
 def parameters():

@@ -11,7 +11,7 @@ import termios
 import pytest
 
 from pyneural.training import LBFGS
-from pyneural.training.progress import Progress
+from pyneural.training.callbacks import Progress
 from tests.training.problems import small_trainer
 
 TERMS = {"initial": 1.23e-3, "boundary": 4.5e-16, "residual": 12.0}
@@ -48,24 +48,27 @@ def terminal(monkeypatch):
 )
 def test_losses_in_one_line(terminal, width, shown):
     read = terminal(width)
-    bar = Progress(13_000, 0, shown=True)
+    bar = Progress()
+    bar.begin(13_000)
     bar.show("L-BFGS", 6_110, TERMS, 7_000)
     line = read()
     assert len(line) == (width or 80)
     assert re.fullmatch(shown + r" *\r", line)
-    bar.close()
+    bar.on_close()
     assert read() == " " * (len(line) - 1) + "\r"
 
 
 def test_terminal_without_unicode_gets_ascii(terminal):
     read = terminal(120)
     sys.stderr.reconfigure(encoding="ascii")
-    Progress(100, 0, shown=True).show("Adam", 50, TERMS, 50)
+    bar = Progress()
+    bar.begin(100)
+    bar.show("Adam", 50, TERMS, 50)
     assert "50%|##########          |" in read()
 
 
 def test_in_a_file_a_line_each_time(capsys, monkeypatch):
-    monkeypatch.setattr("pyneural.training.progress._IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.training.callbacks.progress._IN_FILE", 0.0)
     small_trainer(phases=[LBFGS(4)], progress=True).fit()
     lines = capsys.readouterr().err.split("\n")
     assert lines.pop() == ""
@@ -76,7 +79,5 @@ def test_in_a_file_a_line_each_time(capsys, monkeypatch):
 
 
 def test_none_where_none_is_wanted(capsys):
-    bar = Progress(10, 0, shown=False)
-    assert not bar.due
-    bar.close()
+    small_trainer(phases=[LBFGS(2)], progress=False).fit()
     assert capsys.readouterr().err == ""

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pyneural.training import CheckpointError, load_checkpoint
 from pyneural.training.callbacks import Callback
-from pyneural.training.checkpoint import previous_path
+from pyneural.training.state.file import previous_path
 from tests.training.fits import X, Y, new_model, train, weights
 
 ROOT = Path(__file__).parents[2]
@@ -73,8 +73,8 @@ def test_checkpoints_inside_an_epoch(tmp_path):
     path = tmp_path / "fit.safetensors"
     with pytest.raises(RuntimeError, match="power cut"):
         train(new_model(), extra=[Crash(10)], checkpoint=path, every=0.0)
-    record = load_checkpoint(path)[1]
-    assert (record["epoch"], record["step"]) == (1, 3)  # of 6 batches an epoch
+    place = load_checkpoint(path)[1]["state"]["place"]
+    assert (place["epoch"], place["step"]) == (1, 3)  # of 6 batches an epoch
     model = new_model()
     train(model, extra=[Never()], checkpoint=path, resume=True)
     whole = new_model()
@@ -98,13 +98,13 @@ train(new_model(), epochs=8, extra=[Pause()], checkpoint={str(path)!r}, every=0.
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert process.poll() is None, "the training ended before it was killed"
-            if path.exists() and load_checkpoint(path)[1]["epoch"] >= 2:
+            if path.exists() and load_checkpoint(path)[1]["state"]["place"]["epoch"] >= 2:
                 break
             time.sleep(0.01)
     finally:
         process.kill()
         process.wait()
-    epoch = load_checkpoint(path)[1]["epoch"]
+    epoch = load_checkpoint(path)[1]["state"]["place"]["epoch"]
     assert 2 <= epoch < 8
     resumed = new_model()
     history = train(resumed, epochs=8, extra=[Never()], checkpoint=path, resume=True)

@@ -43,7 +43,7 @@ def test_phases_history_and_reports(uninterrupted):
     ]  # fmt: skip
     losses = [p.loss for p in report.phases]
     assert losses[1] < losses[0]
-    assert report.phases[-1].loss == uninterrupted.objective.total(history.rows[-1])
+    assert report.phases[-1].loss == uninterrupted.run.total(history.rows[-1])
 
 
 def test_one_seed_gives_one_result(uninterrupted):
@@ -82,10 +82,10 @@ def stop_at(trainer, steps):
     """Ctrl-C during the step of that number."""
     losses, begin = trainer.model.losses, []
 
-    def counted():
-        if len(trainer.history) + len(trainer._pending) + 1 >= steps and not begin:
+    def counted(batch):
+        if trainer.run.steps + 1 >= steps and not begin:
             begin.append(os.kill(os.getpid(), signal.SIGINT))
-        return losses()
+        return losses(batch)
 
     trainer.model.losses = counted
 
@@ -98,9 +98,9 @@ from pathlib import Path
 from tests.training.problems import small_trainer
 trainer = small_trainer(Path({str(path)!r}))
 losses = trainer.model.losses
-def slow():
+def slow(batch):
     time.sleep(0.02)
-    return losses()
+    return losses(batch)
 trainer.model.losses = slow
 trainer.fit()
 """
@@ -109,7 +109,7 @@ trainer.fit()
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert process.poll() is None, "the training ended before it was killed"
-            if path.exists() and len(load_checkpoint(path)[0]["history/seconds"]) >= 11:
+            if path.exists() and len(load_checkpoint(path)[0]["callbacks/0/seconds"]) >= 11:
                 break
             time.sleep(0.01)
     finally:
@@ -173,8 +173,8 @@ def test_loss_that_is_not_finite(tmp_path, phases, bad_at, place):
         trainer.fit()
     tensors, record, _ = load_checkpoint(path)
     assert torch.isfinite(tensors["model/w"]).all()
-    assert 0 < len(tensors["history/seconds"]) < bad_at
-    assert record["phase"] == len(phases) - 1
+    assert 0 < len(tensors["callbacks/0/seconds"]) < bad_at
+    assert record["state"]["place"]["phase"] == len(phases) - 1
 
 
 def test_time_limit_stops_and_resumes(tmp_path):
@@ -201,10 +201,10 @@ def test_second_interrupt_raises():
     trainer = small_trainer()
     losses = trainer.model.losses
 
-    def twice():
+    def twice(batch):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        return losses()
+        return losses(batch)
 
     trainer.model.losses = twice
     before = signal.getsignal(signal.SIGINT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from pyneural import nn
@@ -41,8 +42,6 @@ class Autoencoder(Model):
     (torch.Size([5, 64]), torch.Size([5, 784]))
     """
 
-    is_chain = True  # of encoder and decoder, for ``compile`` to find the last layer
-
     def __init__(
         self,
         widths: Sequence[int],
@@ -60,6 +59,10 @@ class Autoencoder(Model):
         latent = activation if latent_activation is None else latent_activation
         self.encoder = _layers(widths, activation, latent)
         self.decoder = _layers(widths[::-1], activation, last_activation)
+
+    def chain(self) -> list[torch.nn.Module]:
+        """Encoder and decoder."""
+        return [self.encoder, self.decoder]
 
     def encode(self, x: Tensor) -> Tensor:
         """Latent z [N, latent] of x [N, inputs]."""

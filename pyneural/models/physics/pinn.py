@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
+from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
+from pyneural.training.callbacks import Callback
 
 RESIDUAL = "residual"
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
 
 
-class PINN(torch.nn.Module):
+class Reference(Callback):
+    """Adds the relative L2 error against a known solution to the history of a PINN.
+
+    Args:
+        x: points, [N, D].
+        exact: solution there, [N, O].
+    """
+
+    in_checkpoint = False
+
+    def __init__(self, x: Tensor, exact: Tensor) -> None:
+        self.x, self.exact = x, exact
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Measures it."""
+        logs["error"] = cast(PINN, self.run.model).relative_l2(self.x, self.exact)
+
+
+class PINN(Trainable):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
@@ -75,7 +96,7 @@ class PINN(torch.nn.Module):
         self.generator = _own_generator() if generator is None else generator
         self._check_conditions(conditions)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
-        self.weights = self._checked_weights(weights or {})
+        self.loss_weights = self._checked_weights(weights or {})
         if equation is not None:
             self.register_buffer("collocation", self._checked_points(points))
         with torch.no_grad():
@@ -95,18 +116,115 @@ class PINN(torch.nn.Module):
         """The conditions and their names."""
         return cast("list[tuple[str, Condition]]", list(self.conditions.items()))
 
-    def losses(self) -> dict[str, Tensor]:
-        """Unweighted loss terms, []: the conditions by their names, then "residual"."""
+    @property
+    def weights(self) -> dict[str, float]:
+        """Those of the loss terms, by name; may be changed during training."""
+        return self.loss_weights
+
+    def losses(self, batch: Batch | None = None) -> dict[str, Tensor]:
+        """Unweighted loss terms, []: the conditions by their names, then "residual".
+
+        Args:
+            batch: its x are the numbers of the collocation points to take; None takes all.
+        """
         terms = {name: condition.loss(self._u) for name, condition in self.named_conditions()}
         if self.equation is not None:
-            terms[RESIDUAL] = self.equation.loss(self._u, self.collocation)
+            points = self.collocation if batch is None else self.collocation[batch.x]
+            terms[RESIDUAL] = self.equation.loss(self._u, points)
         return terms
+
+    def fit(
+        self,
+        phases: Phase | Sequence[Phase],
+        *,
+        batch_size: int | None = None,
+        steps_per_epoch: int = 100,
+        reference: tuple[Tensor, Tensor] | None = None,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: float = 10.0,
+        resume: bool = False,
+        time_limit: float | None = None,
+        progress: bool = True,
+    ) -> TrainingReport:
+        """Trains, as ``training.Trainer`` does; Ctrl-C ends the step, writes the checkpoint, returns.
+
+        An epoch, which callbacks such as EarlyStopping count, is a pass through the collocation
+        points where there is a ``batch_size``, else ``steps_per_epoch`` steps.
+
+        Args:
+            phases: ``[Adam(1000), LBFGS(5000)]``.
+            batch_size: collocation points of a step; None takes all.
+            steps_per_epoch: see above.
+            reference: points [N, D] and the solution there [N, O]: the relative L2 error is
+                measured after each epoch and is "error" in the history, as for
+                ``EarlyStopping("error", patience=5)``.
+            callbacks: see ``training.callbacks``.
+            checkpoint: file, ``*.safetensors``, for the whole state of the training.
+            every: seconds between two checkpoints.
+            resume: whether to go on from the checkpoint, bit by bit, if there is one.
+            time_limit: seconds of training after which to stop; None for no limit.
+            progress: whether to show a bar on stderr.
+
+        Returns:
+            a report a phase, and curves.
+
+        Raises:
+            ValueError: a number out of its range.
+            FloatingPointError: a loss term is not finite; names it and the step.
+            CheckpointError: a checkpoint that is damaged or of another training.
+
+        >>> from pyneural import nn, pde
+        >>> from pyneural.training import LBFGS, Adam
+        >>> burgers = pde.Burgers()
+        >>> network = nn.MLP(2, [8], 1, input_range=burgers.domain.range)
+        >>> pinn = PINN(network, burgers.conditions(20), equation=burgers, points=50)
+        >>> report = pinn.fit([Adam(10), LBFGS(10)], steps_per_epoch=5, progress=False,
+        ...                   reference=burgers.test_grid())
+        >>> len(report.history["error"]), report.step_history.names
+        (4, ['initial', 'boundary', 'residual'])
+        """
+        batches = None if batch_size is None else self._point_batches(batch_size)
+        first = [] if reference is None else [Reference(*reference)]
+        trainer = Trainer(
+            self,
+            list(phases) if isinstance(phases, Sequence) else [phases],
+            batches=batches,
+            callbacks=[*first, *callbacks],
+            steps_per_epoch=steps_per_epoch,
+            checkpoint=checkpoint,
+            every=every,
+            time_limit=time_limit,
+            progress=progress,
+        )
+        if resume:
+            trainer.resume_if_possible()
+        return trainer.fit()
 
     def begin_phase(self, index: int) -> None:
         """Draws new collocation points where the residual is large, if that is wanted."""
-        if self.equation is None or not self.adaptive or index == 0:
-            return
+        if self.equation is not None and self.adaptive and index > 0:
+            self.resample(adaptive=True)
+
+    def resample(self, adaptive: bool) -> None:
+        """Draws new collocation points, as many as there are.
+
+        Args:
+            adaptive: whether where the residual is large (``pde.residual_adaptive``), else by the
+                sampling of the PINN.
+
+        Raises:
+            ValueError: there is no equation.
+        """
+        if self.equation is None:
+            raise ValueError(
+                "PINN.resample: equation: expected one, got None; without it there are no "
+                "collocation points"
+            )
         count = len(self.collocation)
+        if not adaptive:
+            self.collocation = self._draw(count)
+            return
         candidates = self._draw(_CANDIDATES * count)
         with torch.no_grad():
             parts = [self.equation.residuals(self._u, x) for x in candidates.split(_CHUNK)]
@@ -170,6 +288,22 @@ class PINN(torch.nn.Module):
     @property
     def _u(self) -> Network:
         return cast(Network, self.network)
+
+    def _point_batches(self, batch_size: int) -> TensorBatches:
+        """Numbers of collocation points, in an order of its own each epoch."""
+        if self.equation is None:
+            raise ValueError(
+                "PINN.fit: batch_size: expected None without an equation, as there are no "
+                f"collocation points, got {batch_size}; leave it out"
+            )
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(
+                f"PINN.fit: batch_size: expected a whole number >= 1, got {batch_size!r}; write "
+                "1000"
+            )
+        numbers = torch.arange(len(self.collocation), device=self.device)
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return TensorBatches(numbers, batch_size=batch_size, seed=seed)
 
     def _draw(self, count: int) -> Tensor:
         return self.domain.sample(

@@ -1,8 +1,10 @@
-"""What happens beside the updates of a ``fit``, one kind a file."""
+"""What happens beside the steps of a training, one kind a file."""
 
 from pyneural.training.callbacks.base import Callback
+from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.early_stopping import EarlyStopping
 from pyneural.training.callbacks.ema import EMA
+from pyneural.training.callbacks.every import Every, LossWeights, Resample, TimeLimit
 from pyneural.training.callbacks.learning_rate import (
     LearningRateScheduler,
     ReduceLROnPlateau,
@@ -11,18 +13,28 @@ from pyneural.training.callbacks.learning_rate import (
 )
 from pyneural.training.callbacks.loggers import CSVLogger, TensorBoard
 from pyneural.training.callbacks.model_checkpoint import ModelCheckpoint
+from pyneural.training.callbacks.progress import EpochProgress, Progress
+from pyneural.training.callbacks.step_history import StepHistory
 from pyneural.training.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "EMA",
     "CSVLogger",
     "Callback",
+    "Checkpoint",
     "EarlyStopping",
+    "EpochProgress",
+    "Every",
     "LearningRateScheduler",
+    "LossWeights",
     "ModelCheckpoint",
+    "Progress",
     "ReduceLROnPlateau",
+    "Resample",
+    "StepHistory",
     "TensorBoard",
     "TerminateOnNaN",
+    "TimeLimit",
     "TorchScheduler",
     "WarmUp",
 ]

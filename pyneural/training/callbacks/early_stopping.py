@@ -52,12 +52,12 @@ class EarlyStopping(Callback):
         if self.monitor.better(logs):
             self.waited, self.best_epoch = 0, epoch
             if self.restore_best_weights:
-                state = self.loop.model.state_dict()
+                state = self.run.model.state_dict()
                 self.best_weights = {name: value.clone() for name, value in state.items()}
             return
         self.waited += 1
         if self.waited >= self.patience:
-            self.loop.stop(
+            self.run.stop(
                 f"EarlyStopping: {self.monitor.name} was best in epoch {self.best_epoch + 1} "
                 f"({self.monitor.best:.4g})"
             )
@@ -65,7 +65,7 @@ class EarlyStopping(Callback):
     def on_train_end(self) -> None:
         """Puts the best weights back."""
         if self.best_weights is not None:
-            self.loop.model.load_state_dict(self.best_weights)
+            self.run.model.load_state_dict(self.best_weights)
 
     def state_dict(self) -> dict[str, Any]:
         """Best value, its epoch and weights, and the epochs since then."""

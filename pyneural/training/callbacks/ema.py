@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+import torch
+from torch import Tensor
 
 from pyneural.training.callbacks.base import Callback
 
 
 class EMA(Callback):
-    """Averages the weights over the updates, by ``torch.optim.swa_utils.AveragedModel``.
+    """Averages the weights over the updates.
 
         w' <- decay w' + (1 - decay) w    after each update (Polyak and Juditsky, 1992)
 
-    The model has the averaged weights when ``fit`` returns; during training, and in the validation
-    after each epoch, it has its own.
+    The average begins with the weights after the first update. The model has it when training
+    ends; before, and in the validation after each epoch, it has its own weights.
 
     Args:
         decay: in [0, 1).
@@ -33,22 +34,30 @@ class EMA(Callback):
         self.decay = decay
 
     def on_train_begin(self) -> None:
-        """Starts from the weights as they are."""
-        average = get_ema_multi_avg_fn(self.decay)
-        self.averaged = AveragedModel(self.loop.model, multi_avg_fn=average)
+        """Starts without an average."""
+        self.weights: list[Tensor] = [p.detach() for p in self.run.model.parameters()]
+        self.averages: list[Tensor] = []
 
+    @torch.no_grad()
     def on_train_batch_end(self) -> None:
         """Adds the weights to the average."""
-        self.averaged.update_parameters(self.loop.model)
+        if self.averages:
+            torch._foreach_lerp_(self.averages, self.weights, 1 - self.decay)
+        else:
+            self.averages = [weight.clone() for weight in self.weights]
 
+    @torch.no_grad()
     def on_train_end(self) -> None:
         """Gives the model the average."""
-        self.loop.model.load_state_dict(self.averaged.module.state_dict())
+        for weight, average in zip(self.weights, self.averages, strict=False):
+            weight.copy_(average)
 
     def state_dict(self) -> dict[str, Any]:
         """The average."""
-        return dict(self.averaged.state_dict())
+        return {"averages": self.averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""
-        self.averaged.load_state_dict(state)
+        self.averages = [
+            average.to(weight) for weight, average in zip(self.weights, state["averages"])
+        ]  # fmt: skip

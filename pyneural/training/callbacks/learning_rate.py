@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +15,21 @@ from pyneural.training.callbacks.monitor import Monitor
 RATE = "learning_rate"  # its name in the history
 
 
-def _rate(optimizer: torch.optim.Optimizer) -> float:
-    return float(optimizer.param_groups[0]["lr"])
+class _Rates(Callback):
+    """What callbacks of the learning rate have in common; solvers without one are left alone."""
+
+    def rate(self) -> float:
+        """Of the first group of the first optimiser; nan if there is none."""
+        optimizers = self.run.optimizers
+        return float(optimizers[0].param_groups[0]["lr"]) if optimizers else math.nan
+
+    def log(self, logs: dict[str, float]) -> None:
+        """Adds the rate to the history."""
+        if self.run.optimizers:
+            logs[RATE] = self.rate()
 
 
-class LearningRateScheduler(Callback):
+class LearningRateScheduler(_Rates):
     """Sets the learning rate before each epoch.
 
     Args:
@@ -33,21 +44,52 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Sets the rate of all groups of parameters."""
-        rate = self.schedule(epoch, _rate(self.loop.optimizer))
+        if not self.run.optimizers:
+            return
+        rate = self.schedule(epoch, self.rate())
         if not rate >= 0:
             raise ValueError(
                 f"LearningRateScheduler: schedule: expected a number >= 0, got {rate} for epoch "
                 f"{epoch}; correct it"
             )
-        for group in self.loop.optimizer.param_groups:
-            group["lr"] = float(rate)
+        for optimizer in self.run.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = float(rate)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Adds the rate to the history."""
-        logs[RATE] = _rate(self.loop.optimizer)
+        self.log(logs)
 
 
-class TorchScheduler(Callback):
+class _Schedulers(_Rates):
+    """Schedulers of torch, one for each optimiser of a phase."""
+
+    schedulers: list[Any]
+
+    def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
+        """A scheduler of torch."""
+        raise NotImplementedError
+
+    @property
+    def scheduler(self) -> Any:
+        """That of the first optimiser."""
+        return self.schedulers[0]
+
+    def on_phase_begin(self, index: int) -> None:
+        """Makes the schedulers."""
+        self.schedulers = [self.new_scheduler(optimizer) for optimizer in self.run.optimizers]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Those of the schedulers."""
+        return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+
+
+class TorchScheduler(_Schedulers):
     """A scheduler of ``torch.optim.lr_scheduler``.
 
     Args:
@@ -73,28 +115,22 @@ class TorchScheduler(Callback):
             )
         self.make, self.every = make, every
 
-    def on_train_begin(self) -> None:
-        """Makes the scheduler."""
-        self.scheduler = self.make(self.loop.optimizer)
+    def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
+        """That of ``make``."""
+        return self.make(optimizer)
 
     def on_train_batch_end(self) -> None:
         """A step a batch."""
         if self.every == "batch":
-            self.scheduler.step()
+            for scheduler in self.schedulers:
+                scheduler.step()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """A step an epoch; adds the epoch's rate to the history."""
-        logs[RATE] = _rate(self.loop.optimizer)
+        self.log(logs)
         if self.every == "epoch":
-            self.scheduler.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """That of the scheduler."""
-        return self.scheduler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.scheduler.load_state_dict(state)
+            for scheduler in self.schedulers:
+                scheduler.step()
 
 
 class WarmUp(TorchScheduler):
@@ -133,7 +169,7 @@ class WarmUp(TorchScheduler):
         return lr_scheduler.LambdaLR(optimizer, factor)
 
 
-class ReduceLROnPlateau(Callback):
+class ReduceLROnPlateau(_Schedulers):
     """Lowers the learning rate when a quantity has not become better, as Keras counts the epochs.
 
         lr <- max(factor * lr, min_lr)   after ``patience`` epochs without a better value
@@ -176,10 +212,10 @@ class ReduceLROnPlateau(Callback):
         self.factor, self.patience = factor, patience
         self.cooldown, self.min_lr = cooldown, min_lr
 
-    def on_train_begin(self) -> None:
-        """Makes torch's scheduler, which waits one epoch longer than Keras's."""
-        self.scheduler = lr_scheduler.ReduceLROnPlateau(
-            self.loop.optimizer,
+    def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
+        """A scheduler of torch, which waits one epoch longer than Keras's."""
+        return lr_scheduler.ReduceLROnPlateau(
+            optimizer,
             mode=self.monitor.mode,  # type: ignore[arg-type]
             factor=self.factor,
             patience=self.patience - 1,
@@ -192,13 +228,7 @@ class ReduceLROnPlateau(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Looks at the quantity; adds the epoch's rate to the history."""
-        logs[RATE] = _rate(self.loop.optimizer)
-        self.scheduler.step(self.monitor.value(logs))
-
-    def state_dict(self) -> dict[str, Any]:
-        """That of the scheduler."""
-        return self.scheduler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.scheduler.load_state_dict(state)
+        self.log(logs)
+        value = self.monitor.value(logs)
+        for scheduler in self.schedulers:
+            scheduler.step(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyneural.training.callbacks.base import Callback
-from pyneural.training.checkpoint import check_writable
+from pyneural.training.state.file import check_writable
 
 
 class CSVLogger(Callback):
@@ -37,7 +37,7 @@ class CSVLogger(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Writes all rows anew, so that a resumed training leaves none twice."""
         self.rows.append({"epoch": epoch, **logs})
-        if not self.loop.process_group.writes:
+        if not self.run.process_group.writes:
             return
         temporary = self.filename.with_name(f".{self.filename.name}.{os.getpid()}.tmp")
         try:
@@ -83,7 +83,7 @@ class TensorBoard(Callback):
             raise ImportError(
                 "TensorBoard: expected tensorboard, got none installed; pip install 'pyneural[log]'"
             ) from error
-        self.writer = SummaryWriter(self.log_dir) if self.loop.process_group.writes else None
+        self.writer = SummaryWriter(self.log_dir) if self.run.process_group.writes else None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Adds a point to each curve."""

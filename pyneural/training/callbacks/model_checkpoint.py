@@ -7,7 +7,7 @@ from typing import Any
 
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.callbacks.monitor import Monitor
-from pyneural.training.checkpoint import check_writable
+from pyneural.training.state.file import check_writable
 
 
 class ModelCheckpoint(Callback):
@@ -45,7 +45,7 @@ class ModelCheckpoint(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Saves, if this epoch is to be saved."""
         better = not self.save_best_only or self.monitor.better(logs)
-        if not better or not self.loop.process_group.writes:
+        if not better or not self.run.process_group.writes:
             return
         try:
             path = self.filepath.format(epoch=epoch + 1, **logs)
@@ -54,7 +54,7 @@ class ModelCheckpoint(Callback):
                 f"ModelCheckpoint: filepath: expected fields of epoch, {', '.join(logs)}, got "
                 f"{error}; correct {self.filepath!r}"
             ) from error
-        self.loop.model.save(path)
+        self.run.model.save(path)
 
     def state_dict(self) -> dict[str, Any]:
         """The best value."""

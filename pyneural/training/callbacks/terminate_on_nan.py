@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from pyneural.training.batches import Batch
 from pyneural.training.callbacks.base import Callback
+from pyneural.training.data.batches import Batch
 
 
 class TerminateOnNaN(Callback):
@@ -16,41 +17,43 @@ class TerminateOnNaN(Callback):
 
     The reason, which is also a warning and ``History.stopped``, names the loss, the batch, and the
     first layer in the order of the forward pass whose weights or output are not finite. The loss
-    of each batch is read from the device, which a GPU has to be waited for.
+    of each batch is read from the device, which a GPU has to be waited for. L-BFGS, whose steps
+    have several gradients, does not ask.
 
     >>> network = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
     >>> _ = nn.init.constant_(network[0].bias, float("inf"))
-    >>> first_bad_layer(network, torch.ones(2, 1))
+    >>> first_bad_layer(network, lambda: network(torch.ones(2, 1)))
     "layer '0' (Linear): its bias is not finite"
     """
 
-    def on_gradients(self, batch: Batch, loss: Tensor) -> None:
-        """Stops the training if the loss is not finite in any process."""
-        bad = not bool(loss.isfinite())
-        process_group = self.loop.process_group
-        if not process_group.any(bad, loss.device):
+    def on_gradients(self, batch: Batch, losses: Mapping[str, Tensor]) -> None:
+        """Stops the training if a term of the loss is not finite in any process."""
+        run = self.run
+        bad = [name for name, loss in losses.items() if not bool(loss.isfinite())]
+        if not run.process_group.any(bool(bad), run.device):
             return
-        where = f"batch {self.loop.step + 1} of epoch {self.loop.epoch + 1}"
-        name = self.loop.compile_config.loss.name
+        where = f"batch {run.step + 1} of epoch {run.epoch + 1}"
         if bad:
-            layer = first_bad_layer(self.loop.model, batch.x) or (
-                f"every layer is finite, so that {name} itself is not: look at the targets"
+            title = run.model.title(bad[0])
+            layer = first_bad_layer(run.model, lambda: run.model.losses(batch)) or (
+                f"every layer is finite, so that {title} itself is not: look at the targets"
             )
-            reason = f"TerminateOnNaN: loss {name!r} is {float(loss)} at {where}; {layer}"
+            value = float(losses[bad[0]])
+            reason = f"TerminateOnNaN: loss {title!r} is {value} at {where}; {layer}"
             warnings.warn(reason, stacklevel=2)
         else:
-            reason = f"TerminateOnNaN: loss {name!r} is not finite in another process at {where}"
-        self.loop.stop(reason)
+            reason = f"TerminateOnNaN: a loss is not finite in another process at {where}"
+        run.stop(reason)
 
 
 @torch.no_grad()
-def first_bad_layer(model: nn.Module, x: Tensor) -> str | None:
+def first_bad_layer(model: nn.Module, call: Callable[[], object]) -> str | None:
     """The first layer whose weights or output are not finite, in words; None if there is none.
 
     Args:
         model: any; its layers are looked at as x leaves them, and so the inner ones first, unless
             the outer one does not call them, as ``nn.MLP``.
-        x: a batch.
+        call: makes the forward pass.
     """
     found: list[str] = []
 
@@ -71,8 +74,10 @@ def first_bad_layer(model: nn.Module, x: Tensor) -> str | None:
         for name, layer in model.named_modules()
     ]
     try:
-        model(x)
+        call()
     finally:
         for hook in hooks:
             hook.remove()
+    if not found:  # the layers of a PINN are not called one by one
+        look("", model, (), None)
     return found[0] if found else None

@@ -3,27 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.state import random_state
 
 
 class Batch(NamedTuple):
-    """Samples of one update.
+    """Samples of one update; ``y`` is None where there are no targets.
 
     ``share`` is the factor on the mean loss of this process's samples for which the average over
     the processes is the mean over all samples: 1 in a single process.
     """
 
     x: Tensor
-    y: Tensor
+    y: Any
     weight: Tensor | None
     samples: int
     share: float
+
+    def chunk(self, parts: int) -> list[Batch]:
+        """The batch in parts, each with its share of the whole."""
+        columns = [
+            [None] * parts if value is None else value.chunk(parts)
+            for value in (self.x, self.y, self.weight)
+        ]
+        return [
+            Batch(x, y, weight, len(x), self.share) for x, y, weight in zip(*columns, strict=False)
+        ]
+
+
+class Batches(Protocol):
+    """What the samples of an epoch are taken from."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        ...
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Any]:
+        """The batches of an epoch, the first ones left out where it goes on after a pause."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """What a resumed training must have in common with the first one."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on inside an epoch."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        ...
+
+
+class AllData:
+    """Each step takes all data: the batch is None, and an epoch is a number of steps.
+
+    Args:
+        steps_per_epoch: after how many steps callbacks of epochs are called, >= 1.
+
+    >>> list(AllData(2).epoch(0))
+    [None, None]
+    """
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Any]:
+        """None for each step."""
+        return iter([None] * (self.steps_per_epoch - first))
+
+    def config(self) -> dict[str, Any]:
+        """The length of an epoch."""
+        return {"steps_per_epoch": self.steps_per_epoch}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing."""
 
 
 class TensorBatches:
@@ -34,13 +101,13 @@ class TensorBatches:
 
     Args:
         x: [N, ...].
-        y: [N, ...].
+        y: [N, ...], or None.
         weight: [N] or None.
         batch_size: samples of an update, in all processes together.
         seed: of the orders; None for the order of the tensors.
         process_group: the processes.
 
-    >>> batches = TensorBatches(torch.arange(5), torch.arange(5), None, 2, None)
+    >>> batches = TensorBatches(torch.arange(5), batch_size=2)
     >>> [batch.x.tolist() for batch in batches.epoch(0)]
     [[0, 1], [2, 3], [4]]
     """
@@ -48,10 +115,10 @@ class TensorBatches:
     def __init__(
         self,
         x: Tensor,
-        y: Tensor,
-        weight: Tensor | None,
-        batch_size: int,
-        seed: int | None,
+        y: Tensor | None = None,
+        weight: Tensor | None = None,
+        batch_size: int = 32,
+        seed: int | None = None,
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.x, self.y, self.weight = x, y, weight
@@ -61,17 +128,30 @@ class TensorBatches:
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch."""
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from one of them on."""
         order = self._order(number)
-        for first in range(0, self.samples, self.batch_size):
-            last = min(first + self.batch_size, self.samples)
+        for begin in range(first * self.batch_size, self.samples, self.batch_size):
+            end = min(begin + self.batch_size, self.samples)
             if order is None and self.process_group.size == 1:
-                rows = slice(first, last)
-                weight = None if self.weight is None else self.weight[rows]
-                yield Batch(self.x[rows], self.y[rows], weight, last - first, 1.0)
+                rows = slice(begin, end)
+                columns = (self.x, self.y, self.weight)
+                x, y, weight = (None if value is None else value[rows] for value in columns)
+                yield Batch(x, y, weight, end - begin, 1.0)  # type: ignore[arg-type]
             else:
-                yield self._select(order, first, last)
+                yield self._select(order, begin, end)
+
+    def config(self) -> dict[str, Any]:
+        """Number of samples and size of the batches."""
+        return {"samples": self.samples, "batch_size": self.batch_size}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.seed = state["seed"]
 
     def _order(self, number: int) -> Tensor | None:
         if self.seed is None:
@@ -94,7 +174,10 @@ class TensorBatches:
             rows = mine if samples else rows[:1]
         weight = None if self.weight is None else self.weight.index_select(0, rows)
         x = self.x.index_select(0, rows)
-        y = x if self.y is self.x else self.y.index_select(0, rows)  # x of an autoencoder
+        if self.y is None or self.y is self.x:  # x of an autoencoder
+            y = None if self.y is None else x
+        else:
+            y = self.y.index_select(0, rows)
         return Batch(x, y, weight, samples, share)
 
 
@@ -108,6 +191,7 @@ class LoaderBatches:
         device: of the model.
         process_group: the processes.
         train: whether the batches are trained on.
+        targets: whether there must be y.
 
     Raises:
         ValueError: it has no length, or gives every process the same samples.
@@ -117,13 +201,14 @@ class LoaderBatches:
         self,
         where: str,
         loader: DataLoader,
-        convert: Callable[[Any, Any], tuple[Tensor, Tensor]],
+        convert: Callable[[Any, Any], tuple[Tensor, Tensor | None]],
         device: torch.device,
         process_group: ProcessGroup = SINGLE_PROCESS,
         train: bool = True,
+        targets: bool = True,
     ) -> None:
         self.where, self.loader, self.convert = where, loader, convert
-        self.device, self.process_group = device, process_group
+        self.device, self.process_group, self.targets = device, process_group, targets
         try:
             empty = len(loader) == 0
         except TypeError as error:
@@ -137,6 +222,8 @@ class LoaderBatches:
                 "or drop_last=False"
             )
         self.samples = len(loader.dataset)  # type: ignore[arg-type]
+        self.generator: torch.Generator | None = loader.generator
+        self._at_epoch: dict[str, Tensor] = {}
         if process_group.size > 1 and train and not isinstance(loader.sampler, DistributedSampler):
             raise ValueError(
                 f"{where}: x: expected a DataLoader with a DistributedSampler, as several "
@@ -147,14 +234,39 @@ class LoaderBatches:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of an epoch."""
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from one of them on."""
         if isinstance(self.loader.sampler, DistributedSampler):
             self.loader.sampler.set_epoch(number)
-        for batch in self.loader:
-            yield self._batch(batch)
+        if first:  # what was drawn before is drawn again, and then forgotten
+            random_state.restore(self._at_epoch, self.generator)
+        else:
+            self._at_epoch = random_state.capture(self.generator)
+        batches = iter(self.loader)
+        for _ in range(first):
+            next(batches)
+        if first and self.generator is not None:
+            self.generator.set_state(self._own)
+        return map(self._batch, batches)
+
+    def config(self) -> dict[str, Any]:
+        """Number of samples and of batches."""
+        return {"samples": self.samples, "updates an epoch": len(self)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Random numbers at the start of the epoch, and those of a generator of its own."""
+        own = None if self.generator is None else self.generator.get_state()
+        return {"at_epoch": self._at_epoch, "own": own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self._at_epoch, self._own = state["at_epoch"], state["own"]
+        if self.generator is not None:
+            self.generator.set_state(self._own)
 
     def _batch(self, batch: Any) -> Batch:
+        if isinstance(batch, Tensor) and not self.targets:
+            batch = (batch, None)
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise ValueError(
                 f"{self.where}: x: expected batches (x, y) or (x, y, weight) from the DataLoader, "
@@ -163,6 +275,3 @@ class LoaderBatches:
         x, y = self.convert(*batch[:2])
         weight = batch[2].to(self.device, x.dtype) if len(batch) == 3 else None
         return Batch(x, y, weight, len(x), 1.0)
-
-
-Batches = TensorBatches | LoaderBatches

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pyneural.training import arrays
-from pyneural.training.batches import Batches, LoaderBatches, TensorBatches
+from pyneural.training.data import arrays
+from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.losses import CLASSES, Loss, target_dtype
+from pyneural.training.losses.functions import CLASSES, Loss, target_dtype
 
 
 class DataAdapter:
@@ -22,7 +22,7 @@ class DataAdapter:
     Args:
         where: the function that the user called, for the text of errors.
         model: with its weights made.
-        loss: None where there are no targets.
+        loss: None where the model has its own, of x and whatever y is given, or none is needed.
         batch_size: samples of a batch.
         process_group: the processes.
 
@@ -84,32 +84,38 @@ class DataAdapter:
                     "weights; let the loader give (x, y, weight)"
                 )
             convert = partial(self._loaded, name=name)
-            group = self.process_group
-            return LoaderBatches(self.where, x, convert, self.device, group, train=not name)
-        if y is None:
+            return LoaderBatches(
+                self.where,
+                x,
+                convert,
+                self.device,
+                self.process_group,
+                train=not name,
+                targets=self.loss is not None,
+            )
+        if y is None and self.loss is not None:
             raise ValueError(
                 f"{self.where}: {name}y: expected targets, got none; for an autoencoder they are "
                 f"x: {self.where}(x, x)"
             )
-        loss = self.loss
-        if loss is None:
-            raise RuntimeError(f"{self.where}: expected a loss where there are targets, got none")
-        inputs = self.inputs(x, f"{name}x")
-        targets = inputs if y is x and inputs.is_floating_point() else self._targets(y, name)
-        arrays.check_length(f"{self.where}: {name}y", targets, len(inputs))
-        targets = self._fit_to_prediction(inputs, targets, name)
-        weight = None
+        inputs, targets, weight = self.inputs(x, f"{name}x"), None, None
+        if y is not None:
+            targets = inputs if y is x and inputs.is_floating_point() else self._targets(y, name)
+            arrays.check_length(f"{self.where}: {name}y", targets, len(inputs))
+            if self.loss is not None:
+                targets = self._fit_to_prediction(self.loss, inputs, targets, name)
         if class_weight is not None or sample_weight is not None:
             where = f"{self.where}: {name}".removesuffix(": ")
+            labels = inputs if targets is None else targets
             given = arrays.sample_weights(
-                where, targets.cpu(), class_weight, sample_weight, self.dtype
+                where, labels.cpu(), class_weight, sample_weight, self.dtype
             )
             weight = given.to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
 
-    def _loaded(self, x: Any, y: Any, name: str) -> tuple[Tensor, Tensor]:
+    def _loaded(self, x: Any, y: Any, name: str) -> tuple[Tensor, Tensor | None]:
         """A batch of a DataLoader, checked and of the model's dtype like arrays."""
-        return self.inputs(x, f"{name}x"), self._targets(y, name)
+        return self.inputs(x, f"{name}x"), None if y is None else self._targets(y, name)
 
     def _targets(self, y: Any, name: str) -> Tensor:
         where = f"{self.where}: {name}y"
@@ -126,12 +132,11 @@ class DataAdapter:
         # A copy from a GPU must be waited for, one to it need not.
         return value.to(self.device, non_blocking=self.device.type == "cuda")
 
-    def _fit_to_prediction(self, x: Tensor, y: Tensor, name: str) -> Tensor:
+    def _fit_to_prediction(self, loss: Loss, x: Tensor, y: Tensor, name: str) -> Tensor:
         """Y in the shape of the predictions; one sample is predicted to know that."""
         where = f"{self.where}: {name}y"
         predicted = self.probe(x)
-        loss = self.loss
-        if loss is None or not isinstance(predicted, Tensor):
+        if not isinstance(predicted, Tensor):
             return y
         shape = (len(x), *predicted.shape[1:])
         y = loss.align(torch.empty(shape, device="meta"), y)

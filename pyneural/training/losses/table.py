@@ -30,9 +30,7 @@ class Row:
 
 
 _REGRESSION = "a bounded activation cannot reach targets outside of its range"
-_CLASSES = (
-    "softmax makes the N outputs one distribution; N sigmoids do not sum to 1"
-)
+_CLASSES = "softmax makes the N outputs one distribution; N sigmoids do not sum to 1"
 
 # The losses of Keras.
 TABLE = (

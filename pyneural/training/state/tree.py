@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 _TENSOR = "tensor:"
@@ -50,18 +49,3 @@ def join(rest: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(rest, list):
         return [join(value, tensors) for value in rest]
     return rest
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """An optimiser's state by number of the parameter, without its options and scratch space."""
-    state = optimizer.state_dict()["state"]
-    return {
-        str(number): {key: value for key, value in entries.items() if key != "al"}
-        for number, entries in state.items()
-    }
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Takes over what ``optimizer_state`` gave, the options staying as they are."""
-    numbered = {int(number): entries for number, entries in state.items()}
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pyneural import plots
-from pyneural.training.diagnosis import Diagnosis, diagnose
+from pyneural.training.curves.diagnosis import Diagnosis, diagnose
 
 
 class History:
     """Loss, metrics and learning rate after each epoch, as ``fit`` gives them back.
 
     ``history["val_loss"]`` is a curve by its name and ``epoch`` its numbers, as in Keras.
-    ``stopped`` says in words why the training ended before its last epoch; else it is None. The
-    trainer of equations, which has steps and no epochs, keeps a ``StepHistory``.
+    ``stopped`` says in words why the training ended before its last epoch; else it is None. What
+    happened at each step is in a ``StepHistory``.
 
     >>> history = History()
     >>> history.append(0, {"loss": 0.5, "val_loss": 0.6})
@@ -47,6 +47,14 @@ class History:
         for name, values in self.history.items():
             values.append(float(logs.get(name, float("nan"))))
         self.epoch.append(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves."""
+        return {"epoch": self.epoch, "history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.epoch, self.history = state["epoch"], state["history"]
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """The curves as a matplotlib figure, which is also written if there is a path.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn as torch_nn
 
 from pyneural import nn
@@ -21,18 +23,15 @@ _ACTIVATIONS: dict[type[torch_nn.Module], str] = {
 _NEUTRAL = (torch_nn.Dropout, torch_nn.Flatten, torch_nn.Unflatten, torch_nn.Identity)
 
 
-def last_layer(model: torch_nn.Module) -> tuple[str, int | None] | None:
-    """Activation and number of units of the last layer; None where that cannot be told.
-
-    It can be told of a ``Sequential``, torch's or pyneural's, and of a ``Model`` around one.
+def last_layer(layers: Iterable[torch_nn.Module]) -> tuple[str, int | None] | None:
+    """Activation and number of units of the last of a chain of layers; None if it can't be told.
 
     >>> from torch.nn import Linear, Sequential, Sigmoid
-    >>> last_layer(Sequential(Linear(3, 4), Linear(4, 1), Sigmoid()))
+    >>> last_layer([Linear(3, 4), Sequential(Linear(4, 1), Sigmoid())])
     ('sigmoid', 1)
     """
-    layers = _chain(model)
     activation = None
-    for layer in reversed(layers):
+    for layer in reversed(_flat(layers)):
         if isinstance(layer, _NEUTRAL):
             continue
         if activation is None:
@@ -47,14 +46,13 @@ def last_layer(model: torch_nn.Module) -> tuple[str, int | None] | None:
     return None if activation is None else (activation, None)
 
 
-def _chain(model: torch_nn.Module) -> list[torch_nn.Module]:
-    """The layers one after the other; the model alone where it is no chain."""
-    inner = getattr(model, "module", None)
-    if isinstance(inner, torch_nn.Module):
-        return _chain(inner)
-    if not getattr(model, "is_chain", isinstance(model, torch_nn.Sequential)):
-        return [model]
-    return [layer for child in model._modules.values() if child for layer in _chain(child)]
+def _flat(layers: Iterable[torch_nn.Module]) -> list[torch_nn.Module]:
+    """The layers, with those of a torch ``Sequential`` in its place."""
+    return [
+        inner
+        for layer in layers
+        for inner in (_flat(layer) if isinstance(layer, torch_nn.Sequential) else [layer])
+    ]
 
 
 def units_of(layer: torch_nn.Module) -> int | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pyneural.training.adadelta import Adadelta
 from pyneural.training.names import look_up
+from pyneural.training.solvers.adadelta import Adadelta
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters
 

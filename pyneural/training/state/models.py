@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyneural.training.checkpoint import (
+from pyneural.training.state.file import (
     CheckpointError,
     previous_path,
     read_checkpoint,

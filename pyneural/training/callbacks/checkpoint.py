@@ -1,0 +1,131 @@
+"""The whole state of a training in a file, so that it goes on with the same bits."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from pathlib import Path
+
+from pyneural.training.callbacks.base import Callback
+from pyneural.training.listener import NEVER
+from pyneural.training.run import Run
+from pyneural.training.state import tree
+from pyneural.training.state.file import (
+    CheckpointError,
+    check_writable,
+    load_checkpoint,
+    previous_path,
+    save_checkpoint,
+)
+
+_LAYOUT = 2  # of the record; 1 was that of pyneural 0.1
+
+
+class Checkpoint(Callback):
+    """Writes what ``Run.state_dict`` says every so many seconds, at a pause and at the end.
+
+    ``fit(checkpoint=...)`` makes one; it is the last of the callbacks.
+
+    Args:
+        path: of the file, ``*.safetensors``.
+        every: seconds between two; 0 writes one after each step. Several processes write only
+            after epochs.
+        each_epoch: whether one is written after each epoch, too.
+        where: the function that the user called, for the text of errors.
+
+    Raises:
+        ValueError: seconds below 0.
+        OSError: its directory cannot be written.
+    """
+
+    in_checkpoint = False
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: float = 10.0,
+        each_epoch: bool = False,
+        where: str = "fit",
+    ) -> None:
+        self.path, self.every, self.each_epoch = Path(path), every, each_epoch
+        if not every >= 0:
+            raise ValueError(f"{where}: every: expected seconds >= 0, got {every}; correct it")
+        check_writable(self.path.parent, f"{where}: checkpoint")
+        self.saved = "no checkpoint was written"
+        self._next = 0.0
+        self._steps: int | None = None  # at which the last one was written
+
+    def exists(self) -> bool:
+        """Whether there is one to go on from."""
+        return self.path.exists() or previous_path(self.path).exists()
+
+    def load(self, run: Run, where: str) -> None:
+        """Lets a run go on from the last good checkpoint; warns if the last one is damaged.
+
+        Args:
+            run: not begun.
+            where: the function that the user called, for the text of errors.
+
+        Raises:
+            CheckpointError: none, all damaged, or one of another training or version.
+        """
+        tensors, record, refused = load_checkpoint(self.path)
+        for text in refused:
+            warnings.warn(f"{text}; the one before it is used", stacklevel=2)
+        if record.get("layout") != _LAYOUT:
+            raise CheckpointError(
+                f"{where}: expected a checkpoint of this version of pyneural, got {self.path} "
+                "of another one, or a saved model; start without resuming"
+            )
+        saved, mine = record["config"], run.config()
+        gone = {name: "nothing" for name in saved if name.startswith("phase")}
+        for name, value in {**gone, **mine}.items():
+            if name in saved and saved[name] != value:
+                raise CheckpointError(
+                    f"{where}: {name}: expected {saved[name]}, as in {self.path}, got "
+                    f"{value}; use the options of the first run, or start without resuming"
+                )
+        run.load_state_dict(tree.join(record["state"], tensors))
+        self.saved = f"the last good checkpoint is {self.path}, step {run.steps}"
+
+    def attach(self, run: Run) -> None:
+        """Notes the options of the run, before callbacks change some."""
+        super().attach(run)
+        self._config = run.config()
+
+    def on_train_begin(self) -> None:
+        """Sets the time of the first one."""
+        self._put_off()
+
+    def on_due(self) -> None:
+        """Writes one."""
+        self._save()
+
+    def on_checkpoint(self, final: bool) -> None:
+        """Writes one, if it is time or the end."""
+        group = self.run.process_group
+        late = group.size > 1 and group.any(time.perf_counter() >= self._next, self.run.device)
+        wanted = final or self.each_epoch or late
+        if wanted and not (final and self._steps == self.run.steps):
+            self._save()
+
+    def _save(self) -> None:
+        """Writes the checkpoint; where that fails, warns, and training goes on."""
+        state = self.run.state_dict()
+        self._put_off()
+        self._steps = self.run.steps
+        if not self.run.process_group.writes:
+            return
+        plain, tensors = tree.split(state)
+        record = {"layout": _LAYOUT, "config": self._config, "state": plain}
+        try:
+            save_checkpoint(self.path, tensors, record)
+            self.saved = f"the last good checkpoint is {self.path}, step {self._steps}"
+        except OSError as error:
+            warnings.warn(f"checkpoint: {self.path} was not written ({error})", stacklevel=2)
+
+    def _put_off(self) -> None:
+        self._next = time.perf_counter() + self.every
+        # The clocks of several processes differ, and each save is one of all of them.
+        self.due = self._next if self.run.process_group.size == 1 else NEVER

@@ -1,0 +1,162 @@
+"""Functions of a training's moments, a time limit, weights and points that change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast
+
+from pyneural.training.callbacks.base import Callback
+from pyneural.training.listener import NEVER
+from pyneural.training.run import TIME_LIMIT, Run
+
+STEP, EPOCH = "step", "epoch"
+
+
+class Every(Callback):
+    """Calls a function after every n steps or epochs.
+
+    Args:
+        n: how many, >= 1.
+        function: of the run; what it returns is not used.
+        unit: "step" or "epoch".
+
+    Raises:
+        ValueError: n below 1, or another unit.
+
+    >>> from pyneural.training import Model
+    >>> import torch
+    >>> model, seen = Model(torch.nn.Linear(1, 1)), []
+    >>> model.compile("sgd", "mse")
+    >>> x = torch.ones(8, 1)
+    >>> report = Every(2, lambda run: seen.append((run.epoch, run.step)))
+    >>> _ = model.fit(x, x, batch_size=2, epochs=2, verbose=0, callbacks=[report])
+    >>> seen
+    [(0, 2), (0, 4), (1, 2), (1, 4)]
+    """
+
+    def __init__(self, n: int, function: Callable[[Run], Any], unit: str = STEP) -> None:
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(
+                f"{type(self).__name__}: n: expected a whole number >= 1, got {n!r}; write 100"
+            )
+        if unit not in (STEP, EPOCH):
+            raise ValueError(
+                f"{type(self).__name__}: unit: expected 'step' or 'epoch', got {unit!r}; write one"
+            )
+        self.n, self.function, self.unit = n, function, unit
+
+    def on_train_batch_end(self) -> None:
+        """Calls it, if the number of steps is a multiple of n."""
+        if self.unit == STEP and self.run.steps % self.n == 0:
+            self.function(self.run)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Calls it, if the number of epochs is a multiple of n."""
+        if self.unit == EPOCH and (epoch + 1) % self.n == 0:
+            self.function(self.run)
+
+
+class Resampled(Protocol):
+    """A model with points that may be drawn anew, as ``models.PINN``."""
+
+    def resample(self, adaptive: bool) -> None:
+        """Draws them."""
+        ...
+
+
+class Resample(Every):
+    """Draws new collocation points after every n steps or epochs.
+
+    Args:
+        n: how many, >= 1.
+        adaptive: whether they are drawn where the residual is large (``pde.residual_adaptive``),
+            else by the sampling of the model.
+        unit: "step" or "epoch".
+
+    Raises:
+        ValueError: n below 1, or another unit.
+
+    >>> Resample(100).unit
+    'step'
+    """
+
+    def __init__(self, n: int, adaptive: bool = False, unit: str = STEP) -> None:
+        super().__init__(n, self._resample, unit)
+        self.adaptive = adaptive
+
+    def _resample(self, run: Run) -> None:
+        cast(Resampled, run.model).resample(self.adaptive)
+        run.objective_changed()
+
+
+class LossWeights(Every):
+    """Changes the weights of the terms of the loss.
+
+    Args:
+        schedule: gives new weights, by name, for the run; those that it leaves out stay.
+        n: after how many steps or epochs it is asked; before the first of them, too.
+        unit: "step" or "epoch".
+
+    Raises:
+        ValueError: n below 1, another unit, or a name that is no term of the loss.
+
+    >>> LossWeights(lambda run: {"kl": min(1.0, run.steps / 1000)}).n
+    1
+    """
+
+    def __init__(
+        self, schedule: Callable[[Run], Mapping[str, float]], n: int = 1, unit: str = STEP
+    ) -> None:
+        super().__init__(n, self._change, unit)
+        self.schedule = schedule
+
+    def on_train_begin(self) -> None:
+        """Sets the first weights."""
+        self._change(self.run)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights as they are."""
+        return {"weights": dict(self.run.model.loss_weights)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.run.model.loss_weights.update(state["weights"])
+
+    def _change(self, run: Run) -> None:
+        weights = run.model.loss_weights
+        new = {name: float(value) for name, value in self.schedule(run).items()}
+        if any(weights.get(name, 1.0) != value for name, value in new.items()):
+            weights.update(new)
+            run.objective_changed()
+
+
+class TimeLimit(Callback):
+    """Pauses a training after some seconds, those before a resumption included.
+
+    Args:
+        seconds: >= 0; it is asked after each step, so that one step is made in any case.
+
+    Raises:
+        ValueError: seconds below 0.
+
+    >>> TimeLimit(60.0).seconds
+    60.0
+    """
+
+    in_checkpoint = False
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise ValueError(
+                f"TimeLimit: seconds: expected a number >= 0, got {seconds}; correct it"
+            )
+        self.seconds = seconds
+
+    def on_train_begin(self) -> None:
+        """Sets the time."""
+        self.due = self.run.origin + self.seconds
+
+    def on_due(self) -> None:
+        """Pauses."""
+        self.due = NEVER
+        self.run.pause(TIME_LIMIT)

@@ -1,0 +1,241 @@
+"""What a training prints: a bar or a line an epoch, or one bar for all phases."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from pyneural.training.callbacks.base import Callback
+from pyneural.training.listener import NEVER
+
+Item = TypeVar("Item")
+
+SILENT, BAR, LINE = 0, 1, 2  # the values of Keras's verbose
+_ON_TERMINAL, _IN_FILE = 0.1, 30.0  # seconds between two displays
+_USUAL_WIDTH = 80
+# The first that fits the terminal is shown; three loss terms fit 80 columns by the third.
+_LAYOUTS = (
+    "{phase:6} {percentage:3.0f}%|{bar:20}| {steps} {elapsed}<{remaining}  {losses}  {evaluations}",
+    "{phase:6} {percentage:3.0f}%|{bar:20}| {steps} {elapsed}<{remaining}  {losses}",
+    "{phase:6} {percentage:3.0f}%|{bar:4}| {remaining} left  {losses}",
+    "{phase:6} {percentage:3.0f}%  {losses}",
+)
+
+
+class Display:
+    """A line on stderr: on a terminal drawn over the one before, elsewhere one below the other."""
+
+    def __init__(self) -> None:
+        self.on_terminal = sys.stderr.isatty()
+        self.interval = _ON_TERMINAL if self.on_terminal else _IN_FILE
+        encoding = (sys.stderr.encoding or "").lower()
+        self.ascii = not encoding.startswith("utf")
+
+    @property
+    def room(self) -> int:
+        """Columns of the terminal but the last, at which some go on to the next line."""
+        try:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns
+        except OSError:
+            width = 0
+        return (width or _USUAL_WIDTH) - 1
+
+    def draw(self, text: str) -> None:
+        """Shows a text."""
+        # The cursor goes back, so that whatever else is printed starts a line of its own.
+        ending = "\r" if self.on_terminal else "\n"
+        sys.stderr.write((text.ljust(self.room) if self.on_terminal else text) + ending)
+        sys.stderr.flush()
+
+    def leave(self) -> None:
+        """Goes on below the line."""
+        if self.on_terminal:
+            sys.stderr.write("\n")
+
+    def clear(self) -> None:
+        """Removes the line."""
+        if self.on_terminal:
+            self.draw("")
+
+
+class Bar:
+    """Shows passes over batches; values are read only when a display is due.
+
+    Args:
+        steps: batches of a pass; None if unknown.
+        verbose: SILENT, BAR or LINE.
+    """
+
+    def __init__(self, steps: int | None, verbose: int) -> None:
+        self.steps, self.verbose = steps, verbose
+        self.due = NEVER  # when to show next, on the clock of time.perf_counter
+        self._open = False
+
+    def begin(self, name: str, step: int = 0) -> None:
+        """Starts a pass of that name at a step."""
+        self._name, self._first, self._began = name, step, time.perf_counter()
+        if self.verbose == BAR:
+            self._display = Display()
+            self.due = self._began + self._display.interval
+
+    def show(self, step: int, means: Callable[[], Mapping[str, float]]) -> None:
+        """Draws the bar at a step, with values that are read now."""
+        now = time.perf_counter()
+        self._display.draw(
+            tqdm.format_meter(
+                step,
+                self.steps,
+                now - self._began,
+                ncols=self._display.room,
+                prefix=self._name,
+                ascii=self._display.ascii,
+                unit="step",
+                postfix=_values(means()),
+                initial=self._first,
+            )
+        )
+        self._open, self.due = True, now + self._display.interval
+
+    def end(self, step: int, logs: Mapping[str, float]) -> None:
+        """Ends a pass with its final values."""
+        if self.verbose == BAR:
+            self.show(step, lambda: logs)
+            self.close()
+        elif self.verbose == LINE:
+            seconds = time.perf_counter() - self._began
+            parts = (self._name, _values(logs), f"{seconds:.1f} s")
+            print("  ".join(filter(None, parts)), file=sys.stderr, flush=True)
+
+    def over(
+        self, name: str, items: Iterable[Item], means: Callable[[], Mapping[str, float]] = dict
+    ) -> Iterator[Item]:
+        """The items, while a pass of that name over them is shown."""
+        self.begin(name)
+        step = 0
+        try:
+            for step, item in enumerate(items, 1):
+                yield item
+                if time.perf_counter() >= self.due:
+                    self.show(step, means)
+            self.end(step, means() if self.verbose else {})
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._open:
+            self._display.leave()
+        self._open, self.due = False, NEVER
+
+
+class EpochProgress(Callback):
+    """A bar or a line an epoch.
+
+    Args:
+        verbose: SILENT, BAR or LINE.
+    """
+
+    in_checkpoint = False
+
+    def __init__(self, verbose: int) -> None:
+        self.verbose = verbose
+
+    def on_train_begin(self) -> None:
+        """Makes the bar."""
+        run = self.run
+        self.bar = Bar(len(run.batches), self.verbose if run.process_group.writes else SILENT)
+        if run.step:  # inside an epoch that goes on
+            self._begin()
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Starts a bar."""
+        self._begin()
+
+    def on_due(self) -> None:
+        """Draws it."""
+        self.bar.show(self.run.step, self.run.means)
+        self.due = self.bar.due
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Ends it."""
+        self.bar.end(self.run.step, logs)
+        self.due = NEVER
+
+    def on_close(self) -> None:
+        """Leaves it as it stands."""
+        self.bar.close()
+
+    def _begin(self) -> None:
+        self.bar.begin(f"Epoch {self.run.epoch + 1}/{self.run.epochs}", self.run.step)
+        self.due = self.bar.due
+
+
+class Progress(Callback):
+    """One bar for all phases: phase, steps, time and loss terms.
+
+    On a terminal it is removed in the end. What the terminal has no room for is left out, the loss
+    terms last. It moves inside the steps of a solver that makes several evaluations in one.
+    """
+
+    in_checkpoint = False
+    inside_steps = True
+
+    def on_train_begin(self) -> None:
+        """Starts the clock."""
+        run = self.run
+        if run.process_group.writes:
+            left = sum(run.steps_of(phase) for phase in run.phases[run.phase :])
+            self.begin(run.steps - run.phase_step + left, run.steps)
+
+    def begin(self, total: int, first: int = 0) -> None:
+        """Starts the bar of so many steps, of which the first ones are done."""
+        self._total, self._first = total, first
+        self._display, self._began = Display(), time.perf_counter()
+        self.due = self._began + self._display.interval
+
+    def on_due(self) -> None:
+        """Shows the state of the training."""
+        run = self.run
+        run.read()
+        terms = dict(zip(run.names, run.latest, strict=True))
+        self.show(run.phases[run.phase].name, run.steps, terms, run.evaluations)
+
+    def show(self, phase: str, step: int, terms: Mapping[str, float], evaluations: int) -> None:
+        """Draws the bar."""
+        now = time.perf_counter()
+        self.due = now + self._display.interval
+
+        def line(layout: str) -> str:
+            return tqdm.format_meter(
+                step,
+                self._total,
+                now - self._began,
+                initial=self._first,
+                ascii=self._display.ascii,
+                bar_format=layout,
+                phase=phase,
+                steps=f"{step:,}/{self._total:,}",
+                losses=" ".join(f"{name}={value:.1e}" for name, value in terms.items()),
+                evaluations=f"evaluations={evaluations:,}",
+            )
+
+        text, room = line(_LAYOUTS[0]), self._display.room
+        if self._display.on_terminal:
+            fitting = (text for text in map(line, _LAYOUTS) if len(text) <= room)
+            text = next(fitting, line(_LAYOUTS[-1])[:room])
+        self._display.draw(text)
+
+    def on_close(self) -> None:
+        """Removes the bar."""
+        if self.due != NEVER:
+            self._display.clear()
+            self.due = NEVER
+
+
+def _values(logs: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={value:.4g}" for name, value in logs.items())

@@ -1,0 +1,1 @@
+"""Curves of a training, and what they say."""

@@ -1,0 +1,82 @@
+"""Losses that stay on the device until someone reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.listener import StepLosses
+
+Values = Tensor | Sequence[Tensor] | Sequence[float]  # of a step: [K], or K of [], or K numbers
+PENDING = 64  # steps after which a training reads them
+
+
+class Meter:
+    """Means of losses and metrics over samples.
+
+    >>> meter = Meter()
+    >>> meter.add([torch.tensor(1.0)], 3)
+    >>> meter.add([torch.tensor(5.0)], 1)
+    >>> meter.means()
+    [2.0]
+    """
+
+    def __init__(self) -> None:
+        self.totals: list[float] = []
+        self.samples = 0
+        self.pending: list[tuple[Values, int, float, int]] = []
+
+    def add(self, values: Values, samples: int, seconds: float = 0.0, evaluations: int = 0) -> None:
+        """Adds a step or batch: the means over its samples, without graphs."""
+        self.pending.append((values, samples, seconds, evaluations))
+
+    def read(self) -> list[StepLosses]:
+        """What was added since the last call; waits for the device."""
+        pending, self.pending = self.pending, []
+        rows = _floats([values for values, *_ in pending])
+        if rows and not self.totals:
+            self.totals = [0.0] * len(rows[0])
+        # One after the other, so that the sum does not depend on when it is read.
+        for row, (_, samples, _, _) in zip(rows, pending, strict=True):
+            self.totals = [
+                total + samples * value for total, value in zip(self.totals, row, strict=True)
+            ]
+            self.samples += samples
+        return [StepLosses(row, *rest[2:]) for row, rest in zip(rows, pending, strict=True)]
+
+    def means(
+        self, process_group: ProcessGroup = SINGLE_PROCESS, device: torch.device | str = "cpu"
+    ) -> list[float]:
+        """The means over the samples of all processes."""
+        self.read()
+        totals, samples = self.totals, float(self.samples)
+        if process_group.size > 1:
+            dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+            sums = torch.tensor([*totals, samples], dtype=dtype, device=device)
+            *totals, samples = process_group.sum(sums).tolist()
+        return [total / max(samples, 1) for total in totals]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and number of samples, to go on inside an epoch."""
+        return {"totals": torch.tensor(self.totals, dtype=torch.float64), "samples": self.samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.totals, self.samples = state["totals"].tolist(), state["samples"]
+
+
+def _floats(steps: list[Values]) -> list[list[float]]:
+    """The values as numbers, a row a step; one copy from the device for each kind of value."""
+    if not steps:
+        return []
+    if all(isinstance(values, Tensor) for values in steps):
+        return torch.stack(steps).tolist()  # type: ignore[arg-type]
+    columns = []
+    for column in zip(*steps, strict=True):
+        tensors = all(isinstance(value, Tensor) for value in column)
+        columns.append(torch.stack(column).tolist() if tensors else [float(v) for v in column])
+    return [list(row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,1 @@
+"""From arrays and DataLoaders to checked batches."""

@@ -1,0 +1,33 @@
+"""Losses and metrics under Keras's names, and the last layers that they go with."""
+
+from pyneural.training.losses.functions import (
+    LOSSES,
+    NAMES,
+    Loss,
+    LossFunction,
+    binary_crossentropy,
+    categorical_crossentropy,
+    hinge,
+    kullback_leibler_divergence,
+    mean_absolute_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    quadratic_cost,
+    sparse_categorical_crossentropy,
+)
+
+__all__ = [
+    "LOSSES",
+    "NAMES",
+    "Loss",
+    "LossFunction",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "hinge",
+    "kullback_leibler_divergence",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "quadratic_cost",
+    "sparse_categorical_crossentropy",
+]

@@ -1,0 +1,461 @@
+"""The loop: phases, epochs and steps, which may be stopped and resumed at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from pyneural.training.curves.history import History
+from pyneural.training.curves.meter import PENDING, Meter, Values
+from pyneural.training.data.batches import Batch, Batches
+from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.interrupt import Interrupt
+from pyneural.training.listener import Listener
+from pyneural.training.solvers.base import Phase, Solver, Task
+from pyneural.training.solvers.objective import check_finite, weighted_sum
+from pyneural.training.state import random_state
+from pyneural.training.trainable import Trainable
+
+ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
+
+
+@dataclass(frozen=True)
+class PhaseReport:
+    """What a phase did: its steps, the seconds it took, the loss it reached, why it stopped."""
+
+    name: str
+    steps: int
+    seconds: float
+    loss: float
+    reason: str
+
+
+class Run:
+    """One training: a model, the phases of its training, batches, and who listens.
+
+    It knows nothing of what listens: callbacks, progress and checkpoints are told of each moment
+    and look at ``model``, ``solver``, ``history``, ``phase``, ``epoch``, ``step`` and the rest,
+    and may ``stop`` or ``pause`` it.
+
+    Args:
+        model: trained.
+        phases: in their order.
+        batches: to train on; ``AllData`` where each step takes all data.
+        listeners: told of each moment, in this order.
+        validation: measured after each epoch, or None.
+        process_group: the processes.
+        refuse_nonfinite: whether a loss that is not finite is an error; else it is a warning.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        phases: Sequence[Phase],
+        batches: Batches,
+        listeners: Sequence[Listener] = (),
+        *,
+        validation: Batches | None = None,
+        process_group: ProcessGroup = SINGLE_PROCESS,
+        refuse_nonfinite: bool = False,
+    ) -> None:
+        self.model, self.phases, self.batches = model, list(phases), batches
+        self.listeners, self.validation = list(listeners), validation
+        self.process_group, self.refuse_nonfinite = process_group, refuse_nonfinite
+        self.device = next(model.parameters()).device
+        self.history, self.meter = History(), Meter()
+        self.phase = self.phase_step = 0  # where the training is
+        self.epoch = self.step = 0  # epoch, and step in it
+        self.steps = 0  # of all phases
+        self.seconds = 0.0
+        self.names: list[str] = []  # of the terms of the loss
+        self.latest: Sequence[float] = ()  # terms that were read last
+        self.solver: Solver | None = None
+        self.reports: list[PhaseReport] = []  # of the phases before
+        self.due = math.inf  # when a listener is to be called, on the clock of time.perf_counter
+        self.origin = time.perf_counter()  # when the training would have begun without pauses
+        self._paused: str | None = None
+        self._refused = False
+        self.earlier_evaluations = 0  # of the phases before
+        self._phase_began, self._phase_epoch = 0.0, 0
+        self._restored: dict[str, Any] | None = None
+        self._random: Mapping[str, torch.Tensor] | None = None  # inside an epoch that goes on
+
+    @property
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """Those of the phase whose learning rates may be changed."""
+        return () if self.solver is None else self.solver.optimizers
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The first of them."""
+        return self.optimizers[0]
+
+    @property
+    def evaluations(self) -> int:
+        """Of the losses, in all phases."""
+        return self.earlier_evaluations + (0 if self.solver is None else self.solver.evaluations)
+
+    @property
+    def epochs(self) -> int:
+        """Of all phases at most."""
+        return sum(-(-self.steps_of(phase) // len(self.batches)) for phase in self.phases)
+
+    def steps_of(self, phase: Phase) -> int:
+        """Steps of a phase at most."""
+        return (phase.epochs or 0) * len(self.batches) if phase.steps is None else phase.steps
+
+    def stop(self, reason: str) -> None:
+        """Ends the training after this step; in ``on_gradients`` before its update."""
+        self.history.stopped = reason
+
+    def pause(self, reason: str) -> None:
+        """Stops after this step, to be resumed; several processes stop after the epoch."""
+        self._paused = reason
+        if self.process_group.size == 1:
+            self.history.stopped = reason
+
+    def objective_changed(self) -> None:
+        """To be called by what changes the problem, as by new points or weights."""
+        if self.solver is not None:
+            self.solver.objective_changed()
+
+    def total(self, values: Sequence[float]) -> float:
+        """Weighted sum of the terms of a step."""
+        return weighted_sum(self.model.loss_weights, dict(zip(self.names, values, strict=True)))
+
+    def means(self) -> dict[str, float]:
+        """Loss and terms so far in this epoch, by name; waits for the device."""
+        self.read()
+        return _by_name(self.model, self.names, self.meter.means())
+
+    def evaluate(self, batches: Batches) -> dict[str, float]:
+        """Means of loss and terms over batches, without training."""
+        return evaluate(self.model, batches, self.process_group)
+
+    def report(self) -> list[PhaseReport]:
+        """What the phases did."""
+        if self.solver is None:
+            return self.reports
+        reason = self.solver.reason or ALL_STEPS
+        if not self._phase_over():
+            reason = self.history.stopped or "not done"
+        loss = self.total(self.latest) if len(self.latest) else math.nan
+        seconds = self.seconds - self._phase_began
+        name = self.phases[self.phase].name
+        return [*self.reports, PhaseReport(name, self.phase_step, seconds, loss, reason)]
+
+    def __call__(self) -> None:
+        """Trains to the end of the phases, or until it is stopped or paused.
+
+        The first Ctrl-C pauses; a second one raises KeyboardInterrupt at once.
+
+        Raises:
+            NonFiniteLossError: with ``refuse_nonfinite``; names the term and the step.
+        """
+        if self._paused is not None and self.history.stopped == self._paused:
+            self.history.stopped = None
+        self._paused, self._refused, self._begun = None, False, list[Listener]()
+        self.origin = time.perf_counter() - self.seconds
+        for listener in self.listeners:
+            listener.attach(self)
+        self._find_hooks()
+        try:
+            with Interrupt() as self._interrupt:
+                self._begin()
+                while self.history.stopped is None and self._to_do():
+                    self._run_epoch()
+                if not self._refused:  # else the last good state is that before
+                    for listener in self.listeners:
+                        listener.on_checkpoint(final=True)
+        finally:
+            self.model.eval()
+            if self.solver is not None:
+                self.solver.close()
+            for listener in self._begun:
+                listener.on_close()
+        for listener in self.listeners:
+            listener.on_train_end()
+
+    def config(self) -> dict[str, Any]:
+        """What a resumed training must have in common with the first one."""
+        callbacks = [type(listener).__name__ for listener in self._kept()]
+        phases = {f"phase {i + 1}": phase.config() for i, phase in enumerate(self.phases)}
+        return {
+            **self.model.config(),
+            **self.batches.config(),
+            "callbacks": callbacks,
+            "processes": self.process_group.size,
+            **phases,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on: what each part says of itself."""
+        self.read()
+        # Each process has random numbers of its own; all take part in gathering them.
+        random = random_state.capture()
+        return {
+            "model": self.model.state_dict(),
+            "solver": None if self.solver is None else self.solver.state_dict(),
+            "callbacks": [listener.state_dict() for listener in self._kept()],
+            "batches": self.batches.state_dict(),
+            "meter": self.meter.state_dict(),
+            "history": self.history.state_dict(),
+            "random": {name: self.process_group.gather(s) for name, s in random.items()},
+            "reports": [asdict(report) for report in self.reports],
+            "place": {name: getattr(self, name) for name in _PLACE},
+            "stopped": None if self._paused is not None else self.history.stopped,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there when it is called next."""
+        for name, value in state["place"].items():
+            setattr(self, name, value)
+        self._restored = state
+
+    def _begin(self) -> None:
+        state, self._restored = self._restored, None
+        if self.solver is None:
+            if state is None:
+                self.model.begin_phase(self.phase)
+            self.solver = self._new_solver()
+        for listener in self.listeners:
+            self._begun.append(listener)
+            listener.on_train_begin()
+        for listener in self.listeners:
+            listener.on_phase_begin(self.phase)
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.solver.load_state_dict(state["solver"])
+        for listener, saved in zip(self._kept(), state["callbacks"], strict=True):
+            listener.load_state_dict(saved)
+        self.batches.load_state_dict(state["batches"])
+        if self.process_group.writes:
+            self.meter.load_state_dict(state["meter"])
+        self.history.load_state_dict(state["history"])
+        self.history.stopped = state["stopped"]
+        self.reports = [PhaseReport(**report) for report in state["reports"]]
+        rank = self.process_group.rank
+        random = {name: states[rank] for name, states in state["random"].items()}
+        random_state.restore(random)
+        self._random = random if self.step else None
+
+    def _new_solver(self) -> Solver:
+        ask = self._ask if self._hooks["on_gradients"] else None
+        task = Task(self.model, self.process_group, self._watch, ask)
+        return self.phases[self.phase].begin(task)
+
+    def _to_do(self) -> bool:
+        """Whether there is a step to make; goes on to the next phase where one is over."""
+        while self._phase_over():
+            if self.phase + 1 >= len(self.phases):
+                return False
+            self.reports = self.report()
+            self.earlier_evaluations = self.evaluations
+            self._phase_began, self._phase_epoch = self.seconds, self.epoch
+            if self.solver is not None:
+                self.solver.close()
+            self.phase, self.phase_step = self.phase + 1, 0
+            self.model.begin_phase(self.phase)
+            self.solver = self._new_solver()
+            for listener in self.listeners:
+                listener.on_phase_begin(self.phase)
+        return True
+
+    def _phase_over(self) -> bool:
+        phase, solver = self.phases[self.phase], self.solver
+        if phase.steps is not None and self.phase_step >= phase.steps:
+            return True
+        if phase.epochs is not None and self.epoch - self._phase_epoch >= phase.epochs:
+            return True
+        return solver is not None and solver.reason is not None
+
+    def _run_epoch(self) -> None:
+        if self.step == 0:
+            for listener in self.listeners:
+                listener.on_epoch_begin(self.epoch)
+        self.model.train()
+        self._set_alarm()
+        solver, meter, clock = self.solver, self.meter, time.perf_counter
+        assert solver is not None
+        steps = self.phases[self.phase].steps
+        last = math.inf if steps is None else steps
+        following, history, interrupt = (
+            self._hooks["on_train_batch_end"],
+            self.history,
+            self._interrupt,
+        )
+        alone, exhausted = self.process_group.size == 1, False
+        for batch in self._batches():
+            values = solver.step(batch)
+            if values is None:  # refused, as of a loss that is not finite
+                self.history.append(self.epoch, {"loss": math.nan})
+                self._refused = True
+                return
+            self.step += 1
+            self.phase_step += 1
+            self.steps += 1
+            now = clock()
+            samples = 1 if batch is None else batch.samples
+            meter.add(values, samples, now - self.origin, solver.evaluations)
+            for hook in following:
+                hook()
+            if len(meter.pending) >= PENDING:
+                self.read()
+            if now >= self.due:
+                self._alarm()
+            if interrupt.requested and alone:
+                self.pause(INTERRUPTED)
+            if history.stopped is not None or solver.reason is not None or self.phase_step >= last:
+                break
+        else:
+            exhausted = True
+        self.seconds = clock() - self.origin
+        paused = self._paused is not None and history.stopped == self._paused
+        if not paused or exhausted or self.step >= len(self.batches) or self._phase_over():
+            self._end_epoch()
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches that are left of the epoch."""
+        batches = self.batches.epoch(self.epoch, self.step)
+        if self._random is not None:  # what the batches before have drawn is forgotten
+            random_state.restore(self._random)
+            self._random = None
+        return batches
+
+    def _end_epoch(self) -> None:
+        self.read()
+        means = self.meter.means(self.process_group, self.device)
+        logs = _by_name(self.model, self.names, means)
+        if self.validation is not None:
+            beside = self.evaluate(self.validation)
+            logs |= {f"val_{name}": value for name, value in beside.items()}
+        before = self.history.history.get("loss", [])
+        if not math.isfinite(logs["loss"]) and all(map(math.isfinite, before)):
+            warnings.warn(
+                f"fit: the loss became {logs['loss']} in epoch {self.epoch + 1}; "
+                "callbacks=[TerminateOnNaN()] finds the batch and the layer",
+                stacklevel=2,
+            )
+        for listener in self.listeners:
+            listener.on_epoch_end(self.epoch, logs)
+        self.history.append(self.epoch, logs)
+        self.meter = Meter()
+        self.epoch, self.step = self.epoch + 1, 0
+        if self.process_group.size > 1:
+            wanted = self._interrupt.requested or self._paused is not None
+            if self.process_group.any(wanted, self.device) and self.history.stopped is None:
+                self.history.stopped = self._paused = self._paused or INTERRUPTED
+        for listener in self.listeners:
+            listener.on_checkpoint(final=False)
+
+    def read(self) -> None:
+        """Reads the terms of the last steps from the device, checks them and hands them on."""
+        rows = self.meter.read()
+        if not rows:
+            return
+        if self.solver is not None:
+            self.names = list(self.solver.names)
+        self.latest = rows[-1].values
+        self.seconds = rows[-1].seconds
+        if self.refuse_nonfinite:
+            first = self.phase_step - len(rows) + 1
+            for number, row in enumerate(rows, first):
+                check_finite(self.names, row.values, self._place(number))
+        for hook in self._hooks["on_losses"]:
+            hook(rows)
+
+    def _watch(self, values: Sequence[float], names: Sequence[str]) -> None:
+        """Called by a solver whose steps are long, at each of its evaluations."""
+        if self.refuse_nonfinite:
+            check_finite(names, values, self._place(self.phase_step + 1))
+        if time.perf_counter() >= self.due:
+            self.read()
+            self.latest, self.names = values, list(names)
+            self._alarm(inside_step=True)
+
+    def _ask(self, batch: Batch, names: Sequence[str], values: Values) -> bool:
+        losses = dict(zip(names, values, strict=True))
+        for hook in self._hooks["on_gradients"]:
+            hook(batch, losses)
+        return self.history.stopped is None
+
+    def _alarm(self, inside_step: bool = False) -> None:
+        now = time.perf_counter()
+        for listener in self.listeners:
+            if now >= listener.due and (listener.inside_steps or not inside_step):
+                listener.on_due()
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        self.due = min((listener.due for listener in self.listeners), default=math.inf)
+
+    def _place(self, phase_step: int) -> str:
+        return f"step {phase_step} of phase {self.phase + 1} ({self.phases[self.phase].name})"
+
+    def _kept(self) -> list[Listener]:
+        """Those with a state that a checkpoint holds."""
+        return [listener for listener in self.listeners if listener.in_checkpoint]
+
+    def _find_hooks(self) -> None:
+        """The hooks of a step that somebody overrides; the others cost nothing."""
+        self._hooks = {
+            name: [
+                getattr(listener, name)
+                for listener in self.listeners
+                if getattr(type(listener), name) is not getattr(Listener, name)
+            ]
+            for name in ("on_gradients", "on_train_batch_end", "on_losses")
+        }
+
+
+_PLACE = (
+    "phase", "phase_step", "epoch", "step", "steps", "seconds", "names", "latest",
+    "earlier_evaluations", "_phase_began", "_phase_epoch",
+)  # fmt: skip
+
+
+@torch.no_grad()
+def evaluate(
+    model: Trainable,
+    batches: Batches,
+    process_group: ProcessGroup = SINGLE_PROCESS,
+    show: Callable[..., Iterator[Batch]] | None = None,
+) -> dict[str, float]:
+    """Means of loss and terms over batches, with the model in evaluation mode.
+
+    Args:
+        model: evaluated.
+        batches: of an epoch.
+        process_group: the processes.
+        show: given the batches and what gives the means so far, gives the batches.
+    """
+    meter, names = Meter(), list[str]()
+    model.eval()
+
+    def means() -> dict[str, float]:
+        device = next(model.parameters()).device
+        return _by_name(model, names, meter.means(process_group, device))
+
+    epoch = batches.epoch(0)
+    for batch in epoch if show is None else show(epoch, means):
+        losses = model.losses(batch)
+        names[:] = losses
+        meter.add(list(losses.values()), 1 if batch is None else batch.samples)
+        if len(meter.pending) >= PENDING:
+            meter.read()
+    return means()
+
+
+def _by_name(model: Trainable, names: Sequence[str], means: Sequence[float]) -> dict[str, float]:
+    """Means by name, led by the loss, their weighted sum."""
+    terms = dict(zip(names, means, strict=True))
+    if "loss" in terms or not terms:
+        return terms
+    return {"loss": weighted_sum(model.loss_weights, terms), **terms}

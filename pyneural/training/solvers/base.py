@@ -1,0 +1,106 @@
+"""What the engine asks of a solver, and of the phase that starts one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from pyneural.training.curves.meter import Values
+from pyneural.training.data.batches import Batch
+from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.trainable import Trainable
+
+
+def _nothing(values: Sequence[float], names: Sequence[str]) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a solver is given to work on.
+
+    Args:
+        model: trained.
+        process_group: the processes that train it together.
+        watch: to be called inside a long step, with the terms just evaluated and their names.
+        on_gradients: to be called between gradients and update; False refuses the update. None
+            where nobody asks for it.
+    """
+
+    model: Trainable
+    process_group: ProcessGroup = SINGLE_PROCESS
+    watch: Callable[[Sequence[float], Sequence[str]], None] = _nothing
+    on_gradients: Callable[[Batch, Sequence[str], Values], bool] | None = None
+
+
+class Solver:
+    """Makes the steps of a phase, until ``reason`` says why there is nothing more to gain.
+
+    A subclass has ``step``, ``names``, and in ``state_dict`` all that its next step depends on
+    besides the model.
+
+    >>> class Descent(Solver):
+    ...     names = ("height",)
+    ...
+    ...     def __init__(self, task):
+    ...         self.model = task.model
+    ...
+    ...     def step(self, batch):
+    ...         self.evaluations += 1
+    ...         height = self.model.losses(batch)["height"]
+    ...         ...  # change the parameters
+    ...         return [height.detach()]
+    """
+
+    names: Sequence[str] = ()  # of the terms that a step gives; known after the first one
+    optimizers: Sequence[torch.optim.Optimizer] = ()  # whose learning rates callbacks may change
+    evaluations = 0  # of the losses
+    reason: str | None = None
+
+    def step(self, batch: Batch) -> Values | None:
+        """Makes a step; gives the unweighted terms, or None if ``on_gradients`` refused it."""
+        raise NotImplementedError
+
+    def objective_changed(self) -> None:
+        """Forgets what it knows of the losses at other parameters, as the losses have changed."""
+
+    def close(self) -> None:
+        """Called once after the last step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on, in tensors and JSON's types."""
+        return {"evaluations": self.evaluations, "reason": self.reason}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.evaluations, self.reason = state["evaluations"], state["reason"]
+
+
+class Phase(Protocol):
+    """A part of the training with one solver."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def steps(self) -> int | None:
+        """Number of steps at most; None where the epochs are counted."""
+        ...
+
+    @property
+    def epochs(self) -> int | None:
+        """Number of epochs at most; None where the steps are counted."""
+        ...
+
+    def begin(self, task: Task) -> Solver:
+        """The solver, at the start."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint must have in common with the phase: all but how long it is."""
+        ...

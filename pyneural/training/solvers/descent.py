@@ -1,0 +1,309 @@
+"""Steps of torch's optimisers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from pyneural.training.curves.meter import Values
+from pyneural.training.data.batches import Batch
+from pyneural.training.solvers.base import Solver, Task
+from pyneural.training.solvers.objective import Objective, clear_gradients
+from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
+from pyneural.training.trainable import Trainable
+
+Optimizer = str | torch.optim.Optimizer | OptimizerFactory
+
+
+def check_option(phase: Any, argument: str, good: bool, expected: str, whole: bool = False) -> None:
+    """Raises ValueError unless an option of a phase is good, finite and, if asked for, an int."""
+    value = getattr(phase, argument)
+    if not good or not math.isfinite(value) or (whole and not isinstance(value, int)):
+        raise ValueError(
+            f"{type(phase).__name__}: {argument}: expected {expected}, got {value}; correct it"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Steps of Adam (Kingma and Ba, 2015), the learning rate falling exponentially.
+
+        lr_k = lr * final^(k / steps),  k = 0 .. steps - 1
+
+    A callback that sets the learning rate is multiplied by the same fall; write ``final=1.0`` to
+    leave it to the callback alone.
+
+    Args:
+        steps: number of steps, >= 0.
+        lr: learning rate of the first step, > 0.
+        final: the last learning rate in parts of the first, > 0.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    >>> Adam(100, lr=1e-2, final=0.1).decay ** 50
+    0.316...
+    """
+
+    name: ClassVar[str] = "Adam"
+    epochs: ClassVar[None] = None
+
+    steps: int
+    lr: float = 5e-3
+    final: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_option(self, "steps", self.steps >= 0, "a whole number >= 0", whole=True)
+        check_option(self, "lr", self.lr > 0, "a number > 0")
+        check_option(self, "final", self.final > 0, "a number > 0")
+
+    @property
+    def decay(self) -> float:
+        """Ratio of the learning rates of two steps."""
+        return self.final ** (1 / self.steps) if self.steps else 1.0
+
+    def config(self) -> dict[str, Any]:
+        """Kind and options, all but the number of steps."""
+        return {"phase": self.name, "lr": self.lr, "final": self.final}
+
+    def begin(self, task: Task) -> Solver:
+        """The solver, at the start."""
+        trained = [p for p in task.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=self.lr, fused=True)
+        return DescentSolver(task, {"": optimizer}, decay=self.decay)
+
+
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """Steps of any of torch's optimisers, or of several.
+
+    Args:
+        optimizer: a name, an optimiser or what makes one of parameters, as in ``Model.compile``;
+            or several, by the names of the submodules that they train.
+        steps: number of steps at most.
+        epochs: number of epochs at most, instead of steps.
+        mixed_precision: torch.float16 where the losses come from products in float16, whose
+            gradients are then scaled.
+        clip_norm: largest norm of the gradient of an optimiser's parameters.
+        accumulation_steps: parts that a batch is cut into: the same update from less memory.
+
+    Raises:
+        ValueError: neither steps nor epochs, or both.
+
+    >>> Descent("adam", steps=100).name
+    'adam'
+    """
+
+    optimizer: Optimizer | Mapping[str, Optimizer]
+    steps: int | None = None
+    epochs: int | None = None
+    mixed_precision: torch.dtype | None = None
+    clip_norm: float | None = None
+    accumulation_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"Descent: steps: expected either steps or epochs, got {self.steps} and "
+                f"{self.epochs}; give one of them"
+            )
+
+    @property
+    def name(self) -> str:
+        """Of the optimiser."""
+        if isinstance(self.optimizer, Mapping):
+            return " + ".join(self.optimizer)
+        return self.optimizer if isinstance(self.optimizer, str) else _kind(self.optimizer)
+
+    def config(self) -> dict[str, Any]:
+        """Kind and options, all but how long it is."""
+        return {
+            "optimizer": self.name,
+            "mixed_precision": str(self.mixed_precision),
+            "accumulation_steps": self.accumulation_steps,
+        }
+
+    def begin(self, task: Task) -> Solver:
+        """The solver, at the start."""
+        given = self.optimizer if isinstance(self.optimizer, Mapping) else {"": self.optimizer}
+        made = {
+            part: make_optimizer(optimizer, task.model.get_submodule(part).parameters())
+            for part, optimizer in given.items()
+        }
+        half = self.mixed_precision == torch.float16
+        return DescentSolver(
+            task,
+            made,
+            half=half,
+            clip_norm=self.clip_norm,
+            accumulation_steps=self.accumulation_steps,
+        )
+
+
+class DescentSolver(Solver):
+    """Steps of optimisers along gradients.
+
+        g = sum_k n_k / N  d loss(part k) / d weights,   k = 1 .. accumulation_steps
+
+    so that a batch cut into parts gives the gradient of the whole batch.
+
+    Args:
+        task: what is trained.
+        optimizers: by the submodules that they train, "" being the whole model.
+        half: whether gradients are in float16, where they would vanish below 6e-8.
+        clip_norm: see ``Descent``.
+        accumulation_steps: see ``Descent``.
+        decay: factor on the learning rates after each step.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizers: dict[str, torch.optim.Optimizer],
+        *,
+        half: bool = False,
+        clip_norm: float | None = None,
+        accumulation_steps: int = 1,
+        decay: float = 1.0,
+    ) -> None:
+        self.task, self.model = task, task.model
+        self.parts, self.optimizers = optimizers, list(optimizers.values())
+        self.clip_norm, self.accumulation_steps, self.decay = clip_norm, accumulation_steps, decay
+        self.parameters = {
+            part: [p for group in optimizer.param_groups for p in group["params"]]
+            for part, optimizer in optimizers.items()
+        }
+        self._all = [p for parameters in self.parameters.values() for p in parameters]
+        self.scaler = torch.amp.GradScaler(self._all[0].device.type) if half else None
+        self._scale = None if self.scaler is None else self.scaler.scale
+        own_step = type(self.model).training_step is not Trainable.training_step
+        self._objective = None if own_step else Objective(self.model, task.process_group)
+        if own_step and accumulation_steps > 1:
+            raise ValueError(
+                f"Descent: accumulation_steps: expected 1 for a model with a training_step of its "
+                f"own, got {accumulation_steps}; accumulate there"
+            )
+        if not own_step and len(optimizers) > 1:
+            raise ValueError(
+                f"Descent: optimizer: expected one, got {len(optimizers)} for "
+                f"{type(self.model).__name__}, which has no training_step; write one"
+            )
+        self._batch: Any = None
+        self._refused = False
+
+    def step(self, batch: Batch) -> Values | None:
+        """One update, or those of ``training_step``."""
+        if self.decay != 1.0 and self.evaluations:
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] *= self.decay
+        if self._objective is None:
+            return self._own_step(batch)
+        objective = self._objective
+        clear_gradients(self._all)
+        if self.accumulation_steps == 1:
+            values = objective.evaluate(batch, 1.0 if batch is None else batch.share, self._scale)
+        else:
+            values = self._accumulate(batch, objective)
+        self.evaluations += 1
+        self.names = objective.names
+        ask = self.task.on_gradients
+        if ask is not None and not ask(batch, self.names, values):
+            return None
+        self._apply("")
+        return values
+
+    def minimise(self, loss: Tensor, part: str | None = None) -> None:
+        """Gradient of a loss for the parameters of an optimiser, and its step.
+
+        Args:
+            loss: [].
+            part: the submodule; None where there is one optimiser.
+
+        Raises:
+            ValueError: no optimiser of that name.
+        """
+        name = next(iter(self.parts)) if part is None and len(self.parts) == 1 else part
+        if name not in self.parts:
+            raise ValueError(
+                f"minimise: part: expected one of {', '.join(self.parts)}, got {part!r}; name the "
+                "optimiser's"
+            )
+        assert name is not None
+        if self._refused:
+            return
+        parameters = self.parameters[name]
+        clear_gradients(parameters)
+        (loss if self._scale is None else self._scale(loss)).backward(inputs=parameters)
+        self.task.process_group.average_gradients(parameters)
+        self.evaluations += 1
+        ask = self.task.on_gradients
+        title = name or "loss"
+        if ask is not None and not ask(self._batch, [title], [loss.detach()]):
+            self._refused = True
+            return
+        self._apply(name)
+
+    def close(self) -> None:
+        """Lets go of DistributedDataParallel."""
+        if self._objective is not None:
+            self._objective.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and options of the optimisers, scale of float16."""
+        return {
+            **super().state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        super().load_state_dict(state)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _own_step(self, batch: Batch) -> Values | None:
+        self._batch, self._refused = batch, False
+        losses = self.model.training_step(batch, self)
+        self.names = list(losses)
+        return None if self._refused else [loss.detach() for loss in losses.values()]
+
+    def _accumulate(self, batch: Batch, objective: Objective) -> Values:
+        parts = batch.chunk(self.accumulation_steps)
+        means: list[Tensor] = []
+        for number, part in enumerate(parts, 1):
+            fraction = len(part.x) / len(batch.x)
+            with objective.one_exchange(number == len(parts)):
+                values = objective.evaluate(part, batch.share * fraction, self._scale)
+            terms = [torch.as_tensor(value) * fraction for value in values]
+            means = terms if not means else [a + b for a, b in zip(means, terms, strict=True)]
+        return means
+
+    def _apply(self, part: str) -> None:
+        """Changes the weights by the gradients that are set."""
+        optimizer = self.parts[part]
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters[part], self.clip_norm)
+        if self.scaler is None:
+            optimizer.step()
+        else:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+
+
+def _kind(optimizer: Any) -> str:
+    """Name of an optimiser, or of what a factory makes."""
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return type(optimizer).__name__
+    made = getattr(optimizer, "func", optimizer)  # of functools.partial
+    return getattr(made, "__name__", type(made).__name__)

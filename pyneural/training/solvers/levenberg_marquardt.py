@@ -1,0 +1,116 @@
+"""Levenberg and Marquardt's method: damped least squares on all data at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from pyneural.training.data.batches import Batch
+from pyneural.training.solvers.base import Solver, Task
+from pyneural.training.solvers.descent import check_option
+
+
+class LeastSquares(Protocol):
+    """What the method asks of a model besides ``Trainable``: r and dr/dw."""
+
+    def residual(self) -> Tensor:
+        """R at the present parameters, [N]."""
+        ...
+
+    def jacobian(self) -> Tensor:
+        """Derivatives of r by the parameters, in the order of ``parameters()``, [N, P]."""
+        ...
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """Steps of damped least squares.
+
+        w <- w - J^T (J J^T + mu)^-1 r,  J = dr/dw,  if that makes |r| smaller
+
+    The damping mu is divided by 3 after each step that does, and doubled after each that does not
+    (Marquardt 1963). It needs a matrix of residuals x parameters, and comes much nearer to the
+    limits of a small network than methods of first order.
+
+    Args:
+        steps: number of trials, >= 0.
+        damping: mu at the start, > 0.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    >>> LevenbergMarquardt(200).name
+    'Levenberg-Marquardt'
+    """
+
+    name: ClassVar[str] = "Levenberg-Marquardt"
+    epochs: ClassVar[None] = None
+
+    steps: int
+    damping: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_option(self, "steps", self.steps >= 0, "a whole number >= 0", whole=True)
+        check_option(self, "damping", self.damping > 0, "a number > 0")
+
+    def config(self) -> dict[str, Any]:
+        """Kind and options, all but the number of trials."""
+        return {"phase": self.name, "damping": self.damping}
+
+    def begin(self, task: Task) -> Solver:
+        """The solver, at the start."""
+        return _LevenbergMarquardtSolver(task, self.damping)
+
+
+class _LevenbergMarquardtSolver(Solver):
+    names = ("mean_squared_residual",)
+
+    def __init__(self, task: Task, damping: float) -> None:
+        if not hasattr(task.model, "jacobian"):
+            raise TypeError(
+                f"LevenbergMarquardt: model: expected methods residual() and jacobian(), got "
+                f"{type(task.model).__name__} without; write them"
+            )
+        self.model = cast(LeastSquares, task.model)
+        self.parameters, self.damping = list(task.model.parameters()), damping
+        self._residual: Tensor | None = None  # [N], at the present parameters
+        self._known: tuple[Tensor, Tensor] | None = None  # Jacobian [N, P] and its Gram matrix
+
+    @torch.no_grad()
+    def step(self, batch: Batch) -> list[Tensor]:
+        """A trial, which is taken back where it makes the residual larger."""
+        residual = self.model.residual() if self._residual is None else self._residual
+        if self._known is None:
+            jacobian = self.model.jacobian()
+            self._known = jacobian, jacobian @ jacobian.T
+        jacobian, gram = self._known
+        damped = gram + self.damping * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        start = parameters_to_vector(self.parameters)
+        step = jacobian.T @ torch.linalg.solve(damped, residual)
+        vector_to_parameters(start - step, self.parameters)
+        trial = self.model.residual()
+        self.evaluations += 1
+        if trial.norm() < residual.norm():
+            residual, self._known, self.damping = trial, None, self.damping / 3
+        else:
+            vector_to_parameters(start, self.parameters)
+            self.damping *= 2
+        self._residual = residual
+        return [residual.square().mean()]
+
+    def objective_changed(self) -> None:
+        """Forgets residual and Jacobian."""
+        self._residual = self._known = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The damping; residual and Jacobian are those of the parameters."""
+        return {**super().state_dict(), "damping": self.damping}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        super().load_state_dict(state)
+        self.damping = state["damping"]

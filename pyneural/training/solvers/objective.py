@@ -1,0 +1,153 @@
+"""The weighted sum of loss terms that is minimised, with its gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from pyneural.training.curves.meter import Values
+from pyneural.training.data.batches import Batch
+from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.trainable import Trainable
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss term became nan or infinite."""
+
+
+def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
+    """sum_k w_k terms[k], the weights being 1 where they are not given.
+
+    >>> weighted_sum({"b": 0.5}, {"a": 1.0, "b": 4.0})
+    3.0
+    """
+    return sum(
+        weight * term for name, term in terms.items() if (weight := weights.get(name, 1.0)) != 0
+    )
+
+
+def clear_gradients(parameters: Iterable[Tensor]) -> None:
+    """Sets the gradients to None."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
+class Objective:
+    """Weighted sum of a model's loss terms as a function of its parameters.
+
+        loss = sum_k weight_k term_k
+
+    Args:
+        model: gives the terms and the weights.
+        process_group: the processes, over which gradients are averaged.
+
+    Raises:
+        ValueError: the model has no parameter to train.
+    """
+
+    def __init__(self, model: Trainable, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.model = model
+        self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise ValueError(
+                f"{type(model).__name__}: expected at least one parameter that requires a "
+                "gradient, got none; set requires_grad_(True)"
+            )
+        self.names: list[str] = []  # of the terms, once they are known
+        self._minimised: list[str] = []
+        self._weights: dict[str, float] | None = None
+        self._vector: Tensor | None = None  # of the weights, [K]; None for a single weight of 1
+        self._losses: Callable[[Batch], dict[str, Tensor]] = model.losses
+        if process_group.size > 1:
+            self._losses = process_group.wrap(_Losses(model))
+
+    def evaluate(
+        self,
+        batch: Batch,
+        factor: float = 1.0,
+        scale: Callable[[Tensor], Tensor] | None = None,
+    ) -> Values:
+        """Adds the gradients of factor times the loss; gives the unweighted terms without graphs.
+
+        Args:
+            batch: see ``Trainable.losses``.
+            factor: of the loss.
+            scale: of what is differentiated, as for gradients in float16.
+        """
+        losses = self._losses(batch)
+        if self._weights != self.model.loss_weights or len(losses) != len(self.names):
+            self._take_names(losses)
+        if self._vector is None:
+            total = losses[self._minimised[0]]
+            values: Values = [loss.detach() for loss in losses.values()]
+        else:
+            terms = torch.stack([losses[name] for name in self._minimised])
+            total = torch.dot(terms, self._vector)
+            whole = len(self._minimised) == len(losses)
+            values = terms.detach() if whole else [loss.detach() for loss in losses.values()]
+        if factor != 1.0:
+            total = total * factor
+        (total if scale is None else scale(total)).backward()
+        return values
+
+    def total(self, values: Sequence[float]) -> float:
+        """Weighted sum of terms."""
+        return weighted_sum(self.model.loss_weights, dict(zip(self.names, values, strict=True)))
+
+    def one_exchange(self, last: bool) -> AbstractContextManager:
+        """Context in which processes exchange gradients only for the last part of a batch."""
+        wrapped = self._losses
+        if not last and isinstance(wrapped, nn.parallel.DistributedDataParallel):
+            return wrapped.no_sync()
+        return nullcontext()
+
+    def close(self) -> None:
+        """Lets go of DistributedDataParallel."""
+        self._losses = self.model.losses
+
+    def _take_names(self, losses: Mapping[str, Tensor]) -> None:
+        if self.names and list(losses) != self.names:
+            raise ValueError(
+                f"{type(self.model).__name__}.losses: expected the terms {self.names}, as in the "
+                f"steps before, got {list(losses)}; give the same ones each time"
+            )
+        self.names, weights = list(losses), self.model.loss_weights
+        unknown = [name for name in weights if name not in losses]
+        if unknown:
+            raise ValueError(
+                f"{type(self.model).__name__}.loss_weights: expected names of "
+                f"{', '.join(losses)}, got {unknown[0]!r}; correct it"
+            )
+        self._weights = dict(weights)
+        self._minimised = [name for name in losses if weights.get(name, 1.0) != 0]
+        if not self._minimised:
+            raise ValueError(
+                f"{type(self.model).__name__}.loss_weights: expected one that is not 0, got "
+                f"{dict(weights)}; leave out a weight to have 1"
+            )
+        factors = [float(weights.get(name, 1.0)) for name in self._minimised]
+        self._vector = None if factors == [1.0] else losses[self._minimised[0]].new_tensor(factors)
+
+
+def check_finite(names: Sequence[str], values: Sequence[float], where: str) -> None:
+    """Raises NonFiniteLossError that names the first term that is not finite."""
+    for name, value in zip(names, values, strict=True):
+        if not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"loss term {name!r}: expected a finite number, got {value} at {where}"
+            )
+
+
+class _Losses(nn.Module):
+    """The losses as a forward pass, which is what DistributedDataParallel takes."""
+
+    def __init__(self, model: Trainable) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.model.losses(batch)

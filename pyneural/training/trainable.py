@@ -1,0 +1,130 @@
+"""The contract between a model and the engine that trains it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from pyneural.training.data.batches import Batch
+from pyneural.training.state.models import load_weights, save_model
+
+
+class Minimiser(Protocol):
+    """What ``training_step`` is given to change the parameters with."""
+
+    def minimise(self, loss: Tensor, part: str | None = None) -> None:
+        """Gradient of a loss for the parameters of an optimiser, and its step."""
+        ...
+
+
+class Trainable(nn.Module):
+    """A module that says what there is to minimise; all else is the engine's.
+
+    To train something that does not exist yet, write a subclass with ``losses``:
+
+        loss = sum_k w_k losses(batch)[k],   w_k = loss_weights.get(k, 1)
+
+    and give it to a ``Trainer``, with the phases of the training and, unless a step takes all data
+    at once, with batches. Progress, curves, callbacks, checkpoints that are resumed bit for bit,
+    a time limit, Ctrl-C and torchrun then work as they do for every other model. A quantity of
+    weight 0 is measured and not minimised, as an accuracy. ``loss_weights`` may change at any time.
+
+    Where a step is more than the gradient of one sum, write ``training_step``: see there for two
+    optimisers in turn. Where it is no gradient step at all, as for a second-order method, write a
+    ``solvers.Solver`` and its ``Phase``.
+
+    Everything that training changes must be in the ``state_dict``: parameters, buffers, and
+    generators or counters by ``get_extra_state``, which gives a tensor.
+
+    >>> import torch
+    >>> from pyneural.training import Adam, TensorBatches, Trainer
+    >>> class Circle(Trainable):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.radius = nn.Parameter(torch.ones(()))
+    ...         self.loss_weights = {"size": 1e-4}
+    ...
+    ...     def losses(self, batch):
+    ...         distance = batch.x.norm(dim=1) - self.radius
+    ...         return {"distance": distance.square().mean(), "size": self.radius.square()}
+    >>> x = 2 * nn.functional.normalize(torch.randn(64, 2))
+    >>> circle = Circle()
+    >>> report = Trainer(
+    ...     circle, [Adam(200, lr=0.1)], batches=TensorBatches(x, batch_size=16), progress=False
+    ... ).fit()
+    >>> round(circle.radius.item(), 2), list(report.history.history)
+    (2.00, ['loss', 'distance', 'size'])
+    """
+
+    loss_weights: dict[str, float]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss_weights = {}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted terms of the loss by name, [] each; the same names in the same order always.
+
+        Args:
+            batch: samples; None where each step takes all data.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__}: expected a method losses(batch) -> dict of tensors, got none; "
+            "write one"
+        )
+
+    def training_step(self, batch: Batch, solver: Minimiser) -> dict[str, Tensor]:
+        """One update of the parameters; gives the quantities that are recorded.
+
+        This is what happens unless a subclass says otherwise. A generator and a discriminator that
+        makes three steps for one of the generator are
+
+            for _ in range(3):
+                d = discriminator_loss(batch.x)
+                solver.minimise(d, "discriminator")
+            g = generator_loss()
+            solver.minimise(g, "generator")
+            return {"discriminator": d, "generator": g}
+
+        with ``Descent({"discriminator": "adam", "generator": "adam"}, steps=1000)`` as the phase,
+        whose names are those of submodules.
+        """
+        losses = self.losses(batch)
+        weights = {name: self.loss_weights.get(name, 1.0) for name in losses}
+        terms = [weights[name] * term for name, term in losses.items() if weights[name]]
+        solver.minimise(sum(terms[1:], start=terms[0]))
+        return losses
+
+    def begin_phase(self, index: int) -> None:
+        """Called before each phase; may change the problem, as by drawing new points."""
+
+    def title(self, name: str) -> str:
+        """What a term is called in messages."""
+        return name
+
+    def config(self) -> dict[str, Any]:
+        """What a resumed training must have in common with the first one, in JSON's types."""
+        return {"weights": {name: list(v.shape) for name, v in self.state_dict().items()}}
+
+    def architecture(self) -> dict[str, Any] | None:
+        """What ``load_model`` makes the layers from; None where it takes code to make them."""
+        return None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the weights, and the layers of a ``Sequential``, to a safetensors file.
+
+        Raises:
+            ValueError: a layer that cannot be described.
+            OSError: the file cannot be written.
+        """
+        save_model(self, self.architecture(), path)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Takes over the weights of a file that ``save`` wrote.
+
+        Raises:
+            CheckpointError: no file, a damaged one, or weights of another model.
+        """
+        load_weights(self, path)
