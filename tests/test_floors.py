@@ -93,3 +93,50 @@ def test_floors_have_no_cycle():
 )
 def test_imports_are_found(line, expected):
     assert imported(ast.parse(line), "pyneural.nn") == expected
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path, modules: set[str]) -> set[str]:
+    """The modules that a file imports, those for annotations or inside functions included."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    found = set()
+    for name in imported(ast.parse(path.read_text(encoding="utf-8")), package):
+        module = name if name in modules else name.rpartition(".")[0]
+        found.add(module)
+    return (found & modules) - {"pyneural"}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring; none if there is no such ring."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for below in sorted(graph[module]):
+            found = visit(below, [*path, module])
+            if found:
+                return found
+        done.add(module)
+        return []
+
+    return next(filter(None, (visit(module, []) for module in sorted(graph))), [])
+
+
+def test_modules_have_no_circle():
+    modules = {module_of(path) for path in FILES}
+    graph = {module_of(path): imports_of(path, modules) for path in FILES}
+    assert len(graph["pyneural.training.run"]) > 5, "imports are not found"
+    ring = circle(graph)
+    assert not ring, " -> ".join(ring)
+
+
+def test_circles_are_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

@@ -1,7 +1,7 @@
 """Training: one engine for every model, compile and fit as in Keras, checkpoints, curves.
 
-What is there to minimise, a ``Trainable`` says; what a step does, a ``Solver`` (``Adam``, ``LBFGS``,
-``Descent``, ``LevenbergMarquardt``); what happens beside it, ``callbacks``. ``Model.fit``,
+A ``Trainable`` says what there is to minimise; a ``Solver`` (``Adam``, ``LBFGS``, ``Descent``,
+``LevenbergMarquardt``) what a step does; ``callbacks`` what happens beside it. ``Model.fit``,
 ``models.PINN.fit`` and ``Trainer.fit`` run the same loop.
 """
 

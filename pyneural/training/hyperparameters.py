@@ -44,7 +44,7 @@ def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> Hyperpa
     Raises:
         RuntimeError: it is not compiled.
     """
-    compile_config = model.compile_config("count_hyperparameters")
+    model.compile_config("count_hyperparameters")
     architecture = _architecture(model)
     widths = [str(units) for units, _ in architecture]
     activations = [activation for _, activation in architecture]

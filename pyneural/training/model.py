@@ -100,7 +100,7 @@ class Model(Trainable):
         return self.module(x)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss, and the metrics, whose weight is 0; of the terms of a subclass see ``Trainable``."""
+        """The loss, and the metrics, whose weight is 0; a subclass may have its own."""
         config = self.compile_config("losses")
         if config.loss is None:
             return super().losses(batch)

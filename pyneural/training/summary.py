@@ -127,6 +127,7 @@ def _layers(model: nn.Module, *, split: bool) -> Iterator[tuple[str, nn.Module]]
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text, in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (map(str.ljust, row, widths) for row in rows)
     return "\n".join("  ".join(line).rstrip() for line in lines)

@@ -147,7 +147,7 @@ class PINN(Trainable):
         time_limit: float | None = None,
         progress: bool = True,
     ) -> TrainingReport:
-        """Trains, as ``training.Trainer`` does; Ctrl-C ends the step, writes the checkpoint, returns.
+        """Trains, as ``training.Trainer`` does; after Ctrl-C it writes the checkpoint and returns.
 
         An epoch, which callbacks such as EarlyStopping count, is a pass through the collocation
         points where there is a ``batch_size``, else ``steps_per_epoch`` steps.
@@ -268,7 +268,7 @@ class PINN(Trainable):
             "network": str(self.network),
             "dtype": str(self.dtype),
             "conditions": {name: _digest(part) for name, part in self.named_conditions()},
-            "weights": self.weights,
+            "weights": dict(self.loss_weights),
             "adaptive": self.adaptive,
         }
         if self.equation is not None:

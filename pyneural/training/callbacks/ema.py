@@ -58,6 +58,5 @@ class EMA(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""
-        self.averages = [
-            average.to(weight) for weight, average in zip(self.weights, state["averages"])
-        ]  # fmt: skip
+        pairs = zip(self.weights, state["averages"], strict=False)  # there may be none yet
+        self.averages = [average.to(weight) for weight, average in pairs]

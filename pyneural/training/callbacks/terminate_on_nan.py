@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping
 
@@ -35,7 +36,12 @@ class TerminateOnNaN(Callback):
         where = f"batch {run.step + 1} of epoch {run.epoch + 1}"
         if bad:
             title = run.model.title(bad[0])
-            layer = first_bad_layer(run.model, lambda: run.model.losses(batch)) or (
+
+            def forward() -> None:
+                with contextlib.suppress(NotImplementedError):  # of a training_step alone
+                    run.model.losses(batch)
+
+            layer = first_bad_layer(run.model, forward) or (
                 f"every layer is finite, so that {title} itself is not: look at the targets"
             )
             value = float(losses[bad[0]])

@@ -13,6 +13,7 @@ _PAIRS = "pairs:"  # JSON would turn keys that are numbers into text
 def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     """Takes the tensors out of nested dicts and lists; ``join`` puts them in again.
 
+    >>> import torch
     >>> rest, tensors = split({"w": torch.ones(2), "steps": [1, torch.zeros(1)]})
     >>> rest
     {'w': 'tensor:w', 'steps': [1, 'tensor:steps/1']}

@@ -1,11 +1,13 @@
 """PINN: loss terms, points, predictions, and what it refuses before training."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 
 from pyneural import models, nn, pde
+from pyneural.training import LBFGS, Adam, Descent, Task, callbacks
 
 BURGERS = pde.Burgers()
 
@@ -154,3 +156,145 @@ def test_bad_input_is_refused_before_training(options, message):
     options = {"network": network(), "conditions": conditions(), "equation": BURGERS} | options
     with pytest.raises(ValueError, match=message):
         models.PINN(options.pop("network"), options.pop("conditions"), **options)
+
+
+def trained(model, *phases, **options):
+    return model.fit(list(phases), progress=False, **options)
+
+
+def test_fit_has_the_error_and_stops_early_by_it():
+    reference = BURGERS.test_grid()
+    stop = callbacks.EarlyStopping("error", min_delta=10.0, patience=2)
+    model = pinn()
+    report = trained(model, Adam(50), steps_per_epoch=5, reference=reference, callbacks=[stop])
+    assert report.steps == 15
+    assert report.reason.startswith("EarlyStopping: error was best in epoch 1")
+    assert report.history["error"][-1] == pytest.approx(model.relative_l2(*reference), rel=1e-12)
+    assert report.step_history.terms("residual")[-1] == pytest.approx(
+        report.step_history.rows[-1][2]
+    )
+
+
+def test_resampling_every_n_steps_uniform_and_adaptive():
+    for adaptive in (False, True):
+        model, seen = pinn(), []
+        more = [
+            callbacks.Resample(4, adaptive=adaptive),
+            callbacks.Every(2, lambda run, seen=seen: seen.append(run.model.collocation)),
+        ]
+        trained(model, Adam(6), LBFGS(4), callbacks=more)
+        changes = [not torch.equal(a, b) for a, b in pairwise(seen)]
+        assert changes == [True, False, True, False]
+        BURGERS.domain.check(model.collocation)
+    with pytest.raises(ValueError, match="PINN.resample: equation: expected one, got None"):
+        trained(
+            pinn(equation=None, domain=BURGERS.domain), Adam(1), callbacks=[callbacks.Resample(1)]
+        )
+
+
+def test_lbfgs_forgets_the_points_that_are_gone():
+    model = pinn()
+    report = trained(model, LBFGS(6), callbacks=[callbacks.Resample(3)])
+    with torch.no_grad():
+        expected = float(model.losses()["residual"])
+    assert report.steps == 6
+    # After step 6 the points are new, those of the last loss are gone.
+    assert report.step_history.rows[-1][2] != pytest.approx(expected, rel=1e-9)
+    solver = LBFGS(5).begin(Task(model))
+    solver.step(None)
+    model.resample(adaptive=False)
+    solver.objective_changed()
+    solver.step(None)
+    with torch.no_grad():
+        assert solver._known[0].terms[2] == pytest.approx(float(model.losses()["residual"]))
+
+
+def test_batches_of_points_see_each_point_once_an_epoch():
+    model, seen = pinn(points=50), []
+    loss = model.equation.loss
+
+    def spy(u, x):
+        seen.append(x)
+        return loss(u, x)
+
+    equation = BURGERS.__class__(BURGERS.nu)
+    equation.loss = spy
+    model.equation = equation
+    report = trained(model, Adam(10), batch_size=20)
+    assert [len(x) for x in seen] == [20, 20, 10] * 3 + [20]
+    first = torch.cat(seen[:3])
+    assert sorted(first[:, 0].tolist()) == sorted(model.collocation[:, 0].tolist())
+    assert not torch.equal(first, torch.cat(seen[3:6]))
+    assert len(report.history) == 4
+    for bad in (0, 2.5):
+        with pytest.raises(ValueError, match="batch_size: expected a whole number >= 1"):
+            trained(pinn(), Adam(1), batch_size=bad)
+    with pytest.raises(ValueError, match="batch_size: expected None without an equation"):
+        trained(pinn(equation=None, domain=BURGERS.domain), Adam(1), batch_size=5)
+
+
+def test_weights_are_live():
+    def gradient(weight):
+        model = pinn()
+        model.weights["initial"] = weight
+        solver = Adam(1).begin(Task(model))
+        solver.step(None)
+        return torch.cat([p.grad.flatten() for p in model.network.parameters()])
+
+    low, high, higher = gradient(1.0), gradient(2.0), gradient(3.0)
+    torch.testing.assert_close(higher - high, high - low)
+    assert (high - low).norm() > 0
+    model = pinn(weights={"boundary": 5.0})
+    schedule = callbacks.LossWeights(lambda run: {"initial": 1.0 + run.steps}, n=2)
+    trained(model, Adam(5), callbacks=[schedule])
+    assert model.weights == {"initial": 5.0, "boundary": 5.0, "residual": 1.0}
+
+
+def everything(path=None, pause=-1, **options):
+    reference = tuple(part[::100] for part in BURGERS.test_grid())
+    model = pinn(generator=torch.Generator().manual_seed(0), adaptive=True)
+    more = [
+        callbacks.Every(1, lambda run: run.pause("now") if run.steps == pause else None),
+        callbacks.Resample(7, adaptive=True),
+        callbacks.LossWeights(lambda run: {"initial": 1 + run.steps / 10}, n=3),
+        callbacks.EMA(0.9),
+        callbacks.EarlyStopping("error", patience=50),
+        callbacks.ReduceLROnPlateau("error", patience=1, min_delta=1.0),
+    ]
+    report = trained(
+        model, Adam(10), LBFGS(8), Descent("adam", steps=6), callbacks=more, checkpoint=path,
+        every=1e9, steps_per_epoch=4, reference=reference, **options,
+    )  # fmt: skip
+    return model, report
+
+
+@pytest.mark.parametrize("batch_size", [None, 20])
+def test_fit_with_all_callbacks_is_resumed_bit_by_bit(tmp_path, batch_size):
+    whole, expected = everything(batch_size=batch_size)
+    for stop in (3, 10, 14, 23):
+        path = tmp_path / f"{stop}.safetensors"
+        _, report = everything(path, stop, batch_size=batch_size)
+        assert (report.reason, report.steps) == ("now", stop)
+        torch.rand(3)
+        model, report = everything(path, resume=True, batch_size=batch_size)
+        assert torch.equal(model.get_extra_state(), whole.get_extra_state())
+        for name, value in whole.state_dict().items():
+            assert torch.equal(value, model.state_dict()[name]), (stop, name)
+        assert repr(report.history.history) == repr(expected.history.history)
+        assert report.step_history.rows == expected.step_history.rows
+
+
+def test_a_bad_coefficient_is_named_with_its_step():
+    model = pinn()
+    bad = callbacks.Every(3, lambda run: run.model.network.layers[0].weight.data.fill_(math.nan))
+    with pytest.raises(FloatingPointError, match=r"'initial'.* nan at step 4 of phase 1 \(Adam\)"):
+        trained(model, Adam(10), callbacks=[bad])
+
+
+def test_weights_alone_in_a_file(tmp_path):
+    one, other = pinn(), pinn()
+    trained(one, Adam(3))
+    one.save(tmp_path / "pinn.safetensors")
+    other.load(tmp_path / "pinn.safetensors")
+    x = BURGERS.test_grid()[0][:10]
+    assert torch.equal(one.predict(x), other.predict(x))
