@@ -26,7 +26,8 @@ help:
 	@echo 'make clean    remove what was set up and built'
 	@echo 'TORCH=torch==2.12.0 picks another torch, PYTHON=python3.12 another Python'
 
-demo: $(VENV)/built
+# A first demo builds the kernels for this processor alone, all others come with the tests.
+demo: $(if $(wildcard $(VENV)/dev),$(VENV)/dev,$(VENV)/native)
 	$(BIN)/pyneural demo burgers --out . $(ARGS)
 
 # The tests share out the processors; ARGS="-n 0" keeps them in one process, for a debugger.
@@ -63,10 +64,10 @@ $(VENV)/torch: $(VENV)/wish
 	$(PIP) install --upgrade '$(TORCH)' 'setuptools>=77' ninja
 	@touch $@
 
-$(VENV)/built: $(VENV)/torch $(SOURCES) pyproject.toml
-	$(PIP) install --no-build-isolation --editable '.[plot]'
+$(VENV)/native: $(VENV)/torch $(SOURCES) pyproject.toml
+	PYNEURAL_BUILD_ISAS=$${PYNEURAL_BUILD_ISAS:-native} $(PIP) install --no-build-isolation --editable '.[plot]'
 	@touch $@
 
-$(VENV)/dev: $(VENV)/torch pyproject.toml | $(VENV)/built
+$(VENV)/dev: $(VENV)/torch $(SOURCES) pyproject.toml
 	$(PIP) install --no-build-isolation --editable '.[plot,data,log,dev]'
 	@touch $@

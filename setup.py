@@ -5,7 +5,8 @@
 `pyneural._cuda`     the CUDA kernels, where torch has CUDA and nvcc is found
 
 Environment: `CXX`, `CUDA_HOME`, `PYNEURAL_CUDA` (0 or 1), `TORCH_CUDA_ARCH_LIST`, `MAX_JOBS`,
-`CFLAGS` (-g for debug information), `PYNEURAL_BUILD_ISAS` (of default, avx2 and avx512; all by default).
+`CFLAGS` (-g for debug information), `PYNEURAL_BUILD_ISAS` (native, or some of default, avx2 and
+avx512).
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 import sysconfig
-from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
 
 import setuptools
@@ -24,10 +24,12 @@ import setuptools
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "build_tools"))
 
+from compilation import Module, compile_modules  # noqa: E402
 from environment import (  # noqa: E402
     BuildError,
     check_python_headers,
     check_setuptools,
+    choose_isas,
     find_compiler,
     find_cuda,
     import_torch,
@@ -61,14 +63,13 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     ISA_FLAGS["avx2"] = ["-DCPU_CAPABILITY=AVX2", "-DCPU_CAPABILITY_AVX2", *avx2]
     ISA_FLAGS["avx512"] = ["-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512", *avx512]
 
-# Fewer of them build sooner; the loader takes the best of what is there.
-if chosen := os.environ.get("PYNEURAL_BUILD_ISAS"):
-    ISA_FLAGS = {isa: ISA_FLAGS[isa] for isa in chosen.split()}
-
 # Ampere and Hopper, and PTX of the older one: newer GPUs cannot run PTX of an "a" target.
 CUDA_ARCHITECTURES = "8.0+PTX;9.0a"
 
 PYTHON = sys.implementation.cache_tag
+
+INCLUDE = ["csrc", "csrc/common"]
+LIBRARY = "csrc/library.cpp"
 
 # Commands that compile; the others (sdist, metadata) run without torch and compiler.
 BUILDING = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}
@@ -100,51 +101,70 @@ def options() -> dict:
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", CUDA_ARCHITECTURES)
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
-    include = [str(ROOT / "csrc"), str(ROOT / "csrc" / "common")]
-    headers = sources("**/*.h") + sources("**/*.cuh")
-
-    def extension(kind, name: str, files: list[str], cxx: Sequence[str] = ()):
-        return kind(
-            f"pyneural.{name}",
-            files,
-            include_dirs=include,
-            depends=headers,
-            extra_compile_args={"cxx": [*CXX_FLAGS, *cxx], "nvcc": NVCC_FLAGS},
+    capability = torch.backends.cpu.get_cpu_capability()
+    isas = choose_isas(os.environ.get("PYNEURAL_BUILD_ISAS"), list(ISA_FLAGS), capability)
+    files = {f"_cpu_{isa}": sources("*/*_cpu.cpp") for isa in isas}
+    files["_C"] = [LIBRARY, *sources("*/*_autograd.cpp"), *sources("*/*_composite.cpp")]
+    extensions = [CppExtension(f"pyneural.{name}", files[name]) for name in files]
+    # Torch's headers apart from ours: their warnings are not for us, and the links that lead to
+    # them in one environment or another make no difference to the objects.
+    include = [arg for folder in INCLUDE for arg in ("-I", folder)]
+    for folder in dict.fromkeys([*extensions[0].include_dirs, sysconfig.get_paths()["include"]]):
+        include += ["-isystem", os.path.realpath(folder)]
+    if cuda:
+        extensions.append(
+            CUDAExtension(
+                "pyneural._cuda",
+                sources("*/*_cuda.cpp") + sources("*/*.cu"),
+                include_dirs=[str(ROOT / folder) for folder in INCLUDE],
+                extra_compile_args={"cxx": CXX_FLAGS, "nvcc": NVCC_FLAGS},
+            )
         )
 
-    modules = [
-        extension(CppExtension, f"_cpu_{isa}", sources("*/*_cpu.cpp"), cxx=[*CPU_FLAGS, *flags])
-        for isa, flags in ISA_FLAGS.items()
-    ]
-    if cuda:
-        files = sources("*/*_cuda.cpp") + sources("*/*.cu")
-        modules.append(extension(CUDAExtension, "_cuda", files))
-    library_files = sources("*/*_autograd.cpp") + sources("*/*_composite.cpp")
-    library = extension(CppExtension, "_C", ["csrc/library.cpp", *library_files])
-    library.define_macros = [
-        ("PYNEURAL_ISAS", f'"{" ".join(ISA_FLAGS)}"'),
-        ("PYNEURAL_CUDA", f'"{torch.version.cuda if cuda else ""}"'),
-    ]
-    modules.append(library)
-
     class BuildKernels(BuildExtension):
-        """A folder for each module: sources are shared, and objects must not collide."""
+        """Compiles the C++ modules at once, and leaves nvcc to torch."""
 
         def finalize_options(self) -> None:
             super().finalize_options()
             # Kept between builds, also where pip names a temporary folder: ninja then compiles
             # only what changed.
-            base = ROOT / self.get_finalized_command("build").build_base
-            self.build_temp = str(base / f"torch-{torch.__version__}-{PYTHON}")
-            if self.use_ninja:
-                # The jobs go to modules first, then to the sources of each. pip comes here twice.
-                self.parallel = jobs
-                os.environ["MAX_JOBS"] = str(max(1, jobs // len(self.extensions)))
+            base = self.get_finalized_command("build").build_base
+            self.build_temp = os.path.join(base, f"torch-{torch.__version__}-{PYTHON}")
+
+        def modules(self) -> dict[str, Module]:
+            """What to compile, by the names of the modules."""
+
+            def module(name: str, *flags: str, **more) -> Module:
+                folder = os.path.join(self.build_temp, name)
+                flags = (
+                    *flags,
+                    "-DTORCH_API_INCLUDE_EXTENSION_H",
+                    f"-DTORCH_EXTENSION_NAME={name}",
+                )
+                return Module(folder, files[name], flags, **more)
+
+            kernels = "csrc/common/precompiled_kernels.h"
+            found = {
+                f"_cpu_{isa}": module(f"_cpu_{isa}", *CPU_FLAGS, *ISA_FLAGS[isa], header=kernels)
+                for isa in isas
+            }
+            information = {
+                "PYNEURAL_ISAS": " ".join(isas),
+                "PYNEURAL_CUDA": torch.version.cuda if cuda else "",
+                "PYNEURAL_VERSION": self.distribution.get_version(),
+            }
+            found["_C"] = module(
+                "_C",
+                header="csrc/common/precompiled_library.h",
+                source_flags={LIBRARY: [f'-D{key}="{text}"' for key, text in information.items()]},
+            )
+            return found
 
         def build_extensions(self) -> None:
-            library.define_macros.append(
-                ("PYNEURAL_VERSION", f'"{self.distribution.get_version()}"')
-            )
+            flags = [*self.compiler.compiler_so[1:], *include, *CXX_FLAGS]
+            command = shlex.split(os.environ["CXX"])
+            self.found = self.modules()
+            compile_modules(self.found.values(), ROOT, self.build_temp, command, flags, jobs)
             # jet_cuda.cpp and jet_cuda.cu stand side by side, so an object keeps the whole name.
             self.compiler.object_filenames = lambda sources, strip_dir=0, output_dir="": [
                 os.path.join(output_dir, f"{source}.o") for source in sources
@@ -152,24 +172,35 @@ def options() -> dict:
             super().build_extensions()
 
         def build_extension(self, ext) -> None:
-            module = copy(self)
-            module.build_temp = os.path.join(self.build_temp, ext.name)
-            os.makedirs(module.build_temp, exist_ok=True)
-            super(BuildKernels, module).build_extension(ext)
+            module = self.found.get(ext.name.rpartition(".")[2])
+            if module is None:
+                super().build_extension(ext)
+                return
+            self.compiler.link_shared_object(
+                module.objects,
+                self.get_ext_fullpath(ext.name),
+                libraries=self.get_libraries(ext),
+                library_dirs=ext.library_dirs,
+                target_lang="c++",
+            )
 
         def run(self) -> None:
             super().run()
-            # Read by pyneural/_loader.py before it loads anything that is linked to torch.
             folder = ROOT / "pyneural" if self.inplace else Path(self.build_lib, "pyneural")
+            # What an earlier build left for other instruction sets is out of date from now on.
+            built = {Path(self.get_ext_filename(ext.name)).name for ext in extensions}
+            for library in folder.glob("_cpu_*.so"):
+                if library.name not in built:
+                    library.unlink()
+            # Read by pyneural/_loader.py before it loads anything that is linked to torch.
             record = {"torch": torch.__version__, "cuda": torch.version.cuda if cuda else None}
             (folder / "_build.json").write_text(json.dumps(record) + "\n")
 
-    return {"ext_modules": modules, "cmdclass": {"build_ext": BuildKernels}}
+    return {"ext_modules": extensions, "cmdclass": {"build_ext": BuildKernels}}
 
 
 try:
     check_setuptools(setuptools.__version__)
-    extra = options() if BUILDING & set(sys.argv) else {}
+    setuptools.setup(**(options() if BUILDING & set(sys.argv) else {}))
 except BuildError as error:
     sys.exit(f"pyneural: {error}")
-setuptools.setup(**extra)

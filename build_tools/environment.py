@@ -13,7 +13,7 @@ import site
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -152,6 +152,25 @@ def check_python_headers(folder: str | None = None) -> None:
             f"there is no Python.h in {folder}; install the headers of this Python "
             "(Debian: apt-get install python3-dev)"
         )
+
+
+def choose_isas(wish: str | None, known: Sequence[str], processor: str) -> list[str]:
+    """The instruction sets to build the CPU kernels for: those of `wish`, all without one.
+
+    `wish` is `PYNEURAL_BUILD_ISAS`: names, or "native" for the best set of this processor alone.
+    `known` are the sets of this kind of processor, worst first; `processor` is its best, as torch
+    names it.
+    """
+    names = (wish or "").replace(",", " ").split() or list(known)
+    if names == ["native"]:
+        # Torch knows more sets than it has vectors for, and other names on Arm and Power.
+        return [processor.lower() if processor.lower() in known else known[0]]
+    if unknown := [name for name in names if name not in known]:
+        raise BuildError(
+            f"PYNEURAL_BUILD_ISAS: expected native or some of {', '.join(known)}, "
+            f"got {unknown[0]!r}; unset it to build all of them"
+        )
+    return [isa for isa in known if isa in names]
 
 
 def find_cuda(
