@@ -63,6 +63,9 @@ TORCH_LIBRARY(pyneural, m) {
       "attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor? mask,"
       " Tensor? seed, Tensor out, Tensor lse, bool is_causal, float dropout_p, float? scale,"
       " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "attention_mask_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor mask,"
+      " Tensor? seed, bool is_causal, float dropout_p, float? scale) -> Tensor");
   m.def("dropout(Tensor x, Tensor seed, float p) -> Tensor");
   m.def("mse_loss(Tensor prediction, Tensor target) -> Tensor");
   m.def("mse_loss_backward(Tensor grad_loss, Tensor prediction, Tensor target) -> Tensor");

@@ -1,7 +1,5 @@
-// The backward on CUDA, from the weights that each block computes again:
-//
-//   p = exp(score - lse),   dp = grad_out v^T,   ds = p (kept dp - delta)
-//   grad_q = scale ds k,   grad_k = scale ds^T q,   grad_v = kept p^T grad_out
+// The backward on CUDA, from the weights P that each block computes again. Notation of notation.h;
+// dO is grad_out.
 //
 // One kernel owns tiles of queries and gives grad_q, one owns tiles of keys and gives the other
 // two, for all heads that share them: every sum has one owner and one order, hence the same bits on
@@ -9,15 +7,13 @@
 #pragma once
 
 #include "attention_finite.cuh"
-#include "attention_forward.cuh"
-#include "attention_mask.cuh"
-#include "attention_pipeline.cuh"
+#include "attention_query_tile.cuh"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 constexpr int kDeltaRows = 4;  // of a block
 
-// delta [N, H, L], a warp for each.
+// delta [N, H, L], one warp for each element.
 template <class T>
 __global__ void __launch_bounds__(kDeltaRows * 32)
     delta_kernel(const __grid_constant__ AttentionParams<T> params) {
@@ -38,15 +34,15 @@ __global__ void __launch_bounds__(kDeltaRows * 32)
   if (lane_of_warp() == 0 && at < rows) params.delta[row] = sum;
 }
 
-// A weight from its score and its row's log-sum-exp, both in units of log2; 0 for a masked key,
-// whatever the log-sum-exp.
+// P from a score and lse, both in units of log2; 0 for a masked key, whatever the lse.
 template <class Accumulator>
-__device__ Accumulator weight_of(Accumulator score, Accumulator log_sum) {
-  return score == -infinity<Accumulator>() ? Accumulator(0) : exp2(score - log_sum);
+__device__ Accumulator weight(Accumulator score, Accumulator lse) {
+  return score == -infinity<Accumulator>() ? Accumulator(0) : exp2(score - lse);
 }
+// dS from P and dP.
 template <class Accumulator>
-__device__ Accumulator grad_score(Accumulator weight, Accumulator grad_weight, Accumulator delta) {
-  return weight == 0 ? Accumulator(0) : weight * (grad_weight - delta);
+__device__ Accumulator grad_score(Accumulator p, Accumulator dp, Accumulator delta) {
+  return p == 0 ? Accumulator(0) : p * (dp - delta);
 }
 
 template <class S>
@@ -59,85 +55,64 @@ struct QueryGradientShared {
   CopyBarrier barriers[2];
 };
 
-// A block owns a tile of queries and kWidth columns of their gradient.
+// A block owns a tile of queries and kWidth columns of dQ.
 template <class S>
 __global__ void __launch_bounds__(S::kThreads)
     query_gradient_kernel(const __grid_constant__ AttentionParams<typename S::T> params,
                           const __grid_constant__ TileMaps maps) {
-  using T = typename S::T;
   using Accumulator = typename S::Accumulator;
   auto& shared = *reinterpret_cast<QueryGradientShared<S>*>(shared_memory);
   PipelineStages<S> stages(maps, shared.barriers);
-  const QueryBlock<S> own(params, panels_of<S>(params.width));
-  const int64_t n = own.n, h = own.h, row = own.row, column = own.panel * S::kWidth;
-  const Matrix<T> q(params.q, maps.q, n, h, params.queries, params.width);
-  const Matrix<T> k(params.k, maps.k, n, h / params.group, params.keys, params.width);
-  const Matrix<T> v(params.v, maps.v, n, h / params.group, params.keys, params.value_width);
-  const Matrix<T> grad_out(params.grad_out, maps.grad_out, n, h, params.queries,
-                           params.value_width);
-  const Mask<T> mask(params, n, h);
-  const Dropout dropout = dropout_of(params);
+  const QueryTile<S> tile(params, maps, params.width);
+  const Matrix<typename S::T> grad_out(params.grad_out, maps.grad_out, tile.n, tile.h,
+                                       params.queries, params.value_width);
   const Accumulator factor = static_cast<Accumulator>(params.dropout.factor);
-  const int64_t first_score = (n * params.heads + h) * params.queries + row;
-  const int64_t end = params.is_causal ? min(params.keys, row + S::kRows) : params.keys;
-  const auto columns_from = [&](int64_t first) {
-    return next_columns(first, end, S::kColumns, [&](int64_t key) {
-      return mask.template block_mask<S::kThreads>(row, S::kRows, key, S::kColumns);
-    });
-  };
-  const auto copy_columns_async = [&](const Columns& at, int stage) {
-    if (at.block_mask != BlockMask::empty) {
-      stages.copy_async(stage, shared.k[stage], k, at.first, 0);
-      stages.copy_async(stage, shared.v[stage], v, at.first, 0);
-    }
-    stages.commit(stage);
-  };
 
-  Accumulator log_sum[2], delta[2];
+  Accumulator lse[2], delta[2];  // of the lane's rows
   PYNEURAL_UNROLL
   for (int r = 0; r < 2; ++r) {
-    const bool is_inside = row + row_of(2 * r) < params.queries;
-    const int64_t at = first_score + row_of(2 * r);
-    log_sum[r] = is_inside ? params.lse[at] * kLog2E<Accumulator> : infinity<Accumulator>();
+    const bool is_inside = tile.row + row_of(2 * r) < params.queries;
+    const int64_t at = tile.first_score + row_of(2 * r);
+    lse[r] = is_inside ? params.lse[at] * kLog2E<Accumulator> : infinity<Accumulator>();
     delta[r] = is_inside ? params.delta[at] : 0;
   }
-  typename S::Totals totals = {};
-  stages.copy_async(0, shared.q, q, row, 0);
-  stages.copy_async(0, shared.grad_out, grad_out, row, 0);
-  Columns now = columns_from(0);
-  copy_columns_async(now, 0);
-  int stage = 0;
-  for (; now.block_mask != BlockMask::empty; stage ^= 1) {
-    const Columns next = columns_from(now.first + S::kColumns);
-    copy_columns_async(next, stage ^ 1);
-    if (params.seed) shared.keep.template draw<S::kThreads>(dropout, first_score, now.first);
-    stages.wait(stage);
-    const bool is_whole = now.block_mask == BlockMask::full;
-    typename S::Scores scores, grads;
-    score<S>(scores, shared.q, q, row, shared.k[stage], k, now.first);
-    score<S>(grads, shared.grad_out, grad_out, row, shared.v[stage], v, now.first);
-    PYNEURAL_UNROLL
-    for (int j = 0; j < S::kColumns / 8; ++j) PYNEURAL_UNROLL
-    for (int e = 0; e < 4; ++e) {
-      const int64_t key = now.first + j * 8 + column_of(e);
-      const Accumulator power =
-          is_whole ? mask.score(scores[j][e]) : mask.score(scores[j][e], row + row_of(e), key);
-      Accumulator grad = grads[j][e] * factor;
-      if (params.seed && !shared.keep.keeps(row_of(e), key)) grad = 0;
-      scores[j][e] = grad_score(weight_of(power, log_sum[e / 2]), grad, delta[e / 2]);
-    }
-    if (params.width > S::kWidth) copy_tile<S>(shared.k[stage], k, now.first, column);
-    if (!is_whole) {  // an element that is not finite made its scores' weights NaN, or is masked
-      __syncthreads();
-      replace_not_finite<S, NotFinite::cleared>(shared.k[stage], k.columns - column);
-    }
-    add_weighted_rows<S>(totals, scores, shared.k[stage], k.columns - column);
-    __syncthreads();
-    now = next;
-  }
-  stages.finish(stage);
-  store_totals<S>(totals, params.grad_q, n, h, row, params.queries, column, params.width,
-                  [&](int) { return params.scale; });
+  typename S::Output dq = {};
+  stages.copy_async(0, shared.q, tile.q, tile.row, 0);
+  stages.copy_async(0, shared.grad_out, grad_out, tile.row, 0);
+  stages.run(
+      tile.keys_from(0), [&](const ColumnBlock& keys) { return tile.keys_after(keys); },
+      [&](const ColumnBlock& keys, int stage) {
+        stages.copy_async(stage, shared.k[stage], tile.k, keys.first, 0);
+        stages.copy_async(stage, shared.v[stage], tile.v, keys.first, 0);
+      },
+      [&](const ColumnBlock& keys, int stage) {
+        if (params.seed)
+          shared.keep.template draw<S::kThreads>(dropout_of(params), tile.first_score, keys.first);
+        stages.wait(stage);
+        typename S::Scores ds, dp;  // ds: scores at first
+        multiply_transposed<S>(ds, shared.q, tile.q, tile.row, shared.k[stage], tile.k, keys.first);
+        multiply_transposed<S>(dp, shared.grad_out, grad_out, tile.row, shared.v[stage], tile.v,
+                               keys.first);
+        PYNEURAL_UNROLL
+        for (int j = 0; j < S::kColumns / 8; ++j) PYNEURAL_UNROLL
+        for (int e = 0; e < 4; ++e) {
+          const Accumulator score = tile.score(ds[j][e], keys, j, e);
+          dp[j][e] *= factor;
+          if (params.seed && !shared.keep.keeps(row_of(e), keys.first + j * 8 + column_of(e)))
+            dp[j][e] = 0;
+          ds[j][e] = grad_score(weight(score, lse[e / 2]), dp[j][e], delta[e / 2]);
+        }
+        const int64_t used = tile.k.columns - tile.column;
+        if (params.width > S::kWidth)
+          copy_tile<S>(shared.k[stage], tile.k, keys.first, tile.column);
+        if (keys.block_mask != BlockMask::full) {  // an infinity or NaN is masked or made dS NaN
+          __syncthreads();
+          replace_not_finite<S, NotFinite::cleared>(shared.k[stage], used);
+        }
+        add_product<S>(dq, ds, shared.k[stage], used);
+      });
+  store_output<S>(dq, params.grad_q, tile.n, tile.h, tile.row, params.queries, tile.column,
+                  params.width, [&](int) { return params.scale; });
 }
 
 template <class S>
@@ -146,7 +121,7 @@ struct KeyGradientShared {
   typename S::RowTile v;
   typename S::ColumnTile q[2];
   typename S::ColumnTile grad_out[2];
-  typename S::Accumulator log_sum[S::kColumns], delta[S::kColumns];
+  typename S::Accumulator lse[S::kColumns], delta[S::kColumns];
   KeepTile<S::kColumns> keep;
   CopyBarrier barriers[2];
 };
@@ -158,13 +133,12 @@ __host__ __device__ int64_t key_panels(const AttentionParams<typename S::T>& par
   return of_k > of_v ? of_k : of_v;
 }
 
-// Queries of a head among those that share the keys.
-struct QueryColumns {
+// A block of queries of one of the heads that share the keys.
+struct QueryBlock : ColumnBlock {
   int64_t head;
-  Columns columns;
 };
 
-// A block owns a tile of keys and kWidth columns of both their gradients.
+// A block owns a tile of keys and kWidth columns of dK and dV.
 template <class S>
 __global__ void __launch_bounds__(S::kThreads)
     key_gradient_kernel(const __grid_constant__ AttentionParams<typename S::T> params,
@@ -195,79 +169,77 @@ __global__ void __launch_bounds__(S::kThreads)
   const Accumulator factor = static_cast<Accumulator>(params.dropout.factor);
   // Queries before a key do not see it.
   const int64_t begin = params.is_causal ? row / S::kColumns * S::kColumns : 0;
-  const auto columns_from = [&](int64_t head, int64_t first) {
+  const auto queries_from = [&](int64_t head, int64_t first) {
     for (; head < params.group; ++head, first = begin) {
       const Mask<T> mask = mask_of(head);
-      const Columns found = next_columns(first, params.queries, S::kColumns, [&](int64_t query) {
+      const ColumnBlock found = next_block(first, params.queries, S::kColumns, [&](int64_t query) {
         return mask.template block_mask<S::kThreads>(query, S::kColumns, row, S::kRows);
       });
-      if (found.block_mask != BlockMask::empty) return QueryColumns{head, found};
+      if (!found.is_empty()) return QueryBlock{found, head};
     }
-    return QueryColumns{head, {0, BlockMask::empty}};
-  };
-  const auto copy_columns_async = [&](const QueryColumns& at, int stage) {
-    if (at.columns.block_mask != BlockMask::empty) {
-      stages.copy_async(stage, shared.q[stage], q_of(at.head), at.columns.first, 0);
-      stages.copy_async(stage, shared.grad_out[stage], grad_out_of(at.head), at.columns.first, 0);
-    }
-    stages.commit(stage);
+    return QueryBlock{{0, BlockMask::empty}, head};
   };
 
-  typename S::Totals grad_k = {}, grad_v = {};
+  typename S::Output dk = {}, dv = {};
   stages.copy_async(0, shared.k, k, row, 0);
   stages.copy_async(0, shared.v, v, row, 0);
-  QueryColumns now = columns_from(0, begin);
-  copy_columns_async(now, 0);
-  int stage = 0;
-  for (; now.columns.block_mask != BlockMask::empty; stage ^= 1) {
-    const QueryColumns next = columns_from(now.head, now.columns.first + S::kColumns);
-    copy_columns_async(next, stage ^ 1);
-    const int64_t first = now.columns.first, h = key_head * params.group + now.head;
-    const int64_t first_score = (n * params.heads + h) * params.queries + first;
-    for (int i = static_cast<int>(threadIdx.x); i < S::kColumns; i += S::kThreads) {
-      const bool is_inside = first + i < params.queries;
-      shared.log_sum[i] =
-          is_inside ? params.lse[first_score + i] * kLog2E<Accumulator> : infinity<Accumulator>();
-      shared.delta[i] = is_inside ? params.delta[first_score + i] : 0;
-    }
-    if (params.seed) shared.keep.template draw<S::kThreads>(dropout, first_score, row);
-    stages.wait(stage);
-    const Matrix<T> q = q_of(now.head), grad_out = grad_out_of(now.head);
-    const Mask<T> mask = mask_of(now.head);
-    const bool is_whole = now.columns.block_mask == BlockMask::full;
-    typename S::Scores weights, grads;
-    score<S>(weights, shared.k, k, row, shared.q[stage], q, first);
-    score<S>(grads, shared.v, v, row, shared.grad_out[stage], grad_out, first);
-    PYNEURAL_UNROLL
-    for (int j = 0; j < S::kColumns / 8; ++j) PYNEURAL_UNROLL
-    for (int e = 0; e < 4; ++e) {
-      const int query = j * 8 + column_of(e);
-      const int64_t key = row + row_of(e);
-      const Accumulator power =
-          is_whole ? mask.score(weights[j][e]) : mask.score(weights[j][e], first + query, key);
-      const Accumulator weight = weight_of(power, shared.log_sum[query]);
-      const bool is_kept = !params.seed || shared.keep.keeps(query, key);
-      weights[j][e] = is_kept ? weight : Accumulator(0);
-      grads[j][e] =
-          grad_score(weight, is_kept ? grads[j][e] * factor : Accumulator(0), shared.delta[query]);
-    }
-    const auto copy_panel = [&](typename S::ColumnTile& to, const Matrix<T>& from) {
-      if (from.columns > S::kWidth && column < from.columns) copy_tile<S>(to, from, first, column);
-    };
-    copy_panel(shared.grad_out[stage], grad_out);
-    add_weighted_rows<S>(grad_v, weights, shared.grad_out[stage], v.columns - column);
-    copy_panel(shared.q[stage], q);
-    add_weighted_rows<S>(grad_k, grads, shared.q[stage], k.columns - column);
-    __syncthreads();
-    now = next;
-  }
-  stages.finish(stage);
-  if (params.grad_k.data)
-    store_totals<S>(grad_k, params.grad_k, n, key_head, row, params.keys, column, params.width,
-                    [&](int) { return params.scale; });
-  if (params.grad_v.data)
-    store_totals<S>(grad_v, params.grad_v, n, key_head, row, params.keys, column,
-                    params.value_width, [&](int) { return factor; });
+  stages.run(
+      queries_from(0, begin),
+      [&](const QueryBlock& queries) {
+        return queries_from(queries.head, queries.first + S::kColumns);
+      },
+      [&](const QueryBlock& queries, int stage) {
+        stages.copy_async(stage, shared.q[stage], q_of(queries.head), queries.first, 0);
+        stages.copy_async(stage, shared.grad_out[stage], grad_out_of(queries.head), queries.first,
+                          0);
+      },
+      [&](const QueryBlock& queries, int stage) {
+        const int64_t first = queries.first, h = key_head * params.group + queries.head;
+        const int64_t first_score = (n * params.heads + h) * params.queries + first;
+        for (int i = static_cast<int>(threadIdx.x); i < S::kColumns; i += S::kThreads) {
+          const bool is_inside = first + i < params.queries;
+          shared.lse[i] = is_inside ? params.lse[first_score + i] * kLog2E<Accumulator>
+                                    : infinity<Accumulator>();
+          shared.delta[i] = is_inside ? params.delta[first_score + i] : 0;
+        }
+        if (params.seed) shared.keep.template draw<S::kThreads>(dropout, first_score, row);
+        stages.wait(stage);
+        const Matrix<T> q = q_of(queries.head), grad_out = grad_out_of(queries.head);
+        const Mask<T> mask = mask_of(queries.head);
+        const bool is_full = queries.block_mask == BlockMask::full;
+        typename S::Scores p, ds;  // transposed; the scores and dP at first
+        multiply_transposed<S>(p, shared.k, k, row, shared.q[stage], q, first);
+        multiply_transposed<S>(ds, shared.v, v, row, shared.grad_out[stage], grad_out, first);
+        PYNEURAL_UNROLL
+        for (int j = 0; j < S::kColumns / 8; ++j) PYNEURAL_UNROLL
+        for (int e = 0; e < 4; ++e) {
+          const int query = j * 8 + column_of(e);
+          const int64_t key = row + row_of(e);
+          const Accumulator score =
+              is_full ? mask.score(p[j][e]) : mask.score(p[j][e], first + query, key);
+          const Accumulator before_dropout = weight(score, shared.lse[query]);
+          const bool is_kept = !params.seed || shared.keep.keeps(query, key);
+          p[j][e] = is_kept ? before_dropout : Accumulator(0);
+          ds[j][e] = grad_score(before_dropout, is_kept ? ds[j][e] * factor : Accumulator(0),
+                                shared.delta[query]);
+        }
+        const auto copy_panel = [&](typename S::ColumnTile& to, const Matrix<T>& from) {
+          if (from.columns > S::kWidth && column < from.columns)
+            copy_tile<S>(to, from, first, column);
+        };
+        copy_panel(shared.grad_out[stage], grad_out);
+        add_product<S>(dv, p, shared.grad_out[stage], v.columns - column);
+        copy_panel(shared.q[stage], q);
+        add_product<S>(dk, ds, shared.q[stage], k.columns - column);
+      });
+  const auto store = [&](const typename S::Output& from, const Rows<T>& to, int64_t width,
+                         Accumulator scale) {
+    if (to.data)
+      store_output<S>(from, to, n, key_head, row, params.keys, column, width,
+                      [&](int) { return scale; });
+  };
+  store(dk, params.grad_k, params.width, params.scale);
+  store(dv, params.grad_v, params.value_width, factor);
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

@@ -1,17 +1,15 @@
-// Checks of the arguments of the attention ops, the same on every device, before memory is
-// touched.
+// Checks of the arguments of the attention ops, the same on every device, before memory is touched.
 #pragma once
-
-#include <ATen/core/Tensor.h>
 
 #include <cmath>
 #include <optional>
-#include <string_view>
+
+#include "../common/checks.h"
+#include "../common/dispatch.h"
 
 namespace pyneural::attention {
 
-// Letters, here and in the kernels: N batch, H heads of the queries, G queries' heads for each of
-// the keys, L queries, S keys, E elements of a query and of a key, Ev elements of a value.
+// The sizes of a call; letters as in notation.h.
 struct Problem {
   int64_t batch = 0, heads = 0, group = 1, queries = 0, keys = 0, width = 0, value_width = 0;
   bool is_causal = false;
@@ -32,15 +30,9 @@ struct Arguments {
 
 namespace detail {
 
-inline void check_argument(const char* op, const char* name, const at::Tensor& tensor,
-                           at::IntArrayRef shape, const at::Tensor& q) {
-  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", name, ": expected shape ", shape, ", got ",
-                    tensor.sizes(), "; it must fit q, ", q.sizes(), ", and the others");
-  TORCH_CHECK_VALUE(tensor.scalar_type() == q.scalar_type(), op, ": ", name, ": expected ",
-                    q.scalar_type(), " like q, got ", tensor.scalar_type(),
-                    "; convert it with .to(q.dtype)");
-  TORCH_CHECK_VALUE(tensor.device() == q.device(), op, ": ", name, ": expected ", q.device(),
-                    " like q, got ", tensor.device(), "; move it with .to(q.device)");
+inline void check_like_q(const char* op, const char* name, const at::Tensor& tensor,
+                         at::IntArrayRef shape, const at::Tensor& q) {
+  check_like({op, name}, tensor, shape, {"q", q}, "it must fit q, ", q.sizes(), ", and the others");
 }
 
 inline void check_mask(const char* op, const at::Tensor& mask, at::IntArrayRef scores,
@@ -60,13 +52,9 @@ inline void check_mask(const char* op, const at::Tensor& mask, at::IntArrayRef s
                     " like q, got ", mask.device(), "; move it with .to(q.device)");
 }
 
-}  // namespace detail
-
-inline Problem check_attention(const char* op, const Arguments& a) {
+inline Problem check(const char* op, const Arguments& a) {
   const at::Tensor &q = a.q, &k = a.k, &v = a.v;
-  TORCH_CHECK_VALUE(at::isFloatingType(q.scalar_type()), op,
-                    ": q: expected float32, float64, bfloat16 or float16, got ", q.scalar_type(),
-                    "; convert it with .float()");
+  check_dtype({op, "q"}, q, Precisions::with_reduced, "convert it with .float()");
   const auto check_four = [&](const char* name, const at::Tensor& t, const char* shape) {
     TORCH_CHECK_VALUE(t.dim() == 4, op, ": ", name, ": expected ", shape, ", got ", t.sizes(),
                       "; give it four dimensions");
@@ -89,9 +77,9 @@ inline Problem check_attention(const char* op, const Arguments& a) {
                     ": k: expected heads that divide those of q, ", p.heads, ", got ", key_heads,
                     "; each head of the keys serves as many of the queries");
   if (key_heads > 0) p.group = p.heads / key_heads;
-  detail::check_argument(op, "k", k, {p.batch, key_heads, p.keys, p.width}, q);
-  detail::check_argument(op, "v", v, {p.batch, key_heads, p.keys, p.value_width}, q);
-  if (a.mask) detail::check_mask(op, *a.mask, {p.batch, p.heads, p.queries, p.keys}, q);
+  check_like_q(op, "k", k, {p.batch, key_heads, p.keys, p.width}, q);
+  check_like_q(op, "v", v, {p.batch, key_heads, p.keys, p.value_width}, q);
+  if (a.mask) check_mask(op, *a.mask, {p.batch, p.heads, p.queries, p.keys}, q);
   TORCH_CHECK_VALUE(a.dropout >= 0 && a.dropout <= 1, op, ": dropout_p: expected 0 to 1, got ",
                     a.dropout, "; it is the probability that a weight becomes 0");
   TORCH_CHECK_VALUE((a.dropout > 0) == a.seed.has_value(), op,
@@ -111,19 +99,36 @@ inline Problem check_attention(const char* op, const Arguments& a) {
   return p;
 }
 
+inline Problem check_with_grad(const char* op, const at::Tensor& grad_out, const Arguments& a) {
+  const Problem p = check(op, a);
+  check_like_q(op, "grad_out", grad_out, {p.batch, p.heads, p.queries, p.value_width}, a.q);
+  return p;
+}
+
+}  // namespace detail
+
+inline Problem check_attention(const Arguments& a) { return detail::check("attention", a); }
+
 // out [N, H, L, Ev] and lse [N, H, L] are those of the forward.
 inline Problem check_attention_backward(const at::Tensor& grad_out, const Arguments& a,
                                         const at::Tensor& out, const at::Tensor& lse) {
   const char* const op = "attention_backward";
-  const Problem p = check_attention(op, a);
-  const int64_t shape[] = {p.batch, p.heads, p.queries, p.value_width};
-  detail::check_argument(op, "grad_out", grad_out, shape, a.q);
-  detail::check_argument(op, "out", out, shape, a.q);
-  const auto type = a.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  TORCH_CHECK_VALUE(lse.sizes() == at::IntArrayRef(shape, 3) && lse.scalar_type() == type, op,
-                    ": lse: expected shape ", at::IntArrayRef(shape, 3), " of ", type, ", got ",
-                    lse.sizes(), " of ", lse.scalar_type(), "; give what attention_with_lse gave");
+  const Problem p = detail::check_with_grad(op, grad_out, a);
+  detail::check_like_q(op, "out", out, {p.batch, p.heads, p.queries, p.value_width}, a.q);
+  const char* const remedy = "give the result of attention_with_lse";
+  check_shape({op, "lse"}, lse, {p.batch, p.heads, p.queries}, remedy);
+  const at::ScalarType type = accumulator_dtype(a.q);
+  TORCH_CHECK_VALUE(lse.scalar_type() == type, op, ": lse: expected ", type, ", got ",
+                    lse.scalar_type(), "; ", remedy);
   return p;
+}
+
+inline void check_attention_mask_backward(const at::Tensor& grad_out, const Arguments& a) {
+  const char* const op = "attention_mask_backward";
+  detail::check_with_grad(op, grad_out, a);
+  TORCH_CHECK_VALUE(a.mask && a.mask->scalar_type() != at::kBool, op,
+                    ": mask: expected a float mask, got ", a.mask ? "a bool mask" : "None",
+                    "; only floats have a gradient");
 }
 
 }  // namespace pyneural::attention

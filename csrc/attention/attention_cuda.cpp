@@ -1,34 +1,12 @@
 // Attention on CUDA: checks, memory and the stream; the .cu files do the work.
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 
+#include "../common/dispatch_cuda.h"
 #include "attention_cuda.h"
 #include "attention_ops.h"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 namespace {
-
-// body(element of the kernels' type, stream).
-template <class Body>
-void dispatch(const at::Tensor& q, const Body& body) {
-  const c10::cuda::CUDAGuard guard(q.device());
-  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
-  switch (q.scalar_type()) {
-    case at::kFloat:
-      return body(float{}, stream);
-    case at::kDouble:
-      return body(double{}, stream);
-    case at::kBFloat16:
-      return body(BFloat16{}, stream);
-    case at::kHalf:
-      return body(Float16{}, stream);
-    default:
-      TORCH_CHECK_VALUE(false, "attention: q: expected float32, float64, bfloat16 or float16, got ",
-                        q.scalar_type(), "; convert it with .float()");
-  }
-}
 
 template <class T>
 Rows<const T> rows_of(const at::Tensor& t) {
@@ -49,7 +27,7 @@ struct Inputs {
   Inputs(const Problem& problem, const Arguments& a)
       : problem(problem), q(with_rows(a.q)), k(with_rows(a.k)), v(with_rows(a.v)) {
     if (a.mask)
-      mask = a.mask->scalar_type() == at::kBool ? *a.mask : a.mask->to(accumulator_type(q));
+      mask = a.mask->scalar_type() == at::kBool ? *a.mask : a.mask->to(accumulator_dtype(q));
     if (a.seed) seed = a.seed->to(q.device());
   }
 
@@ -90,7 +68,7 @@ struct Kernels {
   static void forward(const Problem& p, const Arguments& a, const at::Tensor& out,
                       const at::Tensor& lse) {
     const Inputs inputs(p, a);
-    dispatch(a.q, [&](auto element, cudaStream_t stream) {
+    dispatch_with_reduced_cuda(a.q, [&](auto element, cudaStream_t stream) {
       using T = decltype(element);
       AttentionParams<T> params = inputs.params<T>();
       params.out = rows_to_write<T>(out);
@@ -104,7 +82,7 @@ struct Kernels {
                        const std::array<at::Tensor, 3>& grads) {
     const Inputs inputs(p, a);
     const at::Tensor delta = at::empty_like(lse);
-    dispatch(a.q, [&](auto element, cudaStream_t stream) {
+    dispatch_with_reduced_cuda(a.q, [&](auto element, cudaStream_t stream) {
       using T = decltype(element);
       using Accumulator = typename AttentionParams<T>::Accumulator;
       AttentionParams<T> params = inputs.params<T>();
@@ -124,4 +102,4 @@ struct Kernels {
 
 TORCH_LIBRARY_IMPL(pyneural, CUDA, m) { Ops<Kernels>::add_to(m); }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

@@ -1,18 +1,16 @@
-// What the CUDA kernels of attention take: plain pointers and sizes, no torch.
-//
-// Letters: N batch, H heads of the queries, G queries' heads for each of the keys, L queries, S
-// keys, E elements of a query and of a key, Ev elements of a value.
+// The parameters of the CUDA kernels of attention: plain pointers and sizes, no torch. Letters as
+// in notation.h.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
-#include <type_traits>
 
+#include "../common/accumulator.h"
 #include "../common/dropout.h"
 #include "../common/tensor_core_types.h"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 // A tensor of four dimensions whose last is contiguous.
 template <class T>
@@ -24,7 +22,7 @@ struct Rows {
 // T: float, double, BFloat16 or Float16.
 template <class T>
 struct AttentionParams {
-  using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  using Accumulator = pyneural::Accumulator<T>;
 
   int64_t batch = 0, heads = 0, group = 1, queries = 0, keys = 0, width = 0, value_width = 0;
   bool is_causal = false;
@@ -52,4 +50,4 @@ cudaError_t launch_attention(const AttentionParams<T>& params, cudaStream_t stre
 template <class T>
 cudaError_t launch_attention_backward(const AttentionParams<T>& params, cudaStream_t stream);
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

@@ -3,7 +3,7 @@
 
 #include "attention_products.cuh"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 enum class NotFinite { cleared, marked };
 
@@ -28,30 +28,30 @@ __device__ bool replace_not_finite(typename S::ColumnTile& tile, int64_t used) {
   return __syncthreads_or(any);
 }
 
-// totals += weights times the tile's rows `row` and on, columns `column` and on: NaN where a weight
-// that is not 0 is multiplied with an element that is not finite.
+// out += p b, with b the tile of rows from `row` on and columns from `column` on: NaN only where a
+// weight that is not 0 is multiplied with an element that is not finite.
 template <class S, class T>
-__device__ void add_rows_that_count(typename S::Totals& totals, const typename S::Scores& weights,
-                                    typename S::ColumnTile& tile, const Matrix<T>& of, int64_t row,
-                                    int64_t column) {
+__device__ void add_product_masked(typename S::Output& out, const typename S::Scores& p,
+                                   typename S::ColumnTile& tile, const Matrix<T>& of, int64_t row,
+                                   int64_t column) {
   const int64_t used = of.columns - column;
   const bool any = replace_not_finite<S, NotFinite::cleared>(tile, used);
-  add_weighted_rows<S>(totals, weights, tile, used);
+  add_product<S>(out, p, tile, used);
   if (!any) return;
   copy_tile<S>(tile, of, row, column);
   replace_not_finite<S, NotFinite::marked>(tile, used);
   PYNEURAL_UNROLL
   for (int n = 0; n < S::kWidth / 8; n += 2)
     if (n * 8 < used) {
-      typename S::Accumulator met[2][4] = {};
-      add_weighted<S>(met, weights, tile, n);
+      typename S::Accumulator seen[2][4] = {};
+      add_product_of_columns<S>(seen, p, tile, n);
       PYNEURAL_UNROLL
       for (int i = 0; i < 2; ++i) PYNEURAL_UNROLL
       for (int q = 0; q < 4; ++q)
-        if (met[i][q] != 0)
-          totals[n + i][q] = static_cast<typename S::Accumulator>(__builtin_nan(""));
+        if (seen[i][q] != 0)
+          out[n + i][q] = static_cast<typename S::Accumulator>(__builtin_nan(""));
     }
   warpgroup::publish();  // a bulk copy may overwrite what was read
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

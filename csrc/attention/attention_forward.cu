@@ -3,7 +3,7 @@
 #include "attention_maps.cuh"
 #include "attention_shapes.cuh"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 template <class T>
 cudaError_t launch_attention(const AttentionParams<T>& params, cudaStream_t stream) {
@@ -25,4 +25,4 @@ template cudaError_t launch_attention(const AttentionParams<double>&, cudaStream
 template cudaError_t launch_attention(const AttentionParams<BFloat16>&, cudaStream_t);
 template cudaError_t launch_attention(const AttentionParams<Float16>&, cudaStream_t);
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

@@ -1,10 +1,10 @@
 // The forward of attention on the CPU: tiles of scores with an online softmax (Milakov and
 // Gimelshein 2018, Dao et al. 2022).
 //
-// A task is a chunk of queries of one head. For each block of keys, packed once, the task's groups
-// of queries pass: scores s = q k^T (in powers of 2, scale and log2(e) are in q), the row's maximum
-// m so far, weights 2^(s - m), their sum l, and o = 2^(m_before - m) o + weights v. The result of a
-// row depends neither on how the queries are cut into chunks nor on the threads.
+// Notation of notation.h. A task is a chunk of queries of one head. For each block of keys, packed
+// once, and each block of the task's queries: scores s = q k^T in units of log2 (scale and log2(e)
+// are in q), the row's maximum m so far, weights p = 2^(s - m), their sum l, and o = 2^(m_before -
+// m) o + p v. The result of a row depends neither on the cut into chunks nor on the threads.
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@
 #include "exp2.h"
 #include "products.h"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cpu {
 
 template <class Products>
 class Forward {
@@ -23,31 +23,38 @@ class Forward {
   using Word = typename Products::Word;
 
   // lse [N, H, L] is contiguous, or null.
-  Forward(const Problem& p, const Arguments& a, const std::optional<at::Tensor>& mask,
-          const Dropout& dropout, const at::Tensor& out, T* lse)
-      : p_(p), q_(a.q), k_(a.k), v_(a.v), out_(out), mask_(mask), dropout_(dropout), lse_(lse) {
-    has_zero_weights_ = mask || p.is_causal || p.dropout > 0;
-    score_factor_ = static_cast<T>(p.scale) * kLog2E<T>;
+  Forward(const Problem& problem, const Arguments& a, const Dropout& dropout, const at::Tensor& out,
+          T* lse)
+      : problem_(problem),
+        q_(a.q),
+        k_(a.k),
+        v_(a.v),
+        out_(out),
+        mask_(a.mask),
+        dropout_(dropout),
+        lse_(lse) {
+    has_zero_weights_ = a.mask || problem.is_causal || problem.dropout > 0;
+    score_factor_ = static_cast<T>(problem.scale) * kLog2E<T>;
   }
 
   void run() {
-    const double work = static_cast<double>(p_.batch * p_.heads) * static_cast<double>(p_.queries) *
-                        static_cast<double>(p_.keys) *
-                        static_cast<double>(p_.width + p_.value_width + kSoftmaxWork);
+    const double work = static_cast<double>(problem_.batch * problem_.heads) *
+                        static_cast<double>(problem_.queries) * static_cast<double>(problem_.keys) *
+                        static_cast<double>(problem_.width + problem_.value_width + kSoftmaxWork);
     const int64_t threads = useful_threads(work);
     const int64_t chunks = chunks_of_head(threads);
     // Causal: the last chunks have the most keys, and go first.
-    parallel_tasks(p_.batch * p_.heads * chunks, threads, [&](int64_t task) {
-      const int64_t head = task % (p_.batch * p_.heads),
-                    chunk = chunks - 1 - task / (p_.batch * p_.heads);
-      attend(head / p_.heads, head % p_.heads, chunk * p_.queries / chunks,
-             (chunk + 1) * p_.queries / chunks);
+    parallel_tasks(problem_.batch * problem_.heads * chunks, threads, [&](int64_t task) {
+      const int64_t head = task % (problem_.batch * problem_.heads),
+                    chunk = chunks - 1 - task / (problem_.batch * problem_.heads);
+      attend(head / problem_.heads, head % problem_.heads, chunk * problem_.queries / chunks,
+             (chunk + 1) * problem_.queries / chunks);
     });
   }
 
  private:
-  static constexpr int64_t kGroup = 8 * kTileRows;    // rows whose scores are held at a time
-  static constexpr int64_t kChunkElements = 1 << 16;  // of q and o: they stay in the cache
+  static constexpr int64_t kQueryBlock = 8 * kTileRows;  // rows whose scores are held at a time
+  static constexpr int64_t kChunkElements = 1 << 16;     // of q and o: they stay in the cache
   static constexpr int64_t kFewRows = kDotRows;
   static constexpr int64_t kSoftmaxWork = 16;  // of a score, in multiply-adds
 
@@ -57,151 +64,147 @@ class Forward {
     Rows<Word> q;
     T *o, *m, *l;        // [R][padded(Ev)], [R], [R]
     Word *keys, *k, *v;  // [kKeyBlock][left_stride(E)], panels [words(E)][width], right rows
-    T* s;                // [kGroup][kKeyBlock]
-    Word* w;             // the same as a left operand, where that is something else
+    T* p;                // [kQueryBlock][kKeyBlock]: scores, then weights
+    Word* p_left;        // the same as a left operand, where that has another form
   };
   // A block of keys of a chunk, packed.
-  struct Block {
+  struct KeyBlock {
     int64_t first, count;
     Rows<Word> k, v;  // left and right rows
   };
 
   int64_t chunks_of_head(int64_t threads) const {
-    const int64_t row = std::max(padded<T>(p_.width) + padded<T>(p_.value_width), lanes<T>());
-    const int64_t fit = std::max(kGroup, kChunkElements / row / kGroup * kGroup);
-    const int64_t heads = p_.batch * p_.heads;
+    const int64_t row =
+        std::max(padded<T>(problem_.width) + padded<T>(problem_.value_width), lanes<T>());
+    const int64_t fit = std::max(kQueryBlock, kChunkElements / row / kQueryBlock * kQueryBlock);
+    const int64_t heads = problem_.batch * problem_.heads;
     const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-    // Enough tasks to keep all threads busy to the end, as far as there are groups.
+    // Enough tasks to keep all threads busy to the end, as far as there are blocks.
     const int64_t wanted = threads > 1 ? up(4 * threads, heads) : 1;
-    return std::max(up(p_.queries, fit), std::min(wanted, up(p_.queries, kGroup)));
+    return std::max(up(problem_.queries, fit), std::min(wanted, up(problem_.queries, kQueryBlock)));
   }
 
   void attend(int64_t n, int64_t h, int64_t first, int64_t last) const {
     Scratch scratch;
-    const int64_t rows = last - first, ldo = padded<T>(p_.value_width);
+    const int64_t rows = last - first, ldo = padded<T>(problem_.value_width);
     Chunk c{n, h, first, rows};
     c.o = scratch.take<T>(rows * ldo);
     c.m = scratch.take<T>(rows + lanes<T>());
     c.l = scratch.take<T>(rows);
-    c.keys = scratch.take<Word>(kKeyBlock * Products::left_stride(p_.width));
-    c.k = scratch.take<Word>(round_up(kKeyBlock, panel_width<T>()) * Products::words(p_.width));
+    c.keys = scratch.take<Word>(kKeyBlock * Products::left_stride(problem_.width));
+    c.k =
+        scratch.take<Word>(round_up(kKeyBlock, panel_width<T>()) * Products::words(problem_.width));
     c.v = scratch.take<Word>(Products::words(kKeyBlock) * ldo);
-    c.s = scratch.take<T>(kGroup * kKeyBlock);
-    c.w = scratch.take<Word>(kGroup * Products::words(kKeyBlock));
+    c.p = scratch.take<T>(kQueryBlock * kKeyBlock);
+    c.p_left = scratch.take<Word>(kQueryBlock * Products::words(kKeyBlock));
     prefetch(c, 0);
-    c.q = Products::left_rows(q_.row(n, h, first), q_.row_stride, rows, p_.width, score_factor_,
-                              /*check=*/false,
-                              scratch.take<Word>(rows * Products::left_stride(p_.width)));
+    c.q = Products::left_rows(
+        q_.row(n, h, first), q_.row_stride, rows, problem_.width, score_factor_,
+        /*check=*/false, scratch.take<Word>(rows * Products::left_stride(problem_.width)));
     std::fill_n(c.o, rows * ldo, T(0));
     std::fill_n(c.m, rows, kMasked<T>);
     std::fill_n(c.l, rows, T(0));
-    const int64_t groups = (rows + kGroup - 1) / kGroup, seen = key_limit(p_, last - 1);
+    const int64_t blocks = (rows + kQueryBlock - 1) / kQueryBlock,
+                  seen = key_limit(problem_, last - 1);
     for (int64_t key = 0; key < seen; key += kKeyBlock) {
-      Block block{key, std::min(kKeyBlock, seen - key), {}, {}};
+      KeyBlock block{key, std::min(kKeyBlock, seen - key), {}, {}};
       prefetch(c, key + kKeyBlock);
       bool is_packed = false;
-      for (int64_t g = 0; g < groups; ++g) {
-        const int64_t begin = g * rows / groups, end = (g + 1) * rows / groups;
+      for (int64_t g = 0; g < blocks; ++g) {
+        const int64_t begin = g * rows / blocks, end = (g + 1) * rows / blocks;
         const int64_t count = keys_of(c, block, end - 1);
         if (count <= 0) continue;
         const BlockMask block_mask = mask_.block_mask(n, h, first + begin, end - begin, key, count);
         if (block_mask == BlockMask::empty) continue;
         if (!is_packed) pack(c, &block);
         is_packed = true;
-        attend_group(c, block, begin, end, block_mask);
+        attend_block(c, block, begin, end, block_mask);
       }
     }
     for (int64_t r = 0; r < rows; ++r) {
       // Not l > 0: a NaN must stay one.
       const T factor = c.l[r] == T(0) ? T(0) : T(1) / c.l[r];
-      store_row(c.o + r * ldo, p_.value_width, factor, out_.row(n, h, first + r));
+      store_row(c.o + r * ldo, problem_.value_width, factor, out_.row(n, h, first + r));
       if (lse_)
-        lse_[(n * p_.heads + h) * p_.queries + first + r] =
+        lse_[(n * problem_.heads + h) * problem_.queries + first + r] =
             c.l[r] == T(0) ? -kMasked<T> : (c.m[r] + std::log2(c.l[r])) / kLog2E<T>;
     }
   }
 
   // How many keys of the block a row of the chunk may see.
-  int64_t keys_of(const Chunk& c, const Block& block, int64_t row) const {
-    return std::min(block.count, key_limit(p_, c.first + row) - block.first);
+  int64_t keys_of(const Chunk& c, const KeyBlock& block, int64_t row) const {
+    return std::min(block.count, key_limit(problem_, c.first + row) - block.first);
   }
 
   void prefetch(const Chunk& c, int64_t key) const {
-    const int64_t count = std::min(kKeyBlock, p_.keys - key), h = c.h / p_.group;
-    prefetch_rows(k_.row(c.n, h, key), k_.row_stride, count, p_.width);
-    prefetch_rows(v_.row(c.n, h, key), v_.row_stride, count, p_.value_width);
+    const int64_t count = std::min(kKeyBlock, problem_.keys - key), h = c.h / problem_.group;
+    prefetch_rows(k_.row(c.n, h, key), k_.row_stride, count, problem_.width);
+    prefetch_rows(v_.row(c.n, h, key), v_.row_stride, count, problem_.value_width);
   }
 
-  void pack(const Chunk& c, Block* block) const {
-    const int64_t h = c.h / p_.group;
+  void pack(const Chunk& c, KeyBlock* block) const {
+    const int64_t h = c.h / problem_.group;
     const In* const k = k_.row(c.n, h, block->first);
     if constexpr (std::is_same_v<In, Word>)
       block->k = {k, k_.row_stride, true};
     else
-      block->k = Products::left_rows(k, k_.row_stride, block->count, p_.width, T(1), false, c.keys);
+      block->k =
+          Products::left_rows(k, k_.row_stride, block->count, problem_.width, T(1), false, c.keys);
     if (!takes_dots(c))
       pack_panels_transposed(block->k.data, block->k.stride, block->count,
-                             Products::words(p_.width), c.k);
+                             Products::words(problem_.width), c.k);
     block->v = Products::right_rows(v_.row(c.n, h, block->first), v_.row_stride, block->count,
-                                    p_.value_width, has_zero_weights_, c.v);
+                                    problem_.value_width, has_zero_weights_, c.v);
   }
 
   // Whether the scores are dot products with the keys where they lie: for few queries, as of a
   // decoder, packing them costs more than it saves.
   bool takes_dots(const Chunk& c) const {
-    return std::is_same_v<T, Word> && c.rows <= kFewRows && p_.width % lanes<T>() == 0;
+    return std::is_same_v<T, Word> && c.rows <= kFewRows && problem_.width % lanes<T>() == 0;
   }
 
   // s [rows][kKeyBlock] = the scores of rows [begin, end) of the chunk, as far as they see keys.
-  void score(const Chunk& c, const Block& block, int64_t begin, int64_t end, T* s) const {
+  void score(const Chunk& c, const KeyBlock& block, int64_t begin, int64_t end, T* s) const {
     if constexpr (std::is_same_v<T, Word>) {
       if (takes_dots(c)) {
         std::fill_n(s, (end - begin) * kKeyBlock, T(0));
-        accumulate_dots<T>(end - begin, block.count, p_.width / lanes<T>(), c.q.from(begin).data,
-                           c.q.stride, block.k.data, block.k.stride, s, kKeyBlock);
+        accumulate_dots<T>(end - begin, block.count, problem_.width / lanes<T>(),
+                           c.q.from(begin).data, c.q.stride, block.k.data, block.k.stride, s,
+                           kKeyBlock);
         return;
       }
     }
-    const int64_t depth = Products::words(p_.width);
-    for (int64_t key = 0; key < block.count; key += panel_width<T>())
-      for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
-        const int64_t count = keys_of(c, block, first + rows - 1) - key;
-        if (count <= 0) return;
-        const int64_t vectors =
-            std::min<int64_t>(kTileVectors, (count + lanes<T>() - 1) / lanes<T>());
-        Products::multiply({c.q.from(first).data, c.q.stride, 1}, rows, depth,
-                           {c.k + key * depth, panel_width<T>(), vectors}, score_factor_,
-                           s + (first - begin) * kKeyBlock + key, kKeyBlock);
-      });
+    multiply_panels<Products>(
+        c.q, begin, end, Products::words(problem_.width), c.k, block.count, score_factor_,
+        [&](int64_t row) { return keys_of(c, block, row); }, s);
   }
 
   // Rows [begin, end) of the chunk.
-  void attend_group(const Chunk& c, const Block& block, int64_t begin, int64_t end,
+  void attend_block(const Chunk& c, const KeyBlock& block, int64_t begin, int64_t end,
                     BlockMask block_mask) const {
-    score(c, block, begin, end, c.s);
+    score(c, block, begin, end, c.p);
     softmax(c, block, begin, end, block_mask);
-    const int64_t ldo = padded<T>(p_.value_width);
+    const int64_t ldo = padded<T>(problem_.value_width);
     constexpr int64_t kStride = kKeyBlock / Products::kDepth;
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
       const int64_t count = keys_of(c, block, first + rows - 1);
       if (count <= 0) return;
-      const Word* const weights =
-          Products::left_of(c.s + (first - begin) * kKeyBlock, rows, round_up(count, lanes<T>()),
-                            c.w + (first - begin) * kStride);
-      Products::add({weights, kStride, 1}, rows, Products::words(count), block.v, c.o + first * ldo,
-                    ldo);
+      const Word* const p =
+          Products::left_of(c.p + (first - begin) * kKeyBlock, rows, round_up(count, lanes<T>()),
+                            c.p_left + (first - begin) * kStride);
+      Products::add({p, kStride, 1}, rows, Products::words(count), block.v, c.o + first * ldo, ldo);
     });
   }
 
-  // Scores of rows [begin, end) become weights; m, l and o follow.
-  void softmax(const Chunk& c, const Block& block, int64_t begin, int64_t end,
+  // The scores of rows [begin, end) become weights; updates m and l, and rescales o.
+  void softmax(const Chunk& c, const KeyBlock& block, int64_t begin, int64_t end,
                BlockMask block_mask) const {
     // Whole vectors, of which those after the last row are not used.
-    alignas(64) T shift[kGroup + lanes<T>()], factor[kGroup + lanes<T>()];
+    alignas(64) T shift[kQueryBlock + lanes<T>()], factor[kQueryBlock + lanes<T>()];
     T* const m = c.m + begin;
     std::copy_n(m, end - begin, shift);
     for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
-      T* const s = c.s + (r - begin) * kKeyBlock;
+      T* const s = c.p + (r - begin) * kKeyBlock;
       const int64_t count = std::max<int64_t>(keys_of(c, block, r), 0);
       if (block_mask == BlockMask::partial)
         mask_.apply(c.n, c.h, c.first + r, block.first, count, s);
@@ -217,17 +220,17 @@ class Forward {
       from.store(shift + i);
     }
     for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
-      T* const s = c.s + (r - begin) * kKeyBlock;
+      T* const s = c.p + (r - begin) * kKeyBlock;
       const T sum = exp2_row(s, width, shift[r - begin]);
       c.l[r] = c.l[r] * factor[r - begin] + sum;
       if (factor[r - begin] != T(1)) rescale(c, r, factor[r - begin]);
-      if (p_.dropout > 0) drop(c, block, r, width, s);
+      if (problem_.dropout > 0) drop(c, block, r, width, s);
     });
   }
 
   // body(row, width) for rows that see keys of the block; `width` whole vectors are the tile's.
   template <class Body>
-  void for_tile_rows(const Chunk& c, const Block& block, int64_t begin, int64_t end,
+  void for_tile_rows(const Chunk& c, const KeyBlock& block, int64_t begin, int64_t end,
                      const Body& body) const {
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
       const int64_t count = keys_of(c, block, first + rows - 1);
@@ -256,21 +259,21 @@ class Forward {
   }
 
   void rescale(const Chunk& c, int64_t r, T factor) const {
-    const int64_t ldo = padded<T>(p_.value_width);
+    const int64_t ldo = padded<T>(problem_.value_width);
     T* const o = c.o + r * ldo;
     for (int64_t e = 0; e < ldo; e += lanes<T>())
       (Vec<T>::loadu(o + e) * Vec<T>(factor)).store(o + e);
   }
 
-  void drop(const Chunk& c, const Block& block, int64_t r, int64_t width, T* weights) const {
+  void drop(const Chunk& c, const KeyBlock& block, int64_t r, int64_t width, T* p) const {
     alignas(64) T factors[kKeyBlock];
-    dropout_factors(dropout_, (c.n * p_.heads + c.h) * p_.queries + c.first + r, block.first, width,
-                    factors);
+    dropout_factors(dropout_, (c.n * problem_.heads + c.h) * problem_.queries + c.first + r,
+                    block.first, width, factors);
     for (int64_t j = 0; j < width; j += lanes<T>())
-      (Vec<T>::loadu(weights + j) * Vec<T>::loadu(factors + j)).store(weights + j);
+      (Vec<T>::loadu(p + j) * Vec<T>::loadu(factors + j)).store(p + j);
   }
 
-  Problem p_;
+  Problem problem_;
   Heads<const In> q_, k_, v_;
   Heads<In> out_;
   Mask<T> mask_;
@@ -280,4 +283,4 @@ class Forward {
   T score_factor_;
 };
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cpu

@@ -4,7 +4,7 @@
 #include "../common/tensor_map.h"
 #include "attention_tile.cuh"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 // For tiles of query_rows and key_rows. No maps where the kernel has no bulk copies, where rows are
 // copied chunk by chunk, and where a tensor cannot have one.
@@ -37,4 +37,4 @@ cudaError_t make_maps(Kernel* kernel, const AttentionParams<typename S::T>& para
   return cudaSuccess;
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

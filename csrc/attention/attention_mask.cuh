@@ -2,16 +2,10 @@
 #pragma once
 
 #include "attention_tile.cuh"
+#include "notation.h"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
-enum class BlockMask { empty, partial, full };
-
-// log2(e) and its inverse: exponentials are computed as powers of 2.
-template <class Accumulator>
-constexpr Accumulator kLog2E = static_cast<Accumulator>(1.4426950408889634074);
-template <class Accumulator>
-constexpr Accumulator kLn2 = static_cast<Accumulator>(0.69314718055994530942);
 template <class Accumulator>
 __device__ Accumulator infinity() {
   return static_cast<Accumulator>(__builtin_huge_val());
@@ -105,6 +99,7 @@ struct KeepTile {
   }
 };
 
+// Called where it is used: its seed is read again for a step, and no register holds it between.
 template <class T>
 __device__ Dropout dropout_of(const AttentionParams<T>& params) {
   Dropout dropout = params.dropout;
@@ -112,19 +107,21 @@ __device__ Dropout dropout_of(const AttentionParams<T>& params) {
   return dropout;
 }
 
-// The next block of columns that is not empty, from `first` on.
-struct Columns {
+// The rows [first, first + kColumns) of the other kind than the tile's, one step of its pipeline.
+struct ColumnBlock {
   int64_t first;
   BlockMask block_mask;
+
+  __device__ bool is_empty() const { return block_mask == BlockMask::empty; }
 };
-template <class Find>
-__device__ Columns next_columns(int64_t first, int64_t end, int64_t step,
-                                const Find& mask_of_step) {
+// The first from `first` on that is not empty; mask_of(first) is the mask of a block.
+template <class MaskOf>
+__device__ ColumnBlock next_block(int64_t first, int64_t end, int64_t step, const MaskOf& mask_of) {
   for (; first < end; first += step) {
-    const BlockMask block_mask = mask_of_step(first);
-    if (block_mask != BlockMask::empty) return {first, block_mask};
+    const ColumnBlock block = {first, mask_of(first)};
+    if (!block.is_empty()) return block;
   }
   return {end, BlockMask::empty};
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

@@ -1,4 +1,4 @@
-// The ops around the kernels of a device: checks, and memory for what they give.
+// The ops around the kernels of a device: checks, and memory for the results.
 #pragma once
 
 #include <torch/library.h>
@@ -13,7 +13,7 @@ namespace pyneural::attention {
 // Kernels has
 //   forward(problem, arguments, out, lse)                      lse may be undefined
 //   backward(problem, arguments, grad_out, out, lse, grads)    of q, k and v, where defined
-// which are called where there is something to do. Rows of grad_out and out are contiguous.
+// which are called where there is something to compute. Rows of grad_out and out are contiguous.
 template <class Kernels>
 struct Ops {
   using OptionalTensor = std::optional<at::Tensor>;
@@ -22,16 +22,16 @@ struct Ops {
                               const OptionalTensor& mask, const OptionalTensor& seed,
                               bool is_causal, double dropout, std::optional<double> scale) {
     const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
-    return forward(check_attention("attention", a), a, {});
+    return forward(check_attention(a), a, {});
   }
 
   static std::tuple<at::Tensor, at::Tensor> attention_with_lse(
       const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OptionalTensor& mask,
       const OptionalTensor& seed, bool is_causal, double dropout, std::optional<double> scale) {
     const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
-    const Problem p = check_attention("attention_with_lse", a);
+    const Problem p = check_attention(a);
     const at::Tensor lse =
-        at::empty({p.batch, p.heads, p.queries}, q.options().dtype(accumulator_type(q)));
+        at::empty({p.batch, p.heads, p.queries}, q.options().dtype(accumulator_dtype(q)));
     return {forward(p, a, lse), lse};
   }
 

@@ -7,7 +7,7 @@
 
 #include "attention_tile.cuh"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 template <class S>
 class PipelineStages {
@@ -21,12 +21,30 @@ class PipelineStages {
     __syncthreads();
   }
 
+  // Runs the steps `step`, next(step), ... until one is empty. copy(step, stage) starts the copies
+  // of a step while body(step, stage), which waits for its stage, computes the step before.
+  template <class Step, class Next, class Copy, class Body>
+  __device__ void run(Step step, const Next& next, const Copy& copy, const Body& body) {
+    if (!step.is_empty()) copy(step, 0);
+    commit(0);
+    int stage = 0;
+    for (; !step.is_empty(); stage ^= 1) {
+      const Step following = next(step);
+      if (!following.is_empty()) copy(following, stage ^ 1);
+      commit(stage ^ 1);
+      body(step, stage);
+      __syncthreads();
+      step = following;
+    }
+    finish(stage);
+  }
+
   // Starts the copy of a tile from `row` and `column` on, 0 beyond the end, as part of a stage,
   // whose previous tiles no thread reads any more.
   template <class T, int rows, int width>
   __device__ void copy_async(int stage, Tile<T, rows, width>& to, const Matrix<T>& from,
                              int64_t row, int64_t column) const {
-    if (!in_bulk()) return attention::copy_tile_async<S>(to, from, row, column);
+    if (!in_bulk()) return cuda::copy_tile_async<S>(to, from, row, column);
     if (threadIdx.x != 0) return;
     PYNEURAL_UNROLL
     for (int panel = 0; panel < width; panel += kPanelColumns)
@@ -66,4 +84,4 @@ class PipelineStages {
   unsigned phases_ = 0;  // parity of each stage, a bit
 };
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

@@ -3,7 +3,7 @@
 
 #include "attention_tile.cuh"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 template <class T>
 constexpr bool kIsHalf = sizeof(T) == 2;
@@ -29,12 +29,10 @@ cudaError_t with_shape(const AttentionParams<T>& params, const Launch& launch) {
   using Wide = ShapeOf<T, kWide<T>>;
   static_assert(sizeof(Shared<Narrow>) <= kLeastShared);
   if (params.width <= kNarrow<T> && params.value_width <= kNarrow<T>) return launch(Narrow{});
-  int device = 0, bytes = 0;
-  if (const cudaError_t error = cudaGetDevice(&device)) return error;
-  if (const cudaError_t error =
-          cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
-    return error;
-  return sizeof(Shared<Wide>) <= static_cast<size_t>(bytes) ? launch(Wide{}) : launch(Narrow{});
+  DeviceLimits device;
+  if (const cudaError_t error = find_device_limits(&device)) return error;
+  return sizeof(Shared<Wide>) <= static_cast<size_t>(device.shared_bytes) ? launch(Wide{})
+                                                                          : launch(Narrow{});
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

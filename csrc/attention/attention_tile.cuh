@@ -11,10 +11,11 @@
 #include "../common/elements.cuh"
 #include "../common/fragments.cuh"
 #include "../common/grid.cuh"
+#include "../common/launch.cuh"
 #include "../common/tile_layout.cuh"
 #include "attention_cuda.h"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cuda {
 
 template <class T, int rows, int width>
 struct Tile {
@@ -37,7 +38,7 @@ struct Shape {
   using RowTile = Tile<T, kRows, kWidth>;
   using ColumnTile = Tile<T, kColumns, kWidth>;
   using Scores = Accumulator[kColumns / 8][4];  // of a warp's rows and all columns
-  using Totals = Accumulator[kWidth / 8][4];    // of a warp's rows and kWidth columns
+  using Output = Accumulator[kWidth / 8][4];    // of a warp's rows and kWidth columns
 };
 
 extern __shared__ __align__(1024) unsigned char shared_memory[];
@@ -120,17 +121,17 @@ __device__ void copy_tile(Tile& to, const Matrix<T>& from, int64_t row, int64_t 
   wait_all_threads<0>();
 }
 
-// Stores factor(q) times the totals of the block's rows, from `row` and `column` on.
+// Stores factor(q) times the output of the block's rows, from `row` and `column` on.
 template <class S, class T, class Factor>
-__device__ void store_totals(const typename S::Totals& totals, const Rows<T>& to, int64_t n,
-                             int64_t h, int64_t row, int64_t rows, int64_t column, int64_t columns,
+__device__ void store_output(const typename S::Output& out, const Rows<T>& to, int64_t n, int64_t h,
+                             int64_t row, int64_t rows, int64_t column, int64_t columns,
                              const Factor& factor) {
   T* const data = to.data + n * to.batch_stride + h * to.head_stride;
   PYNEURAL_UNROLL
   for (int j = 0; j < S::kWidth / 8; ++j) PYNEURAL_UNROLL
   for (int q = 0; q < 4; ++q) {
     const int64_t r = row + row_of(q), c = column + j * 8 + column_of(q);
-    if (r < rows && c < columns) store(totals[j][q] * factor(q), data + r * to.row_stride + c);
+    if (r < rows && c < columns) store(out[j][q] * factor(q), data + r * to.row_stride + c);
   }
 }
 
@@ -138,12 +139,10 @@ template <class... Arguments>
 cudaError_t launch(void (*kernel)(Arguments...), int64_t blocks, int threads, size_t shared,
                    cudaStream_t stream, const Arguments&... arguments) {
   if (const cudaError_t error = check_grid(blocks)) return error;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
-    return error;
+  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
   const auto grid = static_cast<unsigned>(blocks);
   kernel<<<grid, threads, shared, stream>>>(arguments...);
   return cudaGetLastError();
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cuda

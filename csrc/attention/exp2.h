@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace pyneural::attention {
+namespace pyneural::attention::cpu {
 
 namespace detail {
 
@@ -56,4 +56,4 @@ inline at::vec::Vectorized<float> exp2(at::vec::Vectorized<float> x) {
 }
 #endif
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cpu

@@ -18,9 +18,4 @@ inline at::Tensor with_rows(const at::Tensor& t) {
   return t.stride(3) == 1 || t.size(3) <= 1 ? t : t.contiguous();
 }
 
-// The accumulator type for q's elements, that of the log-sum-exp too.
-inline at::ScalarType accumulator_type(const at::Tensor& q) {
-  return q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 }  // namespace pyneural::attention

@@ -8,14 +8,11 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "../common/accumulator.h"
 #include "../common/panels.h"
 #include "../common/scratch.h"
 
-namespace pyneural::attention {
-
-// bfloat16 and float16 are accumulated in float.
-template <class In>
-using AccumulatorOf = std::conditional_t<std::is_same_v<In, double>, double, float>;
+namespace pyneural::attention::cpu {
 
 // A tensor [N, H, rows, width] whose last dimension is contiguous.
 template <class In>
@@ -119,4 +116,4 @@ void pack_panels_transposed(const T* rows, int64_t stride, int64_t count, int64_
                     panels + first * width);
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cpu

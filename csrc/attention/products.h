@@ -9,13 +9,32 @@
 #include "operands.h"
 #include "scores.h"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cpu {
+
+// c [rows][kKeyBlock] = factor a b for rows [begin, end) of a [.][depth] and the panels of b
+// [depth][columns], as far as a tile of rows sees columns: limit(row) of them.
+template <class Products, class Limit>
+void multiply_panels(const Rows<typename Products::Word>& a, int64_t begin, int64_t end,
+                     int64_t depth, const typename Products::Word* panels, int64_t columns,
+                     typename Products::T factor, const Limit& limit, typename Products::T* c) {
+  using T = typename Products::T;
+  for (int64_t column = 0; column < columns; column += panel_width<T>())
+    for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
+      const int64_t count = limit(first + rows - 1) - column;
+      if (count <= 0) return;
+      const int64_t vectors =
+          std::min<int64_t>(kTileVectors, (count + lanes<T>() - 1) / lanes<T>());
+      Products::multiply({a.from(first).data, a.stride, 1}, rows, depth,
+                         {panels + column * depth, panel_width<T>(), vectors}, factor,
+                         c + (first - begin) * kKeyBlock + column, kKeyBlock);
+    });
+}
 
 // A word is an element of the accumulator type.
 template <class In_>
 struct ElementProducts {
   using In = In_;
-  using T = AccumulatorOf<In>;
+  using T = Accumulator<In>;
   using Word = T;
   static constexpr int kDepth = 1;
   static constexpr bool kScalesScores = false;
@@ -29,7 +48,7 @@ struct ElementProducts {
                            bool check, T* scratch) {
     if constexpr (std::is_same_v<In, T>) {
       if (factor == T(1) && stride == width && width % lanes<T>() == 0)
-        return {from, width, !check || attention::is_finite(from, rows * width)};
+        return {from, width, !check || cpu::is_finite(from, rows * width)};
     }
     const bool all_finite = load_rows(from, stride, rows, width, factor, scratch);
     return {scratch, padded<T>(width), all_finite || !check};
@@ -77,4 +96,4 @@ struct ElementProducts {
   }
 };
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cpu

@@ -17,7 +17,7 @@
 // The build's instruction set does not include it; the caller has checked the processor.
 #define PYNEURAL_AVX512_BF16 __attribute__((target("avx512bf16")))
 
-namespace pyneural::attention {
+namespace pyneural::attention::cpu {
 
 // Two bfloat16, the first in the low half.
 using Pair = uint32_t;
@@ -186,6 +186,6 @@ struct PairProducts {
   }
 };
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cpu
 
 #endif

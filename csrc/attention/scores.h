@@ -4,25 +4,21 @@
 #include <ATen/ATen.h>
 
 #include <limits>
-#include <numbers>
 #include <optional>
 
 #include "../common/dropout.h"
 #include "../common/vectors.h"
 #include "attention_check.h"
+#include "notation.h"
 
-namespace pyneural::attention {
+namespace pyneural::attention::cpu {
 
 // Keys of a block: with so many, both products stay in the first-level cache.
 constexpr int64_t kKeyBlock = 128;
 static_assert(kKeyBlock % kDropoutBlock == 0);
 
 template <class T>
-constexpr T kLog2E = static_cast<T>(std::numbers::log2e);
-template <class T>
 constexpr T kMasked = -std::numeric_limits<T>::infinity();
-
-enum class BlockMask { empty, partial, full };
 
 // The mask [N, H, L, S]; strides of broadcast dimensions are 0.
 template <class T>
@@ -111,4 +107,4 @@ void dropout_factors(const Dropout& dropout, int64_t row, int64_t first_key, int
     dropout.factors(row, (first_key + first) / kDropoutBlock, factors + first);
 }
 
-}  // namespace pyneural::attention
+}  // namespace pyneural::attention::cpu

@@ -4,6 +4,7 @@
 // forward; in the backward, which computes the tile again, all layers and two gradients. Networks
 // too large for that have it in global memory. Weights pass through shared memory in chunks.
 #include "../common/blocks.cuh"
+#include "../common/launch.cuh"
 #include "../common/scalar_math.h"
 #include "mlp_cuda.h"
 
@@ -186,9 +187,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 cudaError_t launch(void (*kernel)(MlpParams<T>), const MlpParams<T>& params, cudaStream_t stream) {
   const size_t shared = params.shared_slab ? sizeof(T) * params.slab : 0;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
-    return error;
+  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
   kernel<<<params.blocks, kThreads, shared, stream>>>(params);
   return cudaGetLastError();
 }
@@ -216,24 +215,18 @@ void lay_out(MlpParams<T>* params) {
 
 template <class T>
 cudaError_t mlp_configure(bool backward, MlpParams<T>* params) {
-  int device = 0, multiprocessors = 0, shared = 0;
-  if (const cudaError_t error = cudaGetDevice(&device)) return error;
-  if (const cudaError_t error =
-          cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device))
-    return error;
-  if (const cudaError_t error =
-          cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
-    return error;
+  DeviceLimits device;
+  if (const cudaError_t error = find_device_limits(&device)) return error;
   if (backward)
     lay_out(params);
   else
     params->slab = 2 * widest(*params) * kTile;
   const int64_t bytes = params->slab * static_cast<int64_t>(sizeof(T));
-  params->shared_slab = bytes <= shared - kStaticBytes;
+  params->shared_slab = bytes <= device.shared_bytes - kStaticBytes;
   const int64_t gradient = backward ? params->offset[params->layers] * sizeof(T) : 0;
   const int64_t of_block = gradient + (params->shared_slab ? 0 : bytes);
   const int64_t fitting = of_block > 0 ? kBlocksBytes / of_block : INT32_MAX;
-  const int64_t resident = static_cast<int64_t>(multiprocessors) * kBlocksPerMultiprocessor;
+  const int64_t resident = static_cast<int64_t>(device.multiprocessors) * kBlocksPerMultiprocessor;
   const int64_t tiles = (params->rows + kTile - 1) / kTile;
   int64_t blocks = resident < fitting ? resident : fitting;
   blocks = tiles < blocks ? tiles : blocks;

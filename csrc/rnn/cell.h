@@ -111,6 +111,20 @@ struct Gru {
   }
 };
 
+// The order of the steps, and which rows take part in each.
+struct Steps {
+  int64_t count = 0;
+  bool reverse = false;
+  const int64_t* lengths = nullptr;  // [N]; null: all are `count`
+
+  PYNEURAL_INLINE int64_t time(int64_t s) const { return reverse ? count - 1 - s : s; }
+  PYNEURAL_INLINE int64_t before(int64_t t) const { return reverse ? t + 1 : t - 1; }
+  PYNEURAL_INLINE bool active(int64_t t, int64_t n) const { return !lengths || t < lengths[n]; }
+  PYNEURAL_INLINE bool first(int64_t t, int64_t n) const {
+    return reverse ? t == (lengths ? lengths[n] : count) - 1 : t == 0;
+  }
+};
+
 // Calls visit(Cell{}).
 template <class Visit>
 void visit_cell(CellKind kind, const Visit& visit) {

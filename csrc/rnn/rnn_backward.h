@@ -44,13 +44,8 @@ class Backward {
   }
 
   void run() {
-    Barrier barrier(groups_.threads());
-    run_thread_groups(groups_, [&](int64_t first, int64_t last) {
-      if (groups_.size == 1) {
-        for (int64_t i = first; i < last; ++i) run_steps(i, i + 1, [] {});
-      } else {
-        run_steps(first, last, [&] { barrier.wait(last - first); });
-      }
+    run_thread_groups(groups_, [&](int64_t first, int64_t last, const auto& sync) {
+      run_steps(first, last, sync);
     });
   }
 
@@ -61,7 +56,7 @@ class Backward {
   static constexpr int kJoint = Cell::input_block(kGates - 1) == kGates - 1 ? kGates : kGates - 1;
 
   struct Work {
-    Part part;
+    ThreadPart part;
     int64_t group, rank;
     T* panel;  // [rows][W] of x or h
   };
@@ -95,22 +90,9 @@ class Backward {
       sync();
     }
     for (int64_t i = first; i < last; ++i) {
-      copy_out(works_[i].part, dh_, g_.h0);
-      if constexpr (Cell::kHasCellState) copy_out(works_[i].part, dc_, g_.c0);
+      copy_units(works_[i].part, layer_.hidden, dh_, g_.h0);
+      if constexpr (Cell::kHasCellState) copy_units<T>(works_[i].part, layer_.hidden, dc_, g_.c0);
     }
-  }
-
-  int64_t first_unit(const Part& part) const { return part.first_unit_block * kWidth; }
-  int64_t last_unit(const Part& part) const {
-    return std::min(layer_.hidden, part.last_unit_block * kWidth);
-  }
-
-  void copy_out(const Part& part, const T* from, T* to) const {
-    if (!to) return;
-    const int64_t H = layer_.hidden;
-    for (int64_t n = part.first_row; n < part.last_row; ++n)
-      std::copy(from + n * H + first_unit(part), from + n * H + last_unit(part),
-                to + n * H + first_unit(part));
   }
 
   // Row (step in the buffer, row of the part) of a group's gradients of z.
@@ -125,9 +107,9 @@ class Backward {
 
   // Gradients of z, of the part's units, from dh and dc.
   void through_gates(const Work& work, int64_t s, int64_t s_in_work) const {
-    const Part& part = work.part;
+    const ThreadPart& part = work.part;
     const int64_t H = layer_.hidden, N = layer_.rows, t = steps_.time(s);
-    const int64_t u0 = first_unit(part), units = last_unit(part) - u0;
+    const int64_t u0 = first_unit<T>(part), units = last_unit<T>(part, H) - u0;
     for (int64_t n = part.first_row; n < part.last_row; ++n) {
       T* const to = z_row(work, s_in_work, n - part.first_row) + u0;
       if (!steps_.active(t, n)) {
@@ -166,7 +148,7 @@ class Backward {
 
   // dh of the part's units += the gradients of the hidden products' z times the weights.
   void through_weights(const Work& work, int64_t s_in_work) const {
-    const Part& part = work.part;
+    const ThreadPart& part = work.part;
     const int64_t H = layer_.hidden, R = part.rows(), depth = kGates * H;
     const T* const z = z_row(work, s_in_work, 0);
     alignas(64) T product[kTileRows * kWidth];
@@ -213,9 +195,9 @@ class Backward {
   template <class Row>
   void add_products(const Work& work, int64_t begin, int64_t end, const Row& row, int64_t columns,
                     bool of_input, T* to) const {
-    const Part& part = work.part;
+    const ThreadPart& part = work.part;
     const int64_t H = layer_.hidden, R = part.rows(), rows = (end - begin) * R, ld = kBlocks * H;
-    const int64_t u0 = first_unit(part), u1 = last_unit(part);
+    const int64_t u0 = first_unit<T>(part), u1 = last_unit<T>(part, H);
     alignas(64) T product[kTileRows * kWidth];
     for (int64_t column = 0; column < columns; column += kWidth) {
       const int64_t width = std::min(kWidth, columns - column);
@@ -244,7 +226,7 @@ class Backward {
   // to [G * H] += the sum over the rows of the gradient of z.
   void add_sums(const Work& work, int64_t steps, bool of_input, T* to) const {
     const int64_t H = layer_.hidden, rows = steps * work.part.rows(), ld = kBlocks * H;
-    const int64_t u0 = first_unit(work.part), u1 = last_unit(work.part);
+    const int64_t u0 = first_unit<T>(work.part), u1 = last_unit<T>(work.part, H);
     for (int g = 0; g < kGates; ++g) {
       const T* const z = z_row(work, 0, 0) + block_of(g, of_input) * H;
       for (int64_t u = u0; u < u1; u += lanes<T>()) {
@@ -258,7 +240,7 @@ class Backward {
 
   // grad_x of the steps [begin, end); the ranks of a group share the rows.
   void input_gradients(const Work& work, int64_t begin, int64_t end) const {
-    const Part& part = work.part;
+    const ThreadPart& part = work.part;
     const int64_t H = layer_.hidden, I = layer_.in, R = part.rows(), ld = kBlocks * H;
     const int64_t rows = (end - begin) * R, joint = kJoint * H, apart = (kGates - kJoint) * H;
     alignas(64) T product[kTileRows * kWidth];

@@ -1,13 +1,12 @@
-// What the recurrent ops ask of their arguments, the same on every device, before memory is
-// touched.
+// Checks of the arguments of the recurrent ops, the same on every device, before memory is touched.
 #pragma once
-
-#include <ATen/core/Tensor.h>
 
 #include <array>
 #include <optional>
 #include <string_view>
 
+#include "../common/checks.h"
+#include "../common/dispatch.h"
 #include "cell.h"
 
 namespace pyneural::rnn {
@@ -38,16 +37,9 @@ struct Arguments {
 
 namespace detail {
 
-inline void check_like(const char* op, const char* argument, const at::Tensor& tensor,
-                       at::IntArrayRef shape, const char* letters, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(tensor.sizes() == shape, op, ": ", argument, ": expected shape ", letters,
-                    " = ", shape, ", got ", tensor.sizes(), "; it must fit x ", x.sizes(),
-                    " and the weights");
-  TORCH_CHECK_VALUE(tensor.scalar_type() == x.scalar_type(), op, ": ", argument, ": expected ",
-                    x.scalar_type(), " like x, got ", tensor.scalar_type(),
-                    "; convert the layer or x with .to(dtype)");
-  TORCH_CHECK_VALUE(tensor.device() == x.device(), op, ": ", argument, ": expected ", x.device(),
-                    " like x, got ", tensor.device(), "; move it with .to(device)");
+inline void check_like_x(const Argument& argument, const at::Tensor& tensor, at::IntArrayRef shape,
+                         const at::Tensor& x) {
+  check_like(argument, tensor, shape, {"x", x}, "it must fit x ", x.sizes(), " and the weights");
 }
 
 inline void check_lengths(const char* op, const at::Tensor& lengths, const Layer& layer) {
@@ -65,9 +57,7 @@ inline void check_lengths(const char* op, const at::Tensor& lengths, const Layer
                       "; a length counts the steps of x that belong to the sequence");
 }
 
-}  // namespace detail
-
-inline Layer check_rnn(const char* op, const Arguments& a, std::string_view cell, bool reverse) {
+inline Layer check(const char* op, const Arguments& a, std::string_view cell, bool reverse) {
   constexpr std::array<std::string_view, 4> kNames{"tanh", "relu", "lstm", "gru"};
   Layer layer;
   size_t kind = 0;
@@ -77,9 +67,7 @@ inline Layer check_rnn(const char* op, const Arguments& a, std::string_view cell
                     "\"; choose one of these");
   layer.cell = static_cast<CellKind>(kind);
   layer.reverse = reverse;
-  TORCH_CHECK_VALUE(at::isFloatingType(a.x.scalar_type()), op,
-                    ": x: expected float32, float64, bfloat16 or float16, got ", a.x.scalar_type(),
-                    "; convert it with x.float()");
+  check_dtype({op, "x"}, a.x, Precisions::with_reduced, "convert it with x.float()");
   TORCH_CHECK_VALUE(a.x.dim() == 3, op, ": x: expected shape [T, N, I], got ", a.x.sizes(),
                     "; add the missing dimensions with x.unsqueeze(1)");
   TORCH_CHECK_VALUE(a.x.size(0) > 0, op, ": x: expected at least one step, got shape ", a.x.sizes(),
@@ -92,17 +80,23 @@ inline Layer check_rnn(const char* op, const Arguments& a, std::string_view cell
   layer.in = a.x.size(2);
   layer.hidden = a.weight_hh.size(1);
   const int64_t gates = layer.gates() * layer.hidden;
-  detail::check_like(op, "weight_hh", a.weight_hh, {gates, layer.hidden}, "[gates H, H]", a.x);
-  detail::check_like(op, "weight_ih", a.weight_ih, {gates, layer.in}, "[gates H, I]", a.x);
-  if (a.bias_ih) detail::check_like(op, "bias_ih", *a.bias_ih, {gates}, "[gates H]", a.x);
-  if (a.bias_hh) detail::check_like(op, "bias_hh", *a.bias_hh, {gates}, "[gates H]", a.x);
-  detail::check_like(op, "h0", a.h0, {layer.rows, layer.hidden}, "[N, H]", a.x);
+  check_like_x({op, "weight_hh", -1, "[gates H, H]"}, a.weight_hh, {gates, layer.hidden}, a.x);
+  check_like_x({op, "weight_ih", -1, "[gates H, I]"}, a.weight_ih, {gates, layer.in}, a.x);
+  if (a.bias_ih) check_like_x({op, "bias_ih", -1, "[gates H]"}, *a.bias_ih, {gates}, a.x);
+  if (a.bias_hh) check_like_x({op, "bias_hh", -1, "[gates H]"}, *a.bias_hh, {gates}, a.x);
+  check_like_x({op, "h0", -1, "[N, H]"}, a.h0, {layer.rows, layer.hidden}, a.x);
   TORCH_CHECK_VALUE(a.c0.has_value() == layer.has_cell_state(), op, ": c0: expected ",
                     layer.has_cell_state() ? "a tensor [N, H] for an lstm" : "None for this cell",
                     ", got ", a.c0 ? "a tensor" : "None", "; only an lstm has a cell state");
-  if (a.c0) detail::check_like(op, "c0", *a.c0, {layer.rows, layer.hidden}, "[N, H]", a.x);
-  if (a.lengths) detail::check_lengths(op, *a.lengths, layer);
+  if (a.c0) check_like_x({op, "c0", -1, "[N, H]"}, *a.c0, {layer.rows, layer.hidden}, a.x);
+  if (a.lengths) check_lengths(op, *a.lengths, layer);
   return layer;
+}
+
+}  // namespace detail
+
+inline Layer check_rnn(const Arguments& a, std::string_view cell, bool reverse) {
+  return detail::check("rnn", a, cell, reverse);
 }
 
 // saved: [T, N, saved_size, H] from rnn_with_saved, in float32 where x is in lower precision;
@@ -112,15 +106,15 @@ inline Layer check_rnn_backward(const at::Tensor& grad_y, const at::Tensor& grad
                                 const at::Tensor& y, const at::Tensor& saved, std::string_view cell,
                                 bool reverse) {
   const char* const op = "rnn_backward";
-  const Layer layer = check_rnn(op, a, cell, reverse);
+  const Layer layer = detail::check(op, a, cell, reverse);
   const std::array<int64_t, 3> shape{layer.steps, layer.rows, layer.hidden};
-  detail::check_like(op, "grad_y", grad_y, shape, "[T, N, H]", a.x);
-  detail::check_like(op, "y", y, shape, "[T, N, H]", a.x);
-  detail::check_like(op, "grad_h_n", grad_h_n, a.h0.sizes(), "[N, H]", a.x);
+  detail::check_like_x({op, "grad_y", -1, "[T, N, H]"}, grad_y, shape, a.x);
+  detail::check_like_x({op, "y", -1, "[T, N, H]"}, y, shape, a.x);
+  detail::check_like_x({op, "grad_h_n", -1, "[N, H]"}, grad_h_n, a.h0.sizes(), a.x);
   if (layer.has_cell_state()) {
     TORCH_CHECK_VALUE(grad_c_n.has_value(), op,
                       ": grad_c_n: expected a tensor [N, H] for an lstm, got None; give zeros");
-    detail::check_like(op, "grad_c_n", *grad_c_n, a.h0.sizes(), "[N, H]", a.x);
+    detail::check_like_x({op, "grad_c_n", -1, "[N, H]"}, *grad_c_n, a.h0.sizes(), a.x);
   }
   const int64_t size = layer.steps * layer.rows * layer.saved_size() * layer.hidden;
   TORCH_CHECK_VALUE(saved.numel() == size, op, ": saved: expected ", size, " elements, got ",

@@ -1,24 +1,15 @@
 // Recurrent layers on CUDA: checks, memory, the stream and the plain products before and after;
 // rnn_cuda.cu goes through the steps.
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-#include <torch/library.h>
 
-#include "rnn_check.h"
+#include "../common/dispatch_cuda.h"
 #include "rnn_cuda.h"
+#include "rnn_ops.h"
 
 namespace pyneural::rnn {
 namespace {
 
 using OptionalTensor = std::optional<at::Tensor>;
-using Four = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
-
-// float32 where the arguments have less.
-at::ScalarType state_dtype(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
 
 // The arguments as the kernels want them, and what they share.
 struct Call {
@@ -26,7 +17,7 @@ struct Call {
   at::Tensor x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, active, barriers;
 
   Call(const Layer& checked, const Arguments& a) : layer(checked) {
-    const at::ScalarType dtype = state_dtype(a.x);
+    const at::ScalarType dtype = accumulator_dtype(a.x);
     const auto upcast = [&](const at::Tensor& t) { return t.to(dtype).contiguous(); };
     const auto upcast_optional = [&](const OptionalTensor& t) {
       return t ? upcast(*t) : at::Tensor();
@@ -52,11 +43,10 @@ struct Call {
     };
     RnnParams<T> params;
     params.cell = layer.cell;
-    params.reverse = layer.reverse;
-    params.steps = layer.steps;
+    params.steps = {layer.steps, layer.reverse,
+                    lengths.defined() ? lengths.const_data_ptr<int64_t>() : nullptr};
     params.rows = layer.rows;
     params.hidden = layer.hidden;
-    params.lengths = lengths.defined() ? lengths.const_data_ptr<int64_t>() : nullptr;
     params.weight_hh = read(weight_hh);
     params.bias_hh = read(bias_hh);
     params.h0 = read(h0);
@@ -72,64 +62,6 @@ struct Call {
   }
 };
 
-template <class Body>
-void dispatch(const at::Tensor& x, const Body& body) {
-  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
-  if (x.scalar_type() == at::kFloat)
-    body(float{}, stream);
-  else
-    body(double{}, stream);
-}
-
-Four forward(const Arguments& a, std::string_view cell, bool reverse, bool with_saved) {
-  const Layer layer = check_rnn("rnn", a, cell, reverse);
-  const c10::cuda::CUDAGuard guard(a.x.device());
-  Call call(layer, a);
-  const auto options = call.x.options();
-  const bool has_c = layer.has_cell_state(), saves = with_saved && layer.saved_size() > 0;
-  at::Tensor y = at::empty({layer.steps, layer.rows, layer.hidden}, options), h = call.h0.clone(),
-             h_next = at::empty_like(h), c = has_c ? call.c0.clone() : at::empty({0}, options);
-  at::Tensor saved =
-      saves ? at::empty({layer.steps, layer.rows, layer.saved_size(), layer.hidden}, options)
-            : at::empty({0}, options);
-  if (layer.rows > 0) {
-    const at::Tensor x_gates =
-        at::linear(call.x, call.weight_ih,
-                   call.bias_ih.defined() ? OptionalTensor(call.bias_ih) : std::nullopt);
-    dispatch(call.x, [&](auto type, cudaStream_t stream) {
-      using T = decltype(type);
-      RnnParams<T> params = call.params<T>(false);
-      params.x_gates = x_gates.const_data_ptr<T>();
-      params.y = y.data_ptr<T>();
-      params.h[0] = h.data_ptr<T>();
-      params.h[1] = h_next.data_ptr<T>();
-      if (has_c) params.c = c.data_ptr<T>();
-      if (saves) params.saved = saved.data_ptr<T>();
-      C10_CUDA_CHECK(launch_rnn(params, stream));
-    });
-  }
-  const at::Tensor& h_n = layer.steps % 2 && layer.rows > 0 ? h_next : h;
-  const auto dtype = a.x.scalar_type();
-  return {y.to(dtype), h_n.to(dtype), c.to(dtype), saved};
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> rnn(
-    const at::Tensor& x, const at::Tensor& h0, const OptionalTensor& c0,
-    const at::Tensor& weight_ih, const at::Tensor& weight_hh, const OptionalTensor& bias_ih,
-    const OptionalTensor& bias_hh, const OptionalTensor& lengths, std::string_view cell,
-    bool reverse) {
-  const auto [y, h_n, c_n, saved] =
-      forward({x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths}, cell, reverse, false);
-  return {y, h_n, c_n};
-}
-
-Four rnn_with_saved(const at::Tensor& x, const at::Tensor& h0, const OptionalTensor& c0,
-                    const at::Tensor& weight_ih, const at::Tensor& weight_hh,
-                    const OptionalTensor& bias_ih, const OptionalTensor& bias_hh,
-                    const OptionalTensor& lengths, std::string_view cell, bool reverse) {
-  return forward({x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths}, cell, reverse, true);
-}
-
 // The state that each step began with, [T, N, H].
 at::Tensor states_before(const Call& call, const at::Tensor& y) {
   const at::Tensor h0 = call.h0.unsqueeze(0);
@@ -141,61 +73,86 @@ at::Tensor states_before(const Call& call, const at::Tensor& y) {
   return at::where(times.unsqueeze(1).eq(call.lengths - 1).unsqueeze(2), h0, after);
 }
 
-std::vector<at::Tensor> rnn_backward(const at::Tensor& grad_y, const at::Tensor& grad_h_n,
-                                     const OptionalTensor& grad_c_n, const at::Tensor& x,
-                                     const at::Tensor& h0, const OptionalTensor& c0,
-                                     const at::Tensor& weight_ih, const at::Tensor& weight_hh,
-                                     const OptionalTensor& bias_ih, const OptionalTensor& bias_hh,
-                                     const OptionalTensor& lengths, const at::Tensor& y,
-                                     const at::Tensor& saved, std::string_view cell, bool reverse,
-                                     std::array<bool, 7> output_mask) {
-  const Arguments a{x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths};
-  const Layer layer = check_rnn_backward(grad_y, grad_h_n, grad_c_n, a, y, saved, cell, reverse);
-  const c10::cuda::CUDAGuard guard(x.device());
-  Call call(layer, a);
-  const auto options = call.x.options();
-  const int64_t H = layer.hidden, gates = layer.gates() * H, rows = layer.steps * layer.rows;
-  const int64_t blocks = layer.cell == CellKind::gru ? 4 : layer.gates();
-  const auto upcast = [&](const at::Tensor& t) { return t.to(call.x.scalar_type()).contiguous(); };
-  const at::Tensor grad = upcast(grad_y), y_rows = upcast(y), saved_rows = saved.contiguous();
-  at::Tensor grad_z = at::empty({layer.steps, layer.rows, blocks * H}, options),
-             dh = upcast(grad_h_n).clone(),
-             dc = grad_c_n ? upcast(*grad_c_n).clone() : at::Tensor();
-  if (layer.rows > 0)
-    dispatch(call.x, [&](auto type, cudaStream_t stream) {
-      using T = decltype(type);
-      RnnParams<T> params = call.params<T>(true);
-      params.grad_y = grad.const_data_ptr<T>();
-      params.y = y_rows.data_ptr<T>();
-      if (layer.saved_size() > 0) params.saved = saved_rows.data_ptr<T>();
-      params.grad_z = grad_z.data_ptr<T>();
-      params.dh = dh.data_ptr<T>();
-      if (dc.defined()) params.dc = dc.data_ptr<T>();
-      C10_CUDA_CHECK(launch_rnn_backward(params, stream));
-    });
-  const at::Tensor z = grad_z.view({rows, blocks * H}), of_hidden = z.narrow(1, 0, gates);
-  const at::Tensor of_input =
-      blocks == layer.gates() ? z : at::cat({z.narrow(1, 0, 2 * H), z.narrow(1, 3 * H, H)}, 1);
-  const at::Tensor none = at::empty({0}, x.options());
-  std::vector<at::Tensor> result(7, none);
-  if (output_mask[0]) result[0] = of_input.mm(call.weight_ih).view(x.sizes());
-  if (output_mask[1]) result[1] = dh;
-  if (output_mask[2] && dc.defined()) result[2] = dc;
-  if (output_mask[3]) result[3] = of_input.t().mm(call.x.view({rows, layer.in}));
-  if (output_mask[4])
-    result[4] = of_hidden.t().mm(states_before(call, y_rows).view({rows, layer.hidden}));
-  if (output_mask[5]) result[5] = of_input.sum(0);
-  if (output_mask[6]) result[6] = of_hidden.sum(0);
-  for (at::Tensor& one : result) one = one.to(x.scalar_type());
-  return result;
-}
+struct Kernels {
+  static ForwardResult forward(const Layer& layer, const Arguments& a, bool with_saved) {
+    const c10::cuda::CUDAGuard guard(a.x.device());
+    Call call(layer, a);
+    const auto options = call.x.options();
+    const bool has_c = layer.has_cell_state(), saves = with_saved && layer.saved_size() > 0;
+    at::Tensor y = at::empty({layer.steps, layer.rows, layer.hidden}, options), h = call.h0.clone(),
+               h_next = at::empty_like(h), c = has_c ? call.c0.clone() : at::empty({0}, options);
+    at::Tensor saved =
+        saves ? at::empty({layer.steps, layer.rows, layer.saved_size(), layer.hidden}, options)
+              : at::empty({0}, options);
+    if (layer.rows > 0) {
+      const at::Tensor x_gates =
+          at::linear(call.x, call.weight_ih,
+                     call.bias_ih.defined() ? OptionalTensor(call.bias_ih) : std::nullopt);
+      dispatch_floating_cuda(call.x, [&](auto type, cudaStream_t stream) {
+        using T = decltype(type);
+        RnnParams<T> params = call.params<T>(false);
+        params.x_gates = x_gates.const_data_ptr<T>();
+        params.y = y.data_ptr<T>();
+        params.h[0] = h.data_ptr<T>();
+        params.h[1] = h_next.data_ptr<T>();
+        if (has_c) params.c = c.data_ptr<T>();
+        if (saves) params.saved = saved.data_ptr<T>();
+        C10_CUDA_CHECK(launch_rnn(params, stream));
+      });
+    }
+    const at::Tensor& h_n = layer.steps % 2 && layer.rows > 0 ? h_next : h;
+    const auto dtype = a.x.scalar_type();
+    return {y.to(dtype), h_n.to(dtype), c.to(dtype), saved};
+  }
+
+  static std::vector<at::Tensor> backward(const Layer& layer, const Arguments& a,
+                                          const BackwardArguments& b,
+                                          const std::array<bool, 7>& wanted) {
+    const c10::cuda::CUDAGuard guard(a.x.device());
+    Call call(layer, a);
+    const auto options = call.x.options();
+    const int64_t H = layer.hidden, gates = layer.gates() * H, rows = layer.steps * layer.rows;
+    const int64_t blocks = layer.cell == CellKind::gru ? 4 : layer.gates();
+    const auto upcast = [&](const at::Tensor& t) {
+      return t.to(call.x.scalar_type()).contiguous();
+    };
+    const at::Tensor grad = upcast(b.grad_y), y_rows = upcast(b.y),
+                     saved_rows = b.saved.contiguous();
+    at::Tensor grad_z = at::empty({layer.steps, layer.rows, blocks * H}, options),
+               dh = upcast(b.grad_h_n).clone(),
+               dc = b.grad_c_n ? upcast(*b.grad_c_n).clone() : at::Tensor();
+    if (layer.rows > 0)
+      dispatch_floating_cuda(call.x, [&](auto type, cudaStream_t stream) {
+        using T = decltype(type);
+        RnnParams<T> params = call.params<T>(true);
+        params.grad_y = grad.const_data_ptr<T>();
+        params.y = y_rows.data_ptr<T>();
+        if (layer.saved_size() > 0) params.saved = saved_rows.data_ptr<T>();
+        params.grad_z = grad_z.data_ptr<T>();
+        params.dh = dh.data_ptr<T>();
+        if (dc.defined()) params.dc = dc.data_ptr<T>();
+        C10_CUDA_CHECK(launch_rnn_backward(params, stream));
+      });
+    const at::Tensor z = grad_z.view({rows, blocks * H}), of_hidden = z.narrow(1, 0, gates);
+    const at::Tensor of_input =
+        blocks == layer.gates() ? z : at::cat({z.narrow(1, 0, 2 * H), z.narrow(1, 3 * H, H)}, 1);
+    const at::Tensor none = at::empty({0}, a.x.options());
+    std::vector<at::Tensor> result(7, none);
+    if (wanted[0]) result[0] = of_input.mm(call.weight_ih).view(a.x.sizes());
+    if (wanted[1]) result[1] = dh;
+    if (wanted[2] && dc.defined()) result[2] = dc;
+    if (wanted[3]) result[3] = of_input.t().mm(call.x.view({rows, layer.in}));
+    if (wanted[4])
+      result[4] = of_hidden.t().mm(states_before(call, y_rows).view({rows, layer.hidden}));
+    if (wanted[5]) result[5] = of_input.sum(0);
+    if (wanted[6]) result[6] = of_hidden.sum(0);
+    for (at::Tensor& one : result) one = one.to(a.x.scalar_type());
+    return result;
+  }
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(pyneural, CUDA, m) {
-  m.impl("rnn", rnn);
-  m.impl("rnn_with_saved", rnn_with_saved);
-  m.impl("rnn_backward", rnn_backward);
-}
+TORCH_LIBRARY_IMPL(pyneural, CUDA, m) { Ops<Kernels>::add_to(m); }
 
 }  // namespace pyneural::rnn

@@ -13,6 +13,7 @@
 // Otherwise the launch is cooperative and the state passes through global memory.
 #include "../common/cluster.cuh"
 #include "../common/grid_barrier.cuh"
+#include "../common/launch.cuh"
 #include "../common/matmul.cuh"
 #include "../common/scalar_math.h"
 #include "rnn_cuda.h"
@@ -29,11 +30,11 @@ extern __shared__ __align__(16) unsigned char shared_memory[];
 
 // The rows and units of a block.
 template <class T>
-struct Part {
+struct BlockPart {
   int64_t first_row, last_row, first_unit, units;
   unsigned* barrier;
 
-  __device__ explicit Part(const RnnParams<T>& p) {
+  __device__ explicit BlockPart(const RnnParams<T>& p) {
     const int64_t group = blockIdx.x / p.group_size, rank = blockIdx.x % p.group_size;
     first_row = group * p.rows / p.groups;
     last_row = (group + 1) * p.rows / p.groups;
@@ -51,7 +52,7 @@ struct Part {
 
 // Barrier of the blocks of a group; `round` counts the calls from 1.
 template <class T>
-__device__ void group_barrier(const RnnParams<T>& p, const Part<T>& part, int64_t round) {
+__device__ void group_barrier(const RnnParams<T>& p, const BlockPart<T>& part, int64_t round) {
   if (p.in_clusters)
     cluster_barrier();
   else
@@ -71,7 +72,7 @@ template <class Cell, class T>
 __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ RnnParams<T> p) {
   constexpr int G = Cell::kGates;
   __shared__ ProductStage<T> stage;
-  const Part<T> part(p);
+  const BlockPart<T> part(p);
   const int64_t H = p.hidden, N = p.rows, columns = G * part.units;
   T* const z = reinterpret_cast<T*>(shared_memory);  // [G][units][kStride]
   T* const own = z + columns * kStride;              // [H][G][units]
@@ -90,8 +91,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
     cluster_barrier();  // all have begun
   }
   __syncthreads();
-  for (int64_t s = 0; s < p.steps; ++s) {
-    const int64_t t = p.time(s);
+  for (int64_t s = 0; s < p.steps.count; ++s) {
+    const int64_t t = p.steps.time(s);
     // Of row n and unit k, before this step and after it.
     const auto before = [&](int64_t n, int64_t k) {
       return p.in_clusters ? states[(s % 2 * R + n - part.first_row) * H + k]
@@ -116,7 +117,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
       part.for_all(row, rows, [&](int64_t n, int64_t i) {
         const int64_t u = part.first_unit + i, at = n * H + u, out = (t * N + n) * H + u;
         T* const to_saved = p.saved ? p.saved + (t * N + n) * Cell::kSaved * H + u : nullptr;
-        if (!p.active(t, n)) {
+        if (!p.steps.active(t, n)) {
           set_state(n, u, before(n, u));
           p.y[out] = T(0);
           for (int k = 0; to_saved && k < Cell::kSaved; ++k) to_saved[k * H] = T(0);
@@ -146,7 +147,7 @@ __global__ void __launch_bounds__(kThreads)
     backward_kernel(const __grid_constant__ RnnParams<T> p) {
   constexpr int G = Cell::kGates, B = Cell::kBlocks, K = Cell::kSaved;
   __shared__ ProductStage<T> stage;
-  const Part<T> part(p);
+  const BlockPart<T> part(p);
   const int64_t H = p.hidden, N = p.rows;
   T* const own = reinterpret_cast<T*>(shared_memory);  // [G H][units]
   const auto weight = [&](int64_t k, int64_t m) {
@@ -156,16 +157,16 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t i = threadIdx.x; i < G * H * part.units; i += kThreads)
       own[i] = weight(i / part.units, i % part.units);
   __syncthreads();
-  for (int64_t s = p.steps - 1; s >= 0; --s) {
-    const int64_t t = p.time(s), before = p.reverse ? t + 1 : t - 1;
+  for (int64_t s = p.steps.count - 1; s >= 0; --s) {
+    const int64_t t = p.steps.time(s), before = p.steps.before(t);
     part.for_all(part.first_row, part.last_row - part.first_row, [&](int64_t n, int64_t i) {
       const int64_t u = part.first_unit + i, at = n * H + u;
       T* const to = p.grad_z + (t * N + n) * B * H + u;
-      if (!p.active(t, n)) {
+      if (!p.steps.active(t, n)) {
         for (int b = 0; b < B; ++b) to[b * H] = T(0);
         return;
       }
-      const bool first = p.first(t, n);
+      const bool first = p.steps.first(t, n);
       T saved[K + 1], grad[B], dc = T(0), dh = p.dh[at] + p.grad_y[t * N * H + at];
       for (int k = 0; k < K; ++k) saved[k] = p.saved[((t * N + n) * K + k) * H + u];
       At<T> here{p.y[t * N * H + at], first ? p.h0[at] : p.y[before * N * H + at], T(0)};
@@ -178,7 +179,7 @@ __global__ void __launch_bounds__(kThreads)
       p.dh[at] = dh;
       if constexpr (Cell::kHasCellState) p.dc[at] = dc;
     });
-    group_barrier(p, part, p.steps - s);
+    group_barrier(p, part, p.steps.count - s);
     for (int64_t row = part.first_row; row < part.last_row; row += kTile) {
       const int64_t rows = part.last_row - row < kTile ? part.last_row - row : kTile;
       const T* const grad = p.grad_z + (t * N + row) * B * H;
@@ -225,9 +226,7 @@ template <class T>
 cudaError_t launch(const RnnParams<T>& params, bool backward, cudaStream_t stream) {
   const Kernel<T> kernel = kernel_of<T>(params.cell, backward);
   const auto shared = static_cast<size_t>(shared_size(params, backward)) * sizeof(T);
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
-    return error;
+  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
   RnnParams<T> copy = params;
   void* arguments[] = {&copy};
   const int64_t blocks = int64_t{params.groups} * params.group_size;
@@ -243,20 +242,15 @@ cudaError_t launch(const RnnParams<T>& params, bool backward, cudaStream_t strea
 
 template <class T>
 cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
-  int device = 0, multiprocessors = 0, shared = 0;
-  if (const cudaError_t error = cudaGetDevice(&device)) return error;
-  if (const cudaError_t error =
-          cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device))
-    return error;
-  if (const cudaError_t error =
-          cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
-    return error;
+  DeviceLimits device;
+  if (const cudaError_t error = find_device_limits(&device)) return error;
   RnnParams<T>& p = *params;
   const auto fits = [&] {
-    return static_cast<int64_t>(sizeof(T)) * shared_size(p, backward) <= shared - kStaticBytes;
+    return static_cast<int64_t>(sizeof(T)) * shared_size(p, backward) <=
+           device.shared_bytes - kStaticBytes;
   };
   const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-  const int64_t most = multiprocessors < p.hidden ? multiprocessors : p.hidden;
+  const int64_t most = device.multiprocessors < p.hidden ? device.multiprocessors : p.hidden;
   const int64_t narrow = up(p.hidden, kUnitsOfBlock);
 
   bool has = false;
@@ -266,7 +260,8 @@ cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
   if (has) {
     p.in_clusters = p.shared_weights = true;
     p.group_size = static_cast<int32_t>(narrow < kMaxClusterSize ? narrow : kMaxClusterSize);
-    const int64_t spare = multiprocessors / p.group_size > 1 ? multiprocessors / p.group_size : 1;
+    const int64_t spare =
+        device.multiprocessors / p.group_size > 1 ? device.multiprocessors / p.group_size : 1;
     p.groups = static_cast<int32_t>(p.rows < spare ? p.rows : spare);
     if (fits()) return cudaSuccess;
     p.in_clusters = false;
@@ -283,8 +278,9 @@ cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
   }
   const int64_t wanted = up(p.rows, kRowsOfGroup), group_size = p.group_size;
   const int64_t groups =
-      wanted < multiprocessors / group_size ? wanted : multiprocessors / group_size;
-  const int64_t spare = narrow < multiprocessors / groups ? narrow : multiprocessors / groups;
+      wanted < device.multiprocessors / group_size ? wanted : device.multiprocessors / group_size;
+  const int64_t spare =
+      narrow < device.multiprocessors / groups ? narrow : device.multiprocessors / groups;
   p.groups = static_cast<int32_t>(groups);
   p.group_size = static_cast<int32_t>(spare > group_size ? spare : group_size);
   return cudaSuccess;

@@ -14,8 +14,8 @@ namespace pyneural::rnn {
 template <class T>
 struct RnnParams {
   CellKind cell = CellKind::tanh;
-  bool reverse = false;
-  int64_t steps = 0, rows = 0, hidden = 0;
+  Steps steps;
+  int64_t rows = 0, hidden = 0;
   // Of the launch: the rows are split among groups of thread blocks, the units among the blocks of
   // a group, its ranks, which pass a barrier after every step. A group is a cluster, or else all
   // blocks run at the same time.
@@ -23,16 +23,15 @@ struct RnnParams {
   bool in_clusters = false;
   bool shared_weights = false;  // whether a block's weights stay in its shared memory
 
-  const int64_t* lengths = nullptr;  // [N]; null: all are T
-  const T* x_gates = nullptr;        // [T, N, G H] forward: the input products with bias_ih
-  const T* weight_hh = nullptr;      // [G H, H]
-  const T* bias_hh = nullptr;        // [G H] forward; null: none
-  const T* h0 = nullptr;             // [N, H]
-  const T* c0 = nullptr;             // [N, H] of cells that have it
-  T* y = nullptr;                    // [T, N, H]
-  T* saved = nullptr;                // [T, N, kSaved, H]; null: not wanted
-  T* h[2] = {nullptr, nullptr};      // [N, H] forward: the state, alternating; h[0] begins as h0
-  T* c = nullptr;                    // [N, H] forward: begins as c0
+  const T* x_gates = nullptr;    // [T, N, G H] forward: the input products with bias_ih
+  const T* weight_hh = nullptr;  // [G H, H]
+  const T* bias_hh = nullptr;    // [G H] forward; null: none
+  const T* h0 = nullptr;         // [N, H]
+  const T* c0 = nullptr;         // [N, H] of cells that have it
+  T* y = nullptr;                // [T, N, H]
+  T* saved = nullptr;            // [T, N, kSaved, H]; null: not wanted
+  T* h[2] = {nullptr, nullptr};  // [N, H] forward: the state, alternating; h[0] begins as h0
+  T* c = nullptr;                // [N, H] forward: begins as c0
 
   const T* grad_y = nullptr;  // [T, N, H] backward
   T* grad_z = nullptr;        // [T, N, B, H] backward: gradients of the gates
@@ -40,12 +39,6 @@ struct RnnParams {
   T* dc = nullptr;            // [N, H] likewise
 
   unsigned* barriers = nullptr;  // [groups], zero
-
-  PYNEURAL_INLINE int64_t time(int64_t s) const { return reverse ? steps - 1 - s : s; }
-  PYNEURAL_INLINE bool active(int64_t t, int64_t n) const { return !lengths || t < lengths[n]; }
-  PYNEURAL_INLINE bool first(int64_t t, int64_t n) const {
-    return reverse ? t == (lengths ? lengths[n] : steps) - 1 : t == 0;
-  }
 };
 
 // Fills groups, group_size, in_clusters and shared_weights for the current device.

@@ -26,24 +26,26 @@ struct Pointers {
   const int64_t* lengths;
 };
 
-// The order of the steps, and which rows take part in them.
-struct Steps {
-  int64_t count;
-  bool reverse;
-  const int64_t* lengths;
-
-  int64_t time(int64_t s) const { return reverse ? count - 1 - s : s; }
-  bool active(int64_t t, int64_t n) const { return !lengths || t < lengths[n]; }
-  bool first(int64_t t, int64_t n) const {
-    return reverse ? t == (lengths ? lengths[n] : count) - 1 : t == 0;
-  }
-  int64_t before(int64_t t) const { return reverse ? t + 1 : t - 1; }
-};
-
 // Units of a unit block.
 template <class T>
 int64_t units_in_block(int64_t unit_block, int64_t hidden) {
   return std::min(panel_width<T>(), hidden - unit_block * panel_width<T>());
+}
+template <class T>
+int64_t first_unit(const ThreadPart& part) {
+  return part.first_unit_block * panel_width<T>();
+}
+template <class T>
+int64_t last_unit(const ThreadPart& part, int64_t hidden) {
+  return std::min(hidden, part.last_unit_block * panel_width<T>());
+}
+// The part's elements of a state [N, H]; `to` may be null.
+template <class T>
+void copy_units(const ThreadPart& part, int64_t hidden, const T* from, T* to) {
+  if (!to) return;
+  const int64_t begin = first_unit<T>(part), end = last_unit<T>(part, hidden);
+  for (int64_t n = part.first_row; n < part.last_row; ++n)
+    std::copy(from + n * hidden + begin, from + n * hidden + end, to + n * hidden + begin);
 }
 
 // Rows of all steps that are worked on at a time: some 256 KiB of them, but enough that a weight is
@@ -104,13 +106,8 @@ class Forward {
   }
 
   void run() {
-    Barrier barrier(groups_.threads());
-    run_thread_groups(groups_, [&](int64_t first, int64_t last) {
-      if (groups_.size == 1) {
-        for (int64_t i = first; i < last; ++i) run_steps(i, i + 1, [] {});
-      } else {
-        run_steps(first, last, [&] { barrier.wait(last - first); });
-      }
+    run_thread_groups(groups_, [&](int64_t first, int64_t last, const auto& sync) {
+      run_steps(first, last, sync);
     });
   }
 
@@ -119,7 +116,7 @@ class Forward {
   static constexpr int64_t kWidth = panel_width<T>();
 
   struct Work {
-    Part part;
+    ThreadPart part;
     int64_t row_size;
     T* z;  // [steps at a time][rows][row_size]
     T* x;  // [steps at a time][rows][I]
@@ -151,20 +148,13 @@ class Forward {
     }
     const T* const h = h_[layer_.steps % 2];
     for (int64_t i = first; i < last; ++i) {
-      copy_out(works_[i].part, h, h_n_);
-      if constexpr (Cell::kHasCellState) copy_out(works_[i].part, c_, c_n_);
+      copy_units(works_[i].part, layer_.hidden, h, h_n_);
+      if constexpr (Cell::kHasCellState) copy_units<T>(works_[i].part, layer_.hidden, c_, c_n_);
     }
   }
 
-  void copy_out(const Part& part, const T* from, T* to) const {
-    const int64_t H = layer_.hidden, begin = part.first_unit_block * kWidth,
-                  end = std::min(H, part.last_unit_block * kWidth);
-    for (int64_t n = part.first_row; n < part.last_row; ++n)
-      std::copy(from + n * H + begin, from + n * H + end, to + n * H + begin);
-  }
-
   void multiply_inputs(const Work& work, int64_t s0, int64_t s1) const {
-    const Part& part = work.part;
+    const ThreadPart& part = work.part;
     const int64_t I = layer_.in, R = part.rows(), rows = (s1 - s0) * R;
     for (int64_t i = 0; i < rows; ++i)
       std::copy_n(p_.x + steps_.time(s0 + i / R) * p_.x_step + (part.first_row + i % R) * p_.x_row,
@@ -187,7 +177,7 @@ class Forward {
   }
 
   void step(const Work& work, int64_t s, int64_t s_in_work) const {
-    const Part& part = work.part;
+    const ThreadPart& part = work.part;
     const int64_t H = layer_.hidden, R = part.rows(), t = steps_.time(s);
     const T* const h = h_[s % 2] + part.first_row * H;
     T* const z = work.z + s_in_work * R * work.row_size;

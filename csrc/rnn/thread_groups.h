@@ -46,7 +46,7 @@ class Barrier {
 };
 
 // The rows and the unit blocks of one thread.
-struct Part {
+struct ThreadPart {
   int64_t first_row, last_row, first_unit_block, last_unit_block;
   int64_t rows() const { return last_row - first_row; }
 };
@@ -58,7 +58,7 @@ struct ThreadGroups {
   int64_t threads() const { return count * size; }
   int64_t max_rows() const { return (rows + count - 1) / count; }
   int64_t max_unit_blocks() const { return (unit_blocks + size - 1) / size; }
-  Part part(int64_t thread) const {
+  ThreadPart part(int64_t thread) const {
     const int64_t group = thread / size, rank = thread % size;
     return {group * rows / count, (group + 1) * rows / count, rank * unit_blocks / size,
             (rank + 1) * unit_blocks / size};
@@ -96,11 +96,17 @@ inline ThreadGroups make_thread_groups(int64_t rows, int64_t unit_blocks,
   return best;
 }
 
-// body(first, last) for ranges of threads that together are all and run at the same time.
-template <class Body>
-void run_thread_groups(const ThreadGroups& groups, const Body& body) {
-  if (groups.threads() == 1) return body(int64_t{0}, int64_t{1});
-  at::parallel_for(0, groups.threads(), 1, body);
+// run_steps(first, last, sync) for ranges of threads that together are all and run at the same
+// time; sync() is their barrier after a step.
+template <class RunSteps>
+void run_thread_groups(const ThreadGroups& groups, const RunSteps& run_steps) {
+  Barrier barrier(groups.threads());
+  const auto run = [&](int64_t first, int64_t last) {
+    if (groups.size > 1) return run_steps(first, last, [&] { barrier.wait(last - first); });
+    for (int64_t i = first; i < last; ++i) run_steps(i, i + 1, [] {});
+  };
+  if (groups.threads() == 1) return run(0, 1);
+  at::parallel_for(0, groups.threads(), 1, run);
 }
 
 }  // namespace pyneural::rnn

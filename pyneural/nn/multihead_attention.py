@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.nn.checks import check_floating, check_probability
+from pyneural.nn.checks import check_probability, check_tokens
 from pyneural.nn.key_value_cache import KeyValueCache
 
 
@@ -223,20 +223,19 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         return torch.cat([k, more[0]], 2), torch.cat([v, more[1]], 2), mask, False
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
-        order = "[N, {}, {}]" if self.batch_first else "[{}, N, {}]"
+        remedy = (
+            "embed_dim, kdim and vdim are the widths of query, key and value; all or none of these "
+            "are batched"
+        )
         for name, x, width in (
             ("query", query, self.embed_dim),
             ("key", key, self.kdim),
             ("value", value, self.vdim),
         ):
-            if x.dim() not in (2, 3) or x.dim() != query.dim() or x.shape[-1] != width:
-                letter = "L" if name == "query" else "S"
-                raise ValueError(
-                    f"MultiheadAttention: {name}: expected {order.format(letter, width)} or "
-                    f"[{letter}, {width}], the same for all three, got {list(x.shape)}; "
-                    "embed_dim, kdim and vdim are the widths of query, key and value"
-                )
-            check_floating("MultiheadAttention", name, x)
+            length = "L" if name == "query" else "S"
+            check_tokens(
+                "MultiheadAttention", name, x, query, width, length, self.batch_first, remedy
+            )
         batch = 0 if self.batch_first else 1
         if key.shape[:-1] != value.shape[:-1] or (
             query.dim() == 3 and query.shape[batch] != key.shape[batch]

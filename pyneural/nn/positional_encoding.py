@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pyneural.nn.checks import check_floating, check_probability
+from pyneural.nn.checks import check_probability, check_tokens
 from pyneural.nn.dropout import Dropout
 
 
@@ -55,13 +55,8 @@ class PositionalEncoding(torch.nn.Module):
             x: the tokens.
             start: position of the first one, as ``len(cache)`` of a ``KeyValueCache``.
         """
-        if x.dim() not in (2, 3) or x.shape[-1] != self.d_model:
-            form = "[N, L, E]" if self.batch_first else "[L, N, E]"
-            raise ValueError(
-                f"PositionalEncoding: x: expected {form} or [L, E] with E = {self.d_model}, got "
-                f"{list(x.shape)}; d_model must be the width of a token"
-            )
-        check_floating("PositionalEncoding", "x", x)
+        remedy = "d_model must be the width of a token"
+        check_tokens("PositionalEncoding", "x", x, x, self.d_model, "L", self.batch_first, remedy)
         if start < 0:
             raise ValueError(
                 f"PositionalEncoding: start: expected >= 0, got {start}; give the position of the "

@@ -13,11 +13,18 @@ from pyneural import ops
 State = Tensor | tuple[Tensor, Tensor]
 
 
-class _Recurrent(torch.nn.RNNBase):
-    """Common base of RNN, LSTM and GRU: layers, directions, dropout and the shapes of the input."""
+class _HasCell(torch.nn.Module):
+    """The cell of ``ops.rnn`` that a layer computes."""
 
+    _gated: str | None = None  # None for a plain recurrence with its nonlinearity
+
+    @property
     def _cell(self) -> str:
-        raise NotImplementedError
+        return self._gated or self.nonlinearity  # type: ignore[return-value]
+
+
+class _Recurrent(_HasCell, torch.nn.RNNBase):
+    """Common base of RNN, LSTM and GRU: layers, directions, dropout and the shapes of the input."""
 
     def forward(
         self, input: Tensor | PackedSequence, hx: State | None = None
@@ -72,7 +79,7 @@ class _Recurrent(torch.nn.RNNBase):
                 index = layer * directions + direction
                 start = self._as_state([part[index] for part in state]) if state else None
                 y, end = ops.rnn(
-                    x, start, self._weights(index), self._cell(), lengths, reverse=direction == 1
+                    x, start, self._weights(index), self._cell, lengths, reverse=direction == 1
                 )
                 ys.append(y)
                 ends.append(end if isinstance(end, tuple) else (end,))
@@ -90,7 +97,7 @@ class _Recurrent(torch.nn.RNNBase):
         """The state as a list of tensors, empty for none."""
         if hx is None:
             return []
-        is_pair, pair = isinstance(hx, tuple | list), self._cell() == "lstm"
+        is_pair, pair = isinstance(hx, tuple | list), self._cell == "lstm"
         if is_pair != pair:
             wanted = "a pair (h_0, c_0)" if pair else "a tensor h_0"
             raise ValueError(
@@ -150,9 +157,6 @@ class RNN(_Recurrent, torch.nn.RNN):  # type: ignore[misc]
     (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
     """
 
-    def _cell(self) -> str:
-        return self.nonlinearity
-
 
 class LSTM(_Recurrent, torch.nn.LSTM):  # type: ignore[misc]
     """Long short-term memory.
@@ -175,8 +179,7 @@ class LSTM(_Recurrent, torch.nn.LSTM):  # type: ignore[misc]
     (torch.Size([7, 2, 10]), torch.Size([4, 2, 5]))
     """
 
-    def _cell(self) -> str:
-        return "lstm"
+    _gated = "lstm"
 
 
 class GRU(_Recurrent, torch.nn.GRU):  # type: ignore[misc]
@@ -199,15 +202,11 @@ class GRU(_Recurrent, torch.nn.GRU):  # type: ignore[misc]
     (torch.Size([2, 7, 5]), torch.Size([1, 2, 5]))
     """
 
-    def _cell(self) -> str:
-        return "gru"
+    _gated = "gru"
 
 
-class _RecurrentCell(torch.nn.RNNCellBase):
+class _RecurrentCell(_HasCell, torch.nn.RNNCellBase):
     """Common base of RNNCell, LSTMCell and GRUCell: one step of ``ops.rnn``."""
-
-    def _cell(self) -> str:
-        raise NotImplementedError
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """The new state from x [N, I] or [I] and the state before, zeros by default."""
@@ -222,9 +221,7 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         if hx is not None and not batched:
             start = (hx[0][None], hx[1][None]) if is_pair else hx[None]  # type: ignore[call-overload]
         weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        _, end = ops.rnn(
-            input[None] if batched else input[None, None], start, weights, self._cell()
-        )
+        _, end = ops.rnn(input[None] if batched else input[None, None], start, weights, self._cell)
         if batched:
             return end
         return (end[0][0], end[1][0]) if isinstance(end, tuple) else end[0]
@@ -237,9 +234,6 @@ class RNNCell(_RecurrentCell, torch.nn.RNNCell):  # type: ignore[misc]
     torch.Size([2, 5])
     """
 
-    def _cell(self) -> str:
-        return self.nonlinearity
-
 
 class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):  # type: ignore[misc]
     """One step of ``LSTM``: ``torch.nn.LSTMCell`` on our kernel.
@@ -249,8 +243,7 @@ class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):  # type: ignore[misc]
     torch.Size([2, 5])
     """
 
-    def _cell(self) -> str:
-        return "lstm"
+    _gated = "lstm"
 
 
 class GRUCell(_RecurrentCell, torch.nn.GRUCell):  # type: ignore[misc]
@@ -260,5 +253,4 @@ class GRUCell(_RecurrentCell, torch.nn.GRUCell):  # type: ignore[misc]
     torch.Size([2, 5])
     """
 
-    def _cell(self) -> str:
-        return "gru"
+    _gated = "gru"

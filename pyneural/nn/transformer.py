@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyneural.nn.checks import check_floating
+from pyneural.nn.checks import check_tokens
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.transformer_layers import (
     Activation,
@@ -27,6 +27,21 @@ def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
     if mask.dtype != torch.bool:
         return torch.equal(mask, torch.zeros_like(mask).masked_fill(causal, -torch.inf))
     return torch.equal(mask, causal)
+
+
+def _run(
+    stack: torch.nn.TransformerEncoder | torch.nn.TransformerDecoder,
+    x: Tensor,
+    inputs: tuple[Tensor, ...],
+    cache: KeyValueCache | None,
+    **options: Any,
+) -> Tensor:
+    """The layers one after the other, then the norm; layers of torch take no cache."""
+    if cache is not None:
+        options["cache"] = cache
+    for layer in stack.layers:
+        x = layer(x, *inputs, **options)
+    return x if stack.norm is None else stack.norm(x)
 
 
 class TransformerEncoder(torch.nn.TransformerEncoder):
@@ -65,13 +80,10 @@ class TransformerEncoder(torch.nn.TransformerEncoder):
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """The last layer's output; without a hint ``is_causal`` a causal mask is recognised."""
-        options: dict[str, Any] = {"is_causal": _is_causal(mask, is_causal)}
-        if cache is not None:
-            options["cache"] = cache
-        x = src
-        for layer in self.layers:
-            x = layer(x, src_mask=mask, src_key_padding_mask=src_key_padding_mask, **options)
-        return x if self.norm is None else self.norm(x)
+        return _run(
+            self, src, (), cache, src_mask=mask, src_key_padding_mask=src_key_padding_mask,
+            is_causal=_is_causal(mask, is_causal),
+        )  # fmt: skip
 
 
 class TransformerDecoder(torch.nn.TransformerDecoder):
@@ -100,20 +112,12 @@ class TransformerDecoder(torch.nn.TransformerDecoder):
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """The last layer's output; without a hint a causal ``tgt_mask`` is recognised."""
-        options: dict[str, Any] = {
-            "tgt_mask": tgt_mask,
-            "memory_mask": memory_mask,
-            "tgt_key_padding_mask": tgt_key_padding_mask,
-            "memory_key_padding_mask": memory_key_padding_mask,
-            "tgt_is_causal": _is_causal(tgt_mask, tgt_is_causal),
-            "memory_is_causal": memory_is_causal,
-        }
-        if cache is not None:
-            options["cache"] = cache
-        x = tgt
-        for layer in self.layers:
-            x = layer(x, memory, **options)
-        return x if self.norm is None else self.norm(x)
+        return _run(
+            self, tgt, (memory,), cache, tgt_mask=tgt_mask, memory_mask=memory_mask,
+            tgt_key_padding_mask=tgt_key_padding_mask,
+            memory_key_padding_mask=memory_key_padding_mask,
+            tgt_is_causal=_is_causal(tgt_mask, tgt_is_causal), memory_is_causal=memory_is_causal,
+        )  # fmt: skip
 
 
 class Transformer(torch.nn.Transformer):
@@ -192,20 +196,16 @@ class Transformer(torch.nn.Transformer):
         memory_is_causal: bool = False,
     ) -> Tensor:
         """The decoder's output; masks and causality as of the decoder and the encoder."""
-        form = "[N, {}, {}]" if self.batch_first else "[{}, N, {}]"
-        for name, x, letter in (("src", src, "S"), ("tgt", tgt, "T")):
-            if x.dim() not in (2, 3) or x.dim() != src.dim() or x.shape[-1] != self.d_model:
-                raise ValueError(
-                    f"Transformer: {name}: expected {form.format(letter, self.d_model)} or "
-                    f"[{letter}, {self.d_model}], the same for src and tgt, got {list(x.shape)}; "
-                    "d_model is the width of a token"
-                )
-            check_floating("Transformer", name, x)
+        remedy = "d_model is the width of a token; src and tgt are both batched or both not"
+        for name, x, length in (("src", src, "S"), ("tgt", tgt, "T")):
+            check_tokens(
+                "Transformer", name, x, src, self.d_model, length, self.batch_first, remedy
+            )
         batch = 0 if self.batch_first else 1
         if src.dim() == 3 and src.shape[batch] != tgt.shape[batch]:
             raise ValueError(
-                f"Transformer: src, tgt: expected the same N in {form.format('L', 'E')}, got "
-                f"{list(src.shape)} and {list(tgt.shape)}; batch_first says where N stands"
+                f"Transformer: src, tgt: expected the same N, got {list(src.shape)} and "
+                f"{list(tgt.shape)}; N is dimension {batch} with batch_first={self.batch_first}"
             )
         return super().forward(
             src, tgt, src_mask, tgt_mask, memory_mask, src_key_padding_mask, tgt_key_padding_mask,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.registration import register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -180,3 +181,16 @@ def _(grad_out, q, k, v, mask, seed, out, lse, is_causal, dropout_p, scale, outp
 @torch.library.register_fake("pyneural::attention_keep")
 def _(seed, shape, dropout_p):
     return seed.new_empty(shape, dtype=torch.bool)
+
+
+@torch.library.register_fake("pyneural::attention_mask_backward")
+def _(grad_out, q, k, v, mask, seed, is_causal, dropout_p, scale):
+    return mask.new_empty(mask.shape)
+
+
+register_reference("attention", reference.attention)
+register_reference("attention_with_lse", reference.attention_with_lse)
+register_reference("attention_backward", reference.attention_backward)
+register_reference("attention_mask_backward", reference.attention_mask_backward)
+register_derivative("attention_backward", reference.attention_backward, constant=("out", "lse"))
+register_derivative("attention_mask_backward", reference.attention_mask_backward)

@@ -80,7 +80,7 @@ def register_derivative(
         return list(result) if returns_list else result
 
     register_autograd(name, differentiable)
-    if any("Tensor[]" in str(part) for part in (*op._schema.arguments, *op._schema.returns)):
+    if any(str(p.type) == "List[Tensor]" for p in (*op._schema.arguments, *op._schema.returns)):
         # torch.autograd.grad(is_grads_batched=True) goes through other ops in a loop.
         _LIBRARY.impl(name, reference, "Batched")
     return differentiable

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.dense import dense
+from pyneural.ops.registration import register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 State = Tensor | tuple[Tensor, Tensor]
@@ -202,3 +203,9 @@ def _(
     c_shape = h0.shape if c0 is not None else (0,)
     shapes = x.shape, h0.shape, c_shape, weight_ih.shape, weight_hh.shape, gates, gates
     return [x.new_empty(s if m else 0) for s, m in zip(shapes, output_mask, strict=True)]
+
+
+register_reference("rnn", reference.rnn)
+register_reference("rnn_with_saved", reference.rnn_with_saved)
+register_reference("rnn_backward", reference.rnn_backward)
+register_derivative("rnn_backward", reference.rnn_backward, constant=("y", "saved"))

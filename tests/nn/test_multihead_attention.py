@@ -243,7 +243,7 @@ X = torch.rand(5, 2, 8)
         (lambda: nn.MultiheadAttention(8, 2)(X, X.long(), X), "key: expected floating.*int64"),
         (lambda: nn.MultiheadAttention(8, 2)(X.double(), X, X), "dense: "),
         (lambda: nn.PositionalEncoding(0), "d_model: expected >= 1"),
-        (lambda: nn.PositionalEncoding(4)(X), r"x: expected \[L, N, E\] or \[L, E\] with E = 4"),
+        (lambda: nn.PositionalEncoding(4)(X), r"x: expected \[L, N, 4\] or \[L, 4\], got"),
         (lambda: nn.PositionalEncoding(8)(X.long()), "x: expected floating-point .* got torch.int"),
         (lambda: nn.PositionalEncoding(8)(X, start=-1), "start: expected >= 0, got -1"),
         (lambda: nn.PositionalEncoding(8, dropout=2), "dropout: expected a prob.*got 2"),

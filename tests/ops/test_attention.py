@@ -327,7 +327,7 @@ WRONG = {
     ),
     "another dtype": (
         lambda q, k, v: ((q, k.double(), v), {}),
-        r"attention: k: expected Float like q, got Double; convert it with \.to\(q\.dtype\)",
+        r"attention: k: expected Float like q, got Double; convert one of them with \.to\(dtype\)",
     ),
     "dropout below 0": (
         lambda q, k, v: ((q, k, v), {"dropout_p": -0.1}),

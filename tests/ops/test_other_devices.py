@@ -111,8 +111,7 @@ def test_rnn(cell, with_lengths):
     given = *tensors, lengths if with_lengths else None
     assert_same(OPS.rnn, *given, cell, True)
     y, h_n, c_n, saved = OPS.rnn_with_saved(*given, cell, True)
-    by_composite = OPS.rnn_with_saved.default._op_dk(COMPOSITE, *given, cell, True)[3]
-    assert by_composite.shape == saved.shape
+    assert_same(OPS.rnn_with_saved, *given, cell, True)
     grads = y + 1, h_n + 1, c_n + 1 if cell == "lstm" else None
     assert_same(OPS.rnn_backward, *grads, *given, y, saved, cell, True, [True] * 7)
 
@@ -127,3 +126,18 @@ def test_attention(how):
     out, lse = assert_same(OPS.attention_with_lse, q, k, v, *options)
     given = grad_out, q, k, v, *options[:2], out, lse, *options[2:]
     assert_same(OPS.attention_backward, *given, [True, True, True])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_attention_has_the_layout_of_the_queries(inside):
+    (q, k, v), grad_out = attention_arguments((2, 4, 2, 5, 7, 3, 6))
+    if inside:  # [N, L, H, E] in memory
+        q, k, v = (t.transpose(1, 2).contiguous().transpose(1, 2) for t in (q, k, v))
+    options = None, None, False, 0.0, None
+    out, lse = other_device(OPS.attention_with_lse, q, k, v, *options)
+    given = grad_out, q, k, v, *options[:2], out, lse, *options[2:]
+    grads = other_device(OPS.attention_backward, *given, [True] * 3)
+    for found, like in ((out, q), *zip(grads, (q, k, v), strict=True)):
+        assert found.transpose(1, 2).is_contiguous() == inside
+        assert found.is_contiguous() != inside
+        assert found.shape[:3] == like.shape[:3]

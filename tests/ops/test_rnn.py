@@ -170,41 +170,6 @@ def test_strides_and_missing_biases(cell):
     assert_close(found, reference.rnn(one_row, *tensors[1:], None, cell, False)[0], FLOAT64)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_gradcheck(cell, reverse):
-    tensors, lengths = arguments(cell, (3, 2, 2, 3))
-    present = [t.requires_grad_() for t in tensors if t is not None]
-
-    def call(*given):
-        given = list(given)
-        filled = [None if t is None else given.pop(0) for t in tensors]
-        return by_op(*filled, lengths, cell, reverse)[: 3 if cell == "lstm" else 2]
-
-    assert torch.autograd.gradcheck(call, present)
-    assert torch.autograd.gradgradcheck(call, present)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_opcheck(cell):
-    tensors, lengths = arguments(cell, (4, 3, 2, 5))
-    for given in (tensors, [t if t is None else t.requires_grad_() for t in tensors]):
-        torch.library.opcheck(torch.ops.pyneural.rnn, (*given, lengths, cell, True))
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_opcheck_of_the_backward(cell):
-    tensors, lengths = arguments(cell, (4, 3, 2, 5))
-    forward = torch.ops.pyneural.rnn_with_saved
-    torch.library.opcheck(forward, (*tensors, lengths, cell, False))
-    y, h_n, c_n, saved = forward(*tensors, lengths, cell, False)
-    grad_c_n = c_n if cell == "lstm" else None
-    torch.library.opcheck(
-        torch.ops.pyneural.rnn_backward,
-        (y, h_n, grad_c_n, *tensors, lengths, y, saved, cell, False, [True] * 7),
-    )
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_only_the_gradients_asked_for(cell):
     tensors, _ = arguments(cell, (4, 3, 2, 5))
@@ -220,35 +185,6 @@ def test_only_the_gradients_asked_for(cell):
         )
         (grad,) = torch.autograd.grad(scalar, given[index])
         assert_close(grad, full[place], FLOAT64)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_compile_func_and_modes(cell):
-    tensors, lengths = arguments(cell, (4, 3, 2, 5))
-    expected = by_op(*tensors, lengths, cell, False)
-    torch.compiler.reset()
-    compiled = torch.compile(by_op, fullgraph=True, backend="aot_eager")
-    with torch.inference_mode():
-        inferred = by_op(*tensors, lengths, cell, False)
-    for found in (compiled(*tensors, lengths, cell, False), inferred):
-        for one, other in zip(found, expected, strict=True):
-            assert_close(one, other, FLOAT64)
-
-    def value(x):
-        return by_op(x, *tensors[1:], lengths, cell, False)[0].square().sum()
-
-    x = tensors[0].clone().requires_grad_()
-    (grad,) = torch.autograd.grad(value(x), x)
-    assert_close(torch.func.grad(value)(tensors[0]), grad, FLOAT64_GRADIENT)
-    _, slope = torch.func.jvp(value, (tensors[0],), (torch.ones_like(x),))
-    assert_close(slope, grad.sum(), FLOAT64_GRADIENT)
-
-
-def test_autocast():
-    tensors, _ = arguments("lstm", (4, 3, 2, 5), torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = by_op(*tensors, None, "lstm", False)[0]
-    assert y.dtype == torch.bfloat16
 
 
 def weights_of(cell):

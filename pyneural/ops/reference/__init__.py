@@ -6,7 +6,13 @@ transformations that kernels do not go through, and the derivatives of the backw
 """
 
 from pyneural.ops.reference.adadelta import adadelta_
-from pyneural.ops.reference.attention import attention, attention_weights
+from pyneural.ops.reference.attention import (
+    attention,
+    attention_backward,
+    attention_mask_backward,
+    attention_weights,
+    attention_with_lse,
+)
 from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
 from pyneural.ops.reference.dropout import dropout
 from pyneural.ops.reference.jet import (
@@ -23,12 +29,15 @@ from pyneural.ops.reference.masked_dense import (
 )
 from pyneural.ops.reference.mlp import mlp, mlp_backward
 from pyneural.ops.reference.mse_loss import mse_loss, mse_loss_backward
-from pyneural.ops.reference.rnn import rnn
+from pyneural.ops.reference.rnn import rnn, rnn_backward, rnn_with_saved
 
 __all__ = [
     "adadelta_",
     "attention",
+    "attention_backward",
+    "attention_mask_backward",
     "attention_weights",
+    "attention_with_lse",
     "dense",
     "dense_backward",
     "dense_with_preactivation",
@@ -46,4 +55,6 @@ __all__ = [
     "mse_loss",
     "mse_loss_backward",
     "rnn",
+    "rnn_backward",
+    "rnn_with_saved",
 ]

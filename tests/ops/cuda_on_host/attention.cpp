@@ -6,7 +6,7 @@
 #include "csrc/attention/attention_forward.cu"
 
 using namespace pyneural;
-using namespace pyneural::attention;
+using namespace pyneural::attention::cuda;
 
 namespace {
 

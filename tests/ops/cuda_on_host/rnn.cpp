@@ -39,11 +39,9 @@ template <class T>
 RnnParams<T> make_params(const int64_t* sizes, const int64_t* lengths) {
   RnnParams<T> params;
   params.cell = static_cast<CellKind>(sizes[0]);
-  params.reverse = sizes[1] != 0;
-  params.steps = sizes[2];
+  params.steps = {sizes[2], sizes[1] != 0, lengths};
   params.rows = sizes[3];
   params.hidden = sizes[4];
-  params.lengths = lengths;
   return params;
 }
 
