@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from pyneural.ops import Laplacian
+from pyneural.ops import Laplacian, LinearOperator, record_residual
+from pyneural.ops.jet.derivatives import encode
 from pyneural.ops.jet.plan import make_plan, partitions
 from tests.ops.jet_oracle import forward_jet, nested_jet, taylor_jet
 from tests.ops.networks import SMOOTH, Network, gradients, jet
@@ -72,3 +73,31 @@ def test_nested_is_a_function_of_what_it_is_given():
     assert_close(through, u_t, FLOAT64)
     assert torch.autograd.grad(through.sum(), scaled)[0].any()
     assert u.shape == (4, 1)
+
+
+COMPOSITE = torch._C.DispatchKey.CompositeExplicitAutograd
+
+
+def op_arguments(name):
+    network = Network.random((2, 5, 3, 2), 6)
+    arguments = *network.parts, "tanh", *encode(name, [(0,), LinearOperator({(1, 1): 2, (0,): -1})])
+    if name == "jet_mlp_backward":
+        return torch.ones(3, 6, 2).double(), *arguments, [True, True]
+    if name == "jet_mlp_loss":
+        program = record_residual(lambda jet, x, c: jet[2, 0] + c[0] * jet[0, 0] * jet[1, 1] - 0.5)
+        return *arguments, *program, torch.tensor([0.7]).double(), True
+    return arguments
+
+
+@pytest.mark.parametrize(
+    "name", ["jet_mlp", "jet_mlp_backward", "jet_mlp_jacobian", "jet_mlp_loss"]
+)
+def test_devices_without_a_kernel_have_the_reference(name):
+    op, arguments = getattr(torch.ops.pyneural, name).default, op_arguments(name)
+    kernel, composite = op(*arguments), op._op_dk(COMPOSITE, *arguments)
+    tensors = (kernel, composite) if isinstance(kernel, tuple) else ((kernel,), (composite,))
+    for found, exact in zip(*tensors, strict=True):
+        assert_close(found, exact, FLOAT64_GRADIENT)
+    wrong = [[] if isinstance(a, tuple) and a and isinstance(a[0], float) else a for a in arguments]
+    with pytest.raises(ValueError, match=f"{name}: operator_coefficients: expected one"):
+        op._op_dk(COMPOSITE, *wrong)

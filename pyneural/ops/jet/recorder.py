@@ -88,16 +88,16 @@ class Recorder:
 
     def apply(self, name: str, operands: Sequence[Any]) -> Symbol:
         """Symbol of an operation, given by its Python or torch name."""
+        function = FUNCTIONS.get(_ALIASES.get(name, name))
+        if function is not None and function.operands == len(operands):
+            return self.symbol(self.emit(function.opcode, *map(self.operand, operands)))
         if name in ("pow", "rpow") and len(operands) == 2:
             return self._power(*(operands if name == "pow" else reversed(operands)))
+        if name in _REFLECTED:
+            return self.apply(name[1:], operands[::-1])
         if name == "reciprocal":
-            name, operands = "div", (1.0, *operands)
-        elif name in _REFLECTED:
-            name, operands = name[1:], operands[::-1]
-        function = FUNCTIONS.get(_ALIASES.get(name, name))
-        if function is None or function.operands != len(operands):
-            raise NotExpressibleError(name)
-        return self.symbol(self.emit(function.opcode, *map(self.operand, operands)))
+            return self.apply("div", (1.0, *operands))
+        raise NotExpressibleError(name)
 
     def _power(self, base: Any, exponent: Any) -> Symbol:
         if not isinstance(base, Symbol) or not isinstance(exponent, (int, float)):
