@@ -93,5 +93,5 @@ def _checks(network: SimpleRNN, x: Tensor) -> tuple[float, float]:
     (grad,) = torch.autograd.grad(rolled[:, -1].sum(), leaf)
     differences, *_ = finite_differences(lambda: network(leaf)[:, -1].sum(), [leaf], 1e-5)
     scale = float(differences.abs().max())
-    unrolled = float((rolled - network.unrolled(x)).abs().max())
+    unrolled = float((rolled - network.unrolled(x)).detach().abs().max())
     return unrolled, float((grad - differences).abs().max()) / scale

@@ -60,7 +60,7 @@ def _draw_sentiment(axes: Any, words: Sequence[str], probability: Sequence[float
              color=[style.GREEN if p > 0.5 else style.VERMILION for p in probability])  # fmt: skip
     axes.axhline(0.5, color=style.GREY, linewidth=0.9)
     axes.set_xticks(steps, words, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set(ylim=(0, 1), ylabel="probability of positive")
+    axes.set(ylim=(0, 1), ylabel="probability of positive sentiment")
     axes.set_title("Many to one: the sentiment after each word")
 
 
