@@ -1,10 +1,10 @@
 """Ready-made networks and models, one file each, in folders by kind."""
 
 from pyneural.models.autoencoders.autoencoder import Autoencoder
+from pyneural.models.feedforward.function_fit import fit_function
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
 from pyneural.models.feedforward.sparse_network import SparseNetwork
-from pyneural.models.function_fit import fit_function
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier

@@ -1,1 +1,1 @@
-"""Perceptrons, dense and sparse, and networks as chains of matrix products."""
+"""Perceptrons, dense and sparse; chains of matrix products; function approximation."""
