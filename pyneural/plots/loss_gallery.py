@@ -31,8 +31,10 @@ def loss_gallery(cases: Sequence[Case]) -> Any:
             axes.set_yscale("log")
             axes.set_title(name)
             found = ",\n".join(labels) or "nothing wrong"
-            axes.text(0.97, 0.95, f"diagnosis: {found}", transform=axes.transAxes, ha="right", va="top",
-                      fontsize=11, color=style.GREY)  # fmt: skip
+            axes.text(
+                0.97, 0.95, f"diagnosis: {found}", transform=axes.transAxes, ha="right", va="top",
+                fontsize=11, color=style.GREY,
+            )  # fmt: skip
             low, high = axes.get_ylim()
             spare = max(1.0, (10 * low / high) ** 0.5)  # a decade at least
             axes.set_ylim(low / spare, high * spare * (high / low * spare**2) ** 0.3)
