@@ -6,7 +6,7 @@
 
 Environment: `CXX`, `CUDA_HOME`, `PYNEURAL_CUDA` (0 or 1), `TORCH_CUDA_ARCH_LIST`, `MAX_JOBS`,
 `CFLAGS` (-g for debug information), `PYNEURAL_BUILD_ISAS` (native, or some of default, avx2 and
-avx512).
+avx512), `PYNEURAL_PRECOMPILE` (0 compiles no headers ahead).
 """
 
 from __future__ import annotations

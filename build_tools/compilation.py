@@ -149,7 +149,8 @@ def compile_modules(
         for module in modules
         for source in module.sources
     }
-    precompile = can_precompile(command, flags)
+    wanted = os.environ.get("PYNEURAL_PRECOMPILE") != "0"
+    precompile = wanted and can_precompile(command, flags)
     for module in modules:
         # Compiled ahead in the module's own folder, and read there by a compiler that refuses that.
         header = root / module.folder / Path(module.header).name

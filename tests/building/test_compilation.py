@@ -17,7 +17,7 @@ from compilation import (  # noqa: E402
     ninja_file,
     size_with_headers,
 )
-from environment import BuildError, find_compiler  # noqa: E402
+from environment import BuildError  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("ninja") and shutil.which("c++")), reason="needs ninja and a compiler"
@@ -29,13 +29,19 @@ MODULES = [
 OBJECTS = [name for module in MODULES for name in module.objects]
 
 
+precompiles = pytest.mark.skipif(
+    not can_precompile(["c++"]), reason="c++ is a launcher that cannot keep precompiled headers"
+)
+
+
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYNEURAL_PRECOMPILE", raising=False)
     files = {
         "csrc/common/ahead.h": "#pragma once\n#include <vector>\n",
         "csrc/common/own.h": "inline int own() { return 1; }\n",
         "csrc/a/a.cpp": '#include "own.h"\n#include <vector>\nstd::vector<int> a{own()};\n',
-        "csrc/b/b.cpp": "std::vector<int> b{VALUE};  // has <vector> from ahead.h alone\n",
+        "csrc/b/b.cpp": "#include <vector>\nstd::vector<int> b{VALUE};\n",
     }
     root = tmp_path / "a tree"
     for name, text in files.items():
@@ -72,6 +78,7 @@ def test_compiles_all_and_then_what_changed(tree):
     assert build(tree) == {"build/first/csrc/a/a.cpp.o"}
 
 
+@precompiles
 def test_a_change_of_the_header_compiled_ahead_reaches_every_object(tree):
     build(tree)
     ahead = tree / "csrc/common/ahead.h"
@@ -98,6 +105,17 @@ def test_an_error_is_one_line(tree, capfd):
         build(tree)
     assert "\n" not in str(caught.value)
     assert "csrc/a/a.cpp:1" in capfd.readouterr().out
+
+
+@precompiles
+def test_alone_a_source_needs_its_own_includes(tree, monkeypatch, capfd):
+    change(tree / "csrc/b/b.cpp", "std::vector<int> b{VALUE};\n")
+    assert build(tree) == set(OBJECTS)
+    assert (tree / "build/first/ahead.h.gch").exists()
+    monkeypatch.setenv("PYNEURAL_PRECOMPILE", "0")
+    with pytest.raises(BuildError, match="does not compile"):
+        build(tree)
+    assert "csrc/b/b.cpp:1" in capfd.readouterr().out
 
 
 def test_missing_ninja_is_named(tree, monkeypatch):
@@ -146,9 +164,3 @@ def test_headers_are_compiled_ahead_where_the_compiler_can(tmp_path, command, fl
         return str(tmp_path / "link") if word == "/usr/lib/ccache/g++" else f"/usr/bin/{word}"
 
     assert can_precompile(command, flags, which) == expected
-
-
-def test_the_compiler_of_this_machine_takes_the_header(tree):
-    build(tree)
-    if can_precompile([find_compiler().command]):
-        assert (tree / "build/first/ahead.h.gch").exists()
