@@ -13,10 +13,10 @@ from pyneural.training.data.batches import AllData, Batch, Batches, LoaderBatche
 from pyneural.training.data.split import ThreeWaySplit
 from pyneural.training.hyperparameters import count_hyperparameters
 from pyneural.training.model import Model
-from pyneural.training.run import PhaseReport, Run
+from pyneural.training.run import Run
 from pyneural.training.sequential import Sequential, load_model
 from pyneural.training.solvers.adadelta import Adadelta
-from pyneural.training.solvers.base import Phase, Solver, Task
+from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.descent import Adam, Descent
 from pyneural.training.solvers.lbfgs import LBFGS
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -73,3 +73,15 @@ class Listener:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave; called after ``on_phase_begin``."""
+
+
+STEP_HOOKS = ("on_gradients", "on_train_batch_end", "on_losses")
+
+
+def hooks(listeners: Sequence[Listener], name: str) -> list[Callable[..., None]]:
+    """The hooks of that name that are overridden; the others need not be called."""
+    return [
+        getattr(listener, name)
+        for listener in listeners
+        if getattr(type(listener), name) is not getattr(Listener, name)
+    ]

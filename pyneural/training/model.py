@@ -2,65 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callbacks.base import Callback, check_callbacks
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.every import TimeLimit
-from pyneural.training.callbacks.progress import BAR, LINE, SILENT, Bar, EpochProgress
+from pyneural.training.callbacks.progress import BAR, SILENT, Bar, EpochProgress, check_verbose
+from pyneural.training.compile_config import CompileConfig
 from pyneural.training.curves.history import History
-from pyneural.training.data.adapter import DataAdapter, split_off
-from pyneural.training.data.batches import Batch
+from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
+from pyneural.training.data.batches import Batch, samples_of
 from pyneural.training.distributed import ProcessGroup
+from pyneural.training.evaluation import evaluate
 from pyneural.training.losses.functions import Loss, LossFunction
 from pyneural.training.losses.last_layer import last_layer
 from pyneural.training.losses.metrics import Metric, MetricFunction
 from pyneural.training.losses.table import check_loss_and_last_layer
-from pyneural.training.run import Run, evaluate
-from pyneural.training.solvers.descent import Descent
+from pyneural.training.run import Run
 from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
 from pyneural.training.summary import ParameterCount, count_parameters
 from pyneural.training.trainable import Trainable
-
-_HALVES = (torch.float16, torch.bfloat16)
-
-
-@dataclass
-class CompileConfig:
-    """What ``Model.compile`` was given, with the optimiser once there is something to optimise.
-
-    Args:
-        optimizer: see ``optimizers.make_optimizer``.
-        loss: minimised; None where the model has ``losses`` of its own.
-        metrics: shown beside it.
-        mixed_precision: dtype of the products under torch.autocast; None for that of the weights.
-        clip_norm: largest norm of the gradient of all weights together; None for any.
-        accumulation_steps: number of parts that a batch is cut into, to need less memory.
-    """
-
-    optimizer: Any
-    loss: Loss | None
-    metrics: list[Metric] = field(default_factory=list)
-    mixed_precision: torch.dtype | None = None
-    clip_norm: float | None = None
-    accumulation_steps: int = 1
-    made: torch.optim.Optimizer | None = None
-
-    def autocast(self, device: torch.device) -> AbstractContextManager:
-        """Context of a forward pass."""
-        if self.mixed_precision is None:
-            return nullcontext()
-        return torch.autocast(device.type, self.mixed_precision)
 
 
 class Model(Trainable):
@@ -154,34 +122,16 @@ class Model(Trainable):
             ValueError: an unknown name or a number out of its range.
             TypeError: neither name nor function.
         """
-        if mixed_precision not in (None, *_HALVES):
-            raise ValueError(
-                f"compile: mixed_precision: expected torch.float16, torch.bfloat16 or None, got "
-                f"{mixed_precision}; for float64 use model.double()"
-            )
-        if clip_norm is not None and not (clip_norm > 0 and math.isfinite(clip_norm)):
-            raise ValueError(f"compile: clip_norm: expected a number > 0, got {clip_norm}; "
-                             "write 1.0")  # fmt: skip
-        if not isinstance(accumulation_steps, int) or accumulation_steps < 1:
-            raise ValueError(
-                f"compile: accumulation_steps: expected a whole number >= 1, got "
-                f"{accumulation_steps!r}; write 1"
-            )
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         own_losses = type(self).losses is not Model.losses
-        if (loss is None) != own_losses:
-            expected, got = (
-                ("none, as the model has its own", loss) if own_losses else ("one", loss)
+        if (loss is None) != own_losses or (own_losses and metrics):
+            expected = (
+                "none, nor metrics, as the model has losses of its own" if own_losses else "one"
             )
             raise ValueError(
-                f"compile: loss: expected {expected}, got {got!r}; write 'mean_squared_error', or "
-                "losses in a subclass, but not both"
-            )
-        if own_losses and metrics:
-            raise ValueError(
-                "compile: metrics: expected none, as the model has losses of its own, got "
-                f"{list(metrics)}; give them there, with loss_weights of 0"
+                f"compile: loss: expected {expected}, got {loss!r} and {list(metrics)}; write "
+                "'mean_squared_error', or losses in a subclass, but not both"
             )
         to_minimise = None if loss is None else Loss.of(loss)
         measured = [] if to_minimise is None else [Metric.of(m, to_minimise) for m in metrics]
@@ -256,8 +206,8 @@ class Model(Trainable):
         compile_config = self.compile_config("fit")
         if not isinstance(epochs, int) or epochs < 1:
             raise ValueError(f"fit: epochs: expected a whole number >= 1, got {epochs!r}; write 1")
-        _check_verbose("fit", verbose)
-        _check_callbacks(callbacks)
+        check_verbose("fit", verbose)
+        check_callbacks("fit", callbacks)
         if resume and checkpoint is None:
             raise ValueError(
                 "fit: resume: expected a checkpoint to go on from, got none; give checkpoint=PATH"
@@ -268,7 +218,7 @@ class Model(Trainable):
                 "both; leave one out"
             )
         data: tuple[Any, ...] = (x, y, sample_weight)
-        validation = _as_triple(validation_data)
+        validation = as_triple(validation_data)
         if validation_split:
             data, validation = split_off("fit", data, validation_split)
         self._build_for("fit", data[0])
@@ -283,13 +233,6 @@ class Model(Trainable):
         held_out = None
         if validation is not None:
             held_out = adapter.batches(validation, name="validation_data: ")
-        phase = Descent(
-            compile_config.made,
-            epochs=epochs,
-            mixed_precision=compile_config.mixed_precision,
-            clip_norm=compile_config.clip_norm,
-            accumulation_steps=compile_config.accumulation_steps,
-        )
         beside: list[Callback] = [*callbacks]
         if time_limit is not None:
             beside.append(TimeLimit(time_limit))
@@ -297,7 +240,8 @@ class Model(Trainable):
         saved = None if checkpoint is None else Checkpoint(checkpoint, every, each_epoch=True)
         if saved is not None:
             beside.append(saved)
-        run = Run(self, [phase], batches, beside, validation=held_out, process_group=process_group)
+        phases = [compile_config.phase(epochs)]
+        run = Run(self, phases, batches, beside, validation=held_out, process_group=process_group)
         if saved is not None and resume and saved.exists():
             saved.load(run, "fit")
         run()
@@ -322,7 +266,7 @@ class Model(Trainable):
             ValueError, TypeError: as ``fit``.
         """
         compile_config = self.compile_config("evaluate")
-        _check_verbose("evaluate", verbose)
+        check_verbose("evaluate", verbose)
         self._build_for("evaluate", x)
         adapter = DataAdapter("evaluate", self, compile_config.loss, batch_size)
         batches = adapter.batches((x, y, sample_weight))
@@ -351,11 +295,11 @@ class Model(Trainable):
         Raises:
             ValueError, TypeError: as ``fit``.
         """
-        _check_verbose("predict", verbose)
+        check_verbose("predict", verbose)
         self._build_for("predict", x)
         adapter = DataAdapter("predict", self, None, batch_size)
         if isinstance(x, DataLoader):
-            parts: Iterable[Tensor] = (adapter.inputs(_samples(batch)) for batch in x)
+            parts: Iterable[Tensor] = (adapter.inputs(samples_of(batch)) for batch in x)
             steps = len(x) if hasattr(x.dataset, "__len__") else None
         else:
             inputs = adapter.inputs(x)
@@ -442,7 +386,7 @@ class Model(Trainable):
             batch = next(iter(x), None)
             if batch is None:
                 return  # an empty one, which is refused where it is looked at
-            x = _samples(batch)
+            x = samples_of(batch)
         self.build(DataAdapter(where, self, None, 1).inputs(x[:1] if len(x) else x))
 
 
@@ -453,37 +397,3 @@ def unchained(layers: Iterable[nn.Module]) -> list[nn.Module]:
         for layer in layers
         for inner in (layer.chain() if isinstance(layer, Model) else [layer])
     ]
-
-
-def _samples(batch: Any) -> Any:
-    """The samples of what a DataLoader gives, x or (x, ...)."""
-    return batch[0] if isinstance(batch, (tuple, list)) else batch
-
-
-def _check_verbose(where: str, verbose: int) -> None:
-    if verbose not in (SILENT, BAR, LINE):
-        raise ValueError(f"{where}: verbose: expected 0, 1 or 2, got {verbose!r}; write 1")
-
-
-def _check_callbacks(callbacks: Sequence[Callback]) -> None:
-    given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    for callback in given:
-        if not isinstance(callback, Callback) or given is not callbacks:
-            raise TypeError(
-                f"fit: callbacks: expected a list of Callback, got {type(callback).__name__}; "
-                "write callbacks=[...], and TorchScheduler(...) around a scheduler of torch"
-            )
-
-
-def _as_triple(data: Any) -> tuple[Any, ...] | None:
-    """validation_data as x, y and weight."""
-    if data is None:
-        return None
-    if isinstance(data, DataLoader):
-        return data, None, None
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        return (*data, None)[:3]
-    raise ValueError(
-        f"fit: validation_data: expected (x, y), (x, y, weight) or a DataLoader, got "
-        f"{type(data).__name__}; write validation_data=(x, y)"
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -15,25 +15,15 @@ from pyneural.training.curves.history import History
 from pyneural.training.curves.meter import PENDING, Meter, Values
 from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.evaluation import by_name, evaluate
 from pyneural.training.interrupt import Interrupt
-from pyneural.training.listener import Listener
-from pyneural.training.solvers.base import Phase, Solver, Task
+from pyneural.training.listener import STEP_HOOKS, Listener, hooks
+from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.objective import check_finite, weighted_sum
 from pyneural.training.state import random_state
 from pyneural.training.trainable import Trainable
 
 ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
-
-
-@dataclass(frozen=True)
-class PhaseReport:
-    """What a phase did: its steps, the seconds it took, the loss it reached, why it stopped."""
-
-    name: str
-    steps: int
-    seconds: float
-    loss: float
-    reason: str
 
 
 class Run:
@@ -132,11 +122,7 @@ class Run:
     def means(self) -> dict[str, float]:
         """Loss and terms so far in this epoch, by name; waits for the device."""
         self.read()
-        return _by_name(self.model, self.names, self.meter.means())
-
-    def evaluate(self, batches: Batches) -> dict[str, float]:
-        """Means of loss and terms over batches, without training."""
-        return evaluate(self.model, batches, self.process_group)
+        return by_name(self.model, self.names, self.meter.means())
 
     def report(self) -> list[PhaseReport]:
         """What the phases did."""
@@ -164,7 +150,7 @@ class Run:
         self.origin = time.perf_counter() - self.seconds
         for listener in self.listeners:
             listener.attach(self)
-        self._find_hooks()
+        self._hooks = {name: hooks(self.listeners, name) for name in STEP_HOOKS}
         try:
             with Interrupt() as self._interrupt:
                 self._begin()
@@ -332,9 +318,9 @@ class Run:
     def _end_epoch(self) -> None:
         self.read()
         means = self.meter.means(self.process_group, self.device)
-        logs = _by_name(self.model, self.names, means)
+        logs = by_name(self.model, self.names, means)
         if self.validation is not None:
-            beside = self.evaluate(self.validation)
+            beside = evaluate(self.model, self.validation, self.process_group)
             logs |= {f"val_{name}": value for name, value in beside.items()}
         before = self.history.history.get("loss", [])
         if not math.isfinite(logs["loss"]) and all(map(math.isfinite, before)):
@@ -403,59 +389,8 @@ class Run:
         """Those with a state that a checkpoint holds."""
         return [listener for listener in self.listeners if listener.in_checkpoint]
 
-    def _find_hooks(self) -> None:
-        """The hooks of a step that somebody overrides; the others cost nothing."""
-        self._hooks = {
-            name: [
-                getattr(listener, name)
-                for listener in self.listeners
-                if getattr(type(listener), name) is not getattr(Listener, name)
-            ]
-            for name in ("on_gradients", "on_train_batch_end", "on_losses")
-        }
-
 
 _PLACE = (
     "phase", "phase_step", "epoch", "step", "steps", "seconds", "names", "latest",
     "earlier_evaluations", "_phase_began", "_phase_epoch",
 )  # fmt: skip
-
-
-@torch.no_grad()
-def evaluate(
-    model: Trainable,
-    batches: Batches,
-    process_group: ProcessGroup = SINGLE_PROCESS,
-    show: Callable[..., Iterator[Batch]] | None = None,
-) -> dict[str, float]:
-    """Means of loss and terms over batches, with the model in evaluation mode.
-
-    Args:
-        model: evaluated.
-        batches: of an epoch.
-        process_group: the processes.
-        show: given the batches and what gives the means so far, gives the batches.
-    """
-    meter, names = Meter(), list[str]()
-    model.eval()
-
-    def means() -> dict[str, float]:
-        device = next(model.parameters()).device
-        return _by_name(model, names, meter.means(process_group, device))
-
-    epoch = batches.epoch(0)
-    for batch in epoch if show is None else show(epoch, means):
-        losses = model.losses(batch)
-        names[:] = losses
-        meter.add(list(losses.values()), 1 if batch is None else batch.samples)
-        if len(meter.pending) >= PENDING:
-            meter.read()
-    return means()
-
-
-def _by_name(model: Trainable, names: Sequence[str], means: Sequence[float]) -> dict[str, float]:
-    """Means by name, led by the loss, their weighted sum."""
-    terms = dict(zip(names, means, strict=True))
-    if "loss" in terms or not terms:
-        return terms
-    return {"loss": weighted_sum(model.loss_weights, terms), **terms}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callbacks.base import Callback, check_callbacks
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.every import TimeLimit
 from pyneural.training.callbacks.progress import Progress
@@ -15,8 +15,8 @@ from pyneural.training.callbacks.step_history import StepHistory
 from pyneural.training.curves.history import History
 from pyneural.training.data.batches import AllData, Batches
 from pyneural.training.distributed import ProcessGroup
-from pyneural.training.run import ALL_STEPS, INTERRUPTED, PhaseReport, Run
-from pyneural.training.solvers.base import Phase
+from pyneural.training.run import ALL_STEPS, INTERRUPTED, Run
+from pyneural.training.solvers.base import Phase, PhaseReport
 from pyneural.training.solvers.objective import NonFiniteLossError, Objective
 from pyneural.training.state.file import CheckpointError
 from pyneural.training.trainable import Trainable
@@ -92,6 +92,7 @@ class Trainer:
         time_limit: float | None = None,
         progress: bool = True,
     ) -> None:
+        check_callbacks("Trainer", callbacks)
         if not phases:
             raise ValueError("Trainer: phases: expected at least one, got none; give [Adam(1000)]")
         for argument, value in (("every", every), ("time_limit", time_limit)):

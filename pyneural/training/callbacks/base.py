@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyneural.training.listener import Listener
 from pyneural.training.run import Run
 
@@ -27,3 +29,14 @@ class Callback(Listener):
     def attach(self, run: Run) -> None:
         """Makes the run known, before everything else."""
         self.run = run
+
+
+def check_callbacks(where: str, callbacks: Sequence[Callback]) -> None:
+    """Raises TypeError unless it is a list of callbacks."""
+    given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in given:
+        if not isinstance(callback, Callback) or given is not callbacks:
+            raise TypeError(
+                f"{where}: callbacks: expected a list of Callback, got {type(callback).__name__}; "
+                "write callbacks=[...], and TorchScheduler(...) around a scheduler of torch"
+            )

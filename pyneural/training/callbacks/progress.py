@@ -27,6 +27,12 @@ _LAYOUTS = (
 )
 
 
+def check_verbose(where: str, verbose: int) -> None:
+    """Raises ValueError for another value than Keras's."""
+    if verbose not in (SILENT, BAR, LINE):
+        raise ValueError(f"{where}: verbose: expected 0, 1 or 2, got {verbose!r}; write 1")
+
+
 class Display:
     """A line on stderr: on a terminal drawn over the one before, elsewhere one below the other."""
 

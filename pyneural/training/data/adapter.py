@@ -202,6 +202,20 @@ def split_off(
     return before, after
 
 
+def as_triple(data: Any) -> tuple[Any, ...] | None:
+    """validation_data as x, y and weight."""
+    if data is None:
+        return None
+    if isinstance(data, DataLoader):
+        return data, None, None
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        return (*data, None)[:3]
+    raise ValueError(
+        f"fit: validation_data: expected (x, y), (x, y, weight) or a DataLoader, got "
+        f"{type(data).__name__}; write validation_data=(x, y)"
+    )
+
+
 def _check_whole(where: str, y: Tensor) -> None:
     if not bool((y == y.round()).all()):
         raise ValueError(

@@ -275,3 +275,8 @@ class LoaderBatches:
         x, y = self.convert(*batch[:2])
         weight = batch[2].to(self.device, x.dtype) if len(batch) == 3 else None
         return Batch(x, y, weight, len(x), 1.0)
+
+
+def samples_of(batch: Any) -> Any:
+    """The samples in what a DataLoader gives, x or (x, ...)."""
+    return batch[0] if isinstance(batch, (tuple, list)) else batch

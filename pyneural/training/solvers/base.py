@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -79,6 +80,17 @@ class Solver:
         self.evaluations, self.reason = state["evaluations"], state["reason"]
 
 
+@dataclass(frozen=True)
+class PhaseReport:
+    """What a phase did: its steps, the seconds it took, the loss it reached, why it stopped."""
+
+    name: str
+    steps: int
+    seconds: float
+    loss: float
+    reason: str
+
+
 class Phase(Protocol):
     """A part of the training with one solver."""
 
@@ -104,3 +116,34 @@ class Phase(Protocol):
     def config(self) -> dict[str, Any]:
         """What a checkpoint must have in common with the phase: all but how long it is."""
         ...
+
+
+@dataclass(frozen=True)
+class SteppedPhase:
+    """What phases with a number of steps and other options have in common.
+
+    Args:
+        steps: number of steps at most, >= 0.
+    """
+
+    name: ClassVar[str]
+    epochs: ClassVar[None] = None
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        self.check("steps", self.steps >= 0, "a whole number >= 0", whole=True)
+
+    def config(self) -> dict[str, Any]:
+        """Kind and options, all but the number of steps."""
+        options = asdict(self)
+        del options["steps"]
+        return {"phase": self.name, **options}
+
+    def check(self, argument: str, good: bool, expected: str, whole: bool = False) -> None:
+        """Raises ValueError unless an option is good, finite and, if asked for, an int."""
+        value = getattr(self, argument)
+        if not good or not math.isfinite(value) or (whole and not isinstance(value, int)):
+            raise ValueError(
+                f"{type(self).__name__}: {argument}: expected {expected}, got {value}; correct it"
+            )

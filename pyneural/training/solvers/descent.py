@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
-from pyneural.training.solvers.base import Solver, Task
+from pyneural.training.solvers.base import Solver, SteppedPhase, Task
 from pyneural.training.solvers.objective import Objective, clear_gradients
 from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
 from pyneural.training.trainable import Trainable
@@ -20,17 +19,8 @@ from pyneural.training.trainable import Trainable
 Optimizer = str | torch.optim.Optimizer | OptimizerFactory
 
 
-def check_option(phase: Any, argument: str, good: bool, expected: str, whole: bool = False) -> None:
-    """Raises ValueError unless an option of a phase is good, finite and, if asked for, an int."""
-    value = getattr(phase, argument)
-    if not good or not math.isfinite(value) or (whole and not isinstance(value, int)):
-        raise ValueError(
-            f"{type(phase).__name__}: {argument}: expected {expected}, got {value}; correct it"
-        )
-
-
 @dataclasses.dataclass(frozen=True)
-class Adam:
+class Adam(SteppedPhase):
     """Steps of Adam (Kingma and Ba, 2015), the learning rate falling exponentially.
 
         lr_k = lr * final^(k / steps),  k = 0 .. steps - 1
@@ -51,25 +41,19 @@ class Adam:
     """
 
     name: ClassVar[str] = "Adam"
-    epochs: ClassVar[None] = None
 
-    steps: int
     lr: float = 5e-3
     final: float = 0.1
 
     def __post_init__(self) -> None:
-        check_option(self, "steps", self.steps >= 0, "a whole number >= 0", whole=True)
-        check_option(self, "lr", self.lr > 0, "a number > 0")
-        check_option(self, "final", self.final > 0, "a number > 0")
+        super().__post_init__()
+        self.check("lr", self.lr > 0, "a number > 0")
+        self.check("final", self.final > 0, "a number > 0")
 
     @property
     def decay(self) -> float:
         """Ratio of the learning rates of two steps."""
         return self.final ** (1 / self.steps) if self.steps else 1.0
-
-    def config(self) -> dict[str, Any]:
-        """Kind and options, all but the number of steps."""
-        return {"phase": self.name, "lr": self.lr, "final": self.final}
 
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,15 +9,14 @@ import torch
 from torch import Tensor
 
 from pyneural.training.data.batches import Batch
-from pyneural.training.solvers.base import Solver, Task
-from pyneural.training.solvers.descent import check_option
+from pyneural.training.solvers.base import Solver, SteppedPhase, Task
 from pyneural.training.solvers.objective import Objective, clear_gradients
 
 _LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(SteppedPhase):
     """Iterations of L-BFGS with strong Wolfe line search (Nocedal and Wright, 2006, ch. 7.2, 3.5).
 
     The loss is scaled to 1 at the start of the phase, so that the tolerances are relative to it.
@@ -39,27 +37,17 @@ class LBFGS:
     """
 
     name: ClassVar[str] = "L-BFGS"
-    epochs: ClassVar[None] = None
 
-    steps: int
     history_size: int = 50
     tolerance_grad: float = 1e-9
     tolerance_change: float = 1e-12
 
     def __post_init__(self) -> None:
-        check_option(self, "steps", self.steps >= 0, "a whole number >= 0", whole=True)
-        check_option(
-            self, "history_size", self.history_size >= 1, "a whole number >= 1", whole=True
-        )
-        check_option(self, "tolerance_grad", self.tolerance_grad >= 0, "a number >= 0")
+        super().__post_init__()
+        self.check("history_size", self.history_size >= 1, "a whole number >= 1", whole=True)
+        self.check("tolerance_grad", self.tolerance_grad >= 0, "a number >= 0")
         # The line search halves its bracket until it is this small.
-        check_option(self, "tolerance_change", self.tolerance_change > 0, "a number > 0")
-
-    def config(self) -> dict[str, Any]:
-        """Kind and options, all but the number of iterations."""
-        options = dataclasses.asdict(self)
-        del options["steps"]
-        return {"phase": self.name, **options}
+        self.check("tolerance_change", self.tolerance_change > 0, "a number > 0")
 
     def begin(self, task: Task) -> LBFGSSolver:
         """The solver, at the start."""

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pyneural.training.data.batches import Batch
-from pyneural.training.solvers.base import Solver, Task
-from pyneural.training.solvers.descent import check_option
+from pyneural.training.solvers.base import Solver, SteppedPhase, Task
 
 
 class LeastSquares(Protocol):
@@ -27,7 +26,7 @@ class LeastSquares(Protocol):
 
 
 @dataclass(frozen=True)
-class LevenbergMarquardt:
+class LevenbergMarquardt(SteppedPhase):
     """Steps of damped least squares.
 
         w <- w - J^T (J J^T + mu)^-1 r,  J = dr/dw,  if that makes |r| smaller
@@ -48,18 +47,12 @@ class LevenbergMarquardt:
     """
 
     name: ClassVar[str] = "Levenberg-Marquardt"
-    epochs: ClassVar[None] = None
 
-    steps: int
     damping: float = 1.0
 
     def __post_init__(self) -> None:
-        check_option(self, "steps", self.steps >= 0, "a whole number >= 0", whole=True)
-        check_option(self, "damping", self.damping > 0, "a number > 0")
-
-    def config(self) -> dict[str, Any]:
-        """Kind and options, all but the number of trials."""
-        return {"phase": self.name, "damping": self.damping}
+        super().__post_init__()
+        self.check("damping", self.damping > 0, "a number > 0")
 
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""

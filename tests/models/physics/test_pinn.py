@@ -186,7 +186,7 @@ def test_resampling_every_n_steps_uniform_and_adaptive():
         changes = [not torch.equal(a, b) for a, b in pairwise(seen)]
         assert changes == [True, False, True, False]
         BURGERS.domain.check(model.collocation)
-    with pytest.raises(ValueError, match="PINN.resample: equation: expected one, got None"):
+    with pytest.raises(ValueError, match=r"PINN.resample: equation: expected one, got None"):
         trained(
             pinn(equation=None, domain=BURGERS.domain), Adam(1), callbacks=[callbacks.Resample(1)]
         )
