@@ -106,8 +106,6 @@ class ProcessGroup:
 
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """The model, its gradients averaged over the processes by DistributedDataParallel."""
-        if self.size == 1:
-            return model
         return torch.nn.parallel.DistributedDataParallel(model)
 
 

@@ -144,8 +144,8 @@ class Run:
         Raises:
             NonFiniteLossError: with ``refuse_nonfinite``; names the term and the step.
         """
-        if self._paused is not None and self.history.stopped == self._paused:
-            self.history.stopped = None
+        if self.solver is not None and self._restored is None:  # called again, to go on
+            self._restored = self.state_dict()
         self._paused, self._refused, self._begun = None, False, list[Listener]()
         self.origin = time.perf_counter() - self.seconds
         for listener in self.listeners:
@@ -272,11 +272,8 @@ class Run:
         assert solver is not None
         steps = self.phases[self.phase].steps
         last = math.inf if steps is None else steps
-        following, history, interrupt = (
-            self._hooks["on_train_batch_end"],
-            self.history,
-            self._interrupt,
-        )
+        history, interrupt = self.history, self._interrupt
+        following = self._hooks["on_train_batch_end"]
         alone, exhausted = self.process_group.size == 1, False
         for batch in self._batches():
             values = solver.step(batch)
@@ -302,7 +299,7 @@ class Run:
                 break
         else:
             exhausted = True
-        self.seconds = clock() - self.origin
+        self.read()
         paused = self._paused is not None and history.stopped == self._paused
         if not paused or exhausted or self.step >= len(self.batches) or self._phase_over():
             self._end_epoch()
@@ -316,7 +313,6 @@ class Run:
         return batches
 
     def _end_epoch(self) -> None:
-        self.read()
         means = self.meter.means(self.process_group, self.device)
         logs = by_name(self.model, self.names, means)
         if self.validation is not None:

@@ -386,3 +386,15 @@ def test_a_trainable_needs_losses():
 
     with pytest.raises(NotImplementedError, match=r"Empty: expected a method losses\(batch\)"):
         Trainer(Empty(), [Adam(1)], progress=False).fit()
+
+
+def test_steps_before_a_pause_are_in_the_history_without_a_checkpoint():
+    run = trainer("losses by name", pause=6)
+    del run.run.listeners[1]  # EMA, which gives the model the average at the pause
+    report = run.fit()
+    assert report.steps == len(run.history) == 6
+    assert report.phases[-1].loss == run.run.total(run.history.rows[-1])
+    assert run.fit().steps == 24  # goes on in the same process
+    whole = trainer("losses by name")
+    whole.fit()
+    assert whole.history.rows == run.history.rows

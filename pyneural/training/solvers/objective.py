@@ -61,9 +61,8 @@ class Objective:
         self._minimised: list[str] = []
         self._weights: dict[str, float] | None = None
         self._vector: Tensor | None = None  # of the weights, [K]; None for a single weight of 1
-        self._losses: Callable[[Batch], dict[str, Tensor]] = model.losses
-        if process_group.size > 1:
-            self._losses = process_group.wrap(_Losses(model))
+        self._process_group = process_group
+        self._losses: Callable[[Batch], dict[str, Tensor]] | None = None
 
     def evaluate(
         self,
@@ -78,6 +77,9 @@ class Objective:
             factor: of the loss.
             scale: of what is differentiated, as for gradients in float16.
         """
+        if self._losses is None:
+            group, model = self._process_group, self.model
+            self._losses = model.losses if group.size == 1 else group.wrap(_Losses(model))
         losses = self._losses(batch)
         if self._weights != self.model.loss_weights or len(losses) != len(self.names):
             self._take_names(losses)
@@ -107,7 +109,7 @@ class Objective:
 
     def close(self) -> None:
         """Lets go of DistributedDataParallel."""
-        self._losses = self.model.losses
+        self._losses = None
 
     def _take_names(self, losses: Mapping[str, Tensor]) -> None:
         if self.names and list(losses) != self.names:
