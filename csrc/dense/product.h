@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "../common/panels.h"
-#include "../common/scratch.h"
 #include "../common/parallel.h"
+#include "../common/scratch.h"
 
 namespace pyneural::dense {
 
@@ -61,9 +61,9 @@ class Product {
     const int64_t column = i % grid_.columns, row = i / grid_.columns % grid_.rows,
                   segment = i / grid_.columns / grid_.rows;
     const Block block_of_c{Range{0, rows_}.part(row, grid_.rows),
-                      Range{0, vectors()}.part(column, grid_.columns),
-                      Range{0, depth_}.part(segment, grid_.segments),
-                      parts_ ? parts_ + segment * rows_ * columns_ : c_};
+                           Range{0, vectors()}.part(column, grid_.columns),
+                           Range{0, depth_}.part(segment, grid_.segments),
+                           parts_ ? parts_ + segment * rows_ * columns_ : c_};
     if (wants_dots())
       dots(block_of_c, prepare, finish);
     else

@@ -28,8 +28,8 @@ struct Ops {
       const at::Tensor& grad_y, const at::Tensor& x, at::TensorList weights, at::TensorList biases,
       std::string_view activation, std::string_view final_activation,
       std::array<bool, 2> output_mask) {
-    const Network network = check_mlp_backward(grad_y, x, weights, biases, activation,
-                                               final_activation, output_mask);
+    const Network network =
+        check_mlp_backward(grad_y, x, weights, biases, activation, final_activation, output_mask);
     const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x),
                      grad_parameters = empty_if(output_mask[1], {network.parameters}, x);
     if (grad_y.numel() == 0) return {grad_x.zero_(), grad_parameters.zero_()};

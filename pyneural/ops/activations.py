@@ -6,8 +6,9 @@ Which there are and what they are like is said once, in ``csrc/common/activation
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -68,82 +69,105 @@ def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
             f"derivatives: expected orders up to {largest} with {activation}, got {order}; "
             f"use {remedy}"
         )
-    return _TABLE[activation][1](z)[: order + 1]
+    return list(itertools.islice(_TABLE[activation][1](z), order + 1))
 
 
-def _tanh(z: Tensor) -> list[Tensor]:
+# Each yields f, f', f'', ...: only the orders that are asked for are computed.
+
+
+def _tanh(z: Tensor) -> Iterator[Tensor]:
     a = torch.tanh(z)
+    yield a
     s = 1 - a * a
-    return [a, s, -2 * a * s, (6 * a * a - 2) * s, (16 - 24 * a * a) * a * s]
+    yield s
+    yield -2 * a * s
+    yield (6 * a * a - 2) * s
+    yield (16 - 24 * a * a) * a * s
 
 
-def _sin(z: Tensor) -> list[Tensor]:
+def _sin(z: Tensor) -> Iterator[Tensor]:
     sin, cos = torch.sin(z), torch.cos(z)
-    return [sin, cos, -sin, -cos, sin]
+    yield from (sin, cos, -sin, -cos, sin)
 
 
-def _sigmoid(z: Tensor) -> list[Tensor]:
+def _sigmoid(z: Tensor) -> Iterator[Tensor]:
     a = torch.sigmoid(z)
+    yield a
     s = a * (1 - a)
+    yield s
     odd = 1 - 2 * a
-    return [a, s, s * odd, s * (1 - 6 * s), s * odd * (1 - 12 * s)]
+    yield s * odd
+    yield s * (1 - 6 * s)
+    yield s * odd * (1 - 12 * s)
 
 
-def _silu(z: Tensor) -> list[Tensor]:
-    # (z s)^(k) = k s^(k-1) + z s^(k)
-    s = _sigmoid(z)
-    return [z * s[0], *(k * s[k - 1] + z * s[k] for k in range(1, 5))]
+def _times_z(z: Tensor, factor: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Z s: (z s)^(k) = k s^(k-1) + z s^(k)."""
+    before = next(factor)
+    yield z * before
+    for k, s in enumerate(factor, 1):
+        yield k * before + z * s
+        before = s
 
 
-def _gelu(z: Tensor) -> list[Tensor]:
+def _silu(z: Tensor) -> Iterator[Tensor]:
+    return _times_z(z, _sigmoid(z))
+
+
+def _gelu(z: Tensor) -> Iterator[Tensor]:
     distribution = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
+    yield z * distribution
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    return [
-        z * distribution,
-        distribution + z * density,
-        (2 - z**2) * density,
-        (z**2 - 4) * z * density,
-        (7 * z**2 - z**4 - 4) * density,
-    ]
+    yield distribution + z * density
+    yield (2 - z**2) * density
+    yield (z**2 - 4) * z * density
+    yield (7 * z**2 - z**4 - 4) * density
 
 
-def _gelu_tanh(z: Tensor) -> list[Tensor]:
-    # z sigmoid(w(z)), which is z (1 + tanh(w / 2)) / 2: Faà di Bruno's formula for sigmoid(w).
+def _gelu_tanh(z: Tensor) -> Iterator[Tensor]:
+    return _times_z(z, _sigmoid_of_cubic(z))
+
+
+def _sigmoid_of_cubic(z: Tensor) -> Iterator[Tensor]:
+    """(1 + tanh(w / 2)) / 2 = sigmoid(w) of w(z) = c (z + d z^3), by Faà di Bruno's formula."""
     c, d = 2 * math.sqrt(2 / math.pi), 0.044715
-    t = _sigmoid(c * (z + d * z**3))
-    w1, w2, w3 = c * (1 + 3 * d * z**2), 6 * c * d * z, 6 * c * d
-    s = [
-        t[0],
-        t[1] * w1,
-        t[2] * w1**2 + t[1] * w2,
-        t[3] * w1**3 + 3 * t[2] * w1 * w2 + t[1] * w3,
-        t[4] * w1**4 + 6 * t[3] * w1**2 * w2 + t[2] * (4 * w1 * w3 + 3 * w2**2),
-    ]
-    return [z * s[0], *(k * s[k - 1] + z * s[k] for k in range(1, 5))]
+    s = _sigmoid(c * (z + d * z**3))
+    yield next(s)
+    s1, w1 = next(s), c * (1 + 3 * d * z**2)
+    yield s1 * w1
+    s2, w2 = next(s), 6 * c * d * z
+    yield s2 * w1**2 + s1 * w2
+    s3, w3 = next(s), 6 * c * d
+    yield s3 * w1**3 + 3 * s2 * w1 * w2 + s1 * w3
+    yield next(s) * w1**4 + 6 * s3 * w1**2 * w2 + s2 * (4 * w1 * w3 + 3 * w2**2)
 
 
-def _softplus(z: Tensor) -> list[Tensor]:
-    return [F.softplus(z), *_sigmoid(z)[:4]]
+def _softplus(z: Tensor) -> Iterator[Tensor]:
+    yield F.softplus(z)
+    yield from _sigmoid(z)
 
 
-def _leaky_relu(z: Tensor, slope: float = 0.01) -> list[Tensor]:
-    return [F.leaky_relu(z, slope), torch.where(z > 0, torch.ones_like(z), slope)]
+def _leaky_relu(z: Tensor, slope: float = 0.01) -> Iterator[Tensor]:
+    yield F.leaky_relu(z, slope)
+    yield torch.where(z > 0, torch.ones_like(z), slope)
 
 
-def _relu(z: Tensor) -> list[Tensor]:
+def _relu(z: Tensor) -> Iterator[Tensor]:
     return _leaky_relu(z, 0.0)
 
 
-def _elu(z: Tensor) -> list[Tensor]:
-    return [F.elu(z), torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))]
+def _elu(z: Tensor) -> Iterator[Tensor]:
+    yield F.elu(z)
+    yield torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))
 
 
-def _linear(z: Tensor) -> list[Tensor]:
-    return [z, torch.ones_like(z)]
+def _linear(z: Tensor) -> Iterator[Tensor]:
+    yield z
+    yield torch.ones_like(z)
 
 
-# f, and [f, its derivatives].
-_TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], list[Tensor]]]] = {
+# f, and f with its derivatives.
+_TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Iterator[Tensor]]]] = {
     "tanh": (torch.tanh, _tanh),
     "sin": (torch.sin, _sin),
     "sigmoid": (torch.sigmoid, _sigmoid),

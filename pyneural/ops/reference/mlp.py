@@ -42,7 +42,7 @@ def mlp_backward(
         f = final_activation if i == last else activation
         layer = values[i], weights[i], biases[i], values[i + 1]
         grad, grad_weight, grad_bias = dense_backward(grad, *layer, f, mask)
-        parts[:0] = grad_weight.flatten(), grad_bias
+        parts[:0] = grad_weight.reshape(-1), grad_bias
     return grad, torch.cat(parts)
 
 
