@@ -68,7 +68,7 @@ def register_derivative(
     """
     op = getattr(_OPS, name).default
     names = [argument.name for argument in op._schema.arguments]
-    returns_list = str(op._schema).endswith("-> Tensor[]")
+    returns_list = str(op._schema.returns[0].type) == "List[Tensor]"
     places = [names.index(argument) for argument in constant]
 
     def differentiable(*args: Any) -> Any:
@@ -80,16 +80,16 @@ def register_derivative(
         return list(result) if returns_list else result
 
     register_autograd(name, differentiable)
-    if "Tensor[]" in str(op._schema):
+    if any(str(p.type) == "List[Tensor]" for p in (*op._schema.arguments, *op._schema.returns)):
         # torch.autograd.grad(is_grads_batched=True) goes through other ops in a loop.
         _LIBRARY.impl(name, reference, "Batched")
     return differentiable
 
 
 class _Tensors(NamedTuple):
-    """Stands for tensors among the arguments of a call: one, or a list of ``count``."""
+    """Stands for tensors among the arguments of a call: one, or a list of some length."""
 
-    count: int | None
+    length: int | None
 
 
 def _split(args: Sequence) -> tuple[list[Tensor], list]:
@@ -122,7 +122,7 @@ class _Call:
         def argument(arg: Any) -> Any:
             if not isinstance(arg, _Tensors):
                 return arg
-            return next(remaining) if arg.count is None else [*islice(remaining, arg.count)]
+            return next(remaining) if arg.length is None else [*islice(remaining, arg.length)]
 
         return [argument(arg) for arg in self.template]
 
