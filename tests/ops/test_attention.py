@@ -368,4 +368,6 @@ def test_wrong_gradient():
     with pytest.raises(ValueError, match="attention_backward: out: expected shape"):
         call(grad_out, out[..., :2], lse)
     with pytest.raises(ValueError, match="attention_backward: lse: expected shape"):
+        call(grad_out, out, lse[:1])
+    with pytest.raises(ValueError, match="attention_backward: lse: expected Double, got Float"):
         call(grad_out, out, lse.float())

@@ -37,6 +37,9 @@ def rnn_with_saved(
     saved = x.new_empty(0)
     if steps[0].gates:
         saved = torch.stack([torch.stack(step.gates, 1) for step in steps])
+        active = _active(x, lengths)
+        if active is not None:
+            saved = saved.masked_fill(~active[..., None], 0)
     return y, h_n, c_n, saved if x.dtype == torch.float64 else saved.float()
 
 
