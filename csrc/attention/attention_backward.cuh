@@ -66,7 +66,6 @@ __global__ void __launch_bounds__(S::kThreads)
   const QueryTile<S> tile(params, maps, params.width);
   const Matrix<typename S::T> grad_out(params.grad_out, maps.grad_out, tile.n, tile.h,
                                        params.queries, params.value_width);
-  const Accumulator factor = static_cast<Accumulator>(params.dropout.factor);
 
   Accumulator lse[2], delta[2];  // of the lane's rows
   PYNEURAL_UNROLL
@@ -97,7 +96,7 @@ __global__ void __launch_bounds__(S::kThreads)
         for (int j = 0; j < S::kColumns / 8; ++j) PYNEURAL_UNROLL
         for (int e = 0; e < 4; ++e) {
           const Accumulator score = tile.score(ds[j][e], keys, j, e);
-          dp[j][e] *= factor;
+          dp[j][e] *= static_cast<Accumulator>(params.dropout.factor);
           if (params.seed && !shared.keep.keeps(row_of(e), keys.first + j * 8 + column_of(e)))
             dp[j][e] = 0;
           ds[j][e] = grad_score(weight(score, lse[e / 2]), dp[j][e], delta[e / 2]);
