@@ -25,12 +25,16 @@ __device__ const T* stage_parameters(const JetParams<T>& params) {
   return to;
 }
 
+template <class T, int order, bool saves_layers>
+__device__ BlockTile<T, order, saves_layers> make_tile(const JetParams<T>& params) {
+  __shared__ ProductStage<T> stage;
+  return {params, stage_parameters(params), params.scratch + blockIdx.x * params.slab, stage};
+}
+
 template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     forward_kernel(const __grid_constant__ JetParams<T> params) {
-  __shared__ ProductStage<T> stage;
-  BlockTile<T, order, false> tile(params, stage_parameters(params),
-                                  params.scratch + blockIdx.x * params.slab, stage);
+  auto tile = make_tile<T, order, false>(params);
   const int64_t outputs = params.width[params.layers];
   for_tiles(params.points, params.tile, [&](int64_t first) {
     tile.forward(first);
@@ -98,9 +102,7 @@ __device__ void store_input_grad(const JetParams<T>& params, const Tile& tile, i
 template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     backward_kernel(const __grid_constant__ JetParams<T> params) {
-  __shared__ ProductStage<T> stage;
-  BlockTile<T, order, true> tile(params, stage_parameters(params),
-                                 params.scratch + blockIdx.x * params.slab, stage);
+  auto tile = make_tile<T, order, true>(params);
   const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
   T* const partial = params.partial ? params.partial + blockIdx.x * size : nullptr;
   if (partial)
@@ -125,9 +127,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
 template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     jacobian_kernel(const __grid_constant__ JetParams<T> params) {
-  __shared__ ProductStage<T> stage;
-  BlockTile<T, order, true> tile(params, stage_parameters(params),
-                                 params.scratch + blockIdx.x * params.slab, stage);
+  auto tile = make_tile<T, order, true>(params);
   const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
   const int64_t rows = params.plan.outputs * outputs, points = params.tile;
   for_tiles(params.points, params.tile, [&](int64_t first) {

@@ -75,7 +75,7 @@ def test_what_has_no_instruction(residual):
 
 def test_constants_of_both_signs_of_zero():
     program = record_residual(lambda jet, x, c: (1 / (x[0] * 0 + 0.0), 1 / (x[0] * 0 + -0.0)))
-    assert [str(value) for value in program.constants] == ["1.0", "0.0", "-0.0"]
+    assert {str(value) for value in program.constants} == {"1.0", "0.0", "-0.0"}
 
 
 def test_a_program_is_its_two_lists():
