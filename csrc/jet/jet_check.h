@@ -13,9 +13,9 @@ namespace pyneural::jet {
 
 namespace detail {
 
-inline Plan checked_plan(const char* op, const DerivativeList& derivatives, int64_t inputs) {
-  Plan plan;
-  const auto [error, got] = make_plan(derivatives, inputs, &plan);
+inline void check_plan(const char* op, const DerivativeList& derivatives, int64_t inputs,
+                       Plan* plan) {
+  const auto [error, got] = make_plan(derivatives, inputs, plan);
   switch (error) {
     case PlanError::none:
       break;
@@ -59,7 +59,6 @@ inline Plan checked_plan(const char* op, const DerivativeList& derivatives, int6
           " first derivatives, those in operators included, got more; ask for them in "
           "several calls, or split an operator");
   }
-  return plan;
 }
 
 inline Network check_network(const char* op, const at::Tensor& x, at::TensorList weights,
@@ -75,7 +74,7 @@ inline Network check_network(const char* op, const at::Tensor& x, at::TensorList
       {derivatives.data(), derivatives.size()},
       {operator_coefficients.data(), operator_coefficients.size()},
   };
-  network.plan = checked_plan(op, list, network.inputs());
+  check_plan(op, list, network.inputs(), &network.plan);
   network.activation = check_activation({op, "activation"}, activation);
   TORCH_CHECK_VALUE(
       properties_of(network.activation).is_smooth || network.plan.order < 2, op,

@@ -57,6 +57,7 @@ struct Seed {
   int16_t channel, input;
 };
 
+// Elements beyond the counts are undefined: to clear 18 KB shows in small calls.
 struct Plan {
   int channels = 1;               // C, channel 0 is the value
   int seeds = 0;                  // what the first derivatives of the inputs are made of
@@ -64,10 +65,10 @@ struct Plan {
   int outputs = 1;                // 1 + K: the value and the derivatives asked for
   int order = 0;                  // highest derivative of f that a term or f' z_c needs
   int16_t output[kMaxOutputs]{};  // [1 + K] channel of each output
-  Seed seed[kMaxSeeds]{};         // [seeds], ordered by channel
-  Term term[kMaxTerms]{};         // [terms], ordered by channel
-  double seed_coefficient[kMaxSeeds]{};
-  double coefficient[kMaxTerms]{};  // of the terms
+  Seed seed[kMaxSeeds];           // [seeds], ordered by channel
+  Term term[kMaxTerms];           // [terms], ordered by channel
+  double seed_coefficient[kMaxSeeds];
+  double coefficient[kMaxTerms];  // of the terms
 
   // Derivative of input d in channel c >= 1: the same at every point.
   template <class T>
