@@ -205,7 +205,8 @@ class Transformer(torch.nn.Transformer):
         if src.dim() == 3 and src.shape[batch] != tgt.shape[batch]:
             raise ValueError(
                 f"Transformer: src, tgt: expected the same N, got {list(src.shape)} and "
-                f"{list(tgt.shape)}; N is dimension {batch} with batch_first={self.batch_first}"
+                f"{list(tgt.shape)}; N is dimension {batch} as batch_first={self.batch_first}: "
+                "give both as many sequences"
             )
         return super().forward(
             src, tgt, src_mask, tgt_mask, memory_mask, src_key_padding_mask, tgt_key_padding_mask,

@@ -145,6 +145,8 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        if by_torch_func():  # a tensor that is not varied would escape from its level
+            needed = tuple(tensor.is_floating_point() for tensor in tensors)
 
         def function(*varied: Tensor) -> Any:
             remaining = iter(varied)

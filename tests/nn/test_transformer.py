@@ -233,7 +233,7 @@ def test_an_empty_custom_encoder_is_kept():
             torch.rand(4, 8),
             r"tgt: expected \[T, N, 8\] .*, got \[4, 8\]; .* both batched",
         ),
-        (torch.rand(4, 2, 8), torch.rand(4, 3, 8), "src, tgt: expected the same N .*batch_first"),
+        (torch.rand(4, 2, 8), torch.rand(4, 3, 8), "src, tgt: expected the same N, .*batch_first"),
         (torch.rand(4, 2, 8), torch.ones(4, 2, 8).long(), "tgt: expected floating-point .*, got"),
     ],
 )
