@@ -10,7 +10,7 @@
 #include "../csrc/attention/attention_shapes.cuh"
 
 using namespace pyneural;
-using namespace pyneural::attention;
+using namespace pyneural::attention::cuda;
 
 using S = ForwardShape<BFloat16, 64>;
 
