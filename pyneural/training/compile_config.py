@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pyneural.training.checks import check, check_count
 from pyneural.training.losses.functions import Loss
 from pyneural.training.losses.metrics import Metric
 from pyneural.training.solvers.descent import Descent
@@ -43,15 +44,9 @@ class CompileConfig:
                 f"compile: mixed_precision: expected torch.float16, torch.bfloat16 or None, got "
                 f"{self.mixed_precision}; for float64 use model.double()"
             )
-        clip_norm, parts = self.clip_norm, self.accumulation_steps
-        if clip_norm is not None and not (clip_norm > 0 and math.isfinite(clip_norm)):
-            raise ValueError(
-                f"compile: clip_norm: expected a number > 0, got {clip_norm}; write 1.0"
-            )
-        if not isinstance(parts, int) or parts < 1:
-            raise ValueError(
-                f"compile: accumulation_steps: expected a whole number >= 1, got {parts!r}; write 1"
-            )
+        good = self.clip_norm is None or 0 < self.clip_norm < math.inf
+        check(good, "compile: clip_norm", "a number > 0", self.clip_norm, "write 1.0")
+        check_count("compile: accumulation_steps", self.accumulation_steps, 1)
 
     def phase(self, epochs: int) -> Descent:
         """The training of so many epochs; the optimiser is made."""

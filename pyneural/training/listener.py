@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from pyneural.training.data.batches import Batch
+from pyneural.training.state.stateful import Stateful
 
 NEVER = float("inf")
 
@@ -20,11 +21,12 @@ class StepLosses(NamedTuple):
     evaluations: int
 
 
-class Listener:
+class Listener(Stateful):
     """Does nothing at each moment of a run; subclasses override what they need.
 
     Hooks of a step cost nothing unless they are overridden. ``due`` is a time, on the clock of
-    ``time.perf_counter``, after which ``on_due`` is called.
+    ``time.perf_counter``, after which ``on_due`` is called. What a resumed run needs is in
+    ``state_attributes``, which are loaded after ``on_phase_begin``.
     """
 
     in_checkpoint = True  # whether a resumed run must have it, too, with its state
@@ -66,13 +68,6 @@ class Listener:
 
     def on_close(self) -> None:
         """At the very end, after an exception too."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs of it, in tensors and JSON's types."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave; called after ``on_phase_begin``."""
 
 
 STEP_HOOKS = ("on_gradients", "on_train_batch_end", "on_losses")

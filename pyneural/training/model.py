@@ -15,6 +15,7 @@ from pyneural.training.callbacks.base import Callback, check_callbacks
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.every import TimeLimit
 from pyneural.training.callbacks.progress import BAR, SILENT, Bar, EpochProgress, check_verbose
+from pyneural.training.checks import check_count
 from pyneural.training.compile_config import CompileConfig
 from pyneural.training.curves.history import History
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
@@ -204,8 +205,7 @@ class Model(Trainable):
             CheckpointError: a checkpoint that is damaged or of another training.
         """
         compile_config = self.compile_config("fit")
-        if not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"fit: epochs: expected a whole number >= 1, got {epochs!r}; write 1")
+        check_count("fit: epochs", epochs, 1)
         check_verbose("fit", verbose)
         check_callbacks("fit", callbacks)
         if resume and checkpoint is None:

@@ -12,6 +12,7 @@ from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.every import TimeLimit
 from pyneural.training.callbacks.progress import Progress
 from pyneural.training.callbacks.step_history import StepHistory
+from pyneural.training.checks import check, check_count
 from pyneural.training.curves.history import History
 from pyneural.training.data.batches import AllData, Batches
 from pyneural.training.distributed import ProcessGroup
@@ -93,18 +94,10 @@ class Trainer:
         progress: bool = True,
     ) -> None:
         check_callbacks("Trainer", callbacks)
-        if not phases:
-            raise ValueError("Trainer: phases: expected at least one, got none; give [Adam(1000)]")
+        check(bool(phases), "Trainer: phases", "at least one", "none", "give [Adam(1000)]")
         for argument, value in (("every", every), ("time_limit", time_limit)):
-            if value is not None and not value >= 0:
-                raise ValueError(
-                    f"Trainer: {argument}: expected seconds >= 0, got {value}; correct it"
-                )
-        if not isinstance(steps_per_epoch, int) or steps_per_epoch < 1:
-            raise ValueError(
-                f"Trainer: steps_per_epoch: expected a whole number >= 1, got {steps_per_epoch!r}; "
-                "write 100"
-            )
+            check(value is None or value >= 0, f"Trainer: {argument}", "seconds >= 0", value)
+        check_count("Trainer: steps_per_epoch", steps_per_epoch, 100)
         Objective(model)  # refuses a model without parameters
         self.model, self.phases = model, list(phases)
         self.history = StepHistory()

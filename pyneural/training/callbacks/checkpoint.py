@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from pyneural.training.callbacks.base import Callback
+from pyneural.training.checks import check
 from pyneural.training.listener import NEVER
 from pyneural.training.run import Run
 from pyneural.training.state import tree
@@ -49,8 +50,7 @@ class Checkpoint(Callback):
         where: str = "fit",
     ) -> None:
         self.path, self.every, self.each_epoch = Path(path), every, each_epoch
-        if not every >= 0:
-            raise ValueError(f"{where}: every: expected seconds >= 0, got {every}; correct it")
+        check(every >= 0, f"{where}: every", "seconds >= 0", every)
         check_writable(self.path.parent, f"{where}: checkpoint")
         self.saved = "no checkpoint was written"
         self._next = 0.0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.callbacks.monitor import Monitor
+from pyneural.training.checks import check
 
 
 class EarlyStopping(Callback):
@@ -27,6 +26,8 @@ class EarlyStopping(Callback):
     3
     """
 
+    state_attributes = ("monitor", "waited", "best_epoch", "best_weights")
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -35,8 +36,7 @@ class EarlyStopping(Callback):
         mode: str = "auto",
         restore_best_weights: bool = False,
     ) -> None:
-        if patience < 0:
-            raise ValueError(f"EarlyStopping: patience: expected >= 0, got {patience}; correct it")
+        check(patience >= 0, "EarlyStopping: patience", ">= 0", patience)
         self.monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.restore_best_weights = patience, restore_best_weights
         self.on_train_begin()
@@ -66,18 +66,3 @@ class EarlyStopping(Callback):
         """Puts the best weights back."""
         if self.best_weights is not None:
             self.run.model.load_state_dict(self.best_weights)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Best value, its epoch and weights, and the epochs since then."""
-        return {
-            "monitor": self.monitor.state_dict(),
-            "waited": self.waited,
-            "best_epoch": self.best_epoch,
-            "best_weights": self.best_weights,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.monitor.load_state_dict(state["monitor"])
-        self.waited, self.best_epoch = state["waited"], state["best_epoch"]
-        self.best_weights = state["best_weights"]

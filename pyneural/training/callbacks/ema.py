@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural.training.callbacks.base import Callback
+from pyneural.training.checks import check
 
 
 class EMA(Callback):
@@ -28,9 +29,10 @@ class EMA(Callback):
     0.99
     """
 
+    state_attributes = ("averages",)
+
     def __init__(self, decay: float = 0.999) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"EMA: decay: expected a number in [0, 1), got {decay}; correct it")
+        check(0 <= decay < 1, "EMA: decay", "a number in [0, 1)", decay)
         self.decay = decay
 
     def on_train_begin(self) -> None:
@@ -51,10 +53,6 @@ class EMA(Callback):
         """Gives the model the average."""
         for weight, average in zip(self.weights, self.averages, strict=False):
             weight.copy_(average)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The average."""
-        return {"averages": self.averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from pyneural.training.callbacks.base import Callback
+from pyneural.training.checks import check, check_count
 from pyneural.training.listener import NEVER
 from pyneural.training.run import TIME_LIMIT, Run
 
@@ -35,14 +36,10 @@ class Every(Callback):
     """
 
     def __init__(self, n: int, function: Callable[[Run], Any], unit: str = STEP) -> None:
-        if not isinstance(n, int) or n < 1:
-            raise ValueError(
-                f"{type(self).__name__}: n: expected a whole number >= 1, got {n!r}; write 100"
-            )
-        if unit not in (STEP, EPOCH):
-            raise ValueError(
-                f"{type(self).__name__}: unit: expected 'step' or 'epoch', got {unit!r}; write one"
-            )
+        kind = type(self).__name__
+        check_count(f"{kind}: n", n, 100)
+        good = unit in (STEP, EPOCH)
+        check(good, f"{kind}: unit", "'step' or 'epoch'", repr(unit), "write one")
         self.n, self.function, self.unit = n, function, unit
 
     def on_train_batch_end(self) -> None:
@@ -146,10 +143,7 @@ class TimeLimit(Callback):
     in_checkpoint = False
 
     def __init__(self, seconds: float) -> None:
-        if not seconds >= 0:
-            raise ValueError(
-                f"TimeLimit: seconds: expected a number >= 0, got {seconds}; correct it"
-            )
+        check(seconds >= 0, "TimeLimit: seconds", "a number >= 0", seconds)
         self.seconds = seconds
 
     def on_train_begin(self) -> None:

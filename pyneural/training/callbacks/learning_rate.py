@@ -11,6 +11,7 @@ from torch.optim import lr_scheduler
 
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.callbacks.monitor import Monitor
+from pyneural.training.checks import check
 
 RATE = "learning_rate"  # its name in the history
 
@@ -47,11 +48,8 @@ class LearningRateScheduler(_Rates):
         if not self.run.optimizers:
             return
         rate = self.schedule(epoch, self.rate())
-        if not rate >= 0:
-            raise ValueError(
-                f"LearningRateScheduler: schedule: expected a number >= 0, got {rate} for epoch "
-                f"{epoch}; correct it"
-            )
+        got = f"{rate} for epoch {epoch}"
+        check(rate >= 0, "LearningRateScheduler: schedule", "a number >= 0", got)
         for optimizer in self.run.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = float(rate)
@@ -64,6 +62,7 @@ class LearningRateScheduler(_Rates):
 class _Schedulers(_Rates):
     """Schedulers of torch, one for each optimiser of a phase."""
 
+    state_attributes = ("schedulers",)
     schedulers: list[Any]
 
     def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
@@ -78,15 +77,6 @@ class _Schedulers(_Rates):
     def on_phase_begin(self, index: int) -> None:
         """Makes the schedulers."""
         self.schedulers = [self.new_scheduler(optimizer) for optimizer in self.run.optimizers]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Those of the schedulers."""
-        return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
 
 
 class TorchScheduler(_Schedulers):
@@ -109,10 +99,8 @@ class TorchScheduler(_Schedulers):
         make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler],
         every: str = "epoch",
     ) -> None:
-        if every not in ("epoch", "batch"):
-            raise ValueError(
-                f"TorchScheduler: every: expected 'epoch' or 'batch', got {every!r}; write one"
-            )
+        good = every in ("epoch", "batch")
+        check(good, "TorchScheduler: every", "'epoch' or 'batch'", repr(every), "write one")
         self.make, self.every = make, every
 
     def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
@@ -156,8 +144,7 @@ class WarmUp(TorchScheduler):
     """
 
     def __init__(self, steps: int) -> None:
-        if steps < 1:
-            raise ValueError(f"WarmUp: steps: expected >= 1, got {steps}; write 400")
+        check(steps >= 1, "WarmUp: steps", ">= 1", steps, "write 400")
         super().__init__(self._scheduler, "batch")
         self.steps = steps
 
@@ -200,14 +187,8 @@ class ReduceLROnPlateau(_Schedulers):
         cooldown: int = 0,
         min_lr: float = 0.0,
     ) -> None:
-        if not 0 < factor < 1:
-            raise ValueError(
-                f"ReduceLROnPlateau: factor: expected a number in (0, 1), got {factor}; correct it"
-            )
-        if patience < 1:
-            raise ValueError(
-                f"ReduceLROnPlateau: patience: expected >= 1, got {patience}; correct it"
-            )
+        check(0 < factor < 1, "ReduceLROnPlateau: factor", "a number in (0, 1)", factor)
+        check(patience >= 1, "ReduceLROnPlateau: patience", ">= 1", patience)
         self.monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
         self.factor, self.patience = factor, patience
         self.cooldown, self.min_lr = cooldown, min_lr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import Any
 
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.state.file import check_writable
@@ -25,6 +24,8 @@ class CSVLogger(Callback):
     >>> CSVLogger(os.path.join(tempfile.mkdtemp(), "log.csv")).separator
     ','
     """
+
+    state_attributes = ("rows",)
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",") -> None:
         self.filename, self.separator = Path(filename), separator
@@ -49,14 +50,6 @@ class CSVLogger(Callback):
             os.replace(temporary, self.filename)
         finally:
             temporary.unlink(missing_ok=True)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rows."""
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.rows = state["rows"]
 
 
 class TensorBoard(Callback):

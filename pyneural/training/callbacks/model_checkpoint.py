@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.callbacks.monitor import Monitor
@@ -31,6 +30,8 @@ class ModelCheckpoint(Callback):
     'val_loss'
     """
 
+    state_attributes = ("monitor",)
+
     def __init__(
         self,
         filepath: str | os.PathLike[str],
@@ -55,11 +56,3 @@ class ModelCheckpoint(Callback):
                 f"{error}; correct {self.filepath!r}"
             ) from error
         self.run.model.save(path)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The best value."""
-        return self.monitor.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.monitor.load_state_dict(state)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from pyneural.training.checks import check
+from pyneural.training.state.stateful import Stateful
 
 _MODES = ("auto", "min", "max")
 
 
-class Monitor:
+class Monitor(Stateful):
     """Follows a quantity of the epochs.
 
     Args:
@@ -25,15 +27,14 @@ class Monitor:
     [True, True, False]
     """
 
+    state_attributes = ("best",)
+
     def __init__(
         self, callback: str, name: str, mode: str = "auto", min_delta: float = 0.0
     ) -> None:
-        if mode not in _MODES:
-            raise ValueError(
-                f"{callback}: mode: expected one of {', '.join(_MODES)}, got {mode!r}; write one"
-            )
-        if not min_delta >= 0:
-            raise ValueError(f"{callback}: min_delta: expected >= 0, got {min_delta}; correct it")
+        expected = f"one of {', '.join(_MODES)}"
+        check(mode in _MODES, f"{callback}: mode", expected, repr(mode), "write one")
+        check(min_delta >= 0, f"{callback}: min_delta", ">= 0", min_delta)
         grows = name.removeprefix("val_").endswith(("acc", "accuracy"))
         self.callback, self.name, self.min_delta = callback, name, min_delta
         self.mode = ("max" if grows else "min") if mode == "auto" else mode
@@ -65,11 +66,3 @@ class Monitor:
             self.best = value
             return True
         return False
-
-    def state_dict(self) -> dict[str, Any]:
-        """The best value."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.best = state["best"]

@@ -11,6 +11,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from pyneural.training.callbacks.base import Callback
+from pyneural.training.checks import check
 from pyneural.training.listener import NEVER
 
 Item = TypeVar("Item")
@@ -29,8 +30,8 @@ _LAYOUTS = (
 
 def check_verbose(where: str, verbose: int) -> None:
     """Raises ValueError for another value than Keras's."""
-    if verbose not in (SILENT, BAR, LINE):
-        raise ValueError(f"{where}: verbose: expected 0, 1 or 2, got {verbose!r}; write 1")
+    good = verbose in (SILENT, BAR, LINE)
+    check(good, f"{where}: verbose", "0, 1 or 2", repr(verbose), "write 1")
 
 
 class Display:

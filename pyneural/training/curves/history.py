@@ -9,9 +9,10 @@ from typing import Any
 
 from pyneural import plots
 from pyneural.training.curves.diagnosis import Diagnosis, diagnose
+from pyneural.training.state.stateful import Stateful
 
 
-class History:
+class History(Stateful):
     """Loss, metrics and learning rate after each epoch, as ``fit`` gives them back.
 
     ``history["val_loss"]`` is a curve by its name and ``epoch`` its numbers, as in Keras.
@@ -24,6 +25,8 @@ class History:
     >>> history["loss"], history.epoch
     ([0.5, 0.4], [0, 1])
     """
+
+    state_attributes = ("epoch", "history")
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
@@ -47,14 +50,6 @@ class History:
         for name, values in self.history.items():
             values.append(float(logs.get(name, float("nan"))))
         self.epoch.append(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The curves."""
-        return {"epoch": self.epoch, "history": self.history}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.epoch, self.history = state["epoch"], state["history"]
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """The curves as a matplotlib figure, which is also written if there is a path.

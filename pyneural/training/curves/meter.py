@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.listener import StepLosses
+from pyneural.training.state.stateful import Stateful
 
 Values = Tensor | Sequence[Tensor] | Sequence[float]  # of a step: [K], or K of [], or K numbers
 PENDING = 64  # steps after which a training reads them
 
 
-class Meter:
+class Meter(Stateful):
     """Means of losses and metrics over samples.
 
     >>> meter = Meter()
@@ -24,6 +24,8 @@ class Meter:
     >>> meter.means()
     [2.0]
     """
+
+    state_attributes = ("totals", "samples")
 
     def __init__(self) -> None:
         self.totals: list[float] = []
@@ -59,14 +61,6 @@ class Meter:
             sums = torch.tensor([*totals, samples], dtype=dtype, device=device)
             *totals, samples = process_group.sum(sums).tolist()
         return [total / max(samples, 1) for total in totals]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Sums and number of samples, to go on inside an epoch."""
-        return {"totals": torch.tensor(self.totals, dtype=torch.float64), "samples": self.samples}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.totals, self.samples = state["totals"].tolist(), state["samples"]
 
 
 def _floats(steps: list[Values]) -> list[list[float]]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from pyneural.training.checks import check, check_count
 from pyneural.training.data import arrays
 from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -38,10 +39,7 @@ class DataAdapter:
         batch_size: int,
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                f"{where}: batch_size: expected a whole number >= 1, got {batch_size!r}; write 32"
-            )
+        check_count(f"{where}: batch_size", batch_size, 32)
         self.where, self.model, self.loss = where, model, loss
         self.batch_size, self.process_group = batch_size, process_group
         parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
@@ -178,22 +176,15 @@ def split_off(
     >>> split_off("fit", ([1, 2, 3, 4], [5, 6, 7, 8], None), 0.25)
     (([1, 2, 3], [5, 6, 7], None), ([4], [8], None))
     """
-    if not 0 < fraction < 1:
-        raise ValueError(
-            f"{where}: validation_split: expected a number in (0, 1), got {fraction}; write 0.2"
-        )
-    if isinstance(data[0], DataLoader):
-        raise ValueError(
-            f"{where}: validation_split: expected arrays or tensors, got a DataLoader; give a "
-            "second one as validation_data"
-        )
+    argument = f"{where}: validation_split"
+    check(0 < fraction < 1, argument, "a number in (0, 1)", fraction, "write 0.2")
+    remedy = "give a second one as validation_data"
+    from_arrays = not isinstance(data[0], DataLoader)
+    check(from_arrays, argument, "arrays or tensors", "a DataLoader", remedy)
     samples = len(data[0])
     first = int(samples * (1 - fraction))
-    if first == 0 or first == samples:
-        raise ValueError(
-            f"{where}: validation_split: expected both parts to have samples, got {fraction} of "
-            f"{samples}; give more samples, or validation_data"
-        )
+    got, remedy = f"{fraction} of {samples}", "give more samples, or validation_data"
+    check(0 < first < samples, argument, "both parts to have samples", got, remedy)
     for name, value in zip(("y", "sample_weight"), data[1:], strict=True):
         if value is not None:
             arrays.check_length(f"{where}: {name}", value, samples)

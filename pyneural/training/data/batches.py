@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.state import random_state
+from pyneural.training.state.stateful import Stateful
 
 
 class Batch(NamedTuple):
@@ -37,31 +38,22 @@ class Batch(NamedTuple):
         ]
 
 
-class Batches(Protocol):
+class Batches(Stateful):
     """What the samples of an epoch are taken from."""
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
-        ...
+        raise NotImplementedError
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Any]:
         """The batches of an epoch, the first ones left out where it goes on after a pause."""
-        ...
+        raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
         """What a resumed training must have in common with the first one."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on inside an epoch."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        ...
+        return {}
 
 
-class AllData:
+class AllData(Batches):
     """Each step takes all data: the batch is None, and an epoch is a number of steps.
 
     Args:
@@ -85,15 +77,8 @@ class AllData:
         """The length of an epoch."""
         return {"steps_per_epoch": self.steps_per_epoch}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing."""
-
-
-class TensorBatches:
+class TensorBatches(Batches):
     """Tensors cut into batches, in a new order each epoch that a seed and its number give.
 
     No DataLoader: a batch is one index_select of each tensor. Of each batch, process r of R takes
@@ -111,6 +96,8 @@ class TensorBatches:
     >>> [batch.x.tolist() for batch in batches.epoch(0)]
     [[0, 1], [2, 3], [4]]
     """
+
+    state_attributes = ("seed",)
 
     def __init__(
         self,
@@ -145,14 +132,6 @@ class TensorBatches:
         """Number of samples and size of the batches."""
         return {"samples": self.samples, "batch_size": self.batch_size}
 
-    def state_dict(self) -> dict[str, Any]:
-        """The seed."""
-        return {"seed": self.seed}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.seed = state["seed"]
-
     def _order(self, number: int) -> Tensor | None:
         if self.seed is None:
             return None
@@ -181,7 +160,7 @@ class TensorBatches:
         return Batch(x, y, weight, samples, share)
 
 
-class LoaderBatches:
+class LoaderBatches(Batches):
     """Batches of a torch DataLoader that gives (x, y) or (x, y, weight).
 
     Args:

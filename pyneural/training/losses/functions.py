@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural import ops
-from pyneural.training.names import look_up
+from pyneural.training.checks import look_up
 
 EPSILON = 1e-7  # Keras's backend.epsilon()
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pyneural.training.checks import look_up
 from pyneural.training.losses.functions import NAMES, Loss, align_column
-from pyneural.training.names import look_up
 
 MetricFunction = Callable[[Tensor, Tensor], Tensor]
 

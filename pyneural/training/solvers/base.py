@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
+from pyneural.training.checks import check
 from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.state.stateful import Stateful
 from pyneural.training.trainable import Trainable
 
 
@@ -37,11 +39,11 @@ class Task:
     on_gradients: Callable[[Batch, Sequence[str], Values], bool] | None = None
 
 
-class Solver:
+class Solver(Stateful):
     """Makes the steps of a phase, until ``reason`` says why there is nothing more to gain.
 
-    A subclass has ``step``, ``names``, and in ``state_dict`` all that its next step depends on
-    besides the model.
+    A subclass has ``step``, ``names``, and in ``state_attributes`` or ``state_dict`` all that
+    its next step depends on besides the model.
 
     >>> class Descent(Solver):
     ...     names = ("height",)
@@ -56,6 +58,7 @@ class Solver:
     ...         return [height.detach()]
     """
 
+    state_attributes: tuple[str, ...] = ("evaluations", "reason")
     names: Sequence[str] = ()  # of the terms that a step gives; known after the first one
     optimizers: Sequence[torch.optim.Optimizer] = ()  # whose learning rates callbacks may change
     evaluations = 0  # of the losses
@@ -70,14 +73,6 @@ class Solver:
 
     def close(self) -> None:
         """Called once after the last step."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on, in tensors and JSON's types."""
-        return {"evaluations": self.evaluations, "reason": self.reason}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        self.evaluations, self.reason = state["evaluations"], state["reason"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,5 @@ class SteppedPhase:
     def check(self, argument: str, good: bool, expected: str, whole: bool = False) -> None:
         """Raises ValueError unless an option is good, finite and, if asked for, an int."""
         value = getattr(self, argument)
-        if not good or not math.isfinite(value) or (whole and not isinstance(value, int)):
-            raise ValueError(
-                f"{type(self).__name__}: {argument}: expected {expected}, got {value}; correct it"
-            )
+        good = good and math.isfinite(value) and (isinstance(value, int) or not whole)
+        check(good, f"{type(self).__name__}: {argument}", expected, value)

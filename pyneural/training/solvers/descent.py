@@ -145,6 +145,8 @@ class DescentSolver(Solver):
         decay: factor on the learning rates after each step.
     """
 
+    state_attributes = (*Solver.state_attributes, "optimizers", "scaler")
+
     def __init__(
         self,
         task: Task,
@@ -237,22 +239,6 @@ class DescentSolver(Solver):
         """Lets go of DistributedDataParallel."""
         if self._objective is not None:
             self._objective.close()
-
-    def state_dict(self) -> dict[str, Any]:
-        """State and options of the optimisers, scale of float16."""
-        return {
-            **super().state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "scaler": None if self.scaler is None else self.scaler.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        super().load_state_dict(state)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        if self.scaler is not None:
-            self.scaler.load_state_dict(state["scaler"])
 
     def _own_step(self, batch: Batch) -> Values | None:
         self._batch, self._refused = batch, False

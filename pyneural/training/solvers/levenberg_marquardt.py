@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -60,6 +60,7 @@ class LevenbergMarquardt(SteppedPhase):
 
 
 class _LevenbergMarquardtSolver(Solver):
+    state_attributes = (*Solver.state_attributes, "damping")
     names = ("mean_squared_residual",)
 
     def __init__(self, task: Task, damping: float) -> None:
@@ -75,7 +76,7 @@ class _LevenbergMarquardtSolver(Solver):
 
     @torch.no_grad()
     def step(self, batch: Batch) -> list[Tensor]:
-        """A trial, which is taken back where it makes the residual larger."""
+        # A trial is taken back where it makes the residual larger.
         residual = self.model.residual() if self._residual is None else self._residual
         if self._known is None:
             jacobian = self.model.jacobian()
@@ -96,14 +97,4 @@ class _LevenbergMarquardtSolver(Solver):
         return [residual.square().mean()]
 
     def objective_changed(self) -> None:
-        """Forgets residual and Jacobian."""
         self._residual = self._known = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """The damping; residual and Jacobian are those of the parameters."""
-        return {**super().state_dict(), "damping": self.damping}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
-        super().load_state_dict(state)
-        self.damping = state["damping"]

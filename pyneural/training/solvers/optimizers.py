@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pyneural.training.names import look_up
+from pyneural.training.checks import look_up
 from pyneural.training.solvers.adadelta import Adadelta
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters

@@ -1,4 +1,4 @@
-"""Names that a user writes, looked up with a hint where one is misspelt."""
+"""Checks of what a user gives, with errors that say what was expected, got, and what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
+
+
+def check(good: bool, where: str, expected: str, got: object, remedy: str = "correct it") -> None:
+    """Raises ValueError unless it is good; ``where`` names function and argument, as "fit: x"."""
+    if not good:
+        raise ValueError(f"{where}: expected {expected}, got {got}; {remedy}")
+
+
+def check_count(where: str, value: object, usual: int) -> None:
+    """Raises ValueError unless a value is a whole number >= 1."""
+    good = isinstance(value, int) and value >= 1
+    check(good, where, "a whole number >= 1", repr(value), f"write {usual}")
 
 
 def look_up(where: str, name: str, table: Mapping[str, Value]) -> Value:
