@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,9 +56,3 @@ class CompileConfig:
             clip_norm=self.clip_norm,
             accumulation_steps=self.accumulation_steps,
         )
-
-    def autocast(self, device: torch.device) -> AbstractContextManager:
-        """Context of a forward pass."""
-        if self.mixed_precision is None:
-            return nullcontext()
-        return torch.autocast(device.type, self.mixed_precision)

@@ -76,7 +76,7 @@ class Model(Trainable):
         if config.mixed_precision is None:
             prediction = self(batch.x)
         else:
-            with config.autocast(batch.x.device):
+            with torch.autocast(batch.x.device.type, config.mixed_precision):
                 prediction = self(batch.x)
         losses = {"loss": config.loss(prediction, batch.y, batch.weight)}
         if config.metrics:

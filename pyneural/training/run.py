@@ -65,21 +65,22 @@ class Run:
         self.seconds = 0.0
         self.names: list[str] = []  # of the terms of the loss
         self.latest: Sequence[float] = ()  # terms that were read last
-        self.solver: Solver | None = None
+        self.solver = Solver()  # until the first phase has begun
         self.reports: list[PhaseReport] = []  # of the phases before
         self.due = math.inf  # when a listener is to be called, on the clock of time.perf_counter
         self.origin = time.perf_counter()  # when the training would have begun without pauses
         self._paused: str | None = None
         self._refused = False
         self.earlier_evaluations = 0  # of the phases before
-        self._phase_began, self._phase_epoch = 0.0, 0
+        self.first_epoch = 0  # of the phase
+        self._begun = False
         self._restored: dict[str, Any] | None = None
         self._random: Mapping[str, torch.Tensor] | None = None  # inside an epoch that goes on
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Those of the phase whose learning rates may be changed."""
-        return () if self.solver is None else self.solver.optimizers
+        return self.solver.optimizers
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -89,7 +90,7 @@ class Run:
     @property
     def evaluations(self) -> int:
         """Of the losses, in all phases."""
-        return self.earlier_evaluations + (0 if self.solver is None else self.solver.evaluations)
+        return self.earlier_evaluations + self.solver.evaluations
 
     @property
     def epochs(self) -> int:
@@ -112,8 +113,7 @@ class Run:
 
     def objective_changed(self) -> None:
         """To be called by what changes the problem, as by new points or weights."""
-        if self.solver is not None:
-            self.solver.objective_changed()
+        self.solver.objective_changed()
 
     def total(self, values: Sequence[float]) -> float:
         """Weighted sum of the terms of a step."""
@@ -126,13 +126,11 @@ class Run:
 
     def report(self) -> list[PhaseReport]:
         """What the phases did."""
-        if self.solver is None:
-            return self.reports
         reason = self.solver.reason or ALL_STEPS
         if not self._phase_over():
             reason = self.history.stopped or "not done"
         loss = self.total(self.latest) if len(self.latest) else math.nan
-        seconds = self.seconds - self._phase_began
+        seconds = self.seconds - sum(report.seconds for report in self.reports)
         name = self.phases[self.phase].name
         return [*self.reports, PhaseReport(name, self.phase_step, seconds, loss, reason)]
 
@@ -144,40 +142,34 @@ class Run:
         Raises:
             NonFiniteLossError: with ``refuse_nonfinite``; names the term and the step.
         """
-        if self.solver is not None and self._restored is None:  # called again, to go on
+        if self._begun and self._restored is None:  # called again, to go on
             self._restored = self.state_dict()
-        self._paused, self._refused, self._begun = None, False, list[Listener]()
+        self._paused, self._refused, told = None, False, list[Listener]()
         self.origin = time.perf_counter() - self.seconds
-        for listener in self.listeners:
-            listener.attach(self)
+        self._tell("attach", self)
         self._hooks = {name: hooks(self.listeners, name) for name in STEP_HOOKS}
         try:
             with Interrupt() as self._interrupt:
-                self._begin()
+                self._begin(told)
                 while self.history.stopped is None and self._to_do():
                     self._run_epoch()
                 if not self._refused:  # else the last good state is that before
-                    for listener in self.listeners:
-                        listener.on_checkpoint(final=True)
+                    self._tell("on_checkpoint", final=True)
         finally:
             self.model.eval()
-            if self.solver is not None:
-                self.solver.close()
-            for listener in self._begun:
+            self.solver.close()
+            for listener in told:
                 listener.on_close()
-        for listener in self.listeners:
-            listener.on_train_end()
+        self._tell("on_train_end")
 
     def config(self) -> dict[str, Any]:
         """What a resumed training must have in common with the first one."""
-        callbacks = [type(listener).__name__ for listener in self._kept()]
-        phases = {f"phase {i + 1}": phase.config() for i, phase in enumerate(self.phases)}
         return {
             **self.model.config(),
             **self.batches.config(),
-            "callbacks": callbacks,
+            "callbacks": [type(listener).__name__ for listener in self._saved()],
             "processes": self.process_group.size,
-            **phases,
+            **{f"phase {i}": phase.config() for i, phase in enumerate(self.phases, 1)},
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -186,12 +178,8 @@ class Run:
         # Each process has random numbers of its own; all take part in gathering them.
         random = random_state.capture()
         return {
-            "model": self.model.state_dict(),
-            "solver": None if self.solver is None else self.solver.state_dict(),
-            "callbacks": [listener.state_dict() for listener in self._kept()],
-            "batches": self.batches.state_dict(),
-            "meter": self.meter.state_dict(),
-            "history": self.history.state_dict(),
+            **{name: getattr(self, name).state_dict() for name in _PARTS},
+            "callbacks": [listener.state_dict() for listener in self._saved()],
             "random": {name: self.process_group.gather(s) for name, s in random.items()},
             "reports": [asdict(report) for report in self.reports],
             "place": {name: getattr(self, name) for name in _PLACE},
@@ -202,31 +190,28 @@ class Run:
         """Goes on from there when it is called next."""
         for name, value in state["place"].items():
             setattr(self, name, value)
+        self.reports = [PhaseReport(**report) for report in state["reports"]]
         self._restored = state
 
-    def _begin(self) -> None:
+    def _begin(self, told: list[Listener]) -> None:
+        """Begins or goes on; those that are told so are added to a list."""
         state, self._restored = self._restored, None
-        if self.solver is None:
+        if not self._begun:
             if state is None:
                 self.model.begin_phase(self.phase)
-            self.solver = self._new_solver()
+            self.solver, self._begun = self._new_solver(), True
         for listener in self.listeners:
-            self._begun.append(listener)
+            told.append(listener)
             listener.on_train_begin()
-        for listener in self.listeners:
-            listener.on_phase_begin(self.phase)
+        self._tell("on_phase_begin", self.phase)
         if state is None:
             return
-        self.model.load_state_dict(state["model"])
-        self.solver.load_state_dict(state["solver"])
-        for listener, saved in zip(self._kept(), state["callbacks"], strict=True):
+        for name in _PARTS:
+            if name != "meter" or self.process_group.writes:  # the sums are those of that process
+                getattr(self, name).load_state_dict(state[name])
+        for listener, saved in zip(self._saved(), state["callbacks"], strict=True):
             listener.load_state_dict(saved)
-        self.batches.load_state_dict(state["batches"])
-        if self.process_group.writes:
-            self.meter.load_state_dict(state["meter"])
-        self.history.load_state_dict(state["history"])
         self.history.stopped = state["stopped"]
-        self.reports = [PhaseReport(**report) for report in state["reports"]]
         rank = self.process_group.rank
         random = {name: states[rank] for name, states in state["random"].items()}
         random_state.restore(random)
@@ -244,32 +229,27 @@ class Run:
                 return False
             self.reports = self.report()
             self.earlier_evaluations = self.evaluations
-            self._phase_began, self._phase_epoch = self.seconds, self.epoch
-            if self.solver is not None:
-                self.solver.close()
-            self.phase, self.phase_step = self.phase + 1, 0
+            self.solver.close()
+            self.phase, self.phase_step, self.first_epoch = self.phase + 1, 0, self.epoch
             self.model.begin_phase(self.phase)
             self.solver = self._new_solver()
-            for listener in self.listeners:
-                listener.on_phase_begin(self.phase)
+            self._tell("on_phase_begin", self.phase)
         return True
 
     def _phase_over(self) -> bool:
-        phase, solver = self.phases[self.phase], self.solver
+        phase = self.phases[self.phase]
         if phase.steps is not None and self.phase_step >= phase.steps:
             return True
-        if phase.epochs is not None and self.epoch - self._phase_epoch >= phase.epochs:
+        if phase.epochs is not None and self.epoch - self.first_epoch >= phase.epochs:
             return True
-        return solver is not None and solver.reason is not None
+        return self.solver.reason is not None
 
     def _run_epoch(self) -> None:
         if self.step == 0:
-            for listener in self.listeners:
-                listener.on_epoch_begin(self.epoch)
+            self._tell("on_epoch_begin", self.epoch)
         self.model.train()
         self._set_alarm()
         solver, meter, clock = self.solver, self.meter, time.perf_counter
-        assert solver is not None
         steps = self.phases[self.phase].steps
         last = math.inf if steps is None else steps
         history, interrupt = self.history, self._interrupt
@@ -325,8 +305,7 @@ class Run:
                 "callbacks=[TerminateOnNaN()] finds the batch and the layer",
                 stacklevel=2,
             )
-        for listener in self.listeners:
-            listener.on_epoch_end(self.epoch, logs)
+        self._tell("on_epoch_end", self.epoch, logs)
         self.history.append(self.epoch, logs)
         self.meter = Meter()
         self.epoch, self.step = self.epoch + 1, 0
@@ -334,18 +313,15 @@ class Run:
             wanted = self._interrupt.requested or self._paused is not None
             if self.process_group.any(wanted, self.device) and self.history.stopped is None:
                 self.history.stopped = self._paused = self._paused or INTERRUPTED
-        for listener in self.listeners:
-            listener.on_checkpoint(final=False)
+        self._tell("on_checkpoint", final=False)
 
     def read(self) -> None:
         """Reads the terms of the last steps from the device, checks them and hands them on."""
         rows = self.meter.read()
         if not rows:
             return
-        if self.solver is not None:
-            self.names = list(self.solver.names)
-        self.latest = rows[-1].values
-        self.seconds = rows[-1].seconds
+        self.names = list(self.solver.names)
+        self.latest, self.seconds = rows[-1].values, rows[-1].seconds
         if self.refuse_nonfinite:
             first = self.phase_step - len(rows) + 1
             for number, row in enumerate(rows, first):
@@ -378,15 +354,20 @@ class Run:
     def _set_alarm(self) -> None:
         self.due = min((listener.due for listener in self.listeners), default=math.inf)
 
+    def _tell(self, hook: str, *arguments: Any, **options: Any) -> None:
+        for listener in self.listeners:
+            getattr(listener, hook)(*arguments, **options)
+
     def _place(self, phase_step: int) -> str:
         return f"step {phase_step} of phase {self.phase + 1} ({self.phases[self.phase].name})"
 
-    def _kept(self) -> list[Listener]:
+    def _saved(self) -> list[Listener]:
         """Those with a state that a checkpoint holds."""
         return [listener for listener in self.listeners if listener.in_checkpoint]
 
 
+_PARTS = ("model", "solver", "batches", "meter", "history")  # with a state of their own
 _PLACE = (
-    "phase", "phase_step", "epoch", "step", "steps", "seconds", "names", "latest",
-    "earlier_evaluations", "_phase_began", "_phase_epoch",
+    "phase", "phase_step", "first_epoch", "epoch", "step", "steps", "seconds", "names", "latest",
+    "earlier_evaluations",
 )  # fmt: skip

@@ -30,9 +30,6 @@ class Sequential(Model):
     Args:
         layers: in their order; more may be added.
 
-    Raises:
-        TypeError: not a torch module.
-
     >>> model = Sequential()
     >>> model.add(nn.Linear(3, 4))
     >>> model.add(nn.ReLU())

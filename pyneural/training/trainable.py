@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from pyneural.training.data.batches import Batch
-from pyneural.training.state.models import load_weights, save_model
+from pyneural.training.state.file import save_checkpoint
+from pyneural.training.state.models import load_weights
 
 
 class Minimiser(Protocol):
@@ -119,7 +120,8 @@ class Trainable(nn.Module):
             ValueError: a layer that cannot be described.
             OSError: the file cannot be written.
         """
-        save_model(self, self.architecture(), path)
+        record = {"model": type(self).__name__, "config": self.architecture()}
+        save_checkpoint(path, self.state_dict(), record)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Takes over the weights of a file that ``save`` wrote.

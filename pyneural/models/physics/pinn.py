@@ -14,6 +14,7 @@ from torch import Tensor
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
+from pyneural.training.checks import check_count
 
 RESIDUAL = "residual"
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
@@ -296,11 +297,7 @@ class PINN(Trainable):
                 "PINN.fit: batch_size: expected None without an equation, as there are no "
                 f"collocation points, got {batch_size}; leave it out"
             )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                f"PINN.fit: batch_size: expected a whole number >= 1, got {batch_size!r}; write "
-                "1000"
-            )
+        check_count("PINN.fit: batch_size", batch_size, 1000)
         numbers = torch.arange(len(self.collocation), device=self.device)
         seed = int(torch.randint(2**62, (), generator=self.generator))
         return TensorBatches(numbers, batch_size=batch_size, seed=seed)

@@ -22,9 +22,6 @@ class EMA(Callback):
     Args:
         decay: in [0, 1).
 
-    Raises:
-        ValueError: another decay.
-
     >>> EMA(0.99).decay
     0.99
     """

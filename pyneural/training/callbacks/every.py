@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any
 
 from pyneural.training.callbacks.base import Callback
 from pyneural.training.checks import check, check_count
@@ -20,9 +20,6 @@ class Every(Callback):
         n: how many, >= 1.
         function: of the run; what it returns is not used.
         unit: "step" or "epoch".
-
-    Raises:
-        ValueError: n below 1, or another unit.
 
     >>> from pyneural.training import Model
     >>> import torch
@@ -53,25 +50,14 @@ class Every(Callback):
             self.function(self.run)
 
 
-class Resampled(Protocol):
-    """A model with points that may be drawn anew, as ``models.PINN``."""
-
-    def resample(self, adaptive: bool) -> None:
-        """Draws them."""
-        ...
-
-
 class Resample(Every):
-    """Draws new collocation points after every n steps or epochs.
+    """Draws new collocation points, by ``resample`` of a PINN, after every n steps or epochs.
 
     Args:
         n: how many, >= 1.
         adaptive: whether they are drawn where the residual is large (``pde.residual_adaptive``),
             else by the sampling of the model.
         unit: "step" or "epoch".
-
-    Raises:
-        ValueError: n below 1, or another unit.
 
     >>> Resample(100).unit
     'step'
@@ -82,7 +68,8 @@ class Resample(Every):
         self.adaptive = adaptive
 
     def _resample(self, run: Run) -> None:
-        cast(Resampled, run.model).resample(self.adaptive)
+        model: Any = run.model
+        model.resample(self.adaptive)
         run.objective_changed()
 
 
@@ -132,9 +119,6 @@ class TimeLimit(Callback):
 
     Args:
         seconds: >= 0; it is asked after each step, so that one step is made in any case.
-
-    Raises:
-        ValueError: seconds below 0.
 
     >>> TimeLimit(60.0).seconds
     60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,15 +16,12 @@ RATE = "learning_rate"  # its name in the history
 
 
 class _Rates(Callback):
-    """What callbacks of the learning rate have in common; solvers without one are left alone."""
+    """The rate of the first group of the first optimiser; solvers without one are left alone."""
 
     def rate(self) -> float:
-        """Of the first group of the first optimiser; nan if there is none."""
-        optimizers = self.run.optimizers
-        return float(optimizers[0].param_groups[0]["lr"]) if optimizers else math.nan
+        return float(self.run.optimizer.param_groups[0]["lr"])
 
     def log(self, logs: dict[str, float]) -> None:
-        """Adds the rate to the history."""
         if self.run.optimizers:
             logs[RATE] = self.rate()
 
@@ -66,7 +62,6 @@ class _Schedulers(_Rates):
     schedulers: list[Any]
 
     def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
-        """A scheduler of torch."""
         raise NotImplementedError
 
     @property
@@ -86,9 +81,6 @@ class TorchScheduler(_Schedulers):
         make: makes it for an optimiser, as
             ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)``.
         every: "epoch" or "batch": when it makes a step; OneCycleLR asks for "batch".
-
-    Raises:
-        ValueError: another ``every``.
 
     >>> TorchScheduler(lambda optimizer: lr_scheduler.StepLR(optimizer, 10)).every
     'epoch'
@@ -129,9 +121,6 @@ class WarmUp(TorchScheduler):
     Args:
         steps: batches until it is highest, >= 1.
 
-    Raises:
-        ValueError: ``steps`` below 1.
-
     Source: Vaswani et al. 2017, section 5.3, whose lr is (d_model steps)^(-1/2).
 
     >>> from pyneural.training import Model
@@ -169,9 +158,6 @@ class ReduceLROnPlateau(_Schedulers):
         min_delta: smallest change that counts.
         cooldown: epochs after a change before epochs are counted again.
         min_lr: the smallest rate.
-
-    Raises:
-        ValueError: a number out of its range.
 
     >>> ReduceLROnPlateau(patience=3).patience
     3

@@ -19,9 +19,6 @@ class Monitor(Stateful):
         mode: "min" or "max" is better; "auto" takes max for accuracies and min for the rest.
         min_delta: smallest change that counts, >= 0.
 
-    Raises:
-        ValueError: an unknown mode, or a number below 0.
-
     >>> monitor = Monitor("EarlyStopping", "val_loss")
     >>> [monitor.better({"val_loss": value}) for value in (0.5, 0.4, 0.45)]
     [True, True, False]
@@ -45,11 +42,7 @@ class Monitor(Stateful):
         self.best = -math.inf if self.mode == "max" else math.inf
 
     def value(self, logs: dict[str, float]) -> float:
-        """The quantity of this epoch.
-
-        Raises:
-            ValueError: there is none of that name.
-        """
+        """The quantity of this epoch."""
         if self.name not in logs:
             remedy = "give fit validation_data" if self.name.startswith("val_") else "correct it"
             raise ValueError(

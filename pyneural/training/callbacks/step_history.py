@@ -15,36 +15,20 @@ class StepHistory(Callback):
     """Loss terms, phase, time and number of evaluations after each step.
 
     >>> history = StepHistory()
-    >>> history.add(["residual", "initial"], [0.5, 0.25], phase=0, seconds=0.1, evaluations=1)
+    >>> history.names, history.rows = ["residual", "initial"], [[0.5, 0.25], [0.4, 0.125]]
     >>> history.terms("initial"), len(history)
-    ([0.25], 1)
+    ([0.25, 0.125], 2)
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.rows: list[list[float]] = []  # one a step: the terms
-        self.phase: list[int] = []
-        self.seconds: list[float] = []
-        self.evaluations: list[int] = []
+        self.phase: list[int] = []  # its index
+        self.seconds: list[float] = []  # since the start
+        self.evaluations: list[int] = []  # since the start
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def add(
-        self,
-        names: Sequence[str],
-        terms: list[float],
-        *,
-        phase: int,
-        seconds: float,
-        evaluations: int,
-    ) -> None:
-        """Appends a step: unweighted terms, index of the phase, and totals since the start."""
-        self.names = list(names)
-        self.rows.append(terms)
-        self.phase.append(phase)
-        self.seconds.append(seconds)
-        self.evaluations.append(evaluations)
 
     def terms(self, name: str) -> list[float]:
         """A loss term after each step."""
@@ -54,23 +38,18 @@ class StepHistory(Callback):
     def on_losses(self, steps: Sequence[StepLosses]) -> None:
         """Keeps the terms."""
         run = self.run
-        before = run.earlier_evaluations
+        self.names = list(run.names)
         for values, seconds, evaluations in steps:
-            self.add(
-                run.names,
-                values,
-                phase=run.phase,
-                seconds=seconds,
-                evaluations=before + evaluations,
-            )
+            self.rows.append(values)
+            self.phase.append(run.phase)
+            self.seconds.append(seconds)
+            self.evaluations.append(run.earlier_evaluations + evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything: terms [steps, K], seconds, phase and evaluations [steps]."""
         return {
             "names": self.names,
-            "terms": torch.tensor(self.rows, dtype=torch.float64).reshape(
-                len(self), len(self.names)
-            ),
+            "terms": torch.tensor(self.rows, dtype=torch.float64),
             "seconds": torch.tensor(self.seconds, dtype=torch.float64),
             "phase": torch.tensor(self.phase, dtype=torch.int64),
             "evaluations": torch.tensor(self.evaluations, dtype=torch.int64),

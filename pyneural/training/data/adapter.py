@@ -26,9 +26,6 @@ class DataAdapter:
         loss: None where the model has its own, of x and whatever y is given, or none is needed.
         batch_size: samples of a batch.
         process_group: the processes.
-
-    Raises:
-        ValueError: a batch_size that is no whole number >= 1.
     """
 
     def __init__(

@@ -13,10 +13,6 @@ from torch import Tensor
 def to_tensor(where: str, value: Any) -> Tensor:
     """A tensor of what is given: array, list, or tensor (as it is).
 
-    Raises:
-        ValueError: nothing in it, or ragged.
-        TypeError: not numbers.
-
     >>> to_tensor("fit: x", [[1.0, 2.0]]).shape
     torch.Size([1, 2])
     """
@@ -67,10 +63,6 @@ def to_input(where: str, value: Any, floating: torch.dtype, whole_numbers: bool)
         value: array or tensor, [N, ...].
         floating: dtype of the model's parameters.
         whole_numbers: whether the model takes whole numbers, as one with an Embedding does.
-
-    Raises:
-        ValueError: empty, or numbers that are not finite.
-        TypeError: whole numbers where the model has only float layers.
     """
     x = to_tensor(where, value)
     check_finite(where, x)

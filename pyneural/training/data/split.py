@@ -35,10 +35,7 @@ class ThreeWaySplit:
     """
 
     def __init__(
-        self,
-        *arrays: Any,
-        fractions: Sequence[float] = (0.7, 0.15, 0.15),
-        seed: int = 0,
+        self, *arrays: Any, fractions: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0
     ) -> None:
         if not arrays or len({len(array) for array in arrays}) != 1:
             raise ValueError(

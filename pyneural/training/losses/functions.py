@@ -182,12 +182,7 @@ class Loss:
 
     @staticmethod
     def of(loss: str | LossFunction) -> Loss:
-        """A loss from a name or a function (or module) of prediction and y.
-
-        Raises:
-            ValueError: an unknown name.
-            TypeError: neither a name nor callable.
-        """
+        """A loss from a name or a function (or module) of prediction and y."""
         if isinstance(loss, str):
             name = look_up("compile: loss", loss, NAMES)
             target = CLASSES if name == "sparse_categorical_crossentropy" else SAME

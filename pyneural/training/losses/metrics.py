@@ -68,10 +68,6 @@ class Metric:
     def of(metric: str | MetricFunction, loss: Loss) -> Metric:
         """A metric from a name, that of any loss included, or from a function.
 
-        Raises:
-            ValueError: an unknown name.
-            TypeError: neither a name nor callable.
-
         >>> import torch
         >>> Metric.of("mae", Loss.of("mse"))(torch.ones(2, 1), torch.zeros(2)).item()
         1.0

@@ -30,7 +30,13 @@ class Row:
 
 
 _REGRESSION = "a bounded activation cannot reach targets outside of its range"
+_MULTICLASS = "multiclass classification"
 _CLASSES = "softmax makes the N outputs one distribution; N sigmoids do not sum to 1"
+_PROBABILITY = "it reads the output as a probability, which only a sigmoid keeps within (0, 1)"
+_LABELS = "its labels are -1 and 1, which an activation without negative values cannot reach"
+_LOGITS = "torch's loss of logits"
+_OWN_SOFTMAX = "it takes the softmax itself, and a second one flattens the gradient"
+_OWN_SIGMOID = "it takes the sigmoid itself, and a second one flattens the gradient"
 
 # The losses of Keras.
 TABLE = (
@@ -43,17 +49,11 @@ TABLE = (
         ONE,
         _REGRESSION,
     ),
-    Row(
-        "binary_crossentropy",
-        "binary classification",
-        ("sigmoid",),
-        ONE,
-        "it reads the output as a probability, which only a sigmoid keeps within (0, 1)",
-    ),
-    Row("categorical_crossentropy", "multiclass classification", ("softmax",), MANY, _CLASSES),
+    Row("binary_crossentropy", "binary classification", ("sigmoid",), ONE, _PROBABILITY),
+    Row("categorical_crossentropy", _MULTICLASS, ("softmax",), MANY, _CLASSES),
     Row(
         "kullback_leibler_divergence",
-        "multiclass classification, probabilistic interpretation",
+        f"{_MULTICLASS}, probabilistic interpretation",
         ("softmax",),
         MANY,
         _CLASSES,
@@ -63,32 +63,14 @@ TABLE = (
 FURTHER = (
     Row(
         "sparse_categorical_crossentropy",
-        "multiclass classification, y as whole numbers",
+        f"{_MULTICLASS}, y as whole numbers",
         ("softmax",),
         MANY,
         _CLASSES,
     ),
-    Row(
-        "hinge",
-        "binary classification with labels -1 and 1",
-        ("linear", "tanh"),
-        ONE,
-        "its labels are -1 and 1, which an activation without negative values cannot reach",
-    ),
-    Row(
-        "CrossEntropyLoss",
-        "multiclass classification, torch's loss of logits",
-        ("linear",),
-        MANY,
-        "it takes the softmax itself, and a second one flattens the gradient",
-    ),
-    Row(
-        "BCEWithLogitsLoss",
-        "binary classification, torch's loss of logits",
-        ("linear",),
-        ONE,
-        "it takes the sigmoid itself, and a second one flattens the gradient",
-    ),
+    Row("hinge", "binary classification with labels -1 and 1", ("linear", "tanh"), ONE, _LABELS),
+    Row("CrossEntropyLoss", f"{_MULTICLASS}, {_LOGITS}", ("linear",), MANY, _OWN_SOFTMAX),
+    Row("BCEWithLogitsLoss", f"binary classification, {_LOGITS}", ("linear",), ONE, _OWN_SIGMOID),
 )
 # Squared errors also train reconstructions of values in (0, 1), as autoencoders do, so that a
 # sigmoid below them is no mistake; these are.

@@ -33,9 +33,6 @@ class Adam(SteppedPhase):
         lr: learning rate of the first step, > 0.
         final: the last learning rate in parts of the first, > 0.
 
-    Raises:
-        ValueError: a number out of its range.
-
     >>> Adam(100, lr=1e-2, final=0.1).decay ** 50
     0.316...
     """
@@ -59,7 +56,7 @@ class Adam(SteppedPhase):
         """The solver, at the start."""
         trained = [p for p in task.model.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=self.lr, fused=True)
-        return DescentSolver(task, {"": optimizer}, decay=self.decay)
+        return _DescentSolver(task, {"": optimizer}, decay=self.decay)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Descent:
             for part, optimizer in given.items()
         }
         half = self.mixed_precision == torch.float16
-        return DescentSolver(
+        return _DescentSolver(
             task,
             made,
             half=half,
@@ -129,7 +126,7 @@ class Descent:
         )
 
 
-class DescentSolver(Solver):
+class _DescentSolver(Solver):
     """Steps of optimisers along gradients.
 
         g = sum_k n_k / N  d loss(part k) / d weights,   k = 1 .. accumulation_steps
@@ -236,7 +233,6 @@ class DescentSolver(Solver):
         self._apply(name)
 
     def close(self) -> None:
-        """Lets go of DistributedDataParallel."""
         if self._objective is not None:
             self._objective.close()
 

@@ -29,9 +29,6 @@ class LBFGS(SteppedPhase):
         tolerance_grad: the phase ends when no element of the scaled gradient is larger.
         tolerance_change: it ends when neither the scaled loss nor any parameter changes more.
 
-    Raises:
-        ValueError: a number out of its range.
-
     >>> LBFGS(1000).name
     'L-BFGS'
     """
@@ -49,9 +46,9 @@ class LBFGS(SteppedPhase):
         # The line search halves its bracket until it is this small.
         self.check("tolerance_change", self.tolerance_change > 0, "a number > 0")
 
-    def begin(self, task: Task) -> LBFGSSolver:
+    def begin(self, task: Task) -> _LBFGSSolver:
         """The solver, at the start."""
-        return LBFGSSolver(task, self)
+        return _LBFGSSolver(task, self)
 
 
 @dataclass
@@ -64,7 +61,7 @@ class _Evaluation:
     terms: list[float]
 
 
-class LBFGSSolver(Solver):
+class _LBFGSSolver(Solver):
     """Makes iterations of ``torch.optim.LBFGS`` that equal those of one long ``step`` bit by bit.
 
     ``LBFGS.step`` makes many iterations, in which nothing can be saved or shown. Here each step
@@ -99,16 +96,14 @@ class LBFGSSolver(Solver):
         return end.terms
 
     def objective_changed(self) -> None:
-        """Begins anew: pairs of gradients of two different losses say nothing of either."""
+        # Pairs of gradients of two different losses say nothing of either.
         self._known, self.scale = [], None
         self._begin()
 
     def close(self) -> None:
-        """Lets go of DistributedDataParallel."""
         self.objective.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Pairs of steps and gradient differences, scale of the loss."""
         state = self.optimizer.state_dict()["state"]
         kept = {
             str(number): {key: value for key, value in entries.items() if key != "al"}  # scratch
@@ -117,7 +112,6 @@ class LBFGSSolver(Solver):
         return {**super().state_dict(), "optimizer": kept, "scale": self.scale}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over what ``state_dict`` gave."""
         super().load_state_dict(state)
         self.scale = state["scale"]
         numbered = {int(number): entries for number, entries in state["optimizer"].items()}

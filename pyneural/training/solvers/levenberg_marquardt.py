@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,18 +11,6 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.base import Solver, SteppedPhase, Task
-
-
-class LeastSquares(Protocol):
-    """What the method asks of a model besides ``Trainable``: r and dr/dw."""
-
-    def residual(self) -> Tensor:
-        """R at the present parameters, [N]."""
-        ...
-
-    def jacobian(self) -> Tensor:
-        """Derivatives of r by the parameters, in the order of ``parameters()``, [N, P]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -33,14 +21,12 @@ class LevenbergMarquardt(SteppedPhase):
 
     The damping mu is divided by 3 after each step that does, and doubled after each that does not
     (Marquardt 1963). It needs a matrix of residuals x parameters, and comes much nearer to the
-    limits of a small network than methods of first order.
+    limits of a small network than methods of first order. The model has ``residual()``, which
+    gives r [N], and ``jacobian()``, dr/dw [N, P] with w in the order of ``parameters()``.
 
     Args:
         steps: number of trials, >= 0.
         damping: mu at the start, > 0.
-
-    Raises:
-        ValueError: a number out of its range.
 
     >>> LevenbergMarquardt(200).name
     'Levenberg-Marquardt'
@@ -69,7 +55,7 @@ class _LevenbergMarquardtSolver(Solver):
                 f"LevenbergMarquardt: model: expected methods residual() and jacobian(), got "
                 f"{type(task.model).__name__} without; write them"
             )
-        self.model = cast(LeastSquares, task.model)
+        self.model: Any = task.model
         self.parameters, self.damping = list(task.model.parameters()), damping
         self._residual: Tensor | None = None  # [N], at the present parameters
         self._known: tuple[Tensor, Tensor] | None = None  # Jacobian [N, P] and its Gram matrix

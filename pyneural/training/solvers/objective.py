@@ -44,9 +44,6 @@ class Objective:
     Args:
         model: gives the terms and the weights.
         process_group: the processes, over which gradients are averaged.
-
-    Raises:
-        ValueError: the model has no parameter to train.
     """
 
     def __init__(self, model: Trainable, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
@@ -65,10 +62,7 @@ class Objective:
         self._losses: Callable[[Batch], dict[str, Tensor]] | None = None
 
     def evaluate(
-        self,
-        batch: Batch,
-        factor: float = 1.0,
-        scale: Callable[[Tensor], Tensor] | None = None,
+        self, batch: Batch, factor: float = 1.0, scale: Callable[[Tensor], Tensor] | None = None
     ) -> Values:
         """Adds the gradients of factor times the loss; gives the unweighted terms without graphs.
 

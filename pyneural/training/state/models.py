@@ -20,23 +20,11 @@ from pyneural.training.state.file import (
     CheckpointError,
     previous_path,
     read_checkpoint,
-    save_checkpoint,
 )
 
 # Only these modules' classes are made from a file, so that a file can run nothing else.
 _TRUSTED = ("torch.nn.modules", "pyneural.nn", "pyneural.layers")
 _ELSEWHERE = ("device", "dtype")  # not part of what a layer is
-
-
-def save_model(
-    model: nn.Module, config: dict[str, Any] | None, path: str | os.PathLike[str]
-) -> None:
-    """Writes weights and what the layers are, if that is known; see ``save_checkpoint``.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    save_checkpoint(path, model.state_dict(), {"model": type(model).__name__, "config": config})
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -58,7 +46,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Weights and config (None but of a ``Sequential``) in a file of ``save_model``."""
+    """Weights and config (None but of a ``Sequential``) in a file of ``Trainable.save``."""
     path = Path(path)
     before = previous_path(path)
     try:
