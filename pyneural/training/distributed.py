@@ -104,10 +104,6 @@ class ProcessGroup:
                 if parameter.grad is not None:
                     self.sum(parameter.grad).div_(self.size)
 
-    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model, its gradients averaged over the processes by DistributedDataParallel."""
-        return torch.nn.parallel.DistributedDataParallel(model)
-
 
 def _leave() -> None:
     """Closes the connections; a process that ends while a thread of theirs runs may abort."""

@@ -70,13 +70,7 @@ class Listener(Stateful):
         """At the very end, after an exception too."""
 
 
-STEP_HOOKS = ("on_gradients", "on_train_batch_end", "on_losses")
-
-
 def hooks(listeners: Sequence[Listener], name: str) -> list[Callable[..., None]]:
     """The hooks of that name that are overridden; the others need not be called."""
-    return [
-        getattr(listener, name)
-        for listener in listeners
-        if getattr(type(listener), name) is not getattr(Listener, name)
-    ]
+    own = [x for x in listeners if getattr(type(x), name) is not getattr(Listener, name)]
+    return [getattr(listener, name) for listener in own]

@@ -17,7 +17,7 @@ from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import by_name, evaluate
 from pyneural.training.interrupt import Interrupt
-from pyneural.training.listener import STEP_HOOKS, Listener, hooks
+from pyneural.training.listener import Listener, hooks
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.objective import check_finite, weighted_sum
 from pyneural.training.state import random_state
@@ -147,7 +147,9 @@ class Run:
         self._paused, self._refused, told = None, False, list[Listener]()
         self.origin = time.perf_counter() - self.seconds
         self._tell("attach", self)
-        self._hooks = {name: hooks(self.listeners, name) for name in STEP_HOOKS}
+        self._on_gradients = hooks(self.listeners, "on_gradients")
+        self._on_train_batch_end = hooks(self.listeners, "on_train_batch_end")
+        self._on_losses = hooks(self.listeners, "on_losses")
         try:
             with Interrupt() as self._interrupt:
                 self._begin(told)
@@ -218,7 +220,7 @@ class Run:
         self._random = random if self.step else None
 
     def _new_solver(self) -> Solver:
-        ask = self._ask if self._hooks["on_gradients"] else None
+        ask = self._ask if self._on_gradients else None
         task = Task(self.model, self.process_group, self._watch, ask)
         return self.phases[self.phase].begin(task)
 
@@ -253,7 +255,7 @@ class Run:
         steps = self.phases[self.phase].steps
         last = math.inf if steps is None else steps
         history, interrupt = self.history, self._interrupt
-        following = self._hooks["on_train_batch_end"]
+        following = self._on_train_batch_end
         alone, exhausted = self.process_group.size == 1, False
         for batch in self._batches():
             values = solver.step(batch)
@@ -326,7 +328,7 @@ class Run:
             first = self.phase_step - len(rows) + 1
             for number, row in enumerate(rows, first):
                 check_finite(self.names, row.values, self._place(number))
-        for hook in self._hooks["on_losses"]:
+        for hook in self._on_losses:
             hook(rows)
 
     def _watch(self, values: Sequence[float], names: Sequence[str]) -> None:
@@ -340,7 +342,7 @@ class Run:
 
     def _ask(self, batch: Batch, names: Sequence[str], values: Values) -> bool:
         losses = dict(zip(names, values, strict=True))
-        for hook in self._hooks["on_gradients"]:
+        for hook in self._on_gradients:
             hook(batch, losses)
         return self.history.stopped is None
 

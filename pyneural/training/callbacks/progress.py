@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -35,13 +35,17 @@ def check_verbose(where: str, verbose: int) -> None:
 
 
 class Display:
-    """A line on stderr: on a terminal drawn over the one before, elsewhere one below the other."""
+    """A line on stderr: on a terminal drawn over the one before, elsewhere one below the other.
+
+    ``due`` is when to draw next, on the clock of ``time.perf_counter``.
+    """
 
     def __init__(self) -> None:
         self.on_terminal = sys.stderr.isatty()
-        self.interval = _ON_TERMINAL if self.on_terminal else _IN_FILE
-        encoding = (sys.stderr.encoding or "").lower()
-        self.ascii = not encoding.startswith("utf")
+        self.ascii = not (sys.stderr.encoding or "").lower().startswith("utf")
+        self.began = time.perf_counter()
+        self.drawn = False
+        self._wait()
 
     @property
     def room(self) -> int:
@@ -58,16 +62,26 @@ class Display:
         ending = "\r" if self.on_terminal else "\n"
         sys.stderr.write((text.ljust(self.room) if self.on_terminal else text) + ending)
         sys.stderr.flush()
+        self.drawn = True
+        self._wait()
+
+    def meter(self, step: int, total: int | None, first: int, **options: Any) -> str:
+        """The bar at a step as tqdm writes it."""
+        seconds = time.perf_counter() - self.began
+        return tqdm.format_meter(step, total, seconds, initial=first, ascii=self.ascii, **options)
 
     def leave(self) -> None:
         """Goes on below the line."""
-        if self.on_terminal:
+        if self.on_terminal and self.drawn:
             sys.stderr.write("\n")
 
     def clear(self) -> None:
         """Removes the line."""
         if self.on_terminal:
             self.draw("")
+
+    def _wait(self) -> None:
+        self.due = time.perf_counter() + (_ON_TERMINAL if self.on_terminal else _IN_FILE)
 
 
 class Bar:
@@ -80,33 +94,22 @@ class Bar:
 
     def __init__(self, steps: int | None, verbose: int) -> None:
         self.steps, self.verbose = steps, verbose
-        self.due = NEVER  # when to show next, on the clock of time.perf_counter
-        self._open = False
+        self.due = NEVER  # when to show next, while a bar is
 
     def begin(self, name: str, step: int = 0) -> None:
         """Starts a pass of that name at a step."""
-        self._name, self._first, self._began = name, step, time.perf_counter()
-        if self.verbose == BAR:
+        self._name, self._first = name, step
+        if self.verbose != SILENT:
             self._display = Display()
-            self.due = self._began + self._display.interval
+        if self.verbose == BAR:
+            self.due = self._display.due
 
     def show(self, step: int, means: Callable[[], Mapping[str, float]]) -> None:
         """Draws the bar at a step, with values that are read now."""
-        now = time.perf_counter()
-        self._display.draw(
-            tqdm.format_meter(
-                step,
-                self.steps,
-                now - self._began,
-                ncols=self._display.room,
-                prefix=self._name,
-                ascii=self._display.ascii,
-                unit="step",
-                postfix=_values(means()),
-                initial=self._first,
-            )
-        )
-        self._open, self.due = True, now + self._display.interval
+        display = self._display
+        options = {"ncols": display.room, "prefix": self._name, "postfix": _values(means())}
+        display.draw(display.meter(step, self.steps, self._first, unit="step", **options))
+        self.due = display.due
 
     def end(self, step: int, logs: Mapping[str, float]) -> None:
         """Ends a pass with its final values."""
@@ -114,7 +117,7 @@ class Bar:
             self.show(step, lambda: logs)
             self.close()
         elif self.verbose == LINE:
-            seconds = time.perf_counter() - self._began
+            seconds = time.perf_counter() - self._display.began
             parts = (self._name, _values(logs), f"{seconds:.1f} s")
             print("  ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
@@ -135,9 +138,9 @@ class Bar:
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
-        if self._open:
+        if self.due != NEVER:
             self._display.leave()
-        self._open, self.due = False, NEVER
+        self.due = NEVER
 
 
 class EpochProgress(Callback):
@@ -201,9 +204,8 @@ class Progress(Callback):
 
     def begin(self, total: int, first: int = 0) -> None:
         """Starts the bar of so many steps, of which the first ones are done."""
-        self._total, self._first = total, first
-        self._display, self._began = Display(), time.perf_counter()
-        self.due = self._began + self._display.interval
+        self._total, self._first, self._display = total, first, Display()
+        self.due = self._display.due
 
     def on_due(self) -> None:
         """Shows the state of the training."""
@@ -214,16 +216,12 @@ class Progress(Callback):
 
     def show(self, phase: str, step: int, terms: Mapping[str, float], evaluations: int) -> None:
         """Draws the bar."""
-        now = time.perf_counter()
-        self.due = now + self._display.interval
 
         def line(layout: str) -> str:
-            return tqdm.format_meter(
+            return self._display.meter(
                 step,
                 self._total,
-                now - self._began,
-                initial=self._first,
-                ascii=self._display.ascii,
+                self._first,
                 bar_format=layout,
                 phase=phase,
                 steps=f"{step:,}/{self._total:,}",
@@ -236,6 +234,7 @@ class Progress(Callback):
             fitting = (text for text in map(line, _LAYOUTS) if len(text) <= room)
             text = next(fitting, line(_LAYOUTS[-1])[:room])
         self._display.draw(text)
+        self.due = self._display.due
 
     def on_close(self) -> None:
         """Removes the bar."""

@@ -119,7 +119,10 @@ def _diverged(loss: np.ndarray) -> Finding | None:
 
 
 def _still_learning(levels: np.ndarray) -> Finding | None:
-    fall, noise = _fall_at_the_end(levels)
+    width = _fifth(levels)
+    last, before = levels[-width:], levels[-2 * width : -width]
+    fall = float(np.median(before) - np.median(last))
+    noise = float(np.std(np.diff(levels[-2 * width :]))) / np.sqrt(width)  # standard error of that
     if fall < max(_FALL_AT_THE_END, 2 * noise) and not _falls_as_at_first(levels):
         return None
     reason = f"the loss fell by {_percent(fall)} over the last fifth of the epochs"
@@ -228,14 +231,6 @@ def _falls_as_at_first(levels: np.ndarray) -> bool:
 
 def _fifth(levels: np.ndarray) -> int:
     return max(len(levels) // 5, 2)
-
-
-def _fall_at_the_end(levels: np.ndarray) -> tuple[float, float]:
-    """Between the last two fifths of the epochs, and the standard error of that."""
-    width = _fifth(levels)
-    last, before = levels[-width:], levels[-2 * width : -width]
-    noise = float(np.std(np.diff(levels[-2 * width :]))) / np.sqrt(width)
-    return float(np.median(before) - np.median(last)), noise
 
 
 def _percent(fall: float) -> str:

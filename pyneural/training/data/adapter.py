@@ -118,8 +118,10 @@ class DataAdapter:
         arrays.check_finite(where, targets)
         if self.loss is not None:
             dtype = target_dtype(self.loss, targets, self.dtype)
-            if targets.is_floating_point() and not dtype.is_floating_point:
-                _check_whole(where, targets)
+            fractions_fit = dtype.is_floating_point or not targets.is_floating_point()
+            whole = fractions_fit or bool((targets == targets.round()).all())
+            remedy = "for probabilities use categorical_crossentropy"
+            check(whole, where, "whole numbers of classes", "fractions", remedy)
             targets = targets.to(dtype)
         return self._moved(targets)
 
@@ -202,14 +204,6 @@ def as_triple(data: Any) -> tuple[Any, ...] | None:
         f"fit: validation_data: expected (x, y), (x, y, weight) or a DataLoader, got "
         f"{type(data).__name__}; write validation_data=(x, y)"
     )
-
-
-def _check_whole(where: str, y: Tensor) -> None:
-    if not bool((y == y.round()).all()):
-        raise ValueError(
-            f"{where}: expected whole numbers of classes, got fractions; for probabilities use "
-            "categorical_crossentropy"
-        )
 
 
 def _check_range(where: str, y: Tensor, low: int, high: int, why: str) -> None:

@@ -78,12 +78,6 @@ class Adadelta(torch.optim.Adadelta):
             and gradient.dtype == p.dtype
             and gradient.layout == torch.strided
             and gradient.is_contiguous()
-            and self._has_plain_averages(p)
+            and all(average.is_contiguous() for average in self.state.get(p, {}).values())
             for p, gradient in pairs
-        )
-
-    def _has_plain_averages(self, parameter: Tensor) -> bool:
-        state = self.state.get(parameter)
-        return not state or (
-            state["square_avg"].is_contiguous() and state["acc_delta"].is_contiguous()
         )

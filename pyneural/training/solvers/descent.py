@@ -137,8 +137,7 @@ class _DescentSolver(Solver):
         task: what is trained.
         optimizers: by the submodules that they train, "" being the whole model.
         half: whether gradients are in float16, where they would vanish below 6e-8.
-        clip_norm: see ``Descent``.
-        accumulation_steps: see ``Descent``.
+        clip_norm, accumulation_steps: see ``Descent``.
         decay: factor on the learning rates after each step.
     """
 
@@ -212,12 +211,11 @@ class _DescentSolver(Solver):
             ValueError: no optimiser of that name.
         """
         name = next(iter(self.parts)) if part is None and len(self.parts) == 1 else part
-        if name not in self.parts:
+        if name is None or name not in self.parts:
             raise ValueError(
                 f"minimise: part: expected one of {', '.join(self.parts)}, got {part!r}; name the "
                 "optimiser's"
             )
-        assert name is not None
         if self._refused:
             return
         parameters = self.parameters[name]

@@ -72,8 +72,9 @@ class Objective:
             scale: of what is differentiated, as for gradients in float16.
         """
         if self._losses is None:
-            group, model = self._process_group, self.model
-            self._losses = model.losses if group.size == 1 else group.wrap(_Losses(model))
+            self._losses = self.model.losses
+            if self._process_group.size > 1:  # gradients are averaged over the processes
+                self._losses = nn.parallel.DistributedDataParallel(_Losses(self.model))
         losses = self._losses(batch)
         if self._weights != self.model.loss_weights or len(losses) != len(self.names):
             self._take_names(losses)
