@@ -190,7 +190,5 @@ def _(grad_out, q, k, v, mask, seed, is_causal, dropout_p, scale):
 
 register_reference("attention", reference.attention)
 register_reference("attention_with_lse", reference.attention_with_lse)
-register_reference("attention_backward", reference.attention_backward)
-register_reference("attention_mask_backward", reference.attention_mask_backward)
 register_derivative("attention_backward", reference.attention_backward, constant=("out", "lse"))
 register_derivative("attention_mask_backward", reference.attention_mask_backward)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.activations import NEEDS_PREACTIVATION
-from pyneural.ops.registration import register_derivative, register_reference
+from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -53,32 +53,26 @@ _dense = torch.ops.pyneural.dense.default
 
 
 @torch.library.register_fake("pyneural::dense")
-def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+def _(x, weight, bias, activation):
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
 @torch.library.register_fake("pyneural::dense_with_preactivation")
-def _(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> tuple[Tensor, Tensor]:
-    y = x.new_empty(*x.shape[:-1], weight.shape[0])
+def _(x, weight, bias, activation):
+    return empty_with_preactivation(x, weight.shape[0], activation)
+
+
+def empty_with_preactivation(x: Tensor, width: int, activation: str) -> tuple[Tensor, Tensor]:
+    """What a layer of this width returns on meta tensors: y and what its backward needs of z."""
+    y = x.new_empty(*x.shape[:-1], width)
     return y, torch.empty_like(y) if activation in NEEDS_PREACTIVATION else x.new_empty(0)
 
 
 @torch.library.register_fake("pyneural::dense_backward")
-def _(
-    grad_y: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    saved: Tensor,
-    activation: str,
-    output_mask: list,
-) -> tuple[Tensor, Tensor, Tensor]:
-    shapes = x.shape, weight.shape, weight.shape[:1]
-    grads = (x.new_empty(s if m else 0) for s, m in zip(shapes, output_mask, strict=True))
-    return tuple(grads)  # type: ignore[return-value]
+def _(grad_y, x, weight, bias, saved, activation, output_mask):
+    return tuple(empty_gradients(x, (x.shape, weight.shape, weight.shape[:1]), output_mask))
 
 
 register_reference("dense", reference.dense)
 register_reference("dense_with_preactivation", reference.dense_with_preactivation)
-register_reference("dense_backward", reference.dense_backward)
 register_derivative("dense_backward", reference.dense_backward, constant=("saved",))

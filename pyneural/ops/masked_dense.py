@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
-from pyneural.ops.activations import NEEDS_PREACTIVATION
-from pyneural.ops.registration import register_derivative, register_reference
+from pyneural.ops.dense import empty_with_preactivation
+from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -90,29 +90,15 @@ def masked_dense(
 
 
 @torch.library.register_fake("pyneural::masked_dense")
-def _(
-    x: Tensor, values: Tensor, starts: Tensor, inputs: Tensor, bias: Tensor | None, activation: str
-) -> tuple[Tensor, Tensor]:
-    y = x.new_empty(*x.shape[:-1], starts.shape[0] - 1)
-    return y, torch.empty_like(y) if activation in NEEDS_PREACTIVATION else x.new_empty(0)
+def _(x, values, starts, inputs, bias, activation):
+    return empty_with_preactivation(x, starts.shape[0] - 1, activation)
 
 
 @torch.library.register_fake("pyneural::masked_dense_backward")
-def _(
-    grad_y: Tensor,
-    x: Tensor,
-    values: Tensor,
-    starts: Tensor,
-    inputs: Tensor,
-    bias: Tensor | None,
-    saved: Tensor,
-    activation: str,
-    with_grad_x: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    grad_x = torch.empty_like(x) if with_grad_x else x.new_empty(0)
-    return grad_x, torch.empty_like(values), x.new_empty(starts.shape[0] - 1)
+def _(grad_y, x, values, starts, inputs, bias, saved, activation, with_grad_x):
+    shapes = x.shape, values.shape, starts.shape[0] - 1
+    return tuple(empty_gradients(x, shapes, (with_grad_x, True, True)))
 
 
 register_reference("masked_dense", reference.masked_dense_with_preactivation)
-register_reference("masked_dense_backward", reference.masked_dense_backward)
 register_derivative("masked_dense_backward", reference.masked_dense_backward, constant=("saved",))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
-from pyneural.ops.registration import register_derivative, register_reference
+from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 
@@ -57,25 +57,15 @@ _mlp = torch.ops.pyneural.mlp.default
 
 
 @torch.library.register_fake("pyneural::mlp")
-def _(x: Tensor, weights: list, biases: list, activation: str, final_activation: str) -> Tensor:
+def _(x, weights, biases, activation, final_activation):
     return x.new_empty(x.shape[0], weights[-1].shape[0])
 
 
 @torch.library.register_fake("pyneural::mlp_backward")
-def _(
-    grad_y: Tensor,
-    x: Tensor,
-    weights: list,
-    biases: list,
-    activation: str,
-    final_activation: str,
-    output_mask: list,
-) -> tuple[Tensor, Tensor]:
+def _(grad_y, x, weights, biases, activation, final_activation, output_mask):
     parameters = sum(p.numel() for p in (*weights, *biases))
-    grad_x = x.new_empty(x.shape if output_mask[0] else 0)
-    return grad_x, x.new_empty(parameters if output_mask[1] else 0)
+    return tuple(empty_gradients(x, (x.shape, parameters), output_mask))
 
 
 register_reference("mlp", reference.mlp)
-register_reference("mlp_backward", reference.mlp_backward)
 register_derivative("mlp_backward", reference.mlp_backward)

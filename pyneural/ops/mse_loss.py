@@ -68,5 +68,4 @@ def _(grad_loss: Tensor, prediction: Tensor, target: Tensor) -> Tensor:
 
 
 register_reference("mse_loss", reference.mse_loss)
-register_reference("mse_loss_backward", reference.mse_loss_backward)
 register_derivative("mse_loss_backward", reference.mse_loss_backward)

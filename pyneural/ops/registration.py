@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops.transforms import by_torch_func
+from pyneural.ops.vjp import gradients
 
 _OPS = torch.ops.pyneural
 _LIBRARY = torch.library.Library("pyneural", "IMPL")
@@ -35,6 +36,11 @@ def register_reference(name: str, reference: Callable) -> None:
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
 
 
+def empty_gradients(like: Tensor, shapes: Sequence, wanted: Sequence[bool]) -> list[Tensor]:
+    """What a backward returns on meta tensors: a gradient of each shape, [0] where not wanted."""
+    return [like.new_empty(s if w else 0) for s, w in zip(shapes, wanted, strict=True)]
+
+
 def register_autograd(name: str, differentiable: Callable) -> None:
     """Has an op call ``differentiable`` where a gradient may be wanted of it, else its kernel."""
     op = getattr(_OPS, name).default
@@ -51,7 +57,7 @@ def register_autograd(name: str, differentiable: Callable) -> None:
 def register_derivative(
     name: str, reference: Callable, constant: Collection[str] = ()
 ) -> Callable[..., Any]:
-    """Gives an op the derivatives of its reference.
+    """Makes a reference the kernel of other devices, and its derivatives those of the op.
 
     The value is that of the kernel. The gradient is the reference's vector-Jacobian product, which
     can be differentiated again.
@@ -66,6 +72,7 @@ def register_derivative(
         The op under autograd as a function that torch.func can transform, for which the dispatcher
         is no way in.
     """
+    register_reference(name, reference)
     op = getattr(_OPS, name).default
     names = [argument.name for argument in op._schema.arguments]
     returns_list = str(op._schema.returns[0].type) == "List[Tensor]"
@@ -148,46 +155,8 @@ class _Differentiable(torch.autograd.Function):
         if by_torch_func():  # a tensor that is not varied would escape from its level
             needed = tuple(tensor.is_floating_point() for tensor in tensors)
 
-        def function(*varied: Tensor) -> Any:
-            remaining = iter(varied)
-            every = [next(remaining) if n else t for t, n in zip(tensors, needed, strict=True)]
-            result = ctx.call.reference(*ctx.call.arguments(every))
+        def function(*tensors: Tensor) -> Any:
+            result = ctx.call.reference(*ctx.call.arguments(tensors))
             return result if isinstance(result, Tensor) else tuple(result)
 
-        varied = [t for t, n in zip(tensors, needed, strict=True) if n]
-        transformed = by_torch_func() or any(map(_is_batched, grads))
-        found = iter((_functional_vjp if transformed else _plain_vjp)(function, varied, grads))
-        return None, *(next(found) if n else None for n in needed)
-
-
-def _functional_vjp(
-    function: Callable, tensors: Sequence[Tensor], grads: Sequence[Tensor]
-) -> Sequence[Tensor]:
-    """The gradients where torch.func is at work, which knows no other way."""
-    pullback = torch.func.vjp(function, *tensors)[1]
-    return pullback(grads if len(grads) > 1 else grads[0])
-
-
-def _plain_vjp(
-    function: Callable, tensors: Sequence[Tensor], grads: Sequence[Tensor]
-) -> Sequence[Tensor]:
-    """The same in a fraction of the time."""
-    with_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Leaves of a graph of their own: what they were made of must not be walked through.
-        leaves = [tensor.view_as(tensor) for tensor in tensors]
-        result = function(*leaves)
-    outputs = (result,) if isinstance(result, Tensor) else result
-    # An output that is not wanted has neither elements nor a gradient.
-    pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
-    if not pairs:
-        return [torch.zeros_like(tensor) for tensor in tensors]
-    outputs, given = zip(*pairs, strict=True)
-    return torch.autograd.grad(
-        outputs, leaves, given, create_graph=with_graph, materialize_grads=True
-    )
-
-
-def _is_batched(tensor: Tensor) -> bool:
-    """Whether torch.autograd.grad(is_grads_batched=True) made a tensor."""
-    return torch._C._functorch.is_legacy_batchedtensor(tensor)
+        return None, *gradients(function, tensors, grads, needed)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.dense import dense
-from pyneural.ops.registration import register_derivative, register_reference
+from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
 State = Tensor | tuple[Tensor, Tensor]
@@ -181,31 +181,13 @@ def _(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse)
 
 
 @torch.library.register_fake("pyneural::rnn_backward")
-def _(
-    grad_y,
-    grad_h_n,
-    grad_c_n,
-    x,
-    h0,
-    c0,
-    weight_ih,
-    weight_hh,
-    bias_ih,
-    bias_hh,
-    lengths,
-    y,
-    saved,
-    cell,
-    reverse,
-    output_mask,
-):
+def _(grad_y, grad_h_n, grad_c_n, x, h0, c0, weight_ih, weight_hh, *rest):
     gates = weight_hh.shape[:1]
     c_shape = h0.shape if c0 is not None else (0,)
     shapes = x.shape, h0.shape, c_shape, weight_ih.shape, weight_hh.shape, gates, gates
-    return [x.new_empty(s if m else 0) for s, m in zip(shapes, output_mask, strict=True)]
+    return empty_gradients(x, shapes, rest[-1])
 
 
 register_reference("rnn", reference.rnn)
 register_reference("rnn_with_saved", reference.rnn_with_saved)
-register_reference("rnn_backward", reference.rnn_backward)
 register_derivative("rnn_backward", reference.rnn_backward, constant=("y", "saved"))

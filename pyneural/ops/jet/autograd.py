@@ -21,8 +21,8 @@ from pyneural.ops.registration import register_autograd, register_derivative, re
 
 _OPS = torch.ops.pyneural
 
-for _name in ("jet_mlp", "jet_mlp_backward", "jet_mlp_jacobian", "jet_mlp_loss"):
-    register_reference(_name, getattr(reference, _name))
+register_reference("jet_mlp", reference.jet_mlp)
+register_reference("jet_mlp_loss", reference.jet_mlp_loss)
 jet_mlp_backward = register_derivative("jet_mlp_backward", reference.jet_mlp_backward)
 jet_mlp_jacobian = register_derivative("jet_mlp_jacobian", reference.jet_mlp_jacobian)
 

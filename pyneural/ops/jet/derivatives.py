@@ -239,23 +239,6 @@ def _decode(encoded: tuple[int, ...], operator_coefficients: tuple[float, ...]) 
     return tuple(derivatives)
 
 
-def count(derivatives: Sequence[int]) -> int:
-    """The number of derivatives in the ops' list.
-
-    >>> count(encode("jet_mlp", [(0,), (1, 1), Laplacian(1, 2)])[0]), count([])
-    (3, 0)
-    """
-    found, at = 0, 0
-    while at < len(derivatives):
-        first = derivatives[at]
-        at += 1
-        for _ in range(-first):
-            at += 1 + derivatives[at]
-        at += max(first, 0)
-        found += 1
-    return found
-
-
 def _not_derivatives(op: str, got: object) -> ValueError:
     return ValueError(
         f"{op}: derivatives: expected tuples of input indices, such as (0,) and (1, 1), or "

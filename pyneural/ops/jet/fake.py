@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyneural.ops.jet.derivatives import count
+from pyneural.ops.jet.derivatives import decode
+from pyneural.ops.registration import empty_gradients
 
 
 def _outputs(weights: Sequence[Tensor]) -> int:
@@ -26,31 +26,23 @@ def _parameters(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:
 
 
 @torch.library.register_fake("pyneural::jet_mlp")
-def _(
-    x: Tensor, weights: list, biases: list, activation: str, derivatives: list, *_: Any
-) -> Tensor:
-    return x.new_empty(1 + count(derivatives), x.shape[0], _outputs(weights))
+def _(x, weights, biases, activation, *plan):
+    return x.new_empty(1 + len(decode(*plan)), x.shape[0], _outputs(weights))
 
 
 @torch.library.register_fake("pyneural::jet_mlp_backward")
-def _(grad_output: Tensor, x: Tensor, weights: list, biases: list, *options: Any) -> tuple:
-    needs_x, needs_parameters = options[-1]
-    return (
-        x.new_empty(x.shape if needs_x else 0),
-        x.new_empty(_parameters(weights, biases) if needs_parameters else 0),
-    )
+def _(grad_output, x, weights, biases, *options):
+    return tuple(empty_gradients(x, (x.shape, _parameters(weights, biases)), options[-1]))
 
 
 @torch.library.register_fake("pyneural::jet_mlp_jacobian")
-def _(
-    x: Tensor, weights: list, biases: list, activation: str, derivatives: list, *_: Any
-) -> Tensor:
-    channels = (1 + count(derivatives)) * _outputs(weights)
+def _(x, weights, biases, activation, *plan):
+    channels = (1 + len(decode(*plan))) * _outputs(weights)
     return x.new_empty(x.shape[0], channels, _parameters(weights, biases))
 
 
 @torch.library.register_fake("pyneural::jet_mlp_loss")
-def _(x: Tensor, weights: list, biases: list, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _(x, weights, biases, *options):
     *_, coefficients, with_gradient = options
-    sizes = (_parameters(weights, biases), coefficients.numel()) if with_gradient else (0, 0)
-    return x.new_empty(()), x.new_empty(sizes[0]), x.new_empty(sizes[1])
+    sizes = (), _parameters(weights, biases), coefficients.numel()
+    return tuple(empty_gradients(x, sizes, (True, with_gradient, with_gradient)))

@@ -5,6 +5,8 @@ transformations that kernels do not go through, and the derivatives of the backw
 ``pyneural.ops.registration``. Arguments are those of the ops' schemas in ``csrc/library.cpp``.
 """
 
+# ruff: noqa: F401 (the functions are the package)
+
 from pyneural.ops.reference.adadelta import adadelta_
 from pyneural.ops.reference.attention import (
     attention,
@@ -30,31 +32,3 @@ from pyneural.ops.reference.masked_dense import (
 from pyneural.ops.reference.mlp import mlp, mlp_backward
 from pyneural.ops.reference.mse_loss import mse_loss, mse_loss_backward
 from pyneural.ops.reference.rnn import rnn, rnn_backward, rnn_with_saved
-
-__all__ = [
-    "adadelta_",
-    "attention",
-    "attention_backward",
-    "attention_mask_backward",
-    "attention_weights",
-    "attention_with_lse",
-    "dense",
-    "dense_backward",
-    "dense_with_preactivation",
-    "dropout",
-    "jet_mlp",
-    "jet_mlp_backward",
-    "jet_mlp_jacobian",
-    "jet_mlp_loss",
-    "masked_dense",
-    "masked_dense_backward",
-    "masked_dense_with_preactivation",
-    "mean_square",
-    "mlp",
-    "mlp_backward",
-    "mse_loss",
-    "mse_loss_backward",
-    "rnn",
-    "rnn_backward",
-    "rnn_with_saved",
-]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 from torch.nn.functional import linear
 
-from pyneural.ops.activations import NEEDS_PREACTIVATION, VALUES, derivatives
+from pyneural.ops.activations import NEEDS_PREACTIVATION, VALUES
+from pyneural.ops.vjp import gradients
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
@@ -24,27 +26,10 @@ def dense_with_preactivation(
 
 
 def dense_backward(
-    grad_y: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    saved: Tensor,
-    activation: str,
+    grad_y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, saved: Tensor, activation: str,
     output_mask: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for x, weight and bias, empty where not wanted.
-
-        grad_z = grad_y f'(z),  grad_x = grad_z W,  grad_W = grad_z^T x,  grad_b = sum_n grad_z
-
-    z is computed anew rather than taken from ``saved``, so that derivatives of this reach x, weight
-    and bias.
-    """
-    z = linear(x, weight, bias)
-    grad_z = grad_y * derivatives(activation, z, 1)[1]
-    rows = grad_z.reshape(-1, weight.shape[0])  # [N, O]
-    empty = x.new_empty(0)
-    return (
-        grad_z @ weight if output_mask[0] else empty,
-        rows.mT @ x.reshape(-1, weight.shape[1]) if output_mask[1] else empty,
-        rows.sum(0) if output_mask[2] else empty,
-    )
+) -> list[Tensor]:  # fmt: skip
+    """Gradients for x, weight and bias, empty where not wanted; ``saved`` is not read."""
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
+    layer = partial(dense, activation=activation)
+    return gradients(layer, (x, weight, bias), [grad_y], output_mask, x.new_empty(0))

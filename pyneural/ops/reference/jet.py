@@ -18,6 +18,7 @@ from pyneural.ops import activations
 from pyneural.ops.jet.derivatives import Derivative, decode, partials_of
 from pyneural.ops.jet.plan import Term, make_plan
 from pyneural.ops.jet.residual import evaluate_residual
+from pyneural.ops.reference.mlp import flat, network_gradients
 
 
 def jet_mlp(
@@ -74,19 +75,13 @@ def jet_mlp_backward(
     biases: Sequence[Tensor],
     *options: Any,
 ) -> tuple[Tensor, Tensor]:
-    """grad_x [N, D] and grad_parameters [P]; one that is not wanted is empty, [0].
-
-    Parameters are flat in the order weights[0], biases[0], weights[1], ....
-    """
+    """grad_x [N, D] and grad_parameters [P], as ``network_gradients``."""
     *plan, output_mask = options
 
-    def jet(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
+    def jet(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
         return jet_mlp(x, weights, biases, *plan)
 
-    pullback = torch.func.vjp(jet, x, [*weights], [*biases])[1]
-    grad_x, *grads = pullback(grad_output)
-    empty = x.new_empty(0)
-    return grad_x if output_mask[0] else empty, _flat(*grads) if output_mask[1] else empty
+    return network_gradients(jet, grad_output, x, weights, biases, output_mask)
 
 
 def jet_mlp_jacobian(
@@ -107,7 +102,7 @@ def jet_mlp_jacobian(
         return x.new_empty(0, rows, sum(p.numel() for p in chain(weights, biases)))
     jacobian = torch.func.jacrev(channels, argnums=(1, 2))
     grads = torch.func.vmap(jacobian, (0, None, None))(x, [*weights], [*biases])
-    return _flat(grads[0], grads[1], start_dim=2)
+    return flat(grads[0], grads[1], start_dim=2)
 
 
 def jet_mlp_loss(
@@ -132,15 +127,9 @@ def jet_mlp_loss(
     if not with_gradient:
         return loss(*arguments), x.new_empty(0), x.new_empty(0)
     grads, value = torch.func.grad_and_value(loss, argnums=(0, 1, 2))(*arguments)
-    return value, _flat(*grads[:2]), grads[2]
+    return value, flat(*grads[:2]), grads[2]
 
 
 def mean_square(residuals: Sequence[Tensor]) -> Tensor:
     """Sum over the residuals, each [N], of their mean squares, []."""
     return torch.stack([residual.square().mean() for residual in residuals]).sum()
-
-
-def _flat(weights: Sequence[Tensor], biases: Sequence[Tensor], start_dim: int = 0) -> Tensor:
-    """Parameter gradients joined in the order of the ops; dimensions before start_dim stay."""
-    pairs = chain.from_iterable(zip(weights, biases, strict=True))
-    return torch.cat([part.reshape(*part.shape[:start_dim], -1) for part in pairs], start_dim)

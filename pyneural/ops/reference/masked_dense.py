@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
+from pyneural.ops.reference.dense import dense, dense_with_preactivation
+from pyneural.ops.vjp import gradients
 
 
 def masked_dense(
@@ -23,31 +24,22 @@ def masked_dense_with_preactivation(
 
 
 def masked_dense_backward(
-    grad_y: Tensor,
-    x: Tensor,
-    values: Tensor,
-    starts: Tensor,
-    inputs: Tensor,
-    bias: Tensor | None,
-    saved: Tensor,
-    activation: str,
-    with_grad_x: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for x, empty where not wanted, values and bias."""
-    weight = _weight(x, values, starts, inputs)
-    grad_x, grad_weight, grad_bias = dense_backward(
-        grad_y, x, weight, bias, saved, activation, (with_grad_x, True, True)
-    )
-    return grad_x, grad_weight[_outputs(starts, inputs), inputs], grad_bias
+    grad_y: Tensor, x: Tensor, values: Tensor, starts: Tensor, inputs: Tensor, bias: Tensor | None,
+    saved: Tensor, activation: str, with_grad_x: bool,
+) -> list[Tensor]:  # fmt: skip
+    """Gradients for x, empty where not wanted, values and bias; ``saved`` is not read."""
+    bias = values.new_zeros(len(starts) - 1) if bias is None else bias
 
+    def layer(x: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        return masked_dense(x, values, starts, inputs, bias, activation)
 
-def _outputs(starts: Tensor, inputs: Tensor) -> Tensor:
-    """The output of each edge, [E]."""
-    outputs = torch.arange(len(starts) - 1, device=starts.device)
-    return outputs.repeat_interleave(starts.diff(), output_size=len(inputs))
+    wanted = with_grad_x, True, True
+    return gradients(layer, (x, values, bias), [grad_y], wanted, x.new_empty(0))
 
 
 def _weight(x: Tensor, values: Tensor, starts: Tensor, inputs: Tensor) -> Tensor:
     """W, [O, I]."""
+    outputs = torch.arange(len(starts) - 1, device=starts.device)
+    outputs = outputs.repeat_interleave(starts.diff(), output_size=len(inputs))
     zeros = values.new_zeros(len(starts) - 1, x.shape[-1])
-    return zeros.index_put((_outputs(starts, inputs), inputs), values)
+    return zeros.index_put((outputs, inputs), values)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from pyneural.ops.reference.dense import dense, dense_backward
+from pyneural.ops.reference.dense import dense
+from pyneural.ops.vjp import gradients
 
 
 def mlp(
@@ -18,8 +21,9 @@ def mlp(
     final_activation: str,
 ) -> Tensor:
     """``dense`` layer by layer, [N, O]."""
-    *_, y = _values(x, weights, biases, activation, final_activation)
-    return y
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True), 1):
+        x = dense(x, weight, bias, final_activation if i == len(weights) else activation)
+    return x
 
 
 def mlp_backward(
@@ -31,31 +35,38 @@ def mlp_backward(
     final_activation: str,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor, Tensor]:
-    """Gradients for x and for all parameters, flat in the order weights[0], biases[0], weights[1],
-    ..., empty where not wanted.
-    """
-    values = _values(x, weights, biases, activation, final_activation)
-    parts: list[Tensor] = []
-    grad, last = grad_y, len(weights) - 1
-    for i in range(last, -1, -1):
-        mask = i > 0 or output_mask[0], output_mask[1], output_mask[1]
-        f = final_activation if i == last else activation
-        layer = values[i], weights[i], biases[i], values[i + 1]
-        grad, grad_weight, grad_bias = dense_backward(grad, *layer, f, mask)
-        parts[:0] = grad_weight.reshape(-1), grad_bias
-    return grad, torch.cat(parts)
+    """As ``network_gradients``."""
+    network = partial(mlp, activation=activation, final_activation=final_activation)
+    return network_gradients(network, grad_y, x, weights, biases, output_mask)
 
 
-def _values(
+def network_gradients(
+    network: Callable,
+    grad: Tensor,
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    activation: str,
-    final_activation: str,
-) -> list[Tensor]:
-    """[x, the output of each layer]."""
-    values = [x]
-    for weight, bias in zip(weights, biases, strict=True):
-        f = final_activation if len(values) == len(weights) else activation
-        values.append(dense(values[-1], weight, bias, f))
-    return values
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, Tensor]:
+    """The gradients of a function of (x, weights, biases), for x and for all parameters, flat.
+
+    One that is not wanted is empty, [0].
+    """
+    layers, (with_x, with_parameters) = len(weights), output_mask
+
+    def function(x: Tensor, *p: Tensor) -> Tensor:
+        return network(x, p[:layers], p[layers:])
+
+    wanted = with_x, *(with_parameters,) * (2 * layers)
+    empty = x.new_empty(0)
+    grad_x, *grads = gradients(function, (x, *weights, *biases), [grad], wanted, empty)
+    return grad_x, flat(grads[:layers], grads[layers:])
+
+
+def flat(weights: Sequence[Tensor], biases: Sequence[Tensor], start_dim: int = 0) -> Tensor:
+    """Parameter gradients in the order weights[0], biases[0], weights[1], ..., joined.
+
+    Dimensions before start_dim stay.
+    """
+    pairs = chain.from_iterable(zip(weights, biases, strict=True))
+    return torch.cat([part.reshape(*part.shape[:start_dim], -1) for part in pairs], start_dim)
