@@ -40,12 +40,7 @@ class Bar(Callback):
 
 
 def fit(
-    model: Model,
-    name: str,
-    x: Tensor,
-    y: Tensor,
-    schedule: Callback | None = None,
-    **options: Any,
+    model: Model, name: str, x: Tensor, y: Tensor, schedule: Callback | None = None, **options: Any
 ) -> History:
     """``model.fit`` with a progress bar; KeyboardInterrupt after Ctrl-C.
 

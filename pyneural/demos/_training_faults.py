@@ -117,10 +117,6 @@ def _train(
 ) -> History:
     model.compile(optimizer, "mse")
     return model.fit(
-        *data,
-        epochs=epochs,
-        batch_size=32,
-        validation_data=validation,
-        callbacks=callbacks,
+        *data, epochs=epochs, batch_size=32, validation_data=validation, callbacks=callbacks,
         verbose=0,
-    )
+    )  # fmt: skip

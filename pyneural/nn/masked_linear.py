@@ -135,10 +135,7 @@ class MaskedLinear(torch.nn.Module):
 
 
 def random_mask(
-    out_features: int,
-    in_features: int,
-    sparsity: float,
-    generator: torch.Generator | None = None,
+    out_features: int, in_features: int, sparsity: float, generator: torch.Generator | None = None
 ) -> Tensor:
     """Random mask with an exact number of absent edges, drawn uniformly.
 

@@ -68,18 +68,9 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             )
         check_probability("MultiheadAttention", "dropout", dropout)
         super().__init__(
-            embed_dim,
-            num_heads,
-            dropout,
-            bias,
-            add_bias_kv,
-            add_zero_attn,
-            kdim,
-            vdim,
-            batch_first,
-            device,
-            dtype,
-        )
+            embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim,
+            batch_first, device, dtype,
+        )  # fmt: skip
 
     def forward(
         self,

@@ -174,11 +174,7 @@ class Transformer(torch.nn.Transformer):
                 TransformerDecoderLayer(*layer, **where), num_decoder_layers, norm()
             )
         super().__init__(
-            d_model,
-            nhead,
-            custom_encoder=encoder,
-            custom_decoder=decoder,
-            batch_first=batch_first,
+            d_model, nhead, custom_encoder=encoder, custom_decoder=decoder, batch_first=batch_first
         )
 
     def forward(

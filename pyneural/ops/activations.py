@@ -110,10 +110,6 @@ def _times_z(z: Tensor, factor: Iterator[Tensor]) -> Iterator[Tensor]:
         before = s
 
 
-def _silu(z: Tensor) -> Iterator[Tensor]:
-    return _times_z(z, _sigmoid(z))
-
-
 def _gelu(z: Tensor) -> Iterator[Tensor]:
     distribution = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
     yield z * distribution
@@ -122,10 +118,6 @@ def _gelu(z: Tensor) -> Iterator[Tensor]:
     yield (2 - z**2) * density
     yield (z**2 - 4) * z * density
     yield (7 * z**2 - z**4 - 4) * density
-
-
-def _gelu_tanh(z: Tensor) -> Iterator[Tensor]:
-    return _times_z(z, _sigmoid_of_cubic(z))
 
 
 def _sigmoid_of_cubic(z: Tensor) -> Iterator[Tensor]:
@@ -152,10 +144,6 @@ def _leaky_relu(z: Tensor, slope: float = 0.01) -> Iterator[Tensor]:
     yield torch.where(z > 0, torch.ones_like(z), slope)
 
 
-def _relu(z: Tensor) -> Iterator[Tensor]:
-    return _leaky_relu(z, 0.0)
-
-
 def _elu(z: Tensor) -> Iterator[Tensor]:
     yield F.elu(z)
     yield torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))
@@ -171,12 +159,15 @@ _TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Iterator[
     "tanh": (torch.tanh, _tanh),
     "sin": (torch.sin, _sin),
     "sigmoid": (torch.sigmoid, _sigmoid),
-    "silu": (F.silu, _silu),
+    "silu": (F.silu, lambda z: _times_z(z, _sigmoid(z))),
     "gelu": (F.gelu, _gelu),
-    "gelu_tanh": (functools.partial(F.gelu, approximate="tanh"), _gelu_tanh),
+    "gelu_tanh": (
+        functools.partial(F.gelu, approximate="tanh"),
+        lambda z: _times_z(z, _sigmoid_of_cubic(z)),
+    ),
     "softplus": (F.softplus, _softplus),
     "linear": (torch.clone, _linear),
-    "relu": (F.relu, _relu),
+    "relu": (F.relu, lambda z: _leaky_relu(z, 0.0)),
     "leaky_relu": (F.leaky_relu, _leaky_relu),
     "elu": (F.elu, _elu),
 }

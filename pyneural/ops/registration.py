@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from pyneural.ops.transforms import by_torch_func
 from pyneural.ops.vjp import gradients
@@ -82,8 +82,10 @@ def register_derivative(
         detached = list(args)
         for place in places:
             detached[place] = args[place].detach()
-        tensors, template = _split(detached)
-        result = _Differentiable.apply(_Call(op, reference, template), *tensors)
+        leaves, structure = tree_flatten(detached)
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        others = [_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        result = _Differentiable.apply(_Call(op, reference, others, structure), *tensors)
         return list(result) if returns_list else result
 
     register_autograd(name, differentiable)
@@ -93,26 +95,7 @@ def register_derivative(
     return differentiable
 
 
-class _Tensors(NamedTuple):
-    """Stands for tensors among the arguments of a call: one, or a list of some length."""
-
-    length: int | None
-
-
-def _split(args: Sequence) -> tuple[list[Tensor], list]:
-    """The tensors of a call, flat, and its arguments with ``_Tensors`` in their places."""
-    tensors: list[Tensor] = []
-    template: list = []
-    for arg in args:
-        if isinstance(arg, Tensor):
-            tensors.append(arg)
-            template.append(_Tensors(None))
-        elif isinstance(arg, list | tuple) and arg and isinstance(arg[0], Tensor):
-            tensors.extend(arg)
-            template.append(_Tensors(len(arg)))
-        else:
-            template.append(arg)
-    return tensors, template
+_TENSOR = object()  # stands for a tensor among the arguments of a call
 
 
 @dataclass(frozen=True)
@@ -121,17 +104,13 @@ class _Call:
 
     op: Callable
     reference: Callable
-    template: list
+    leaves: list
+    structure: Any
 
     def arguments(self, tensors: Sequence[Tensor]) -> list:
         remaining = iter(tensors)
-
-        def argument(arg: Any) -> Any:
-            if not isinstance(arg, _Tensors):
-                return arg
-            return next(remaining) if arg.length is None else [*islice(remaining, arg.length)]
-
-        return [argument(arg) for arg in self.template]
+        leaves = (next(remaining) if leaf is _TENSOR else leaf for leaf in self.leaves)
+        return tree_unflatten(leaves, self.structure)
 
 
 class _Differentiable(torch.autograd.Function):

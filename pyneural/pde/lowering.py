@@ -13,13 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyneural.ops import (
-    Derivative,
-    NotExpressibleError,
-    Recorder,
-    ResidualProgram,
-    Symbol,
-)
+from pyneural.ops import Derivative, NotExpressibleError, Recorder, ResidualProgram, Symbol
 from pyneural.pde.field import derivative_of, unknown_attribute
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -136,7 +137,7 @@ class Symbol:
         if attribute.startswith("__") or not hasattr(Tensor, attribute):
             raise AttributeError(attribute)
         if callable(getattr(Tensor, attribute)):
-            return lambda *operands, **options: _apply(self, attribute, operands, options)
+            return partial(_operator(attribute), self)
         raise NotExpressibleError(attribute)
 
     def __bool__(self) -> bool:
@@ -156,14 +157,10 @@ class Symbol:
         return symbol._recorder.apply(name, args)
 
 
-def _apply(symbol: Symbol, name: str, operands: tuple, options: dict) -> Symbol:
-    if options:
-        raise NotExpressibleError(name)
-    return symbol._recorder.apply(name, (symbol, *operands))
-
-
 def _operator(name: str) -> Callable:
-    def apply(self: Symbol, *operands: Any) -> Symbol:
+    def apply(self: Symbol, *operands: Any, **options: Any) -> Symbol:
+        if options:
+            raise NotExpressibleError(name)
         return self._recorder.apply(name, (self, *operands))
 
     return apply

@@ -13,14 +13,12 @@ from pyneural.ops.activations import VALUES
 from pyneural.ops.vjp import gradients
 
 
-def rnn(
-    x: Tensor, h0: Tensor, c0: Tensor | None, weight_ih: Tensor, weight_hh: Tensor,
-    bias_ih: Tensor | None, bias_hh: Tensor | None, lengths: Tensor | None, cell: str,
-    reverse: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """(y, h_n, c_n), step by step; c_n is empty unless the cell is an lstm."""
-    weights = weight_ih, weight_hh, bias_ih, bias_hh
-    return _run(x, h0, c0, *weights, lengths, cell, reverse)[:3]
+def rnn(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """(y, h_n, c_n), step by step, of the arguments of ``rnn_with_saved``.
+
+    c_n is empty unless the cell is an lstm.
+    """
+    return _run(*arguments)[:3]
 
 
 def rnn_with_saved(
@@ -61,9 +59,8 @@ def rnn_backward(
     wanted = [w and t is not None for w, t in zip(output_mask, tensors, strict=True)]
     grads = [grad_y, grad_h_n] if grad_c_n is None else [grad_y, grad_h_n, grad_c_n]
 
-    def layer(*tensors: Any) -> tuple[Tensor, ...]:
-        arguments: list[Any] = [*tensors, lengths, cell, reverse]
-        return rnn(*arguments)[: len(grads)]
+    def layer(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return rnn(*tensors, lengths, cell, reverse)[: len(grads)]
 
     return gradients(layer, tensors, grads, wanted, x.new_empty(0))
 
