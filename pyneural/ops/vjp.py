@@ -31,18 +31,17 @@ def gradients(
     >>> gradients(torch.mul, (x, y), [torch.tensor(10.0)], (True, False))
     [tensor(30.), None]
     """
-    varied = [t for t, w in zip(tensors, wanted, strict=True) if w and t is not None]
+    given = [w and t is not None for t, w in zip(tensors, wanted, strict=True)]
+    varied = [t for t, g in zip(tensors, given, strict=True) if g and t is not None]
 
     def of_varied(*varied: Tensor) -> Any:
         remaining = iter(varied)
-        return function(
-            *(next(remaining) if w else t for t, w in zip(tensors, wanted, strict=True))
-        )
+        return function(*(next(remaining) if g else t for t, g in zip(tensors, given, strict=True)))
 
     # Under a transformation no other way than torch.func's records a graph.
     is_transformed = by_torch_func() or any(map(_is_batched, grads))
     found = iter((_by_torch_func if is_transformed else _by_autograd)(of_varied, varied, grads))
-    return [next(found) if w else otherwise for w in wanted]
+    return [next(found) if g else otherwise for g in given]
 
 
 def _by_torch_func(
