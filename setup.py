@@ -89,8 +89,9 @@ def options() -> dict:
     compiler = find_compiler()
     cuda = find_cuda(torch.version.cuda)
 
-    # An environment that is not activated may still have ninja.
-    os.environ["PATH"] += os.pathsep + sysconfig.get_path("scripts")
+    # The environment's own ninja, activated or not, also where pip isolates the build: another
+    # release would not read what this one noted down, and would compile everything again.
+    os.environ["PATH"] = sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"]
     os.environ.setdefault("CXX", compiler.command)
     jobs = int(os.environ.setdefault("MAX_JOBS", "2"))
     # Python's own flags ask for debug information, which takes two fifths of the time.
