@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=$PWD/.venv/bin/python
+export PATH=$PWD/.venv/bin:$PATH # its ninja reads what the build noted down; another would start over
 folder=$PWD/build/sdist
 rm -rf "$folder"
 "$python" -m build --sdist --no-isolation --outdir "$folder" . > /dev/null
