@@ -14,7 +14,7 @@ rm -rf "$folder"
 tar -xzf "$folder"/pyneural-*.tar.gz -C "$folder"
 tree=$(echo "$folder"/pyneural-*/)
 mkdir "$tree/build"
-cp -al build/torch-* "$tree/build"
+cp -a build/torch-* "$tree/build" # no links: compilers overwrite objects in place
 
 "$python" -m venv --without-pip "$folder/env"
 site='import sysconfig; print(sysconfig.get_path("purelib"))'
