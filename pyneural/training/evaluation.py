@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from pyneural.training.curves.meter import PENDING, Meter
 from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.solvers.objective import weighted_sum
 from pyneural.training.trainable import Trainable
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """A module in evaluation mode, without graphs; afterwards in the mode in which it was."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
 
 
 @torch.no_grad()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pyneural.training.callbacks.base import Callback, check_callbacks
+from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.every import TimeLimit
 from pyneural.training.callbacks.progress import BAR, SILENT, Bar, EpochProgress, check_verbose
@@ -21,13 +23,14 @@ from pyneural.training.curves.history import History
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
 from pyneural.training.data.batches import Batch, samples_of
 from pyneural.training.distributed import ProcessGroup
-from pyneural.training.evaluation import evaluate
+from pyneural.training.evaluation import evaluate, evaluation_mode
 from pyneural.training.losses.functions import Loss, LossFunction
 from pyneural.training.losses.last_layer import last_layer
 from pyneural.training.losses.metrics import Metric, MetricFunction
 from pyneural.training.losses.table import check_loss_and_last_layer
 from pyneural.training.run import Run
-from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
+from pyneural.training.solvers.descent import Descent
+from pyneural.training.solvers.optimizers import OptimizerFactory
 from pyneural.training.summary import ParameterCount, count_parameters
 from pyneural.training.trainable import Trainable
 
@@ -73,10 +76,10 @@ class Model(Trainable):
         config = self.compile_config("losses")
         if config.loss is None:
             return super().losses(batch)
-        if config.mixed_precision is None:
+        if config.descent.mixed_precision is None:
             prediction = self(batch.x)
         else:
-            with torch.autocast(batch.x.device.type, config.mixed_precision):
+            with torch.autocast(batch.x.device.type, config.descent.mixed_precision):
                 prediction = self(batch.x)
         losses = {"loss": config.loss(prediction, batch.y, batch.weight)}
         if config.metrics:
@@ -91,11 +94,8 @@ class Model(Trainable):
         Args:
             x: samples, [N, ...].
         """
-        training = self.training
-        self.eval()
-        with torch.no_grad():
+        with evaluation_mode(self):
             self(x[:1])
-        self.train(training)
 
     def compile(
         self,
@@ -136,12 +136,11 @@ class Model(Trainable):
             )
         to_minimise = None if loss is None else Loss.of(loss)
         measured = [] if to_minimise is None else [Metric.of(m, to_minimise) for m in metrics]
-        compile_config = CompileConfig(
-            optimizer, to_minimise, measured, mixed_precision, clip_norm, accumulation_steps
-        )
-        if (not isinstance(optimizer, str) and not callable(optimizer)) or self._has_weights():
-            compile_config.made = make_optimizer(optimizer, self.parameters())
-        self._compile_config = compile_config
+        descent = Descent(optimizer, None, 1, mixed_precision, clip_norm, accumulation_steps)
+        config = CompileConfig(descent, to_minimise, measured)
+        if self._has_weights() or not (isinstance(optimizer, str) or callable(optimizer)):
+            config.make_optimizer(self.parameters())
+        self._compile_config = config
         if to_minimise is None:
             return
         self.loss_weights = dict.fromkeys((metric.name for metric in measured), 0.0)
@@ -223,8 +222,7 @@ class Model(Trainable):
             data, validation = split_off("fit", data, validation_split)
         self._build_for("fit", data[0])
         process_group = ProcessGroup.join(self)
-        if compile_config.made is None:
-            compile_config.made = make_optimizer(compile_config.optimizer, self.parameters())
+        compile_config.make_optimizer(self.parameters())
         adapter = DataAdapter("fit", self, compile_config.loss, batch_size, process_group)
         # Drawn whether it is used or not, so that shuffling changes no other random number.
         seed = process_group.from_first(int(torch.randint(2**62, ())), adapter.device)
@@ -233,14 +231,11 @@ class Model(Trainable):
         held_out = None
         if validation is not None:
             held_out = adapter.batches(validation, name="validation_data: ")
-        beside: list[Callback] = [*callbacks]
-        if time_limit is not None:
-            beside.append(TimeLimit(time_limit))
-        beside.append(EpochProgress(verbose))
+        beside = [*callbacks, TimeLimit(time_limit), EpochProgress(verbose)]
         saved = None if checkpoint is None else Checkpoint(checkpoint, every, each_epoch=True)
         if saved is not None:
             beside.append(saved)
-        phases = [compile_config.phase(epochs)]
+        phases = [replace(compile_config.descent, epochs=epochs)]
         run = Run(self, phases, batches, beside, validation=held_out, process_group=process_group)
         if saved is not None and resume and saved.exists():
             saved.load(run, "fit")
@@ -270,17 +265,13 @@ class Model(Trainable):
         self._build_for("evaluate", x)
         adapter = DataAdapter("evaluate", self, compile_config.loss, batch_size)
         batches = adapter.batches((x, y, sample_weight))
-        training = self.training
         bar = Bar(len(batches), verbose)
-        means = evaluate(
-            self, batches, show=lambda epoch, means: bar.over("evaluate", epoch, means)
-        )
-        self.train(training)
+        with evaluation_mode(self):
+            means = evaluate(self, batches, show=partial(bar.over, "evaluate"))
         if return_dict:
             return means
         return list(means.values()) if len(means) > 1 else means["loss"]
 
-    @torch.no_grad()
     def predict(self, x: Any, batch_size: int = 32, verbose: int = SILENT) -> Any:
         """Outputs in evaluation mode, [N, ...].
 
@@ -305,13 +296,9 @@ class Model(Trainable):
             inputs = adapter.inputs(x)
             adapter.probe(inputs)
             parts, steps = inputs.split(batch_size), -(-len(inputs) // batch_size)
-        training = self.training
-        self.eval()
-        try:
+        with evaluation_mode(self):
             shown = Bar(steps, verbose).over("predict", parts)
             predicted = torch.cat([self(part) for part in shown])
-        finally:
-            self.train(training)
         if isinstance(x, Tensor):
             return predicted.to(x.device)
         return predicted.cpu().numpy() if not isinstance(x, DataLoader) else predicted
@@ -357,8 +344,8 @@ class Model(Trainable):
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """The one that trains the model; RuntimeError before there is one."""
-        made = self.compile_config("optimizer").made
-        if made is None:
+        made = self.compile_config("optimizer").descent.optimizer
+        if not isinstance(made, torch.optim.Optimizer):
             raise RuntimeError(
                 "optimizer: expected a model with weights, got one that waits for its input "
                 "shape; call fit, or give the first layer an input_shape"

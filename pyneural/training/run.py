@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
+from pyneural.training.callback import Callback, overridden
 from pyneural.training.curves.history import History
 from pyneural.training.curves.meter import PENDING, Meter, Values
 from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import by_name, evaluate
 from pyneural.training.interrupt import Interrupt
-from pyneural.training.listener import Listener, hooks
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.objective import check_finite, weighted_sum
 from pyneural.training.state import random_state
@@ -37,7 +37,7 @@ class Run:
         model: trained.
         phases: in their order.
         batches: to train on; ``AllData`` where each step takes all data.
-        listeners: told of each moment, in this order.
+        callbacks: told of each moment, in this order.
         validation: measured after each epoch, or None.
         process_group: the processes.
         refuse_nonfinite: whether a loss that is not finite is an error; else it is a warning.
@@ -48,14 +48,14 @@ class Run:
         model: Trainable,
         phases: Sequence[Phase],
         batches: Batches,
-        listeners: Sequence[Listener] = (),
+        callbacks: Sequence[Callback] = (),
         *,
         validation: Batches | None = None,
         process_group: ProcessGroup = SINGLE_PROCESS,
         refuse_nonfinite: bool = False,
     ) -> None:
         self.model, self.phases, self.batches = model, list(phases), batches
-        self.listeners, self.validation = list(listeners), validation
+        self.callbacks, self.validation = list(callbacks), validation
         self.process_group, self.refuse_nonfinite = process_group, refuse_nonfinite
         self.device = next(model.parameters()).device
         self.history, self.meter = History(), Meter()
@@ -67,7 +67,7 @@ class Run:
         self.latest: Sequence[float] = ()  # terms that were read last
         self.solver = Solver()  # until the first phase has begun
         self.reports: list[PhaseReport] = []  # of the phases before
-        self.due = math.inf  # when a listener is to be called, on the clock of time.perf_counter
+        self.due = math.inf  # when a callback is to be called, on the clock of time.perf_counter
         self.origin = time.perf_counter()  # when the training would have begun without pauses
         self._paused: str | None = None
         self._refused = False
@@ -144,12 +144,12 @@ class Run:
         """
         if self._begun and self._restored is None:  # called again, to go on
             self._restored = self.state_dict()
-        self._paused, self._refused, told = None, False, list[Listener]()
+        self._paused, self._refused, told = None, False, list[Callback]()
         self.origin = time.perf_counter() - self.seconds
         self._tell("attach", self)
-        self._on_gradients = hooks(self.listeners, "on_gradients")
-        self._on_train_batch_end = hooks(self.listeners, "on_train_batch_end")
-        self._on_losses = hooks(self.listeners, "on_losses")
+        self._on_gradients = overridden(self.callbacks, "on_gradients")
+        self._on_train_batch_end = overridden(self.callbacks, "on_train_batch_end")
+        self._on_losses = overridden(self.callbacks, "on_losses")
         try:
             with Interrupt() as self._interrupt:
                 self._begin(told)
@@ -160,8 +160,8 @@ class Run:
         finally:
             self.model.eval()
             self.solver.close()
-            for listener in told:
-                listener.on_close()
+            for callback in told:
+                callback.on_close()
         self._tell("on_train_end")
 
     def config(self) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Run:
         return {
             **self.model.config(),
             **self.batches.config(),
-            "callbacks": [type(listener).__name__ for listener in self._saved()],
+            "callbacks": [type(callback).__name__ for callback in self._saved()],
             "processes": self.process_group.size,
             **{f"phase {i}": phase.config() for i, phase in enumerate(self.phases, 1)},
         }
@@ -181,7 +181,7 @@ class Run:
         random = random_state.capture()
         return {
             **{name: getattr(self, name).state_dict() for name in _PARTS},
-            "callbacks": [listener.state_dict() for listener in self._saved()],
+            "callbacks": [callback.state_dict() for callback in self._saved()],
             "random": {name: self.process_group.gather(s) for name, s in random.items()},
             "reports": [asdict(report) for report in self.reports],
             "place": {name: getattr(self, name) for name in _PLACE},
@@ -195,24 +195,24 @@ class Run:
         self.reports = [PhaseReport(**report) for report in state["reports"]]
         self._restored = state
 
-    def _begin(self, told: list[Listener]) -> None:
+    def _begin(self, told: list[Callback]) -> None:
         """Begins or goes on; those that are told so are added to a list."""
         state, self._restored = self._restored, None
         if not self._begun:
             if state is None:
                 self.model.begin_phase(self.phase)
             self.solver, self._begun = self._new_solver(), True
-        for listener in self.listeners:
-            told.append(listener)
-            listener.on_train_begin()
+        for callback in self.callbacks:
+            told.append(callback)
+            callback.on_train_begin()
         self._tell("on_phase_begin", self.phase)
         if state is None:
             return
         for name in _PARTS:
             if name != "meter" or self.process_group.writes:  # the sums are those of that process
                 getattr(self, name).load_state_dict(state[name])
-        for listener, saved in zip(self._saved(), state["callbacks"], strict=True):
-            listener.load_state_dict(saved)
+        for callback, saved in zip(self._saved(), state["callbacks"], strict=True):
+            callback.load_state_dict(saved)
         self.history.stopped = state["stopped"]
         rank = self.process_group.rank
         random = {name: states[rank] for name, states in state["random"].items()}
@@ -348,24 +348,24 @@ class Run:
 
     def _alarm(self, inside_step: bool = False) -> None:
         now = time.perf_counter()
-        for listener in self.listeners:
-            if now >= listener.due and (listener.inside_steps or not inside_step):
-                listener.on_due()
+        for callback in self.callbacks:
+            if now >= callback.due and (callback.inside_steps or not inside_step):
+                callback.on_due()
         self._set_alarm()
 
     def _set_alarm(self) -> None:
-        self.due = min((listener.due for listener in self.listeners), default=math.inf)
+        self.due = min((callback.due for callback in self.callbacks), default=math.inf)
 
     def _tell(self, hook: str, *arguments: Any, **options: Any) -> None:
-        for listener in self.listeners:
-            getattr(listener, hook)(*arguments, **options)
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments, **options)
 
     def _place(self, phase_step: int) -> str:
         return f"step {phase_step} of phase {self.phase + 1} ({self.phases[self.phase].name})"
 
-    def _saved(self) -> list[Listener]:
+    def _saved(self) -> list[Callback]:
         """Those with a state that a checkpoint holds."""
-        return [listener for listener in self.listeners if listener.in_checkpoint]
+        return [callback for callback in self.callbacks if callback.in_checkpoint]
 
 
 _PARTS = ("model", "solver", "batches", "meter", "history")  # with a state of their own

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pyneural.nn import MLP, MaskedLinear
 from pyneural.nn.sequential import run_layers
+from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.model import Model, unchained
 from pyneural.training.state import models as files
 from pyneural.training.state.file import CheckpointError
@@ -137,18 +138,14 @@ class Sequential(Model):
         if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
             dtype = torch.int64
         sample = torch.zeros(1, *shape, dtype=dtype, device=where.device)
-        training = layer.training
-        layer.eval()
         try:
-            with torch.no_grad():
+            with evaluation_mode(layer):
                 return tuple(layer(sample).shape[1:])
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"Sequential: layer {index} ({type(layer).__name__}): expected an input that it "
                 f"takes, got shape {shape} ({str(error).splitlines()[0]}); correct its sizes"
             ) from error
-        finally:
-            layer.train(training)
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:

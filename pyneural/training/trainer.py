@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyneural.training.callbacks.base import Callback, check_callbacks
+from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.every import TimeLimit
 from pyneural.training.callbacks.progress import Progress
@@ -95,19 +95,14 @@ class Trainer:
     ) -> None:
         check_callbacks("Trainer", callbacks)
         check(bool(phases), "Trainer: phases", "at least one", "none", "give [Adam(1000)]")
-        for argument, value in (("every", every), ("time_limit", time_limit)):
-            check(value is None or value >= 0, f"Trainer: {argument}", "seconds >= 0", value)
         check_count("Trainer: steps_per_epoch", steps_per_epoch, 100)
         Objective(model)  # refuses a model without parameters
         self.model, self.phases = model, list(phases)
         self.history = StepHistory()
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self._checkpoint: Checkpoint | None = None
-        beside: list[Callback] = [*callbacks, self.history]
-        if time_limit is not None:
-            beside.append(TimeLimit(time_limit))
-        if progress:
-            beside.append(Progress())
+        shown = [Progress()] if progress else []
+        beside = [*callbacks, self.history, TimeLimit(time_limit), *shown]
         if checkpoint is not None:
             self._checkpoint = Checkpoint(checkpoint, every, where="Trainer")
             beside.append(self._checkpoint)

@@ -47,7 +47,7 @@ def fit(model, *given, epochs=8, **options):
 def test_hooks_are_called_in_their_order():
     calls = []
 
-    hooks = [name for name in vars(callbacks.Callback.__base__) if name.startswith("on_")]
+    hooks = [name for name in vars(callbacks.Callback) if name.startswith("on_")]
     spy = {name: lambda self, *_, name=name, **__: calls.append(name) for name in hooks}
 
     def on_gradients(self, batch, losses):

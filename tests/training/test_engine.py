@@ -266,7 +266,7 @@ def test_parts_are_submodules_with_a_step_of_their_own():
 @pytest.mark.parametrize("kind", ["losses by name", "two optimisers"])
 def test_terminate_on_nan_spares_the_weights(kind):
     run = trainer(kind)
-    run.run.listeners.insert(0, callbacks.TerminateOnNaN())
+    run.run.callbacks.insert(0, callbacks.TerminateOnNaN())
     data = run.run.batches
     data.x = X.clone()
     data.x[5] = float("nan")
@@ -390,7 +390,7 @@ def test_a_trainable_needs_losses():
 
 def test_steps_before_a_pause_are_in_the_history_without_a_checkpoint():
     run = trainer("losses by name", pause=6)
-    del run.run.listeners[1]  # EMA, which gives the model the average at the pause
+    del run.run.callbacks[1]  # EMA, which gives the model the average at the pause
     report = run.fit()
     assert report.steps == len(run.history) == 6
     assert report.phases[-1].loss == run.run.total(run.history.rows[-1])

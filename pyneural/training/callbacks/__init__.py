@@ -1,6 +1,6 @@
 """What happens beside the steps of a training, one kind a file."""
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import Callback
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.early_stopping import EarlyStopping
 from pyneural.training.callbacks.ema import EMA

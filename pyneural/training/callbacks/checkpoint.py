@@ -7,9 +7,8 @@ import time
 import warnings
 from pathlib import Path
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check
-from pyneural.training.listener import NEVER
 from pyneural.training.run import Run
 from pyneural.training.state import tree
 from pyneural.training.state.file import (

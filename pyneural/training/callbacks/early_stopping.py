@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import Callback
 from pyneural.training.callbacks.monitor import Monitor
 from pyneural.training.checks import check
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import Callback
 from pyneural.training.checks import check
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check, check_count
-from pyneural.training.listener import NEVER
 from pyneural.training.run import TIME_LIMIT, Run
 
 STEP, EPOCH = "step", "epoch"
@@ -118,7 +117,8 @@ class TimeLimit(Callback):
     """Pauses a training after some seconds, those before a resumption included.
 
     Args:
-        seconds: >= 0; it is asked after each step, so that one step is made in any case.
+        seconds: >= 0; it is asked after each step, so that one step is made in any case; None
+            for no limit.
 
     >>> TimeLimit(60.0).seconds
     60.0
@@ -126,9 +126,9 @@ class TimeLimit(Callback):
 
     in_checkpoint = False
 
-    def __init__(self, seconds: float) -> None:
-        check(seconds >= 0, "TimeLimit: seconds", "a number >= 0", seconds)
-        self.seconds = seconds
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = NEVER if seconds is None else seconds
+        check(self.seconds >= 0, "TimeLimit: seconds", "a number >= 0", seconds)
 
     def on_train_begin(self) -> None:
         """Sets the time."""

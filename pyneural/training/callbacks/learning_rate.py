@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import Callback
 from pyneural.training.callbacks.monitor import Monitor
 from pyneural.training.checks import check
 

@@ -6,7 +6,7 @@ import csv
 import os
 from pathlib import Path
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import Callback
 from pyneural.training.state.file import check_writable
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import Callback
 from pyneural.training.callbacks.monitor import Monitor
 from pyneural.training.state.file import check_writable
 

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check
-from pyneural.training.listener import NEVER
 
 Item = TypeVar("Item")
 

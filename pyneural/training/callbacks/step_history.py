@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from pyneural.training.callbacks.base import Callback
-from pyneural.training.listener import StepLosses
+from pyneural.training.callback import Callback
+from pyneural.training.curves.meter import StepLosses
 
 
 class StepHistory(Callback):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from pyneural.training.callbacks.base import Callback
+from pyneural.training.callback import Callback
 from pyneural.training.data.batches import Batch
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.listener import StepLosses
 from pyneural.training.state.stateful import Stateful
 
 Values = Tensor | Sequence[Tensor] | Sequence[float]  # of a step: [K], or K of [], or K numbers
 PENDING = 64  # steps after which a training reads them
+
+
+class StepLosses(NamedTuple):
+    """What a step gave: unweighted terms, and seconds and evaluations since the start."""
+
+    values: list[float]
+    seconds: float
+    evaluations: int
 
 
 class Meter(Stateful):

@@ -14,6 +14,7 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.data import arrays
 from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.losses.functions import CLASSES, Loss, target_dtype
 
 
@@ -143,25 +144,21 @@ class DataAdapter:
             _check_range(where, y, 0, 1, "binary_crossentropy takes probabilities")
         return y
 
-    @torch.no_grad()
     def probe(self, x: Tensor) -> Any:
         """The prediction of the first sample, [1, ...].
 
         Raises:
             ValueError: the model does not take samples of this shape.
         """
-        training = self.model.training
-        self.model.eval()
         try:
-            return self.model(x[:1])
+            with evaluation_mode(self.model):
+                return self.model(x[:1])
         except RuntimeError as error:
             raise ValueError(
                 f"{self.where}: x: expected samples that the model takes, got shape "
                 f"{tuple(x.shape[1:])} each ({str(error).splitlines()[0]}); give the first layer "
                 "that input shape, or reshape x"
             ) from error
-        finally:
-            self.model.train(training)
 
 
 def split_off(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
@@ -15,10 +15,6 @@ from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.state.stateful import Stateful
 from pyneural.training.trainable import Trainable
-
-
-def _nothing(values: Sequence[float], names: Sequence[str]) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Task:
 
     model: Trainable
     process_group: ProcessGroup = SINGLE_PROCESS
-    watch: Callable[[Sequence[float], Sequence[str]], None] = _nothing
+    watch: Callable[[Sequence[float], Sequence[str]], None] = lambda values, names: None
     on_gradients: Callable[[Batch, Sequence[str], Values], bool] | None = None
 
 
@@ -86,53 +82,27 @@ class PhaseReport:
     reason: str
 
 
-class Phase(Protocol):
-    """A part of the training with one solver."""
+class Phase:
+    """A part of the training with one solver: a frozen dataclass of its options.
 
-    @property
-    def name(self) -> str:
-        """For people."""
-        ...
+    ``steps`` is the number of steps at most, >= 0, or None where the ``epochs`` are counted.
+    """
 
-    @property
-    def steps(self) -> int | None:
-        """Number of steps at most; None where the epochs are counted."""
-        ...
+    name: ClassVar[str]  # for people
+    steps: int | None
+    epochs: int | None = None
 
-    @property
-    def epochs(self) -> int | None:
-        """Number of epochs at most; None where the steps are counted."""
-        ...
+    def __post_init__(self) -> None:
+        if self.steps is not None:
+            self.check("steps", self.steps >= 0, "a whole number >= 0", whole=True)
 
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""
-        ...
+        raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
         """What a checkpoint must have in common with the phase: all but how long it is."""
-        ...
-
-
-@dataclass(frozen=True)
-class SteppedPhase:
-    """What phases with a number of steps and other options have in common.
-
-    Args:
-        steps: number of steps at most, >= 0.
-    """
-
-    name: ClassVar[str]
-    epochs: ClassVar[None] = None
-
-    steps: int
-
-    def __post_init__(self) -> None:
-        self.check("steps", self.steps >= 0, "a whole number >= 0", whole=True)
-
-    def config(self) -> dict[str, Any]:
-        """Kind and options, all but the number of steps."""
-        options = asdict(self)
-        del options["steps"]
+        options = {name: value for name, value in vars(self).items() if name != "steps"}
         return {"phase": self.name, **options}
 
     def check(self, argument: str, good: bool, expected: str, whole: bool = False) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
-from pyneural.training.solvers.base import Solver, SteppedPhase, Task
+from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.objective import Objective, clear_gradients
 from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
 from pyneural.training.trainable import Trainable
@@ -19,8 +19,8 @@ from pyneural.training.trainable import Trainable
 Optimizer = str | torch.optim.Optimizer | OptimizerFactory
 
 
-@dataclasses.dataclass(frozen=True)
-class Adam(SteppedPhase):
+@dataclass(frozen=True)
+class Adam(Phase):
     """Steps of Adam (Kingma and Ba, 2015), the learning rate falling exponentially.
 
         lr_k = lr * final^(k / steps),  k = 0 .. steps - 1
@@ -39,6 +39,7 @@ class Adam(SteppedPhase):
 
     name: ClassVar[str] = "Adam"
 
+    steps: int
     lr: float = 5e-3
     final: float = 0.1
 
@@ -56,11 +57,11 @@ class Adam(SteppedPhase):
         """The solver, at the start."""
         trained = [p for p in task.model.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=self.lr, fused=True)
-        return _DescentSolver(task, {"": optimizer}, decay=self.decay)
+        return _DescentSolver(task, {"": optimizer}, Descent(optimizer, self.steps), self.decay)
 
 
-@dataclasses.dataclass(frozen=True)
-class Descent:
+@dataclass(frozen=True)
+class Descent(Phase):
     """Steps of any of torch's optimisers, or of several.
 
     Args:
@@ -95,7 +96,7 @@ class Descent:
             )
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         """Of the optimiser."""
         if isinstance(self.optimizer, Mapping):
             return " + ".join(self.optimizer)
@@ -116,14 +117,7 @@ class Descent:
             part: make_optimizer(optimizer, task.model.get_submodule(part).parameters())
             for part, optimizer in given.items()
         }
-        half = self.mixed_precision == torch.float16
-        return _DescentSolver(
-            task,
-            made,
-            half=half,
-            clip_norm=self.clip_norm,
-            accumulation_steps=self.accumulation_steps,
-        )
+        return _DescentSolver(task, made, self)
 
 
 class _DescentSolver(Solver):
@@ -136,8 +130,7 @@ class _DescentSolver(Solver):
     Args:
         task: what is trained.
         optimizers: by the submodules that they train, "" being the whole model.
-        half: whether gradients are in float16, where they would vanish below 6e-8.
-        clip_norm, accumulation_steps: see ``Descent``.
+        phase: its options; gradients in float16 are scaled, as they would vanish below 6e-8.
         decay: factor on the learning rates after each step.
     """
 
@@ -147,28 +140,26 @@ class _DescentSolver(Solver):
         self,
         task: Task,
         optimizers: dict[str, torch.optim.Optimizer],
-        *,
-        half: bool = False,
-        clip_norm: float | None = None,
-        accumulation_steps: int = 1,
+        phase: Descent,
         decay: float = 1.0,
     ) -> None:
-        self.task, self.model = task, task.model
+        self.task, self.model, self.decay = task, task.model, decay
         self.parts, self.optimizers = optimizers, list(optimizers.values())
-        self.clip_norm, self.accumulation_steps, self.decay = clip_norm, accumulation_steps, decay
+        self.clip_norm, self.accumulation_steps = phase.clip_norm, phase.accumulation_steps
         self.parameters = {
             part: [p for group in optimizer.param_groups for p in group["params"]]
             for part, optimizer in optimizers.items()
         }
         self._all = [p for parameters in self.parameters.values() for p in parameters]
+        half = phase.mixed_precision == torch.float16
         self.scaler = torch.amp.GradScaler(self._all[0].device.type) if half else None
         self._scale = None if self.scaler is None else self.scaler.scale
         own_step = type(self.model).training_step is not Trainable.training_step
         self._objective = None if own_step else Objective(self.model, task.process_group)
-        if own_step and accumulation_steps > 1:
+        if own_step and self.accumulation_steps > 1:
             raise ValueError(
                 f"Descent: accumulation_steps: expected 1 for a model with a training_step of its "
-                f"own, got {accumulation_steps}; accumulate there"
+                f"own, got {self.accumulation_steps}; accumulate there"
             )
         if not own_step and len(optimizers) > 1:
             raise ValueError(

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from pyneural.training.data.batches import Batch
-from pyneural.training.solvers.base import Solver, SteppedPhase, Task
+from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.objective import Objective, clear_gradients
 
 _LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
 
 
 @dataclass(frozen=True)
-class LBFGS(SteppedPhase):
+class LBFGS(Phase):
     """Iterations of L-BFGS with strong Wolfe line search (Nocedal and Wright, 2006, ch. 7.2, 3.5).
 
     The loss is scaled to 1 at the start of the phase, so that the tolerances are relative to it.
@@ -35,6 +35,7 @@ class LBFGS(SteppedPhase):
 
     name: ClassVar[str] = "L-BFGS"
 
+    steps: int
     history_size: int = 50
     tolerance_grad: float = 1e-9
     tolerance_change: float = 1e-12

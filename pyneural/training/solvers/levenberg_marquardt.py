@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pyneural.training.data.batches import Batch
-from pyneural.training.solvers.base import Solver, SteppedPhase, Task
+from pyneural.training.solvers.base import Phase, Solver, Task
 
 
 @dataclass(frozen=True)
-class LevenbergMarquardt(SteppedPhase):
+class LevenbergMarquardt(Phase):
     """Steps of damped least squares.
 
         w <- w - J^T (J J^T + mu)^-1 r,  J = dr/dw,  if that makes |r| smaller
@@ -34,6 +34,7 @@ class LevenbergMarquardt(SteppedPhase):
 
     name: ClassVar[str] = "Levenberg-Marquardt"
 
+    steps: int
     damping: float = 1.0
 
     def __post_init__(self) -> None:

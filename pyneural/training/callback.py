@@ -1,40 +1,47 @@
-"""The moments of a run at which something beside it may happen."""
+"""What may happen beside the steps of a training, and at which moments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
+from pyneural.training.curves.meter import StepLosses
 from pyneural.training.data.batches import Batch
 from pyneural.training.state.stateful import Stateful
 
 NEVER = float("inf")
 
 
-class StepLosses(NamedTuple):
-    """What a step gave: unweighted terms, and seconds and evaluations since the start."""
+class Callback(Stateful):
+    """Does nothing at each moment of a training; subclasses override what they need.
 
-    values: list[float]
-    seconds: float
-    evaluations: int
-
-
-class Listener(Stateful):
-    """Does nothing at each moment of a run; subclasses override what they need.
+    ``self.run`` is the training: its ``model``, ``optimizer``, ``history``, ``phase``, ``epoch``,
+    ``step`` (in the epoch), ``steps`` (of all), ``stop(reason)`` and ``pause(reason)``. An epoch is
+    a pass through the batches; where each step takes all data, as often for a PINN, it is
+    ``steps_per_epoch`` steps. It ends with the phase in any case. A callback that acts on epochs
+    counts these, one that acts on steps says so by an argument ``every`` or ``unit``.
 
     Hooks of a step cost nothing unless they are overridden. ``due`` is a time, on the clock of
-    ``time.perf_counter``, after which ``on_due`` is called. What a resumed run needs is in
+    ``time.perf_counter``, after which ``on_due`` is called. What a resumed training needs is in
     ``state_attributes``, which are loaded after ``on_phase_begin``.
+
+    >>> class Count(Callback):
+    ...     epochs = 0
+    ...
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         self.epochs += 1
     """
 
-    in_checkpoint = True  # whether a resumed run must have it, too, with its state
+    in_checkpoint = True  # whether a resumed training must have it, too, with its state
     inside_steps = False  # whether on_due is also called between the evaluations of one step
     due = NEVER
+    run: Any  # a Run
 
     def attach(self, run: Any) -> None:
         """Makes the run known, before everything else."""
+        self.run = run
 
     def on_train_begin(self) -> None:
         """Before the first epoch, or before going on after a resumption."""
@@ -70,7 +77,21 @@ class Listener(Stateful):
         """At the very end, after an exception too."""
 
 
-def hooks(listeners: Sequence[Listener], name: str) -> list[Callable[..., None]]:
-    """The hooks of that name that are overridden; the others need not be called."""
-    own = [x for x in listeners if getattr(type(x), name) is not getattr(Listener, name)]
-    return [getattr(listener, name) for listener in own]
+def overridden(callbacks: Sequence[Callback], hook: str) -> list[Callable[..., None]]:
+    """The hooks of that name that do something; the others need not be called."""
+    return [
+        getattr(callback, hook)
+        for callback in callbacks
+        if getattr(type(callback), hook) is not getattr(Callback, hook)
+    ]
+
+
+def check_callbacks(where: str, callbacks: Sequence[Callback]) -> None:
+    """Raises TypeError unless it is a list of callbacks."""
+    given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in given:
+        if not isinstance(callback, Callback) or given is not callbacks:
+            raise TypeError(
+                f"{where}: callbacks: expected a list of Callback, got {type(callback).__name__}; "
+                "write callbacks=[...], and TorchScheduler(...) around a scheduler of torch"
+            )
