@@ -6,7 +6,7 @@ A ``Trainable`` says what there is to minimise; a ``Solver`` (``Adam``, ``LBFGS`
 """
 
 from pyneural.training import callbacks
-from pyneural.training.callbacks.step_history import StepHistory
+from pyneural.training.callbacks import StepHistory
 from pyneural.training.curves.diagnosis import Diagnosis, diagnose
 from pyneural.training.curves.history import History
 from pyneural.training.data.batches import AllData, Batch, Batches, LoaderBatches, TensorBatches
@@ -31,37 +31,10 @@ from pyneural.training.trainable import Trainable
 from pyneural.training.trainer import Trainer, TrainingReport
 
 __all__ = [
-    "LBFGS",
-    "Adadelta",
-    "Adam",
-    "AllData",
-    "Batch",
-    "Batches",
-    "CheckpointError",
-    "Descent",
-    "Diagnosis",
-    "History",
-    "LevenbergMarquardt",
-    "LoaderBatches",
-    "Model",
-    "Phase",
-    "PhaseReport",
-    "Run",
-    "Sequential",
-    "Solver",
-    "StepHistory",
-    "Task",
-    "TensorBatches",
-    "ThreeWaySplit",
-    "Trainable",
-    "Trainer",
-    "TrainingReport",
-    "callbacks",
-    "check_writable",
-    "count_hyperparameters",
-    "count_parameters",
-    "diagnose",
-    "load_checkpoint",
-    "load_model",
+    "LBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches", "CheckpointError", "Descent",
+    "Diagnosis", "History", "LevenbergMarquardt", "LoaderBatches", "Model", "Phase", "PhaseReport",
+    "Run", "Sequential", "Solver", "StepHistory", "Task", "TensorBatches", "ThreeWaySplit",
+    "Trainable", "Trainer", "TrainingReport", "callbacks", "check_writable",
+    "count_hyperparameters", "count_parameters", "diagnose", "load_checkpoint", "load_model",
     "save_checkpoint",
-]
+]  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.every import TimeLimit
+from pyneural.training.callbacks.loggers import StepHistory
 from pyneural.training.callbacks.progress import Progress
-from pyneural.training.callbacks.step_history import StepHistory
 from pyneural.training.checks import check, check_count
 from pyneural.training.curves.history import History
 from pyneural.training.data.batches import AllData, Batches

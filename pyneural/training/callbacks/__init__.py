@@ -2,7 +2,6 @@
 
 from pyneural.training.callback import Callback
 from pyneural.training.callbacks.checkpoint import Checkpoint
-from pyneural.training.callbacks.early_stopping import EarlyStopping
 from pyneural.training.callbacks.ema import EMA
 from pyneural.training.callbacks.every import Every, LossWeights, Resample, TimeLimit
 from pyneural.training.callbacks.learning_rate import (
@@ -11,30 +10,14 @@ from pyneural.training.callbacks.learning_rate import (
     TorchScheduler,
     WarmUp,
 )
-from pyneural.training.callbacks.loggers import CSVLogger, TensorBoard
-from pyneural.training.callbacks.model_checkpoint import ModelCheckpoint
+from pyneural.training.callbacks.loggers import CSVLogger, StepHistory, TensorBoard
+from pyneural.training.callbacks.monitor import EarlyStopping, ModelCheckpoint
 from pyneural.training.callbacks.progress import EpochProgress, Progress
-from pyneural.training.callbacks.step_history import StepHistory
 from pyneural.training.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
-    "EMA",
-    "CSVLogger",
-    "Callback",
-    "Checkpoint",
-    "EarlyStopping",
-    "EpochProgress",
-    "Every",
-    "LearningRateScheduler",
-    "LossWeights",
-    "ModelCheckpoint",
-    "Progress",
-    "ReduceLROnPlateau",
-    "Resample",
-    "StepHistory",
-    "TensorBoard",
-    "TerminateOnNaN",
-    "TimeLimit",
-    "TorchScheduler",
+    "EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "EpochProgress", "Every",
+    "LearningRateScheduler", "LossWeights", "ModelCheckpoint", "Progress", "ReduceLROnPlateau",
+    "Resample", "StepHistory", "TensorBoard", "TerminateOnNaN", "TimeLimit", "TorchScheduler",
     "WarmUp",
-]
+]  # fmt: skip

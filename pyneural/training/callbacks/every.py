@@ -9,8 +9,6 @@ from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check, check_count
 from pyneural.training.run import TIME_LIMIT, Run
 
-STEP, EPOCH = "step", "epoch"
-
 
 class Every(Callback):
     """Calls a function after every n steps or epochs.
@@ -31,21 +29,21 @@ class Every(Callback):
     [(0, 2), (0, 4), (1, 2), (1, 4)]
     """
 
-    def __init__(self, n: int, function: Callable[[Run], Any], unit: str = STEP) -> None:
+    def __init__(self, n: int, function: Callable[[Run], Any], unit: str = "step") -> None:
         kind = type(self).__name__
         check_count(f"{kind}: n", n, 100)
-        good = unit in (STEP, EPOCH)
+        good = unit in ("step", "epoch")
         check(good, f"{kind}: unit", "'step' or 'epoch'", repr(unit), "write one")
         self.n, self.function, self.unit = n, function, unit
 
     def on_train_batch_end(self) -> None:
         """Calls it, if the number of steps is a multiple of n."""
-        if self.unit == STEP and self.run.steps % self.n == 0:
+        if self.unit == "step" and self.run.steps % self.n == 0:
             self.function(self.run)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Calls it, if the number of epochs is a multiple of n."""
-        if self.unit == EPOCH and (epoch + 1) % self.n == 0:
+        if self.unit == "epoch" and (epoch + 1) % self.n == 0:
             self.function(self.run)
 
 
@@ -53,16 +51,15 @@ class Resample(Every):
     """Draws new collocation points, by ``resample`` of a PINN, after every n steps or epochs.
 
     Args:
-        n: how many, >= 1.
+        n, unit: as those of ``Every``.
         adaptive: whether they are drawn where the residual is large (``pde.residual_adaptive``),
             else by the sampling of the model.
-        unit: "step" or "epoch".
 
     >>> Resample(100).unit
     'step'
     """
 
-    def __init__(self, n: int, adaptive: bool = False, unit: str = STEP) -> None:
+    def __init__(self, n: int, adaptive: bool = False, unit: str = "step") -> None:
         super().__init__(n, self._resample, unit)
         self.adaptive = adaptive
 
@@ -76,19 +73,16 @@ class LossWeights(Every):
     """Changes the weights of the terms of the loss.
 
     Args:
-        schedule: gives new weights, by name, for the run; those that it leaves out stay.
-        n: after how many steps or epochs it is asked; before the first of them, too.
-        unit: "step" or "epoch".
-
-    Raises:
-        ValueError: n below 1, another unit, or a name that is no term of the loss.
+        schedule: gives new weights, by name, for the run; those that it leaves out stay. A name
+            that is no term of the loss is a ValueError.
+        n, unit: after how many steps or epochs it is asked; before the first of them, too.
 
     >>> LossWeights(lambda run: {"kl": min(1.0, run.steps / 1000)}).n
     1
     """
 
     def __init__(
-        self, schedule: Callable[[Run], Mapping[str, float]], n: int = 1, unit: str = STEP
+        self, schedule: Callable[[Run], Mapping[str, float]], n: int = 1, unit: str = "step"
     ) -> None:
         super().__init__(n, self._change, unit)
         self.schedule = schedule
@@ -117,8 +111,8 @@ class TimeLimit(Callback):
     """Pauses a training after some seconds, those before a resumption included.
 
     Args:
-        seconds: >= 0; it is asked after each step, so that one step is made in any case; None
-            for no limit.
+        seconds: >= 0, or None for no limit. It is asked after each step, so that one step is made
+            in any case.
 
     >>> TimeLimit(60.0).seconds
     60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,19 +16,8 @@ from pyneural.training.checks import check
 RATE = "learning_rate"  # its name in the history
 
 
-class _Rates(Callback):
-    """The rate of the first group of the first optimiser; solvers without one are left alone."""
-
-    def rate(self) -> float:
-        return float(self.run.optimizer.param_groups[0]["lr"])
-
-    def log(self, logs: dict[str, float]) -> None:
-        if self.run.optimizers:
-            logs[RATE] = self.rate()
-
-
-class LearningRateScheduler(_Rates):
-    """Sets the learning rate before each epoch.
+class LearningRateScheduler(Callback):
+    """Sets the learning rate of all groups of parameters before each epoch.
 
     Args:
         schedule: gives the rate for an epoch, counted from 0, and the rate before.
@@ -40,10 +30,10 @@ class LearningRateScheduler(_Rates):
         self.schedule = schedule
 
     def on_epoch_begin(self, epoch: int) -> None:
-        """Sets the rate of all groups of parameters."""
+        """Sets the rate; solvers without one are left alone."""
         if not self.run.optimizers:
             return
-        rate = self.schedule(epoch, self.rate())
+        rate = self.schedule(epoch, float(self.run.optimizer.param_groups[0]["lr"]))
         got = f"{rate} for epoch {epoch}"
         check(rate >= 0, "LearningRateScheduler: schedule", "a number >= 0", got)
         for optimizer in self.run.optimizers:
@@ -52,30 +42,12 @@ class LearningRateScheduler(_Rates):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Adds the rate to the history."""
-        self.log(logs)
+        if self.run.optimizers:  # the first group of the first one stands for all
+            logs[RATE] = float(self.run.optimizer.param_groups[0]["lr"])
 
 
-class _Schedulers(_Rates):
-    """Schedulers of torch, one for each optimiser of a phase."""
-
-    state_attributes = ("schedulers",)
-    schedulers: list[Any]
-
-    def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
-        raise NotImplementedError
-
-    @property
-    def scheduler(self) -> Any:
-        """That of the first optimiser."""
-        return self.schedulers[0]
-
-    def on_phase_begin(self, index: int) -> None:
-        """Makes the schedulers."""
-        self.schedulers = [self.new_scheduler(optimizer) for optimizer in self.run.optimizers]
-
-
-class TorchScheduler(_Schedulers):
-    """A scheduler of ``torch.optim.lr_scheduler``.
+class TorchScheduler(Callback):
+    """A scheduler of ``torch.optim.lr_scheduler``, one for each optimiser of a phase.
 
     Args:
         make: makes it for an optimiser, as
@@ -86,6 +58,9 @@ class TorchScheduler(_Schedulers):
     'epoch'
     """
 
+    state_attributes = ("schedulers",)
+    schedulers: list[Any]
+
     def __init__(
         self,
         make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler],
@@ -95,9 +70,14 @@ class TorchScheduler(_Schedulers):
         check(good, "TorchScheduler: every", "'epoch' or 'batch'", repr(every), "write one")
         self.make, self.every = make, every
 
-    def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
-        """That of ``make``."""
-        return self.make(optimizer)
+    @property
+    def scheduler(self) -> Any:
+        """That of the first optimiser."""
+        return self.schedulers[0]
+
+    def on_phase_begin(self, index: int) -> None:
+        """Makes the schedulers."""
+        self.schedulers = [self.make(optimizer) for optimizer in self.run.optimizers]
 
     def on_train_batch_end(self) -> None:
         """A step a batch."""
@@ -106,11 +86,15 @@ class TorchScheduler(_Schedulers):
                 scheduler.step()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """A step an epoch; adds the epoch's rate to the history."""
-        self.log(logs)
+        """Adds the epoch's rate to the history; a step an epoch."""
+        if self.schedulers:
+            logs[RATE] = float(self.run.optimizer.param_groups[0]["lr"])
         if self.every == "epoch":
-            for scheduler in self.schedulers:
-                scheduler.step()
+            self._step_epoch(logs)
+
+    def _step_epoch(self, logs: dict[str, float]) -> None:
+        for scheduler in self.schedulers:
+            scheduler.step()
 
 
 class WarmUp(TorchScheduler):
@@ -134,18 +118,15 @@ class WarmUp(TorchScheduler):
 
     def __init__(self, steps: int) -> None:
         check(steps >= 1, "WarmUp: steps", ">= 1", steps, "write 400")
-        super().__init__(self._scheduler, "batch")
+        super().__init__(partial(lr_scheduler.LambdaLR, lr_lambda=self._factor), "batch")
         self.steps = steps
 
-    def _scheduler(self, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-        def factor(batch: int) -> float:
-            number = batch + 1  # the scheduler counts from 0
-            return min(number / self.steps, (self.steps / number) ** 0.5)
-
-        return lr_scheduler.LambdaLR(optimizer, factor)
+    def _factor(self, batch: int) -> float:
+        number = batch + 1  # the scheduler counts from 0
+        return min(number / self.steps, (self.steps / number) ** 0.5)
 
 
-class ReduceLROnPlateau(_Schedulers):
+class ReduceLROnPlateau(TorchScheduler):
     """Lowers the learning rate when a quantity has not become better, as Keras counts the epochs.
 
         lr <- max(factor * lr, min_lr)   after ``patience`` epochs without a better value
@@ -176,26 +157,14 @@ class ReduceLROnPlateau(_Schedulers):
         check(0 < factor < 1, "ReduceLROnPlateau: factor", "a number in (0, 1)", factor)
         check(patience >= 1, "ReduceLROnPlateau: patience", ">= 1", patience)
         self.monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
-        self.factor, self.patience = factor, patience
-        self.cooldown, self.min_lr = cooldown, min_lr
+        self.patience = patience
+        options: dict[str, Any] = {"factor": factor, "cooldown": cooldown, "min_lr": min_lr}
+        options |= {"mode": self.monitor.mode, "threshold": min_delta, "threshold_mode": "abs"}
+        # torch's waits one epoch longer than Keras's.
+        options |= {"patience": patience - 1, "eps": 0.0}
+        super().__init__(partial(lr_scheduler.ReduceLROnPlateau, **options))
 
-    def new_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
-        """A scheduler of torch, which waits one epoch longer than Keras's."""
-        return lr_scheduler.ReduceLROnPlateau(
-            optimizer,
-            mode=self.monitor.mode,  # type: ignore[arg-type]
-            factor=self.factor,
-            patience=self.patience - 1,
-            threshold=self.monitor.min_delta,
-            threshold_mode="abs",
-            cooldown=self.cooldown,
-            min_lr=self.min_lr,
-            eps=0.0,
-        )
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Looks at the quantity; adds the epoch's rate to the history."""
-        self.log(logs)
+    def _step_epoch(self, logs: dict[str, float]) -> None:
         value = self.monitor.value(logs)
         for scheduler in self.schedulers:
             scheduler.step(value)

@@ -1,24 +1,77 @@
-"""Curves in files: CSV and TensorBoard."""
+"""Records of a training: terms of each step in memory, curves in CSV files and TensorBoard."""
 
 from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from pyneural.training.callback import Callback
-from pyneural.training.state.file import check_writable
+from pyneural.training.curves.meter import StepLosses
+from pyneural.training.state.file import check_writable, replaced
+
+
+class StepHistory(Callback):
+    """Loss terms, phase, time and number of evaluations after each step.
+
+    >>> history = StepHistory()
+    >>> history.names, history.rows = ["residual", "initial"], [[0.5, 0.25], [0.4, 0.125]]
+    >>> history.terms("initial"), len(history)
+    ([0.25, 0.125], 2)
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.rows: list[list[float]] = []  # one a step: the terms
+        self.phase: list[int] = []  # its index
+        self.seconds: list[float] = []  # since the start
+        self.evaluations: list[int] = []  # since the start
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def terms(self, name: str) -> list[float]:
+        """A loss term after each step."""
+        column = self.names.index(name)
+        return [row[column] for row in self.rows]
+
+    def on_losses(self, steps: Sequence[StepLosses]) -> None:
+        """Keeps the terms."""
+        self.names = list(self.run.names)
+        for values, seconds, evaluations in steps:
+            self.rows.append(values)
+            self.phase.append(self.run.phase)
+            self.seconds.append(seconds)
+            self.evaluations.append(self.run.earlier_evaluations + evaluations)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything: terms [steps, K], seconds, phase and evaluations [steps]."""
+        return {
+            "names": self.names,
+            "terms": torch.tensor(self.rows, dtype=torch.float64),
+            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
+            "phase": torch.tensor(self.phase, dtype=torch.int64),
+            "evaluations": torch.tensor(self.evaluations, dtype=torch.int64),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.names, self.rows = list(state["names"]), state["terms"].tolist()
+        for name in ("seconds", "phase", "evaluations"):
+            setattr(self, name, state[name].tolist())
 
 
 class CSVLogger(Callback):
     """Writes a row an epoch to a CSV file, which is whole after each of them.
 
     Args:
-        filename: of the file; one that was there is replaced, unless the training is resumed.
+        filename: of the file; one that was there is replaced, unless the training is resumed;
+            OSError if its directory cannot be written.
         separator: between the columns.
-
-    Raises:
-        OSError: its directory cannot be written.
 
     >>> import tempfile
     >>> CSVLogger(os.path.join(tempfile.mkdtemp(), "log.csv")).separator
@@ -40,26 +93,21 @@ class CSVLogger(Callback):
         self.rows.append({"epoch": epoch, **logs})
         if not self.run.process_group.writes:
             return
-        temporary = self.filename.with_name(f".{self.filename.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                columns = list(dict.fromkeys(name for row in self.rows for name in row))
-                writer = csv.DictWriter(file, columns, restval="", delimiter=self.separator)
-                writer.writeheader()
-                writer.writerows(self.rows)
-            os.replace(temporary, self.filename)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            replaced(self.filename) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
+            columns = list(dict.fromkeys(name for row in self.rows for name in row))
+            writer = csv.DictWriter(file, columns, restval="", delimiter=self.separator)
+            writer.writeheader()
+            writer.writerows(self.rows)
 
 
 class TensorBoard(Callback):
-    """Writes the curves for TensorBoard.
+    """Writes the curves for TensorBoard; ImportError where it is not installed.
 
     Args:
         log_dir: directory of this run.
-
-    Raises:
-        ImportError: tensorboard is missing.
 
     >>> TensorBoard("logs/first").log_dir
     'logs/first'

@@ -1,17 +1,22 @@
-"""Whether a quantity of the epoch is better than ever before."""
+"""Callbacks that watch a quantity of the epochs: early stopping, and saving the best model."""
 
 from __future__ import annotations
 
 import math
+import os
 
+from torch import Tensor
+
+from pyneural.training.callback import Callback
 from pyneural.training.checks import check
+from pyneural.training.state.file import check_writable
 from pyneural.training.state.stateful import Stateful
 
 _MODES = ("auto", "min", "max")
 
 
 class Monitor(Stateful):
-    """Follows a quantity of the epochs.
+    """Whether a quantity of the epoch is better than ever before.
 
     Args:
         callback: for the text of errors.
@@ -43,12 +48,9 @@ class Monitor(Stateful):
 
     def value(self, logs: dict[str, float]) -> float:
         """The quantity of this epoch."""
-        if self.name not in logs:
-            remedy = "give fit validation_data" if self.name.startswith("val_") else "correct it"
-            raise ValueError(
-                f"{self.callback}: monitor: expected one of {', '.join(logs)}, got "
-                f"{self.name!r}; {remedy}"
-            )
+        remedy = "give fit validation_data" if self.name.startswith("val_") else "correct it"
+        expected = f"one of {', '.join(logs)}"
+        check(self.name in logs, f"{self.callback}: monitor", expected, repr(self.name), remedy)
         return logs[self.name]
 
     def better(self, logs: dict[str, float]) -> bool:
@@ -59,3 +61,105 @@ class Monitor(Stateful):
             self.best = value
             return True
         return False
+
+
+class EarlyStopping(Callback):
+    """Stops a training that has ceased to get better (Prechelt, 1998).
+
+    Args:
+        monitor: name of the quantity in the history; without it the first epoch is a ValueError.
+        min_delta: smallest change that counts.
+        patience: epochs without a better value after which to stop, >= 0; the first one counts.
+        mode: "min", "max" or "auto".
+        restore_best_weights: whether to go back to the weights of the best epoch in the end.
+
+    >>> EarlyStopping(patience=3).patience
+    3
+    """
+
+    state_attributes = ("monitor", "waited", "best_epoch", "best_weights")
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: str = "auto",
+        restore_best_weights: bool = False,
+    ) -> None:
+        check(patience >= 0, "EarlyStopping: patience", ">= 0", patience)
+        self.monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
+        self.patience, self.restore_best_weights = patience, restore_best_weights
+        self.on_train_begin()
+
+    def on_train_begin(self) -> None:
+        """Forgets what was seen before."""
+        self.monitor.reset()
+        self.waited, self.best_epoch = 0, 0
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Keeps the weights, or counts an epoch that was not better."""
+        if self.monitor.better(logs):
+            self.waited, self.best_epoch = 0, epoch
+            if self.restore_best_weights:
+                state = self.run.model.state_dict()
+                self.best_weights = {name: value.clone() for name, value in state.items()}
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.run.stop(
+                f"EarlyStopping: {self.monitor.name} was best in epoch {self.best_epoch + 1} "
+                f"({self.monitor.best:.4g})"
+            )
+
+    def on_train_end(self) -> None:
+        """Puts the best weights back."""
+        if self.best_weights is not None:
+            self.run.model.load_state_dict(self.best_weights)
+
+
+class ModelCheckpoint(Callback):
+    """Saves the model, to be read by ``load_model`` or ``Model.load``, after each epoch.
+
+    It holds no optimiser: to go on with an interrupted training, give ``fit`` a checkpoint.
+
+    Args:
+        filepath: may have fields: ``"run-{epoch:02d}-{val_loss:.3f}.safetensors"``, epoch from 1;
+            OSError if its directory cannot be written.
+        monitor: quantity of which the best is kept.
+        save_best_only: whether to save only epochs that are better than all before.
+        mode: "min", "max" or "auto".
+
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "best.safetensors")
+    >>> ModelCheckpoint(path, save_best_only=True).monitor.name
+    'val_loss'
+    """
+
+    state_attributes = ("monitor",)
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        mode: str = "auto",
+    ) -> None:
+        self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
+        self.monitor = Monitor("ModelCheckpoint", monitor, mode)
+        check_writable(os.path.dirname(self.filepath) or ".", "ModelCheckpoint: filepath")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Saves, if this epoch is to be saved."""
+        better = not self.save_best_only or self.monitor.better(logs)
+        if not better or not self.run.process_group.writes:
+            return
+        try:
+            path = self.filepath.format(epoch=epoch + 1, **logs)
+        except KeyError as error:
+            raise ValueError(
+                f"ModelCheckpoint: filepath: expected fields of epoch, {', '.join(logs)}, got "
+                f"{error}; correct {self.filepath!r}"
+            ) from error
+        self.run.model.save(path)

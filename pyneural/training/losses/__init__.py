@@ -17,17 +17,7 @@ from pyneural.training.losses.functions import (
 )
 
 __all__ = [
-    "LOSSES",
-    "NAMES",
-    "Loss",
-    "LossFunction",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "hinge",
-    "kullback_leibler_divergence",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "quadratic_cost",
-    "sparse_categorical_crossentropy",
-]
+    "LOSSES", "NAMES", "Loss", "LossFunction", "binary_crossentropy", "categorical_crossentropy",
+    "hinge", "kullback_leibler_divergence", "mean_absolute_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "quadratic_cost", "sparse_categorical_crossentropy",
+]  # fmt: skip

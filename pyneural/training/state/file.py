@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,11 @@ def previous_path(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(directory: str | os.PathLike[str], argument: str = "directory") -> Path:
-    """Makes a directory if there is none and tries to write in it.
+    """Makes a directory if there is none and tries to write in it; OSError where that fails.
 
     Args:
         directory: to be written in later.
         argument: name of the argument, for the text of the error.
-
-    Raises:
-        OSError: it cannot be made, or nothing can be written in it.
 
     >>> with tempfile.TemporaryDirectory() as parent:
     ...     check_writable(Path(parent) / "new").is_dir()
@@ -64,6 +61,17 @@ def check_writable(directory: str | os.PathLike[str], argument: str = "directory
         ) from error
 
 
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary name for a file that takes the place of ``path`` once it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save_checkpoint(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], record: Mapping[str, Any]
 ) -> None:
@@ -73,12 +81,9 @@ def save_checkpoint(
     last one, which becomes ``previous_path(path)``.
 
     Args:
-        path: of the file; its directory exists.
+        path: of the file; its directory exists. OSError where it cannot be written.
         tensors: by name, any device.
         record: what JSON can hold.
-
-    Raises:
-        OSError: the disk is full or cannot be written.
 
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     path = Path(directory) / "run.safetensors"
@@ -91,27 +96,25 @@ def save_checkpoint(
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(dict(record))
     header = {"format": FORMAT, "record": text, "sha256": _digest(stored, text)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         with open(temporary, "wb") as file:
             file.write(save(stored, metadata=header))
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
             os.replace(path, previous_path(path))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    if os.name == "posix":  # lets the renames last through a loss of power
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def load_checkpoint(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
     """Reads the last good checkpoint: that at ``path`` or else the one before.
-
-    Args:
-        path: as given to ``save_checkpoint``.
 
     Returns:
         tensors on the CPU, the record, and a text for each file that was refused. A damaged file
@@ -128,16 +131,13 @@ def load_checkpoint(
             continue
         except CheckpointError as error:
             refused.append(str(error))
-        else:
-            if refused:  # the next checkpoint must not put the damaged file in the good one's place
-                with contextlib.suppress(OSError):
-                    os.replace(path, Path(path).with_suffix(".damaged"))
-            return tensors, record, refused
-    if refused:
-        raise CheckpointError("; ".join(refused))
-    raise CheckpointError(
-        f"checkpoint: expected a file {str(path)!r}, got none; start without resuming"
-    )
+            continue
+        if refused:  # the next checkpoint must not put the damaged file in the good one's place
+            with contextlib.suppress(OSError):
+                os.replace(path, Path(path).with_suffix(".damaged"))
+        return tensors, record, refused
+    missing = f"checkpoint: expected a file {str(path)!r}, got none; start without resuming"
+    raise CheckpointError("; ".join(refused) or missing)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -147,27 +147,27 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FileNotFoundError: there is none.
         CheckpointError: it is damaged, or no checkpoint.
     """
+
+    def damaged(why: object) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint: {path}: expected a whole file, got a damaged one ({why}); delete it"
+        )
+
     data = path.read_bytes()
     try:
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")  # of the header, which follows these 8 bytes
         header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except SafetensorError as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(error) from error
     if header.get("format") != FORMAT:
         raise CheckpointError(
             f"checkpoint: {path}: expected the format {FORMAT!r}, got {header.get('format')!r}; "
             "give a checkpoint that pyneural's trainer wrote"
         )
     if _digest(tensors, header["record"]) != header.get("sha256"):
-        raise _damaged(path, "its content does not match its SHA-256 sum")
+        raise damaged("its content does not match its SHA-256 sum")
     return tensors, json.loads(header["record"])
-
-
-def _damaged(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"checkpoint: {path}: expected a whole file, got a damaged one ({why}); delete it"
-    )
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -177,13 +177,3 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _sync_directory(directory: Path) -> None:
-    """Makes renames in a directory last through a loss of power, where the system has that."""
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
