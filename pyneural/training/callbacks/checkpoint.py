@@ -10,14 +10,7 @@ from pathlib import Path
 from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check
 from pyneural.training.run import Run
-from pyneural.training.state import tree
-from pyneural.training.state.file import (
-    CheckpointError,
-    check_writable,
-    load_checkpoint,
-    previous_path,
-    save_checkpoint,
-)
+from pyneural.training.state import file, tree
 
 _LAYOUT = 2  # of the record; 1 was that of pyneural 0.1
 
@@ -28,15 +21,11 @@ class Checkpoint(Callback):
     ``fit(checkpoint=...)`` makes one; it is the last of the callbacks.
 
     Args:
-        path: of the file, ``*.safetensors``.
-        every: seconds between two; 0 writes one after each step. Several processes write only
-            after epochs.
+        path: of the file, ``*.safetensors``; OSError if its directory cannot be written.
+        every: seconds between two, >= 0; 0 writes one after each step. Several processes write
+            only after epochs.
         each_epoch: whether one is written after each epoch, too.
         where: the function that the user called, for the text of errors.
-
-    Raises:
-        ValueError: seconds below 0.
-        OSError: its directory cannot be written.
     """
 
     in_checkpoint = False
@@ -50,14 +39,14 @@ class Checkpoint(Callback):
     ) -> None:
         self.path, self.every, self.each_epoch = Path(path), every, each_epoch
         check(every >= 0, f"{where}: every", "seconds >= 0", every)
-        check_writable(self.path.parent, f"{where}: checkpoint")
+        file.check_writable(self.path.parent, f"{where}: checkpoint")
         self.saved = "no checkpoint was written"
         self._next = 0.0
         self._steps: int | None = None  # at which the last one was written
 
     def exists(self) -> bool:
         """Whether there is one to go on from."""
-        return self.path.exists() or previous_path(self.path).exists()
+        return self.path.exists() or file.previous_path(self.path).exists()
 
     def load(self, run: Run, where: str) -> None:
         """Lets a run go on from the last good checkpoint; warns if the last one is damaged.
@@ -69,11 +58,11 @@ class Checkpoint(Callback):
         Raises:
             CheckpointError: none, all damaged, or one of another training or version.
         """
-        tensors, record, refused = load_checkpoint(self.path)
+        tensors, record, refused = file.load_checkpoint(self.path)
         for text in refused:
             warnings.warn(f"{text}; the one before it is used", stacklevel=2)
         if record.get("layout") != _LAYOUT:
-            raise CheckpointError(
+            raise file.CheckpointError(
                 f"{where}: expected a checkpoint of this version of pyneural, got {self.path} "
                 "of another one, or a saved model; start without resuming"
             )
@@ -81,7 +70,7 @@ class Checkpoint(Callback):
         gone = {name: "nothing" for name in saved if name.startswith("phase")}
         for name, value in {**gone, **mine}.items():
             if name in saved and saved[name] != value:
-                raise CheckpointError(
+                raise file.CheckpointError(
                     f"{where}: {name}: expected {saved[name]}, as in {self.path}, got "
                     f"{value}; use the options of the first run, or start without resuming"
                 )
@@ -94,12 +83,25 @@ class Checkpoint(Callback):
         self._config = run.config()
 
     def on_train_begin(self) -> None:
-        """Sets the time of the first one."""
-        self._put_off()
+        """Sets the time of the next one."""
+        self._next = time.perf_counter() + self.every
+        # The clocks of several processes differ, and each save is one of all of them.
+        self.due = self._next if self.run.process_group.size == 1 else NEVER
 
     def on_due(self) -> None:
-        """Writes one."""
-        self._save()
+        """Writes one; where that fails, warns, and training goes on."""
+        state = self.run.state_dict()
+        self.on_train_begin()
+        self._steps = self.run.steps
+        if not self.run.process_group.writes:
+            return
+        plain, tensors = tree.split(state)
+        record = {"layout": _LAYOUT, "config": self._config, "state": plain}
+        try:
+            file.save_checkpoint(self.path, tensors, record)
+            self.saved = f"the last good checkpoint is {self.path}, step {self._steps}"
+        except OSError as error:
+            warnings.warn(f"checkpoint: {self.path} was not written ({error})", stacklevel=2)
 
     def on_checkpoint(self, final: bool) -> None:
         """Writes one, if it is time or the end."""
@@ -107,24 +109,4 @@ class Checkpoint(Callback):
         late = group.size > 1 and group.any(time.perf_counter() >= self._next, self.run.device)
         wanted = final or self.each_epoch or late
         if wanted and not (final and self._steps == self.run.steps):
-            self._save()
-
-    def _save(self) -> None:
-        """Writes the checkpoint; where that fails, warns, and training goes on."""
-        state = self.run.state_dict()
-        self._put_off()
-        self._steps = self.run.steps
-        if not self.run.process_group.writes:
-            return
-        plain, tensors = tree.split(state)
-        record = {"layout": _LAYOUT, "config": self._config, "state": plain}
-        try:
-            save_checkpoint(self.path, tensors, record)
-            self.saved = f"the last good checkpoint is {self.path}, step {self._steps}"
-        except OSError as error:
-            warnings.warn(f"checkpoint: {self.path} was not written ({error})", stacklevel=2)
-
-    def _put_off(self) -> None:
-        self._next = time.perf_counter() + self.every
-        # The clocks of several processes differ, and each save is one of all of them.
-        self.due = self._next if self.run.process_group.size == 1 else NEVER
+            self.on_due()

@@ -37,7 +37,6 @@ class EMA(Callback):
         self.weights: list[Tensor] = [p.detach() for p in self.run.model.parameters()]
         self.averages: list[Tensor] = []
 
-    @torch.no_grad()
     def on_train_batch_end(self) -> None:
         """Adds the weights to the average."""
         if self.averages:
@@ -45,7 +44,6 @@ class EMA(Callback):
         else:
             self.averages = [weight.clone() for weight in self.weights]
 
-    @torch.no_grad()
     def on_train_end(self) -> None:
         """Gives the model the average."""
         for weight, average in zip(self.weights, self.averages, strict=False):

@@ -41,10 +41,10 @@ class Display:
 
     def __init__(self) -> None:
         self.on_terminal = sys.stderr.isatty()
+        self.period = _ON_TERMINAL if self.on_terminal else _IN_FILE
         self.ascii = not (sys.stderr.encoding or "").lower().startswith("utf")
         self.began = time.perf_counter()
-        self.drawn = False
-        self._wait()
+        self.due = self.began + self.period
 
     @property
     def room(self) -> int:
@@ -58,29 +58,14 @@ class Display:
     def draw(self, text: str) -> None:
         """Shows a text."""
         # The cursor goes back, so that whatever else is printed starts a line of its own.
-        ending = "\r" if self.on_terminal else "\n"
-        sys.stderr.write((text.ljust(self.room) if self.on_terminal else text) + ending)
+        sys.stderr.write(text.ljust(self.room) + "\r" if self.on_terminal else text + "\n")
         sys.stderr.flush()
-        self.drawn = True
-        self._wait()
+        self.due = time.perf_counter() + self.period
 
     def meter(self, step: int, total: int | None, first: int, **options: Any) -> str:
         """The bar at a step as tqdm writes it."""
         seconds = time.perf_counter() - self.began
         return tqdm.format_meter(step, total, seconds, initial=first, ascii=self.ascii, **options)
-
-    def leave(self) -> None:
-        """Goes on below the line."""
-        if self.on_terminal and self.drawn:
-            sys.stderr.write("\n")
-
-    def clear(self) -> None:
-        """Removes the line."""
-        if self.on_terminal:
-            self.draw("")
-
-    def _wait(self) -> None:
-        self.due = time.perf_counter() + (_ON_TERMINAL if self.on_terminal else _IN_FILE)
 
 
 class Bar:
@@ -97,7 +82,7 @@ class Bar:
 
     def begin(self, name: str, step: int = 0) -> None:
         """Starts a pass of that name at a step."""
-        self._name, self._first = name, step
+        self._name, self._first, self._drawn = name, step, False
         if self.verbose != SILENT:
             self._display = Display()
         if self.verbose == BAR:
@@ -108,7 +93,7 @@ class Bar:
         display = self._display
         options = {"ncols": display.room, "prefix": self._name, "postfix": _values(means())}
         display.draw(display.meter(step, self.steps, self._first, unit="step", **options))
-        self.due = display.due
+        self.due, self._drawn = display.due, True
 
     def end(self, step: int, logs: Mapping[str, float]) -> None:
         """Ends a pass with its final values."""
@@ -136,18 +121,14 @@ class Bar:
             self.close()
 
     def close(self) -> None:
-        """Leaves the bar as it stands."""
-        if self.due != NEVER:
-            self._display.leave()
+        """Leaves the bar as it stands and goes on below."""
+        if self.due != NEVER and self._drawn and self._display.on_terminal:
+            sys.stderr.write("\n")
         self.due = NEVER
 
 
 class EpochProgress(Callback):
-    """A bar or a line an epoch.
-
-    Args:
-        verbose: SILENT, BAR or LINE.
-    """
+    """A bar or a line an epoch, as ``verbose`` says: SILENT, BAR or LINE."""
 
     in_checkpoint = False
 
@@ -159,11 +140,12 @@ class EpochProgress(Callback):
         run = self.run
         self.bar = Bar(len(run.batches), self.verbose if run.process_group.writes else SILENT)
         if run.step:  # inside an epoch that goes on
-            self._begin()
+            self.on_epoch_begin(run.epoch)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Starts a bar."""
-        self._begin()
+        self.bar.begin(f"Epoch {epoch + 1}/{self.run.epochs}", self.run.step)
+        self.due = self.bar.due
 
     def on_due(self) -> None:
         """Draws it."""
@@ -178,10 +160,6 @@ class EpochProgress(Callback):
     def on_close(self) -> None:
         """Leaves it as it stands."""
         self.bar.close()
-
-    def _begin(self) -> None:
-        self.bar.begin(f"Epoch {self.run.epoch + 1}/{self.run.epochs}", self.run.step)
-        self.due = self.bar.due
 
 
 class Progress(Callback):
@@ -215,31 +193,28 @@ class Progress(Callback):
 
     def show(self, phase: str, step: int, terms: Mapping[str, float], evaluations: int) -> None:
         """Draws the bar."""
-
-        def line(layout: str) -> str:
-            return self._display.meter(
-                step,
-                self._total,
-                self._first,
-                bar_format=layout,
-                phase=phase,
-                steps=f"{step:,}/{self._total:,}",
-                losses=" ".join(f"{name}={value:.1e}" for name, value in terms.items()),
-                evaluations=f"evaluations={evaluations:,}",
-            )
-
-        text, room = line(_LAYOUTS[0]), self._display.room
-        if self._display.on_terminal:
-            fitting = (text for text in map(line, _LAYOUTS) if len(text) <= room)
-            text = next(fitting, line(_LAYOUTS[-1])[:room])
-        self._display.draw(text)
-        self.due = self._display.due
+        display = self._display
+        parts = {
+            "phase": phase,
+            "steps": f"{step:,}/{self._total:,}",
+            "losses": " ".join(f"{name}={value:.1e}" for name, value in terms.items()),
+            "evaluations": f"evaluations={evaluations:,}",
+        }
+        lines = [
+            display.meter(step, self._total, self._first, bar_format=layout, **parts)
+            for layout in _LAYOUTS
+        ]
+        text, room = lines[0], display.room
+        if display.on_terminal:
+            text = next((line for line in lines if len(line) <= room), lines[-1][:room])
+        display.draw(text)
+        self.due = display.due
 
     def on_close(self) -> None:
         """Removes the bar."""
-        if self.due != NEVER:
-            self._display.clear()
-            self.due = NEVER
+        if self.due != NEVER and self._display.on_terminal:
+            self._display.draw("")
+        self.due = NEVER
 
 
 def _values(logs: Mapping[str, float]) -> str:

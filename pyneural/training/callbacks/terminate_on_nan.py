@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -56,10 +57,8 @@ class TerminateOnNaN(Callback):
 def first_bad_layer(model: nn.Module, call: Callable[[], object]) -> str | None:
     """The first layer whose weights or output are not finite, in words; None if there is none.
 
-    Args:
-        model: any; its layers are looked at as x leaves them, and so the inner ones first, unless
-            the outer one does not call them, as ``nn.MLP``.
-        call: makes the forward pass.
+    The layers are looked at as x leaves them in ``call()``, a forward pass, and so the inner ones
+    first, unless the outer one does not call them, as ``nn.MLP``.
     """
     found: list[str] = []
 
@@ -74,10 +73,7 @@ def first_bad_layer(model: nn.Module, call: Callable[[], object]) -> str | None:
             found.append(f"{label}: its output is not finite, from finite weights")
 
     hooks = [
-        layer.register_forward_hook(
-            lambda layer, inputs, output, name=name: look(name, layer, inputs, output)
-        )
-        for name, layer in model.named_modules()
+        layer.register_forward_hook(partial(look, name)) for name, layer in model.named_modules()
     ]
     try:
         call()
