@@ -9,10 +9,17 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def check(good: bool, where: str, expected: str, got: object, remedy: str = "correct it") -> None:
-    """Raises ValueError unless it is good; ``where`` names function and argument, as "fit: x"."""
+def check(
+    good: bool,
+    where: str,
+    expected: str,
+    got: object,
+    remedy: str = "correct it",
+    error: type[Exception] = ValueError,
+) -> None:
+    """Raises an error unless it is good; ``where`` names function and argument, as "fit: x"."""
     if not good:
-        raise ValueError(f"{where}: expected {expected}, got {got}; {remedy}")
+        raise error(f"{where}: expected {expected}, got {got}; {remedy}")
 
 
 def check_count(where: str, value: object, usual: int) -> None:
@@ -22,12 +29,7 @@ def check_count(where: str, value: object, usual: int) -> None:
 
 
 def look_up(where: str, name: str, table: Mapping[str, Value]) -> Value:
-    """The entry of a table of that name, in any case of letters.
-
-    Args:
-        where: for the text of the error, as "compile: loss".
-        name: what the user wrote.
-        table: by names in lower case.
+    """The entry of a table in lower case, by its name in any case of letters.
 
     Raises:
         ValueError: there is none; the text has the nearest names.
@@ -40,12 +42,7 @@ def look_up(where: str, name: str, table: Mapping[str, Value]) -> Value:
     'mean_squared_error'?
     """
     key = name.lower()
-    if key in table:
-        return table[key]
-    near = difflib.get_close_matches(key, table, n=2)
-    remedy = (
-        f"did you mean {' or '.join(map(repr, near))}?"
-        if near
-        else f"write one of {', '.join(sorted(table))}"
-    )
-    raise ValueError(f"{where}: expected a known name, got {name!r}; {remedy}")
+    near = " or ".join(map(repr, difflib.get_close_matches(key, table, n=2)))
+    remedy = f"did you mean {near}?" if near else f"write one of {', '.join(sorted(table))}"
+    check(key in table, where, "a known name", repr(name), remedy)
+    return table[key]

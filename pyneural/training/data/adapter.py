@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pyneural.training.checks import check, check_count
-from pyneural.training.data import arrays
 from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import evaluation_mode
@@ -48,9 +48,14 @@ class DataAdapter:
         )
 
     def inputs(self, x: Any, name: str = "x") -> Tensor:
-        """x, [N, ...], on the model's device."""
+        """x, [N, ...], on the model's device, of its dtype or as whole numbers."""
         where = f"{self.where}: {name}"
-        return self._moved(arrays.to_input(where, x, self.dtype, self.whole_numbers))
+        x = _finite_tensor(where, x)
+        if x.is_floating_point():
+            return self._moved(x.to(self.dtype))
+        remedy = "scale them, as x.astype('float32') / 255 for images"
+        check(self.whole_numbers, where, "floating-point numbers", x.dtype, remedy, TypeError)
+        return self._moved(x.long())
 
     def batches(
         self,
@@ -64,7 +69,7 @@ class DataAdapter:
 
         Args:
             data: x, y and the weight of each sample, which may be None.
-            class_weight: see ``arrays.sample_weights``.
+            class_weight: see ``sample_weights``.
             seed: of the order, None for that of the data.
             name: "validation_data: " before x and y in the text of errors.
 
@@ -73,76 +78,30 @@ class DataAdapter:
             TypeError: no numbers, or whole numbers for a float layer.
         """
         x, y, sample_weight = data
+        where = f"{self.where}: {name}y"
         if isinstance(x, DataLoader):
-            if y is not None or sample_weight is not None or class_weight is not None:
-                raise ValueError(
-                    f"{self.where}: {name}y: expected nothing beside a DataLoader, got y or "
-                    "weights; let the loader give (x, y, weight)"
-                )
-            convert = partial(self._loaded, name=name)
+            good = y is None and sample_weight is None and class_weight is None
+            remedy = "let the loader give (x, y, weight)"
+            check(good, where, "nothing beside a DataLoader", "y or weights", remedy)
+            convert, targets_wanted = partial(self._loaded, name=name), self.loss is not None
+            group = self.process_group
             return LoaderBatches(
-                self.where,
-                x,
-                convert,
-                self.device,
-                self.process_group,
-                train=not name,
-                targets=self.loss is not None,
+                self.where, x, convert, self.device, group, train=not name, targets=targets_wanted
             )
-        if y is None and self.loss is not None:
-            raise ValueError(
-                f"{self.where}: {name}y: expected targets, got none; for an autoencoder they are "
-                f"x: {self.where}(x, x)"
-            )
+        remedy = f"for an autoencoder they are x: {self.where}(x, x)"
+        check(y is not None or self.loss is None, where, "targets", "none", remedy)
         inputs, targets, weight = self.inputs(x, f"{name}x"), None, None
         if y is not None:
             targets = inputs if y is x and inputs.is_floating_point() else self._targets(y, name)
-            arrays.check_length(f"{self.where}: {name}y", targets, len(inputs))
+            _check_length(where, targets, len(inputs))
             if self.loss is not None:
-                targets = self._fit_to_prediction(self.loss, inputs, targets, name)
+                targets = self._fit_to_prediction(self.loss, inputs, targets, where)
         if class_weight is not None or sample_weight is not None:
+            labels = (inputs if targets is None else targets).cpu()
             where = f"{self.where}: {name}".removesuffix(": ")
-            labels = inputs if targets is None else targets
-            given = arrays.sample_weights(
-                where, labels.cpu(), class_weight, sample_weight, self.dtype
-            )
-            weight = given.to(self.device)
+            weight = sample_weights(where, labels, class_weight, sample_weight, self.dtype)
+            weight = weight.to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
-
-    def _loaded(self, x: Any, y: Any, name: str) -> tuple[Tensor, Tensor | None]:
-        """A batch of a DataLoader, checked and of the model's dtype like arrays."""
-        return self.inputs(x, f"{name}x"), None if y is None else self._targets(y, name)
-
-    def _targets(self, y: Any, name: str) -> Tensor:
-        where = f"{self.where}: {name}y"
-        targets = arrays.to_tensor(where, y)
-        arrays.check_finite(where, targets)
-        if self.loss is not None:
-            dtype = target_dtype(self.loss, targets, self.dtype)
-            fractions_fit = dtype.is_floating_point or not targets.is_floating_point()
-            whole = fractions_fit or bool((targets == targets.round()).all())
-            remedy = "for probabilities use categorical_crossentropy"
-            check(whole, where, "whole numbers of classes", "fractions", remedy)
-            targets = targets.to(dtype)
-        return self._moved(targets)
-
-    def _moved(self, value: Tensor) -> Tensor:
-        # A copy from a GPU must be waited for, one to it need not.
-        return value.to(self.device, non_blocking=self.device.type == "cuda")
-
-    def _fit_to_prediction(self, loss: Loss, x: Tensor, y: Tensor, name: str) -> Tensor:
-        """Y in the shape of the predictions; one sample is predicted to know that."""
-        where = f"{self.where}: {name}y"
-        predicted = self.probe(x)
-        if not isinstance(predicted, Tensor):
-            return y
-        shape = (len(x), *predicted.shape[1:])
-        y = loss.align(torch.empty(shape, device="meta"), y)
-        if loss.target == CLASSES:
-            _check_range(where, y, 0, shape[-1] - 1, f"the last layer has {shape[-1]} units")
-        elif loss.name == "binary_crossentropy":
-            _check_range(where, y, 0, 1, "binary_crossentropy takes probabilities")
-        return y
 
     def probe(self, x: Tensor) -> Any:
         """The prediction of the first sample, [1, ...].
@@ -159,6 +118,39 @@ class DataAdapter:
                 f"{tuple(x.shape[1:])} each ({str(error).splitlines()[0]}); give the first layer "
                 "that input shape, or reshape x"
             ) from error
+
+    def _loaded(self, x: Any, y: Any, name: str) -> tuple[Tensor, Tensor | None]:
+        """A batch of a DataLoader, checked and of the model's dtype like arrays."""
+        return self.inputs(x, f"{name}x"), None if y is None else self._targets(y, name)
+
+    def _targets(self, y: Any, name: str) -> Tensor:
+        where = f"{self.where}: {name}y"
+        targets = _finite_tensor(where, y)
+        if self.loss is not None:
+            dtype = target_dtype(self.loss, targets, self.dtype)
+            fractions_fit = dtype.is_floating_point or not targets.is_floating_point()
+            whole = fractions_fit or bool((targets == targets.round()).all())
+            remedy = "for probabilities use categorical_crossentropy"
+            check(whole, where, "whole numbers of classes", "fractions", remedy)
+            targets = targets.to(dtype)
+        return self._moved(targets)
+
+    def _moved(self, value: Tensor) -> Tensor:
+        # A copy from a GPU must be waited for, one to it need not.
+        return value.to(self.device, non_blocking=self.device.type == "cuda")
+
+    def _fit_to_prediction(self, loss: Loss, x: Tensor, y: Tensor, where: str) -> Tensor:
+        """Y in the shape of the predictions; one sample is predicted to know that."""
+        predicted = self.probe(x)
+        if not isinstance(predicted, Tensor):
+            return y
+        shape = (len(x), *predicted.shape[1:])
+        y = loss.align(torch.empty(shape, device="meta"), y)
+        if loss.target == CLASSES:
+            _check_range(where, y, shape[-1] - 1, f"the last layer has {shape[-1]} units")
+        elif loss.name == "binary_crossentropy":
+            _check_range(where, y, 1, "binary_crossentropy takes probabilities")
+        return y
 
 
 def split_off(
@@ -183,7 +175,7 @@ def split_off(
     check(0 < first < samples, argument, "both parts to have samples", got, remedy)
     for name, value in zip(("y", "sample_weight"), data[1:], strict=True):
         if value is not None:
-            arrays.check_length(f"{where}: {name}", value, samples)
+            _check_length(f"{where}: {name}", value, samples)
     before = tuple(None if value is None else value[:first] for value in data)
     after = tuple(None if value is None else value[first:] for value in data)
     return before, after
@@ -195,19 +187,103 @@ def as_triple(data: Any) -> tuple[Any, ...] | None:
         return None
     if isinstance(data, DataLoader):
         return data, None, None
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        return (*data, None)[:3]
-    raise ValueError(
-        f"fit: validation_data: expected (x, y), (x, y, weight) or a DataLoader, got "
-        f"{type(data).__name__}; write validation_data=(x, y)"
-    )
+    good = isinstance(data, (tuple, list)) and len(data) in (2, 3)
+    expected, remedy = "(x, y), (x, y, weight) or a DataLoader", "write validation_data=(x, y)"
+    check(good, "fit: validation_data", expected, type(data).__name__, remedy)
+    return (*data, None)[:3]
 
 
-def _check_range(where: str, y: Tensor, low: int, high: int, why: str) -> None:
-    least, most = y.aminmax()
-    if least < low or most > high:
-        outside = int(((y < low) | (y > high)).sum())
+def sample_weights(
+    where: str,
+    y: Tensor,
+    class_weight: Mapping[int, float] | None,
+    sample_weight: Any,
+    floating: torch.dtype,
+) -> Tensor:
+    """Weight of each sample, [N]: its own times that of its class.
+
+    Args:
+        where: for the text of errors, as "fit".
+        y: whole numbers of classes, [N] or [N, 1], or one-hot, [N, K].
+        class_weight: by number of the class; a class that is missing has weight 1.
+        sample_weight: [N].
+        floating: dtype of the result.
+
+    Raises:
+        ValueError: a weight below 0 or not finite, another length, or y without classes.
+
+    >>> y = torch.tensor([0.0, 1.0, 1.0])
+    >>> sample_weights("fit", y, {1: 2.0}, [1.0, 1.0, 0.5], torch.float32)
+    tensor([1., 2., 1.])
+    """
+    weight = torch.ones(len(y), dtype=floating)
+    if sample_weight is not None:
+        argument = f"{where}: sample_weight"
+        weight = _to_tensor(argument, sample_weight).to(floating)
+        _check_length(argument, weight, len(y))
+        weight = weight.reshape(len(y), -1)
+        one_each, remedy = weight.shape[1] == 1, "give one weight a sample"
+        check(one_each, argument, f"shape ({len(y)},)", tuple(weight.shape), remedy)
+        weight = weight[:, 0].clone()
+    if class_weight is not None:
+        classes = y.argmax(-1) if y.dim() > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)[:, 0]
+        present = classes.unique().tolist()
+        for number, factor in class_weight.items():
+            remedy = f"y has {present[:10]}"
+            argument, expected = f"{where}: class_weight", "classes that are in y"
+            check(number in present, argument, expected, repr(number), remedy)
+            weight[classes == number] *= factor
+    good = bool((weight >= 0).all() and weight.isfinite().all())
+    check(good, f"{where}: sample_weight and class_weight", "finite numbers >= 0", "others")
+    return weight
+
+
+def _to_tensor(where: str, value: Any) -> Tensor:
+    """A tensor of what is given: array, list, or tensor (as it is)."""
+    if not isinstance(value, Tensor):
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(
+                f"{where}: expected rows of one length, got {error}; pad or cut them"
+            ) from error
+        got, remedy = f"{type(value).__name__} of dtype {array.dtype}", "turn it into a float array"
+        check(array.dtype.kind in "fiub", where, "an array of numbers", got, remedy, TypeError)
+        # torch takes neither another byte order nor negative strides nor what cannot be written.
+        forward = all(step >= 0 for step in array.strides)
+        usable = forward and array.flags.writeable and array.dtype.isnative
+        native = array.dtype.newbyteorder("=")
+        value = torch.from_numpy(array if usable else np.array(array, dtype=native, order="C"))
+    good, got = value.dim() > 0 and len(value) > 0, f"shape {tuple(value.shape)}"
+    expected = "at least one sample in the first dimension"
+    check(good, where, expected, got, "give [samples, ...]")
+    return value.detach()
+
+
+def _finite_tensor(where: str, value: Any) -> Tensor:
+    """A tensor; an error has the number of values that are nan or infinite."""
+    value = _to_tensor(where, value)
+    # The extremes, which nan passes on to, are found ten times as fast as all that is not finite.
+    if value.is_floating_point() and not all(end.isfinite() for end in value.aminmax()):
+        bad = ~value.isfinite()
+        sample = int(bad.reshape(len(bad), -1).any(1).nonzero()[0])
         raise ValueError(
-            f"{where}: expected values from {low} to {high}, as {why}, got {outside:,} outside "
+            f"{where}: expected finite numbers, got {int(bad.sum()):,} of {value.numel():,} that "
+            f"are nan or infinite (first in sample {sample}); remove or replace them"
+        )
+    return value
+
+
+def _check_length(where: str, value: Tensor, samples: int) -> None:
+    expected, remedy = f"{samples:,} samples, as x has", "give one row of each for each sample"
+    check(len(value) == samples, where, expected, f"{len(value):,}", remedy)
+
+
+def _check_range(where: str, y: Tensor, high: int, why: str) -> None:
+    least, most = y.aminmax()
+    if least < 0 or most > high:
+        outside = int(((y < 0) | (y > high)).sum())
+        raise ValueError(
+            f"{where}: expected values from 0 to {high}, as {why}, got {outside:,} outside "
             f"(from {least.item():g} to {most.item():g}); scale or renumber them"
         )

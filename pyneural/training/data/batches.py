@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from pyneural.training.checks import check
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.state import random_state
 from pyneural.training.state.stateful import Stateful
@@ -33,9 +34,8 @@ class Batch(NamedTuple):
             [None] * parts if value is None else value.chunk(parts)
             for value in (self.x, self.y, self.weight)
         ]
-        return [
-            Batch(x, y, weight, len(x), self.share) for x, y, weight in zip(*columns, strict=False)
-        ]
+        rows = zip(*columns, strict=False)
+        return [Batch(x, y, weight, len(x), self.share) for x, y, weight in rows]
 
 
 class Batches(Stateful):
@@ -85,9 +85,7 @@ class TensorBatches(Batches):
     the samples r, r + R, ..., so that all of them together make the update of a single process.
 
     Args:
-        x: [N, ...].
-        y: [N, ...], or None.
-        weight: [N] or None.
+        x, y, weight: [N, ...], [N, ...] and [N]; the last two may be None.
         batch_size: samples of an update, in all processes together.
         seed: of the orders; None for the order of the tensors.
         process_group: the processes.
@@ -117,7 +115,10 @@ class TensorBatches(Batches):
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from one of them on."""
-        order = self._order(number)
+        order = None
+        if self.seed is not None:  # on the CPU, so that one seed is one order on every device
+            generator = torch.Generator().manual_seed((self.seed + number) % 2**63)
+            order = torch.randperm(self.samples, generator=generator).to(self.x.device)
         for begin in range(first * self.batch_size, self.samples, self.batch_size):
             end = min(begin + self.batch_size, self.samples)
             if order is None and self.process_group.size == 1:
@@ -131,13 +132,6 @@ class TensorBatches(Batches):
     def config(self) -> dict[str, Any]:
         """Number of samples and size of the batches."""
         return {"samples": self.samples, "batch_size": self.batch_size}
-
-    def _order(self, number: int) -> Tensor | None:
-        if self.seed is None:
-            return None
-        # On the CPU, so that one seed is one order on every device.
-        generator = torch.Generator().manual_seed((self.seed + number) % 2**63)
-        return torch.randperm(self.samples, generator=generator).to(self.x.device)
 
     def _select(self, order: Tensor | None, first: int, last: int) -> Batch:
         if order is None:
@@ -165,15 +159,13 @@ class LoaderBatches(Batches):
 
     Args:
         where: the function that the user called, for the text of errors.
-        loader: its sampler is a DistributedSampler where several processes train.
+        loader: has a length; its sampler is a DistributedSampler where several processes train,
+            else it would give all of them the same samples.
         convert: makes of x and y what the model and the loss take.
         device: of the model.
         process_group: the processes.
         train: whether the batches are trained on.
         targets: whether there must be y.
-
-    Raises:
-        ValueError: it has no length, or gives every process the same samples.
     """
 
     def __init__(
@@ -186,29 +178,28 @@ class LoaderBatches(Batches):
         train: bool = True,
         targets: bool = True,
     ) -> None:
-        self.where, self.loader, self.convert = where, loader, convert
+        self.where, self.loader, self.convert = f"{where}: x", loader, convert
         self.device, self.process_group, self.targets = device, process_group, targets
         try:
-            empty = len(loader) == 0
+            length = len(loader)
         except TypeError as error:
             raise ValueError(
                 f"{where}: x: expected a DataLoader with a length, got one of an iterable dataset; "
                 "give the dataset a __len__"
             ) from error
-        if empty:
-            raise ValueError(
-                f"{where}: x: expected at least one batch, got an empty DataLoader; give it data, "
-                "or drop_last=False"
-            )
+        got, remedy = "an empty DataLoader", "give it data, or drop_last=False"
+        check(length > 0, self.where, "at least one batch", got, remedy)
         self.samples = len(loader.dataset)  # type: ignore[arg-type]
         self.generator: torch.Generator | None = loader.generator
         self._at_epoch: dict[str, Tensor] = {}
-        if process_group.size > 1 and train and not isinstance(loader.sampler, DistributedSampler):
-            raise ValueError(
-                f"{where}: x: expected a DataLoader with a DistributedSampler, as several "
-                "processes train, got one that gives all of them the same samples; write "
-                "DataLoader(data, sampler=torch.utils.data.DistributedSampler(data))"
-            )
+        divided = isinstance(loader.sampler, DistributedSampler)
+        check(
+            process_group.size == 1 or not train or divided,
+            self.where,
+            "a DataLoader with a DistributedSampler, as several processes train",
+            "one that gives all of them the same samples",
+            "write DataLoader(data, sampler=torch.utils.data.DistributedSampler(data))",
+        )
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -246,11 +237,9 @@ class LoaderBatches(Batches):
     def _batch(self, batch: Any) -> Batch:
         if isinstance(batch, Tensor) and not self.targets:
             batch = (batch, None)
-        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise ValueError(
-                f"{self.where}: x: expected batches (x, y) or (x, y, weight) from the DataLoader, "
-                f"got {type(batch).__name__}; give it a TensorDataset(x, y)"
-            )
+        good = isinstance(batch, (tuple, list)) and len(batch) in (2, 3)
+        expected = "batches (x, y) or (x, y, weight) from the DataLoader"
+        check(good, self.where, expected, type(batch).__name__, "give it a TensorDataset(x, y)")
         x, y = self.convert(*batch[:2])
         weight = batch[2].to(self.device, x.dtype) if len(batch) == 3 else None
         return Batch(x, y, weight, len(x), 1.0)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.training.checks import check
+
 
 class ThreeWaySplit:
     """Samples divided at random: to train on, to choose by, and to test the choice once.
@@ -18,11 +20,8 @@ class ThreeWaySplit:
 
     Args:
         arrays: arrays or tensors, [N, ...] each, divided in the same way.
-        fractions: of the three parts; their sum is 1.
+        fractions: of the three parts, none of them empty; their sum is 1.
         seed: of the order.
-
-    Raises:
-        ValueError: lengths that differ, fractions that are not, or a part without samples.
 
     >>> x = np.arange(10)
     >>> split = ThreeWaySplit(x, x**2, fractions=(0.6, 0.2, 0.2))
@@ -37,27 +36,19 @@ class ThreeWaySplit:
     def __init__(
         self, *arrays: Any, fractions: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0
     ) -> None:
-        if not arrays or len({len(array) for array in arrays}) != 1:
-            raise ValueError(
-                f"ThreeWaySplit: arrays: expected some of one length, got lengths "
-                f"{[len(array) for array in arrays]}; give one row of each for each sample"
-            )
-        whole = abs(sum(fractions) - 1) < 1e-9 and all(fraction > 0 for fraction in fractions)
-        if len(fractions) != 3 or not whole:
-            raise ValueError(
-                f"ThreeWaySplit: fractions: expected three numbers > 0 with the sum 1, got "
-                f"{tuple(fractions)}; write (0.7, 0.15, 0.15)"
-            )
-        samples = len(arrays[0])
+        where, lengths = "ThreeWaySplit: arrays", [len(array) for array in arrays]
+        got, remedy = f"lengths {lengths}", "give one row of each for each sample"
+        check(len(set(lengths)) == 1, where, "some of one length", got, remedy)
+        whole = len(fractions) == 3 and abs(sum(fractions) - 1) < 1e-9 and min(fractions) > 0
+        expected, remedy = "three numbers > 0 with the sum 1", "write (0.7, 0.15, 0.15)"
+        check(whole, "ThreeWaySplit: fractions", expected, tuple(fractions), remedy)
+        samples = lengths[0]
         order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
         first = round(samples * fractions[0])
         second = round(samples * (fractions[0] + fractions[1]))
         parts = (order[:first], order[first:second], order[second:])
-        if not all(map(len, parts)):
-            raise ValueError(
-                f"ThreeWaySplit: arrays: expected samples for each part, got {samples} for "
-                f"{tuple(fractions)}; give more"
-            )
+        got = f"{samples} for {tuple(fractions)}"
+        check(all(map(len, parts)), where, "samples for each part", got, "give more")
         self.train, self.validation, test = (_take(arrays, rows) for rows in parts)
         self._test: tuple[Any, ...] | None = test
 
