@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from pyneural.nn import MLP
-from pyneural.training.losses.last_layer import activation_of, units_of
+from pyneural.training.losses.table import activation_of, units_of
 from pyneural.training.model import Model
 from pyneural.training.summary import table
 

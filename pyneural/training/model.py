@@ -25,9 +25,8 @@ from pyneural.training.data.batches import Batch, samples_of
 from pyneural.training.distributed import ProcessGroup
 from pyneural.training.evaluation import evaluate, evaluation_mode
 from pyneural.training.losses.functions import Loss, LossFunction
-from pyneural.training.losses.last_layer import last_layer
 from pyneural.training.losses.metrics import Metric, MetricFunction
-from pyneural.training.losses.table import check_loss_and_last_layer
+from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
 from pyneural.training.run import Run
 from pyneural.training.solvers.descent import Descent
 from pyneural.training.solvers.optimizers import OptimizerFactory

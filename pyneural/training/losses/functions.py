@@ -10,19 +10,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural import ops
-from pyneural.training.checks import look_up
+from pyneural.training.checks import check, look_up
 
 EPSILON = 1e-7  # Keras's backend.epsilon()
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+LOSSES: dict[str, LossFunction] = {}  # by their names in full
+NAMES: dict[str, str] = {}  # the name in full of each, by the short ones, too
 
 
+def _named(*short: str) -> Callable[[Function], Function]:
+    """Enters a loss in the tables."""
+
+    def enter(loss: Function) -> Function:
+        LOSSES[loss.__name__] = loss
+        NAMES.update(dict.fromkeys((loss.__name__, *short), loss.__name__))
+        return loss
+
+    return enter
+
+
+@_named("mse")
 def mean_squared_error(prediction: Tensor, y: Tensor) -> Tensor:
     """(a - y)^2 of each element.
 
@@ -32,6 +48,7 @@ def mean_squared_error(prediction: Tensor, y: Tensor) -> Tensor:
     return F.mse_loss(prediction, y, reduction="none")
 
 
+@_named("mae")
 def mean_absolute_error(prediction: Tensor, y: Tensor) -> Tensor:
     """|a - y| of each element.
 
@@ -41,6 +58,7 @@ def mean_absolute_error(prediction: Tensor, y: Tensor) -> Tensor:
     return (prediction - y).abs()
 
 
+@_named("msle")
 def mean_squared_logarithmic_error(prediction: Tensor, y: Tensor) -> Tensor:
     """(log(1 + a) - log(1 + y))^2 of each element; what is below 0 counts as 0.
 
@@ -51,6 +69,7 @@ def mean_squared_logarithmic_error(prediction: Tensor, y: Tensor) -> Tensor:
     return F.mse_loss(a.log1p(), target.log1p(), reduction="none")
 
 
+@_named()
 def quadratic_cost(prediction: Tensor, y: Tensor) -> Tensor:
     """C = 1/2 |y - a|^2 = 1/2 sum_j (y_j - a_j)^2 of each sample (Nielsen, 2015, ch. 1).
 
@@ -60,6 +79,7 @@ def quadratic_cost(prediction: Tensor, y: Tensor) -> Tensor:
     return 0.5 * F.mse_loss(prediction, y, reduction="none").flatten(1).sum(1)
 
 
+@_named("bce")
 def binary_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
     """-y log p - (1 - y) log(1 - p) of each element, from probabilities.
 
@@ -71,6 +91,7 @@ def binary_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
     return torch.lerp(torch.log1p(-p), p.log(), y).neg()
 
 
+@_named()
 def categorical_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
     """-sum_k y_k log p_k of each sample, p and the target y being probabilities, [..., K].
 
@@ -80,6 +101,7 @@ def categorical_crossentropy(prediction: Tensor, y: Tensor) -> Tensor:
     return -(y * _log_probabilities(prediction)).sum(-1)
 
 
+@_named()
 def sparse_categorical_crossentropy(
     prediction: Tensor, y: Tensor, label_smoothing: float = 0.0
 ) -> Tensor:
@@ -96,6 +118,7 @@ def sparse_categorical_crossentropy(
     return torch.lerp(loss, -log_p.mean(-1), label_smoothing) if label_smoothing else loss
 
 
+@_named("kld", "kl_divergence")
 def kullback_leibler_divergence(prediction: Tensor, y: Tensor) -> Tensor:
     """sum_k y_k log(y_k / p_k) of each sample, both being probabilities, [..., K].
 
@@ -106,6 +129,7 @@ def kullback_leibler_divergence(prediction: Tensor, y: Tensor) -> Tensor:
     return (target * (target / p).log()).sum(-1)
 
 
+@_named()
 def hinge(prediction: Tensor, y: Tensor) -> Tensor:
     """max(0, 1 - y a) of each element, y being -1 or 1; labels 0 and 1 become -1 and 1.
 
@@ -121,28 +145,6 @@ def _log_probabilities(p: Tensor) -> Tensor:
     return (p / p.sum(-1, keepdim=True)).clamp(EPSILON, 1 - EPSILON).log()
 
 
-LOSSES: dict[str, LossFunction] = {
-    function.__name__: function
-    for function in (
-        mean_squared_error,
-        mean_absolute_error,
-        mean_squared_logarithmic_error,
-        quadratic_cost,
-        binary_crossentropy,
-        categorical_crossentropy,
-        sparse_categorical_crossentropy,
-        kullback_leibler_divergence,
-        hinge,
-    )
-}
-NAMES: dict[str, str] = {name: name for name in LOSSES} | {
-    "mse": "mean_squared_error",
-    "mae": "mean_absolute_error",
-    "msle": "mean_squared_logarithmic_error",
-    "bce": "binary_crossentropy",
-    "kld": "kullback_leibler_divergence",
-    "kl_divergence": "kullback_leibler_divergence",
-}
 # The same means in one pass, for batches without weights.
 _MEANS: dict[str, LossFunction] = {"mean_squared_error": ops.mse_loss}
 # Losses of torch that would broadcast where the shapes differ.
@@ -187,11 +189,9 @@ class Loss:
             name = look_up("compile: loss", loss, NAMES)
             target = CLASSES if name == "sparse_categorical_crossentropy" else SAME
             return Loss(name, LOSSES[name], target, _MEANS.get(name))
-        if not callable(loss):
-            raise TypeError(
-                f"compile: loss: expected a name or a function of prediction and y, got "
-                f"{loss!r}; write 'mean_squared_error' or torch.nn.MSELoss()"
-            )
+        expected = "a name or a function of prediction and y"
+        remedy = "write 'mean_squared_error' or torch.nn.MSELoss()"
+        check(callable(loss), "compile: loss", expected, repr(loss), remedy, TypeError)
         given = loss.func if isinstance(loss, partial) else loss
         name = getattr(given, "__name__", type(given).__name__)
         if name == "sparse_categorical_crossentropy":
@@ -202,10 +202,8 @@ class Loss:
     def align(self, prediction: Tensor, y: Tensor) -> Tensor:
         """Y in the shape that the loss asks for: (N,) and (N, 1) are the same, no other two are.
 
-        What else a user's own function makes of two shapes is left to it.
-
-        Raises:
-            ValueError: other shapes, which would broadcast.
+        Others would broadcast and are a ValueError; what a user's own function makes of two shapes
+        is left to it.
         """
         if self.target == ANY:
             return align_column(prediction, y)
@@ -220,12 +218,7 @@ class Loss:
         )
 
     def __call__(self, prediction: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Mean loss of a batch, [].
-
-        Args:
-            prediction: [N, ...].
-            y: see ``align``.
-            weight: of each sample, [N].
+        """Mean loss of a batch, [], of predictions [N, ...], y (see ``align``) and weights [N].
 
         Raises:
             ValueError: shapes that do not match, or weights with a loss that gives no [N, ...].

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyneural.training.checks import look_up
+from pyneural.training.checks import check, look_up
 from pyneural.training.losses.functions import NAMES, Loss, align_column
 
 MetricFunction = Callable[[Tensor, Tensor], Tensor]
@@ -30,12 +30,10 @@ def accuracy(prediction: Tensor, y: Tensor, threshold: float = 0.5) -> Tensor:
     1.0
     """
     if prediction.dim() < 2 or prediction.shape[-1] == 1:
-        right = (prediction > threshold).flatten() == (y > threshold).flatten()
-    else:
-        one_hot = y.shape == prediction.shape
-        classes = y.argmax(-1) if one_hot else y.reshape(prediction.shape[:-1])
-        right = prediction.argmax(-1) == classes
-    return right.float().mean()
+        return _binary_accuracy(prediction, y, threshold)
+    one_hot = y.shape == prediction.shape
+    classes = y.argmax(-1) if one_hot else y.reshape(prediction.shape[:-1])
+    return (prediction.argmax(-1) == classes).float().mean()
 
 
 def _binary_accuracy(prediction: Tensor, y: Tensor, threshold: float) -> Tensor:
@@ -43,11 +41,9 @@ def _binary_accuracy(prediction: Tensor, y: Tensor, threshold: float) -> Tensor:
     return ((prediction > threshold).flatten() == (y > threshold).flatten()).float().mean()
 
 
+_CATEGORICAL = ("accuracy", "acc", "categorical_accuracy", "sparse_categorical_accuracy")
 _ACCURACIES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "accuracy": accuracy,
-    "acc": accuracy,
-    "categorical_accuracy": accuracy,
-    "sparse_categorical_accuracy": accuracy,
+    **dict.fromkeys(_CATEGORICAL, accuracy),
     "binary_accuracy": _binary_accuracy,
 }
 
@@ -56,9 +52,7 @@ _ACCURACIES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 class Metric:
     """A metric with its name in the history.
 
-    Args:
-        name: key in the history.
-        function: of prediction and y; [] or [N, ...], of which the mean is taken.
+    The function, of prediction and y, gives [] or [N, ...], of which the mean is taken.
     """
 
     name: str
@@ -81,11 +75,8 @@ class Metric:
             threshold = 0.0 if reads_sign else 0.5
             function = _ACCURACIES[key]
             return Metric(metric, lambda prediction, y: function(prediction, y, threshold))
-        if not callable(metric):
-            raise TypeError(
-                f"compile: metrics: expected names or functions of prediction and y, got "
-                f"{metric!r}; write 'accuracy'"
-            )
+        expected, remedy = "names or functions of prediction and y", "write 'accuracy'"
+        check(callable(metric), "compile: metrics", expected, repr(metric), remedy, TypeError)
         name = getattr(metric, "__name__", type(metric).__name__)
         return Metric(name, lambda prediction, y: metric(prediction, align_column(prediction, y)))
 

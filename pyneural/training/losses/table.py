@@ -1,34 +1,32 @@
-"""Which last layer and activation fit which loss."""
+"""Which last layer and activation fit which loss, and those that a chain of layers has."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from torch import nn as torch_nn
+
+from pyneural import nn
 
 ONE, MANY = "one node", "N nodes"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: a loss, what it is good for, and the last layer that it goes with.
+    """A row: a loss, what it is good for, and the last layer that it goes with."""
 
-    Args:
-        loss: its name in full.
-        good_for: the task.
-        activations: of the last layer, the first being the one of the table.
-        size: of the last layer; regression may have several outputs.
-        why: what goes wrong with others.
-    """
-
-    loss: str
+    loss: str  # its name in full
     good_for: str
-    activations: tuple[str, ...]
-    size: str
-    why: str
+    activations: tuple[str, ...]  # the first being the one of the table
+    size: str  # regression may have several outputs, all the same
+    why: str  # what goes wrong with others
 
     def __str__(self) -> str:
         return f"{self.loss} | {self.good_for} | {self.activations[0]} | {self.size}"
 
 
+_LINEAR, _SOFTMAX = ("linear",), ("softmax",)
 _REGRESSION = "a bounded activation cannot reach targets outside of its range"
 _MULTICLASS = "multiclass classification"
 _CLASSES = "softmax makes the N outputs one distribution; N sigmoids do not sum to 1"
@@ -40,50 +38,32 @@ _OWN_SIGMOID = "it takes the sigmoid itself, and a second one flattens the gradi
 
 # The losses of Keras.
 TABLE = (
-    Row("mean_squared_error", "regression", ("linear",), ONE, _REGRESSION),
-    Row("mean_absolute_error", "regression", ("linear",), ONE, _REGRESSION),
-    Row(
-        "mean_squared_logarithmic_error",
-        "regression of values >= 0",
-        ("linear", "relu", "softplus"),
-        ONE,
-        _REGRESSION,
-    ),
+    Row("mean_squared_error", "regression", _LINEAR, ONE, _REGRESSION),
+    Row("mean_absolute_error", "regression", _LINEAR, ONE, _REGRESSION),
+    Row("mean_squared_logarithmic_error", "regression of values >= 0",
+        ("linear", "relu", "softplus"), ONE, _REGRESSION),
     Row("binary_crossentropy", "binary classification", ("sigmoid",), ONE, _PROBABILITY),
-    Row("categorical_crossentropy", _MULTICLASS, ("softmax",), MANY, _CLASSES),
-    Row(
-        "kullback_leibler_divergence",
-        f"{_MULTICLASS}, probabilistic interpretation",
-        ("softmax",),
-        MANY,
-        _CLASSES,
-    ),
-)
+    Row("categorical_crossentropy", _MULTICLASS, _SOFTMAX, MANY, _CLASSES),
+    Row("kullback_leibler_divergence", f"{_MULTICLASS}, probabilistic interpretation",
+        _SOFTMAX, MANY, _CLASSES),
+)  # fmt: skip
 # Further losses of Keras, and those of torch that take logits.
 FURTHER = (
-    Row(
-        "sparse_categorical_crossentropy",
-        f"{_MULTICLASS}, y as whole numbers",
-        ("softmax",),
-        MANY,
-        _CLASSES,
-    ),
+    Row("sparse_categorical_crossentropy", f"{_MULTICLASS}, y as whole numbers",
+        _SOFTMAX, MANY, _CLASSES),
     Row("hinge", "binary classification with labels -1 and 1", ("linear", "tanh"), ONE, _LABELS),
-    Row("CrossEntropyLoss", f"{_MULTICLASS}, {_LOGITS}", ("linear",), MANY, _OWN_SOFTMAX),
-    Row("BCEWithLogitsLoss", f"binary classification, {_LOGITS}", ("linear",), ONE, _OWN_SIGMOID),
-)
+    Row("CrossEntropyLoss", f"{_MULTICLASS}, {_LOGITS}", _LINEAR, MANY, _OWN_SOFTMAX),
+    Row("BCEWithLogitsLoss", f"binary classification, {_LOGITS}", _LINEAR, ONE, _OWN_SIGMOID),
+)  # fmt: skip
 # Squared errors also train reconstructions of values in (0, 1), as autoencoders do, so that a
 # sigmoid below them is no mistake; these are.
 _UNFIT = {"mean_squared_error": {"softmax", "relu"}, "mean_absolute_error": {"softmax", "relu"}}
 
 # What torch calls the losses of these rows, as modules and as functions.
 _TORCH = {
-    "MSELoss": "mean_squared_error",
-    "mse_loss": "mean_squared_error",
-    "L1Loss": "mean_absolute_error",
-    "l1_loss": "mean_absolute_error",
-    "BCELoss": "binary_crossentropy",
-    "binary_cross_entropy": "binary_crossentropy",
+    **dict.fromkeys(("MSELoss", "mse_loss"), "mean_squared_error"),
+    **dict.fromkeys(("L1Loss", "l1_loss"), "mean_absolute_error"),
+    **dict.fromkeys(("BCELoss", "binary_cross_entropy"), "binary_crossentropy"),
     "cross_entropy": "CrossEntropyLoss",
     "binary_cross_entropy_with_logits": "BCEWithLogitsLoss",
 }
@@ -92,10 +72,7 @@ _TORCH = {
 def check_loss_and_last_layer(loss: str, activation: str, units: int | None) -> str | None:
     """Why a loss does not fit the last layer, in words that name the row; None where it fits.
 
-    Args:
-        loss: its name in full, or torch's.
-        activation: of the last layer.
-        units: of the last layer; None if unknown.
+    The loss has its name in full, or torch's; ``units`` of the last layer are None if unknown.
 
     >>> check_loss_and_last_layer("binary_crossentropy", "sigmoid", 1) is None
     True
@@ -120,3 +97,72 @@ def check_loss_and_last_layer(loss: str, activation: str, units: int | None) -> 
             f"probability is always 1; use binary_crossentropy with a sigmoid (row: {row})"
         )
     return None
+
+
+_ACTIVATIONS = (
+    torch_nn.Sigmoid, torch_nn.Softmax, torch_nn.ReLU, torch_nn.LeakyReLU, torch_nn.ELU,
+    torch_nn.Tanh, torch_nn.SiLU, torch_nn.GELU, torch_nn.Softplus,
+)  # fmt: skip
+# Layers that pass values on as they are, in evaluation.
+_NEUTRAL = (torch_nn.Dropout, torch_nn.Flatten, torch_nn.Unflatten, torch_nn.Identity)
+
+
+def last_layer(layers: Iterable[torch_nn.Module]) -> tuple[str, int | None] | None:
+    """Activation and number of units of the last of a chain of layers; None if it can't be told.
+
+    >>> from torch.nn import Linear, Sequential, Sigmoid
+    >>> last_layer([Linear(3, 4), Sequential(Linear(4, 1), Sigmoid())])
+    ('sigmoid', 1)
+    """
+    activation = None
+    for layer in reversed(_without_chains(layers)):
+        if isinstance(layer, _NEUTRAL):
+            continue
+        if activation is None:
+            activation = activation_of(layer)
+            if activation is None:
+                return None
+        units = units_of(layer)
+        if units is not None:
+            return activation, units
+        if not isinstance(layer, _ACTIVATIONS):
+            break
+    return None if activation is None else (activation, None)
+
+
+def _without_chains(layers: Iterable[torch_nn.Module]) -> list[torch_nn.Module]:
+    """The layers, with those of a torch ``Sequential`` in its place."""
+    flat: list[torch_nn.Module] = []
+    for layer in layers:
+        flat += _without_chains(layer) if isinstance(layer, torch_nn.Sequential) else [layer]
+    return flat
+
+
+def units_of(layer: torch_nn.Module) -> int | None:
+    """Number of outputs or channels that a layer computes; None of one that has no weights.
+
+    >>> units_of(torch_nn.Linear(3, 4)), units_of(torch_nn.ReLU())
+    (4, None)
+    """
+    for name in ("out_features", "units", "out_channels", "filters"):
+        units = getattr(layer, name, None)
+        if isinstance(units, int):
+            return units
+    return None
+
+
+def activation_of(layer: torch_nn.Module) -> str | None:
+    """Name of the activation that a layer is or ends with; None where that cannot be told.
+
+    >>> activation_of(torch_nn.ReLU()), activation_of(nn.Linear(3, 4, activation="tanh"))
+    ('relu', 'tanh')
+    """
+    for kind in _ACTIVATIONS:
+        if isinstance(layer, kind):
+            return "leaky_relu" if kind is torch_nn.LeakyReLU else kind.__name__.lower()
+    if isinstance(layer, nn.MLP):  # whose .activation is that of its hidden layers
+        return "linear"
+    own = getattr(layer, "activation", None)
+    if isinstance(own, str):
+        return own
+    return "linear" if isinstance(layer, (torch_nn.Linear, torch_nn.modules.conv._ConvNd)) else None

@@ -21,12 +21,8 @@ from pyneural.training.trainable import Trainable
 class Task:
     """What a solver is given to work on.
 
-    Args:
-        model: trained.
-        process_group: the processes that train it together.
-        watch: to be called inside a long step, with the terms just evaluated and their names.
-        on_gradients: to be called between gradients and update; False refuses the update. None
-            where nobody asks for it.
+    ``watch`` is to be called inside a long step, with the terms just evaluated and their names;
+    ``on_gradients`` between gradients and update, unless it is None; False refuses the update.
     """
 
     model: Trainable

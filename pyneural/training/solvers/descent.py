@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pyneural.training.checks import check
 from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.base import Phase, Solver, Task
@@ -74,9 +75,6 @@ class Descent(Phase):
         clip_norm: largest norm of the gradient of an optimiser's parameters.
         accumulation_steps: parts that a batch is cut into: the same update from less memory.
 
-    Raises:
-        ValueError: neither steps nor epochs, or both.
-
     >>> Descent("adam", steps=100).name
     'adam'
     """
@@ -89,18 +87,19 @@ class Descent(Phase):
     accumulation_steps: int = 1
 
     def __post_init__(self) -> None:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError(
-                f"Descent: steps: expected either steps or epochs, got {self.steps} and "
-                f"{self.epochs}; give one of them"
-            )
+        got, one = f"{self.steps} and {self.epochs}", (self.steps is None) != (self.epochs is None)
+        check(one, "Descent: steps", "either steps or epochs", got, "give one of them")
 
     @property
     def name(self) -> str:  # type: ignore[override]
         """Of the optimiser."""
-        if isinstance(self.optimizer, Mapping):
-            return " + ".join(self.optimizer)
-        return self.optimizer if isinstance(self.optimizer, str) else _kind(self.optimizer)
+        optimizer = self.optimizer
+        if isinstance(optimizer, Mapping):
+            return " + ".join(optimizer)
+        if isinstance(optimizer, str):
+            return optimizer
+        made = getattr(optimizer, "func", optimizer)  # of functools.partial
+        return getattr(made, "__name__", type(made).__name__)
 
     def config(self) -> dict[str, Any]:
         """Kind and options, all but how long it is."""
@@ -121,17 +120,12 @@ class Descent(Phase):
 
 
 class _DescentSolver(Solver):
-    """Steps of optimisers along gradients.
+    """Steps of optimisers along gradients, by the submodules that they train, "" being the model.
 
         g = sum_k n_k / N  d loss(part k) / d weights,   k = 1 .. accumulation_steps
 
-    so that a batch cut into parts gives the gradient of the whole batch.
-
-    Args:
-        task: what is trained.
-        optimizers: by the submodules that they train, "" being the whole model.
-        phase: its options; gradients in float16 are scaled, as they would vanish below 6e-8.
-        decay: factor on the learning rates after each step.
+    so that a batch cut into parts gives the gradient of the whole batch. Gradients in float16 are
+    scaled, as they would vanish below 6e-8. The learning rates fall by ``decay`` after each step.
     """
 
     state_attributes = (*Solver.state_attributes, "optimizers", "scaler")
@@ -156,16 +150,12 @@ class _DescentSolver(Solver):
         self._scale = None if self.scaler is None else self.scaler.scale
         own_step = type(self.model).training_step is not Trainable.training_step
         self._objective = None if own_step else Objective(self.model, task.process_group)
-        if own_step and self.accumulation_steps > 1:
-            raise ValueError(
-                f"Descent: accumulation_steps: expected 1 for a model with a training_step of its "
-                f"own, got {self.accumulation_steps}; accumulate there"
-            )
-        if not own_step and len(optimizers) > 1:
-            raise ValueError(
-                f"Descent: optimizer: expected one, got {len(optimizers)} for "
-                f"{type(self.model).__name__}, which has no training_step; write one"
-            )
+        parts, expected = self.accumulation_steps, "1 for a model with a training_step of its own"
+        good, where = parts == 1 or not own_step, "Descent: accumulation_steps"
+        check(good, where, expected, parts, "accumulate there")
+        good, kind = own_step or len(optimizers) == 1, type(self.model).__name__
+        got = f"{len(optimizers)} for {kind}, which has no training_step"
+        check(good, "Descent: optimizer", "one", got, "write one")
         self._batch: Any = None
         self._refused = False
 
@@ -192,15 +182,7 @@ class _DescentSolver(Solver):
         return values
 
     def minimise(self, loss: Tensor, part: str | None = None) -> None:
-        """Gradient of a loss for the parameters of an optimiser, and its step.
-
-        Args:
-            loss: [].
-            part: the submodule; None where there is one optimiser.
-
-        Raises:
-            ValueError: no optimiser of that name.
-        """
+        """Gradient of a loss, [], for the parameters of an optimiser, and its step."""
         name = next(iter(self.parts)) if part is None and len(self.parts) == 1 else part
         if name is None or name not in self.parts:
             raise ValueError(
@@ -215,8 +197,7 @@ class _DescentSolver(Solver):
         self.task.process_group.average_gradients(parameters)
         self.evaluations += 1
         ask = self.task.on_gradients
-        title = name or "loss"
-        if ask is not None and not ask(self._batch, [title], [loss.detach()]):
+        if ask is not None and not ask(self._batch, [name or "loss"], [loss.detach()]):
             self._refused = True
             return
         self._apply(name)
@@ -254,11 +235,3 @@ class _DescentSolver(Solver):
         else:
             self.scaler.step(optimizer)
             self.scaler.update()
-
-
-def _kind(optimizer: Any) -> str:
-    """Name of an optimiser, or of what a factory makes."""
-    if isinstance(optimizer, torch.optim.Optimizer):
-        return type(optimizer).__name__
-    made = getattr(optimizer, "func", optimizer)  # of functools.partial
-    return getattr(made, "__name__", type(made).__name__)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.base import Phase, Solver, Task
 
@@ -51,11 +52,9 @@ class _LevenbergMarquardtSolver(Solver):
     names = ("mean_squared_residual",)
 
     def __init__(self, task: Task, damping: float) -> None:
-        if not hasattr(task.model, "jacobian"):
-            raise TypeError(
-                f"LevenbergMarquardt: model: expected methods residual() and jacobian(), got "
-                f"{type(task.model).__name__} without; write them"
-            )
+        expected, got = "methods residual() and jacobian()", f"{type(task.model).__name__} without"
+        good = hasattr(task.model, "jacobian")
+        check(good, "LevenbergMarquardt: model", expected, got, "write them", TypeError)
         self.model: Any = task.model
         self.parameters, self.damping = list(task.model.parameters()), damping
         self._residual: Tensor | None = None  # [N], at the present parameters

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from pyneural.training.checks import check
 from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -25,9 +26,7 @@ def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> fl
     >>> weighted_sum({"b": 0.5}, {"a": 1.0, "b": 4.0})
     3.0
     """
-    return sum(
-        weight * term for name, term in terms.items() if (weight := weights.get(name, 1.0)) != 0
-    )
+    return sum(w * term for name, term in terms.items() if (w := weights.get(name, 1.0)) != 0)
 
 
 def clear_gradients(parameters: Iterable[Tensor]) -> None:
@@ -41,19 +40,15 @@ class Objective:
 
         loss = sum_k weight_k term_k
 
-    Args:
-        model: gives the terms and the weights.
-        process_group: the processes, over which gradients are averaged.
+    The gradients are averaged over the processes of ``process_group``.
     """
 
     def __init__(self, model: Trainable, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
         self.model = model
         self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-        if not self.parameters:
-            raise ValueError(
-                f"{type(model).__name__}: expected at least one parameter that requires a "
-                "gradient, got none; set requires_grad_(True)"
-            )
+        self._kind = type(model).__name__
+        expected = "at least one parameter that requires a gradient"
+        check(bool(self.parameters), self._kind, expected, "none", "set requires_grad_(True)")
         self.names: list[str] = []  # of the terms, once they are known
         self._minimised: list[str] = []
         self._weights: dict[str, float] | None = None
@@ -66,10 +61,7 @@ class Objective:
     ) -> Values:
         """Adds the gradients of factor times the loss; gives the unweighted terms without graphs.
 
-        Args:
-            batch: see ``Trainable.losses``.
-            factor: of the loss.
-            scale: of what is differentiated, as for gradients in float16.
+        ``scale`` changes what is differentiated, as for gradients in float16.
         """
         if self._losses is None:
             self._losses = self.model.losses
@@ -107,25 +99,16 @@ class Objective:
         self._losses = None
 
     def _take_names(self, losses: Mapping[str, Tensor]) -> None:
-        if self.names and list(losses) != self.names:
-            raise ValueError(
-                f"{type(self.model).__name__}.losses: expected the terms {self.names}, as in the "
-                f"steps before, got {list(losses)}; give the same ones each time"
-            )
-        self.names, weights = list(losses), self.model.loss_weights
-        unknown = [name for name in weights if name not in losses]
-        if unknown:
-            raise ValueError(
-                f"{type(self.model).__name__}.loss_weights: expected names of "
-                f"{', '.join(losses)}, got {unknown[0]!r}; correct it"
-            )
-        self._weights = dict(weights)
-        self._minimised = [name for name in losses if weights.get(name, 1.0) != 0]
-        if not self._minimised:
-            raise ValueError(
-                f"{type(self.model).__name__}.loss_weights: expected one that is not 0, got "
-                f"{dict(weights)}; leave out a weight to have 1"
-            )
+        names, weights = list(losses), self.model.loss_weights
+        expected, remedy = f"the terms {self.names}, as in the steps before", "give them each time"
+        check(self.names in ([], names), f"{self._kind}.losses", expected, names, remedy)
+        self.names, self._weights = names, dict(weights)
+        where = f"{self._kind}.loss_weights"
+        for name in weights:
+            check(name in losses, where, f"names of {', '.join(names)}", repr(name))
+        self._minimised = [name for name in names if weights.get(name, 1.0) != 0]
+        remedy = "leave out a weight to have 1"
+        check(bool(self._minimised), where, "one that is not 0", self._weights, remedy)
         factors = [float(weights.get(name, 1.0)) for name in self._minimised]
         self._vector = None if factors == [1.0] else losses[self._minimised[0]].new_tensor(factors)
 

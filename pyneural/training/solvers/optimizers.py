@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pyneural.training.checks import look_up
+from pyneural.training.checks import check, look_up
 from pyneural.training.solvers.adadelta import Adadelta
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters
@@ -40,36 +40,26 @@ def make_optimizer(
             ``torch.optim.Adam`` or ``functools.partial(torch.optim.Adam, lr=1e-2)``.
         parameters: of the model.
 
-    Raises:
-        ValueError: an unknown name, nothing to train, or an optimiser of other parameters.
-        TypeError: none of these.
-
     >>> make_optimizer("adadelta", torch.nn.Linear(2, 1).parameters()).defaults["rho"]
     0.95
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    if not trained:
-        raise ValueError(
-            "compile: model: expected at least one parameter that requires a gradient, got none; "
-            "add a layer with weights or set requires_grad_(True)"
-        )
+    expected = "at least one parameter that requires a gradient"
+    remedy = "add a layer with weights or set requires_grad_(True)"
+    check(bool(trained), "compile: model", expected, "none", remedy)
+    where = "compile: optimizer"
     if isinstance(optimizer, str):
-        factory = look_up("compile: optimizer", optimizer, OPTIMIZERS)
+        factory = look_up(where, optimizer, OPTIMIZERS)
         one_kernel = optimizer.lower() in _FUSED and all(
             p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained
         )
         return factory(trained, fused=True) if one_kernel else factory(trained)
     if isinstance(optimizer, torch.optim.Optimizer):
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not held & {id(p) for p in trained}:
-            raise ValueError(
-                "compile: optimizer: expected one that holds the model's parameters, got one of "
-                "others; give what makes it, as functools.partial(torch.optim.Adam, lr=1e-3)"
-            )
+        good, expected = bool(held & {id(p) for p in trained}), "one that holds the parameters"
+        remedy = "give what makes it, as functools.partial(torch.optim.Adam, lr=1e-3)"
+        check(good, where, f"{expected} of the model", "one of others", remedy)
         return optimizer
-    if not callable(optimizer):
-        raise TypeError(
-            f"compile: optimizer: expected a name, a torch optimizer or what makes one, got "
-            f"{optimizer!r}; write 'adam'"
-        )
+    expected, got = "a name, a torch optimizer or what makes one", repr(optimizer)
+    check(callable(optimizer), where, expected, got, "write 'adam'", TypeError)
     return optimizer(trained)
