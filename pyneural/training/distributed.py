@@ -15,11 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train together.
-
-    Args:
-        rank: number of this process.
-        size: number of all.
+    """The processes that train together: the number of this one, and of all.
 
     >>> ProcessGroup().writes
     True
@@ -85,13 +81,7 @@ class ProcessGroup:
         return [part.cpu() for part in parts]
 
     def mean(self, values: list[float], share: float, device: torch.device) -> list[float]:
-        """Means over the samples of all processes, from those of each one.
-
-        Args:
-            values: means over the samples of this process.
-            share: see ``Batch``.
-            device: of the model.
-        """
+        """Means over all samples, from those over this process's; for ``share`` see ``Batch``."""
         if self.size == 1:
             return values
         mine = torch.tensor(values, dtype=torch.float64, device=device) * (share / self.size)

@@ -36,11 +36,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Means of loss and terms over batches, with the model in evaluation mode.
 
-    Args:
-        model: evaluated.
-        batches: of an epoch.
-        process_group: the processes.
-        show: given the batches and what gives the means so far, gives the batches.
+    ``show``, given the batches and what gives the means so far, gives the batches.
     """
     meter, names = Meter(), list[str]()
     model.eval()

@@ -31,28 +31,17 @@ class HyperparameterCount:
 
 
 def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> HyperparameterCount:
-    """The choices in a compiled model and its ``fit``.
+    """The choices in a compiled model, whose weights are made, and its ``fit``.
 
     The architecture counts as the number of layers and a width and an activation for each layer;
     the optimiser as its method and each number that it takes.
-
-    Args:
-        model: compiled; its weights are made.
-        batch_size: given to ``fit``.
-        epochs: given to ``fit``.
-
-    Raises:
-        RuntimeError: it is not compiled.
     """
     model.compile_config("count_hyperparameters")
     architecture = _architecture(model)
     widths = [str(units) for units, _ in architecture]
     activations = [activation for _, activation in architecture]
-    options = {
-        name: value
-        for name, value in model.optimizer.defaults.items()
-        if isinstance(value, (float, tuple)) and not isinstance(value, bool)
-    }
+    defaults = model.optimizer.defaults.items()
+    options = {name: value for name, value in defaults if isinstance(value, (float, tuple))}
     numbers = sum(len(value) if isinstance(value, tuple) else 1 for value in options.values())
     return HyperparameterCount(
         (
@@ -71,8 +60,8 @@ def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> Hyperpa
 def _architecture(layer: nn.Module) -> list[tuple[int, str]]:
     """Units and activation of each layer with weights, as deep as they are in one another."""
     if isinstance(layer, MLP):  # its layers do not know the activation
-        return [*((width, layer.activation) for width in layer.hidden),
-                (layer.out_features, "linear")]  # fmt: skip
+        hidden = [(width, layer.activation) for width in layer.hidden]
+        return [*hidden, (layer.out_features, "linear")]
     units = units_of(layer)
     if units is not None:
         return [(units, activation_of(layer) or "linear")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,10 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pyneural.training.callback import Callback, check_callbacks
-from pyneural.training.callbacks.checkpoint import Checkpoint
-from pyneural.training.callbacks.every import TimeLimit
-from pyneural.training.callbacks.progress import BAR, SILENT, Bar, EpochProgress, check_verbose
-from pyneural.training.checks import check_count
+from pyneural.training.callbacks import Checkpoint, EpochProgress, TimeLimit
+from pyneural.training.callbacks.progress import BAR, SILENT, Bar, check_verbose
+from pyneural.training.checks import check, check_count
 from pyneural.training.compile_config import CompileConfig
 from pyneural.training.curves.history import History
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
@@ -75,24 +75,16 @@ class Model(Trainable):
         config = self.compile_config("losses")
         if config.loss is None:
             return super().losses(batch)
-        if config.descent.mixed_precision is None:
+        dtype = config.descent.mixed_precision
+        with nullcontext() if dtype is None else torch.autocast(batch.x.device.type, dtype):
             prediction = self(batch.x)
-        else:
-            with torch.autocast(batch.x.device.type, config.descent.mixed_precision):
-                prediction = self(batch.x)
         losses = {"loss": config.loss(prediction, batch.y, batch.weight)}
-        if config.metrics:
-            prediction = prediction.detach()
-            for metric in config.metrics:
-                losses[metric.name] = metric(prediction, batch.y)
+        for metric in config.metrics:
+            losses[metric.name] = metric(prediction.detach(), batch.y)
         return losses
 
     def build(self, x: Tensor) -> None:
-        """Makes weights whose shapes depend on the data, as those of torch's lazy layers do.
-
-        Args:
-            x: samples, [N, ...].
-        """
+        """Makes weights whose shapes depend on the samples, [N, ...], as torch's lazy layers do."""
         with evaluation_mode(self):
             self(x[:1])
 
@@ -125,14 +117,10 @@ class Model(Trainable):
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         own_losses = type(self).losses is not Model.losses
-        if (loss is None) != own_losses or (own_losses and metrics):
-            expected = (
-                "none, nor metrics, as the model has losses of its own" if own_losses else "one"
-            )
-            raise ValueError(
-                f"compile: loss: expected {expected}, got {loss!r} and {list(metrics)}; write "
-                "'mean_squared_error', or losses in a subclass, but not both"
-            )
+        good = (loss is None) == own_losses and not (own_losses and metrics)
+        expected = "none, nor metrics, as the model has losses of its own" if own_losses else "one"
+        remedy = "write 'mean_squared_error', or losses in a subclass, but not both"
+        check(good, "compile: loss", expected, f"{loss!r} and {list(metrics)}", remedy)
         to_minimise = None if loss is None else Loss.of(loss)
         measured = [] if to_minimise is None else [Metric.of(m, to_minimise) for m in metrics]
         descent = Descent(optimizer, None, 1, mixed_precision, clip_norm, accumulation_steps)
@@ -206,15 +194,11 @@ class Model(Trainable):
         check_count("fit: epochs", epochs, 1)
         check_verbose("fit", verbose)
         check_callbacks("fit", callbacks)
-        if resume and checkpoint is None:
-            raise ValueError(
-                "fit: resume: expected a checkpoint to go on from, got none; give checkpoint=PATH"
-            )
-        if validation_split and validation_data is not None:
-            raise ValueError(
-                "fit: validation_split: expected one of validation_split and validation_data, got "
-                "both; leave one out"
-            )
+        good, remedy = checkpoint is not None or not resume, "give checkpoint=PATH"
+        check(good, "fit: resume", "a checkpoint to go on from", "none", remedy)
+        good = not validation_split or validation_data is None
+        expected = "one of validation_split and validation_data"
+        check(good, "fit: validation_split", expected, "both", "leave one out")
         data: tuple[Any, ...] = (x, y, sample_weight)
         validation = as_triple(validation_data)
         if validation_split:
@@ -231,13 +215,13 @@ class Model(Trainable):
         if validation is not None:
             held_out = adapter.batches(validation, name="validation_data: ")
         beside = [*callbacks, TimeLimit(time_limit), EpochProgress(verbose)]
-        saved = None if checkpoint is None else Checkpoint(checkpoint, every, each_epoch=True)
-        if saved is not None:
-            beside.append(saved)
         phases = [replace(compile_config.descent, epochs=epochs)]
-        run = Run(self, phases, batches, beside, validation=held_out, process_group=process_group)
-        if saved is not None and resume and saved.exists():
-            saved.load(run, "fit")
+        run = Run(self, phases, batches, beside, held_out, process_group)
+        if checkpoint is not None:
+            saved = Checkpoint(checkpoint, every, each_epoch=True)
+            run.callbacks.append(saved)
+            if resume and saved.exists():
+                saved.load(run, "fit")
         run()
         return run.history
 
@@ -254,10 +238,6 @@ class Model(Trainable):
 
         Returns:
             the loss, or with metrics a list that begins with it; by name with ``return_dict``.
-
-        Raises:
-            RuntimeError: ``compile`` was not called.
-            ValueError, TypeError: as ``fit``.
         """
         compile_config = self.compile_config("evaluate")
         check_verbose("evaluate", verbose)
@@ -272,18 +252,10 @@ class Model(Trainable):
         return list(means.values()) if len(means) > 1 else means["loss"]
 
     def predict(self, x: Any, batch_size: int = 32, verbose: int = SILENT) -> Any:
-        """Outputs in evaluation mode, [N, ...].
-
-        Args:
-            x: arrays or tensors, [N, ...], or a DataLoader of x or (x, ...).
-            batch_size: samples at a time.
-            verbose: 0 for nothing, 1 for a bar, 2 for a line.
+        """Outputs in evaluation mode, [N, ...]; arguments as in ``fit``, or a DataLoader of x.
 
         Returns:
             a tensor for tensors on their device, else an array.
-
-        Raises:
-            ValueError, TypeError: as ``fit``.
         """
         check_verbose("predict", verbose)
         self._build_for("predict", x)
@@ -318,11 +290,7 @@ class Model(Trainable):
         print(self.count())
 
     def chain(self) -> list[nn.Module]:
-        """The layers that x goes through one after the other; the model alone if it is no chain.
-
-        A subclass that is a chain says so here, for ``compile`` to compare the last layer and the
-        loss.
-        """
+        """The layers that x goes through in turn, as a subclass may say; else the model itself."""
         inner = self._modules.get("module")
         return [self] if inner is None else unchained([inner])
 
@@ -334,11 +302,9 @@ class Model(Trainable):
     def config(self) -> dict[str, Any]:
         """What a resumed training must have in common with the first one."""
         config = self.compile_config("fit")
-        return {
-            **super().config(),
-            "loss": None if config.loss is None else config.loss.name,
-            "metrics": [metric.name for metric in config.metrics],
-        }
+        loss = None if config.loss is None else config.loss.name
+        metrics = [metric.name for metric in config.metrics]
+        return {**super().config(), "loss": loss, "metrics": metrics}
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -346,23 +312,20 @@ class Model(Trainable):
         made = self.compile_config("optimizer").descent.optimizer
         if not isinstance(made, torch.optim.Optimizer):
             raise RuntimeError(
-                "optimizer: expected a model with weights, got one that waits for its input "
-                "shape; call fit, or give the first layer an input_shape"
+                "optimizer: expected a model with weights, got one that waits for its input shape; "
+                "call fit, or give the first layer an input_shape"
             )
         return made
 
     def compile_config(self, where: str) -> CompileConfig:
         """What ``compile`` was given; RuntimeError if it was not called."""
-        if self._compile_config is None:
-            raise RuntimeError(
-                f"{where}: expected a compiled model, got one that is not; call "
-                "compile(optimizer, loss) first"
-            )
-        return self._compile_config
+        config, remedy = self._compile_config, "call compile(optimizer, loss) first"
+        if config is None:
+            raise RuntimeError(f"{where}: expected a compiled model, got one that is not; {remedy}")
+        return config
 
     def _has_weights(self) -> bool:
-        """Whether all weights are made."""
-        return not any(nn.parameter.is_lazy(parameter) for parameter in self.parameters())
+        return has_weights(self)
 
     def _build_for(self, where: str, x: Any) -> None:
         """Lets a model whose weights are not made see the first samples."""
@@ -376,10 +339,12 @@ class Model(Trainable):
         self.build(DataAdapter(where, self, None, 1).inputs(x[:1] if len(x) else x))
 
 
+def has_weights(layer: nn.Module) -> bool:
+    """Whether all weights are made."""
+    return not any(nn.parameter.is_lazy(parameter) for parameter in layer.parameters())
+
+
 def unchained(layers: Iterable[nn.Module]) -> list[nn.Module]:
     """Layers, with those of a ``Model`` among them in its place."""
-    return [
-        inner
-        for layer in layers
-        for inner in (layer.chain() if isinstance(layer, Model) else [layer])
-    ]
+    chains = (layer.chain() if isinstance(layer, Model) else [layer] for layer in layers)
+    return [layer for chain in chains for layer in chain]

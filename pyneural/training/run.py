@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,15 +27,14 @@ ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupte
 
 
 class Run:
-    """One training: a model, the phases of its training, batches, and who listens.
+    """One training: a model, the phases of its training, batches, and callbacks.
 
-    It knows nothing of what listens: callbacks, progress and checkpoints are told of each moment
-    and look at ``model``, ``solver``, ``history``, ``phase``, ``epoch``, ``step`` and the rest,
-    and may ``stop`` or ``pause`` it.
+    It knows nothing of what its callbacks do: they are told of each moment, look at ``model``,
+    ``solver``, ``history``, ``phase``, ``epoch``, ``step`` and the rest, and may ``stop`` or
+    ``pause`` it.
 
     Args:
-        model: trained.
-        phases: in their order.
+        model, phases: trained, in that order.
         batches: to train on; ``AllData`` where each step takes all data.
         callbacks: told of each moment, in this order.
         validation: measured after each epoch, or None.
@@ -49,9 +48,9 @@ class Run:
         phases: Sequence[Phase],
         batches: Batches,
         callbacks: Sequence[Callback] = (),
-        *,
         validation: Batches | None = None,
         process_group: ProcessGroup = SINGLE_PROCESS,
+        *,
         refuse_nonfinite: bool = False,
     ) -> None:
         self.model, self.phases, self.batches = model, list(phases), batches
@@ -59,21 +58,17 @@ class Run:
         self.process_group, self.refuse_nonfinite = process_group, refuse_nonfinite
         self.device = next(model.parameters()).device
         self.history, self.meter = History(), Meter()
-        self.phase = self.phase_step = 0  # where the training is
-        self.epoch = self.step = 0  # epoch, and step in it
-        self.steps = 0  # of all phases
-        self.seconds = 0.0
+        self.phase = self.phase_step = self.epoch = self.step = 0  # steps in phase and epoch
+        self.steps, self.seconds = 0, 0.0  # of all phases
         self.names: list[str] = []  # of the terms of the loss
         self.latest: Sequence[float] = ()  # terms that were read last
         self.solver = Solver()  # until the first phase has begun
         self.reports: list[PhaseReport] = []  # of the phases before
         self.due = math.inf  # when a callback is to be called, on the clock of time.perf_counter
         self.origin = time.perf_counter()  # when the training would have begun without pauses
+        self.earlier_evaluations = self.first_epoch = 0  # where the phase has begun
         self._paused: str | None = None
-        self._refused = False
-        self.earlier_evaluations = 0  # of the phases before
-        self.first_epoch = 0  # of the phase
-        self._begun = False
+        self._begun = self._refused = False
         self._restored: dict[str, Any] | None = None
         self._random: Mapping[str, torch.Tensor] | None = None  # inside an epoch that goes on
 
@@ -196,7 +191,7 @@ class Run:
         self._restored = state
 
     def _begin(self, told: list[Callback]) -> None:
-        """Begins or goes on; those that are told so are added to a list."""
+        """Begins or goes on; the callbacks that are told so are added to a list."""
         state, self._restored = self._restored, None
         if not self._begun:
             if state is None:
@@ -214,8 +209,8 @@ class Run:
         for callback, saved in zip(self._saved(), state["callbacks"], strict=True):
             callback.load_state_dict(saved)
         self.history.stopped = state["stopped"]
-        rank = self.process_group.rank
-        random = {name: states[rank] for name, states in state["random"].items()}
+        rank, states = self.process_group.rank, state["random"].items()
+        random = {name: of_ranks[rank] for name, of_ranks in states}
         random_state.restore(random)
         self._random = random if self.step else None
 
@@ -239,12 +234,10 @@ class Run:
         return True
 
     def _phase_over(self) -> bool:
-        phase = self.phases[self.phase]
-        if phase.steps is not None and self.phase_step >= phase.steps:
-            return True
-        if phase.epochs is not None and self.epoch - self.first_epoch >= phase.epochs:
-            return True
-        return self.solver.reason is not None
+        steps, epochs = self.phases[self.phase].steps, self.phases[self.phase].epochs
+        done = steps is not None and self.phase_step >= steps
+        done = done or (epochs is not None and self.epoch - self.first_epoch >= epochs)
+        return done or self.solver.reason is not None
 
     def _run_epoch(self) -> None:
         if self.step == 0:
@@ -257,7 +250,11 @@ class Run:
         history, interrupt = self.history, self._interrupt
         following = self._on_train_batch_end
         alone, exhausted = self.process_group.size == 1, False
-        for batch in self._batches():
+        batches = self.batches.epoch(self.epoch, self.step)
+        if self._random is not None:  # what the batches before have drawn is forgotten
+            random_state.restore(self._random)
+            self._random = None
+        for batch in batches:
             values = solver.step(batch)
             if values is None:  # refused, as of a loss that is not finite
                 self.history.append(self.epoch, {"loss": math.nan})
@@ -285,14 +282,6 @@ class Run:
         paused = self._paused is not None and history.stopped == self._paused
         if not paused or exhausted or self.step >= len(self.batches) or self._phase_over():
             self._end_epoch()
-
-    def _batches(self) -> Iterator[Batch]:
-        """The batches that are left of the epoch."""
-        batches = self.batches.epoch(self.epoch, self.step)
-        if self._random is not None:  # what the batches before have drawn is forgotten
-            random_state.restore(self._random)
-            self._random = None
-        return batches
 
     def _end_epoch(self) -> None:
         means = self.meter.means(self.process_group, self.device)

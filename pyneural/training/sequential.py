@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from pyneural.nn import MLP, MaskedLinear
 from pyneural.nn.sequential import run_layers
+from pyneural.training.checks import check
 from pyneural.training.evaluation import evaluation_mode
-from pyneural.training.model import Model, unchained
+from pyneural.training.model import Model, has_weights, unchained
 from pyneural.training.state import models as files
 from pyneural.training.state.file import CheckpointError
 from pyneural.training.summary import ParameterCount, count_parameters
@@ -47,25 +48,16 @@ class Sequential(Model):
             self.add(layer)
 
     def add(self, layer: nn.Module) -> None:
-        """Adds a layer at the end.
-
-        Raises:
-            TypeError: not a torch module.
-            ValueError: a layer that does not take what the one before gives.
-        """
-        if not isinstance(layer, nn.Module):
-            raise TypeError(
-                f"Sequential.add: layer: expected a torch module, got {layer!r}; write "
-                "layers.Dense(64) or torch.nn.Linear(32, 64)"
-            )
+        """Adds a layer at the end; ValueError where it does not take what the one before gives."""
+        good, got = isinstance(layer, nn.Module), repr(layer)
+        remedy = "write layers.Dense(64) or torch.nn.Linear(32, 64)"
+        check(good, "Sequential.add: layer", "a torch module", got, remedy, TypeError)
         self.add_module(str(len(self)), layer)
         if len(self) == 1:
             given = getattr(layer, "input_shape", None)
             if given is not None:
                 self.input_shape = tuple(given)
-            elif isinstance(layer, (nn.Linear, MaskedLinear, MLP)) and not any(
-                nn.parameter.is_lazy(parameter) for parameter in layer.parameters()
-            ):
+            elif isinstance(layer, (nn.Linear, MaskedLinear, MLP)) and has_weights(layer):
                 self.input_shape = (layer.in_features,)
         self._build()
 
@@ -87,24 +79,17 @@ class Sequential(Model):
         return run_layers(self.layers, x)
 
     def build(self, x: Tensor) -> None:
-        """Builds the layers for samples like these, [N, ...].
-
-        Raises:
-            ValueError: no layer, or one that does not take its input.
-        """
-        if not len(self):
-            raise ValueError("Sequential: expected at least one layer, got none; add(layer)")
+        """Builds the layers for samples like these, [N, ...]; ValueError if there is no layer."""
+        check(len(self) > 0, "Sequential", "at least one layer", "none", "add(layer)")
         if self.input_shape is None:
             self.input_shape = tuple(x.shape[1:])
         self._build(x)
 
     def count(self) -> ParameterCount:
         """The parameters and output shape of each layer."""
-        if len(self.output_shapes) < len(self):
-            raise ValueError(
-                "summary: expected built layers, got some that wait for the shape of their input; "
-                "give the first layer an input_shape, or call fit"
-            )
+        built, got = len(self.output_shapes) == len(self), "some that wait for their input's shape"
+        remedy = "give the first layer an input_shape, or call fit"
+        check(built, "summary", "built layers", got, remedy)
         return count_parameters(self, self.output_shapes)
 
     def chain(self) -> list[nn.Module]:
@@ -113,10 +98,8 @@ class Sequential(Model):
 
     def architecture(self) -> dict[str, Any]:
         """The layers in JSON's types, for ``load_model``."""
-        return {
-            "input_shape": None if self.input_shape is None else list(self.input_shape),
-            "layers": [files.describe(layer) for layer in self.layers],
-        }
+        shape = None if self.input_shape is None else list(self.input_shape)
+        return {"input_shape": shape, "layers": [files.describe(layer) for layer in self.layers]}
 
     def _has_weights(self) -> bool:
         return len(self.output_shapes) == len(self) > 0 and super()._has_weights()
@@ -134,9 +117,8 @@ class Sequential(Model):
         if callable(getattr(layer, "build", None)):
             return tuple(layer.build(shape))  # type: ignore[operator]
         where = next(self.parameters(), torch.zeros(()))
-        dtype = where.dtype
-        if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
-            dtype = torch.int64
+        whole = isinstance(layer, (nn.Embedding, nn.EmbeddingBag))
+        dtype = torch.int64 if whole else where.dtype
         sample = torch.zeros(1, *shape, dtype=dtype, device=where.device)
         try:
             with evaluation_mode(layer):
@@ -151,10 +133,8 @@ class Sequential(Model):
 def load_model(path: str | os.PathLike[str]) -> Sequential:
     """The ``Sequential`` that ``Model.save`` wrote, with its weights; it is not compiled.
 
-    Only classes of torch.nn, pyneural.nn and pyneural.layers are made from a file.
-
-    Raises:
-        CheckpointError: no file, a damaged one, one of another kind of model, or other classes.
+    Only classes of torch.nn, pyneural.nn and pyneural.layers are made from a file; one of another
+    model is a CheckpointError.
 
     >>> import tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
@@ -164,11 +144,9 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
     True
     """
     tensors, config = files.read_model(path)
+    got, remedy = f"another model in {os.fspath(path)!r}", "make the model and use its load()"
     if config is None:
-        raise CheckpointError(
-            f"load_model: expected a saved Sequential, got another model in {os.fspath(path)!r}; "
-            "make the model and use its load()"
-        )
+        raise CheckpointError(f"load_model: expected a saved Sequential, got {got}; {remedy}")
     model = Sequential()
     if config["input_shape"] is not None:
         model.input_shape = tuple(config["input_shape"])

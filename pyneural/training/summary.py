@@ -11,21 +11,13 @@ from torch import nn
 
 @dataclass(frozen=True)
 class LayerCount:
-    """Parameters of a layer.
+    """Parameters of a layer."""
 
-    Args:
-        name: in the model.
-        kind: its class.
-        output: shape without the batch, or None where it is not known.
-        tensors: shape of each parameter by name.
-        trained: number of elements that training changes.
-    """
-
-    name: str
-    kind: str
-    output: tuple[int, ...] | None
-    tensors: dict[str, tuple[int, ...]]
-    trained: int
+    name: str  # in the model
+    kind: str  # its class
+    output: tuple[int, ...] | None  # shape without the batch, if it is known
+    tensors: dict[str, tuple[int, ...]]  # shape of each parameter
+    trained: int  # number of elements that training changes
 
     @property
     def total(self) -> int:
@@ -35,10 +27,8 @@ class LayerCount:
     @property
     def breakdown(self) -> str:
         """The count in words, as "3 x 4 weight + 4 bias"."""
-        parts = (
-            f"{' x '.join(map(str, shape[::-1]))} {name}" for name, shape in self.tensors.items()
-        )
-        return " + ".join(parts)
+        shapes = self.tensors.items()
+        return " + ".join(f"{' x '.join(map(str, shape[::-1]))} {name}" for name, shape in shapes)
 
 
 @dataclass(frozen=True)
@@ -58,18 +48,12 @@ class ParameterCount:
         return sum(layer.trained for layer in self.layers)
 
     def __str__(self) -> str:
-        head = ("layer", "output", "parameters", "of which")
-        rows = [
-            (
-                f"{layer.name} ({layer.kind})",
-                "" if layer.output is None else str(layer.output),
-                f"{layer.total:,}",
-                layer.breakdown,
-            )
-            for layer in self.layers
-        ]
-        total = f"total {self.total:,}, trained {self.trained:,}"
-        return f"{table([head, *rows])}\n{total}"
+        rows = [("layer", "output", "parameters", "of which")]
+        for layer in self.layers:
+            output = "" if layer.output is None else str(layer.output)
+            name = f"{layer.name} ({layer.kind})"
+            rows.append((name, output, f"{layer.total:,}", layer.breakdown))
+        return f"{table(rows)}\ntotal {self.total:,}, trained {self.trained:,}"
 
 
 def count_parameters(
@@ -77,9 +61,7 @@ def count_parameters(
 ) -> ParameterCount:
     """Parameters of a model, a layer a row; one that layers share counts once.
 
-    Args:
-        model: its weights are made.
-        outputs: shapes of the outputs of its children, if they are known.
+    ``outputs`` are the shapes of the outputs of its children, if they are known.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3), nn.Linear(3, 1))
     >>> print(count_parameters(net))
@@ -99,18 +81,14 @@ def count_parameters(
             if id(parameter) not in seen:
                 seen.add(id(parameter))
                 short = key.rpartition(".")[2]
-                tensors[key if short in tensors or key.count(".") > 1 else short] = tuple(
-                    parameter.shape
-                )
+                label = key if short in tensors or key.count(".") > 1 else short
+                tensors[label] = tuple(parameter.shape)
                 trained += parameter.numel() * parameter.requires_grad
         rows.append(LayerCount(name, type(layer).__name__, output, tensors, trained))
-    own = {
-        key: tuple(parameter.shape)
-        for key, parameter in model.named_parameters(recurse=False)
-        if id(parameter) not in seen
-    }
+    mine = dict(model.named_parameters(recurse=False))
+    own = {key: tuple(value.shape) for key, value in mine.items() if id(value) not in seen}
     if own:
-        trained = sum(p.numel() for p in model.parameters(recurse=False) if p.requires_grad)
+        trained = sum(p.numel() for p in mine.values() if p.requires_grad)
         rows.append(LayerCount("(itself)", type(model).__name__, None, own, trained))
     return ParameterCount(tuple(rows))
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyneural.training.callback import Callback, check_callbacks
-from pyneural.training.callbacks.checkpoint import Checkpoint
-from pyneural.training.callbacks.every import TimeLimit
-from pyneural.training.callbacks.loggers import StepHistory
-from pyneural.training.callbacks.progress import Progress
+from pyneural.training.callbacks import Checkpoint, Progress, StepHistory, TimeLimit
 from pyneural.training.checks import check, check_count
 from pyneural.training.curves.history import History
 from pyneural.training.data.batches import AllData, Batches
@@ -25,18 +22,14 @@ from pyneural.training.trainable import Trainable
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training did: a report a phase, seconds and steps in total, why it stopped, curves.
-
-    ``history`` has a value an epoch of loss, terms and what callbacks add; ``step_history`` the
-    terms of each step.
-    """
+    """What a training did, in total and in each phase, why it stopped, and its curves."""
 
     phases: tuple[PhaseReport, ...]
     seconds: float
     steps: int
     reason: str
-    history: History
-    step_history: StepHistory
+    history: History  # a value an epoch of loss, terms and what callbacks add
+    step_history: StepHistory  # the terms of each step
 
     @property
     def interrupted(self) -> bool:
@@ -59,14 +52,10 @@ class Trainer:
         callbacks: see ``pyneural.training.callbacks``.
         validation: batches that are measured after each epoch.
         steps_per_epoch: after how many steps an epoch ends where each step takes all data, >= 1.
-        checkpoint: file to write, ``*.safetensors``; None for none.
+        checkpoint: file to write, ``*.safetensors``; OSError if its directory cannot be written.
         every: seconds between two checkpoints, >= 0; 0 writes one after each step.
         time_limit: seconds of training after which to stop; None for no limit.
         progress: whether to show a bar on stderr.
-
-    Raises:
-        ValueError: no phase or no parameter, a number out of its range.
-        OSError: the checkpoint's directory cannot be written.
 
     >>> from pyneural import models, nn, pde
     >>> from pyneural.training import LBFGS, Adam
@@ -106,15 +95,9 @@ class Trainer:
         if checkpoint is not None:
             self._checkpoint = Checkpoint(checkpoint, every, where="Trainer")
             beside.append(self._checkpoint)
-        self.run = Run(
-            model,
-            phases,
-            AllData(steps_per_epoch) if batches is None else batches,
-            beside,
-            validation=validation,
-            process_group=ProcessGroup.join(model),
-            refuse_nonfinite=True,
-        )
+        data = AllData(steps_per_epoch) if batches is None else batches
+        group = ProcessGroup.join(model)
+        self.run = Run(model, phases, data, beside, validation, group, refuse_nonfinite=True)
 
     def resume(self) -> int:
         """Goes back to the last good checkpoint; returns the number of steps done then.
@@ -124,19 +107,14 @@ class Trainer:
         Raises:
             CheckpointError: no checkpoint, all damaged, or one of another training.
         """
-        if self._checkpoint is None:
-            raise CheckpointError(
-                "Trainer.resume: checkpoint: expected a path, got None; give Trainer a checkpoint"
-            )
-        self._checkpoint.load(self.run, "Trainer.resume")
+        expected, remedy = "a path", "give Trainer a checkpoint"
+        given, where = self._checkpoint is not None, "Trainer.resume: checkpoint"
+        check(given, where, expected, None, remedy, CheckpointError)
+        self._checkpoint.load(self.run, "Trainer.resume")  # type: ignore[union-attr]
         return self.run.steps
 
     def resume_if_possible(self) -> int:
-        """``resume`` if there is a checkpoint; 0 if there is none yet.
-
-        Raises:
-            CheckpointError: no path was given, or as ``resume``.
-        """
+        """``resume`` if there is a checkpoint; 0 if there is none yet."""
         missing = self._checkpoint is not None and not self._checkpoint.exists()
         return 0 if missing else self.resume()
 
@@ -153,18 +131,13 @@ class Trainer:
         try:
             run()
         except NonFiniteLossError as error:
-            written = self._checkpoint
-            saved = "no checkpoint was written" if written is None else written.saved
-            raise FloatingPointError(
-                f"Trainer: {error}; lower the learning rate or scale the data; {saved}"
-            ) from None
-        reason = run.history.stopped or ALL_STEPS
-        return TrainingReport(
-            tuple(run.report()), run.seconds, run.steps, reason, run.history, self.history
-        )
+            saved = getattr(self._checkpoint, "saved", "no checkpoint was written")
+            remedy = "lower the learning rate or scale the data"
+            raise FloatingPointError(f"Trainer: {error}; {remedy}; {saved}") from None
+        phases, reason = tuple(run.report()), run.history.stopped or ALL_STEPS
+        return TrainingReport(phases, run.seconds, run.steps, reason, run.history, self.history)
 
     def phase_starts(self) -> list[tuple[int, str]]:
         """Number of steps before each phase that was begun, and its name."""
         phase = self.history.phase
-        firsts = [(phase.index(i), i) for i in sorted(set(phase))]
-        return [(first, self.phases[i].name) for first, i in firsts]
+        return [(phase.index(i), self.phases[i].name) for i in sorted(set(phase))]

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check
 from pyneural.training.run import Run
-from pyneural.training.state import file, tree
+from pyneural.training.state import file, stateful
 
 _LAYOUT = 2  # of the record; 1 was that of pyneural 0.1
 
@@ -74,7 +74,7 @@ class Checkpoint(Callback):
                     f"{where}: {name}: expected {saved[name]}, as in {self.path}, got "
                     f"{value}; use the options of the first run, or start without resuming"
                 )
-        run.load_state_dict(tree.join(record["state"], tensors))
+        run.load_state_dict(stateful.join(record["state"], tensors))
         self.saved = f"the last good checkpoint is {self.path}, step {run.steps}"
 
     def attach(self, run: Run) -> None:
@@ -95,7 +95,7 @@ class Checkpoint(Callback):
         self._steps = self.run.steps
         if not self.run.process_group.writes:
             return
-        plain, tensors = tree.split(state)
+        plain, tensors = stateful.split(state)
         record = {"layout": _LAYOUT, "config": self._config, "state": plain}
         try:
             file.save_checkpoint(self.path, tensors, record)

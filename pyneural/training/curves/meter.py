@@ -51,12 +51,13 @@ class Meter(Stateful):
         if rows and not self.totals:
             self.totals = [0.0] * len(rows[0])
         # One after the other, so that the sum does not depend on when it is read.
-        for row, (_, samples, _, _) in zip(rows, pending, strict=True):
-            self.totals = [
-                total + samples * value for total, value in zip(self.totals, row, strict=True)
-            ]
+        steps = []
+        for row, (_, samples, seconds, evaluations) in zip(rows, pending, strict=True):
+            pairs = zip(self.totals, row, strict=True)
+            self.totals = [total + samples * value for total, value in pairs]
             self.samples += samples
-        return [StepLosses(row, *rest[2:]) for row, rest in zip(rows, pending, strict=True)]
+            steps.append(StepLosses(row, seconds, evaluations))
+        return steps
 
     def means(
         self, process_group: ProcessGroup = SINGLE_PROCESS, device: torch.device | str = "cpu"

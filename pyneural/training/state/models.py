@@ -16,32 +16,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyneural.training.state.file import (
-    CheckpointError,
-    previous_path,
-    read_checkpoint,
-)
+from pyneural.training.checks import check
+from pyneural.training.state.file import CheckpointError, previous_path, read_checkpoint
 
 # Only these modules' classes are made from a file, so that a file can run nothing else.
 _TRUSTED = ("torch.nn.modules", "pyneural.nn", "pyneural.layers")
+_INSTEAD = "save its state_dict with safetensors instead"
 _ELSEWHERE = ("device", "dtype")  # not part of what a layer is
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Gives a model the weights of a file.
-
-    Raises:
-        CheckpointError: no file, a damaged one, or weights of other names or shapes.
-    """
+    """Gives a model the weights of a file; CheckpointError where they do not fit it."""
     tensors, _ = read_model(path)
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in dict.fromkeys([*own, *theirs]):
-        if own.get(name) != theirs.get(name):
-            raise CheckpointError(
-                f"load: {name}: expected shape {own.get(name)}, as the model has, got "
-                f"{theirs.get(name)} in {os.fspath(path)!r}; make the model that was saved"
-            )
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    saved = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in dict.fromkeys([*shapes, *saved]):
+        expected, got = f"shape {shapes.get(name)}, as the model has", saved.get(name)
+        got_where, remedy = f"{got} in {os.fspath(path)!r}", "make the model that was saved"
+        good = shapes.get(name) == got
+        check(good, f"load: {name}", expected, got_where, remedy, CheckpointError)
     model.load_state_dict(tensors)
 
 
@@ -59,19 +52,14 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
         # Nobody may take an older model for this one unawares.
         older = f", or load {str(before)!r}, the one before it" if before.exists() else ""
         raise CheckpointError(f"{error}{older}") from error
-    if "model" not in record:
-        raise CheckpointError(
-            f"load: {os.fspath(path)!r}: expected a saved model, got a checkpoint of a training; "
-            "give it to fit(checkpoint=..., resume=True)"
-        )
+    remedy = "give it to fit(checkpoint=..., resume=True)"
+    where, got = f"load: {os.fspath(path)!r}", "a checkpoint of a training"
+    check("model" in record, where, "a saved model", got, remedy, CheckpointError)
     return tensors, record["config"]
 
 
 def describe(layer: nn.Module) -> dict[str, Any]:
-    """Class and constructor arguments of a layer, in JSON's types.
-
-    Raises:
-        ValueError: an argument that the layer does not keep under its name.
+    """Class and constructor arguments of a layer, which keeps them by name, in JSON's types.
 
     >>> describe(nn.Linear(3, 4))["arguments"]
     {'in_features': 3, 'out_features': 4, 'bias': True}
@@ -83,17 +71,14 @@ def describe(layer: nn.Module) -> dict[str, Any]:
     for name, parameter in inspect.signature(kind.__init__).parameters.items():
         if name in ("self", *_ELSEWHERE):
             continue
-        if parameter.kind == parameter.VAR_POSITIONAL or parameter.kind == parameter.VAR_KEYWORD:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             if kind is nn.Flatten:  # torch declares none of its arguments
                 continue
             if isinstance(layer, nn.Sequential):
                 arguments["layers"] = [describe(child) for child in layer]
             continue
-        if not hasattr(layer, name):
-            raise ValueError(
-                f"save: layer {kind.__name__}: expected an attribute {name!r} with the argument "
-                "of that name, got none; save its state_dict with safetensors instead"
-            )
+        expected = f"an attribute {name!r} with the argument of that name"
+        check(hasattr(layer, name), f"save: layer {kind.__name__}", expected, "none", _INSTEAD)
         value = getattr(layer, name)
         if name == "bias" and (value is None or isinstance(value, Tensor)):
             value = value is not None
@@ -109,7 +94,7 @@ def _description(layer: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise ValueError(
             f"save: layer {kind.__name__}: expected arguments that JSON can hold, got {arguments} "
-            f"({error}); save its state_dict with safetensors instead"
+            f"({error}); {_INSTEAD}"
         ) from error
     return {"class": f"{kind.__module__}.{kind.__qualname__}", "arguments": plain}
 
@@ -117,24 +102,18 @@ def _description(layer: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
 def rebuild(description: dict[str, Any]) -> nn.Module:
     """The layer that ``describe`` described, with new weights.
 
-    Raises:
-        CheckpointError: a class that is not one of torch's or pyneural's layers.
-
     >>> rebuild(describe(nn.Linear(3, 4)))
     Linear(in_features=3, out_features=4, bias=True)
     """
     module, _, name = description["class"].rpartition(".")
-    if not any(module == trusted or module.startswith(trusted + ".") for trusted in _TRUSTED):
-        raise CheckpointError(
-            f"load_model: expected layers of torch.nn, pyneural.nn and pyneural.layers, got "
-            f"{description['class']}; make the model yourself and use its load()"
-        )
-    kind = getattr(import_module(module), name, None)
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise CheckpointError(
-            f"load_model: expected a layer, got {description['class']}; use the version of "
-            "pyneural and torch that saved it"
-        )
+    trusted = any(f"{module}.".startswith(f"{package}.") for package in _TRUSTED)
+    got, expected = description["class"], "layers of torch.nn, pyneural.nn and pyneural.layers"
+    remedy = "make the model yourself and use its load()"
+    check(trusted, "load_model", expected, got, remedy, CheckpointError)
+    kind: Any = getattr(import_module(module), name, None)
+    good = isinstance(kind, type) and issubclass(kind, nn.Module)
+    remedy = "use the version of pyneural and torch that saved it"
+    check(good, "load_model", "a layer", got, remedy, CheckpointError)
     arguments = dict(description["arguments"])
     if hasattr(kind, "from_config"):
         return kind.from_config(arguments)

@@ -24,17 +24,18 @@ def capture(own: torch.Generator | None = None) -> dict[str, Tensor]:
     >>> torch.equal(first, torch.rand(3))
     True
     """
-    states = {"cpu": torch.get_rng_state(), "numpy": _numpy_state(), "python": _python_state()}
+    _, words, gauss = random.getstate()
+    python = torch.tensor([*words, gauss is not None, _bits(gauss or 0.0)])
+    states = {"cpu": torch.get_rng_state(), "numpy": _numpy_state(), "python": python}
     if torch.cuda.is_initialized():
-        for number, state in enumerate(torch.cuda.get_rng_state_all()):
-            states[f"cuda:{number}"] = state
-    if own is not None:
-        states["own"] = own.get_state()
-    return states
+        all_gpus = enumerate(torch.cuda.get_rng_state_all())
+        states |= {f"cuda:{number}": state for number, state in all_gpus}
+    return states if own is None else {**states, "own": own.get_state()}
 
 
 def restore(states: Mapping[str, Tensor], own: torch.Generator | None = None) -> None:
     """Puts back what ``capture`` gave; GPUs that are not here any more are left out."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for name, state in states.items():
         if name == "cpu":
             torch.set_rng_state(state)
@@ -46,14 +47,9 @@ def restore(states: Mapping[str, Tensor], own: torch.Generator | None = None) ->
         elif name == "python":
             *key, has_gauss, gauss = state.tolist()
             random.setstate((_PYTHONS_VERSION, tuple(key), _float(gauss) if has_gauss else None))
-        elif name == "own":
-            if own is not None:
-                own.set_state(state)
-        elif (
-            name.startswith("cuda")
-            and torch.cuda.is_available()
-            and int(name.split(":")[1]) < torch.cuda.device_count()
-        ):
+        elif name == "own" and own is not None:
+            own.set_state(state)
+        elif name.startswith("cuda") and int(name.split(":")[1]) < gpus:
             torch.cuda.set_rng_state(state, name)
 
 
@@ -64,12 +60,6 @@ def _numpy_state() -> Tensor:
         return torch.empty(0)
     _, key, position, has_gauss, gauss = state
     return torch.tensor([*np.asarray(key).tolist(), position, has_gauss, _bits(gauss)])
-
-
-def _python_state() -> Tensor:
-    """Words of the generator with the place in them, and the second number of a Gaussian pair."""
-    _, words, gauss = random.getstate()
-    return torch.tensor([*words, gauss is not None, _bits(gauss or 0.0)])
 
 
 def _bits(value: Any) -> int:

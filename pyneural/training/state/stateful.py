@@ -1,8 +1,13 @@
-"""Objects whose state is that of some of their attributes."""
+"""States of objects by their attributes, and as tensors by name with a rest that JSON can hold."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from torch import Tensor
+
+_TENSOR = "tensor:"
+_PAIRS = "pairs:"  # JSON would turn keys that are numbers into text
 
 
 class Stateful:
@@ -42,3 +47,41 @@ def _with_state(value: Any, state: Any) -> Any:
         return state
     value.load_state_dict(state)
     return value
+
+
+def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Takes the tensors out of nested dicts and lists; ``join`` puts them in again.
+
+    >>> import torch
+    >>> rest, tensors = split({"w": torch.ones(2), "steps": [1, torch.zeros(1)]})
+    >>> rest
+    {'w': 'tensor:w', 'steps': [1, 'tensor:steps/1']}
+    >>> join(rest, tensors)["steps"]
+    [1, tensor([0.])]
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def walk(node: Any, path: str) -> Any:
+        if isinstance(node, Tensor):
+            tensors[path] = node
+            return _TENSOR + path
+        prefix = f"{path}/" if path else ""
+        if isinstance(node, dict):
+            walked = {key: walk(value, f"{prefix}{key}") for key, value in node.items()}
+            plain = all(isinstance(key, str) for key in node)
+            return walked if plain else {_PAIRS: [list(pair) for pair in walked.items()]}
+        if isinstance(node, (list, tuple)):
+            return [walk(value, f"{prefix}{i}") for i, value in enumerate(node)]
+        return node
+
+    return walk(tree, ""), tensors
+
+
+def join(rest: Any, tensors: dict[str, Tensor]) -> Any:
+    """The nested state that ``split`` took apart."""
+    if isinstance(rest, str) and rest.startswith(_TENSOR):
+        return tensors[rest.removeprefix(_TENSOR)]
+    if isinstance(rest, dict):
+        pairs = rest[_PAIRS] if rest.keys() == {_PAIRS} else rest.items()
+        return {key: join(value, tensors) for key, value in pairs}
+    return [join(value, tensors) for value in rest] if isinstance(rest, list) else rest
