@@ -15,11 +15,11 @@ from pyneural.training.hyperparameters import count_hyperparameters
 from pyneural.training.model import Model
 from pyneural.training.run import Run
 from pyneural.training.sequential import Sequential, load_model
-from pyneural.training.solvers.adadelta import Adadelta
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.descent import Adam, Descent
 from pyneural.training.solvers.lbfgs import LBFGS
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
+from pyneural.training.solvers.optimizers import Adadelta
 from pyneural.training.state.file import (
     CheckpointError,
     check_writable,

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pyneural.training.curves.meter import StepLosses
 from pyneural.training.data.batches import Batch
+from pyneural.training.evaluation import StepLosses
 from pyneural.training.state.stateful import Stateful
 
 NEVER = float("inf")

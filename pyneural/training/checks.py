@@ -29,10 +29,7 @@ def check_count(where: str, value: object, usual: int) -> None:
 
 
 def look_up(where: str, name: str, table: Mapping[str, Value]) -> Value:
-    """The entry of a table in lower case, by its name in any case of letters.
-
-    Raises:
-        ValueError: there is none; the text has the nearest names.
+    """The entry of a table in lower case, by its name in any case; an error has the nearest names.
 
     >>> look_up("compile: loss", "MSE", {"mse": 1})
     1

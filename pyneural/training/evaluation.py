@@ -1,18 +1,100 @@
-"""Means of losses over batches, without training."""
+"""Means of losses, which stay on the device until someone reads them, in training and without."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pyneural.training.curves.meter import PENDING, Meter
 from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.solvers.objective import weighted_sum
+from pyneural.training.state.stateful import Stateful
 from pyneural.training.trainable import Trainable
+
+Values = Tensor | Sequence[Tensor] | Sequence[float]  # of a step: [K], or K of [], or K numbers
+PENDING = 64  # steps after which a training reads them
+
+
+class StepLosses(NamedTuple):
+    """What a step gave: unweighted terms, and seconds and evaluations since the start."""
+
+    values: list[float]
+    seconds: float
+    evaluations: int
+
+
+class Meter(Stateful):
+    """Means of losses and metrics over samples.
+
+    >>> meter = Meter()
+    >>> meter.add([torch.tensor(1.0)], 3)
+    >>> meter.add([torch.tensor(5.0)], 1)
+    >>> meter.means()
+    [2.0]
+    """
+
+    state_attributes = ("totals", "samples")
+
+    def __init__(self) -> None:
+        self.totals: list[float] = []
+        self.samples = 0
+        self.pending: list[tuple[Values, int, float, int]] = []
+
+    def add(self, values: Values, samples: int, seconds: float = 0.0, evaluations: int = 0) -> None:
+        """Adds a step or batch: the means over its samples, without graphs."""
+        self.pending.append((values, samples, seconds, evaluations))
+
+    def read(self) -> list[StepLosses]:
+        """What was added since the last call; waits for the device."""
+        pending, self.pending = self.pending, []
+        rows = _floats([values for values, *_ in pending])
+        if rows and not self.totals:
+            self.totals = [0.0] * len(rows[0])
+        # One after the other, so that the sum does not depend on when it is read.
+        steps = []
+        for row, (_, samples, seconds, evaluations) in zip(rows, pending, strict=True):
+            pairs = zip(self.totals, row, strict=True)
+            self.totals = [total + samples * value for total, value in pairs]
+            self.samples += samples
+            steps.append(StepLosses(row, seconds, evaluations))
+        return steps
+
+    def means(
+        self, process_group: ProcessGroup = SINGLE_PROCESS, device: torch.device | str = "cpu"
+    ) -> list[float]:
+        """The means over the samples of all processes."""
+        self.read()
+        totals, samples = self.totals, float(self.samples)
+        if process_group.size > 1:
+            dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+            sums = torch.tensor([*totals, samples], dtype=dtype, device=device)
+            *totals, samples = process_group.sum(sums).tolist()
+        return [total / max(samples, 1) for total in totals]
+
+
+def _floats(steps: list[Values]) -> list[list[float]]:
+    """The values as numbers, a row a step; one copy from the device for each kind of value."""
+    if not steps:
+        return []
+    if all(isinstance(values, Tensor) for values in steps):
+        return torch.stack(steps).tolist()  # type: ignore[arg-type]
+    columns = []
+    for column in zip(*steps, strict=True):
+        tensors = all(isinstance(value, Tensor) for value in column)
+        columns.append(torch.stack(column).tolist() if tensors else [float(v) for v in column])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
+    """sum_k w_k terms[k], the weights being 1 where they are not given.
+
+    >>> weighted_sum({"b": 0.5}, {"a": 1.0, "b": 4.0})
+    3.0
+    """
+    return sum(w * term for name, term in terms.items() if (w := weights.get(name, 1.0)) != 0)
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,6 @@ from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks import Checkpoint, EpochProgress, TimeLimit
 from pyneural.training.callbacks.progress import BAR, SILENT, Bar, check_verbose
 from pyneural.training.checks import check, check_count
-from pyneural.training.compile_config import CompileConfig
 from pyneural.training.curves.history import History
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
 from pyneural.training.data.batches import Batch, samples_of
@@ -29,9 +29,40 @@ from pyneural.training.losses.metrics import Metric, MetricFunction
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
 from pyneural.training.run import Run
 from pyneural.training.solvers.descent import Descent
-from pyneural.training.solvers.optimizers import OptimizerFactory
+from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
 from pyneural.training.summary import ParameterCount, count_parameters
 from pyneural.training.trainable import Trainable
+
+
+@dataclass
+class CompileConfig:
+    """What ``Model.compile`` was given.
+
+    Args:
+        descent: the phase of ``fit``; with the optimiser itself once there is something to
+            optimise.
+        loss: minimised; None where the model has ``losses`` of its own.
+        metrics: shown beside it.
+    """
+
+    descent: Descent
+    loss: Loss | None
+    metrics: list[Metric]
+
+    def __post_init__(self) -> None:
+        descent = self.descent
+        halves, where = (torch.float16, torch.bfloat16), "compile: mixed_precision"
+        expected, remedy = "torch.float16, torch.bfloat16 or None", "for float64 use model.double()"
+        good = descent.mixed_precision in (None, *halves)
+        check(good, where, expected, descent.mixed_precision, remedy)
+        good = descent.clip_norm is None or 0 < descent.clip_norm < math.inf
+        check(good, "compile: clip_norm", "a number > 0", descent.clip_norm, "write 1.0")
+        check_count("compile: accumulation_steps", descent.accumulation_steps, 1)
+
+    def make_optimizer(self, parameters: Iterable[Tensor]) -> None:
+        """Makes the optimiser of these parameters, or checks one that is made."""
+        made = make_optimizer(self.descent.optimizer, parameters)  # type: ignore[arg-type]
+        self.descent = replace(self.descent, optimizer=made)
 
 
 class Model(Trainable):
@@ -131,7 +162,7 @@ class Model(Trainable):
         if to_minimise is None:
             return
         self.loss_weights = dict.fromkeys((metric.name for metric in measured), 0.0)
-        last = last_layer(self.chain())
+        last = last_layer(unchained(self.chain()))
         wrong = None if last is None else check_loss_and_last_layer(to_minimise.name, *last)
         if wrong is not None:
             warnings.warn(f"compile: {wrong}", stacklevel=2)
@@ -345,6 +376,9 @@ def has_weights(layer: nn.Module) -> bool:
 
 
 def unchained(layers: Iterable[nn.Module]) -> list[nn.Module]:
-    """Layers, with those of a ``Model`` among them in its place."""
-    chains = (layer.chain() if isinstance(layer, Model) else [layer] for layer in layers)
-    return [layer for chain in chains for layer in chain]
+    """Layers, with those of a ``Model`` or torch's Sequential among them in its place."""
+    flat: list[nn.Module] = []
+    for layer in layers:
+        for inner in layer.chain() if isinstance(layer, Model) else [layer]:
+            flat += unchained(inner) if isinstance(inner, nn.Sequential) else [inner]
+    return flat

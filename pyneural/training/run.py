@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import FrameType
 from typing import Any
 
 import torch
 
 from pyneural.training.callback import Callback, overridden
 from pyneural.training.curves.history import History
-from pyneural.training.curves.meter import PENDING, Meter, Values
 from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.evaluation import by_name, evaluate
-from pyneural.training.interrupt import Interrupt
+from pyneural.training.evaluation import PENDING, Meter, Values, by_name, evaluate, weighted_sum
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
-from pyneural.training.solvers.objective import check_finite, weighted_sum
+from pyneural.training.solvers.objective import check_finite
 from pyneural.training.state import random_state
 from pyneural.training.trainable import Trainable
 
 ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
+
+
+class Interrupt:
+    """Context in which the first Ctrl-C only sets ``requested``; the second one interrupts.
+
+    Outside of the main thread, where Python delivers no signals, it does nothing.
+
+    >>> with Interrupt() as interrupt:
+    ...     interrupt.requested
+    False
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
 
 
 class Run:

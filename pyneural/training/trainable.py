@@ -71,10 +71,8 @@ class Trainable(nn.Module):
         Args:
             batch: samples; None where each step takes all data.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__}: expected a method losses(batch) -> dict of tensors, got none; "
-            "write one"
-        )
+        kind, expected = type(self).__name__, "a method losses(batch) -> dict of tensors"
+        raise NotImplementedError(f"{kind}: expected {expected}, got none; write one")
 
     def training_step(self, batch: Batch, solver: Minimiser) -> dict[str, Tensor]:
         """One update of the parameters; gives the quantities that are recorded.
@@ -116,17 +114,11 @@ class Trainable(nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the weights, and the layers of a ``Sequential``, to a safetensors file.
 
-        Raises:
-            ValueError: a layer that cannot be described.
-            OSError: the file cannot be written.
+        ValueError where a layer cannot be described, OSError where the file cannot be written.
         """
         record = {"model": type(self).__name__, "config": self.architecture()}
         save_checkpoint(path, self.state_dict(), record)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Takes over the weights of a file that ``save`` wrote.
-
-        Raises:
-            CheckpointError: no file, a damaged one, or weights of another model.
-        """
+        """Takes over the weights that ``save`` wrote; CheckpointError where they are another's."""
         load_weights(self, path)

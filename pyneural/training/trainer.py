@@ -102,10 +102,8 @@ class Trainer:
     def resume(self) -> int:
         """Goes back to the last good checkpoint; returns the number of steps done then.
 
-        Warns if the last file is damaged and the one before is taken.
-
-        Raises:
-            CheckpointError: no checkpoint, all damaged, or one of another training.
+        Warns if the last file is damaged and the one before is taken; CheckpointError if there is
+        none or it is of another training.
         """
         expected, remedy = "a path", "give Trainer a checkpoint"
         given, where = self._checkpoint is not None, "Trainer.resume: checkpoint"
@@ -122,10 +120,8 @@ class Trainer:
         """Trains to the end of the phases, the time limit or Ctrl-C, whichever comes first.
 
         After Ctrl-C the step is ended and the checkpoint written; the report then says so, and
-        nothing is raised. A second Ctrl-C raises KeyboardInterrupt at once.
-
-        Raises:
-            FloatingPointError: a loss term is not finite; names it and the step.
+        nothing is raised. A second Ctrl-C raises KeyboardInterrupt at once. FloatingPointError
+        names a loss term that is not finite, and the step.
         """
         run = self.run
         try:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pyneural.training.callback import Callback
-from pyneural.training.curves.meter import StepLosses
+from pyneural.training.evaluation import StepLosses
 from pyneural.training.state.file import check_writable, replaced
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pyneural.training.checks import check
+
 STILL_LEARNING = "still learning"
 OVERFITTING = "overfitting"
 JUMPS = "jumps"
@@ -70,9 +72,6 @@ def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> 
         loss: of each epoch, at least 8 unless it diverged.
         val_loss: of the same epochs.
 
-    Raises:
-        ValueError: too few epochs to tell, or curves of different lengths.
-
     >>> diagnose([1.0, 3.0, float("inf")]).labels
     ('diverged',)
     >>> falling = [0.9**epoch for epoch in range(20)]
@@ -81,19 +80,15 @@ def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> 
     """
     curve = np.asarray(loss, dtype=float)
     beside = None if val_loss is None else np.asarray(val_loss, dtype=float)
-    if beside is not None and len(beside) != len(curve):
-        raise ValueError(
-            f"diagnose: val_loss: expected {len(curve)} epochs, as loss has, got {len(beside)}; "
-            "give both curves of one training"
-        )
+    if beside is not None:
+        expected, remedy = f"{len(curve)} epochs, as loss has", "give both curves of one training"
+        good = len(beside) == len(curve)
+        check(good, "diagnose: val_loss", expected, len(beside), remedy)
     diverged = _diverged(curve)
     if diverged is not None:
         return Diagnosis((diverged,))
-    if len(curve) < _FEWEST_EPOCHS:
-        raise ValueError(
-            f"diagnose: loss: expected at least {_FEWEST_EPOCHS} epochs, got {len(curve)}; "
-            "train for more"
-        )
+    enough, expected = len(curve) >= _FEWEST_EPOCHS, f"at least {_FEWEST_EPOCHS} epochs"
+    check(enough, "diagnose: loss", expected, len(curve), "train for more")
     tiny = np.finfo(float).tiny  # of a loss that reached 0
     levels = np.log(np.maximum(curve, tiny))
     held_out = None if beside is None else np.log(np.maximum(beside, tiny))

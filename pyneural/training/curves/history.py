@@ -52,11 +52,7 @@ class History(Stateful):
         self.epoch.append(epoch)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """The curves as a matplotlib figure, which is also written if there is a path.
-
-        Raises:
-            ImportError: matplotlib is missing.
-        """
+        """The curves as a figure of matplotlib, if that is installed; also written to a path."""
         figure = plots.learning_curves(self.history, epochs=self.epoch)
         if path is not None:
             plots.save(figure, Path(path))

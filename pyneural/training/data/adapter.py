@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,37 +16,26 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import evaluation_mode
-from pyneural.training.losses.functions import CLASSES, Loss, target_dtype
+from pyneural.training.losses.functions import ANY, CLASSES, Loss
 
 
+@dataclass(eq=False)
 class DataAdapter:
-    """Turns data into batches that a model and a loss can take.
+    """Turns data into batches that a model and a loss can take."""
 
-    Args:
-        where: the function that the user called, for the text of errors.
-        model: with its weights made.
-        loss: None where the model has its own, of x and whatever y is given, or none is needed.
-        batch_size: samples of a batch.
-        process_group: the processes.
-    """
+    where: str  # the function that the user called, for the text of errors
+    model: nn.Module  # with its weights made
+    loss: Loss | None  # None where the model has its own, of whatever is given, or none is needed
+    batch_size: int
+    process_group: ProcessGroup = SINGLE_PROCESS
 
-    def __init__(
-        self,
-        where: str,
-        model: nn.Module,
-        loss: Loss | None,
-        batch_size: int,
-        process_group: ProcessGroup = SINGLE_PROCESS,
-    ) -> None:
-        check_count(f"{where}: batch_size", batch_size, 32)
-        self.where, self.model, self.loss = where, model, loss
-        self.batch_size, self.process_group = batch_size, process_group
-        parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    def __post_init__(self) -> None:
+        check_count(f"{self.where}: batch_size", self.batch_size, 32)
+        parameter = next((p for p in self.model.parameters() if p.is_floating_point()), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
-        self.whole_numbers = any(
-            isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) for layer in model.modules()
-        )
+        layers, embeddings = self.model.modules(), (nn.Embedding, nn.EmbeddingBag)
+        self.whole_numbers = any(isinstance(layer, embeddings) for layer in layers)
 
     def inputs(self, x: Any, name: str = "x") -> Tensor:
         """x, [N, ...], on the model's device, of its dtype or as whole numbers."""
@@ -65,17 +55,13 @@ class DataAdapter:
         seed: int | None = None,
         name: str = "",
     ) -> Batches:
-        """Batches of (x, y, weight) or of (DataLoader, None, None).
+        """Batches of (x, y, weight) or of (DataLoader, None, None), which must fit model and loss.
 
         Args:
             data: x, y and the weight of each sample, which may be None.
             class_weight: see ``sample_weights``.
             seed: of the order, None for that of the data.
             name: "validation_data: " before x and y in the text of errors.
-
-        Raises:
-            ValueError: lengths, shapes or values that do not fit each other, model or loss.
-            TypeError: no numbers, or whole numbers for a float layer.
         """
         x, y, sample_weight = data
         where = f"{self.where}: {name}y"
@@ -83,11 +69,9 @@ class DataAdapter:
             good = y is None and sample_weight is None and class_weight is None
             remedy = "let the loader give (x, y, weight)"
             check(good, where, "nothing beside a DataLoader", "y or weights", remedy)
-            convert, targets_wanted = partial(self._loaded, name=name), self.loss is not None
-            group = self.process_group
-            return LoaderBatches(
-                self.where, x, convert, self.device, group, train=not name, targets=targets_wanted
-            )
+            convert, group = partial(self._loaded, name=name), self.process_group
+            kind = {"train": not name, "targets": self.loss is not None}
+            return LoaderBatches(self.where, x, convert, self.device, group, **kind)
         remedy = f"for an autoencoder they are x: {self.where}(x, x)"
         check(y is not None or self.loss is None, where, "targets", "none", remedy)
         inputs, targets, weight = self.inputs(x, f"{name}x"), None, None
@@ -104,11 +88,7 @@ class DataAdapter:
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
 
     def probe(self, x: Tensor) -> Any:
-        """The prediction of the first sample, [1, ...].
-
-        Raises:
-            ValueError: the model does not take samples of this shape.
-        """
+        """The prediction of the first sample, [1, ...]; ValueError where the model refuses it."""
         try:
             with evaluation_mode(self.model):
                 return self.model(x[:1])
@@ -127,12 +107,14 @@ class DataAdapter:
         where = f"{self.where}: {name}y"
         targets = _finite_tensor(where, y)
         if self.loss is not None:
-            dtype = target_dtype(self.loss, targets, self.dtype)
-            fractions_fit = dtype.is_floating_point or not targets.is_floating_point()
-            whole = fractions_fit or bool((targets == targets.round()).all())
-            remedy = "for probabilities use categorical_crossentropy"
-            check(whole, where, "whole numbers of classes", "fractions", remedy)
-            targets = targets.to(dtype)
+            floating = targets.is_floating_point()
+            if self.loss.target == CLASSES:
+                whole = not floating or bool((targets == targets.round()).all())
+                remedy = "for probabilities use categorical_crossentropy"
+                check(whole, where, "whole numbers of classes", "fractions", remedy)
+                targets = targets.long()
+            elif floating or self.loss.target != ANY:  # else a user's own loss takes whole numbers
+                targets = targets.to(self.dtype)
         return self._moved(targets)
 
     def _moved(self, value: Tensor) -> Tensor:
@@ -157,9 +139,6 @@ def split_off(
     where: str, data: tuple[Any, ...], fraction: float
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The first part of arrays and the last one, which is the fraction, as Keras takes them.
-
-    Raises:
-        ValueError: a fraction outside of (0, 1), a part without samples, or a DataLoader.
 
     >>> split_off("fit", ([1, 2, 3, 4], [5, 6, 7, 8], None), 0.25)
     (([1, 2, 3], [5, 6, 7], None), ([4], [8], None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -53,18 +54,15 @@ class Batches(Stateful):
         return {}
 
 
+@dataclass(eq=False)
 class AllData(Batches):
     """Each step takes all data: the batch is None, and an epoch is a number of steps.
-
-    Args:
-        steps_per_epoch: after how many steps callbacks of epochs are called, >= 1.
 
     >>> list(AllData(2).epoch(0))
     [None, None]
     """
 
-    def __init__(self, steps_per_epoch: int) -> None:
-        self.steps_per_epoch = steps_per_epoch
+    steps_per_epoch: int  # >= 1
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -78,17 +76,12 @@ class AllData(Batches):
         return {"steps_per_epoch": self.steps_per_epoch}
 
 
+@dataclass(eq=False, repr=False)
 class TensorBatches(Batches):
     """Tensors cut into batches, in a new order each epoch that a seed and its number give.
 
     No DataLoader: a batch is one index_select of each tensor. Of each batch, process r of R takes
     the samples r, r + R, ..., so that all of them together make the update of a single process.
-
-    Args:
-        x, y, weight: [N, ...], [N, ...] and [N]; the last two may be None.
-        batch_size: samples of an update, in all processes together.
-        seed: of the orders; None for the order of the tensors.
-        process_group: the processes.
 
     >>> batches = TensorBatches(torch.arange(5), batch_size=2)
     >>> [batch.x.tolist() for batch in batches.epoch(0)]
@@ -97,18 +90,15 @@ class TensorBatches(Batches):
 
     state_attributes = ("seed",)
 
-    def __init__(
-        self,
-        x: Tensor,
-        y: Tensor | None = None,
-        weight: Tensor | None = None,
-        batch_size: int = 32,
-        seed: int | None = None,
-        process_group: ProcessGroup = SINGLE_PROCESS,
-    ) -> None:
-        self.x, self.y, self.weight = x, y, weight
-        self.batch_size, self.seed, self.process_group = batch_size, seed, process_group
-        self.samples = len(x)
+    x: Tensor  # [N, ...]
+    y: Tensor | None = None  # [N, ...]
+    weight: Tensor | None = None  # [N]
+    batch_size: int = 32  # samples of an update, in all processes together
+    seed: int | None = None  # of the orders; None for the order of the tensors
+    process_group: ProcessGroup = SINGLE_PROCESS
+
+    def __post_init__(self) -> None:
+        self.samples = len(self.x)
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
@@ -154,52 +144,42 @@ class TensorBatches(Batches):
         return Batch(x, y, weight, samples, share)
 
 
+@dataclass(eq=False, repr=False)
 class LoaderBatches(Batches):
     """Batches of a torch DataLoader that gives (x, y) or (x, y, weight).
 
-    Args:
-        where: the function that the user called, for the text of errors.
-        loader: has a length; its sampler is a DistributedSampler where several processes train,
-            else it would give all of them the same samples.
-        convert: makes of x and y what the model and the loss take.
-        device: of the model.
-        process_group: the processes.
-        train: whether the batches are trained on.
-        targets: whether there must be y.
+    It has a length; its sampler is a DistributedSampler where several processes train, else it
+    would give all of them the same samples.
     """
 
-    def __init__(
-        self,
-        where: str,
-        loader: DataLoader,
-        convert: Callable[[Any, Any], tuple[Tensor, Tensor | None]],
-        device: torch.device,
-        process_group: ProcessGroup = SINGLE_PROCESS,
-        train: bool = True,
-        targets: bool = True,
-    ) -> None:
-        self.where, self.loader, self.convert = f"{where}: x", loader, convert
-        self.device, self.process_group, self.targets = device, process_group, targets
+    where: str  # the function that the user called, for the text of errors
+    loader: DataLoader
+    convert: Callable[[Any, Any], tuple[Tensor, Tensor | None]]  # x and y for model and loss
+    device: torch.device
+    process_group: ProcessGroup = SINGLE_PROCESS
+    train: bool = True  # whether the batches are trained on
+    targets: bool = True  # whether there must be y
+
+    def __post_init__(self) -> None:
+        loader, where = self.loader, f"{self.where}: x"
         try:
             length = len(loader)
         except TypeError as error:
             raise ValueError(
-                f"{where}: x: expected a DataLoader with a length, got one of an iterable dataset; "
+                f"{where}: expected a DataLoader with a length, got one of an iterable dataset; "
                 "give the dataset a __len__"
             ) from error
         got, remedy = "an empty DataLoader", "give it data, or drop_last=False"
-        check(length > 0, self.where, "at least one batch", got, remedy)
+        check(length > 0, where, "at least one batch", got, remedy)
         self.samples = len(loader.dataset)  # type: ignore[arg-type]
         self.generator: torch.Generator | None = loader.generator
         self._at_epoch: dict[str, Tensor] = {}
         divided = isinstance(loader.sampler, DistributedSampler)
-        check(
-            process_group.size == 1 or not train or divided,
-            self.where,
-            "a DataLoader with a DistributedSampler, as several processes train",
-            "one that gives all of them the same samples",
-            "write DataLoader(data, sampler=torch.utils.data.DistributedSampler(data))",
-        )
+        good = self.process_group.size == 1 or not self.train or divided
+        expected = "a DataLoader with a DistributedSampler, as several processes train"
+        got = "one that gives all of them the same samples"
+        remedy = "write DataLoader(data, sampler=torch.utils.data.DistributedSampler(data))"
+        check(good, where, expected, got, remedy)
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -239,7 +219,8 @@ class LoaderBatches(Batches):
             batch = (batch, None)
         good = isinstance(batch, (tuple, list)) and len(batch) in (2, 3)
         expected = "batches (x, y) or (x, y, weight) from the DataLoader"
-        check(good, self.where, expected, type(batch).__name__, "give it a TensorDataset(x, y)")
+        where, remedy = f"{self.where}: x", "give it a TensorDataset(x, y)"
+        check(good, where, expected, type(batch).__name__, remedy)
         x, y = self.convert(*batch[:2])
         weight = batch[2].to(self.device, x.dtype) if len(batch) == 3 else None
         return Batch(x, y, weight, len(x), 1.0)

@@ -205,13 +205,10 @@ class Loss:
         Others would broadcast and are a ValueError; what a user's own function makes of two shapes
         is left to it.
         """
-        if self.target == ANY:
-            return align_column(prediction, y)
         wanted = prediction.shape[:-1] if self.target == CLASSES else prediction.shape
-        if y.shape == wanted:
+        y = align_column(wanted, y)
+        if self.target == ANY or y.shape == wanted:
             return y
-        if y.shape == (*wanted, 1) or (*y.shape, 1) == wanted:
-            return y.reshape(wanted)
         raise ValueError(
             f"{self.name}: y: expected shape {tuple(wanted)} for a prediction of shape "
             f"{tuple(prediction.shape)}, got {tuple(y.shape)}; {self._remedy(prediction, y)}"
@@ -247,22 +244,7 @@ class Loss:
         return "give the last layer as many units as y has columns"
 
 
-def align_column(prediction: Tensor, y: Tensor) -> Tensor:
-    """Y in the shape of the prediction where one is (N,) and the other (N, 1), else as it is.
-
-    The difference of the two would have the shape (N, N).
-
-    >>> align_column(torch.zeros(3, 1), torch.zeros(3)).shape
-    torch.Size([3, 1])
-    """
-    if y.shape == (*prediction.shape, 1) or (*y.shape, 1) == prediction.shape:
-        return y.reshape(prediction.shape)
-    return y
-
-
-def target_dtype(loss: Loss, y: Tensor, floating: torch.dtype) -> torch.dtype:
-    """The dtype that a target is turned into: whole numbers stay only where they are classes."""
-    if loss.target == CLASSES:
-        return torch.int64
-    keeps = loss.target == ANY and not y.is_floating_point()
-    return y.dtype if keeps else floating
+def align_column(shape: torch.Size, y: Tensor) -> Tensor:
+    """Y in a shape where that is (N,) and y (N, 1), or the reverse, which would broadcast."""
+    column = y.shape != shape and (y.shape == (*shape, 1) or (*y.shape, 1) == shape)
+    return y.reshape(shape) if column else y

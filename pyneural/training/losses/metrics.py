@@ -78,7 +78,7 @@ class Metric:
         expected, remedy = "names or functions of prediction and y", "write 'accuracy'"
         check(callable(metric), "compile: metrics", expected, repr(metric), remedy, TypeError)
         name = getattr(metric, "__name__", type(metric).__name__)
-        return Metric(name, lambda prediction, y: metric(prediction, align_column(prediction, y)))
+        return Metric(name, lambda p, y: metric(p, align_column(p.shape, y)))
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         """Mean over a batch, []; the prediction has no graph."""

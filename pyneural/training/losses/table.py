@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn as torch_nn
@@ -107,15 +107,14 @@ _ACTIVATIONS = (
 _NEUTRAL = (torch_nn.Dropout, torch_nn.Flatten, torch_nn.Unflatten, torch_nn.Identity)
 
 
-def last_layer(layers: Iterable[torch_nn.Module]) -> tuple[str, int | None] | None:
+def last_layer(layers: Sequence[torch_nn.Module]) -> tuple[str, int | None] | None:
     """Activation and number of units of the last of a chain of layers; None if it can't be told.
 
-    >>> from torch.nn import Linear, Sequential, Sigmoid
-    >>> last_layer([Linear(3, 4), Sequential(Linear(4, 1), Sigmoid())])
+    >>> last_layer([torch_nn.Linear(4, 1), torch_nn.Sigmoid(), torch_nn.Dropout()])
     ('sigmoid', 1)
     """
     activation = None
-    for layer in reversed(_without_chains(layers)):
+    for layer in reversed(layers):
         if isinstance(layer, _NEUTRAL):
             continue
         if activation is None:
@@ -128,14 +127,6 @@ def last_layer(layers: Iterable[torch_nn.Module]) -> tuple[str, int | None] | No
         if not isinstance(layer, _ACTIVATIONS):
             break
     return None if activation is None else (activation, None)
-
-
-def _without_chains(layers: Iterable[torch_nn.Module]) -> list[torch_nn.Module]:
-    """The layers, with those of a torch ``Sequential`` in its place."""
-    flat: list[torch_nn.Module] = []
-    for layer in layers:
-        flat += _without_chains(layer) if isinstance(layer, torch_nn.Sequential) else [layer]
-    return flat
 
 
 def units_of(layer: torch_nn.Module) -> int | None:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 
 from pyneural.training.checks import check
-from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.evaluation import Values
 from pyneural.training.state.stateful import Stateful
 from pyneural.training.trainable import Trainable
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pyneural.training.checks import check
-from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
+from pyneural.training.evaluation import Values
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.objective import Objective, clear_gradients
 from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer

@@ -10,23 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from pyneural.training.checks import check
-from pyneural.training.curves.meter import Values
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pyneural.training.evaluation import Values, weighted_sum
 from pyneural.training.trainable import Trainable
 
 
 class NonFiniteLossError(FloatingPointError):
     """A loss term became nan or infinite."""
-
-
-def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
-    """sum_k w_k terms[k], the weights being 1 where they are not given.
-
-    >>> weighted_sum({"b": 0.5}, {"a": 1.0, "b": 4.0})
-    3.0
-    """
-    return sum(w * term for name, term in terms.items() if (w := weights.get(name, 1.0)) != 0)
 
 
 def clear_gradients(parameters: Iterable[Tensor]) -> None:
