@@ -162,10 +162,8 @@ class Run:
     def __call__(self) -> None:
         """Trains to the end of the phases, or until it is stopped or paused.
 
-        The first Ctrl-C pauses; a second one raises KeyboardInterrupt at once.
-
-        Raises:
-            NonFiniteLossError: with ``refuse_nonfinite``; names the term and the step.
+        The first Ctrl-C pauses; a second one raises KeyboardInterrupt at once. With
+        ``refuse_nonfinite`` a NonFiniteLossError names the term and the step.
         """
         if self._begun and self._restored is None:  # called again, to go on
             self._restored = self.state_dict()
@@ -224,9 +222,8 @@ class Run:
         """Begins or goes on; the callbacks that are told so are added to a list."""
         state, self._restored = self._restored, None
         if not self._begun:
-            if state is None:
-                self.model.begin_phase(self.phase)
-            self.solver, self._begun = self._new_solver(), True
+            self._begin_phase(resumed=state is not None)
+            self._begun = True
         for callback in self.callbacks:
             told.append(callback)
             callback.on_train_begin()
@@ -244,10 +241,12 @@ class Run:
         random_state.restore(random)
         self._random = random if self.step else None
 
-    def _new_solver(self) -> Solver:
+    def _begin_phase(self, resumed: bool = False) -> None:
+        if not resumed:
+            self.model.begin_phase(self.phase)
         ask = self._ask if self._on_gradients else None
         task = Task(self.model, self.process_group, self._watch, ask)
-        return self.phases[self.phase].begin(task)
+        self.solver = self.phases[self.phase].begin(task)
 
     def _to_do(self) -> bool:
         """Whether there is a step to make; goes on to the next phase where one is over."""
@@ -258,8 +257,7 @@ class Run:
             self.earlier_evaluations = self.evaluations
             self.solver.close()
             self.phase, self.phase_step, self.first_epoch = self.phase + 1, 0, self.epoch
-            self.model.begin_phase(self.phase)
-            self.solver = self._new_solver()
+            self._begin_phase()
             self._tell("on_phase_begin", self.phase)
         return True
 

@@ -1,4 +1,15 @@
-"""What happens beside the steps of a training, one kind a file."""
+"""What happens beside the steps of a training; ``fit`` is given a list of them.
+
+>>> import tempfile, torch
+>>> from pyneural.training import Model
+>>> model = Model(torch.nn.Linear(1, 1))
+>>> model.compile("sgd", "mse")
+>>> log, stop = f"{tempfile.mkdtemp()}/log.csv", EarlyStopping("loss", min_delta=0.01, patience=2)
+>>> beside = [LearningRateScheduler(lambda epoch, rate: rate / 2), EMA(0.9), CSVLogger(log), stop]
+>>> x = torch.ones(8, 1)
+>>> model.fit(x, model(x).detach(), epochs=9, verbose=0, callbacks=beside).stopped
+'EarlyStopping: loss was best in epoch 1 (0)'
+"""
 
 from pyneural.training.callback import Callback
 from pyneural.training.callbacks.checkpoint import Checkpoint

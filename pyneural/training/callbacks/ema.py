@@ -21,9 +21,6 @@ class EMA(Callback):
 
     Args:
         decay: in [0, 1).
-
-    >>> EMA(0.99).decay
-    0.99
     """
 
     state_attributes = ("averages",)

@@ -54,9 +54,6 @@ class Resample(Every):
         n, unit: as those of ``Every``.
         adaptive: whether they are drawn where the residual is large (``pde.residual_adaptive``),
             else by the sampling of the model.
-
-    >>> Resample(100).unit
-    'step'
     """
 
     def __init__(self, n: int, adaptive: bool = False, unit: str = "step") -> None:
@@ -73,12 +70,9 @@ class LossWeights(Every):
     """Changes the weights of the terms of the loss.
 
     Args:
-        schedule: gives new weights, by name, for the run; those that it leaves out stay. A name
-            that is no term of the loss is a ValueError.
+        schedule: gives new weights for the run, those that it leaves out stay, as
+            ``lambda run: {"kl": min(1.0, run.steps / 1000)}``; other names are a ValueError.
         n, unit: after how many steps or epochs it is asked; before the first of them, too.
-
-    >>> LossWeights(lambda run: {"kl": min(1.0, run.steps / 1000)}).n
-    1
     """
 
     def __init__(
@@ -113,9 +107,6 @@ class TimeLimit(Callback):
     Args:
         seconds: >= 0, or None for no limit. It is asked after each step, so that one step is made
             in any case.
-
-    >>> TimeLimit(60.0).seconds
-    60.0
     """
 
     in_checkpoint = False

@@ -21,9 +21,6 @@ class LearningRateScheduler(Callback):
 
     Args:
         schedule: gives the rate for an epoch, counted from 0, and the rate before.
-
-    >>> LearningRateScheduler(lambda epoch, rate: rate * 0.5).schedule(0, 1.0)
-    0.5
     """
 
     def __init__(self, schedule: Callable[[int, float], float]) -> None:
@@ -53,9 +50,6 @@ class TorchScheduler(Callback):
         make: makes it for an optimiser, as
             ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)``.
         every: "epoch" or "batch": when it makes a step; OneCycleLR asks for "batch".
-
-    >>> TorchScheduler(lambda optimizer: lr_scheduler.StepLR(optimizer, 10)).every
-    'epoch'
     """
 
     state_attributes = ("schedulers",)
@@ -139,9 +133,6 @@ class ReduceLROnPlateau(TorchScheduler):
         min_delta: smallest change that counts.
         cooldown: epochs after a change before epochs are counted again.
         min_lr: the smallest rate.
-
-    >>> ReduceLROnPlateau(patience=3).patience
-    3
     """
 
     def __init__(

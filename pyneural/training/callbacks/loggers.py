@@ -72,10 +72,6 @@ class CSVLogger(Callback):
         filename: of the file; one that was there is replaced, unless the training is resumed;
             OSError if its directory cannot be written.
         separator: between the columns.
-
-    >>> import tempfile
-    >>> CSVLogger(os.path.join(tempfile.mkdtemp(), "log.csv")).separator
-    ','
     """
 
     state_attributes = ("rows",)
@@ -108,9 +104,6 @@ class TensorBoard(Callback):
 
     Args:
         log_dir: directory of this run.
-
-    >>> TensorBoard("logs/first").log_dir
-    'logs/first'
     """
 
     def __init__(self, log_dir: str | os.PathLike[str] = "logs") -> None:

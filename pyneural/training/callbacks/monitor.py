@@ -72,9 +72,6 @@ class EarlyStopping(Callback):
         patience: epochs without a better value after which to stop, >= 0; the first one counts.
         mode: "min", "max" or "auto".
         restore_best_weights: whether to go back to the weights of the best epoch in the end.
-
-    >>> EarlyStopping(patience=3).patience
-    3
     """
 
     state_attributes = ("monitor", "waited", "best_epoch", "best_weights")
@@ -130,11 +127,6 @@ class ModelCheckpoint(Callback):
         monitor: quantity of which the best is kept.
         save_best_only: whether to save only epochs that are better than all before.
         mode: "min", "max" or "auto".
-
-    >>> import tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "best.safetensors")
-    >>> ModelCheckpoint(path, save_best_only=True).monitor.name
-    'val_loss'
     """
 
     state_attributes = ("monitor",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,9 +74,6 @@ class Descent(Phase):
             gradients are then scaled.
         clip_norm: largest norm of the gradient of an optimiser's parameters.
         accumulation_steps: parts that a batch is cut into: the same update from less memory.
-
-    >>> Descent("adam", steps=100).name
-    'adam'
     """
 
     optimizer: Optimizer | Mapping[str, Optimizer]
@@ -103,11 +100,8 @@ class Descent(Phase):
 
     def config(self) -> dict[str, Any]:
         """Kind and options, all but how long it is."""
-        return {
-            "optimizer": self.name,
-            "mixed_precision": str(self.mixed_precision),
-            "accumulation_steps": self.accumulation_steps,
-        }
+        options = {"mixed_precision": str(self.mixed_precision)}
+        return {"optimizer": self.name, **options, "accumulation_steps": self.accumulation_steps}
 
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""
@@ -165,52 +159,39 @@ class _DescentSolver(Solver):
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] *= self.decay
-        if self._objective is None:
-            return self._own_step(batch)
+        self._batch, self._refused = batch, False
         objective = self._objective
-        clear_gradients(self._all)
-        if self.accumulation_steps == 1:
-            values = objective.evaluate(batch, 1.0 if batch is None else batch.share, self._scale)
+        values: Values
+        if objective is None:
+            losses = self.model.training_step(batch, self)
+            self.names, values = list(losses), [loss.detach() for loss in losses.values()]
         else:
-            values = self._accumulate(batch, objective)
-        self.evaluations += 1
-        self.names = objective.names
-        ask = self.task.on_gradients
-        if ask is not None and not ask(batch, self.names, values):
-            return None
-        self._apply("")
-        return values
+            clear_gradients(self._all)
+            if self.accumulation_steps == 1:
+                share = 1.0 if batch is None else batch.share
+                values = objective.evaluate(batch, share, self._scale)
+            else:
+                values = self._accumulate(batch, objective)
+            self.names = objective.names
+            self._update("", self.names, values)
+        return None if self._refused else values
 
     def minimise(self, loss: Tensor, part: str | None = None) -> None:
         """Gradient of a loss, [], for the parameters of an optimiser, and its step."""
         name = next(iter(self.parts)) if part is None and len(self.parts) == 1 else part
         if name is None or name not in self.parts:
-            raise ValueError(
-                f"minimise: part: expected one of {', '.join(self.parts)}, got {part!r}; name the "
-                "optimiser's"
-            )
-        if self._refused:
-            return
-        parameters = self.parameters[name]
-        clear_gradients(parameters)
-        (loss if self._scale is None else self._scale(loss)).backward(inputs=parameters)
-        self.task.process_group.average_gradients(parameters)
-        self.evaluations += 1
-        ask = self.task.on_gradients
-        if ask is not None and not ask(self._batch, [name or "loss"], [loss.detach()]):
-            self._refused = True
-            return
-        self._apply(name)
+            names = ", ".join(self.parts)
+            raise ValueError(f"minimise: part: expected one of {names}, got {part!r}; name one")
+        if not self._refused:
+            parameters = self.parameters[name]
+            clear_gradients(parameters)
+            (loss if self._scale is None else self._scale(loss)).backward(inputs=parameters)
+            self.task.process_group.average_gradients(parameters)
+            self._update(name, [name or "loss"], [loss.detach()])
 
     def close(self) -> None:
         if self._objective is not None:
             self._objective.close()
-
-    def _own_step(self, batch: Batch) -> Values | None:
-        self._batch, self._refused = batch, False
-        losses = self.model.training_step(batch, self)
-        self.names = list(losses)
-        return None if self._refused else [loss.detach() for loss in losses.values()]
 
     def _accumulate(self, batch: Batch, objective: Objective) -> Values:
         parts = batch.chunk(self.accumulation_steps)
@@ -223,8 +204,13 @@ class _DescentSolver(Solver):
             means = terms if not means else [a + b for a, b in zip(means, terms, strict=True)]
         return means
 
-    def _apply(self, part: str) -> None:
-        """Changes the weights by the gradients that are set."""
+    def _update(self, part: str, names: Sequence[str], values: Values) -> None:
+        """Changes the weights by the gradients that are set, unless that is refused."""
+        self.evaluations += 1
+        ask = self.task.on_gradients
+        if ask is not None and not ask(self._batch, names, values):
+            self._refused = True
+            return
         optimizer = self.parts[part]
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)

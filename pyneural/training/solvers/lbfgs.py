@@ -28,9 +28,6 @@ class LBFGS(Phase):
         history_size: pairs of steps and gradient differences kept, >= 1.
         tolerance_grad: the phase ends when no element of the scaled gradient is larger.
         tolerance_change: it ends when neither the scaled loss nor any parameter changes more.
-
-    >>> LBFGS(1000).name
-    'L-BFGS'
     """
 
     name: ClassVar[str] = "L-BFGS"

@@ -28,9 +28,6 @@ class LevenbergMarquardt(Phase):
     Args:
         steps: number of trials, >= 0.
         damping: mu at the start, > 0.
-
-    >>> LevenbergMarquardt(200).name
-    'Levenberg-Marquardt'
     """
 
     name: ClassVar[str] = "Levenberg-Marquardt"
