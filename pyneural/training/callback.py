@@ -1,7 +1,5 @@
 """What may happen beside the steps of a training, and at which moments."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

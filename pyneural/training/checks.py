@@ -1,7 +1,5 @@
 """Checks of what a user gives, with errors that say what was expected, got, and what to do."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from typing import TypeVar

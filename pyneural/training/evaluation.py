@@ -1,7 +1,5 @@
 """Means of losses, which stay on the device until someone reads them, in training and without."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Counts of the choices that training does not make."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import nn

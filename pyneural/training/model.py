@@ -1,7 +1,5 @@
 """A network with ``compile``, ``fit``, ``evaluate`` and ``predict``, as Keras has them."""
 
-from __future__ import annotations
-
 import math
 import os
 import warnings

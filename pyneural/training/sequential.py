@@ -1,7 +1,5 @@
 """Layers one after the other, as Keras writes them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from typing import Any

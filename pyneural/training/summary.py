@@ -1,7 +1,5 @@
 """Counts of parameters, a layer a row."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

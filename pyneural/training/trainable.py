@@ -1,7 +1,5 @@
 """The contract between a model and the engine that trains it."""
 
-from __future__ import annotations
-
 import os
 from typing import Any, Protocol
 

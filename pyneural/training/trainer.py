@@ -1,7 +1,5 @@
 """Trains any model in phases, with progress, history, checkpoints and resumption."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +82,8 @@ class Trainer:
     ) -> None:
         check_callbacks("Trainer", callbacks)
         check(bool(phases), "Trainer: phases", "at least one", "none", "give [Adam(1000)]")
+        for argument, value in (("every", every), ("time_limit", time_limit)):
+            check(value is None or value >= 0, f"Trainer: {argument}", "seconds >= 0", value)
         check_count("Trainer: steps_per_epoch", steps_per_epoch, 100)
         Objective(model)  # refuses a model without parameters
         self.model, self.phases = model, list(phases)

@@ -1,7 +1,5 @@
 """The whole state of a training in a file, so that it goes on with the same bits."""
 
-from __future__ import annotations
-
 import os
 import time
 import warnings

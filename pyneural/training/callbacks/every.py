@@ -1,7 +1,5 @@
 """Functions of a training's moments, a time limit, weights and points that change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

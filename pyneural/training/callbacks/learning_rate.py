@@ -1,7 +1,5 @@
 """Learning rates that change: by a function of the epoch, by torch's schedulers, on a plateau."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Records of a training: terms of each step in memory, curves in CSV files and TensorBoard."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Callbacks that watch a quantity of the epochs: early stopping, and saving the best model."""
 
-from __future__ import annotations
-
 import math
 import os
 

@@ -1,7 +1,5 @@
 """What a training prints: a bar or a line an epoch, or one bar for all phases."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Stops at a loss that is not finite, and finds out where that came from."""
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ The labels name the faults that a curve shows. They are rules of thumb on the lo
 l_e = log(loss of epoch e), whose changes do not depend on the unit of the loss.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The curves of a training: loss and metrics after each epoch."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

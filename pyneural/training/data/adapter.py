@@ -1,7 +1,5 @@
 """What ``fit``, ``evaluate`` and ``predict`` are given, checked against the model and batched."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Training, validation and test sets, of which the test set is opened once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

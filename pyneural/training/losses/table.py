@@ -1,7 +1,5 @@
 """Which last layer and activation fit which loss, and those that a chain of layers has."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

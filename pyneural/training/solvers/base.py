@@ -1,7 +1,5 @@
 """What the engine asks of a solver, and of the phase that starts one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

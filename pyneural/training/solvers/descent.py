@@ -1,7 +1,5 @@
 """Steps of torch's optimisers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

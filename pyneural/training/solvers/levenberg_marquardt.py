@@ -1,7 +1,5 @@
 """Levenberg and Marquardt's method: damped least squares on all data at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

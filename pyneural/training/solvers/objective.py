@@ -1,7 +1,5 @@
 """The weighted sum of loss terms that is minimised, with its gradient."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext

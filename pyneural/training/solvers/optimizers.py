@@ -1,7 +1,5 @@
 """Optimisers by Keras's names, with Keras's default options, on torch's implementations."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable
 from functools import partial

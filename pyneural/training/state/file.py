@@ -5,8 +5,6 @@ files can disagree. A writer that dies at any instant leaves the file before it,
 never a part of one; and the file before is kept under another name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

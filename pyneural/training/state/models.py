@@ -5,8 +5,6 @@ names, as torch's layers and pyneural's keep them; or, like Keras's, by ``get_co
 ``from_config`` where it has these.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import os

@@ -1,7 +1,5 @@
 """The states of the random number generators of torch, numpy and Python, to be put back."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """States of objects by their attributes, and as tensors by name with a rest that JSON can hold."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor
