@@ -15,11 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train together: the number of this one, and of all.
-
-    >>> ProcessGroup().writes
-    True
-    """
+    """The processes that train together: the number of this one, and of all."""
 
     rank: int = 0
     size: int = 1

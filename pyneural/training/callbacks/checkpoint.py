@@ -49,12 +49,7 @@ class Checkpoint(Callback):
     def load(self, run: Run, where: str) -> None:
         """Lets a run go on from the last good checkpoint; warns if the last one is damaged.
 
-        Args:
-            run: not begun.
-            where: the function that the user called, for the text of errors.
-
-        Raises:
-            CheckpointError: none, all damaged, or one of another training or version.
+        CheckpointError if there is none, or if it is of another training or version.
         """
         tensors, record, refused = file.load_checkpoint(self.path)
         for text in refused:

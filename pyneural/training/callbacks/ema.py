@@ -15,10 +15,7 @@ class EMA(Callback):
         w' <- decay w' + (1 - decay) w    after each update (Polyak and Juditsky, 1992)
 
     The average begins with the weights after the first update. The model has it when training
-    ends; before, and in the validation after each epoch, it has its own weights.
-
-    Args:
-        decay: in [0, 1).
+    ends; before, and in the validation after each epoch, it has its own weights. 0 <= decay < 1.
     """
 
     state_attributes = ("averages",)

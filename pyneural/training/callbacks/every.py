@@ -100,11 +100,9 @@ class LossWeights(Every):
 
 
 class TimeLimit(Callback):
-    """Pauses a training after some seconds, those before a resumption included.
+    """Pauses a training after some seconds, those before a resumption included; None for no limit.
 
-    Args:
-        seconds: >= 0, or None for no limit. It is asked after each step, so that one step is made
-            in any case.
+    It is asked after each step, so that one step is made in any case.
     """
 
     in_checkpoint = False

@@ -14,13 +14,7 @@ from pyneural.training.state.file import check_writable, replaced
 
 
 class StepHistory(Callback):
-    """Loss terms, phase, time and number of evaluations after each step.
-
-    >>> history = StepHistory()
-    >>> history.names, history.rows = ["residual", "initial"], [[0.5, 0.25], [0.4, 0.125]]
-    >>> history.terms("initial"), len(history)
-    ([0.25, 0.125], 2)
-    """
+    """Loss terms, phase, time and number of evaluations after each step."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -98,11 +92,7 @@ class CSVLogger(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes the curves for TensorBoard; ImportError where it is not installed.
-
-    Args:
-        log_dir: directory of this run.
-    """
+    """Writes the curves of this run to a directory for TensorBoard, which must be installed."""
 
     def __init__(self, log_dir: str | os.PathLike[str] = "logs") -> None:
         self.log_dir = os.fspath(log_dir)

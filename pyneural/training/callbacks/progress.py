@@ -67,12 +67,7 @@ class Display:
 
 
 class Bar:
-    """Shows passes over batches; values are read only when a display is due.
-
-    Args:
-        steps: batches of a pass; None if unknown.
-        verbose: SILENT, BAR or LINE.
-    """
+    """Shows passes over so many batches, None if unknown; values are read when a display is due."""
 
     def __init__(self, steps: int | None, verbose: int) -> None:
         self.steps, self.verbose = steps, verbose

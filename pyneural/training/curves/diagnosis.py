@@ -64,11 +64,7 @@ class Diagnosis:
 
 
 def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> Diagnosis:
-    """What curves of training and validation loss show.
-
-    Args:
-        loss: of each epoch, at least 8 unless it diverged.
-        val_loss: of the same epochs.
+    """What curves of training and validation loss show, of at least 8 epochs unless it diverged.
 
     >>> diagnose([1.0, 3.0, float("inf")]).labels
     ('diverged',)

@@ -57,7 +57,7 @@ class DataAdapter:
 
         Args:
             data: x, y and the weight of each sample, which may be None.
-            class_weight: see ``sample_weights``.
+            class_weight: by number of the class; 1 for those that are missing.
             seed: of the order, None for that of the data.
             name: "validation_data: " before x and y in the text of errors.
         """
@@ -81,7 +81,7 @@ class DataAdapter:
         if class_weight is not None or sample_weight is not None:
             labels = (inputs if targets is None else targets).cpu()
             where = f"{self.where}: {name}".removesuffix(": ")
-            weight = sample_weights(where, labels, class_weight, sample_weight, self.dtype)
+            weight = _sample_weights(where, labels, class_weight, sample_weight, self.dtype)
             weight = weight.to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
 
@@ -170,28 +170,16 @@ def as_triple(data: Any) -> tuple[Any, ...] | None:
     return (*data, None)[:3]
 
 
-def sample_weights(
+def _sample_weights(
     where: str,
     y: Tensor,
     class_weight: Mapping[int, float] | None,
     sample_weight: Any,
     floating: torch.dtype,
 ) -> Tensor:
-    """Weight of each sample, [N]: its own times that of its class.
+    """Weight of each sample, [N]: its own times that of its class, 1 if that is missing.
 
-    Args:
-        where: for the text of errors, as "fit".
-        y: whole numbers of classes, [N] or [N, 1], or one-hot, [N, K].
-        class_weight: by number of the class; a class that is missing has weight 1.
-        sample_weight: [N].
-        floating: dtype of the result.
-
-    Raises:
-        ValueError: a weight below 0 or not finite, another length, or y without classes.
-
-    >>> y = torch.tensor([0.0, 1.0, 1.0])
-    >>> sample_weights("fit", y, {1: 2.0}, [1.0, 1.0, 0.5], torch.float32)
-    tensor([1., 2., 1.])
+    The classes y are whole numbers, [N] or [N, 1], or one-hot, [N, K].
     """
     weight = torch.ones(len(y), dtype=floating)
     if sample_weight is not None:

@@ -56,11 +56,7 @@ class Batches(Stateful):
 
 @dataclass(eq=False)
 class AllData(Batches):
-    """Each step takes all data: the batch is None, and an epoch is a number of steps.
-
-    >>> list(AllData(2).epoch(0))
-    [None, None]
-    """
+    """Each step takes all data: the batch is None, and an epoch is a number of steps."""
 
     steps_per_epoch: int  # >= 1
 

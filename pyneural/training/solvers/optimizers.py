@@ -104,12 +104,7 @@ _FUSED = ("sgd", "adagrad", "adam", "adamw")  # those of which torch has one ker
 def make_optimizer(
     optimizer: str | torch.optim.Optimizer | OptimizerFactory, parameters: Iterable[Any]
 ) -> torch.optim.Optimizer:
-    """An optimiser of a model's parameters.
-
-    Args:
-        optimizer: a name; an optimiser that holds the parameters; or what makes one of them, as
-            ``torch.optim.Adam`` or ``functools.partial(torch.optim.Adam, lr=1e-2)``.
-        parameters: of the model.
+    """An optimiser of parameters, from a name, from one that holds them, or from what makes it.
 
     >>> make_optimizer("adadelta", torch.nn.Linear(2, 1).parameters()).defaults["rho"]
     0.95

@@ -27,21 +27,13 @@ class CheckpointError(ValueError):
 
 
 def previous_path(path: str | os.PathLike[str]) -> Path:
-    """Where the checkpoint before the last one is kept.
-
-    >>> previous_path("run/burgers.safetensors").name
-    'burgers.previous.safetensors'
-    """
+    """Where the checkpoint before the last one is kept, as burgers.previous.safetensors."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def check_writable(directory: str | os.PathLike[str], argument: str = "directory") -> Path:
     """Makes a directory if there is none and tries to write in it; OSError where that fails.
-
-    Args:
-        directory: to be written in later.
-        argument: name of the argument, for the text of the error.
 
     >>> with tempfile.TemporaryDirectory() as parent:
     ...     check_writable(Path(parent) / "new").is_dir()
@@ -118,8 +110,7 @@ def load_checkpoint(
         tensors on the CPU, the record, and a text for each file that was refused. A damaged file
         is renamed to ``*.damaged`` where the one before it is good.
 
-    Raises:
-        CheckpointError: neither file is there, or both are damaged.
+    CheckpointError if neither file is there, or both are damaged.
     """
     refused: list[str] = []
     for candidate in (Path(path), previous_path(path)):
@@ -139,12 +130,7 @@ def load_checkpoint(
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors on the CPU and the record of that very file.
-
-    Raises:
-        FileNotFoundError: there is none.
-        CheckpointError: it is damaged, or no checkpoint.
-    """
+    """Tensors on the CPU and the record of that very file, which may be missing or damaged."""
 
     def damaged(why: object) -> CheckpointError:
         return CheckpointError(
