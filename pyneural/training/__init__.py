@@ -7,10 +7,9 @@ A ``Trainable`` says what there is to minimise; a ``Solver`` (``Adam``, ``LBFGS`
 
 from pyneural.training import callbacks
 from pyneural.training.callbacks import StepHistory
-from pyneural.training.curves.diagnosis import Diagnosis, diagnose
-from pyneural.training.curves.history import History
 from pyneural.training.data.batches import AllData, Batch, Batches, LoaderBatches, TensorBatches
 from pyneural.training.data.split import ThreeWaySplit
+from pyneural.training.history import Diagnosis, History, diagnose
 from pyneural.training.hyperparameters import count_hyperparameters
 from pyneural.training.model import Model
 from pyneural.training.run import Run

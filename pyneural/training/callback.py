@@ -77,11 +77,8 @@ class Callback(Stateful):
 
 def overridden(callbacks: Sequence[Callback], hook: str) -> list[Callable[..., None]]:
     """The hooks of that name that do something; the others need not be called."""
-    return [
-        getattr(callback, hook)
-        for callback in callbacks
-        if getattr(type(callback), hook) is not getattr(Callback, hook)
-    ]
+    nothing = getattr(Callback, hook)
+    return [getattr(c, hook) for c in callbacks if getattr(type(c), hook) is not nothing]
 
 
 def check_callbacks(where: str, callbacks: Sequence[Callback]) -> None:

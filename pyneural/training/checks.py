@@ -29,8 +29,6 @@ def check_count(where: str, value: object, usual: int) -> None:
 def look_up(where: str, name: str, table: Mapping[str, Value]) -> Value:
     """The entry of a table in lower case, by its name in any case; an error has the nearest names.
 
-    >>> look_up("compile: loss", "MSE", {"mse": 1})
-    1
     >>> look_up("compile: loss", "mean_square_error", {"mean_squared_error": 1, "hinge": 2})
     Traceback (most recent call last):
     ValueError: compile: loss: expected a known name, got 'mean_square_error'; did you mean

@@ -87,11 +87,7 @@ def _floats(steps: list[Values]) -> list[list[float]]:
 
 
 def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
-    """sum_k w_k terms[k], the weights being 1 where they are not given.
-
-    >>> weighted_sum({"b": 0.5}, {"a": 1.0, "b": 4.0})
-    3.0
-    """
+    """sum_k w_k terms[k], the weights being 1 where they are not given."""
     return sum(w * term for name, term in terms.items() if (w := weights.get(name, 1.0)) != 0)
 
 

@@ -17,11 +17,11 @@ from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks import Checkpoint, EpochProgress, TimeLimit
 from pyneural.training.callbacks.progress import BAR, SILENT, Bar, check_verbose
 from pyneural.training.checks import check, check_count
-from pyneural.training.curves.history import History
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
 from pyneural.training.data.batches import Batch, samples_of
 from pyneural.training.distributed import ProcessGroup
 from pyneural.training.evaluation import evaluate, evaluation_mode
+from pyneural.training.history import History
 from pyneural.training.losses.functions import Loss, LossFunction
 from pyneural.training.losses.metrics import Metric, MetricFunction
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
@@ -93,10 +93,9 @@ class Model(Trainable):
     def forward(self, x: Tensor) -> Tensor:
         """The network's output."""
         if "module" not in self._modules:
-            raise NotImplementedError(
-                f"{type(self).__name__}: expected a forward method or a module, got neither; "
-                "write Model(module), or forward in the subclass"
-            )
+            kind, remedy = type(self).__name__, "write Model(module), or forward in the subclass"
+            expected = "a forward method or a module"
+            raise NotImplementedError(f"{kind}: expected {expected}, got neither; {remedy}")
         return self.module(x)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from pyneural.training.callback import Callback, overridden
-from pyneural.training.curves.history import History
 from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import PENDING, Meter, Values, by_name, evaluate, weighted_sum
+from pyneural.training.history import History
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.objective import check_finite
 from pyneural.training.state import random_state
@@ -31,10 +31,6 @@ class Interrupt:
     """Context in which the first Ctrl-C only sets ``requested``; the second one interrupts.
 
     Outside of the main thread, where Python delivers no signals, it does nothing.
-
-    >>> with Interrupt() as interrupt:
-    ...     interrupt.requested
-    False
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from pyneural.nn.sequential import run_layers
 from pyneural.training.checks import check
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.model import Model, has_weights, unchained
-from pyneural.training.state import models as files
+from pyneural.training.state import file as files
 from pyneural.training.state.file import CheckpointError
 from pyneural.training.summary import ParameterCount, count_parameters
 

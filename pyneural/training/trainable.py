@@ -6,8 +6,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from pyneural.training.data.batches import Batch
-from pyneural.training.state.file import save_checkpoint
-from pyneural.training.state.models import load_weights
+from pyneural.training.state.file import load_weights, save_checkpoint
 
 
 class Minimiser(Protocol):

@@ -8,9 +8,9 @@ from pathlib import Path
 from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks import Checkpoint, Progress, StepHistory, TimeLimit
 from pyneural.training.checks import check, check_count
-from pyneural.training.curves.history import History
 from pyneural.training.data.batches import AllData, Batches
 from pyneural.training.distributed import ProcessGroup
+from pyneural.training.history import History
 from pyneural.training.run import ALL_STEPS, INTERRUPTED, Run
 from pyneural.training.solvers.base import Phase, PhaseReport
 from pyneural.training.solvers.objective import NonFiniteLossError, Objective

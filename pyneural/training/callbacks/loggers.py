@@ -42,13 +42,11 @@ class StepHistory(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything: terms [steps, K], seconds, phase and evaluations [steps]."""
-        return {
-            "names": self.names,
-            "terms": torch.tensor(self.rows, dtype=torch.float64),
-            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
-            "phase": torch.tensor(self.phase, dtype=torch.int64),
-            "evaluations": torch.tensor(self.evaluations, dtype=torch.int64),
-        }
+        floats = {"terms": self.rows, "seconds": self.seconds}
+        counts = {"phase": self.phase, "evaluations": self.evaluations}
+        state: dict[str, Any] = {"names": self.names}
+        state |= {k: torch.tensor(v, dtype=torch.float64) for k, v in floats.items()}
+        return state | {k: torch.tensor(v, dtype=torch.int64) for k, v in counts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""

@@ -40,9 +40,8 @@ class TerminateOnNaN(Callback):
                 with contextlib.suppress(NotImplementedError):  # of a training_step alone
                     run.model.losses(batch)
 
-            layer = first_bad_layer(run.model, forward) or (
-                f"every layer is finite, so that {title} itself is not: look at the targets"
-            )
+            targets = f"every layer is finite, so that {title} itself is not: look at the targets"
+            layer = first_bad_layer(run.model, forward) or targets
             value = float(losses[bad[0]])
             reason = f"TerminateOnNaN: loss {title!r} is {value} at {where}; {layer}"
             warnings.warn(reason, stacklevel=2)
@@ -70,9 +69,8 @@ def first_bad_layer(model: nn.Module, call: Callable[[], object]) -> str | None:
         if isinstance(output, Tensor) and not output.isfinite().all():
             found.append(f"{label}: its output is not finite, from finite weights")
 
-    hooks = [
-        layer.register_forward_hook(partial(look, name)) for name, layer in model.named_modules()
-    ]
+    layers = model.named_modules()
+    hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in layers]
     try:
         call()
     finally:

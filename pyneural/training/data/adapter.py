@@ -136,11 +136,7 @@ class DataAdapter:
 def split_off(
     where: str, data: tuple[Any, ...], fraction: float
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The first part of arrays and the last one, which is the fraction, as Keras takes them.
-
-    >>> split_off("fit", ([1, 2, 3, 4], [5, 6, 7, 8], None), 0.25)
-    (([1, 2, 3], [5, 6, 7], None), ([4], [8], None))
-    """
+    """The first part of arrays and the last one, which is the fraction, as Keras takes them."""
     argument = f"{where}: validation_split"
     check(0 < fraction < 1, argument, "a number in (0, 1)", fraction, "write 0.2")
     remedy = "give a second one as validation_data"

@@ -60,12 +60,7 @@ class Metric:
 
     @staticmethod
     def of(metric: str | MetricFunction, loss: Loss) -> Metric:
-        """A metric from a name, that of any loss included, or from a function.
-
-        >>> import torch
-        >>> Metric.of("mae", Loss.of("mse"))(torch.ones(2, 1), torch.zeros(2)).item()
-        1.0
-        """
+        """A metric from a name, that of any loss included, or from a function."""
         if isinstance(metric, str):
             table = dict.fromkeys([*_ACCURACIES, *NAMES], metric.lower())
             key = look_up("compile: metrics", metric, table)

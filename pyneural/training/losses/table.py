@@ -128,11 +128,7 @@ def last_layer(layers: Sequence[torch_nn.Module]) -> tuple[str, int | None] | No
 
 
 def units_of(layer: torch_nn.Module) -> int | None:
-    """Number of outputs or channels that a layer computes; None of one that has no weights.
-
-    >>> units_of(torch_nn.Linear(3, 4)), units_of(torch_nn.ReLU())
-    (4, None)
-    """
+    """Number of outputs or channels that a layer computes; None of one that has no weights."""
     for name in ("out_features", "units", "out_channels", "filters"):
         units = getattr(layer, name, None)
         if isinstance(units, int):
@@ -141,11 +137,7 @@ def units_of(layer: torch_nn.Module) -> int | None:
 
 
 def activation_of(layer: torch_nn.Module) -> str | None:
-    """Name of the activation that a layer is or ends with; None where that cannot be told.
-
-    >>> activation_of(torch_nn.ReLU()), activation_of(nn.Linear(3, 4, activation="tanh"))
-    ('relu', 'tanh')
-    """
+    """Name of the activation that a layer is or ends with; None where that cannot be told."""
     for kind in _ACTIVATIONS:
         if isinstance(layer, kind):
             return "leaky_relu" if kind is torch_nn.LeakyReLU else kind.__name__.lower()

@@ -106,9 +106,8 @@ def check_finite(names: Sequence[str], values: Sequence[float], where: str) -> N
     """Raises NonFiniteLossError that names the first term that is not finite."""
     for name, value in zip(names, values, strict=True):
         if not math.isfinite(value):
-            raise NonFiniteLossError(
-                f"loss term {name!r}: expected a finite number, got {value} at {where}"
-            )
+            expected = "expected a finite number"
+            raise NonFiniteLossError(f"loss term {name!r}: {expected}, got {value} at {where}")
 
 
 class _Losses(nn.Module):

@@ -104,11 +104,7 @@ _FUSED = ("sgd", "adagrad", "adam", "adamw")  # those of which torch has one ker
 def make_optimizer(
     optimizer: str | torch.optim.Optimizer | OptimizerFactory, parameters: Iterable[Any]
 ) -> torch.optim.Optimizer:
-    """An optimiser of parameters, from a name, from one that holds them, or from what makes it.
-
-    >>> make_optimizer("adadelta", torch.nn.Linear(2, 1).parameters()).defaults["rho"]
-    0.95
-    """
+    """An optimiser of parameters, from a name, from one that holds them, or from what makes it."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     expected = "at least one parameter that requires a gradient"
     remedy = "add a layer with weights or set requires_grad_(True)"

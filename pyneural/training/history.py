@@ -1,15 +1,20 @@
-"""Reading the loss curve: what it says about the training, in words.
+"""The curves of a training: loss and metrics after each epoch, and what they say in words.
 
 The labels name the faults that a curve shows. They are rules of thumb on the logarithm of the loss,
 l_e = log(loss of epoch e), whose changes do not depend on the unit of the loss.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pyneural import plots
 from pyneural.training.checks import check
+from pyneural.training.state.stateful import Stateful
 
 STILL_LEARNING = "still learning"
 OVERFITTING = "overfitting"
@@ -61,6 +66,57 @@ class Diagnosis:
     def __str__(self) -> str:
         healthy = "nothing wrong: the loss has fallen and flattened out"
         return "\n".join(map(str, self.findings)) or healthy
+
+
+class History(Stateful):
+    """Loss, metrics and learning rate after each epoch, as ``fit`` gives them back.
+
+    ``history["val_loss"]`` is a curve by its name and ``epoch`` its numbers, as in Keras.
+    ``stopped`` says in words why the training ended before its last epoch; else it is None. What
+    happened at each step is in a ``StepHistory``.
+
+    >>> history = History()
+    >>> history.append(0, {"loss": 0.5, "val_loss": 0.6})
+    >>> history.append(1, {"loss": 0.4, "val_loss": 0.5})
+    >>> history["loss"], history.epoch
+    ([0.5, 0.4], [0, 1])
+    """
+
+    state_attributes = ("epoch", "history")
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+        self.stopped: str | None = None
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.history[name]
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
+        return f"History({len(self)} epochs: {last})" if last else "History(no epoch)"
+
+    def append(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Adds an epoch's values; a curve has nan where it was given none."""
+        for name in logs:
+            self.history.setdefault(name, [float("nan")] * len(self.epoch))
+        for name, values in self.history.items():
+            values.append(float(logs.get(name, float("nan"))))
+        self.epoch.append(epoch)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """The curves as a figure of matplotlib, if that is installed; also written to a path."""
+        figure = plots.learning_curves(self.history, epochs=self.epoch)
+        if path is not None:
+            plots.save(figure, Path(path))
+        return figure
+
+    def diagnose(self) -> Diagnosis:
+        """What the loss curve says: see ``diagnose``."""
+        return diagnose(self.history["loss"], self.history.get("val_loss"))
 
 
 def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> Diagnosis:
@@ -189,11 +245,9 @@ def _rises(levels: np.ndarray, jumps: Finding | None) -> Finding | None:
     # After a jump the loss may stay where it came down; that is said already.
     if rise < (_UNCHANGED if best == 0 else _JUMP) or jumps is not None:
         return None
-    return Finding(
-        RATE_TOO_HIGH,
-        f"the loss was lowest in epoch {best + 1} and is {100 * np.expm1(rise):.0f} % higher now",
-        "divide the learning rate by 10 and start anew, or clip the gradient (clip_norm)",
-    )
+    higher = f"is {100 * np.expm1(rise):.0f} % higher now"
+    remedy = "divide the learning rate by 10 and start anew, or clip the gradient (clip_norm)"
+    return Finding(RATE_TOO_HIGH, f"the loss was lowest in epoch {best + 1} and {higher}", remedy)
 
 
 def _rate_too_low(levels: np.ndarray) -> Finding | None:
@@ -202,12 +256,9 @@ def _rate_too_low(levels: np.ndarray) -> Finding | None:
         reason = f"the loss falls steadily, but by {_percent(fall)} in all epochs together"
         return Finding(RATE_TOO_LOW, reason, "multiply the learning rate by 10")
     if np.ptp(levels) < _UNCHANGED and levels[0] > np.log(np.finfo(float).tiny):
-        return Finding(
-            RATE_TOO_LOW,
-            f"the loss stays the same within {_percent(max(float(np.ptp(levels)), 1e-4))}",
-            "multiply the learning rate by 10; if that does not help, look for frozen layers and "
-            "saturated activations",
-        )
+        reason = f"the loss stays the same within {_percent(max(float(np.ptp(levels)), 1e-4))}"
+        else_look = "if that does not help, look for frozen layers and saturated activations"
+        return Finding(RATE_TOO_LOW, reason, f"multiply the learning rate by 10; {else_look}")
     return None
 
 
