@@ -41,18 +41,17 @@ def count_hyperparameters(model: Model, batch_size: int, epochs: int) -> Hyperpa
     defaults = model.optimizer.defaults.items()
     options = {name: value for name, value in defaults if isinstance(value, (float, tuple))}
     numbers = sum(len(value) if isinstance(value, tuple) else 1 for value in options.values())
-    return HyperparameterCount(
-        (
-            ("layers", 1, str(len(widths))),
-            ("neurons of each layer", len(widths), ", ".join(widths)),
-            ("activation functions", len(activations), ", ".join(activations)),
-            ("loss function", 1, model.title("loss")),
-            ("optimization method", 1, type(model.optimizer).__name__),
-            ("its options", numbers, ", ".join(f"{k} {v}" for k, v in options.items())),
-            ("batch size", 1, str(batch_size)),
-            ("epochs", 1, str(epochs)),
-        )
+    choices = (
+        ("layers", 1, str(len(widths))),
+        ("neurons of each layer", len(widths), ", ".join(widths)),
+        ("activation functions", len(activations), ", ".join(activations)),
+        ("loss function", 1, model.title("loss")),
+        ("optimization method", 1, type(model.optimizer).__name__),
+        ("its options", numbers, ", ".join(f"{k} {v}" for k, v in options.items())),
+        ("batch size", 1, str(batch_size)),
+        ("epochs", 1, str(epochs)),
     )
+    return HyperparameterCount(choices)
 
 
 def _architecture(layer: nn.Module) -> list[tuple[int, str]]:

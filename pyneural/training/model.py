@@ -34,18 +34,11 @@ from pyneural.training.trainable import Trainable
 
 @dataclass
 class CompileConfig:
-    """What ``Model.compile`` was given.
+    """What ``Model.compile`` was given."""
 
-    Args:
-        descent: the phase of ``fit``; with the optimiser itself once there is something to
-            optimise.
-        loss: minimised; None where the model has ``losses`` of its own.
-        metrics: shown beside it.
-    """
-
-    descent: Descent
-    loss: Loss | None
-    metrics: list[Metric]
+    descent: Descent  # the phase of ``fit``; with its optimiser once there is something to optimise
+    loss: Loss | None  # None where the model has ``losses`` of its own
+    metrics: list[Metric]  # shown beside it
 
     def __post_init__(self) -> None:
         descent = self.descent
@@ -339,10 +332,9 @@ class Model(Trainable):
         """The one that trains the model; RuntimeError before there is one."""
         made = self.compile_config("optimizer").descent.optimizer
         if not isinstance(made, torch.optim.Optimizer):
-            raise RuntimeError(
-                "optimizer: expected a model with weights, got one that waits for its input shape; "
-                "call fit, or give the first layer an input_shape"
-            )
+            got = "one that waits for its input shape"
+            remedy = "call fit, or give the first layer an input_shape"
+            raise RuntimeError(f"optimizer: expected a model with weights, got {got}; {remedy}")
         return made
 
     def compile_config(self, where: str) -> CompileConfig:

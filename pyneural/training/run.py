@@ -147,12 +147,10 @@ class Run:
 
     def report(self) -> list[PhaseReport]:
         """What the phases did."""
-        reason = self.solver.reason or ALL_STEPS
-        if not self._phase_over():
-            reason = self.history.stopped or "not done"
+        done, stopped = self.solver.reason or ALL_STEPS, self.history.stopped or "not done"
         loss = self.total(self.latest) if len(self.latest) else math.nan
         seconds = self.seconds - sum(report.seconds for report in self.reports)
-        name = self.phases[self.phase].name
+        name, reason = self.phases[self.phase].name, done if self._phase_over() else stopped
         return [*self.reports, PhaseReport(name, self.phase_step, seconds, loss, reason)]
 
     def __call__(self) -> None:
@@ -315,11 +313,9 @@ class Run:
             logs |= {f"val_{name}": value for name, value in beside.items()}
         before = self.history.history.get("loss", [])
         if not math.isfinite(logs["loss"]) and all(map(math.isfinite, before)):
-            warnings.warn(
-                f"fit: the loss became {logs['loss']} in epoch {self.epoch + 1}; "
-                "callbacks=[TerminateOnNaN()] finds the batch and the layer",
-                stacklevel=2,
-            )
+            remedy = "callbacks=[TerminateOnNaN()] finds the batch and the layer"
+            text = f"fit: the loss became {logs['loss']} in epoch {self.epoch + 1}; {remedy}"
+            warnings.warn(text, stacklevel=2)
         self._tell("on_epoch_end", self.epoch, logs)
         self.history.append(self.epoch, logs)
         self.meter = Meter()

@@ -14,7 +14,6 @@ class Minimiser(Protocol):
 
     def minimise(self, loss: Tensor, part: str | None = None) -> None:
         """Gradient of a loss for the parameters of an optimiser, and its step."""
-        ...
 
 
 class Trainable(nn.Module):

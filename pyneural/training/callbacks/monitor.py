@@ -103,10 +103,8 @@ class EarlyStopping(Callback):
             return
         self.waited += 1
         if self.waited >= self.patience:
-            self.run.stop(
-                f"EarlyStopping: {self.monitor.name} was best in epoch {self.best_epoch + 1} "
-                f"({self.monitor.best:.4g})"
-            )
+            best = f"best in epoch {self.best_epoch + 1} ({self.monitor.best:.4g})"
+            self.run.stop(f"EarlyStopping: {self.monitor.name} was {best}")
 
     def on_train_end(self) -> None:
         """Puts the best weights back."""

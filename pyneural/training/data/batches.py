@@ -31,10 +31,8 @@ class Batch(NamedTuple):
 
     def chunk(self, parts: int) -> list[Batch]:
         """The batch in parts, each with its share of the whole."""
-        columns = [
-            [None] * parts if value is None else value.chunk(parts)
-            for value in (self.x, self.y, self.weight)
-        ]
+        given = (self.x, self.y, self.weight)
+        columns = [[None] * parts if value is None else value.chunk(parts) for value in given]
         rows = zip(*columns, strict=False)
         return [Batch(x, y, weight, len(x), self.share) for x, y, weight in rows]
 

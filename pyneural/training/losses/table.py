@@ -129,11 +129,9 @@ def last_layer(layers: Sequence[torch_nn.Module]) -> tuple[str, int | None] | No
 
 def units_of(layer: torch_nn.Module) -> int | None:
     """Number of outputs or channels that a layer computes; None of one that has no weights."""
-    for name in ("out_features", "units", "out_channels", "filters"):
-        units = getattr(layer, name, None)
-        if isinstance(units, int):
-            return units
-    return None
+    names = ("out_features", "units", "out_channels", "filters")
+    found = (getattr(layer, name, None) for name in names)
+    return next((units for units in found if isinstance(units, int)), None)
 
 
 def activation_of(layer: torch_nn.Module) -> str | None:

@@ -1,7 +1,5 @@
 """L-BFGS, an iteration at a time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,7 +42,7 @@ class LBFGS(Phase):
         # The line search halves its bracket until it is this small.
         self.check("tolerance_change", self.tolerance_change > 0, "a number > 0")
 
-    def begin(self, task: Task) -> _LBFGSSolver:
+    def begin(self, task: Task) -> Solver:
         """The solver, at the start."""
         return _LBFGSSolver(task, self)
 

@@ -142,27 +142,24 @@ def load_checkpoint(
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors on the CPU and the record of that very file, which may be missing or damaged."""
+    """Tensors on the CPU and the record of that very file; FileNotFoundError if there is none.
 
-    def damaged(why: object) -> CheckpointError:
-        return CheckpointError(
-            f"checkpoint: {path}: expected a whole file, got a damaged one ({why}); delete it"
-        )
-
-    data = path.read_bytes()
+    CheckpointError if it is damaged, or no checkpoint.
+    """
+    data, where, whole = path.read_bytes(), f"checkpoint: {path}", "expected a whole file"
     try:
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")  # of the header, which follows these 8 bytes
         header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except SafetensorError as error:
-        raise damaged(error) from error
-    if header.get("format") != FORMAT:
-        raise CheckpointError(
-            f"checkpoint: {path}: expected the format {FORMAT!r}, got {header.get('format')!r}; "
-            "give a checkpoint that pyneural's trainer wrote"
-        )
-    if _digest(tensors, header["record"]) != header.get("sha256"):
-        raise damaged("its content does not match its SHA-256 sum")
+        got = f"a damaged one ({error})"
+        raise CheckpointError(f"{where}: {whole}, got {got}; delete it") from error
+    expected, got = f"the format {FORMAT!r}", repr(header.get("format"))
+    remedy = "give a checkpoint that pyneural's trainer wrote"
+    check(header.get("format") == FORMAT, where, expected, got, remedy, CheckpointError)
+    good = _digest(tensors, header["record"]) == header.get("sha256")
+    got = "a damaged one (its content does not match its SHA-256 sum)"
+    check(good, where, "a whole file", got, "delete it", CheckpointError)
     return tensors, json.loads(header["record"])
 
 
@@ -181,10 +178,10 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     saved = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in dict.fromkeys([*shapes, *saved]):
-        expected, got = f"shape {shapes.get(name)}, as the model has", saved.get(name)
-        got_where, remedy = f"{got} in {os.fspath(path)!r}", "make the model that was saved"
-        good = shapes.get(name) == got
-        check(good, f"load: {name}", expected, got_where, remedy, CheckpointError)
+        own, theirs = shapes.get(name), saved.get(name)
+        expected, got = f"shape {own}, as the model has", f"{theirs} in {os.fspath(path)!r}"
+        remedy = "make the model that was saved"
+        check(own == theirs, f"load: {name}", expected, got, remedy, CheckpointError)
     model.load_state_dict(tensors)
 
 
@@ -196,8 +193,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
         # A writer that dies between two renames leaves the model before under its other name.
         tensors, record = read_checkpoint(path if path.exists() else before)
     except FileNotFoundError as error:
-        raise CheckpointError(f"load: expected a file {str(path)!r}, got none; save(path) writes "
-                              "one") from error  # fmt: skip
+        expected, remedy = f"a file {str(path)!r}", "save(path) writes one"
+        raise CheckpointError(f"load: expected {expected}, got none; {remedy}") from error
     except CheckpointError as error:
         # Nobody may take an older model for this one unawares.
         older = f", or load {str(before)!r}, the one before it" if before.exists() else ""
@@ -209,7 +206,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
 
 
 def describe(layer: nn.Module) -> dict[str, Any]:
-    """Class and constructor arguments of a layer, which keeps them by name, in JSON's types."""
+    """Class and arguments of a layer in JSON's types; ValueError if it does not keep them."""
     kind = type(layer)
     if hasattr(layer, "get_config"):
         return _description(layer, layer.get_config())  # type: ignore[operator]
