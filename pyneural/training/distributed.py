@@ -1,7 +1,5 @@
 """Several processes under ``torchrun``: which this one is, and sums over all of them."""
 
-from __future__ import annotations
-
 import atexit
 import gc
 import os
@@ -21,7 +19,7 @@ class ProcessGroup:
     size: int = 1
 
     @staticmethod
-    def join(model: torch.nn.Module) -> ProcessGroup:
+    def join(model: torch.nn.Module) -> "ProcessGroup":
         """Joins the processes that ``torchrun`` started; a single process is a group of its own.
 
         A model on a GPU is moved to that of this process, LOCAL_RANK. The processes talk by NCCL

@@ -1,7 +1,5 @@
 """The loop: phases, epochs and steps, which may be stopped and resumed at any step."""
 
-from __future__ import annotations
-
 import math
 import signal
 import threading
@@ -37,7 +35,7 @@ class Interrupt:
         self.requested = False
         self._before: Any = None
 
-    def __enter__(self) -> Interrupt:
+    def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._handle)
         return self

@@ -1,7 +1,5 @@
 """Batches of tensors in memory, and of a DataLoader."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,7 +27,7 @@ class Batch(NamedTuple):
     samples: int
     share: float
 
-    def chunk(self, parts: int) -> list[Batch]:
+    def chunk(self, parts: int) -> list["Batch"]:
         """The batch in parts, each with its share of the whole."""
         given = (self.x, self.y, self.weight)
         columns = [[None] * parts if value is None else value.chunk(parts) for value in given]

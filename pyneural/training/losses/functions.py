@@ -5,8 +5,6 @@ own alike. A loss gives one number for each element or sample, [N, ...]; ``Loss`
 Class probabilities are kept within [EPSILON, 1 - EPSILON] before a logarithm, as Keras does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -175,7 +173,7 @@ class Loss:
     mean: LossFunction | None = None
 
     @staticmethod
-    def of(loss: str | LossFunction) -> Loss:
+    def of(loss: str | LossFunction) -> "Loss":
         """A loss from a name or a function (or module) of prediction and y."""
         if isinstance(loss, str):
             name = look_up("compile: loss", loss, NAMES)

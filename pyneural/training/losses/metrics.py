@@ -1,7 +1,5 @@
 """Metrics by Keras's names: means over the samples, beside the loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,7 +57,7 @@ class Metric:
     function: MetricFunction
 
     @staticmethod
-    def of(metric: str | MetricFunction, loss: Loss) -> Metric:
+    def of(metric: str | MetricFunction, loss: Loss) -> "Metric":
         """A metric from a name, that of any loss included, or from a function."""
         if isinstance(metric, str):
             table = dict.fromkeys([*_ACCURACIES, *NAMES], metric.lower())

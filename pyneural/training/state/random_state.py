@@ -33,7 +33,6 @@ def capture(own: torch.Generator | None = None) -> dict[str, Tensor]:
 
 def restore(states: Mapping[str, Tensor], own: torch.Generator | None = None) -> None:
     """Puts back what ``capture`` gave; GPUs that are not here any more are left out."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for name, state in states.items():
         if name == "cpu":
             torch.set_rng_state(state)
@@ -47,8 +46,9 @@ def restore(states: Mapping[str, Tensor], own: torch.Generator | None = None) ->
             random.setstate((_PYTHONS_VERSION, tuple(key), _float(gauss) if has_gauss else None))
         elif name == "own" and own is not None:
             own.set_state(state)
-        elif name.startswith("cuda") and int(name.split(":")[1]) < gpus:
-            torch.cuda.set_rng_state(state, name)
+        elif name.startswith("cuda") and torch.cuda.is_available():
+            if int(name.split(":")[1]) < torch.cuda.device_count():
+                torch.cuda.set_rng_state(state, name)
 
 
 def _numpy_state() -> Tensor:
