@@ -46,9 +46,12 @@ def restore(states: Mapping[str, Tensor], own: torch.Generator | None = None) ->
             random.setstate((_PYTHONS_VERSION, tuple(key), _float(gauss) if has_gauss else None))
         elif name == "own" and own is not None:
             own.set_state(state)
-        elif name.startswith("cuda") and torch.cuda.is_available():
-            if int(name.split(":")[1]) < torch.cuda.device_count():
-                torch.cuda.set_rng_state(state, name)
+        elif (
+            name.startswith("cuda")
+            and torch.cuda.is_available()
+            and int(name.split(":")[1]) < torch.cuda.device_count()
+        ):
+            torch.cuda.set_rng_state(state, name)
 
 
 def _numpy_state() -> Tensor:
