@@ -2,7 +2,7 @@
 
 A demo is a module of `pyneural.demos`; its name is that of the file, with "-" for "_". It defines
 `SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `run(args)`, which
-returns the exit code, and `add_arguments(parser)` if it has options besides `--seed` and `--out`.
+returns the figure to write to NAME.png, and `OPTIONS` if it has more than `--seed` and `--out`.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
             description=demo.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        _options.add_common(parser)
-        if hasattr(demo, "add_arguments"):
-            demo.add_arguments(parser)
+        for option, keywords in (_options.COMMON | getattr(demo, "OPTIONS", {})).items():
+            parser.add_argument(option, **keywords)
         args = parser.parse_args(arguments)
         args.out = _options.checked_out(args.out)
-        return demo.run(args)
+        _options.show(demo, args, args.out / f"{name}.png")
+        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, OSError, ImportError, FloatingPointError) as error:

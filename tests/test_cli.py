@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -23,17 +24,20 @@ def demo(monkeypatch):
 
         SYSTEMS = ("S99",)
         SUMMARY = "A demo for tests."
+        OPTIONS: ClassVar = {"--count": {"type": int, "default": 0}}
         raises = None
+        interrupted = False
 
         @staticmethod
-        def add_arguments(parser: argparse.ArgumentParser) -> None:
-            parser.add_argument("--count", type=int, default=0)
+        def run(args: argparse.Namespace) -> object:
+            from matplotlib.figure import Figure
 
-        @staticmethod
-        def run(args: argparse.Namespace) -> int:
             if Demo.raises:
                 raise Demo.raises
-            return args.count + args.seed
+            args.interrupted = Demo.interrupted
+            drawn = float(torch.rand(()))
+            print(f"count {args.count}, seed {args.seed}, drawn {drawn}")
+            return Figure()
 
     monkeypatch.setattr(cli, "demo_names", lambda: ["two-words"])
     monkeypatch.setitem(sys.modules, "pyneural.demos.two_words", Demo)
@@ -56,8 +60,24 @@ def test_list_has_a_line_for_each_demo(demo, capsys):
     assert capsys.readouterr().out == "S99  two-words  A demo for tests.\n"
 
 
-def test_demo_gets_its_options_and_gives_the_exit_code(demo):
-    assert cli.main(["demo", "two-words", "--count", "7", "--seed", "3"]) == 10
+def test_demo_gets_its_options_and_seed_and_its_figure_is_written(demo, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    before = torch.get_rng_state()
+    command = ["demo", "two-words", "--out", str(tmp_path), "--count", "7", "--seed", "3"]
+    assert cli.main(command) == 0
+    drawn = float(torch.rand((), generator=torch.Generator().manual_seed(3)))
+    picture = tmp_path / "two-words.png"
+    expected = f"count 7, seed 3, drawn {drawn}\n  picture       {picture}\n"
+    assert capsys.readouterr().out == expected
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_interrupted_demo_may_still_have_a_figure(demo, tmp_path):
+    pytest.importorskip("matplotlib")
+    demo.interrupted = True
+    assert cli.main(["demo", "two-words", "--out", str(tmp_path)]) == cli.INTERRUPTED
+    assert (tmp_path / "two-words.png").exists()
 
 
 def test_help_of_a_demo_shows_its_own_options(demo, capsys):

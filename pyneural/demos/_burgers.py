@@ -1,14 +1,14 @@
-"""Shared by the two Burgers demos: network, training, error and picture."""
+"""Shared by the two Burgers demos: options, network, training, error and figure."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 
 from pyneural import plots
 from pyneural.demos import _options
+from pyneural.demos._options import counted, print_row, whole
 from pyneural.models import PINN
 from pyneural.nn import MLP
 from pyneural.pde import Burgers
@@ -17,14 +17,10 @@ from pyneural.training import Phase, Trainer, TrainingReport
 LAYERS, WIDTH, ACTIVATION = 8, 20, "tanh"
 SLICES = (0.25, 0.5, 0.75)
 PICTURE = ((0, 1, 201), (-1, 1, 513))  # lower and upper end and number of points of t and of x
-
-
-def add_arguments(parser: argparse.ArgumentParser, *, lbfgs: int) -> None:
-    """Adds the options of both demos; ``lbfgs`` is the default number of iterations."""
-    _options.add_training(parser)
-    _options.add_whole(parser, "--epochs", 1000, "steps of Adam")
-    _options.add_whole(parser, "--lbfgs", lbfgs, "iterations of L-BFGS")
-    _options.add_whole(parser, "--conditions", 100, "points with data", low=2)
+OPTIONS = _options.TRAINING | {
+    "--epochs": whole("steps of Adam", 1000),
+    "--conditions": whole("points with data", 100, low=2),
+}
 
 
 def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float = 1.0) -> PINN:
@@ -32,19 +28,16 @@ def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float =
     device, dtype = _options.checked_device(args.device), _options.DTYPES[args.dtype]
     burgers = Burgers()
     generator = torch.Generator().manual_seed(args.seed)
-    with torch.random.fork_rng(devices=[]):  # leaves torch's global generator unchanged
-        torch.manual_seed(args.seed)
-        network = MLP(2, [WIDTH] * LAYERS, 1, ACTIVATION, input_range=burgers.domain.range)
+    network = MLP(2, [WIDTH] * LAYERS, 1, ACTIVATION, input_range=burgers.domain.range)
     network.to(device, dtype)
     conditions = burgers.conditions(
         args.conditions, sampling="lhs", generator=generator, dtype=dtype, device=device
     )
-    if not points:
-        return PINN(network, conditions, domain=burgers.domain, generator=generator)
     return PINN(
         network,
         conditions,
-        equation=burgers,
+        equation=burgers if points else None,
+        domain=burgers.domain,
         points=points,
         sampling="sobol",
         adaptive=True,
@@ -54,12 +47,11 @@ def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float =
 
 
 def train(
-    pinn: PINN, phases: list[Phase], args: argparse.Namespace, out: Path, stem: str
+    pinn: PINN, phases: list[Phase], args: argparse.Namespace, stem: str
 ) -> tuple[Trainer, TrainingReport]:
     """Prints the set-up, trains, and prints the result of each phase."""
-    trainer = Trainer(
-        pinn, phases, checkpoint=out / f"{stem}.safetensors", time_limit=args.time_limit
-    )
+    checkpoint = args.out / f"{stem}.safetensors"
+    trainer = Trainer(pinn, phases, checkpoint=checkpoint, time_limit=args.time_limit)
     resumed = trainer.resume() if args.resume else 0
     count = sum(parameter.numel() for parameter in pinn.network.parameters())
     points = [f"{len(part.points):,} {name}" for name, part in pinn.named_conditions()]
@@ -67,21 +59,23 @@ def train(
         points.append(f"{len(pinn.collocation):,} collocation")
     place = args.device
     if place == "cpu":
-        place += f" with {_options.counted(torch.get_num_threads(), 'thread')}"
-    rows = [
-        ("network", f"{LAYERS} x {WIDTH} {ACTIVATION}, {count:,} parameters"),
-        ("points", ", ".join(points)),
-        ("computing", f"{args.dtype} on {place}, seed {args.seed}"),
-    ]
+        place += f" with {counted(torch.get_num_threads(), 'thread')}"
+    print_row("network", f"{LAYERS} x {WIDTH} {ACTIVATION}, {count:,} parameters")
+    print_row("points", ", ".join(points))
+    print_row("computing", f"{args.dtype} on {place}, seed {args.seed}")
     if resumed:
-        rows.append(("resumed", f"after {_options.counted(resumed, 'step')}"))
-    _options.print_rows(rows)
+        print_row("resumed", f"after {counted(resumed, 'step')}")
     print()
     report = trainer.fit()
-    _options.print_phases(report)
+    for phase in report.phases:
+        print_row(
+            phase.name,
+            f"{phase.steps:>6,} steps {phase.seconds:>7.1f} s   "
+            f"loss {phase.loss:.2e}   {phase.reason}",
+        )
     print()
     if report.interrupted:
-        _options.print_rows([("interrupted", f"--resume continues from {trainer.checkpoint}")])
+        print_row("interrupted", f"--resume continues from {trainer.checkpoint}")
     return trainer, report
 
 
@@ -90,14 +84,14 @@ def relative_l2(pinn: PINN) -> float:
     return pinn.relative_l2(*Burgers().test_grid())
 
 
-def draw(pinn: PINN, path: Path, title: str, *, training: Trainer | None = None) -> Path:
-    """Writes the picture: field, training points, slices, and the losses or else the error."""
+def draw(pinn: PINN, title: str, training: Trainer | None = None) -> object:
+    """The figure: field, training points, slices, and the losses or else the error."""
     burgers = Burgers()
     t, x = (torch.linspace(low, high, count, dtype=torch.float64) for low, high, count in PICTURE)
     grid = torch.cartesian_prod(t, x)
     shape = (len(t), len(x))
     history = None if training is None else training.history
-    figure = plots.space_time(
+    return plots.space_time(
         t,
         x,
         pinn.predict(grid).reshape(shape),
@@ -109,4 +103,3 @@ def draw(pinn: PINN, path: Path, title: str, *, training: Trainer | None = None)
         phases=() if training is None else training.phase_starts(),
         title=title,
     )
-    return plots.save(figure, path)

@@ -13,11 +13,7 @@ from pyneural.training.run import INTERRUPTED
 
 
 class Bar(Callback):
-    """Progress bar over the epochs, with the latest losses; removed when training ends.
-
-    Args:
-        name: label of the bar.
-    """
+    """Progress bar with a name over the epochs, with the latest losses; removed at the end."""
 
     def __init__(self, name: str) -> None:
         self.name = name

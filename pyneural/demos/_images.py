@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from pyneural import data
-from pyneural.demos import _fit, _options
+from pyneural.demos import _fit
+from pyneural.demos._options import option, whole
 from pyneural.models import Autoencoder
 from pyneural.training import Adadelta, History
 
@@ -19,24 +19,12 @@ SETS = {"digits": (data.digits, 600), "mnist": (data.mnist, 20)}  # loader, defa
 # Defaults of early Keras releases. Its present rate, 0.001, would need 1000 times as many steps.
 ADADELTA = partial(Adadelta, lr=1.0, rho=0.95, eps=1e-7)
 SHOWN = 10  # images in the pictures
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options for the data set and the epochs."""
-    parser.add_argument(
-        "--data",
-        choices=SETS,
-        default="digits",
-        metavar="DATA",
-        help="digits (from scikit-learn) or mnist (downloaded once) (default: digits)",
-    )
-    epochs = ", ".join(f"{count} for {name}" for name, (_, count) in SETS.items())
-    parser.add_argument(
-        "--epochs",
-        type=_options.whole(1, 10**6),
-        metavar="N",
-        help=f"passes through the images (default: {epochs})",
-    )
+_SETS = "digits (from scikit-learn) or mnist (downloaded once)"
+_EPOCHS = ", ".join(f"{count} for {name}" for name, (_, count) in SETS.items())
+OPTIONS = {
+    "--data": option(_SETS, "digits", choices=SETS, metavar="DATA"),
+    "--epochs": whole(f"passes through the images (default: {_EPOCHS})", None, 1, 10**6),
+}
 
 
 def load(args: argparse.Namespace) -> tuple[Tensor, Tensor, int]:
@@ -47,22 +35,14 @@ def load(args: argparse.Namespace) -> tuple[Tensor, Tensor, int]:
 
 
 def train(
-    name: str,
-    widths: Sequence[int],
-    last: str,
-    loss: str,
-    images: tuple[Tensor, Tensor, int],
-    seed: int,
+    name: str, widths: Sequence[int], last: str, loss: str, images: tuple[Tensor, Tensor, int]
 ) -> tuple[Autoencoder, History, float]:
     """Trains an autoencoder on images from ``load``; the model, its history and the time in s."""
     x, held_out, epochs = images
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Autoencoder(widths, last_activation=last)
-        model.compile(ADADELTA, loss, ["mse"])
-        start = time.perf_counter()
-        history = _fit.fit(
-            model, name, x, x, epochs=epochs, batch_size=100,
-            validation_data=(held_out, held_out),
-        )  # fmt: skip
+    model = Autoencoder(widths, last_activation=last)
+    model.compile(ADADELTA, loss, ["mse"])
+    start = time.perf_counter()
+    history = _fit.fit(
+        model, name, x, x, validation_data=(held_out, held_out), epochs=epochs, batch_size=100
+    )
     return model, history, time.perf_counter() - start

@@ -4,88 +4,69 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Any
 
 import torch
 
 from pyneural import plots
-from pyneural.training import TrainingReport, check_writable
+from pyneural.training import check_writable
 
-Number = TypeVar("Number", int, float)
+Options = dict[str, dict[str, Any]]  # keywords of ``add_argument`` by the name of the option
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def add_training(parser: argparse.ArgumentParser) -> None:
-    """Adds the options for device, dtype, resumption and time limit."""
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        default="float64",
-        metavar="DTYPE",
-        help=f"{' or '.join(DTYPES)} (default: float64)",
-    )
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in DIR")
-    parser.add_argument(
-        "--time-limit", type=seconds, metavar="SECONDS", help="stop the training after this time"
-    )
+def option(help: str, default: Any = None, **keywords: Any) -> dict[str, Any]:
+    """Keywords of ``add_argument``; the help ends with the default."""
+    text = help if default is None else f"{help} (default: {default})"
+    return {"help": text, "default": default, **keywords}
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of all demos: the seed and the output folder."""
-    add_whole(parser, "--seed", 0, "random seed", high=2**63 - 1)
-    parser.add_argument("--out", default=".", metavar="DIR", help="output folder (default: .)")
+def whole(help: str, default: int | None, low: int = 0, high: int = 10**8) -> dict[str, Any]:
+    """Keywords of an option that is an integer from ``low`` to ``high``.
 
-
-def add_whole(
-    parser: argparse.ArgumentParser,
-    name: str,
-    default: int,
-    help: str,
-    *,
-    low: int = 0,
-    high: int = 10**8,
-) -> None:
-    """Adds an integer option from ``low`` to ``high``."""
-    text = f"{help} (default: {default})"
-    parser.add_argument(name, type=whole(low, high), default=default, metavar="N", help=text)
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """Argument type: an integer from ``low`` to ``high``.
-
-    >>> whole(0, 100)("12")
+    >>> whole("steps", 7)["type"]("12")
     12
     """
-    return _checked(int, lambda value: low <= value <= high, f"an integer from {low} to {high:,}")
+    expected = f"an integer from {low} to {high:,}"
+    return option(help, default, type=_number(int, low, high, expected), metavar="N")
 
 
-def nonnegative(text: str) -> float:
-    """Argument type: a finite number >= 0."""
-    return _checked(float, lambda value: 0 <= value < math.inf, "a finite number >= 0")(text)
+def _number(
+    convert: Callable[[str], float], low: float, high: float, expected: str
+) -> Callable[[str], float]:
+    """Argument type: a number from ``low`` to ``high``."""
 
-
-def seconds(text: str) -> float:
-    """Argument type: a time in seconds >= 0."""
-    return _checked(float, lambda value: value >= 0, "seconds >= 0")(text)
-
-
-def _checked(
-    convert: Callable[[str], Number], accepts: Callable[[Number], bool], expected: str
-) -> Callable[[str], Number]:
-    def parse(text: str) -> Number:
+    def parse(text: str) -> float:
         try:
             value = convert(text)
-            accepted = accepts(value)
         except ValueError:
-            accepted = False
-        if not accepted:
+            value = math.nan
+        if not low <= value <= high:
             raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
         return value
 
     return parse
+
+
+nonnegative = _number(float, 0, sys.float_info.max, "a finite number >= 0")
+COMMON: Options = {  # of all demos
+    "--seed": whole("random seed", 0, high=2**63 - 1),
+    "--out": option("output folder", ".", metavar="DIR"),
+}
+TRAINING: Options = {  # of trainings with checkpoints
+    "--device": option("cpu, cuda or cuda:N", "cpu"),
+    "--dtype": option(" or ".join(DTYPES), "float64", choices=DTYPES, metavar="DTYPE"),
+    "--resume": option("continue from the checkpoint in DIR", action="store_true"),
+    "--time-limit": option(
+        "stop the training after this time",
+        type=_number(float, 0, math.inf, "seconds >= 0"),
+        metavar="SECONDS",
+    ),
+}
 
 
 def checked_device(name: str) -> torch.device:
@@ -123,22 +104,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def save_picture(figure: Any, path: Path) -> None:
-    """Writes a figure and prints its path."""
-    print_rows([("picture", str(plots.save(figure, path)))])
+def show(demo: ModuleType, args: argparse.Namespace, picture: Path) -> None:
+    """Runs a demo from its seed and writes its figure; torch's generator is left as it was.
+
+    A demo that Ctrl-C ended, but that has a figure all the same, sets ``args.interrupted``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(args.seed)
+        figure = demo.run(args)
+    print_row("picture", plots.save(figure, picture))
+    if getattr(args, "interrupted", False):
+        raise KeyboardInterrupt
 
 
-def print_rows(rows: list[tuple[str, str]]) -> None:
-    """Prints names and values in two columns."""
-    for name, value in rows:
-        print(f"  {name:<14}{value}", flush=True)
-
-
-def print_phases(report: TrainingReport) -> None:
-    """Prints steps, time, loss and stopping reason of each phase."""
-    for phase in report.phases:
-        print(
-            f"  {phase.name:<14}{phase.steps:>6,} steps {phase.seconds:>7.1f} s   "
-            f"loss {phase.loss:.2e}   {phase.reason}",
-            flush=True,
-        )
+def print_row(name: str, value: object) -> None:
+    """Prints a name and a value in two columns."""
+    print(f"  {name:<14}{value}", flush=True)

@@ -19,43 +19,40 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyneural import nn, plots
-from pyneural.demos import _options
+from pyneural.demos._options import counted, whole
 from pyneural.models import fit_function
 
 SYSTEMS = ("S06",)
 SUMMARY = "Approximating a function: width and depth."
 WIDTHS, DEPTHS, SHOWN = (1, 2, 4, 8, 16, 32), (1, 2, 3, 4), (1, 2, 4)
 POINTS, TEST_POINTS = 200, 1001
+OPTIONS = {
+    "--seeds": whole("networks for each width and depth", 3, low=1),
+    "--steps": whole("Levenberg-Marquardt steps", 200, low=1),
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_whole(parser, "--seeds", 3, "networks for each width and depth", low=1)
-    _options.add_whole(parser, "--steps", 200, "Levenberg-Marquardt steps", low=1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     test = torch.linspace(-1, 1, TEST_POINTS, dtype=torch.float64)[:, None]
     exact = _phi(test)
     x = torch.linspace(-1, 1, POINTS, dtype=torch.float64)[:, None]
     fits: dict[tuple[int, int, int], Tensor] = {}
     cases = list(itertools.product(range(len(DEPTHS)), range(len(WIDTHS)), range(args.seeds)))
     print("Approximating  phi(x) = sin(2 pi x) exp(-x^2) + x^3\n")
-    with torch.random.fork_rng(devices=[]):
-        for case in tqdm(cases, "fitting", leave=False, disable=None, ncols=79):
-            depth, width, seed = case
-            torch.manual_seed(args.seed + seed)
-            network = nn.MLP(1, [WIDTHS[width]] * DEPTHS[depth], 1).double()
-            for name, bias in network.named_parameters():
-                if name.endswith("bias"):  # spreads the hidden units over [-1, 1]
-                    torch.nn.init.uniform_(bias, -1, 1)
-            fit_function(network, x, _phi(x), args.steps)
-            fits[case] = network(test).detach()
+    for case in tqdm(cases, "fitting", leave=False, disable=None, ncols=79):
+        depth, width, seed = case
+        torch.manual_seed(args.seed + seed)
+        network = nn.MLP(1, [WIDTHS[width]] * DEPTHS[depth], 1).double()
+        for name, bias in network.named_parameters():
+            if name.endswith("bias"):  # spreads the hidden units over [-1, 1]
+                torch.nn.init.uniform_(bias, -1, 1)
+        fit_function(network, x, _phi(x), args.steps)
+        fits[case] = network(test).detach()
     shape = len(DEPTHS), len(WIDTHS), args.seeds
     errors = torch.stack([(fits[case] - exact).norm() / exact.norm() for case in cases]).view(shape)
     best = errors.min(-1)
-    print(f"  relative L2 error, best of {_options.counted(args.seeds, 'seed')}\n")
+    print(f"  relative L2 error, best of {counted(args.seeds, 'seed')}\n")
     print("  hidden layers          width")
     print(" " * 15 + "".join(f"{width:>10}" for width in WIDTHS))
     for depth, row in zip(DEPTHS, best.values.tolist(), strict=True):
@@ -66,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
         for i, width in enumerate(WIDTHS)
         if width in SHOWN
     ]
-    figure = plots.approximation(test[:, 0], exact[:, 0], shown, WIDTHS, DEPTHS, errors)
-    _options.save_picture(figure, args.out / "approximation.png")
-    return 0
+    return plots.approximation(test[:, 0], exact[:, 0], shown, WIDTHS, DEPTHS, errors)
 
 
 def _phi(x: Tensor) -> Tensor:

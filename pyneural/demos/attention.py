@@ -16,32 +16,28 @@ import torch
 from torch import Tensor
 
 from pyneural import nn, ops, plots
-from pyneural.demos import _options
+from pyneural.demos._options import print_row
 
 SYSTEMS = ("S31",)
 SUMMARY = "Attention maps of each head, and masks."
 TOKENS, PADDING, REACH, WIDTH, HEADS = 24, 6, 3, 32, 4
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        layer = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double().eval()
-        steps = torch.randn(1, TOKENS, WIDTH, dtype=torch.float64)
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
+    layer = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double().eval()
+    steps = torch.randn(1, TOKENS, WIDTH, dtype=torch.float64)
     layer.requires_grad_(False)
     layer.in_proj_weight.mul_(2)  # makes the weights less uniform
     x = nn.PositionalEncoding(WIDTH, batch_first=True)(steps.cumsum(1) / 2)
     place = torch.arange(TOKENS)
     distance = (place[:, None] - place).abs()
+    padding = (place >= TOKENS - PADDING).expand(TOKENS, -1)
     masks: dict[str, tuple[Tensor | None, Tensor]] = {  # attn_mask, visible keys
         "no mask": (None, torch.ones(TOKENS, TOKENS, dtype=torch.bool)),
         "causal": (place > place[:, None], place <= place[:, None]),
         f"window of {REACH}": (distance > REACH, distance <= REACH),
-        "padding": (
-            (place >= TOKENS - PADDING).expand(TOKENS, -1),
-            (place < TOKENS - PADDING).expand(TOKENS, -1),
-        ),
+        "padding": (padding, ~padding),
     }
     print(f"Attention with {HEADS} heads over {TOKENS} tokens of dimension {WIDTH}\n")
     print("  mask            seen   weight of masked   change by masked tokens")
@@ -54,15 +50,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {name:<14}{float(seen.double().mean()):6.0%}{elsewhere:19.0e}{change:26.0e}")
     print()
     rows = maps["no mask"].sum(-1)
-    _options.print_rows(
-        [
-            ("weights", f"sum to 1 for each query within {float((rows - 1).abs().max()):.0e}"),
-            ("kernel", f"agrees with the equation within {_kernel_error(args.seed):.0e}"),
-        ]
-    )
-    figure = plots.attention_maps(maps)
-    _options.save_picture(figure, args.out / "attention.png")
-    return 0
+    print_row("weights", f"sum to 1 for each query within {float((rows - 1).abs().max()):.0e}")
+    print_row("kernel", f"agrees with the equation within {_kernel_error(args.seed):.0e}")
+    return plots.attention_maps(maps)
 
 
 def _change(

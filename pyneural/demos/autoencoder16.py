@@ -14,44 +14,38 @@ import argparse
 import torch
 
 from pyneural import plots
-from pyneural.demos import _images, _options
+from pyneural.demos import _images
+from pyneural.demos._options import counted, print_row
 
 SYSTEMS = ("S16",)
 SUMMARY = "An autoencoder of images, 16 neurons."
 WIDTHS = (784, 128, 64, 32, 16)
+OPTIONS = _images.OPTIONS
 
-add_arguments = _images.add_arguments
 
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     images = x, held_out, epochs = _images.load(args)
     print("Autoencoder 784-128-64-32-16-32-64-128-784\n")
     model, history, seconds = _images.train(
-        "sigmoid + bce", WIDTHS, "sigmoid", "binary_crossentropy", images, args.seed
+        "sigmoid + bce", WIDTHS, "sigmoid", "binary_crossentropy", images
     )
     shown = held_out[: _images.SHOWN]
     with torch.no_grad():
         latent = model.encode(shown)
         predicted = model.decode(latent)
-    figure = plots.reconstructions(
-        [
-            ("original", shown.view(-1, 28, 28)),
-            ("latent,\n16 neurons", latent.view(-1, 4, 4)),
-            (f"predicted\nmse {history['val_mse'][-1]:.4f}", predicted.view(-1, 28, 28)),
-        ],
-        [("sigmoid + bce", history["loss"], history["val_loss"])],
-    )
+    mse = history["val_mse"][-1]
     used = int((model.encode(held_out).detach() > 0).any(0).sum())
-    _options.print_rows(
-        [
-            ("network", f"{model.count().total:,} parameters, sigmoid and cross-entropy"),
-            ("images", f"{len(x):,} for training, {len(held_out):,} for validation"),
-            ("training", f"{_options.counted(epochs, 'epoch')} of Adadelta, {seconds:.1f} s"),
-            ("cross-entropy", f"{history['val_loss'][-1]:.4f} in validation"),
-            ("mse", f"{history['val_mse'][-1]:.4f} in validation"),
-            ("latent", f"{used} of 16 neurons are active (above 0) for some image"),
-        ]
-    )
-    _options.save_picture(figure, args.out / "autoencoder16.png")
-    return 0
+    print_row("network", f"{model.count().total:,} parameters, sigmoid and cross-entropy")
+    print_row("images", f"{len(x):,} for training, {len(held_out):,} for validation")
+    print_row("training", f"{counted(epochs, 'epoch')} of Adadelta, {seconds:.1f} s")
+    print_row("cross-entropy", f"{history['val_loss'][-1]:.4f} in validation")
+    print_row("mse", f"{mse:.4f} in validation")
+    print_row("latent", f"{used} of 16 neurons are active (above 0) for some image")
+    rows = [
+        ("original", shown.view(-1, 28, 28)),
+        ("latent,\n16 neurons", latent.view(-1, 4, 4)),
+        (f"predicted\nmse {mse:.4f}", predicted.view(-1, 28, 28)),
+    ]
+    curves = [("sigmoid + bce", history["loss"], history["val_loss"])]
+    return plots.reconstructions(rows, curves)

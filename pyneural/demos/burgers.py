@@ -16,45 +16,33 @@ from __future__ import annotations
 import argparse
 
 from pyneural import plots
-from pyneural.demos import _burgers, _options
+from pyneural.demos import _burgers
+from pyneural.demos._options import nonnegative, option, print_row, whole
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S22",)
 SUMMARY = "Burgers' equation with a PINN."
+OPTIONS = _burgers.OPTIONS | {
+    "--lbfgs": whole("iterations of L-BFGS", 12_000),
+    "--rounds": whole("rounds of L-BFGS, which share its iterations", 4, low=1),
+    "--points": whole("collocation points", 5_000, low=1),
+    "--data-weight": option("weight of the data loss", 10, type=nonnegative, metavar="W"),
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _burgers.add_arguments(parser, lbfgs=12_000)
-    _options.add_whole(parser, "--rounds", 4, "rounds of L-BFGS, which share its iterations", low=1)
-    _options.add_whole(parser, "--points", 5_000, "collocation points", low=1)
-    parser.add_argument(
-        "--data-weight",
-        type=_options.nonnegative,
-        default=10.0,
-        metavar="W",
-        help="weight of the data loss (default: 10)",
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; 0, or 130 after Ctrl-C."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     pinn = _burgers.make_pinn(args, points=args.points, data_weight=args.data_weight)
     rounds = [(args.lbfgs + i) // args.rounds for i in range(args.rounds)]
     phases: list[Phase] = [Adam(args.epochs), *(LBFGS(steps) for steps in rounds)]
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx\n")
-    trainer, report = _burgers.train(pinn, phases, args, args.out, "burgers")
+    trainer, report = _burgers.train(pinn, phases, args, "burgers")
     error = _burgers.relative_l2(pinn)
     title = (
         r"Burgers' equation, $u_t + u\,u_x = (0.01/\pi)\,u_{xx}$: physics-informed network, "
         f"relative $L_2$ error {plots.scientific(error)}"
     )
-    picture = _burgers.draw(pinn, args.out / "burgers.png", title, training=trainer)
-    _options.print_rows(
-        [
-            ("relative L2", f"{error:.2e} against Cole-Hopf on 256 x 100 points"),
-            ("training", f"{report.seconds:.1f} s, {report.steps:,} steps"),
-            ("picture", str(picture)),
-        ]
-    )
-    return 130 if report.interrupted else 0
+    print_row("relative L2", f"{error:.2e} against Cole-Hopf on 256 x 100 points")
+    print_row("training", f"{report.seconds:.1f} s, {report.steps:,} steps")
+    args.interrupted = report.interrupted
+    return _burgers.draw(pinn, title, trainer)

@@ -13,25 +13,21 @@ import argparse
 import torch
 
 from pyneural import plots
-from pyneural.demos import _burgers, _options
+from pyneural.demos import _burgers
+from pyneural.demos._options import print_row, whole
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
 SUMMARY = "A network without the equation fails inside."
-_STEM = "burgers-boundary-only"
+OPTIONS = _burgers.OPTIONS | {"--lbfgs": whole("iterations of L-BFGS", 1000)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _burgers.add_arguments(parser, lbfgs=1000)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; 0, or 130 after Ctrl-C."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     pinn = _burgers.make_pinn(args)
     phases: list[Phase] = [Adam(args.epochs), LBFGS(args.lbfgs)]
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx, boundary points alone\n")
-    _, report = _burgers.train(pinn, phases, args, args.out, _STEM)
+    _, report = _burgers.train(pinn, phases, args, "burgers-boundary-only")
     parts = [part for _, part in pinn.named_conditions()]
     points, target = torch.cat([p.points for p in parts]), torch.cat([p.target for p in parts])
     boundary, inside = pinn.relative_l2(points, target), _burgers.relative_l2(pinn)
@@ -39,13 +35,8 @@ def run(args: argparse.Namespace) -> int:
         "Burgers' equation from boundary points alone: relative $L_2$ error "
         f"{plots.scientific(boundary)} on the points, {plots.scientific(inside)} in the domain"
     )
-    picture = _burgers.draw(pinn, args.out / f"{_STEM}.png", title)
-    _options.print_rows(
-        [
-            ("on the points", f"{boundary:.2e} relative L2"),
-            ("in the domain", f"{inside:.2e} relative L2 against Cole-Hopf on 256 x 100 points"),
-            ("training", f"{report.seconds:.1f} s, {report.steps:,} steps"),
-            ("picture", str(picture)),
-        ]
-    )
-    return 130 if report.interrupted else 0
+    print_row("on the points", f"{boundary:.2e} relative L2")
+    print_row("in the domain", f"{inside:.2e} relative L2 against Cole-Hopf on 256 x 100 points")
+    print_row("training", f"{report.seconds:.1f} s, {report.steps:,} steps")
+    args.interrupted = report.interrupted
+    return _burgers.draw(pinn, title)

@@ -15,13 +15,8 @@ import math
 from torch import Tensor
 
 from pyneural import plots
-from pyneural.demos import _options
-from pyneural.models import (
-    StateSpaceModel,
-    fit_by_em,
-    fit_by_likelihood,
-    pushed_oscillator,
-)
+from pyneural.demos._options import whole
+from pyneural.models import StateSpaceModel, fit_by_em, fit_by_likelihood, pushed_oscillator
 
 SYSTEMS = ("S33",)
 SUMMARY = "State-space model: Kalman filter, smoother."
@@ -29,16 +24,14 @@ MOTION = 0.25, 0.02  # angular frequency and damping rate, per unit of time
 PUSH, NOISE, GAP = 0.01, 0.6, slice(90, 110)  # variances of the random driving and of a reading
 FREE = ("process_noise", "observation_noise")
 SERIES = 200  # to measure the coverage of the intervals
+OPTIONS = {
+    "--steps": whole("observations in the series", 200, low=120, high=5000),
+    "--iterations": whole("maximum number of steps of each fit", 40, low=1),
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_whole(parser, "--steps", 200, "observations in the series", low=120, high=5000)
-    _options.add_whole(parser, "--iterations", 40, "maximum number of steps of each fit", low=1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     model = pushed_oscillator(*MOTION, PUSH, NOISE)
     x, y = model.simulate(args.steps, seed=args.seed)
     y[GAP] = math.nan
@@ -48,10 +41,10 @@ def run(args: argparse.Namespace) -> int:
         "maximum likelihood": fit_by_likelihood(start, y, FREE, args.iterations),
         "EM": fit_by_em(start, y, FREE, args.iterations),
     }
-    best = float(model.filter(y).log_likelihood)
+    best, guess = (float(each.filter(y).log_likelihood) for each in (model, start))
     print("  variance of       driving    reading   log-likelihood")
     print(f"  {'truth':<19}{PUSH:6.4f}{NOISE:11.3f}{best:17.2f}")
-    print(f"  {'first guess':<19}{10 * PUSH:6.4f}{0.2 * NOISE:11.3f}{_likelihood(start, y):17.2f}")
+    print(f"  {'first guess':<19}{10 * PUSH:6.4f}{0.2 * NOISE:11.3f}{guess:17.2f}")
     for name, fit in fits.items():
         push, reading = fit.model.process_noise[1, 1], fit.model.observation_noise[0, 0]
         print(f"  {name:<19}{push:6.4f}{reading:11.3f}{fit.log_likelihoods[-1]:17.2f}")
@@ -64,23 +57,14 @@ def run(args: argparse.Namespace) -> int:
     held = _coverage(model, args.steps, args.seed)
     print(f"\n  95 % intervals contain the state, in {SERIES} series: {held:.1%}\n")
     bands = {
-        f"{name}: from the observations {which}": (
-            known.mean[:, 0],
-            known.covariance[:, 0, 0].sqrt(),
-        )
-        for name, which, known in (
-            ("Kalman filter", "up to each step", filtered),
-            ("Smoother", "of the whole series", smoothed),
+        name: (known.mean[:, 0], known.covariance[:, 0, 0].sqrt())
+        for name, known in (
+            ("Kalman filter: from the observations up to each step", filtered),
+            ("Smoother: from the observations of the whole series", smoothed),
         )
     }
     curves = {name: fit.log_likelihoods for name, fit in fits.items()}
-    figure = plots.state_space(x[:, 0], y[:, 0], bands, curves, best)
-    _options.save_picture(figure, args.out / "kalman.png")
-    return 0
-
-
-def _likelihood(model: StateSpaceModel, y: Tensor) -> float:
-    return float(model.filter(y).log_likelihood)
+    return plots.state_space(x[:, 0], y[:, 0], bands, curves, best)
 
 
 def _rms(error: Tensor) -> float:

@@ -17,7 +17,8 @@ from functools import partial
 import torch
 
 from pyneural import data, plots
-from pyneural.demos import _fit, _options
+from pyneural.demos import _fit
+from pyneural.demos._options import whole
 from pyneural.models import Model, PatchTransformer, SequenceRegressor
 
 SYSTEMS = ("S32", "S36")
@@ -34,40 +35,31 @@ NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
 RATES = {"transformer": 1e-3}  # learning rate of Adam
 RATE = 5e-3  # for the other networks
 TRAINING, HELD_OUT, FORGETTING = 9_600, 2_000, 1 / 6
+OPTIONS = {
+    "--lag": whole("length of the sequences", 100, low=2, high=10_000),
+    "--epochs": whole("passes through the training set", 12, low=1),
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_whole(parser, "--lag", 100, "length of the sequences", low=2, high=10_000)
-    _options.add_whole(parser, "--epochs", 12, "passes through the training set", low=1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     x, y = data.adding_problem(TRAINING, args.lag, args.seed)
     held_out = data.adding_problem(HELD_OUT, args.lag, args.seed + 1)
     print(f"The adding problem, {args.lag} steps\n")
     print("  network              parameters   held-out error   training")
     curves = {}
-    with torch.random.fork_rng(devices=[]):
-        for name, make in NETWORKS.items():
-            torch.manual_seed(args.seed)
-            network = make()
-            model = Model(network)
-            model.compile(
-                partial(torch.optim.Adam, lr=RATES.get(name, RATE)), "mse", clip_norm=CLIP
-            )
-            began = time.perf_counter()
-            history = _fit.fit(
-                model, name, x, y, validation_data=held_out, epochs=args.epochs, batch_size=BATCH
-            )
-            curves[name] = history["val_loss"]
-            parameters = sum(parameter.numel() for parameter in network.parameters())
-            error, seconds = curves[name][-1], time.perf_counter() - began
-            solved = "  solved" if error < FORGETTING / 10 else ""
-            print(f"  {name:<19}{parameters:>12,}{error:17.5f}{seconds:9.1f} s{solved}")
+    for name, make in NETWORKS.items():
+        torch.manual_seed(args.seed)
+        model = Model(make())
+        model.compile(partial(torch.optim.Adam, lr=RATES.get(name, RATE)), "mse", clip_norm=CLIP)
+        began = time.perf_counter()
+        history = _fit.fit(
+            model, name, x, y, validation_data=held_out, epochs=args.epochs, batch_size=BATCH
+        )
+        curves[name] = history["val_loss"]
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        error, seconds = curves[name][-1], time.perf_counter() - began
+        solved = "  solved" if error < FORGETTING / 10 else ""
+        print(f"  {name:<19}{parameters:>12,}{error:17.5f}{seconds:9.1f} s{solved}")
     print(f"  {'always the mean':<19}{0:>12}{FORGETTING:17.5f}\n")
-    example = held_out[0][0], float(held_out[1][0])
-    figure = plots.long_lag(*example, curves, FORGETTING)
-    _options.save_picture(figure, args.out / "long-lag.png")
-    return 0
+    return plots.long_lag(held_out[0][0], float(held_out[1][0]), curves, FORGETTING)

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from pyneural import plots
-from pyneural.demos import _fit, _options
+from pyneural.demos import _fit
+from pyneural.demos._options import print_row, whole
 from pyneural.layers import Dense
 from pyneural.training import History, Sequential
 from pyneural.training.losses import quadratic_cost
@@ -35,28 +36,14 @@ WEIGHTS = 1001  # values of the weight at which C is computed
 
 @dataclass(frozen=True)
 class Task:
-    """A regression or classification task for one loss.
+    """A regression or classification task for one loss."""
 
-    Args:
-        loss: name of the loss.
-        right: activation of the matching last layer.
-        wrong: activation of a last layer that does not match.
-        measure: metric to compare the two.
-        draw: draws x and y for a given number of samples.
-        units: units of the last layer.
-    """
-
-    loss: str
-    right: str
-    wrong: str
-    measure: str
-    draw: Callable[[int], tuple[Tensor, Tensor]]
-    units: int = 1
-
-    @property
-    def title(self) -> str:
-        """The loss in words."""
-        return self.loss.replace("_", " ")
+    title: str  # the name of the loss, in words
+    right: str  # activation of the matching last layer
+    wrong: str  # of one that does not match
+    measure: str  # metric to compare the two
+    draw: Callable[[int], tuple[Tensor, Tensor]]  # x and y for a given number of samples
+    units: int = 1  # of the last layer
 
 
 def _wave(samples: int) -> tuple[Tensor, Tensor]:
@@ -93,68 +80,55 @@ def _arms(samples: int) -> tuple[Tensor, Tensor]:
 
 
 TASKS = (
-    Task("mean_squared_error", "linear", "relu", "mae", _wave),
-    Task("mean_absolute_error", "linear", "relu", "mae", _wave_with_outliers),
-    Task("mean_squared_logarithmic_error", "linear", "sigmoid", "msle", _magnitudes),
-    Task("binary_crossentropy", "sigmoid", "linear", "bce", _two_arms),
-    Task("categorical_crossentropy", "softmax", "sigmoid", "kld", _arms, CLASSES),
-    Task("kullback_leibler_divergence", "softmax", "sigmoid", "accuracy", _arms, CLASSES),
+    Task("mean squared error", "linear", "relu", "mae", _wave),
+    Task("mean absolute error", "linear", "relu", "mae", _wave_with_outliers),
+    Task("mean squared logarithmic error", "linear", "sigmoid", "msle", _magnitudes),
+    Task("binary crossentropy", "sigmoid", "linear", "bce", _two_arms),
+    Task("categorical crossentropy", "softmax", "sigmoid", "kld", _arms, CLASSES),
+    Task("kullback leibler divergence", "softmax", "sigmoid", "accuracy", _arms, CLASSES),
 )
+OPTIONS = {"--epochs": whole("epochs of each training", 60, low=1)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_whole(parser, "--epochs", 60, "epochs of each training", low=1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        weight, smooth, slope, step = _costs()
-        print("Quadratic cost of a network 3-4-1, 20 samples\n")
-        change = weight[1] - weight[0]
-        rows = [("step of w", f"{change:.0e}")]
-        for name, cost in (("sigmoid", smooth), ("step", step)):
-            changes = cost.diff().abs()
-            none = (changes == 0).double().mean()
-            rows.append((name, f"C changes by {changes.max():.1e} at most; not at all at {none:.0%}"
-                         " of the steps"))  # fmt: skip
-        error = ((smooth[2:] - smooth[:-2]) / (2 * change) - slope[1:-1]).abs().max()
-        rows.append(("gradient", f"{error:.0e} from finite differences of C, for the sigmoid"))
-        _options.print_rows(rows)
-
-        print(f"\n  {'loss':<32}{'metric':<10}{'right last layer':<18}wrong (* warned)\n")
-        curves = []
-        for task in TASKS:
-            (x, y), new = task.draw(SAMPLES), task.draw(SAMPLES)
-            right, warned_right = _train(task, task.right, x, y, new, args.epochs)
-            wrong, warned = _train(task, task.wrong, x, y, new, args.epochs)
-            good, bad = (history[f"val_{task.measure}"] for history in (right, wrong))
-            ends = f"{task.right} {good[-1]:.3g}", f"{task.wrong} {bad[-1]:.3g}"
-            mark = " *" if warned and not warned_right else ""
-            print(f"  {task.title:<32}{task.measure:<10}{ends[0]:<18}{ends[1]}{mark}", flush=True)
-            curves.append((task.title, task.measure, (task.right, good), (task.wrong, bad)))
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
+    weight, smooth, slope, step = _costs()
+    print("Quadratic cost of a network 3-4-1, 20 samples\n")
+    change = weight[1] - weight[0]
+    print_row("step of w", f"{change:.0e}")
+    for name, cost in (("sigmoid", smooth), ("step", step)):
+        changes = cost.diff().abs()
+        most, none = changes.max(), (changes == 0).double().mean()
+        print_row(name, f"C changes by {most:.1e} at most; not at all at {none:.0%} of the steps")
+    error = ((smooth[2:] - smooth[:-2]) / (2 * change) - slope[1:-1]).abs().max()
+    print_row("gradient", f"{error:.0e} from finite differences of C, for the sigmoid")
+    print(f"\n  {'loss':<32}{'metric':<10}{'right last layer':<18}wrong (* warned)\n")
+    curves = []
+    for task in TASKS:
+        (x, y), new = task.draw(SAMPLES), task.draw(SAMPLES)
+        right, warned_right = _train(task, task.right, x, y, new, args.epochs)
+        wrong, warned = _train(task, task.wrong, x, y, new, args.epochs)
+        good, bad = (history[f"val_{task.measure}"] for history in (right, wrong))
+        ends = f"{task.right} {good[-1]:.3g}", f"{task.wrong} {bad[-1]:.3g}"
+        mark = " *" if warned and not warned_right else ""
+        print(f"  {task.title:<32}{task.measure:<10}{ends[0]:<18}{ends[1]}{mark}", flush=True)
+        curves.append((task.title, task.measure, (task.right, good), (task.wrong, bad)))
     print()
-    figure = plots.losses(weight, smooth, slope, step, curves)
-    _options.save_picture(figure, args.out / "losses.png")
-    return 0
+    return plots.losses(weight, smooth, slope, step, curves)
 
 
 def _train(
     task: Task, last: str, x: Tensor, y: Tensor, new: tuple[Tensor, Tensor], epochs: int
 ) -> tuple[History, bool]:
     """The loss curves, and whether ``compile`` warned."""
-    model = Sequential(
-        [Dense(32, "tanh", input_shape=(x.shape[1],)), Dense(task.units, activation=last)]
-    )
+    hidden = Dense(32, "tanh", input_shape=(x.shape[1],))
+    model = Sequential([hidden, Dense(task.units, activation=last)])
+    loss = task.title.replace(" ", "_")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.compile(partial(torch.optim.Adam, lr=1e-2), task.loss, [task.measure])
-    history = _fit.fit(
-        model, f"{task.title}, {last}", x, y,
-        epochs=epochs, batch_size=BATCH, validation_data=new,
-    )  # fmt: skip
+        model.compile(partial(torch.optim.Adam, lr=1e-2), loss, [task.measure])
+    name = f"{task.title}, {last}"
+    history = _fit.fit(model, name, x, y, epochs=epochs, batch_size=BATCH, validation_data=new)
     return history, bool(caught)
 
 

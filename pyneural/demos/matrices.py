@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 
 from pyneural import plots
-from pyneural.demos import _options
+from pyneural.demos._options import print_row
 from pyneural.models import MatrixChain, best_affine
 
 SYSTEMS = ("S05",)
@@ -22,18 +22,16 @@ WIDTHS, SAMPLES = (3, 5, 2, 1), 2000
 
 
 @torch.no_grad()
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        linear, curved = (MatrixChain(WIDTHS, f).double() for f in ("linear", "tanh"))
-        for parameter in linear.parameters():
-            torch.nn.init.normal_(parameter)
-        x = torch.randn(SAMPLES, WIDTHS[0], dtype=torch.float64)
-        direction = torch.randn(WIDTHS[0], dtype=torch.float64)
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
+    linear, curved = (MatrixChain(WIDTHS, f).double() for f in ("linear", "tanh"))
+    for parameter in linear.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(SAMPLES, WIDTHS[0], dtype=torch.float64)
+    direction = torch.randn(WIDTHS[0], dtype=torch.float64)
     curved.load_state_dict(linear.state_dict())
     s = torch.linspace(-4, 4, 400, dtype=torch.float64)
-    line = torch.outer(s, direction / direction.norm())  # [400, 3]
+    line = torch.outer(s, direction / direction.norm())  # [400, 3], the first of the points
     points = torch.cat([line, x])  # the best single matrix is fitted to all of these
 
     weight, bias = linear.collapsed()
@@ -41,30 +39,21 @@ def run(args: argparse.Namespace) -> int:
     best = best_affine(points, curved(points))
     shapes = " . ".join(f"{a}x{b}" for a, b in pairwise(WIDTHS))
     print(f"A chain of matrices  {shapes} = {WIDTHS[0]}x{WIDTHS[-1]}\n")
-    _options.print_rows(
-        [
-            ("product", "  ".join(f"{value:+.4f}" for value in weight[:, 0].tolist())),
-            ("its bias", f"{bias.item():+.4f}"),
-            ("without f", f"{_distance(linear(points), collapsed):.1e} relative difference from "
-             "the product"),
-            ("with tanh", f"{_distance(curved(points), collapsed):.1e} from the product"),
-            ("", f"{_distance(curved(points), best):.1e} from the best of all single matrices"),
-        ]
-    )  # fmt: skip
-    on_line = slice(len(s))
-    figure = plots.matrices(
-        linear.matrices(),
-        weight,
-        s,
-        [
-            ("Without $f$: one matrix", "three matrices", linear(line)[:, 0], "their product",
-             collapsed[on_line, 0]),
-            ("With $f = \\tanh$: no single matrix", "three matrices with tanh",
-             curved(line)[:, 0], "best single matrix", best[on_line, 0]),
-        ],
-    )  # fmt: skip
-    _options.save_picture(figure, args.out / "matrices.png")
-    return 0
+    without, with_tanh = (_distance(chain(points), collapsed) for chain in (linear, curved))
+    print_row("product", "  ".join(f"{value:+.4f}" for value in weight[:, 0].tolist()))
+    print_row("its bias", f"{bias.item():+.4f}")
+    print_row("without f", f"{without:.1e} relative difference from the product")
+    print_row("with tanh", f"{with_tanh:.1e} from the product")
+    print_row("", f"{_distance(curved(points), best):.1e} from the best of all single matrices")
+    outputs, tanh_outputs, product, single = (
+        y[: len(s), 0] for y in (linear(points), curved(points), collapsed, best)
+    )
+    curves = [
+        ("Without $f$: one matrix", "three matrices", outputs, "their product", product),
+        (r"With $f = \tanh$: no single matrix", "three matrices with tanh", tanh_outputs,
+         "best single matrix", single),
+    ]  # fmt: skip
+    return plots.matrices(linear.matrices(), weight, s, curves)
 
 
 def _distance(y: torch.Tensor, other: torch.Tensor) -> float:

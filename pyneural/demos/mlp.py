@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pyneural import plots
-from pyneural.demos import _options
+from pyneural.demos._options import print_row
 from pyneural.models import MultilayerPerceptron
 
 SYSTEMS = ("S01",)
@@ -26,48 +26,38 @@ WIDTHS, ACTIVATION, SAMPLES = (3, 4, 3, 1), "sigmoid", 20
 STEPS = [10 ** (-k / 2) for k in range(2, 21)]  # 1e-1 to 1e-10
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        network = MultilayerPerceptron(WIDTHS, ACTIVATION).double()
-        for parameter in network.parameters():
-            torch.nn.init.normal_(parameter)
-        x = torch.randn(SAMPLES, WIDTHS[0], dtype=torch.float64)
-        y = torch.rand(SAMPLES, WIDTHS[-1], dtype=torch.float64)
-    values = [parameter.detach() for parameter in network.parameters()]
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
+    network = MultilayerPerceptron(WIDTHS, ACTIVATION).double()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(SAMPLES, WIDTHS[0], dtype=torch.float64)
+    y = torch.rand(SAMPLES, WIDTHS[-1], dtype=torch.float64)
+    parameters = list(network.parameters())
+    values = [parameter.detach() for parameter in parameters]
     weights, biases = values[::2], values[1::2]
     print(f"Multilayer perceptron {'-'.join(map(str, WIDTHS))}, {ACTIVATION}\n")
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True), 1):
         shape = f"weights {weight.shape[0]} x {weight.shape[1]}, biases {len(bias)}"
-        _options.print_rows([(f"layer {i}", f"{shape}: {weight.numel() + len(bias)} parameters")])
-    count = sum(parameter.numel() for parameter in network.parameters())
-    _options.print_rows([("in all", f"{count} parameters")])
+        print_row(f"layer {i}", f"{shape}: {weight.numel() + len(bias)} parameters")
+    print_row("in all", f"{sum(value.numel() for value in values)} parameters")
     print()
 
     plain = x
     for weight, bias in zip(weights, biases, strict=True):
         plain = torch.sigmoid(plain @ weight.T + bias)
     gradient = network.backpropagate(x, y)
-    parameters = list(network.parameters())
-    by_torch = torch.autograd.grad(network.cost(x, y), parameters)
-    autograd = _distance(gradient, list(by_torch))
+    autograd = _distance(gradient, torch.autograd.grad(network.cost(x, y), parameters))
     differences = [
         _distance(gradient, finite_differences(lambda: network.cost(x, y), parameters, step))
         for step in STEPS
     ]
     best = min(range(len(STEPS)), key=differences.__getitem__)
-    figure = plots.backpropagation(weights, biases, STEPS, differences, autograd)
-    _options.print_rows(
-        [
-            ("cost", f"{network.cost(x, y).item():.6f} over {SAMPLES} samples"),
-            ("forward", f"{_distance([network(x)], [plain]):.1e} from plain torch"),
-            ("backward", f"{autograd:.1e} from torch's autograd"),
-            ("", f"{differences[best]:.1e} from finite differences, step {STEPS[best]:.0e}"),
-        ]
-    )
-    _options.save_picture(figure, args.out / "mlp.png")
-    return 0
+    print_row("cost", f"{network.cost(x, y).item():.6f} over {SAMPLES} samples")
+    print_row("forward", f"{_distance([network(x)], [plain]):.1e} from plain torch")
+    print_row("backward", f"{autograd:.1e} from torch's autograd")
+    print_row("", f"{differences[best]:.1e} from finite differences, step {STEPS[best]:.0e}")
+    return plots.backpropagation(weights, biases, STEPS, differences, autograd)
 
 
 @torch.no_grad()
@@ -106,8 +96,7 @@ def finite_differences(
     return gradients
 
 
-def _distance(ours: list[Tensor], others: list[Tensor]) -> float:
+def _distance(ours: Iterable[Tensor], others: Iterable[Tensor]) -> float:
     """Relative difference of two gradients, in the Euclidean norm."""
-    ours, others = ([part.detach().flatten() for part in parts] for parts in (ours, others))
-    other = torch.cat(others)
-    return float((torch.cat(ours) - other).norm() / other.norm())
+    a, b = (torch.cat([part.detach().flatten() for part in parts]) for parts in (ours, others))
+    return float((a - b).norm() / b.norm())

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from pyneural import plots
-from pyneural.demos import _fit, _options
+from pyneural.demos import _fit
+from pyneural.demos._options import print_row, whole
 from pyneural.demos.mlp import finite_differences
 from pyneural.layers import Dense
 from pyneural.models import Model, Sequential, SimpleRNN, pushed_oscillator
@@ -27,32 +28,25 @@ SUMMARY = "The simplest RNN and the Kalman filter."
 MOTION, PUSH, NOISE = (0.25, 0.02), 0.003, 0.6  # arguments of pushed_oscillator
 STEPS, TRAINING, HELD_OUT, WINDOW, HIDDEN, BATCH = 100, 1000, 500, 8, 32, 50
 ADAM = partial(torch.optim.Adam, lr=3e-3)
+OPTIONS = {"--epochs": whole("passes through the training series", 60, low=1)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_whole(parser, "--epochs", 60, "passes through the training series", low=1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     oscillator = pushed_oscillator(*MOTION, PUSH, NOISE)
     _, y = oscillator.simulate(STEPS, args.seed, series=TRAINING)
     _, new = oscillator.simulate(STEPS, args.seed + 1, series=HELD_OUT)
     training = y.float()
     print("Predicting the next reading of a randomly driven oscillator\n")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        network = SimpleRNN(1, HIDDEN, 1)
-        recurrent = Model(network)
-        forward = Sequential([Dense(HIDDEN, "tanh", input_shape=(WINDOW,)), Dense(1)])
-        for name, model, x, target in (
-            ("recurrent", recurrent, training[:, :-1], training[:, 1:]),
-            ("feed-forward", forward, *_windows(training)),
-        ):
-            model.compile(ADAM, "mse")
-            batch = BATCH * (1 if model is recurrent else STEPS - WINDOW)
-            _fit.fit(model, name, x, target, epochs=args.epochs, batch_size=batch)
+    network = SimpleRNN(1, HIDDEN, 1)
+    recurrent = Model(network)
+    forward = Sequential([Dense(HIDDEN, "tanh", input_shape=(WINDOW,)), Dense(1)])
+    for name, model, batch, x, target in (
+        ("recurrent", recurrent, BATCH, training[:, :-1], training[:, 1:]),
+        ("feed-forward", forward, BATCH * (STEPS - WINDOW), *_windows(training)),
+    ):
+        model.compile(ADAM, "mse")
+        _fit.fit(model, name, x, target, epochs=args.epochs, batch_size=batch)
     predicted = oscillator.filter(new).predicted_mean @ oscillator.observation.T
     with torch.no_grad():
         by_window = forward(_windows(new.float())[0]).view(HELD_OUT, -1)
@@ -68,16 +62,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {name:<30}{float((prediction - target).square().mean().sqrt()):11.4f}")
     print(f"  {'noise of a reading alone':<30}{NOISE**0.5:11.4f}\n")
     rolled, through_time = _checks(network.double(), new[:4, :20])
-    _options.print_rows(
-        [
-            ("rolled", f"equals unrolled within {rolled:.0e}"),
-            ("gradient", f"through time agrees with finite differences within {through_time:.0e}"),
-        ]
-    )
+    print_row("rolled", f"equals unrolled within {rolled:.0e}")
+    print_row("gradient", f"through time agrees with finite differences within {through_time:.0e}")
     shown = {name: prediction[0] for name, prediction in predictions.items()}
-    figure = plots.predictions(target[0], shown, first_step=WINDOW)
-    _options.save_picture(figure, args.out / "rnn.png")
-    return 0
+    return plots.predictions(target[0], shown, first_step=WINDOW)
 
 
 def _windows(y: Tensor) -> tuple[Tensor, Tensor]:

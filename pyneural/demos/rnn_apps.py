@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pyneural import data, nn, plots
-from pyneural.demos import _fit, _options
+from pyneural.demos import _fit
 from pyneural.models import (
     Captioner,
     FrameClassifier,
@@ -52,27 +52,24 @@ class Scored:
     example: Any  # for the picture
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     print("Applications of recurrent networks: accuracy on held-out data\n")
     print("  task              with memory      without memory              training")
     examples = []
-    with torch.random.fork_rng(devices=[]):
-        for solve in (_captions, _sentences, _dates, _videos):
-            torch.manual_seed(args.seed)
-            began = time.perf_counter()
-            done = solve(args.seed)
-            seconds = time.perf_counter() - began
-            print(
-                f"  {done.task:<18}{done.network:<6}{done.score:7.1%}    "
-                f"{done.other:<18}{done.baseline:7.1%}{seconds:12.1f} s",
-                flush=True,
-            )
-            examples.append(done.example)
-    figure = plots.sequence_tasks(*examples)
+    for solve in (_captions, _sentences, _dates, _videos):
+        torch.manual_seed(args.seed)
+        began = time.perf_counter()
+        done = solve(args.seed)
+        seconds = time.perf_counter() - began
+        print(
+            f"  {done.task:<18}{done.network:<6}{done.score:7.1%}    "
+            f"{done.other:<18}{done.baseline:7.1%}{seconds:12.1f} s",
+            flush=True,
+        )
+        examples.append(done.example)
     print()
-    _options.save_picture(figure, args.out / "rnn-apps.png")
-    return 0
+    return plots.sequence_tasks(*examples)
 
 
 def _captions(seed: int) -> Scored:
@@ -83,17 +80,10 @@ def _captions(seed: int) -> Scored:
     y = names[digit]
     _train(network, "captions", teacher_forced(x.flatten(1), y), y)
     captions = ["".join(text) for text in letters.decode(network.caption(new.flatten(1)))]
-    right = [text == NAMES[n] for text, n in zip(captions, new_digit, strict=True)]
-    baseline = new_digit == digit.bincount().argmax()
+    right = _accuracy([text == NAMES[n] for text, n in zip(captions, new_digit, strict=True)])
+    baseline = _accuracy(new_digit == digit.bincount().argmax())
     example = new[:SHOWN], captions[:SHOWN]
-    return Scored(
-        "name of a digit",
-        "GRU",
-        _accuracy(right),
-        "most frequent name",
-        _accuracy(baseline),
-        example,
-    )
+    return Scored("name of a digit", "GRU", right, "most frequent name", baseline, example)
 
 
 def _sentences(seed: int) -> Scored:
@@ -103,26 +93,17 @@ def _sentences(seed: int) -> Scored:
     x, new = (words.encode([text.split() for text in part]) for part in (texts, new_texts))
     network = SentenceClassifier(len(words), HIDDEN // 4)
     _train(network, "sentences", x, sentiment, "binary_crossentropy")
-    right = (network(new)[:, 0] > 0.5) == (new_sentiment > 0.5)
+    right = _accuracy((network(new)[:, 0] > 0.5) == (new_sentiment > 0.5))
     bag = Model(nn.Linear(len(words), 1, activation="sigmoid"))
-    counts, new_counts = (_counts(codes, len(words)) for codes in (x, new))
+    counts, new_counts = (  # occurrences of each word, [N, words]
+        torch.nn.functional.one_hot(codes, len(words)).sum(1).float() for codes in (x, new)
+    )
     _train(bag, "sentences", counts, sentiment, "binary_crossentropy")
-    baseline = (bag(new_counts)[:, 0] > 0.5) == (new_sentiment > 0.5)
+    baseline = _accuracy((bag(new_counts)[:, 0] > 0.5) == (new_sentiment > 0.5))
     shown = SENTENCE.split()
     so_far = words.encode([shown[: end + 1] for end in range(len(shown))])
-    return Scored(
-        "sentiment",
-        "LSTM",
-        _accuracy(right),
-        "bag of words",
-        _accuracy(baseline),
-        (shown, network(so_far)[:, 0].tolist()),
-    )
-
-
-def _counts(codes: Tensor, words: int) -> Tensor:
-    """Number of occurrences of each word, [N, words]."""
-    return torch.nn.functional.one_hot(codes, words).sum(1).float()
+    example = shown, network(so_far)[:, 0].tolist()
+    return Scored("sentiment", "LSTM", right, "bag of words", baseline, example)
 
 
 def _dates(seed: int) -> Scored:
@@ -134,23 +115,21 @@ def _dates(seed: int) -> Scored:
     network = Translator(len(source), len(target), HIDDEN, y.shape[1])
     _train(network, "dates", teacher_forced(x, y), y)
     translations = ["".join(text) for text in target.decode(network.translate(new))]
-    forward = Model(
-        nn.Sequential(
-            nn.Embedding(len(source), HIDDEN // 8),
-            nn.Flatten(),
-            nn.Linear(x.shape[1] * (HIDDEN // 8), 2 * HIDDEN, activation="relu"),
-            nn.Linear(2 * HIDDEN, y.shape[1] * len(target)),
-            nn.Unflatten(1, (y.shape[1], len(target))),
-            nn.Softmax(-1),
-        )
+    layers = nn.Sequential(
+        nn.Embedding(len(source), HIDDEN // 8),
+        nn.Flatten(),
+        nn.Linear(x.shape[1] * (HIDDEN // 8), 2 * HIDDEN, activation="relu"),
+        nn.Linear(2 * HIDDEN, y.shape[1] * len(target)),
+        nn.Unflatten(1, (y.shape[1], len(target))),
+        nn.Softmax(-1),
     )
+    forward = Model(layers)
     _train(forward, "dates", x, y)
-    baseline = (forward(new).argmax(-1) == target.encode(new_answers)).all(1)
-    right = [text == answer for text, answer in zip(translations, new_answers, strict=True)]
+    baseline = _accuracy((forward(new).argmax(-1) == target.encode(new_answers)).all(1))
+    pairs = zip(translations, new_answers, strict=True)
+    right = _accuracy([text == answer for text, answer in pairs])
     example = [*zip(new_texts, translations, new_answers, strict=True)][:SHOWN]
-    return Scored(
-        "dates", "GRU", _accuracy(right), "feed-forward net", _accuracy(baseline), example
-    )
+    return Scored("dates", "GRU", right, "feed-forward net", baseline, example)
 
 
 def _videos(seed: int) -> Scored:
@@ -159,26 +138,14 @@ def _videos(seed: int) -> Scored:
     pixels, classes = x[0, 0].numel(), len(data.MOTIONS)
     network = FrameClassifier(pixels, classes, HIDDEN)
     _train(network, "videos", x, y)
-    single = Model(
-        nn.Sequential(
-            nn.Flatten(2),
-            nn.Linear(pixels, HIDDEN, activation="relu"),
-            nn.Linear(HIDDEN, classes),
-            nn.Softmax(-1),
-        )
-    )
+    hidden = nn.Linear(pixels, HIDDEN, activation="relu")
+    single = Model(nn.Sequential(nn.Flatten(2), hidden, nn.Linear(HIDDEN, classes), nn.Softmax(-1)))
     _train(single, "videos", x, y)
     predicted = network(new).argmax(-1)
-    baseline = single(new).argmax(-1) == new_y
+    right, baseline = _accuracy(predicted == new_y), _accuracy(single(new).argmax(-1) == new_y)
     motions = [[data.MOTIONS[index] for index in row[0, :SHOWN]] for row in (predicted, new_y)]
-    return Scored(
-        "motion of a frame",
-        "GRU",
-        _accuracy(predicted == new_y),
-        "one frame alone",
-        _accuracy(baseline),
-        (new[0, :SHOWN], *motions),
-    )
+    example = new[0, :SHOWN], *motions
+    return Scored("motion of a frame", "GRU", right, "one frame alone", baseline, example)
 
 
 def _train(

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyneural import nn, plots
-from pyneural.demos import _options
+from pyneural.demos._options import counted, print_row, whole
 from pyneural.models import SparseNetwork
 from pyneural.training.losses import quadratic_cost
 
@@ -26,28 +26,22 @@ SUMMARY = "A sparsely connected network and a dense one."
 WIDTHS, SPARSITY = (3, 5, 5, 1), 0.6
 SIZE, BATCH, RUNS = 1024, 256, 9
 SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.99)
+OPTIONS = {"--steps": whole("steps of training", 200, low=1)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_whole(parser, "--steps", 200, "steps of training", low=1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     generator = torch.Generator().manual_seed(args.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        drawn = SparseNetwork(WIDTHS, SPARSITY, generator=generator)
-        network = SparseNetwork((20, 16, 24, 1), 0.75, generator=generator)
-        x = torch.randn(BATCH, 20)
-        dense_cost = _cost(nn.Linear(SIZE, SIZE, activation="tanh"))
-        layers = (
-            nn.MaskedLinear(nn.random_mask(SIZE, SIZE, sparsity, generator), activation="tanh")
-            for sparsity in SPARSITIES
-        )
-        bar = tqdm(layers, "measuring", len(SPARSITIES), leave=False, disable=None, ncols=79)
-        costs = [_cost(layer) for layer in bar]
+    drawn = SparseNetwork(WIDTHS, SPARSITY, generator=generator)
+    network = SparseNetwork((20, 16, 24, 1), 0.75, generator=generator)
+    x = torch.randn(BATCH, 20)
+    dense_cost = _cost(nn.Linear(SIZE, SIZE, activation="tanh"))
+    layers = (
+        nn.MaskedLinear(nn.random_mask(SIZE, SIZE, sparsity, generator), activation="tanh")
+        for sparsity in SPARSITIES
+    )
+    bar = tqdm(layers, "measuring", len(SPARSITIES), leave=False, disable=None, ncols=79)
+    costs = [_cost(layer) for layer in bar]
 
     masked = network.masked_layers()[1]
     start, present = masked.weight.detach(), masked.mask
@@ -64,27 +58,21 @@ def run(args: argparse.Namespace) -> int:
     print("Sparsely connected network, the last layer dense\n")
     trainable = sum(parameter.numel() for parameter in network.parameters())
     absent = sum(int((~layer.mask).sum()) for layer in network.masked_layers())
-    _options.print_rows(
-        [
-            ("network", "20-16-24-1, 75 % of the edges of the first two layers absent"),
-            ("trainable", f"{trainable} of {trainable + absent} weights and biases"),
-            ("training", _options.counted(args.steps, "step")),
-            ("  gradient", f"{slopes.abs().max():.1e} at most for {len(slopes)} weights; absent "
-             "edges have none"),
-            ("  change", f"{change[~present].max():.1f} at most at absent edges, "
-             f"{change.max():.1e} at present ones"),
-        ]
-    )  # fmt: skip
+    print_row("network", "20-16-24-1, 75 % of the edges of the first two layers absent")
+    print_row("trainable", f"{trainable} of {trainable + absent} weights and biases")
+    print_row("training", counted(args.steps, "step"))
+    steepest, at_absent = f"{slopes.abs().max():.1e}", f"{change[~present].max():.1f}"
+    print_row("  gradient", f"{steepest} at most for {len(slopes)} weights; absent edges have none")
+    print_row(
+        "  change", f"{at_absent} at most at absent edges, {change.max():.1e} at present ones"
+    )
     print(f"\n  {SIZE} x {SIZE}, batch {BATCH}, forward and backward\n")
-    rows = [
-        ("dense", dense_cost),
-        *zip((f"{s:.0%} absent" for s in SPARSITIES), costs, strict=True),
-    ]
-    for name, (seconds, size) in rows:
+    names = ("dense", *(f"{sparsity:.0%} absent" for sparsity in SPARSITIES))
+    for name, (seconds, size) in zip(names, (dense_cost, *costs), strict=True):
         print(f"  {name:<14}{1e3 * seconds:7.2f} ms{size / 2**20:9.2f} MiB")
     print()
     parts: list[nn.MaskedLinear | nn.Linear] = [*drawn.masked_layers(), drawn.last]
-    figure = plots.sparsity(
+    return plots.sparsity(
         [layer.weight.detach() for layer in parts],
         [layer.bias for layer in parts if layer.bias is not None],
         [*(layer.mask for layer in drawn.masked_layers()), None],
@@ -95,8 +83,6 @@ def run(args: argparse.Namespace) -> int:
         [size / dense_cost[1] for _, size in costs],
         title=f"{SIZE} x {SIZE}, forward and backward",
     )
-    _options.save_picture(figure, args.out / "sparse.png")
-    return 0
 
 
 def _cost(layer: torch.nn.Module) -> tuple[float, int]:

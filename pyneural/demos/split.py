@@ -16,7 +16,8 @@ from functools import partial
 import torch
 
 from pyneural import plots
-from pyneural.demos import _fit, _options
+from pyneural.demos import _fit
+from pyneural.demos._options import whole
 from pyneural.layers import Dense
 from pyneural.training import Sequential, ThreeWaySplit, count_hyperparameters
 
@@ -24,31 +25,25 @@ SYSTEMS = ("S07", "S09")
 SUMMARY = "Training, validation and test set; counts."
 WIDTHS, NOISE, BATCH = (1, 2, 4, 8, 16, 32, 64), 0.3, 10
 SAMPLES, FRACTIONS = 640, (0.0625, 0.46875, 0.46875)  # few for training, many to measure the error
+OPTIONS = {"--epochs": whole("passes through the training set", 300, low=1)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's options."""
-    _options.add_whole(parser, "--epochs", 300, "passes through the training set", low=1)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
     models, errors = [], []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
-        x = 2 * torch.rand(SAMPLES, 1) - 1
-        split = ThreeWaySplit(
-            x,
-            torch.sin(4 * x) + NOISE * torch.randn(SAMPLES, 1),
-            fractions=FRACTIONS,
-            seed=args.seed,
-        )
-        for width in WIDTHS:
-            model = Sequential([Dense(width, "tanh", input_shape=(1,)), Dense(1)])
-            model.compile(partial(torch.optim.Adam, lr=2e-2), "mse")
-            _fit.fit(model, f"width {width}", *split.train, epochs=args.epochs, batch_size=BATCH)
-            models.append(model)
-            errors.append((model.evaluate(*split.train), model.evaluate(*split.validation)))
+    x = 2 * torch.rand(SAMPLES, 1) - 1
+    split = ThreeWaySplit(
+        x,
+        torch.sin(4 * x) + NOISE * torch.randn(SAMPLES, 1),
+        fractions=FRACTIONS,
+        seed=args.seed,
+    )
+    for width in WIDTHS:
+        model = Sequential([Dense(width, "tanh", input_shape=(1,)), Dense(1)])
+        model.compile(partial(torch.optim.Adam, lr=2e-2), "mse")
+        _fit.fit(model, f"width {width}", *split.train, epochs=args.epochs, batch_size=BATCH)
+        models.append(model)
+        errors.append((model.evaluate(*split.train), model.evaluate(*split.validation)))
     best = min(range(len(WIDTHS)), key=lambda index: errors[index][1])
     test = split.open_test()
     measured = models[best].evaluate(*test)
@@ -66,6 +61,4 @@ def run(args: argparse.Namespace) -> int:
         split.open_test()
     except RuntimeError as error:
         print(f"  opened again: {str(error).partition(': ')[2].partition(';')[0]}\n")
-    figure = plots.model_choice(WIDTHS, errors, best, measured, NOISE**2)
-    _options.save_picture(figure, args.out / "split.png")
-    return 0
+    return plots.model_choice(WIDTHS, errors, best, measured, NOISE**2)

@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 
 from pyneural import data, plots
-from pyneural.demos import _fit, _options
+from pyneural.demos import _fit
+from pyneural.demos._options import print_row
 from pyneural.models import TransformerTranslator, teacher_forced
 from pyneural.training import losses
 from pyneural.training.callbacks import WarmUp
 
+Pairs = tuple[list[str], list[str]]  # texts and answers
 SYSTEMS = ("S32",)
 SUMMARY = "A transformer translates; its parts tested."
 DATES, REVERSALS, HELD_OUT, BATCH, BEAMS = 10_000, 6_000, 1_000, 64, 4
@@ -39,14 +41,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs the demo; returns 0."""
-    with torch.random.fork_rng(devices=[]):
-        picture = _translate_dates(args.seed)
-        scores = _reverse_letters(args.seed)
-    figure = plots.translation(*picture, scores)
-    _options.save_picture(figure, args.out / "transformer.png")
-    return 0
+def run(args: argparse.Namespace) -> object:
+    """Runs the demo; returns the figure."""
+    picture = _translate_dates(args.seed)
+    scores = _reverse_letters(args.seed)
+    return plots.translation(*picture, scores)
 
 
 def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
@@ -55,14 +54,11 @@ def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
     training, held_out = data.dates(DATES, seed), data.dates(HELD_OUT, seed, held_out=True)
     began = time.perf_counter()
     network, target, (x, y) = _trained("dates", training, held_out, seed, {})
-    rows = [
-        ("parameters", f"{sum(p.numel() for p in network.parameters()):,}"),
-        ("training", f"{DATES:,} dates, {time.perf_counter() - began:.0f} s"),
-    ]
+    print_row("parameters", f"{sum(p.numel() for p in network.parameters()):,}")
+    print_row("training", f"{DATES:,} dates, {time.perf_counter() - began:.0f} s")
     for name, beams in (("greedy", 1), (f"beam of {BEAMS}", BEAMS)):
         decoded = network.translate(x, beams)
-        rows.append((name, f"{_accuracy(decoded, y):.1%} of {HELD_OUT:,} held-out dates correct"))
-    _options.print_rows(rows)
+        print_row(name, f"{_accuracy(decoded, y):.1%} of {HELD_OUT:,} held-out dates correct")
     print()
     for text, symbols in list(zip(held_out[0], target.decode(decoded), strict=True))[:4]:
         print(f"  {text:<32}{''.join(symbols)}")
@@ -87,11 +83,7 @@ def _reverse_letters(seed: int) -> dict[str, float]:
 
 
 def _trained(
-    task: str,
-    training: tuple[list[str], list[str]],
-    held_out: tuple[list[str], list[str]],
-    seed: int,
-    options: dict[str, Any],
+    task: str, training: Pairs, held_out: Pairs, seed: int, options: dict[str, Any]
 ) -> tuple[TransformerTranslator, data.Vocabulary, tuple[Tensor, Tensor]]:
     """A trained network, the vocabulary of its answers, and the held-out part as codes."""
     torch.manual_seed(seed)

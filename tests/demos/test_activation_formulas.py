@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyneural.demos._activations import FORMULAS, function_of_one_variable, value_and_derivatives
+from pyneural.demos.activations import FORMULAS, function_of_one_variable, value_and_derivatives
 from pyneural.ops.activations import VALUES, derivatives
 
 
