@@ -34,8 +34,7 @@ def sequence_tasks(
     >>> len(figure.axes)
     7
     """
-    with style.look():
-        figure = style.new_figure(13, 9.2)
+    with style.figure(13, 9.2) as figure:
         above, middle, below = figure.subfigures(3, 1, height_ratios=[1, 1.9, 1.15])
         _draw_captions(above, *captions)
         left, right = middle.subplots(1, 2, width_ratios=[1.25, 1])
@@ -65,8 +64,7 @@ def _draw_sentiment(axes: Any, words: Sequence[str], probability: Sequence[float
 
 
 def _draw_translations(axes: Any, rows: Sequence[tuple[str, str, str]]) -> None:
-    axes.set_title("Many to many: dates into ISO 8601")
-    axes.set(xlim=(0, 1), ylim=(len(rows), -0.6))
+    axes.set(xlim=(0, 1), ylim=(len(rows), -0.6), title="Many to many: dates into ISO 8601")
     axes.axis("off")
     for line, (text, answer, right) in enumerate(rows):
         colour = style.GREEN if answer == right else style.VERMILION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -47,8 +48,7 @@ def space_time(
     6
     """
     t, x, u, exact = (value.detach().double().cpu() for value in (t, x, u, exact))
-    with style.look():
-        figure = style.new_figure(14, 8.2)
+    with style.figure(14, 8.2) as figure:
         top, bottom = figure.subfigures(2, 1, height_ratios=(1.12, 1))
         field, beside = top.subplots(1, 2, width_ratios=(2.1, 1))
         if title:
@@ -111,11 +111,8 @@ def _collocation(axes: Any, points: Tensor) -> None:
 def _losses(axes: Any, losses: Mapping[str, Sequence[float]], phases: Any) -> None:
     for (name, values), color in zip(losses.items(), style.CYCLE, strict=False):
         axes.semilogy(range(1, len(values) + 1), values, color=color, linewidth=1.2, label=name)
-    for i, (first, name) in enumerate(phases):
-        if i == 0:
-            continue
+    for (_, before), (first, name) in pairwise(phases):
         axes.axvline(first, color=style.GREY, linewidth=0.9, linestyle=":")
-        before = phases[i - 1][1]
         if name != before:
             for text, side, offset in ((before, "right", -4), (name, "left", 4)):
                 axes.annotate(
@@ -134,19 +131,15 @@ def _error(figure: Any, axes: Any, t: Tensor, x: Tensor, error: Tensor) -> None:
         rasterized=True,
     )  # fmt: skip
     figure.colorbar(mesh, ax=axes, pad=0.03, aspect=22)
-    axes.set(xlabel="$t$", ylabel="$x$", xlim=_limits(t), ylim=_limits(x))
-    axes.set_title("absolute error")
+    axes.set(xlabel="$t$", ylabel="$x$", xlim=_limits(t), ylim=_limits(x), title="absolute error")
     axes.locator_params(axis="both", nbins=5)
 
 
 def _slice(axes: Any, t: Tensor, x: Tensor, u: Tensor, exact: Tensor, time: float) -> None:
     row = int(torch.argmin((t - time).abs()))
-    axes.plot(x.numpy(), exact[row].numpy(), color=style.BLUE, linewidth=3, label="exact")
-    axes.plot(
-        x.numpy(), u[row].numpy(), color=style.VERMILION, linestyle=(0, (4, 2.5)), label="network"
-    )
-    axes.set_title(f"$t = {float(t[row]):.2f}$")
-    axes.set(xlabel="$x$", xlim=_limits(x))
+    axes.plot(x, exact[row], color=style.BLUE, linewidth=3, label="exact")
+    axes.plot(x, u[row], color=style.VERMILION, linestyle=(0, (4, 2.5)), label="network")
+    axes.set(xlabel="$x$", xlim=_limits(x), title=f"$t = {float(t[row]):.2f}$")
     axes.locator_params(nbins=5)
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=0)
 

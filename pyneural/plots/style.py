@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +47,13 @@ def check_installed() -> Any:
     return matplotlib
 
 
-def look() -> AbstractContextManager:
-    """Context in which figures have the common style."""
-    return check_installed().rc_context(_RC)
+@contextmanager
+def figure(width: float, height: float) -> Iterator[Any]:
+    """Context with a figure of a size in inches, in the common style, outside any window system."""
+    with check_installed().rc_context(_RC):
+        from matplotlib.figure import Figure
 
-
-def new_figure(width: float, height: float) -> Any:
-    """A figure of the given size in inches, independent of any window system."""
-    check_installed()
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height))
+        yield Figure(figsize=(width, height))
 
 
 def save(figure: Any, path: str | os.PathLike[str]) -> Path:
@@ -71,16 +67,14 @@ def save(figure: Any, path: str | os.PathLike[str]) -> Path:
         the path.
 
     >>> import tempfile
-    >>> with look():
-    ...     figure = new_figure(3, 2)
-    >>> with tempfile.TemporaryDirectory() as directory:
-    ...     save(figure, Path(directory) / "empty.png").stat().st_size > 0
+    >>> with figure(3, 2) as empty, tempfile.TemporaryDirectory() as directory:
+    ...     save(empty, Path(directory) / "empty.png").stat().st_size > 0
     True
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with look():
+        with check_installed().rc_context(_RC):
             figure.savefig(temporary)
         os.replace(temporary, path)
     finally:

@@ -1,4 +1,4 @@
-"""A state, its observations, and its estimates from filter and smoother."""
+"""Time series: observations, predictions, estimates of the state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,32 @@ from typing import Any
 from torch import Tensor
 
 from pyneural.plots import style
+
+
+def predictions(target: Tensor, predicted: Mapping[str, Tensor], first_step: int = 0) -> Any:
+    """One panel for each predictor, with the series and its prediction.
+
+    Args:
+        target: the series, [T].
+        predicted: predictions [T] by the name of the predictor.
+        first_step: index of the first element, for the time axis.
+
+    >>> figure = predictions(Tensor([1.0, 2.0]), {"last": Tensor([0.5, 1.0])})
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
+    ['last']
+    """
+    steps = range(first_step, first_step + len(target))
+    with style.figure(12, 1.7 * len(predicted) + 0.9) as figure:
+        panels = figure.subplots(len(predicted), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        for index, (name, prediction) in enumerate(predicted.items()):
+            axes = panels[index]
+            axes.plot(steps, target, ".", color=style.GREY, markersize=6, label="reading")
+            color = style.CYCLE[index % len(style.CYCLE)]
+            axes.plot(steps, prediction, color=color, label="predicted")
+            axes.set(ylabel="position", title=name)
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        panels[-1].set_xlabel("step")
+    return figure
 
 
 def state_space(
@@ -32,8 +58,7 @@ def state_space(
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['position', 'log-likelihood']
     """
-    with style.look():
-        figure = style.new_figure(13, 2.6 * len(bands) + 1.2)
+    with style.figure(13, 2.6 * len(bands) + 1.2) as figure:
         left, right = figure.subfigures(1, 2, width_ratios=[1.9, 1])
         panels = left.subplots(len(bands), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, (name, (mean, deviation)) in zip(panels, bands.items(), strict=True):
