@@ -234,11 +234,8 @@ class Neumann(Dirichlet):
     def residuals(self, network: Network) -> list[Tensor]:
         """Outward normal derivative minus the value, [N, O]."""
         _, *slopes = network.jet(self.points, [(axis,) for axis in self.axes])
-        parts = [
-            self.normals[:, axis : axis + 1] * slope
-            for axis, slope in zip(self.axes, slopes, strict=True)
-        ]
-        return [self.select(torch.stack(parts).sum(0)) - self.target]
+        normals = self.normals[:, self.axes].T[..., None]  # [axes, N, 1]
+        return [self.select((normals * torch.stack(slopes)).sum(0)) - self.target]
 
 
 class Periodic(Condition):

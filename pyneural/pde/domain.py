@@ -35,6 +35,13 @@ class Box:
     Args:
         bounds: (low, high) of each coordinate, as keywords.
 
+    Attributes:
+        names: of the D coordinates.
+        spatial: names of the coordinates other than the time.
+        dim: number D of coordinates, the time included.
+        has_time: whether t is one of them.
+        range: (low [D], high [D]) in float64, as ``nn.MLP(input_range=...)`` takes it.
+
     Raises:
         ValueError: no coordinate, or bounds that are not finite with low < high.
 
@@ -58,28 +65,10 @@ class Box:
                     f"got {tuple(pair)}; correct or exchange them"
                 )
         self.names = tuple(bounds)
-        self.low = torch.tensor([float(low) for low, _ in bounds.values()], dtype=torch.float64)
-        self.high = torch.tensor([float(high) for _, high in bounds.values()], dtype=torch.float64)
-
-    @property
-    def dim(self) -> int:
-        """Number of coordinates D, the time included."""
-        return len(self.names)
-
-    @property
-    def spatial(self) -> tuple[str, ...]:
-        """Names of the coordinates other than the time."""
-        return tuple(name for name in self.names if name != TIME)
-
-    @property
-    def has_time(self) -> bool:
-        """Whether t is one of the coordinates."""
-        return TIME in self.names
-
-    @property
-    def range(self) -> tuple[Tensor, Tensor]:
-        """(low [D], high [D]) in float64, as ``nn.MLP(input_range=...)`` takes it."""
-        return self.low, self.high
+        self.spatial = tuple(name for name in bounds if name != TIME)
+        self.dim, self.has_time = len(bounds), TIME in bounds
+        self.low, self.high = torch.tensor(list(bounds.values()), dtype=torch.float64).T
+        self.range = self.low, self.high
 
     def __repr__(self) -> str:
         bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
@@ -160,19 +149,27 @@ class Box:
         >>> Box(t=(0, 1), x=(-1, 1)).sample_boundary(5)[:, 1].tolist()
         [-1.0, -1.0, -1.0, 1.0, 1.0]
         """
-        faces = [(name, side) for name in self.spatial for side in ("low", "high")]
-        counts = even_shares(n, len(faces))
-        parts = [
-            self.sample_face(*face, count, **drawing)
-            for face, count in zip(faces, counts, strict=True)
-            if count
-        ]
-        if not parts:
+        if n < 1 or not self.spatial:
             raise ValueError(
                 f"Box.sample_boundary: n: expected at least 1 point and a spatial coordinate, "
                 f"got {n} points on {self}; ask for more, or use sample_initial"
             )
-        return torch.cat(parts)
+        faces = [(name, side) for name in self.spatial for side in ("low", "high")]
+        return self.sample_faces(faces, n, **drawing)[0]
+
+    def sample_faces(
+        self, faces: Sequence[tuple[str, str]], n: int, **drawing: Unpack[Drawing]
+    ) -> tuple[Tensor, Tensor]:
+        """Draws n >= 1 points on faces, shared evenly: points [n, D], and indices into faces [n].
+
+        >>> points, face = Box(x=(0, 1)).sample_faces([("x", "low"), ("x", "high")], 3)
+        >>> points.tolist(), face.tolist()
+        ([[0.0], [0.0], [1.0]], [0, 0, 1])
+        """
+        counts = [(n + len(faces) - 1 - i) // len(faces) for i in range(len(faces))]
+        shares = zip(faces, counts, strict=True)
+        parts = [self.sample_face(*face, count, **drawing) for face, count in shares if count]
+        return torch.cat(parts), torch.repeat_interleave(torch.tensor(counts))
 
     def grid(
         self,
@@ -198,12 +195,10 @@ class Box:
                 f"Box.grid: counts: expected {self.dim} counts >= 1 ({', '.join(self.names)}), "
                 f"got {counts}; give one per coordinate"
             )
-        axes = [
-            torch.linspace(low, high, count, dtype=torch.float64)
-            for low, high, count in zip(self.low.tolist(), self.high.tolist(), counts, strict=True)
-        ]
-        mesh = torch.meshgrid(*axes, indexing="ij")
-        return _converted(torch.stack([axis.reshape(-1) for axis in mesh], 1), dtype, device)
+        ends = zip(self.low.tolist(), self.high.tolist(), counts, strict=True)
+        axes = [torch.linspace(*each, dtype=torch.float64) for each in ends]
+        points = torch.cartesian_prod(*axes).view(-1, self.dim)
+        return _converted(points, dtype, device)
 
     def contains(self, x: Tensor) -> Tensor:
         """Which points [N, D] lie in the closed box, [N] bool; bounds are rounded to x's dtype.
@@ -257,15 +252,6 @@ def Interval(
     Box(t=(0.0, 1.0), x=(-1.0, 1.0))
     """
     return Box(**({TIME: time} if time is not None else {}), **{name: (low, high)})
-
-
-def even_shares(n: int, parts: int) -> list[int]:
-    """Splits n into parts that differ by one at most, the larger ones first.
-
-    >>> even_shares(5, 2)
-    [3, 2]
-    """
-    return [(n + parts - 1 - part) // parts for part in range(parts)]
 
 
 def _converted(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyneural.pde.domain import Box, Drawing, even_shares
+from pyneural.pde.domain import Box, Drawing
 
 Face = tuple[str, str]  # coordinate, "low" or "high"
 
@@ -63,13 +63,7 @@ def place(
             f"{where}: points: expected at least 1, got {points}; "
             "an empty condition has no effect: leave it out"
         )
-    counts = even_shares(points, len(faces))
-    drawn = [
-        domain.sample_face(*face, count, **drawing)
-        for face, count in zip(faces, counts, strict=True)
-        if count
-    ]
-    return torch.cat(drawn), torch.repeat_interleave(torch.tensor(counts))
+    return domain.sample_faces(faces, points, **drawing)
 
 
 def _given(

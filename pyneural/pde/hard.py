@@ -53,31 +53,28 @@ class Hard(torch.nn.Module):
         self.network = network
         self.inputs = tuple(inputs)
         self.lift, self.distance = lift, distance
-        for name, function in (("lift", lift), ("distance", distance)):
-            self._evaluate(name, function, torch.zeros(1, len(self.inputs)))
+        for name in ("lift", "distance"):
+            self._evaluate(name, torch.zeros(1, len(self.inputs)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Value: x [..., D] to [..., O]."""
         flat = x.reshape(-1, x.shape[-1])
-        lift = self._evaluate("lift", self.lift, flat)
-        distance = self._evaluate("distance", self.distance, flat)
-        u = lift + distance * self.network(flat)
+        u = self._evaluate("lift", flat) + self._evaluate("distance", flat) * self.network(flat)
         return u.reshape(*x.shape[:-1], u.shape[-1])
 
     def jet(self, x: Tensor, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
         """Value and derivatives, as ``nn.MLP.jet``: (u, *derivatives), each [N, O]."""
-        asked = [
-            index if isinstance(index, LinearOperator) else tuple(sorted(index))
-            for index in derivatives
-        ]
-        plans = [_leibniz(index) for index in ((), *asked)]
+        asked: list[Derivative] = [()]
+        for index in derivatives:
+            asked.append(index if isinstance(index, LinearOperator) else tuple(sorted(index)))
+        plans = [_leibniz(index) for index in asked]
         pairs = dict.fromkeys(pair for plan in plans for pair in plan)
         of_network = list(dict.fromkeys(inner for _, inner in pairs if inner != ()))
         n = dict(zip(((), *of_network), self.network.jet(x, of_network), strict=True))
-        a = self._derivatives("lift", self.lift, x, ((), *asked))
-        b = self._derivatives("distance", self.distance, x, [outer for outer, _ in pairs])
+        a = self._derivatives("lift", x, asked)
+        b = self._derivatives("distance", x, [outer for outer, _ in pairs])
         jets = []
-        for index, plan in zip(((), *asked), plans, strict=True):
+        for index, plan in zip(asked, plans, strict=True):
             u = a[index]
             for (outer, inner), count in plan.items():
                 term = b[outer] * n[inner]
@@ -85,20 +82,21 @@ class Hard(torch.nn.Module):
             jets.append(u)
         return tuple(jets)
 
-    def _evaluate(self, name: str, function: Callable | float, x: Tensor) -> Tensor:
+    def _evaluate(self, name: str, x: Tensor) -> Tensor:
+        function = getattr(self, name)
         if not callable(function):
             return x.new_full((len(x), 1), float(function))
         value = call_with_coordinates(function, self.inputs, x, f"Hard: {name}")
         return value[:, None] if value.dim() == 1 else value
 
     def _derivatives(
-        self, name: str, function: Callable | float, x: Tensor, wanted: Sequence[Derivative]
+        self, name: str, x: Tensor, wanted: Sequence[Derivative]
     ) -> dict[Derivative, Tensor]:
         """Derivatives of the lift or the distance, [N, 1] or [N, O] each."""
-        keeps_graph = x.requires_grad or self._evaluate(name, function, x).requires_grad
+        keeps_graph = x.requires_grad or self._evaluate(name, x).requires_grad
         with torch.enable_grad():
             points = x if x.requires_grad else x.detach().requires_grad_()
-            found: dict[Derivative, Tensor] = {(): self._evaluate(name, function, points)}
+            found: dict[Derivative, Tensor] = {(): self._evaluate(name, points)}
             gradients: dict[Derivative, Tensor] = {}
 
             def derivative(index: tuple[int, ...]) -> Tensor:
@@ -126,12 +124,12 @@ class Hard(torch.nn.Module):
 
 def _gradient(values: Tensor, x: Tensor) -> Tensor:
     """Gradient of every column of values [N, O], a function of each row of x alone, [N, O, D]."""
-    columns = []
-    for column in values.unbind(1):
-        gradient = None
-        if column.requires_grad:
-            (gradient,) = torch.autograd.grad(column.sum(), x, create_graph=True, allow_unused=True)
-        columns.append(torch.zeros_like(x) if gradient is None else gradient)
+    columns = [
+        torch.autograd.grad(column.sum(), x, create_graph=True, materialize_grads=True)[0]
+        if column.requires_grad
+        else torch.zeros_like(x)
+        for column in values.unbind(1)
+    ]
     return torch.stack(columns, 1)
 
 

@@ -98,13 +98,12 @@ def lower(
     ((0,), (1,), (1, 1))
     """
     recorder = EquationRecorder(inputs)
-    symbols: dict[str, Symbol] = {}
-    for argument in arguments:
-        if argument in outputs:
-            symbols[argument] = OutputSymbol(recorder, argument, list(outputs).index(argument))
-        else:
-            index = recorder.inputs.index(argument)
-            symbols[argument] = recorder.input(index)
+    symbols = {
+        name: OutputSymbol(recorder, name, outputs.index(name))
+        if name in outputs
+        else recorder.input(inputs.index(name))
+        for name in arguments
+    }
     try:
         program = recorder.program(residual(**symbols))
     except (NotExpressibleError, TypeError):  # torch raises TypeError where it takes tensors only
