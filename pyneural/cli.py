@@ -93,9 +93,7 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
         )
         for option, keywords in (_options.COMMON | getattr(demo, "OPTIONS", {})).items():
             parser.add_argument(option, **keywords)
-        args = parser.parse_args(arguments)
-        args.out = _options.checked_out(args.out)
-        _options.show(demo, args, args.out / f"{name}.png")
+        _options.show(demo, name, parser.parse_args(arguments))
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -89,12 +88,6 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-def checked_out(directory: str) -> Path:
-    """The output folder; raises now what would otherwise fail only after the training."""
-    plots.check_installed()
-    return check_writable(directory, "--out")
-
-
 def counted(count: int, noun: str) -> str:
     """A count with its noun in singular or plural.
 
@@ -104,15 +97,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def show(demo: ModuleType, args: argparse.Namespace, picture: Path) -> None:
+def show(demo: ModuleType, name: str, args: argparse.Namespace) -> None:
     """Runs a demo from its seed and writes its figure; torch's generator is left as it was.
 
     A demo that Ctrl-C ended, but that has a figure all the same, sets ``args.interrupted``.
     """
+    plots.check_installed()  # now: otherwise it would fail only after the training
+    args.out = check_writable(args.out, "--out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         figure = demo.run(args)
-    print_row("picture", plots.save(figure, picture))
+    print_row("picture", plots.save(figure, args.out / f"{name}.png"))
     if getattr(args, "interrupted", False):
         raise KeyboardInterrupt
 
