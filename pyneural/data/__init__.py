@@ -2,8 +2,7 @@
 
 from pyneural.data.adding import adding_problem
 from pyneural.data.dates import DATE_FORMATS, dates
-from pyneural.data.digits import digits
-from pyneural.data.mnist import mnist
+from pyneural.data.images import digits, mnist
 from pyneural.data.moving_shapes import MOTIONS, moving_shapes
 from pyneural.data.reversal import reversal
 from pyneural.data.sentences import sentences

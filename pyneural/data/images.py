@@ -1,17 +1,77 @@
-"""Common parts of the image data sets: their type, their source and their split."""
+"""Images of handwritten digits: those of scikit-learn, without download, and MNIST."""
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 # ((training images, labels), (test images, labels)), as in Keras.
 Images = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+SIZE = 28  # pixels of an edge
+_COUNT = 70_000  # images of MNIST
 
 
-def datasets(name: str) -> Any:
+def digits() -> Images:
+    """1,797 handwritten digits, without download.
+
+    The 8 x 8 images of scikit-learn (Alpaydin and Kaynak 1998, the test set of "Optical Recognition
+    of Handwritten Digits"), enlarged to 28 x 28, the size of MNIST, by bicubic interpolation. The
+    split is fixed: the last fifth, in the original order, is the test set.
+
+    Returns:
+        ((x_train, y_train), (x_test, y_test)): images in [0, 1], float32 [1437, 28, 28] and
+        [360, 28, 28], and labels 0 to 9, int64.
+
+    Raises:
+        ImportError: scikit-learn is missing.
+
+    Example:
+        >>> import pytest; _ = pytest.importorskip("sklearn")
+        >>> (x_train, y_train), (x_test, y_test) = digits()
+        >>> x_train.shape, x_test.shape
+        (torch.Size([1437, 28, 28]), torch.Size([360, 28, 28]))
+    """
+    source = _sklearn("digits").load_digits()
+    small = torch.from_numpy(source.images).float().unsqueeze(1) / 16  # [1797, 1, 8, 8]
+    images = interpolate(small, (SIZE, SIZE), mode="bicubic").squeeze(1).clamp(0, 1)
+    return _split(images, torch.from_numpy(source.target), 1437)
+
+
+def mnist(cache: str | os.PathLike[str] | None = None) -> Images:
+    """70,000 handwritten digits (LeCun, Cortes and Burges 1998); downloads from OpenML once.
+
+    Args:
+        cache: folder of mnist.safetensors (55 MB); None for the folder pyneural in
+            $XDG_CACHE_HOME or ~/.cache.
+
+    Returns:
+        ((x_train, y_train), (x_test, y_test)): images in [0, 1], float32 [60000, 28, 28] and
+        [10000, 28, 28], and labels 0 to 9, int64; the original split.
+
+    Raises:
+        ImportError: scikit-learn is missing and the cache is empty.
+        ConnectionError: the cache is empty and OpenML cannot be reached.
+        ValueError: the cache is damaged.
+
+    Example:
+        >>> (x_train, y_train), (x_test, y_test) = mnist()  # doctest: +SKIP
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyneural"
+    path = (base if cache is None else Path(cache)) / "mnist.safetensors"
+    arrays = _read(path) if path.exists() else _download(path)
+    return _split(arrays["images"].float() / 255, arrays["labels"], 60_000)
+
+
+def _sklearn(name: str) -> Any:
     """The module sklearn.datasets; ImportError with the remedy if it is missing."""
     try:
         return import_module("sklearn.datasets")
@@ -21,12 +81,45 @@ def datasets(name: str) -> Any:
         ) from error
 
 
-def split(images: Tensor, labels: Tensor, train: int) -> Images:
-    """Splits into the first ``train`` samples and the rest.
-
-    >>> import torch
-    >>> (x, _), (x_test, _) = split(torch.zeros(5, 2, 2), torch.zeros(5), 3)
-    >>> x.shape, x_test.shape
-    (torch.Size([3, 2, 2]), torch.Size([2, 2, 2]))
-    """
+def _split(images: Tensor, labels: Tensor, train: int) -> Images:
+    labels = labels.long()
     return (images[:train], labels[:train]), (images[train:], labels[train:])
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        arrays = load_file(path)
+        good = arrays["images"].shape == (_COUNT, SIZE, SIZE)
+        good = good and arrays["labels"].shape == (_COUNT,)
+    except (SafetensorError, KeyError):
+        good = False
+    if not good:
+        raise ValueError(
+            f"data.mnist: cache: expected {_COUNT:,} images of 28 x 28 and their labels in {path}, "
+            "got a damaged file; delete it"
+        )
+    return arrays
+
+
+def _download(path: Path) -> dict[str, Tensor]:
+    try:
+        fetched = _sklearn("mnist").fetch_openml(
+            "mnist_784", version=1, as_frame=False, parser="liac-arff", data_home=path.parent
+        )
+    except OSError as error:  # urllib's errors are of this class
+        raise ConnectionError(
+            f"data.mnist: expected a copy at {path} or access to OpenML, got neither ({error}); "
+            "connect to the internet once, or use data.digits(), which needs no download"
+        ) from error
+    arrays = {
+        "images": torch.from_numpy(fetched.data.astype(np.uint8)).view(-1, SIZE, SIZE),
+        "labels": torch.from_numpy(fetched.target.astype(np.uint8)),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(arrays, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return arrays

@@ -23,8 +23,6 @@ def reversal(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(_SHORTEST, _LONGEST + 1, (count,), generator=generator).tolist()
     letters = torch.randint(len(_LETTERS), (count, _LONGEST), generator=generator).tolist()
-    texts = [
-        "".join(_LETTERS[code] for code in row[:length])
-        for row, length in zip(letters, lengths, strict=True)
-    ]
+    rows = (row[:length] for row, length in zip(letters, lengths, strict=True))
+    texts = ["".join(_LETTERS[code] for code in row) for row in rows]
     return texts, [text[::-1] for text in texts]

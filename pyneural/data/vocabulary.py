@@ -38,7 +38,13 @@ class Vocabulary:
         Raises:
             ValueError: a symbol that is not in the vocabulary.
         """
-        rows = [[self._code(symbol) for symbol in text] + [END] for text in texts]
+        try:
+            rows = [[self._codes[symbol] for symbol in text] + [END] for text in texts]
+        except KeyError as error:
+            raise ValueError(
+                f"Vocabulary: texts: expected symbols among {' '.join(self.symbols[:40])}, got "
+                f"{error.args[0]!r}; build the vocabulary from texts that contain it"
+            ) from None
         steps = max(map(len, rows), default=0)
         padded = [row + [PADDING] * (steps - len(row)) for row in rows]
         return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), steps)
@@ -50,13 +56,3 @@ class Vocabulary:
             row = row[: row.index(END)] if END in row else row
             texts.append([self.symbols[code - END - 1] for code in row if code > END])
         return texts
-
-    def _code(self, symbol: str) -> int:
-        code = self._codes.get(symbol)
-        if code is None:
-            shown = " ".join(self.symbols[:40])
-            raise ValueError(
-                f"Vocabulary: texts: expected symbols among {shown}, got {symbol!r}; build "
-                "the vocabulary from texts that contain it"
-            )
-        return code

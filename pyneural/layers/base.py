@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops.activations import VALUES
+from pyneural.ops.activations import VALUES, check_activation
 
 Shape = tuple[int, ...]
 
-# What Keras calls some activations, for ``check_activation``; softmax is none of the ops'.
-ACTIVATION_ALIASES = {None: "linear", "swish": "silu", "softmax": "softmax"}
+# What Keras calls some activations; softmax is none of the ops'.
+_ALIASES = {None: "linear", "swish": "silu", "softmax": "softmax"}
 
 
 class Layer(torch.nn.Module):
@@ -53,8 +53,8 @@ class Layer(torch.nn.Module):
         return self.output_shape
 
     def make(self, shape: Shape) -> Shape:
-        """Creates the weights for samples of a shape and returns the output shape."""
-        raise NotImplementedError(f"{type(self).__name__}.make: implement it in the subclass")
+        """Creates the weights for samples of a shape; returns the output shape, here the same."""
+        return shape
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer to x [N, ...]; the first call builds it."""
@@ -81,8 +81,13 @@ class Layer(torch.nn.Module):
             )
 
 
+def checked_activation(layer: Layer, activation: str | None) -> str:
+    """The name that the ops know an activation by; ValueError for an unknown one."""
+    return check_activation(type(layer).__name__, activation, _ALIASES)
+
+
 def apply_activation(activation: str, x: Tensor) -> Tensor:
-    """The activation of x, by a name from ``check_activation``."""
+    """The activation of x, by a name from ``checked_activation``."""
     return torch.softmax(x, -1) if activation == "softmax" else VALUES[activation](x)
 
 

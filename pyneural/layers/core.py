@@ -9,15 +9,8 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.layers.base import (
-    ACTIVATION_ALIASES,
-    Layer,
-    Shape,
-    apply_activation,
-    glorot_uniform_,
-)
+from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, glorot_uniform_
 from pyneural.nn.linear import LinearEquivalent
-from pyneural.ops.activations import check_activation
 
 
 class Input(Layer):
@@ -30,10 +23,6 @@ class Input(Layer):
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__(shape)
         self.shape = tuple(shape)
-
-    def make(self, shape: Shape) -> Shape:
-        """The shape, unchanged."""
-        return shape
 
     def forward(self, x: Tensor) -> Tensor:
         """The input itself."""
@@ -66,7 +55,7 @@ class Dense(Layer, LinearEquivalent):
     ) -> None:
         super().__init__(input_shape)
         self.units = self.positive("units", units)
-        self.activation = check_activation("Dense", activation, ACTIVATION_ALIASES)
+        self.activation = checked_activation(self, activation)
         self.use_bias = use_bias
 
     def make(self, shape: Shape) -> Shape:
@@ -97,11 +86,7 @@ class Activation(Layer):
 
     def __init__(self, activation: str, *, input_shape: Sequence[int] | None = None) -> None:
         super().__init__(input_shape)
-        self.activation = check_activation("Activation", activation, ACTIVATION_ALIASES)
-
-    def make(self, shape: Shape) -> Shape:
-        """The shape, unchanged."""
-        return shape
+        self.activation = checked_activation(self, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """The activation of x."""

@@ -12,14 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyneural.layers.base import (
-    ACTIVATION_ALIASES,
-    Layer,
-    Shape,
-    apply_activation,
-    glorot_uniform_,
-)
-from pyneural.ops.activations import check_activation
+from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, glorot_uniform_
 
 Pair = int | Sequence[int]
 
@@ -42,12 +35,11 @@ class _Convolution(Layer):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape)
-        where = type(self).__name__
         self.filters = self.positive("filters", filters)
         self.kernel_size = _pair(self, "kernel_size", kernel_size)
         self.strides = _pair(self, "strides", strides)
-        self.padding = _padding(where, padding)
-        self.activation = check_activation(where, activation, ACTIVATION_ALIASES)
+        self.padding = _choice(self, "padding", padding, "valid", "same")
+        self.activation = checked_activation(self, activation)
         self.use_bias = use_bias
 
     def make(self, shape: Shape) -> Shape:
@@ -101,7 +93,7 @@ class Conv2D(_Convolution):
     kind = torch.nn.Conv2d
 
     def _size(self, size: int, kernel: int, stride: int) -> int:
-        return -(-size // stride) if self.padding == "same" else (size - kernel) // stride + 1
+        return _windows(size, kernel, stride, self.padding)
 
     def _convolve(self, x: Tensor, size: Sequence[int]) -> Tensor:
         if self.padding == "same":
@@ -112,17 +104,9 @@ class Conv2D(_Convolution):
 class Conv2DTranspose(_Convolution):
     """Transposed convolution: maps the output shape of ``Conv2D`` back to its input shape.
 
-    Args:
-        filters: number of output channels.
-        kernel_size: height and width of the kernels, or one integer for both.
-        strides: factor of the enlargement.
-        padding: "valid", or "same" for exactly ``strides`` times the size.
-        activation: as in ``Dense``.
-        use_bias: whether to add a bias to each output channel.
-        input_shape: (height, width, channels).
-
-    Raises:
-        ValueError: an argument below 1, an unknown padding or activation.
+    Arguments and errors are those of ``Conv2D``, but ``strides`` is the factor of the enlargement,
+    a kernel may have any size, and with the padding "same" the output has exactly ``strides`` times
+    the size.
 
     >>> Conv2DTranspose(4, 3, strides=2, padding="same")(torch.zeros(2, 7, 7, 8)).shape
     torch.Size([2, 14, 14, 4])
@@ -175,16 +159,13 @@ class MaxPooling2D(Layer):
         super().__init__(input_shape)
         self.pool_size = _pair(self, "pool_size", pool_size)
         self.strides = _pair(self, "strides", pool_size if strides is None else strides)
-        self.padding = _padding("MaxPooling2D", padding)
+        self.padding = _choice(self, "padding", padding, "valid", "same")
 
     def make(self, shape: Shape) -> Shape:
         """The output height and width."""
         self.expect(shape, 3, "(height, width, channels)")
         sizes = zip(shape[:2], self.pool_size, self.strides, strict=True)
-        height, width = (
-            -(-size // stride) if self.padding == "same" else (size - window) // stride + 1
-            for size, window, stride in sizes
-        )
+        height, width = (_windows(*size, self.padding) for size in sizes)
         if min(height, width) < 1:
             raise ValueError(
                 f"MaxPooling2D: pool_size: expected windows no larger than the image {shape[:2]}, "
@@ -196,8 +177,7 @@ class MaxPooling2D(Layer):
         """From [N, height, width, C] to [N, new height, new width, C]."""
         y = x.movedim(-1, 1)
         if self.padding == "same":
-            pad = _same(x.shape[1:3], self.pool_size, self.strides)
-            y = F.pad(y, pad, value=-torch.inf)
+            y = F.pad(y, _same(x.shape[1:3], self.pool_size, self.strides), value=-torch.inf)
         return F.max_pool2d(y, self.pool_size, self.strides).movedim(1, -1)
 
 
@@ -225,12 +205,8 @@ class UpSampling2D(Layer):
     ) -> None:
         super().__init__(input_shape)
         self.size = _pair(self, "size", size)
-        if interpolation not in ("nearest", "bilinear"):
-            raise ValueError(
-                "UpSampling2D: interpolation: expected 'nearest' or 'bilinear', got "
-                f"{interpolation!r}; choose one"
-            )
-        self.interpolation = interpolation
+        choices = "nearest", "bilinear"
+        self.interpolation = _choice(self, "interpolation", interpolation, *choices)
 
     def make(self, shape: Shape) -> Shape:
         """The output height and width."""
@@ -244,11 +220,16 @@ class UpSampling2D(Layer):
         return y.movedim(1, -1)
 
 
+def _windows(size: int, window: int, stride: int, padding: str) -> int:
+    """Number of windows along a dimension."""
+    return -(-size // stride) if padding == "same" else (size - window) // stride + 1
+
+
 def _same(size: Sequence[int], window: Sequence[int], strides: Sequence[int]) -> list[int]:
     """Padding before and after each dimension, for F.pad: last dimension first."""
     pads: list[int] = []
     for each in (1, 0):
-        outputs = -(-size[each] // strides[each])
+        outputs = _windows(size[each], window[each], strides[each], "same")
         total = max((outputs - 1) * strides[each] + window[each] - size[each], 0)
         pads += [total // 2, total - total // 2]
     return pads
@@ -265,9 +246,10 @@ def _pair(layer: Layer, argument: str, value: Pair) -> tuple[int, int]:
     return height, width
 
 
-def _padding(where: str, padding: str) -> str:
-    if padding not in ("valid", "same"):
+def _choice(layer: Layer, argument: str, value: str, one: str, other: str) -> str:
+    if value not in (one, other):
         raise ValueError(
-            f"{where}: padding: expected 'valid' or 'same', got {padding!r}; choose one"
+            f"{type(layer).__name__}: {argument}: expected {one!r} or {other!r}, got {value!r}; "
+            "choose one"
         )
-    return padding
+    return value

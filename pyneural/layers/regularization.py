@@ -28,10 +28,6 @@ class Dropout(Layer):
             raise ValueError(f"Dropout: rate: expected 0 <= rate < 1, got {rate}; 0.5 is usual")
         self.rate = rate
 
-    def make(self, shape: Shape) -> Shape:
-        """The shape, unchanged."""
-        return shape
-
     def forward(self, x: Tensor) -> Tensor:
         """The input, with dropout in training."""
         return ops.dropout(x, self.rate) if self.training else x
