@@ -14,7 +14,7 @@ from torch import Tensor
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
-from pyneural.training.checks import check_count
+from pyneural.training.checks import check, check_count
 
 RESIDUAL = "residual"
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
@@ -92,14 +92,22 @@ class PINN(Trainable):
     ) -> None:
         super().__init__()
         self.network, self.equation = network, equation
-        self.domain = self._checked_domain(domain)
+        found: Any = getattr(equation, "domain", None) if domain is None else domain
+        check(
+            isinstance(found, Box), "PINN: domain", "a pde.Box", type(found).__name__,
+            "give domain=pde.Box(t=(0, 1), x=(-1, 1)), or an equation that has one",
+        )  # fmt: skip
+        self.domain: Box = found
         self.adaptive, self.sampling = adaptive, sampling
-        self.generator = _own_generator() if generator is None else generator
+        self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self._check_conditions(conditions)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
         self.loss_weights = self._checked_weights(weights or {})
         if equation is not None:
-            self.register_buffer("collocation", self._checked_points(points))
+            if isinstance(points, Tensor):
+                self._check_points(points, "points")
+            drawn = points.clone() if isinstance(points, Tensor) else self._draw(points)
+            self.register_buffer("collocation", drawn)
         with torch.no_grad():
             self.losses()  # conditions or an equation that do not fit the network are refused here
 
@@ -272,11 +280,10 @@ class PINN(Trainable):
             "weights": dict(self.loss_weights),
             "adaptive": self.adaptive,
         }
-        if self.equation is not None:
-            description["equation"] = _describe(self.equation)
-            description["points"] = len(self.collocation)
-            description["sampling"] = self.sampling
-        return description
+        if self.equation is None:
+            return description
+        points = {"points": len(self.collocation), "sampling": self.sampling}
+        return description | {"equation": _describe(self.equation)} | points
 
     def get_extra_state(self) -> Tensor:
         """State of the generator, for ``state_dict``."""
@@ -311,65 +318,38 @@ class PINN(Trainable):
             device=self.device,
         )
 
-    def _checked_domain(self, domain: Box | None) -> Box:
-        found = getattr(self.equation, "domain", None) if domain is None else domain
-        if not isinstance(found, Box):
-            raise ValueError(
-                f"PINN: domain: expected a pde.Box, got {type(found).__name__}; give "
-                "domain=pde.Box(t=(0, 1), x=(-1, 1)), or an equation that has one"
-            )
-        return found
-
     def _check_conditions(self, conditions: Mapping[str, Condition]) -> None:
-        if not conditions and not (isinstance(self.network, Hard) and self.equation is not None):
-            raise ValueError(
-                "PINN: conditions: expected at least one, got none; without them the solution is "
-                "not determined: give initial and boundary conditions, or a pde.Hard network"
-            )
+        built_in = isinstance(self.network, Hard) and self.equation is not None
+        check(
+            bool(conditions) or built_in, "PINN: conditions", "at least one", "none",
+            "without them the solution is not determined: give initial and boundary conditions, "
+            "or a pde.Hard network",
+        )  # fmt: skip
         for name, condition in conditions.items():
             argument = f"conditions[{name!r}]"
-            if name == RESIDUAL or not isinstance(condition, Condition):
-                raise ValueError(
-                    f"PINN: {argument}: expected a pde.Condition under a name other than "
-                    f"{RESIDUAL!r}, got {type(condition).__name__}; rename it or make it one"
-                )
+            check(
+                name != RESIDUAL and isinstance(condition, Condition), f"PINN: {argument}",
+                f"a pde.Condition under a name other than {RESIDUAL!r}", type(condition).__name__,
+                "rename it or make it one",
+            )  # fmt: skip
             self._check_points(condition.points, argument)
 
     def _check_points(self, points: Tensor, argument: str) -> None:
-        for what, expected, got in (
-            ("dtype", self.dtype, points.dtype),
-            ("device", self.device, points.device),
-        ):
-            if expected != got:
-                raise ValueError(
-                    f"PINN: {argument}: expected {what} {expected} like the network, got {got}; "
-                    f"give {what}={expected} where the points are made"
-                )
+        for what in ("dtype", "device"):
+            wanted, got = getattr(self, what), getattr(points, what)
+            remedy = f"give {what}={wanted} where the points are made"
+            check(
+                wanted == got, f"PINN: {argument}", f"{what} {wanted} like the network", got, remedy
+            )
         self.domain.check(points, argument, "PINN")
-
-    def _checked_points(self, points: int | Tensor) -> Tensor:
-        if not isinstance(points, Tensor):
-            return self._draw(points)
-        self._check_points(points, "points")
-        return points.clone()
 
     def _checked_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
         names = [*self.conditions, *([RESIDUAL] if self.equation is not None else [])]
         for name, weight in weights.items():
-            if name not in names:
-                raise ValueError(
-                    f"PINN: weights: expected names of {', '.join(names)}, got {name!r}; correct it"
-                )
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(
-                    f"PINN: weights[{name!r}]: expected a finite number >= 0, got {weight}; "
-                    "correct it"
-                )
+            check(name in names, "PINN: weights", f"names of {', '.join(names)}", repr(name))
+            good = math.isfinite(weight) and weight >= 0
+            check(good, f"PINN: weights[{name!r}]", "a finite number >= 0", weight)
         return {name: float(weights.get(name, 1.0)) for name in names}
-
-
-def _own_generator() -> torch.Generator:
-    return torch.Generator().manual_seed(int(torch.randint(2**62, ())))
 
 
 def _digest(condition: torch.nn.Module) -> str:
@@ -381,5 +361,5 @@ def _digest(condition: torch.nn.Module) -> str:
 
 
 def _describe(equation: Equation) -> str:
-    numbers = {name: v for name, v in vars(equation).items() if isinstance(v, float)}
-    return f"{type(equation).__name__}({', '.join(f'{n}={v!r}' for n, v in numbers.items())})"
+    numbers = [f"{name}={v!r}" for name, v in vars(equation).items() if isinstance(v, float)]
+    return f"{type(equation).__name__}({', '.join(numbers)})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pyneural.models.state_space.state_space_model import StateSpaceModel
+from pyneural.models.state_space.state_space_model import StateSpaceModel, symmetric
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
 _NOISES = ("process_noise", "observation_noise")
@@ -56,16 +56,12 @@ def fit_by_likelihood(
     unknowns = {name: _unknown(name, getattr(start, name)) for name in free}
 
     def model() -> StateSpaceModel:
-        values = {name: _value(name, unknown) for name, unknown in unknowns.items()}
-        return replace(start, **values)
+        return replace(start, **{name: _value(name, unknowns[name]) for name in unknowns})
 
     optimizer = torch.optim.LBFGS(
-        [*unknowns.values()],
-        max_iter=1,
-        max_eval=_EVALUATIONS,
-        history_size=20,
+        [*unknowns.values()], max_iter=1, max_eval=_EVALUATIONS, history_size=20,
         line_search_fn="strong_wolfe",
-    )
+    )  # fmt: skip
 
     def loss() -> Tensor:
         optimizer.zero_grad()
@@ -126,7 +122,7 @@ def _em_step(
     new: dict[str, Tensor] = {}
     phi = new["transition"] = _solve(free, "transition", model, s10, s00)
     transitions = known.lag_covariance[..., 0, 0].numel()
-    new["process_noise"] = _symmetric(
+    new["process_noise"] = symmetric(
         (s11 - phi @ s10.mT - s10 @ phi.mT + phi @ s00 @ phi.mT) / max(transitions, 1)
     )
     # y = b + A x + e: observed components are known, missing ones follow from these and from x.
@@ -144,7 +140,7 @@ def _em_step(
     sum_yx, sum_yy, sum_xx = (part.flatten(0, -3).sum(0) for part in (yx, yy, xx))
     H = new["observation"] = _solve(free, "observation", model, sum_yx, sum_xx)
     residual = sum_yy - H @ sum_yx.mT - sum_yx @ H.mT + H @ sum_xx @ H.mT
-    new["observation_noise"] = _symmetric(residual / mask[..., 0].numel())
+    new["observation_noise"] = symmetric(residual / mask[..., 0].numel())
     chosen = {name: new[name] for name in free}
     return replace(model, **chosen), float(known.log_likelihood.sum())
 
@@ -152,10 +148,6 @@ def _em_step(
 def _solve(free: Sequence[str], name: str, model: StateSpaceModel, a: Tensor, b: Tensor) -> Tensor:
     """The matrix a b^-1 if ``name`` is to be estimated, otherwise that of the model."""
     return torch.linalg.solve(b, a, left=False) if name in free else getattr(model, name)
-
-
-def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.mT) / 2
 
 
 def _check_names(where: str, free: Sequence[str]) -> None:

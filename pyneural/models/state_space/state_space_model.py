@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -78,16 +79,9 @@ class StateSpaceModel:
 
     def __post_init__(self) -> None:
         n, p = self.transition.shape[-1], self.observation.shape[0]
-        shapes = {
-            "transition": (n, n),
-            "observation": (p, n),
-            "process_noise": (n, n),
-            "observation_noise": (p, p),
-            "initial_mean": (n,),
-            "initial_covariance": (n, n),
-        }
-        for field in fields(self):
-            tensor, shape = getattr(self, field.name), shapes[field.name]
+        shapes = ((n, n), (p, n), (n, n), (p, p), (n,), (n, n))  # in the order of the fields
+        for field, shape in zip(fields(self), shapes, strict=True):
+            tensor = getattr(self, field.name)
             if tuple(tensor.shape) != shape:
                 raise ValueError(
                     f"StateSpaceModel: {field.name}: expected shape {list(shape)} for {n} states "
@@ -146,13 +140,13 @@ class StateSpaceModel:
         self._check_observations(y)
         seen = ~y.isnan()
         values = y.nan_to_num()
-        identity = torch.eye(len(self.transition), dtype=y.dtype, device=y.device)
+        Phi = self.transition
+        identity = torch.eye(len(Phi), dtype=y.dtype, device=y.device)
         m, P = self.initial_mean.expand(*y.shape[:-2], -1), self.initial_covariance
         total = y.new_zeros(y.shape[:-2])
-        means, covariances, predicted_means, predicted_covariances = [], [], [], []
+        reached, predicted = [], []  # means and covariances of each step
         for t in range(y.shape[-2]):
-            predicted_means.append(m)
-            predicted_covariances.append(P.expand(*m.shape, -1))
+            predicted.append((m, P.expand(*m.shape, -1)))
             # A missing component is replaced by an observation 0 of variance 1, independent of x.
             mask = seen[..., t, :].to(y.dtype)
             H = self.observation * mask[..., None]
@@ -164,21 +158,14 @@ class StateSpaceModel:
             K = torch.cholesky_solve(HP, L).mT
             m = m + (K @ v[..., None])[..., 0]
             A = identity - K @ H
-            P = _symmetric(A @ P @ A.mT + K @ R @ K.mT)  # else rounding errors grow
+            P = symmetric(A @ P @ A.mT + K @ R @ K.mT)  # else rounding errors grow
             white = torch.linalg.solve_triangular(L, v[..., None], upper=False)[..., 0]
             log_determinant = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             count = mask.sum(-1) * math.log(2 * math.pi)
             total = total - 0.5 * (white.square().sum(-1) + log_determinant + count)
-            means.append(m)
-            covariances.append(P)
-            m, P = m @ self.transition.T, self._predict(P)
-        return Filtered(
-            total,
-            torch.stack(means, -2),
-            torch.stack(covariances, -3),
-            torch.stack(predicted_means, -2),
-            torch.stack(predicted_covariances, -3),
-        )
+            reached.append((m, P))
+            m, P = m @ Phi.T, Phi @ P @ Phi.T + self.process_noise
+        return Filtered(total, *_stacked(reached), *_stacked(predicted))
 
     def smooth(self, y: Tensor) -> Smoothed:
         """Rauch-Tung-Striebel smoother.
@@ -196,22 +183,16 @@ class StateSpaceModel:
         A = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device) - J @ self.transition
         known = A @ P[..., :-1, :, :] @ A.mT + J @ self.process_noise @ J.mT
         s, V = found.mean[..., -1, :], P[..., -1, :, :]
-        means, covariances, lags = [s], [V], []
+        smoothed, lags = [(s, V)], []
         for t in reversed(range(steps - 1)):
             gain = J[..., t, :, :]
             lags.append(V @ gain.mT)
             correction = s - found.predicted_mean[..., t + 1, :]
             s = found.mean[..., t, :] + (gain @ correction[..., None])[..., 0]
             V = known[..., t, :, :] + gain @ V @ gain.mT
-            means.append(s)
-            covariances.append(V)
-        none = P.new_zeros(*P.shape[:-3], 0, *P.shape[-2:])
-        return Smoothed(
-            found.log_likelihood,
-            torch.stack(means[::-1], -2),
-            torch.stack(covariances[::-1], -3),
-            torch.stack(lags[::-1], -3) if lags else none,
-        )
+            smoothed.append((s, V))
+        lag = torch.stack(lags[::-1], -3) if lags else P[..., :0, :, :]
+        return Smoothed(found.log_likelihood, *_stacked(smoothed[::-1]), lag)
 
     def forecast(self, y: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Means [..., steps, p] and covariances [..., steps, p, p] of the next observations."""
@@ -221,9 +202,6 @@ class StateSpaceModel:
         P = found.predicted_covariance[..., -steps:, :, :]
         mean = found.predicted_mean[..., -steps:, :] @ H.T
         return mean, H @ P @ H.T + self.observation_noise
-
-    def _predict(self, P: Tensor) -> Tensor:
-        return self.transition @ P @ self.transition.T + self.process_noise
 
     def _check_observations(self, y: Tensor) -> None:
         p = len(self.observation)
@@ -261,7 +239,14 @@ def _check_covariance(name: str, matrix: Tensor) -> None:
         )
 
 
-def _symmetric(matrix: Tensor) -> Tensor:
+def _stacked(states: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Means [..., T, n] and covariances [..., T, n, n] of the steps."""
+    means, covariances = zip(*states, strict=True)
+    return torch.stack(means, -2), torch.stack(covariances, -3)
+
+
+def symmetric(matrix: Tensor) -> Tensor:
+    """The symmetric part."""
     return (matrix + matrix.mT) / 2
 
 
