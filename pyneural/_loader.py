@@ -75,20 +75,13 @@ def choose_isa(wish: str | None, built: list[str], available: list[str]) -> str:
         raise ImportError(
             f"no CPU kernels of pyneural are built in {_PACKAGE}; build them with {_INSTALL}"
         )
-    if not wish:
-        return usable[-1]
-    if wish not in _ISAS:
+    if wish and wish not in usable:
+        why = ", but this processor lacks it" if wish in built else ", but it was not built here"
         raise ImportError(
-            f"PYNEURAL_CPU_ISA: expected one of {', '.join(usable)}, got {wish!r}; "
-            "unset it to let pyneural choose"
+            f"PYNEURAL_CPU_ISA: expected one of {', '.join(usable)}, got {wish!r}"
+            f"{why if wish in _ISAS else ''}; unset it to let pyneural choose"
         )
-    if wish not in usable:
-        lack = "this processor lacks it" if wish in built else "it was not built here"
-        raise ImportError(
-            f"PYNEURAL_CPU_ISA: expected one of {', '.join(usable)}, got {wish!r}, but {lack}; "
-            "unset it to let pyneural choose"
-        )
-    return wish
+    return wish or usable[-1]
 
 
 def built_isas() -> list[str]:

@@ -65,7 +65,7 @@ def _relu_network() -> Sequential:
 class Training:
     """A training run, perhaps with a fault; called with a seed and callbacks, it gives the history.
 
-    Its data are those for training and those for validation, of a seed.
+    ``data(seed)`` gives the samples for training and those for validation.
     """
 
     optimizer: str | Callable

@@ -43,10 +43,9 @@ class Condition(torch.nn.Module):
                 f"{where}: points: expected [N, D] with N >= 1, got {list(points.shape)}; "
                 "an empty condition has no effect: leave it out or give it points"
             )
-        if target.dim() != 2 or len(target) != len(points) or (
-            output is not None and target.shape[1] != 1
-        ):  # fmt: skip
-            columns = "1" if output is not None else "O"
+        one_output = output is None or target.shape[1:] == (1,)
+        if target.dim() != 2 or len(target) != len(points) or not one_output:
+            columns = "O" if output is None else "1"
             raise ValueError(
                 f"{where}: value: expected [{len(points)}] or [{len(points)}, {columns}], one row "
                 f"per point, got {list(target.shape)}; reshape it"
@@ -177,14 +176,13 @@ class Initial(Condition):
 class Dirichlet(Condition):
     """Boundary condition on the value: u = value on faces of the domain.
 
+    ``value``, ``output`` and ``drawing`` are those of ``Initial``.
+
     Args:
         domain: the faces are where a spatial coordinate is at its bound.
-        value: a number, a tensor [N] or [N, O], or a function of coordinates by name.
         points: how many to draw, shared evenly among the faces, or the points, [N, D].
         coordinate: the coordinate whose bounds are meant; None for all but t.
         side: ``"low"``, ``"high"`` or ``"both"``.
-        output: column of the network's output; None for all.
-        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Box``.
 
     Raises:
         ValueError: an unknown coordinate or side, no points, points off the faces, shapes.
@@ -241,13 +239,13 @@ class Neumann(Dirichlet):
 class Periodic(Condition):
     """Periodic boundary: u and its derivatives in a coordinate match at both bounds.
 
+    ``output`` and ``drawing`` are those of ``Initial``.
+
     Args:
         domain: the coordinate's bounds are one period apart.
         coordinate: name of the periodic coordinate.
         points: how many pairs to draw, or points [N, D] on either face.
         order: highest derivative that must match; 0 for the value alone.
-        output: column of the network's output; None for all.
-        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Box``.
 
     Raises:
         ValueError: an unknown coordinate, no points, points off the faces.

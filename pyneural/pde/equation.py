@@ -93,8 +93,7 @@ class Equation(torch.nn.Module):
         self._check(network, x)
         derivatives = self._record(x.new_ones(1))
         jet = network.jet(x, derivatives)
-        if jet[0].shape[1] != len(self.outputs):
-            raise self._outputs_differ(jet[0].shape[1])
+        self._check_outputs(jet[0].shape[1])
         channels = dict(zip((None, *derivatives), jet, strict=True))
 
         def field(output: int, name: str) -> Field:
@@ -190,12 +189,11 @@ class Equation(torch.nn.Module):
                 f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "
                 f"N >= 1, got {list(x.shape)}; give one row per point, one column per input"
             )
-        outputs = getattr(network, "out_features", len(self.outputs))
-        if outputs != len(self.outputs):
-            raise self._outputs_differ(outputs)
+        self._check_outputs(getattr(network, "out_features", len(self.outputs)))
 
-    def _outputs_differ(self, outputs: int) -> ValueError:
-        return ValueError(
-            f"{type(self).__name__}: network: expected {len(self.outputs)} outputs "
-            f"({', '.join(self.outputs)}), got {outputs}; give the network one column per output"
-        )
+    def _check_outputs(self, count: int) -> None:
+        if count != len(self.outputs):
+            raise ValueError(
+                f"{type(self).__name__}: network: expected {len(self.outputs)} outputs "
+                f"({', '.join(self.outputs)}), got {count}; give the network one column per output"
+            )
