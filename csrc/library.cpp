@@ -7,77 +7,59 @@
 #include "jet/jet_autograd.h"
 #include "jet/residual_functions.h"
 
-TORCH_LIBRARY(pyneural, m) {
-  m.def(
-      "jet_mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " int[] derivatives, float[] operator_coefficients) -> Tensor");
-  m.def(
-      "jet_mlp_backward(Tensor grad_output, Tensor x, Tensor[] weights, Tensor[] biases,"
-      " str activation, int[] derivatives, float[] operator_coefficients, bool[2] output_mask)"
-      " -> (Tensor, Tensor)");
-  m.def(
-      "jet_mlp_jacobian(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " int[] derivatives, float[] operator_coefficients) -> Tensor");
-  m.def(
-      "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " int[] derivatives, float[] operator_coefficients, int[] residual, float[] constants,"
-      " Tensor coefficients, bool with_gradient) -> (Tensor, Tensor, Tensor)");
-  m.def("dense(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor");
-  m.def(
-      "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
-      " -> (Tensor, Tensor)");
-  m.def(
-      "dense_backward(Tensor grad_y, Tensor x, Tensor weight, Tensor? bias, Tensor saved,"
-      " str activation, bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "masked_dense(Tensor x, Tensor values, Tensor starts, Tensor inputs, Tensor? bias,"
-      " str activation) -> (Tensor, Tensor)");
-  m.def(
-      "masked_dense_backward(Tensor grad_y, Tensor x, Tensor values, Tensor starts, Tensor inputs,"
-      " Tensor? bias, Tensor saved, str activation, bool with_grad_x) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, str final_activation)"
-      " -> Tensor");
-  m.def(
-      "mlp_backward(Tensor grad_y, Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
-      " str final_activation, bool[2] output_mask) -> (Tensor, Tensor)");
-  m.def(
-      "rnn(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
-      " Tensor? bias_hh, Tensor? lengths, str cell, bool reverse) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "rnn_with_saved(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh,"
-      " Tensor? bias_ih, Tensor? bias_hh, Tensor? lengths, str cell, bool reverse)"
-      " -> (Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "rnn_backward(Tensor grad_y, Tensor grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h0,"
-      " Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh,"
-      " Tensor? lengths, Tensor y, Tensor saved, str cell, bool reverse, bool[7] output_mask)"
-      " -> Tensor[]");
-  m.def(
-      "attention(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? seed, bool is_causal,"
-      " float dropout_p, float? scale) -> Tensor");
-  m.def(
-      "attention_with_lse(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? seed,"
-      " bool is_causal, float dropout_p, float? scale) -> (Tensor, Tensor)");
-  m.def(
-      "attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor? mask,"
-      " Tensor? seed, Tensor out, Tensor lse, bool is_causal, float dropout_p, float? scale,"
-      " bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "attention_mask_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor mask,"
-      " Tensor? seed, bool is_causal, float dropout_p, float? scale) -> Tensor");
-  m.def("dropout(Tensor x, Tensor seed, float p) -> Tensor");
-  m.def("mse_loss(Tensor prediction, Tensor target) -> Tensor");
-  m.def("mse_loss_backward(Tensor grad_loss, Tensor prediction, Tensor target) -> Tensor");
-  m.def("attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor");
-  m.def(
-      "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
-      " Tensor(c!)[] changes, Tensor(d!)[] steps, float learning_rate, float rho, float epsilon,"
-      " float weight_decay) -> ()");
-  m.def("multiply_add_probe(str dtype, int threads, float seconds) -> float");
-}
-
 namespace {
+
+constexpr const char* kSchemas[] = {
+    "jet_mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives,"
+    " float[] operator_coefficients) -> Tensor",
+    "jet_mlp_backward(Tensor grad_output, Tensor x, Tensor[] weights, Tensor[] biases,"
+    " str activation, int[] derivatives, float[] operator_coefficients, bool[2] output_mask)"
+    " -> (Tensor, Tensor)",
+    "jet_mlp_jacobian(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+    " int[] derivatives, float[] operator_coefficients) -> Tensor",
+    "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives,"
+    " float[] operator_coefficients, int[] residual, float[] constants, Tensor coefficients,"
+    " bool with_gradient) -> (Tensor, Tensor, Tensor)",
+    "dense(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor",
+    "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
+    " -> (Tensor, Tensor)",
+    "dense_backward(Tensor grad_y, Tensor x, Tensor weight, Tensor? bias, Tensor saved,"
+    " str activation, bool[3] output_mask) -> (Tensor, Tensor, Tensor)",
+    "masked_dense(Tensor x, Tensor values, Tensor starts, Tensor inputs, Tensor? bias,"
+    " str activation) -> (Tensor, Tensor)",
+    "masked_dense_backward(Tensor grad_y, Tensor x, Tensor values, Tensor starts, Tensor inputs,"
+    " Tensor? bias, Tensor saved, str activation, bool with_grad_x) -> (Tensor, Tensor, Tensor)",
+    "mlp(Tensor x, Tensor[] weights, Tensor[] biases, str activation, str final_activation)"
+    " -> Tensor",
+    "mlp_backward(Tensor grad_y, Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+    " str final_activation, bool[2] output_mask) -> (Tensor, Tensor)",
+    "rnn(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
+    " Tensor? bias_hh, Tensor? lengths, str cell, bool reverse) -> (Tensor, Tensor, Tensor)",
+    "rnn_with_saved(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh,"
+    " Tensor? bias_ih, Tensor? bias_hh, Tensor? lengths, str cell, bool reverse)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    "rnn_backward(Tensor grad_y, Tensor grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h0,"
+    " Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh,"
+    " Tensor? lengths, Tensor y, Tensor saved, str cell, bool reverse, bool[7] output_mask)"
+    " -> Tensor[]",
+    "attention(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? seed, bool is_causal,"
+    " float dropout_p, float? scale) -> Tensor",
+    "attention_with_lse(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? seed, bool is_causal,"
+    " float dropout_p, float? scale) -> (Tensor, Tensor)",
+    "attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor? mask,"
+    " Tensor? seed, Tensor out, Tensor lse, bool is_causal, float dropout_p, float? scale,"
+    " bool[3] output_mask) -> (Tensor, Tensor, Tensor)",
+    "attention_mask_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor mask,"
+    " Tensor? seed, bool is_causal, float dropout_p, float? scale) -> Tensor",
+    "dropout(Tensor x, Tensor seed, float p) -> Tensor",
+    "mse_loss(Tensor prediction, Tensor target) -> Tensor",
+    "mse_loss_backward(Tensor grad_loss, Tensor prediction, Tensor target) -> Tensor",
+    "attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor",
+    "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
+    " Tensor(c!)[] changes, Tensor(d!)[] steps, float learning_rate, float rho, float epsilon,"
+    " float weight_decay) -> ()",
+    "multiply_add_probe(str dtype, int threads, float seconds) -> float",
+};
 
 constexpr const char* kCompiler =
 #if defined(__clang__)
@@ -111,6 +93,10 @@ pybind11::dict activations() {
 }
 
 }  // namespace
+
+TORCH_LIBRARY(pyneural, m) {
+  for (const char* const schema : kSchemas) m.def(schema);
+}
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.doc() = "Schemas of the pyneural ops, and how the library was built.";

@@ -11,30 +11,26 @@
 namespace pyneural::adadelta {
 namespace {
 
-void call_adadelta(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
-                   at::TensorList changes, at::TensorList steps, double learning_rate, double rho,
-                   double epsilon, double weight_decay) {
-  static const auto op = find_op<decltype(call_adadelta)>("pyneural::adadelta_");
-  op.call(parameters, gradients, squares, changes, steps, learning_rate, rho, epsilon,
-          weight_decay);
-}
+constexpr Op<"pyneural::adadelta_", Signature> call_adadelta;
 
-void adadelta_(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
-               at::TensorList changes, at::TensorList steps, double learning_rate, double rho,
-               double epsilon, double weight_decay) {
+void adadelta_(const Arguments& a) {
   {
     const at::AutoDispatchBelowADInplaceOrView below;
-    call_adadelta(parameters, gradients, squares, changes, steps, learning_rate, rho, epsilon,
-                  weight_decay);
+    call_adadelta(a.parameters, a.gradients, a.squares, a.changes, a.steps, a.learning_rate, a.rho,
+                  a.epsilon, a.weight_decay);
   }
-  for (const at::TensorList changed : {parameters, squares, changes, steps})
+  for (const at::TensorList changed : {a.parameters, a.squares, a.changes, a.steps})
     for (const at::Tensor& tensor : changed)
       if (!tensor.is_inference()) torch::autograd::impl::bump_version(tensor);
 }
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(pyneural, m) { m.def("check_adadelta_", check_adadelta_); }
-TORCH_LIBRARY_IMPL(pyneural, ADInplaceOrView, m) { m.impl("adadelta_", adadelta_); }
+TORCH_LIBRARY_FRAGMENT(pyneural, m) {
+  m.def("check_adadelta_", FlatOp<check_adadelta_, Signature>::call);
+}
+TORCH_LIBRARY_IMPL(pyneural, ADInplaceOrView, m) {
+  m.impl("adadelta_", FlatOp<adadelta_, Signature>::call);
+}
 
 }  // namespace pyneural::adadelta

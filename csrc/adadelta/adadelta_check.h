@@ -5,6 +5,13 @@
 
 namespace pyneural::adadelta {
 
+struct Arguments {
+  at::TensorList parameters, gradients, squares, changes, steps;
+  double learning_rate, rho, epsilon, weight_decay;
+};
+using Signature = void(at::TensorList, at::TensorList, at::TensorList, at::TensorList,
+                       at::TensorList, double, double, double, double);
+
 namespace detail {
 
 inline void check_list(const char* name, at::TensorList tensors, at::TensorList parameters) {
@@ -26,14 +33,13 @@ inline void check_list(const char* name, at::TensorList tensors, at::TensorList 
 
 }  // namespace detail
 
-inline void check_adadelta_(at::TensorList parameters, at::TensorList gradients,
-                            at::TensorList squares, at::TensorList changes, at::TensorList steps,
-                            double, double, double, double) {
+inline void check_adadelta_(const Arguments& a) {
   const char* const op = "adadelta_";
+  const at::TensorList parameters = a.parameters, steps = a.steps;
   detail::check_list("parameters", parameters, parameters);
-  detail::check_list("gradients", gradients, parameters);
-  detail::check_list("squares", squares, parameters);
-  detail::check_list("changes", changes, parameters);
+  detail::check_list("gradients", a.gradients, parameters);
+  detail::check_list("squares", a.squares, parameters);
+  detail::check_list("changes", a.changes, parameters);
   for (const at::Tensor& parameter : parameters)
     check_dtype({op, "parameters"}, parameter, Precisions::full, "torch.optim.Adadelta takes any");
   TORCH_CHECK_VALUE(steps.empty() || steps.size() == parameters.size(), op,

@@ -21,12 +21,8 @@ namespace {
 // Elements worth waking a thread for.
 constexpr int64_t kElementsPerThread = 1 << 14;
 
-struct Options {
-  double learning_rate, rho, epsilon, weight_decay;
-};
-
 template <class T>
-void step(T* w, const T* g, T* s, T* u, int64_t count, const Options& options) {
+void step(T* w, const T* g, T* s, T* u, int64_t count, const Arguments& options) {
   using V = Vec<T>;
   const V rate(static_cast<T>(options.learning_rate)), rho(static_cast<T>(options.rho)),
       rest(static_cast<T>(1 - options.rho)), epsilon(static_cast<T>(options.epsilon)),
@@ -47,22 +43,21 @@ void step(T* w, const T* g, T* s, T* u, int64_t count, const Options& options) {
 // Tensors of one dtype, each thread a contiguous chunk of every one: a thread finds in its cache
 // what of the newest gradients the backward has left there, and each has as many of them.
 template <class T>
-void step_all(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
-              at::TensorList changes, const Options& options) {
+void step_all(const Arguments& a) {
   std::vector<size_t> those;
   int64_t total = 0;
-  for (size_t i = 0; i < parameters.size(); ++i)
-    if (parameters[i].scalar_type() == c10::CppTypeToScalarType<T>::value) {
+  for (size_t i = 0; i < a.parameters.size(); ++i)
+    if (a.parameters[i].scalar_type() == c10::CppTypeToScalarType<T>::value) {
       those.push_back(i);
-      total += parameters[i].numel();
+      total += a.parameters[i].numel();
     }
   const int64_t threads = std::clamp<int64_t>(total / kElementsPerThread, 1, at::get_num_threads());
   parallel_chunks(threads, threads, [&](int64_t, int64_t chunk, int64_t) {
     for (const size_t i : those) {
-      const int64_t size = parameters[i].numel(), first = chunk * size / threads;
-      step(parameters[i].data_ptr<T>() + first, gradients[i].const_data_ptr<T>() + first,
-           squares[i].data_ptr<T>() + first, changes[i].data_ptr<T>() + first,
-           (chunk + 1) * size / threads - first, options);
+      const int64_t size = a.parameters[i].numel(), first = chunk * size / threads;
+      step(a.parameters[i].data_ptr<T>() + first, a.gradients[i].const_data_ptr<T>() + first,
+           a.squares[i].data_ptr<T>() + first, a.changes[i].data_ptr<T>() + first,
+           (chunk + 1) * size / threads - first, a);
     }
   });
 }
@@ -74,19 +69,15 @@ void add_one(const at::Tensor& step) {
     *step.data_ptr<double>() += 1;
 }
 
-void adadelta_(at::TensorList parameters, at::TensorList gradients, at::TensorList squares,
-               at::TensorList changes, at::TensorList steps, double learning_rate, double rho,
-               double epsilon, double weight_decay) {
-  check_adadelta_(parameters, gradients, squares, changes, steps, learning_rate, rho, epsilon,
-                  weight_decay);
-  const Options options{learning_rate, rho, epsilon, weight_decay};
-  step_all<float>(parameters, gradients, squares, changes, options);
-  step_all<double>(parameters, gradients, squares, changes, options);
-  for (const at::Tensor& step : steps) add_one(step);
+void adadelta_(const Arguments& a) {
+  check_adadelta_(a);
+  step_all<float>(a);
+  step_all<double>(a);
+  for (const at::Tensor& step : a.steps) add_one(step);
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(pyneural, CPU, m) { m.impl("adadelta_", adadelta_); }
+TORCH_LIBRARY_IMPL(pyneural, CPU, m) { m.impl("adadelta_", FlatOp<adadelta_, Signature>::call); }
 
 }  // namespace pyneural::adadelta

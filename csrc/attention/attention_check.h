@@ -1,6 +1,7 @@
 // Checks of the arguments of the attention ops, the same on every device, before memory is touched.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -20,13 +21,43 @@ struct Problem {
 
 // The arguments of a call; seed is given if and only if dropout > 0.
 struct Arguments {
-  const at::Tensor &q, &k, &v;            // [N, H, L, E], [N, H / G, S, E], [N, H / G, S, Ev]
-  const std::optional<at::Tensor>& mask;  // [N or 1, H or 1, L or 1, S or 1], None for all
-  const std::optional<at::Tensor>& seed;  // [1], int64
+  const at::Tensor &q, &k, &v;  // [N, H, L, E], [N, H / G, S, E], [N, H / G, S, Ev]
+  const OptionalTensor& mask;   // [N or 1, H or 1, L or 1, S or 1], None for all
+  const OptionalTensor& seed;   // [1], int64
   bool is_causal;
   double dropout;
   std::optional<double> scale;  // of q k^T; E^-1/2 if it is not given
 };
+// out [N, H, L, Ev] and lse [N, H, L] are those of the forward.
+struct BackwardArguments {
+  const at::Tensor &grad_out, &q, &k, &v;
+  const OptionalTensor &mask, &seed;
+  const at::Tensor &out, &lse;
+  bool is_causal;
+  double dropout;
+  std::optional<double> scale;
+  std::array<bool, 3> output_mask;
+
+  Arguments forward() const { return {q, k, v, mask, seed, is_causal, dropout, scale}; }
+};
+struct MaskBackwardArguments {
+  const at::Tensor& grad_out;
+  Arguments forward;
+};
+
+template <class Result>
+using ForwardSignature = Result(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                const OptionalTensor&, const OptionalTensor&, bool, double,
+                                std::optional<double>);
+template <class Result>
+using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                 const at::Tensor&, const OptionalTensor&, const OptionalTensor&,
+                                 const at::Tensor&, const at::Tensor&, bool, double,
+                                 std::optional<double>, std::array<bool, 3>);
+template <class Result>
+using MaskBackwardSignature = Result(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                     const at::Tensor&, const OptionalTensor&,
+                                     const OptionalTensor&, bool, double, std::optional<double>);
 
 namespace detail {
 
@@ -62,13 +93,7 @@ inline Problem check(const char* op, const Arguments& a) {
   check_four("q", q, "[N, H, L, E]");
   check_four("k", k, "[N, H, S, E]");
   check_four("v", v, "[N, H, S, Ev]");
-  Problem p;
-  p.batch = q.size(0);
-  p.heads = q.size(1);
-  p.queries = q.size(2);
-  p.width = q.size(3);
-  p.keys = k.size(2);
-  p.value_width = v.size(3);
+  Problem p{q.size(0), q.size(1), 1, q.size(2), k.size(2), q.size(3), v.size(3)};
   TORCH_CHECK_VALUE(k.size(3) == p.width, op, ": k: expected ", p.width,
                     " elements for each key, like q, ", q.sizes(), ", got ", k.sizes(),
                     "; scores are dot products of queries and keys");
@@ -109,25 +134,24 @@ inline Problem check_with_grad(const char* op, const at::Tensor& grad_out, const
 
 inline Problem check_attention(const Arguments& a) { return detail::check("attention", a); }
 
-// out [N, H, L, Ev] and lse [N, H, L] are those of the forward.
-inline Problem check_attention_backward(const at::Tensor& grad_out, const Arguments& a,
-                                        const at::Tensor& out, const at::Tensor& lse) {
+inline Problem check_attention_backward(const BackwardArguments& b) {
   const char* const op = "attention_backward";
-  const Problem p = detail::check_with_grad(op, grad_out, a);
-  detail::check_like_q(op, "out", out, {p.batch, p.heads, p.queries, p.value_width}, a.q);
+  const Problem p = detail::check_with_grad(op, b.grad_out, b.forward());
+  detail::check_like_q(op, "out", b.out, {p.batch, p.heads, p.queries, p.value_width}, b.q);
   const char* const remedy = "give the result of attention_with_lse";
-  check_shape({op, "lse"}, lse, {p.batch, p.heads, p.queries}, remedy);
-  const at::ScalarType type = accumulator_dtype(a.q);
-  TORCH_CHECK_VALUE(lse.scalar_type() == type, op, ": lse: expected ", type, ", got ",
-                    lse.scalar_type(), "; ", remedy);
+  check_shape({op, "lse"}, b.lse, {p.batch, p.heads, p.queries}, remedy);
+  const at::ScalarType type = accumulator_dtype(b.q);
+  TORCH_CHECK_VALUE(b.lse.scalar_type() == type, op, ": lse: expected ", type, ", got ",
+                    b.lse.scalar_type(), "; ", remedy);
   return p;
 }
 
-inline void check_attention_mask_backward(const at::Tensor& grad_out, const Arguments& a) {
+inline void check_attention_mask_backward(const MaskBackwardArguments& b) {
   const char* const op = "attention_mask_backward";
-  detail::check_with_grad(op, grad_out, a);
-  TORCH_CHECK_VALUE(a.mask && a.mask->scalar_type() != at::kBool, op,
-                    ": mask: expected a float mask, got ", a.mask ? "a bool mask" : "None",
+  detail::check_with_grad(op, b.grad_out, b.forward);
+  const OptionalTensor& mask = b.forward.mask;
+  TORCH_CHECK_VALUE(mask && mask->scalar_type() != at::kBool, op,
+                    ": mask: expected a float mask, got ", mask ? "a bool mask" : "None",
                     "; only floats have a gradient");
 }
 

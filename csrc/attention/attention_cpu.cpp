@@ -9,8 +9,6 @@
 namespace pyneural::attention::cpu {
 namespace {
 
-using OptionalTensor = std::optional<at::Tensor>;
-
 // body(products) with the products for q's element type.
 template <class Body>
 void dispatch(const at::Tensor& q, const Body& body) {

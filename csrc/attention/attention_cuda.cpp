@@ -35,19 +35,10 @@ struct Inputs {
   AttentionParams<T> params() const {
     using Accumulator = typename AttentionParams<T>::Accumulator;
     const Problem& p = problem;
-    AttentionParams<T> params;
-    params.batch = p.batch;
-    params.heads = p.heads;
-    params.group = p.group;
-    params.queries = p.queries;
-    params.keys = p.keys;
-    params.width = p.width;
-    params.value_width = p.value_width;
-    params.is_causal = p.is_causal;
-    params.scale = static_cast<Accumulator>(p.scale);
-    params.q = rows_of<T>(q);
-    params.k = rows_of<T>(k);
-    params.v = rows_of<T>(v);
+    AttentionParams<T> params{p.batch,       p.heads,       p.group,
+                              p.queries,     p.keys,        p.width,
+                              p.value_width, p.is_causal,   static_cast<Accumulator>(p.scale),
+                              rows_of<T>(q), rows_of<T>(k), rows_of<T>(v)};
     if (mask.defined()) {
       if (mask.scalar_type() == at::kBool)
         params.allowed = mask.const_data_ptr<bool>();

@@ -1,14 +1,25 @@
 // The ops around the kernels of a device: checks, and memory for the results.
 #pragma once
 
+#include <ATen/ATen.h>
 #include <torch/library.h>
 
-#include <array>
-
 #include "attention_check.h"
-#include "layout.h"
 
 namespace pyneural::attention {
+
+// A new tensor that lies in memory as another does: projections come with the heads inside a row,
+// [N, L, H E], and a result that does too needs no copy on its way back. pyneural/ops/attention.py
+// has the same rule for its fake kernels.
+inline at::Tensor empty_with_layout(const at::Tensor& like, at::IntArrayRef shape) {
+  if (like.stride(1) >= like.stride(2)) return at::empty(shape, like.options());
+  return at::empty({shape[0], shape[2], shape[1], shape[3]}, like.options()).transpose(1, 2);
+}
+
+// With contiguous rows, as the kernels expect.
+inline at::Tensor with_rows(const at::Tensor& t) {
+  return t.stride(3) == 1 || t.size(3) <= 1 ? t : t.contiguous();
+}
 
 // Kernels has
 //   forward(problem, arguments, out, lse)                      lse may be undefined
@@ -16,50 +27,36 @@ namespace pyneural::attention {
 // which are called where there is something to compute. Rows of grad_out and out are contiguous.
 template <class Kernels>
 struct Ops {
-  using OptionalTensor = std::optional<at::Tensor>;
+  static at::Tensor attention(const Arguments& a) { return forward(check_attention(a), a, {}); }
 
-  static at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                              const OptionalTensor& mask, const OptionalTensor& seed,
-                              bool is_causal, double dropout, std::optional<double> scale) {
-    const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
-    return forward(check_attention(a), a, {});
-  }
-
-  static std::tuple<at::Tensor, at::Tensor> attention_with_lse(
-      const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const OptionalTensor& mask,
-      const OptionalTensor& seed, bool is_causal, double dropout, std::optional<double> scale) {
-    const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
+  static Two attention_with_lse(const Arguments& a) {
     const Problem p = check_attention(a);
     const at::Tensor lse =
-        at::empty({p.batch, p.heads, p.queries}, q.options().dtype(accumulator_dtype(q)));
+        at::empty({p.batch, p.heads, p.queries}, a.q.options().dtype(accumulator_dtype(a.q)));
     return {forward(p, a, lse), lse};
   }
 
-  static std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
-      const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-      const OptionalTensor& mask, const OptionalTensor& seed, const at::Tensor& out,
-      const at::Tensor& lse, bool is_causal, double dropout, std::optional<double> scale,
-      std::array<bool, 3> output_mask) {
-    const Arguments a{q, k, v, mask, seed, is_causal, dropout, scale};
-    const Problem p = check_attention_backward(grad_out, a, out, lse);
+  static Three attention_backward(const BackwardArguments& b) {
+    const Problem p = check_attention_backward(b);
     const bool is_empty = p.batch * p.heads * p.queries * p.keys == 0;
-    const at::Tensor inputs[] = {q, k, v};
+    const at::Tensor inputs[] = {b.q, b.k, b.v};
     std::array<at::Tensor, 3> grads;
     for (size_t i = 0; i < 3; ++i) {
-      if (output_mask[i]) grads[i] = empty_with_layout(inputs[i], inputs[i].sizes());
-      if (output_mask[i] && is_empty) grads[i].zero_();
+      if (b.output_mask[i]) grads[i] = empty_with_layout(inputs[i], inputs[i].sizes());
+      if (b.output_mask[i] && is_empty) grads[i].zero_();
     }
     if (!is_empty)
-      Kernels::backward(p, a, with_rows(grad_out), with_rows(out), lse.contiguous(), grads);
+      Kernels::backward(p, b.forward(), with_rows(b.grad_out), with_rows(b.out), b.lse.contiguous(),
+                        grads);
     for (at::Tensor& grad : grads)
-      if (!grad.defined()) grad = at::empty({0}, q.options());
+      if (!grad.defined()) grad = at::empty({0}, b.q.options());
     return {grads[0], grads[1], grads[2]};
   }
 
   static void add_to(torch::Library& library) {
-    library.impl("attention", attention);
-    library.impl("attention_with_lse", attention_with_lse);
-    library.impl("attention_backward", attention_backward);
+    library.impl("attention", FlatOp<attention, ForwardSignature<at::Tensor>>::call);
+    library.impl("attention_with_lse", FlatOp<attention_with_lse, ForwardSignature<Two>>::call);
+    library.impl("attention_backward", FlatOp<attention_backward, BackwardSignature<Three>>::call);
   }
 
  private:

@@ -10,7 +10,6 @@
 #include "../common/bulk_copy.cuh"
 #include "../common/elements.cuh"
 #include "../common/fragments.cuh"
-#include "../common/grid.cuh"
 #include "../common/launch.cuh"
 #include "../common/tile_layout.cuh"
 #include "attention_cuda.h"
@@ -133,16 +132,6 @@ __device__ void store_output(const typename S::Output& out, const Rows<T>& to, i
     const int64_t r = row + row_of(q), c = column + j * 8 + column_of(q);
     if (r < rows && c < columns) store(out[j][q] * factor(q), data + r * to.row_stride + c);
   }
-}
-
-template <class... Arguments>
-cudaError_t launch(void (*kernel)(Arguments...), int64_t blocks, int threads, size_t shared,
-                   cudaStream_t stream, const Arguments&... arguments) {
-  if (const cudaError_t error = check_grid(blocks)) return error;
-  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
-  const auto grid = static_cast<unsigned>(blocks);
-  kernel<<<grid, threads, shared, stream>>>(arguments...);
-  return cudaGetLastError();
 }
 
 }  // namespace pyneural::attention::cuda

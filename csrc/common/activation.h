@@ -34,57 +34,64 @@ constexpr int kMaxDerivative = 5;
 template <class V>
 struct Math;
 
-struct Linear {
-  static constexpr bool kSmooth = false;
-  static constexpr bool kFromValue = true;
+// Adds evaluate to an activation that has value(z) and derivatives.
+template <class Self, bool is_smooth, bool from_value>
+struct ByValue {
+  static constexpr bool kSmooth = is_smooth, kFromValue = from_value;
+  template <int n, class V>
+  PYNEURAL_INLINE static void evaluate(V z, V* f) {
+    f[0] = Self::value(z);
+    Self::template derivatives<n>(z, f[0], f);
+  }
+};
+
+// Adds derivatives to an activation that has evaluate.
+template <class Self>
+struct ByOrder {
+  static constexpr bool kSmooth = true, kFromValue = false;
+  template <int n, class V>
+  PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
+    Self::template evaluate<n>(z, f);
+    f[0] = value;
+  }
+};
+
+struct Linear : ByValue<Linear, false, true> {
+  PYNEURAL_INLINE static auto value(auto z) { return z; }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V, V, V* f) {
     if constexpr (n >= 1) f[1] = V(1);
     for (int k = 2; k <= n; ++k) f[k] = V(0);
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void evaluate(V z, V* f) {
-    f[0] = z;
-    derivatives<n>(z, z, f);
-  }
 };
 
 // slope * z below zero: relu and leaky_relu. At 0 the derivative is the left one, as in torch.
 template <int kSlopePercent>
-struct LeakyRelu {
-  static constexpr bool kSmooth = false;
-  static constexpr bool kFromValue = true;
+struct LeakyRelu : ByValue<LeakyRelu<kSlopePercent>, false, true> {
+  PYNEURAL_INLINE static auto value(auto z) {
+    return Math<decltype(z)>::where_positive(z, z, z * decltype(z)(kSlopePercent * 0.01));
+  }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
     if constexpr (n >= 1) f[1] = Math<V>::where_positive(z, V(1), V(kSlopePercent * 0.01));
     for (int k = 2; k <= n; ++k) f[k] = V(0);
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void evaluate(V z, V* f) {
-    f[0] = Math<V>::where_positive(z, z, z * V(kSlopePercent * 0.01));
-    derivatives<n>(z, z, f);
-  }
 };
 
 // exp(z) - 1 below zero.
-struct Elu {
-  static constexpr bool kSmooth = false;
-  static constexpr bool kFromValue = true;
+struct Elu : ByValue<Elu, false, true> {
+  PYNEURAL_INLINE static auto value(auto z) {
+    return Math<decltype(z)>::where_positive(z, z, Math<decltype(z)>::expm1(z));
+  }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
     for (int k = 1; k <= n; ++k) f[k] = Math<V>::where_positive(z, V(k == 1 ? 1 : 0), value + V(1));
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void evaluate(V z, V* f) {
-    f[0] = Math<V>::where_positive(z, z, Math<V>::expm1(z));
-    derivatives<n>(z, f[0], f);
-  }
 };
 
 // With s = 1 - a^2: each derivative is a polynomial in a times s.
-struct Tanh {
-  static constexpr bool kSmooth = true;
-  static constexpr bool kFromValue = true;
+struct Tanh : ByValue<Tanh, true, true> {
+  PYNEURAL_INLINE static auto value(auto z) { return Math<decltype(z)>::tanh(z); }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V, V a, V* f) {
     const V a2 = a * a;
@@ -95,16 +102,10 @@ struct Tanh {
     if constexpr (n >= 4) f[4] = (V(16) - V(24) * a2) * a * s;
     if constexpr (n >= 5) f[5] = ((V(120) * a2 - V(120)) * a2 + V(16)) * s;
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void evaluate(V z, V* f) {
-    f[0] = Math<V>::tanh(z);
-    derivatives<n>(z, f[0], f);
-  }
 };
 
-struct Sin {
-  static constexpr bool kSmooth = true;
-  static constexpr bool kFromValue = false;
+struct Sin : ByValue<Sin, true, false> {
+  PYNEURAL_INLINE static auto value(auto z) { return Math<decltype(z)>::sin(z); }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V a, V* f) {
     if constexpr (n >= 1) f[1] = Math<V>::cos(z);
@@ -113,17 +114,11 @@ struct Sin {
     if constexpr (n >= 4) f[4] = a;
     if constexpr (n >= 5) f[5] = f[1];
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void evaluate(V z, V* f) {
-    f[0] = Math<V>::sin(z);
-    derivatives<n>(z, f[0], f);
-  }
 };
 
 // With s = a (1 - a): each derivative is a polynomial in a times s.
-struct Sigmoid {
-  static constexpr bool kSmooth = true;
-  static constexpr bool kFromValue = true;
+struct Sigmoid : ByValue<Sigmoid, true, true> {
+  PYNEURAL_INLINE static auto value(auto z) { return Math<decltype(z)>::sigmoid(z); }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V, V a, V* f) {
     const V s = a * (V(1) - a);
@@ -134,17 +129,10 @@ struct Sigmoid {
     if constexpr (n >= 4) f[4] = s * odd * (V(1) - V(12) * s);
     if constexpr (n >= 5) f[5] = s * ((V(120) * s - V(30)) * s + V(1));
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void evaluate(V z, V* f) {
-    f[0] = Math<V>::sigmoid(z);
-    derivatives<n>(z, f[0], f);
-  }
 };
 
 // z sigmoid(z); its k-th derivative is k sigmoid^(k-1) + z sigmoid^(k).
-struct Silu {
-  static constexpr bool kSmooth = true;
-  static constexpr bool kFromValue = false;
+struct Silu : ByOrder<Silu> {
   template <int n, class V>
   PYNEURAL_INLINE static void evaluate(V z, V* f) {
     V s[n + 1];
@@ -152,18 +140,10 @@ struct Silu {
     f[0] = z * s[0];
     for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
-    V s[n + 1];
-    Sigmoid::evaluate<n>(z, s);
-    for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
-  }
 };
 
 // z Phi(z), Phi the distribution function of a standard normal and phi its density.
-struct Gelu {
-  static constexpr bool kSmooth = true;
-  static constexpr bool kFromValue = false;
+struct Gelu : ByOrder<Gelu> {
   template <int n, class V>
   PYNEURAL_INLINE static void evaluate(V z, V* f) {
     const V z2 = z * z;
@@ -176,18 +156,11 @@ struct Gelu {
     if constexpr (n >= 4) f[4] = ((V(7) - z2) * z2 - V(4)) * density;
     if constexpr (n >= 5) f[5] = ((z2 - V(11)) * z2 + V(18)) * z * density;
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
-    evaluate<n>(z, f);
-    f[0] = value;
-  }
 };
 
 // z sigmoid(w) with w = c (z + d z^3), which is torch's z (1 + tanh(w / 2)) / 2. The derivatives of
 // sigmoid(w(z)) are by Faa di Bruno's formula, those of the product as for silu.
-struct GeluTanh {
-  static constexpr bool kSmooth = true;
-  static constexpr bool kFromValue = false;
+struct GeluTanh : ByOrder<GeluTanh> {
   template <int n, class V>
   PYNEURAL_INLINE static void evaluate(V z, V* f) {
     const V c(1.59576912160573071176), d(0.044715), z2 = z * z;
@@ -209,25 +182,14 @@ struct GeluTanh {
     f[0] = z * s[0];
     for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
   }
-  template <int n, class V>
-  PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
-    evaluate<n>(z, f);
-    f[0] = value;
-  }
 };
 
 // log(1 + exp(z)); its derivatives are the sigmoid and the sigmoid's.
-struct Softplus {
-  static constexpr bool kSmooth = true;
-  static constexpr bool kFromValue = false;
+struct Softplus : ByValue<Softplus, true, false> {
+  PYNEURAL_INLINE static auto value(auto z) { return Math<decltype(z)>::softplus(z); }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
     if constexpr (n >= 1) Sigmoid::evaluate<n - 1>(z, f + 1);
-  }
-  template <int n, class V>
-  PYNEURAL_INLINE static void evaluate(V z, V* f) {
-    f[0] = Math<V>::softplus(z);
-    derivatives<n>(z, f[0], f);
   }
 };
 

@@ -11,16 +11,23 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "find_op.h"
+#include "signatures.h"
 
 namespace pyneural {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// Of any argument of an op.
+template <class T>
+bool requires_grad(const T&) {
+  return false;
+}
 inline bool requires_grad(const at::Tensor& tensor) { return tensor.requires_grad(); }
-inline bool requires_grad(const std::optional<at::Tensor>& tensor) {
+inline bool requires_grad(const OptionalTensor& tensor) {
   return tensor && tensor->requires_grad();
 }
 inline bool requires_grad(at::TensorList tensors) {
@@ -28,24 +35,48 @@ inline bool requires_grad(at::TensorList tensors) {
                      [](const at::Tensor& tensor) { return tensor.requires_grad(); });
 }
 
-// Whether a call on these is to be differentiated.
-template <class... Tensors>
-bool needs_graph(const Tensors&... tensors) {
-  return at::GradMode::is_enabled() && (requires_grad(tensors) || ...);
+// Whether a call with these is to be differentiated.
+template <class... Args>
+bool needs_graph(const Args&... args) {
+  return at::GradMode::is_enabled() && (requires_grad(args) || ...);
 }
 
 // A saved tensor that may have been None.
-inline std::optional<at::Tensor> if_defined(const at::Tensor& tensor) {
-  return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
+inline OptionalTensor if_defined(const at::Tensor& tensor) {
+  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
 }
 
 // Calls an op's `*_backward`: past autograd, unless a graph of the backward is wanted.
-template <class Op, class... Args>
-auto call_backward(const Op& op, const Args&... args) {
-  if (at::GradMode::is_enabled()) return op.call(args...);
+template <class Backward, class... Args>
+auto call_backward(const Backward& op, const Args&... args) {
+  if (at::GradMode::is_enabled()) return op(args...);
   const at::AutoDispatchBelowADInplaceOrView below;
-  return op.call(args...);
+  return op(args...);
 }
+
+// The outputs of a Function as the result of its op.
+template <class Result>
+Result as_result(const at::Tensor& output) {
+  return output;
+}
+template <class Result>
+Result as_result(const variable_list& outputs) {
+  return [&]<size_t... I>(std::index_sequence<I...>) {
+    return Result{outputs[I]...};
+  }(std::make_index_sequence<std::tuple_size_v<Result>>());
+}
+
+// What autograd calls for an op: Function where a graph is wanted, else the op below autograd.
+template <class Function, auto op, class Signature = typename decltype(op)::Signature>
+struct AutogradOp;
+template <class Function, auto op, class Result, class... Args>
+struct AutogradOp<Function, op, Result(Args...)> {
+  static Result call(Args... args) {
+    if (needs_graph(args...)) return as_result<Result>(Function::apply(args...));
+    const at::AutoDispatchBelowADInplaceOrView below;
+    return op(args...);
+  }
+};
 
 // Inside an op's autocast kernel: autocast is off, and arguments are cast to `dtype`.
 class Autocast {
@@ -61,17 +92,33 @@ class Autocast {
   at::Tensor operator()(const at::Tensor& tensor) const {
     return at::autocast::cached_cast(dtype_, tensor, device_);
   }
-  std::optional<at::Tensor> operator()(const std::optional<at::Tensor>& tensor) const {
-    return tensor ? std::optional<at::Tensor>((*this)(*tensor)) : std::nullopt;
+  OptionalTensor operator()(const OptionalTensor& tensor) const {
+    return tensor ? OptionalTensor((*this)(*tensor)) : std::nullopt;
   }
   std::vector<at::Tensor> operator()(at::TensorList tensors) const {
     return at::autocast::cached_cast(dtype_, tensors, device_);
+  }
+  // What is no tensor stays.
+  template <class T>
+  const T& operator()(const T& argument) const {
+    return argument;
   }
 
  private:
   at::DeviceType device_;
   at::ScalarType dtype_;
   c10::impl::ExcludeDispatchKeyGuard off_;
+};
+
+// What autocast calls for an op that runs in the lower precision, as torch's own of its kind.
+template <auto op, at::DeviceType device, class Signature = typename decltype(op)::Signature>
+struct AutocastOp;
+template <auto op, at::DeviceType device, class Result, class... Args>
+struct AutocastOp<op, device, Result(Args...)> {
+  static Result call(Args... args) {
+    const Autocast cast(device);
+    return op(cast(args)...);
+  }
 };
 
 }  // namespace pyneural

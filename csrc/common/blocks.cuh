@@ -4,10 +4,7 @@
 // those of the blocks in order. No atomics: the same bits on every run on the same kind of device.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
-#include <cstdint>
-
+#include "launch.cuh"
 #include "matmul.cuh"
 
 namespace pyneural {
@@ -33,9 +30,21 @@ __global__ void add_parts_kernel(const T* parts, int64_t blocks, int64_t size, T
 template <class T>
 cudaError_t launch_add_parts(const T* parts, int64_t blocks, int64_t size, T* total,
                              cudaStream_t stream) {
-  const auto grid = static_cast<unsigned>((size + kThreads - 1) / kThreads);
-  add_parts_kernel<T><<<grid, kThreads, 0, stream>>>(parts, blocks, size, total);
-  return cudaGetLastError();
+  return launch(add_parts_kernel<T>, tiles_of(size, kThreads), kThreads, 0, stream, parts, blocks,
+                size, total);
+}
+
+constexpr int kBlocksPerMultiprocessor = 2;  // what 128 registers a thread allow
+
+// The blocks of a launch for so many tiles. Each has `bytes` of global memory: where that is short,
+// they are fewer rather than their tiles smaller, since a tile that does not fill the product's
+// columns wastes multiply-adds on every block.
+inline int32_t blocks_for(int64_t tiles, int64_t bytes, const DeviceLimits& device) {
+  constexpr int64_t kBytes = int64_t{1} << 30;  // of all blocks together
+  int64_t blocks = static_cast<int64_t>(device.multiprocessors) * kBlocksPerMultiprocessor;
+  if (blocks * bytes > kBytes) blocks = kBytes / bytes;
+  if (blocks > tiles) blocks = tiles;
+  return static_cast<int32_t>(blocks > 1 ? blocks : 1);
 }
 
 }  // namespace pyneural

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "activation.h"
+#include "signatures.h"
 
 namespace pyneural {
 
@@ -124,37 +125,36 @@ inline void check_layers(const char* op, const at::Tensor& x, at::TensorList wei
                     " as there are weights, got ", biases.size(), "; give every layer a bias");
 }
 
-// The widths [L + 1] of a network for x [rows, width[0]], its weights[l] [width[l + 1], width[l]]
-// and biases[l] [width[l + 1]], at least `narrowest` each; letters: the shape of x for a message.
-inline std::vector<int64_t> check_network(const char* op, const at::Tensor& x,
-                                          at::TensorList weights, at::TensorList biases,
-                                          const char* letters, int64_t narrowest = 0) {
+// The sizes of a network: weights[l] [width[l + 1], width[l]] and biases[l] [width[l + 1]], l < L.
+struct NetworkSizes {
+  std::vector<int64_t> width;  // [L + 1]
+  int64_t parameters = 0;      // P, flat in the order weights[0], biases[0], weights[1], ...
+
+  int64_t layers() const { return static_cast<int64_t>(width.size()) - 1; }
+};
+
+// For x [rows, width[0]]. Widths are at least `narrowest`; letters: the shape of x for a message.
+inline NetworkSizes check_network(const char* op, const at::Tensor& x, at::TensorList weights,
+                                  at::TensorList biases, const char* letters,
+                                  int64_t narrowest = 0) {
   check_dtype({op, "x"}, x, Precisions::full, "convert it with x.float()");
   check_layers(op, x, weights, biases, letters);
   TORCH_CHECK_VALUE(x.size(1) >= narrowest, op, ": x: expected shape ", letters,
                     " with at least one column, got ", x.sizes(), "; give it the inputs");
-  std::vector<int64_t> width{x.size(1)};
+  NetworkSizes sizes{{x.size(1)}};
   for (size_t l = 0; l < weights.size(); ++l) {
     const auto index = static_cast<int64_t>(l);
     TORCH_CHECK_VALUE(weights[l].dim() == 2 && weights[l].size(0) >= narrowest,
                       Argument{op, "weights", index}, ": expected shape [outputs, inputs], got ",
                       weights[l].sizes(), "; give it as torch.nn.Linear stores it");
-    const int64_t in = width.back(), out = weights[l].size(0);
+    const int64_t in = sizes.width.back(), out = weights[l].size(0);
     const char* const remedy = "a layer's inputs are the outputs of the one before";
     check_like({op, "weights", index}, weights[l], {out, in}, {"x", x}, remedy);
     check_like({op, "biases", index}, biases[l], {out}, {"x", x}, remedy);
-    width.push_back(out);
+    sizes.width.push_back(out);
+    sizes.parameters += out * (in + 1);
   }
-  return width;
+  return sizes;
 }
-
-// As an op of the same arguments that only checks them: for kernels that are registered from
-// Python.
-template <auto check>
-struct CheckOp;
-template <class Result, class... Args, Result (*check)(Args...)>
-struct CheckOp<check> {
-  static void call(Args... args) { check(args...); }
-};
 
 }  // namespace pyneural

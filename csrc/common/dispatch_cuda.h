@@ -1,6 +1,7 @@
 // dispatch.h for the entries of the CUDA kernels: on the tensor's device, with its current stream.
 #pragma once
 
+#include <ATen/ops/cat.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -35,6 +36,22 @@ const T* elements(const at::Tensor& tensor) {
 template <class T>
 T* mutable_elements(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<T*>(tensor.data_ptr()) : nullptr;
+}
+
+// A network's parameters in one tensor [P], in the order weights[0], biases[0], weights[1], ..., as
+// the kernels of whole networks take them; fills layers, width and offset of their params.
+template <class Params>
+at::Tensor join_parameters(at::TensorList weights, at::TensorList biases, Params* params) {
+  std::vector<at::Tensor> flat;
+  params->layers = static_cast<int32_t>(weights.size());
+  params->width[0] = weights[0].size(1);
+  for (size_t l = 0; l < weights.size(); ++l) {
+    flat.push_back(weights[l].reshape({-1}));
+    flat.push_back(biases[l]);
+    params->width[l + 1] = weights[l].size(0);
+    params->offset[l + 1] = params->offset[l] + weights[l].numel() + biases[l].numel();
+  }
+  return at::cat(flat);
 }
 
 }  // namespace pyneural

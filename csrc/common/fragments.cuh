@@ -69,10 +69,13 @@ struct HalfFragments {
              pack(sums[1][0], sums[1][1]), pack(sums[1][2], sums[1][3])}};
   }
   __device__ static void multiply(float (&d)[4], const A& a, const B& b, int which) {
+    multiply(d, a.words, b.words[which]);
+  }
+  __device__ static void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     if constexpr (std::is_same_v<T, BFloat16>)
-      tensor_core::multiply_bfloat16(d, a.words, b.words[which]);
+      tensor_core::multiply_bfloat16(d, a, b);
     else
-      tensor_core::multiply_float16(d, a.words, b.words[which]);
+      tensor_core::multiply_float16(d, a, b);
   }
 
  private:
@@ -109,25 +112,26 @@ struct WordFragments {
   }
   template <class At>
   __device__ static B load_b(const At& at) {
-    B b;
     const int lane = lane_of_warp();
-    PYNEURAL_UNROLL
-    for (int q = 0; q < 4; ++q)
-      b.words[q / 2][q % 2] = WordOf::make(*at(lane / 4 + q / 2 * 8, lane % 4 + q % 2 * 4));
-    return b;
+    return make_b([&](int q) { return at(lane / 4 + q / 2 * 8, lane % 4 + q % 2 * 4); });
   }
   template <class At>
   __device__ static B load_b_along_n(const At& at) {
-    B b;
     const int lane = lane_of_warp();
-    PYNEURAL_UNROLL
-    for (int q = 0; q < 4; ++q)
-      b.words[q / 2][q % 2] = WordOf::make(*at(lane % 4 * 2 + q % 2, lane / 4 + q / 2 * 8));
-    return b;
+    return make_b([&](int q) { return at(lane % 4 * 2 + q % 2, lane / 4 + q / 2 * 8); });
   }
   __device__ static A from_accumulators(const T (*sums)[4]) {
     const T(&s)[4] = sums[0];
     return {{WordOf::make(s[0]), WordOf::make(s[2]), WordOf::make(s[1]), WordOf::make(s[3])}};
+  }
+
+ private:
+  template <class Element>
+  __device__ static B make_b(const Element& element) {
+    B b;
+    PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q) b.words[q / 2][q % 2] = WordOf::make(*element(q));
+    return b;
   }
 };
 

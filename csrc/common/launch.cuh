@@ -1,9 +1,15 @@
-// Set-up of a launch: the limits of the current device, and dynamic shared memory.
+// Launches of kernels: the limits of the current device, the grid, and dynamic shared memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
+
 namespace pyneural {
+
+__host__ __device__ inline int64_t tiles_of(int64_t size, int64_t tile) {
+  return (size + tile - 1) / tile;
+}
 
 struct DeviceLimits {
   int multiprocessors = 0;
@@ -25,6 +31,17 @@ template <class Kernel>
 cudaError_t allow_shared_bytes(Kernel* kernel, size_t bytes) {
   return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                               static_cast<int>(bytes));
+}
+
+template <class... Arguments>
+cudaError_t launch(void (*kernel)(Arguments...), int64_t blocks, int threads, size_t shared,
+                   cudaStream_t stream, const Arguments&... arguments) {
+  if (blocks > INT32_MAX) return cudaErrorInvalidValue;  // what a grid has at most
+  if (shared > 0)
+    if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
+  const auto grid = static_cast<unsigned>(blocks);
+  kernel<<<grid, threads, shared, stream>>>(arguments...);
+  return cudaGetLastError();
 }
 
 }  // namespace pyneural

@@ -4,9 +4,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 
-#include <optional>
-#include <tuple>
-
 #include "checks.h"
 
 namespace pyneural {
@@ -19,8 +16,7 @@ inline at::Tensor empty_if(bool is_wanted, at::IntArrayRef shape, const at::Tens
 // y [..., outputs] of a layer for x [..., inputs], and z of that shape where it is wanted and f'
 // needs it.
 template <class Layer>
-std::tuple<at::Tensor, at::Tensor> empty_outputs(const at::Tensor& x, const Layer& layer,
-                                                 bool with_preactivation) {
+Two empty_outputs(const at::Tensor& x, const Layer& layer, bool with_preactivation) {
   const c10::DimVector shape = with_columns(x, layer.out);
   const bool with_z = with_preactivation && needs_preactivation(layer.activation);
   return {empty_if(true, shape, x), empty_if(with_z, shape, x)};
@@ -38,8 +34,8 @@ T* data_or_null(const at::Tensor& tensor) {
 
 // In float32, for the kernels that know no reduced precision.
 inline at::Tensor upcast(const at::Tensor& tensor) { return tensor.to(at::kFloat); }
-inline std::optional<at::Tensor> upcast(const std::optional<at::Tensor>& tensor) {
-  return tensor ? std::optional<at::Tensor>(upcast(*tensor)) : std::nullopt;
+inline OptionalTensor upcast(const OptionalTensor& tensor) {
+  return tensor ? OptionalTensor(upcast(*tensor)) : std::nullopt;
 }
 
 // The sum of parts [parts, ...], in their order. Reads and writes the first.

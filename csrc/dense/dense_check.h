@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
 
 #include "../common/checks.h"
 
@@ -14,10 +13,33 @@ struct Layer {
   ActivationKind activation = ActivationKind::linear;
 };
 
+template <class Result>
+using ForwardSignature = Result(const at::Tensor&, const at::Tensor&, const OptionalTensor&,
+                                std::string_view);
+template <class Result>
+using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                 const OptionalTensor&, const at::Tensor&, std::string_view,
+                                 std::array<bool, 3>);
+
+struct Arguments {
+  const at::Tensor &x, &weight;
+  const OptionalTensor& bias;
+  std::string_view activation;
+};
+// saved: y where f' is a function of it, else z; not read where f is linear. The kernels do not
+// read the bias either: the derivatives of this op need it.
+struct BackwardArguments {
+  const at::Tensor &grad_y, &x, &weight;
+  const OptionalTensor& bias;
+  const at::Tensor& saved;
+  std::string_view activation;
+  std::array<bool, 3> output_mask;
+};
+
 namespace detail {
 
 inline Layer check_layer(const char* op, const at::Tensor& x, const at::Tensor& weight,
-                         const std::optional<at::Tensor>& bias, std::string_view activation) {
+                         const OptionalTensor& bias, std::string_view activation) {
   check_dtype({op, "x"}, x, Precisions::with_reduced, "convert it with x.float()");
   TORCH_CHECK_VALUE(weight.dim() == 2, op, ": weight: expected shape [outputs, inputs], got ",
                     weight.sizes(), "; give it as torch.nn.Linear stores it");
@@ -40,22 +62,16 @@ inline Layer check_layer(const char* op, const at::Tensor& x, const at::Tensor& 
 
 }  // namespace detail
 
-inline Layer check_dense(const at::Tensor& x, const at::Tensor& weight,
-                         const std::optional<at::Tensor>& bias, std::string_view activation) {
-  return detail::check_layer("dense", x, weight, bias, activation);
+inline Layer check_dense(const Arguments& a) {
+  return detail::check_layer("dense", a.x, a.weight, a.bias, a.activation);
 }
 
-// saved: y where f' is a function of it, else z; not read where f is linear. The kernels do not
-// read the bias either: the derivatives of this op need it.
-inline Layer check_dense_backward(const at::Tensor& grad_y, const at::Tensor& x,
-                                  const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                                  const at::Tensor& saved, std::string_view activation,
-                                  std::array<bool, 3>) {
+inline Layer check_dense_backward(const BackwardArguments& b) {
   const char* const op = "dense_backward";
-  const Layer layer = detail::check_layer(op, x, weight, bias, activation);
-  check_output_like(op, "grad_y", grad_y, x, layer.out);
+  const Layer layer = detail::check_layer(op, b.x, b.weight, b.bias, b.activation);
+  check_output_like(op, "grad_y", b.grad_y, b.x, layer.out);
   if (layer.activation != ActivationKind::linear)
-    check_output_like(op, "saved", saved, x, layer.out);
+    check_output_like(op, "saved", b.saved, b.x, layer.out);
   return layer;
 }
 

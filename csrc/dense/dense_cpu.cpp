@@ -154,8 +154,7 @@ struct Kernels {
   }
 
   static void backward(const Layer& layer, const at::Tensor& grad_y, const at::Tensor& x,
-                       const at::Tensor& weight, const at::Tensor& saved,
-                       const std::tuple<at::Tensor, at::Tensor, at::Tensor>& grads) {
+                       const at::Tensor& weight, const at::Tensor& saved, const Three& grads) {
     dispatch_floating(x, [&](auto type) {
       using T = decltype(type);
       dense::backward<T>(layer, grad_y.const_data_ptr<T>(), saved.const_data_ptr<T>(),

@@ -12,13 +12,13 @@ namespace {
 template <class T>
 void run(ProductParams<T> params, const at::Tensor& like, cudaStream_t stream) {
   params.with_tf32 = at::globalContext().allowTF32CuBLAS();
-  C10_CUDA_CHECK(configure_product(&params));
+  C10_CUDA_CHECK(params.configure());
   at::Tensor partial;
   if (params.splits > 1)
     partial = at::empty({params.splits, params.rows, params.columns},
                         like.options().dtype(accumulator_dtype(like)));
   params.partial = mutable_elements<Accumulator<T>>(partial);
-  C10_CUDA_CHECK(launch_product(params, stream));
+  C10_CUDA_CHECK(params.launch(stream));
 }
 
 struct Kernels {
@@ -28,14 +28,9 @@ struct Kernels {
                       const at::Tensor& bias, const at::Tensor& y, const at::Tensor& z) {
     dispatch_with_reduced_cuda(x, [&](auto type, cudaStream_t stream) {
       using T = decltype(type);
-      ProductParams<T> params;
-      params.rows = layer.rows;
-      params.columns = layer.out;
-      params.depth = layer.in;
-      params.a = {elements<T>(x), layer.in, 1};
-      params.b = {elements<T>(weight), layer.in, 1};
-      params.bias = elements<T>(bias);
-      params.activation = layer.activation;
+      const Operand<T> rows{elements<T>(x), layer.in, 1}, columns{elements<T>(weight), layer.in, 1};
+      ProductParams<T> params{layer.rows, layer.out,         layer.in,        rows,
+                              columns,    elements<T>(bias), layer.activation};
       params.y = mutable_elements<T>(y);
       if (z.numel() > 0) params.z = mutable_elements<T>(z);
       run(params, x, stream);
@@ -43,8 +38,7 @@ struct Kernels {
   }
 
   static void backward(const Layer& layer, const at::Tensor& grad_y, const at::Tensor& x,
-                       const at::Tensor& weight, const at::Tensor& saved,
-                       const std::tuple<at::Tensor, at::Tensor, at::Tensor>& grads) {
+                       const at::Tensor& weight, const at::Tensor& saved, const Three& grads) {
     const auto& [grad_x, grad_weight, grad_bias] = grads;
     const bool is_linear = layer.activation == ActivationKind::linear;
     const bool with_bias = grad_bias.numel() > 0;
@@ -53,39 +47,27 @@ struct Kernels {
                                    &grad_bias = grad_bias](auto type, cudaStream_t stream) {
       using T = decltype(type);
       if (!is_linear || with_bias) {
-        GradParams<T> params;
-        params.rows = layer.rows;
-        params.columns = layer.out;
-        params.activation = layer.activation;
-        params.grad_y = elements<T>(grad_y);
-        params.saved = elements<T>(saved);
+        GradParams<T> params{layer.rows, layer.out, layer.activation, elements<T>(grad_y),
+                             elements<T>(saved)};
         if (!is_linear) params.grad_z = mutable_elements<T>(grad_z);
-        configure_grad(&params);
+        params.configure();
         at::Tensor partial;
         if (with_bias) {
           partial = at::empty({params.blocks, layer.out}, x.options().dtype(accumulator_dtype(x)));
           params.partial = mutable_elements<Accumulator<T>>(partial);
           params.grad_bias = mutable_elements<T>(grad_bias);
         }
-        C10_CUDA_CHECK(launch_grad(params, stream));
+        C10_CUDA_CHECK(params.launch(stream));
       }
       if (grad_x.numel() > 0) {  // grad_z W
-        ProductParams<T> params;
-        params.rows = layer.rows;
-        params.columns = layer.in;
-        params.depth = layer.out;
-        params.a = {elements<T>(grad_z), layer.out, 1};
-        params.b = {elements<T>(weight), 1, layer.in};
+        const Operand<T> a{elements<T>(grad_z), layer.out, 1}, b{elements<T>(weight), 1, layer.in};
+        ProductParams<T> params{layer.rows, layer.in, layer.out, a, b};
         params.y = mutable_elements<T>(grad_x);
         run(params, x, stream);
       }
       if (grad_weight.numel() > 0) {  // grad_z^T x
-        ProductParams<T> params;
-        params.rows = layer.out;
-        params.columns = layer.in;
-        params.depth = layer.rows;
-        params.a = {elements<T>(grad_z), 1, layer.out};
-        params.b = {elements<T>(x), 1, layer.in};
+        const Operand<T> a{elements<T>(grad_z), 1, layer.out}, b{elements<T>(x), 1, layer.in};
+        ProductParams<T> params{layer.out, layer.in, layer.rows, a, b};
         params.y = mutable_elements<T>(grad_weight);
         run(params, x, stream);
       }

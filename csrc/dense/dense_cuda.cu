@@ -4,7 +4,7 @@
 // gradient of a small weight over many rows, the depth is split too, and a second kernel adds the
 // parts in order: the same bits on every run.
 #include "../common/elements.cuh"
-#include "../common/grid.cuh"
+#include "../common/launch.cuh"
 #include "../common/scalar_math.h"
 #include "product_tile.cuh"
 
@@ -116,77 +116,58 @@ __global__ void add_blocks_kernel(const __grid_constant__ GradParams<T> params) 
   store(sum, params.grad_bias + column);
 }
 
-template <Along along_a, Along along_b, class T>
-cudaError_t launch_product_of(const ProductParams<T>& params, cudaStream_t stream) {
-  const int64_t blocks = tiles_of(params.rows, kProductRows) *
-                         tiles_of(params.columns, kProductColumns) * params.splits;
-  if (const cudaError_t error = check_grid(blocks)) return error;
-  const auto grid = static_cast<unsigned>(blocks);
-  const auto kernel = product_kernel<along_a, along_b, T>;
-  kernel<<<grid, kThreads, 0, stream>>>(params);
-  return cudaGetLastError();
-}
-
 }  // namespace
 
 template <class T>
-cudaError_t configure_product(ProductParams<T>* params) {
-  int device = 0, multiprocessors = 0;
-  if (const cudaError_t error = cudaGetDevice(&device)) return error;
-  if (const cudaError_t error =
-          cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device))
-    return error;
-  const int64_t tiles =
-      tiles_of(params->rows, kProductRows) * tiles_of(params->columns, kProductColumns);
-  const int64_t idle = multiprocessors / (tiles > 0 ? tiles : 1);
-  const int64_t most = params->depth / kShortestSplit;
-  const int64_t splits = idle < most ? idle : most;
-  params->splits = static_cast<int32_t>(splits > 1 ? splits : 1);
+cudaError_t ProductParams<T>::configure() {
+  DeviceLimits device;
+  if (const cudaError_t error = find_device_limits(&device)) return error;
+  const int64_t tiles = tiles_of(rows, kProductRows) * tiles_of(columns, kProductColumns);
+  const int64_t idle = device.multiprocessors / (tiles > 0 ? tiles : 1);
+  const int64_t most = depth / kShortestSplit;
+  const int64_t parts = idle < most ? idle : most;
+  splits = static_cast<int32_t>(parts > 1 ? parts : 1);
   return cudaSuccess;
 }
 
 template <class T>
-cudaError_t launch_product(const ProductParams<T>& params, cudaStream_t stream) {
-  const bool a_along_k = params.a.k_stride == 1, b_along_k = params.b.k_stride == 1;
-  const auto launch = a_along_k && b_along_k ? launch_product_of<Along::k, Along::k, T>
-                      : a_along_k            ? launch_product_of<Along::k, Along::row, T>
-                      : b_along_k            ? launch_product_of<Along::row, Along::k, T>
-                                             : launch_product_of<Along::row, Along::row, T>;
-  if (const cudaError_t error = launch(params, stream)) return error;
-  if (params.splits == 1) return cudaSuccess;
-  const int64_t blocks = tiles_of(params.rows * params.columns, kThreads);
-  if (const cudaError_t error = check_grid(blocks)) return error;
-  const auto grid = static_cast<unsigned>(blocks);
-  add_splits_kernel<T><<<grid, kThreads, 0, stream>>>(params);
-  return cudaGetLastError();
+cudaError_t ProductParams<T>::launch(cudaStream_t stream) const {
+  const bool a_along_k = a.k_stride == 1, b_along_k = b.k_stride == 1;
+  const auto kernel = a_along_k && b_along_k ? product_kernel<Along::k, Along::k, T>
+                      : a_along_k            ? product_kernel<Along::k, Along::row, T>
+                      : b_along_k            ? product_kernel<Along::row, Along::k, T>
+                                             : product_kernel<Along::row, Along::row, T>;
+  const int64_t tiles = tiles_of(rows, kProductRows) * tiles_of(columns, kProductColumns);
+  if (const cudaError_t error =
+          pyneural::launch(kernel, tiles * splits, kThreads, 0, stream, *this))
+    return error;
+  if (splits == 1) return cudaSuccess;
+  return pyneural::launch(add_splits_kernel<T>, tiles_of(rows * columns, kThreads), kThreads, 0,
+                          stream, *this);
 }
 
 template <class T>
-void configure_grad(GradParams<T>* params) {
-  params->blocks = tiles_of(params->rows, kGradRows);
+void GradParams<T>::configure() {
+  blocks = tiles_of(rows, kGradRows);
 }
 
 template <class T>
-cudaError_t launch_grad(const GradParams<T>& params, cudaStream_t stream) {
-  const int64_t blocks = params.blocks * tiles_of(params.columns, kGradColumns);
-  if (const cudaError_t error = check_grid(blocks)) return error;
-  auto grid = static_cast<unsigned>(blocks);
-  grad_kernel<T><<<grid, kThreads, 0, stream>>>(params);
-  if (const cudaError_t error = cudaGetLastError()) return error;
-  if (!params.grad_bias) return cudaSuccess;
-  grid = static_cast<unsigned>(tiles_of(params.columns, kThreads));
-  add_blocks_kernel<T><<<grid, kThreads, 0, stream>>>(params);
-  return cudaGetLastError();
+cudaError_t GradParams<T>::launch(cudaStream_t stream) const {
+  const int64_t grid = blocks * tiles_of(columns, kGradColumns);
+  if (const cudaError_t error = pyneural::launch(grad_kernel<T>, grid, kThreads, 0, stream, *this))
+    return error;
+  if (!grad_bias) return cudaSuccess;
+  return pyneural::launch(add_blocks_kernel<T>, tiles_of(columns, kThreads), kThreads, 0, stream,
+                          *this);
 }
 
-#define PYNEURAL_INSTANTIATE(T)                                               \
-  template cudaError_t configure_product(ProductParams<T>*);                  \
-  template cudaError_t launch_product(const ProductParams<T>&, cudaStream_t); \
-  template void configure_grad(GradParams<T>*);                               \
-  template cudaError_t launch_grad(const GradParams<T>&, cudaStream_t);
-PYNEURAL_INSTANTIATE(float)
-PYNEURAL_INSTANTIATE(double)
-PYNEURAL_INSTANTIATE(BFloat16)
-PYNEURAL_INSTANTIATE(Float16)
+template struct ProductParams<float>;
+template struct ProductParams<double>;
+template struct ProductParams<BFloat16>;
+template struct ProductParams<Float16>;
+template struct GradParams<float>;
+template struct GradParams<double>;
+template struct GradParams<BFloat16>;
+template struct GradParams<Float16>;
 
 }  // namespace pyneural::dense

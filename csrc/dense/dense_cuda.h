@@ -32,6 +32,10 @@ struct ProductParams {
   bool with_tf32 = false;             // float: one product of 10-bit factors rather than three
   int32_t splits = 1;                 // of the depth, each summed by blocks of its own
   Accumulator<T>* partial = nullptr;  // [splits, rows, columns], where splits > 1
+
+  // Fills splits for the current device; partial is the caller's to allocate.
+  cudaError_t configure();
+  cudaError_t launch(cudaStream_t stream) const;
 };
 
 // grad_z = grad_y f'(saved) [rows, columns], and grad_bias, its column sums.
@@ -45,18 +49,10 @@ struct GradParams {
   T* grad_bias = nullptr;             // null: not wanted
   int64_t blocks = 0;                 // of rows
   Accumulator<T>* partial = nullptr;  // [blocks, columns], where grad_bias is wanted
+
+  // Fills blocks; partial is the caller's to allocate.
+  void configure();
+  cudaError_t launch(cudaStream_t stream) const;
 };
-
-// Fills splits for the current device; partial is the caller's to allocate.
-template <class T>
-cudaError_t configure_product(ProductParams<T>* params);
-template <class T>
-cudaError_t launch_product(const ProductParams<T>& params, cudaStream_t stream);
-
-// Fills blocks; partial is the caller's to allocate.
-template <class T>
-void configure_grad(GradParams<T>* params);
-template <class T>
-cudaError_t launch_grad(const GradParams<T>& params, cudaStream_t stream);
 
 }  // namespace pyneural::dense

@@ -16,31 +16,18 @@ namespace pyneural::dense {
 // which are called where there is something to do, with contiguous tensors.
 template <class Kernels>
 struct Ops {
-  using OptionalTensor = std::optional<at::Tensor>;
-  using Two = std::tuple<at::Tensor, at::Tensor>;
-  using Three = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+  static at::Tensor dense(const Arguments& a) { return std::get<0>(forward(a, false)); }
 
-  static at::Tensor dense(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias,
-                          std::string_view activation) {
-    return std::get<0>(forward(x, weight, bias, activation, false));
-  }
+  static Two dense_with_preactivation(const Arguments& a) { return forward(a, true); }
 
-  static Two dense_with_preactivation(const at::Tensor& x, const at::Tensor& weight,
-                                      const OptionalTensor& bias, std::string_view activation) {
-    return forward(x, weight, bias, activation, true);
-  }
-
-  static Three dense_backward(const at::Tensor& grad_y, const at::Tensor& x,
-                              const at::Tensor& weight, const OptionalTensor& bias,
-                              const at::Tensor& saved, std::string_view activation,
-                              std::array<bool, 3> output_mask) {
-    const Layer layer =
-        check_dense_backward(grad_y, x, weight, bias, saved, activation, output_mask);
+  static Three dense_backward(const BackwardArguments& b) {
+    const auto& [grad_y, x, weight, bias, saved, activation, output_mask] = b;
+    const Layer layer = check_dense_backward(b);
     if constexpr (!Kernels::kHasReduced)
       if (is_reduced(x)) {
         const auto [grad_x, grad_weight, grad_bias] =
-            dense_backward(upcast(grad_y), upcast(x), upcast(weight), upcast(bias), upcast(saved),
-                           activation, output_mask);
+            dense_backward({upcast(grad_y), upcast(x), upcast(weight), upcast(bias), upcast(saved),
+                            activation, output_mask});
         const at::ScalarType type = x.scalar_type();
         return {grad_x.to(type), grad_weight.to(type), grad_bias.to(type)};
       }
@@ -56,26 +43,26 @@ struct Ops {
   }
 
   static void add_to(torch::Library& library) {
-    library.impl("dense", dense);
-    library.impl("dense_with_preactivation", dense_with_preactivation);
-    library.impl("dense_backward", dense_backward);
+    library.impl("dense", FlatOp<dense, ForwardSignature<at::Tensor>>::call);
+    library.impl("dense_with_preactivation",
+                 FlatOp<dense_with_preactivation, ForwardSignature<Two>>::call);
+    library.impl("dense_backward", FlatOp<dense_backward, BackwardSignature<Three>>::call);
   }
 
  private:
   // y, and z if it is wanted and f' needs it; else an empty tensor.
-  static Two forward(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias,
-                     std::string_view activation, bool with_preactivation) {
-    const Layer layer = check_dense(x, weight, bias, activation);
+  static Two forward(const Arguments& a, bool with_preactivation) {
+    const Layer layer = check_dense(a);
     if constexpr (!Kernels::kHasReduced)
-      if (is_reduced(x)) {
-        const auto [y, z] =
-            forward(upcast(x), upcast(weight), upcast(bias), activation, with_preactivation);
-        return {y.to(x.scalar_type()), z.to(x.scalar_type())};
+      if (is_reduced(a.x)) {
+        const auto [y, z] = forward({upcast(a.x), upcast(a.weight), upcast(a.bias), a.activation},
+                                    with_preactivation);
+        return {y.to(a.x.scalar_type()), z.to(a.x.scalar_type())};
       }
-    const auto [y, z] = empty_outputs(x, layer, with_preactivation);
+    const auto [y, z] = empty_outputs(a.x, layer, with_preactivation);
     if (y.numel() > 0)
-      Kernels::forward(layer, *x.expect_contiguous(), *weight.expect_contiguous(),
-                       bias ? bias->contiguous() : at::Tensor(), y, z);
+      Kernels::forward(layer, *a.x.expect_contiguous(), *a.weight.expect_contiguous(),
+                       a.bias ? a.bias->contiguous() : at::Tensor(), y, z);
     return {y, z};
   }
 };

@@ -104,17 +104,9 @@ class Carrier {
 
 // d += a b for one step of 8 words, by the type of the elements.
 template <class T>
-struct Multiply;
-template <>
-struct Multiply<BFloat16> {
+struct Multiply {
   __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool) {
-    tensor_core::multiply_bfloat16(d, a, b);
-  }
-};
-template <>
-struct Multiply<Float16> {
-  __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool) {
-    tensor_core::multiply_float16(d, a, b);
+    HalfFragments<T>::multiply(d, a, b);
   }
 };
 template <>

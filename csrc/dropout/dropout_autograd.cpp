@@ -7,10 +7,8 @@
 namespace pyneural::dropout {
 namespace {
 
-at::Tensor call_dropout(const at::Tensor& x, const at::Tensor& seed, double p) {
-  static const auto op = find_op<decltype(call_dropout)>("pyneural::dropout");
-  return op.call(x, seed, p);
-}
+constexpr Op<"pyneural::dropout", at::Tensor(const at::Tensor&, const at::Tensor&, double)>
+    call_dropout;
 
 struct Dropout : torch::autograd::Function<Dropout> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& seed,
@@ -28,15 +26,11 @@ struct Dropout : torch::autograd::Function<Dropout> {
   }
 };
 
-at::Tensor dropout_autograd(const at::Tensor& x, const at::Tensor& seed, double p) {
-  if (needs_graph(x)) return Dropout::apply(x, seed, p);
-  const at::AutoDispatchBelowADInplaceOrView below;
-  return call_dropout(x, seed, p);
-}
-
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(pyneural, m) { m.def("check_dropout", check_dropout); }
-TORCH_LIBRARY_IMPL(pyneural, Autograd, m) { m.impl("dropout", dropout_autograd); }
+TORCH_LIBRARY_IMPL(pyneural, Autograd, m) {
+  m.impl("dropout", AutogradOp<Dropout, call_dropout>::call);
+}
 
 }  // namespace pyneural::dropout

@@ -15,17 +15,13 @@ namespace pyneural::jet {
 namespace {
 
 // loss, its gradient for all weights[0], biases[0], weights[1], ..., and for the coefficients
-using LossAndGradient = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+constexpr Op<"pyneural::jet_mlp_loss", LossSignature<Three>> call_jet_mlp_loss;
 
-LossAndGradient call_jet_mlp_loss(const at::Tensor& x, at::TensorList weights,
-                                  at::TensorList biases, const LossPlan& plan,
-                                  const at::Tensor& coefficients, bool with_gradient) {
-  using Signature = LossAndGradient(const at::Tensor&, at::TensorList, at::TensorList,
-                                    std::string_view, at::IntArrayRef, at::ArrayRef<double>,
-                                    at::IntArrayRef, at::ArrayRef<double>, const at::Tensor&, bool);
-  static const auto op = find_op<Signature>("pyneural::jet_mlp_loss");
-  return op.call(x, weights, biases, plan.activation, plan.derivatives, plan.operator_coefficients,
-                 plan.residual, plan.constants, coefficients, with_gradient);
+Three loss_and_gradient(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                        const LossPlan& plan, const at::Tensor& coefficients, bool with_gradient) {
+  return call_jet_mlp_loss(x, weights, biases, plan.activation, plan.derivatives,
+                           plan.operator_coefficients, plan.residual, plan.constants, coefficients,
+                           with_gradient);
 }
 
 struct Loss : torch::autograd::Function<Loss> {
@@ -34,7 +30,7 @@ struct Loss : torch::autograd::Function<Loss> {
                             const at::Tensor& coefficients) {
     at::AutoDispatchBelowADInplaceOrView below;
     const auto [loss, gradient, grad_coefficients] =
-        call_jet_mlp_loss(x, weights, biases, *plan, coefficients, true);
+        loss_and_gradient(x, weights, biases, *plan, coefficients, true);
     variable_list saved{x, coefficients, gradient, grad_coefficients};
     saved.insert(saved.end(), weights.begin(), weights.end());
     saved.insert(saved.end(), biases.begin(), biases.end());
@@ -52,7 +48,7 @@ struct Loss : torch::autograd::Function<Loss> {
     if (at::GradMode::is_enabled()) {
       const auto plan =
           c10::static_intrusive_pointer_cast<LossPlan>(ctx->saved_data["plan"].toCapsule());
-      std::tie(std::ignore, gradient, grad_coefficients) = call_jet_mlp_loss(
+      std::tie(std::ignore, gradient, grad_coefficients) = loss_and_gradient(
           saved[0], parameters.slice(0, layers), parameters.slice(layers), *plan, saved[1], true);
     }
     const at::Tensor scaled = grads[0] * gradient;
@@ -76,14 +72,14 @@ at::Tensor jet_mlp_loss(const at::Tensor& x, at::TensorList weights, at::TensorL
                         c10::intrusive_ptr<LossPlan> plan, const at::Tensor& coefficients) {
   if (needs_graph(weights, biases, coefficients))
     return Loss::apply(x, weights, biases, plan, coefficients);
-  return std::get<0>(call_jet_mlp_loss(x, weights, biases, *plan, coefficients, false));
+  return std::get<0>(loss_and_gradient(x, weights, biases, *plan, coefficients, false));
 }
 
 TORCH_LIBRARY_FRAGMENT(pyneural, m) {
-  m.def("check_jet_mlp", CheckOp<check_jet_mlp>::call);
-  m.def("check_jet_mlp_backward", CheckOp<check_jet_mlp_backward>::call);
-  m.def("check_jet_mlp_jacobian", CheckOp<check_jet_mlp_jacobian>::call);
-  m.def("check_jet_mlp_loss", CheckOp<check_jet_mlp_loss>::call);
+  m.def("check_jet_mlp", FlatOp<check_jet_mlp, ForwardSignature<void>>::call);
+  m.def("check_jet_mlp_backward", FlatOp<check_jet_mlp_backward, BackwardSignature<void>>::call);
+  m.def("check_jet_mlp_jacobian", FlatOp<check_jet_mlp_jacobian, ForwardSignature<void>>::call);
+  m.def("check_jet_mlp_loss", FlatOp<check_jet_mlp_loss, LossSignature<void>>::call);
 }
 
 }  // namespace pyneural::jet

@@ -6,112 +6,131 @@
 #include <string>
 
 #include "../common/checks.h"
-#include "network.h"
+#include "plan.h"
 #include "residual.h"
 
 namespace pyneural::jet {
+
+// The sizes of one call: the network, the points, and the plan of its channels.
+struct Network : NetworkSizes {
+  Plan plan;
+  ActivationKind activation = ActivationKind::linear;
+  int64_t points = 0;  // N
+
+  int64_t inputs() const { return width.front(); }
+  int64_t outputs() const { return width.back(); }
+};
+
+struct Arguments {
+  const at::Tensor& x;
+  at::TensorList weights, biases;
+  std::string_view activation;
+  at::IntArrayRef derivatives;
+  at::ArrayRef<double> operator_coefficients;
+};
+struct BackwardArguments {
+  const at::Tensor& grad_output;
+  Arguments forward;
+  std::array<bool, 2> output_mask;
+};
+struct LossArguments {
+  Arguments network;
+  at::IntArrayRef residual;
+  at::ArrayRef<double> constants;
+  const at::Tensor& coefficients;
+  bool with_gradient;
+};
+
+template <class Result>
+using ForwardSignature = Result(const at::Tensor&, at::TensorList, at::TensorList, std::string_view,
+                                at::IntArrayRef, at::ArrayRef<double>);
+template <class Result>
+using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, at::TensorList,
+                                 at::TensorList, std::string_view, at::IntArrayRef,
+                                 at::ArrayRef<double>, std::array<bool, 2>);
+template <class Result>
+using LossSignature = Result(const at::Tensor&, at::TensorList, at::TensorList, std::string_view,
+                             at::IntArrayRef, at::ArrayRef<double>, at::IntArrayRef,
+                             at::ArrayRef<double>, const at::Tensor&, bool);
 
 namespace detail {
 
 inline void check_plan(const char* op, const DerivativeList& derivatives, int64_t inputs,
                        Plan* plan) {
   const auto [error, got] = make_plan(derivatives, inputs, plan);
+  const auto refuse = [&](const char* argument, const auto&... text) {
+    TORCH_CHECK_VALUE(false, op, ": ", argument, ": expected ", text...);
+  };
+  const auto refuse_more = [&](int most, const char* what, const char* remedy) {
+    refuse("derivatives", "at most ", most, what, ", got more; ask for them in several calls",
+           remedy);
+  };
+  const char* const encode = "; pyneural.ops.jet.derivatives.encode writes the list";
   switch (error) {
     case PlanError::none:
-      break;
+      return;
     case PlanError::truncated:
-      TORCH_CHECK_VALUE(false, op,
-                        ": derivatives: expected as many input indices as the orders say, "
-                        "got ",
-                        at::IntArrayRef(derivatives.indices.data(), derivatives.indices.size()),
-                        "; pyneural.ops.jet.derivatives.encode writes the list");
+      return refuse("derivatives", "as many input indices as the orders say, got ",
+                    at::IntArrayRef(derivatives.indices.data(), derivatives.indices.size()),
+                    encode);
     case PlanError::order:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected orders 1 to ", kMaxOrder, ", got ", got,
-                        "; take a derivative of the residual with torch.autograd.grad instead");
+      return refuse("derivatives", "orders 1 to ", kMaxOrder, ", got ", got,
+                    "; take a derivative of the residual with torch.autograd.grad instead");
     case PlanError::coefficients:
-      TORCH_CHECK_VALUE(false, op,
-                        ": operator_coefficients: expected one for each partial "
-                        "derivative of the linear operators, got ",
-                        derivatives.coefficients.size(),
-                        "; pyneural.ops.jet.derivatives.encode writes the list");
+      return refuse("operator_coefficients",
+                    "one for each partial derivative of the linear operators, got ",
+                    derivatives.coefficients.size(), encode);
     case PlanError::not_finite:
-      TORCH_CHECK_VALUE(false, op,
-                        ": operator_coefficients: expected finite numbers, got inf or "
-                        "nan; leave the derivative out");
+      return refuse("operator_coefficients",
+                    "finite numbers, got inf or nan; leave the derivative out");
     case PlanError::index:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected input indices 0 to ",
-                        std::min(inputs - 1, kMaxInput), " (x has ", inputs, " columns), got ", got,
-                        "; number the columns of x from 0");
+      return refuse("derivatives", "input indices 0 to ", std::min(inputs - 1, kMaxInput),
+                    " (x has ", inputs, " columns), got ", got, "; number the columns of x from 0");
     case PlanError::outputs:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxOutputs - 1,
-                        ", got more; ask for them in several calls");
+      return refuse_more(kMaxOutputs - 1, "", "");
     case PlanError::channels:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxChannels,
-                        " channels with the lower orders that they need, got more; ask for them in "
-                        "several calls, or split an operator");
+      return refuse_more(kMaxChannels, " channels with the lower orders that they need",
+                         ", or split an operator");
     case PlanError::terms:
-      TORCH_CHECK_VALUE(false, op, ": derivatives: expected at most ", kMaxTerms,
-                        " products in the chain rule, got more; ask for them in several calls, or "
-                        "split an operator");
+      return refuse_more(kMaxTerms, " products in the chain rule", ", or split an operator");
     case PlanError::seeds:
-      TORCH_CHECK_VALUE(
-          false, op, ": derivatives: expected at most ", kMaxSeeds,
-          " first derivatives, those in operators included, got more; ask for them in "
-          "several calls, or split an operator");
+      return refuse_more(kMaxSeeds, " first derivatives, those in operators included",
+                         ", or split an operator");
   }
 }
 
-inline Network check_network(const char* op, const at::Tensor& x, at::TensorList weights,
-                             at::TensorList biases, std::string_view activation,
-                             at::IntArrayRef derivatives,
-                             at::ArrayRef<double> operator_coefficients) {
+inline Network check_network(const char* op, const Arguments& a) {
   Network network;
-  network.width = pyneural::check_network(op, x, weights, biases, "[points, inputs]", 1);
-  network.points = x.size(0);
-  for (int64_t l = 0; l < network.layers(); ++l)
-    network.parameters += network.width[l + 1] * (network.width[l] + 1);
+  // Not in braces, which would also clear the plan.
+  static_cast<NetworkSizes&>(network) =
+      pyneural::check_network(op, a.x, a.weights, a.biases, "[points, inputs]", 1);
+  network.points = a.x.size(0);
   const DerivativeList list{
-      {derivatives.data(), derivatives.size()},
-      {operator_coefficients.data(), operator_coefficients.size()},
+      {a.derivatives.data(), a.derivatives.size()},
+      {a.operator_coefficients.data(), a.operator_coefficients.size()},
   };
   check_plan(op, list, network.inputs(), &network.plan);
-  network.activation = check_activation({op, "activation"}, activation);
+  network.activation = check_activation({op, "activation"}, a.activation);
   TORCH_CHECK_VALUE(
       properties_of(network.activation).is_smooth || network.plan.order < 2, op,
-      ": activation: got \"", activation, "\" with derivatives of order ", network.plan.order,
+      ": activation: got \"", a.activation, "\" with derivatives of order ", network.plan.order,
       ", but its second derivative is zero almost everywhere; use ", list_activations(true));
   return network;
 }
 
 }  // namespace detail
 
-// One for each op, of the op's arguments.
+inline Network check_jet_mlp(const Arguments& a) { return detail::check_network("jet_mlp", a); }
 
-inline Network check_jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                             std::string_view activation, at::IntArrayRef derivatives,
-                             at::ArrayRef<double> operator_coefficients) {
-  return detail::check_network("jet_mlp", x, weights, biases, activation, derivatives,
-                               operator_coefficients);
+inline Network check_jet_mlp_jacobian(const Arguments& a) {
+  return detail::check_network("jet_mlp_jacobian", a);
 }
 
-inline Network check_jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights,
-                                      at::TensorList biases, std::string_view activation,
-                                      at::IntArrayRef derivatives,
-                                      at::ArrayRef<double> operator_coefficients) {
-  return detail::check_network("jet_mlp_jacobian", x, weights, biases, activation, derivatives,
-                               operator_coefficients);
-}
-
-inline Network check_jet_mlp_backward(const at::Tensor& grad_output, const at::Tensor& x,
-                                      at::TensorList weights, at::TensorList biases,
-                                      std::string_view activation, at::IntArrayRef derivatives,
-                                      at::ArrayRef<double> operator_coefficients,
-                                      std::array<bool, 2>) {
+inline Network check_jet_mlp_backward(const BackwardArguments& b) {
   const char* const op = "jet_mlp_backward";
-  Network network =
-      detail::check_network(op, x, weights, biases, activation, derivatives, operator_coefficients);
-  check_like({op, "grad_output"}, grad_output,
-             {network.plan.outputs, network.points, network.outputs()}, {"x", x},
+  Network network = detail::check_network(op, b.forward);
+  check_like({op, "grad_output"}, b.grad_output,
+             {network.plan.outputs, network.points, network.outputs()}, {"x", b.forward.x},
              "give it the shape of jet_mlp's result");
   return network;
 }
@@ -121,15 +140,10 @@ struct LossCall {
   ResidualProgram program;
 };
 
-inline LossCall check_jet_mlp_loss(const at::Tensor& x, at::TensorList weights,
-                                   at::TensorList biases, std::string_view activation,
-                                   at::IntArrayRef derivatives,
-                                   at::ArrayRef<double> operator_coefficients,
-                                   at::IntArrayRef residual, at::ArrayRef<double> constants,
-                                   const at::Tensor& coefficients, bool) {
+inline LossCall check_jet_mlp_loss(const LossArguments& a) {
   const char* const op = "jet_mlp_loss";
-  LossCall call{detail::check_network(op, x, weights, biases, activation, derivatives,
-                                      operator_coefficients)};
+  const at::Tensor &x = a.network.x, &coefficients = a.coefficients;
+  LossCall call{detail::check_network(op, a.network)};
   const Network& network = call.network;
   TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ",
                     x.sizes(), "; the mean over no points is not defined");
@@ -141,7 +155,7 @@ inline LossCall check_jet_mlp_loss(const at::Tensor& x, at::TensorList weights,
                     "; convert it with .to(x)");
   std::string error;
   const bool is_valid = read_residual(
-      {residual.data(), residual.size()}, {constants.data(), constants.size()},
+      {a.residual.data(), a.residual.size()}, {a.constants.data(), a.constants.size()},
       {network.plan.outputs, network.outputs(), network.inputs(), coefficients.size(0)},
       &call.program, &error);
   TORCH_CHECK_VALUE(is_valid, op, ": residual: ", error,

@@ -3,14 +3,11 @@
 // Every thread owns a fixed, contiguous share of the tiles and its own gradient, and the gradients
 // are added in the order of the threads: the same bits on every run with as many threads.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <torch/library.h>
 
 #include "../common/dispatch.h"
-#include "../common/results.h"
-#include "jet_check.h"
+#include "../common/parallel.h"
 #include "jet_gradient.h"
-#include "jet_tile.h"
+#include "jet_ops.h"
 #include "residual_pass.h"
 
 namespace pyneural::jet {
@@ -44,28 +41,23 @@ struct Call {
     return result;
   }
 
-  // A thread for every 2^18 multiply-adds at the least: waking one for less gains nothing, and on a
-  // busy machine costs far more than it would do.
-  static int64_t useful_threads(const Network& net) {
-    constexpr double kWorthAThread = 1 << 18;
-    const int64_t vectors = (net.points + lanes<T>() - 1) / lanes<T>();
+  static int64_t threads_for(const Network& net) {
     const double work = static_cast<double>(net.points) * static_cast<double>(net.parameters) *
                         static_cast<double>(net.plan.channels);
-    const int64_t threads = std::min<int64_t>(at::get_num_threads(), vectors);
-    return std::max<int64_t>(1, std::min(threads, static_cast<int64_t>(work / kWorthAThread)));
+    return std::min((net.points + lanes<T>() - 1) / lanes<T>(), useful_threads(work));
   }
 
-  Call(const Network& net, at::TensorList weight_list, at::TensorList bias_list)
+  Call(const Network& net, const Arguments& a)
       : network(net),
-        contiguous(make_contiguous(weight_list, bias_list)),
+        contiguous(make_contiguous(a.weights, a.biases)),
         weights(net, pointers(contiguous, 0, net.layers()),
                 pointers(contiguous, net.layers(), net.layers()),
                 scratch.take<T>(Weights<T>::storage(net))),
         activation(activation_rows<T>(net.activation, net.plan)),
-        threads(useful_threads(net)),
+        threads(threads_for(net)),
         shape(net, threads, kStorageBudget / threads) {
     tiles = (net.points + shape.points - 1) / shape.points;
-    threads = std::max<int64_t>(1, std::min(threads, tiles));
+    threads = std::min(threads, tiles);
   }
 
   // Runs body(thread, tile, scratch) on every thread; `extra` elements of scratch a thread.
@@ -93,138 +85,115 @@ struct Call {
   }
 };
 
-at::Tensor jet_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                   std::string_view activation, at::IntArrayRef derivatives,
-                   at::ArrayRef<double> operator_coefficients) {
-  const Network network =
-      check_jet_mlp(x, weights, biases, activation, derivatives, operator_coefficients);
-  const Plan& plan = network.plan;
-  const int64_t N = network.points, O = network.outputs();
-  at::Tensor output = at::empty({plan.outputs, N, O}, x.options());
-  if (N == 0) return output;
-  dispatch_floating(x, [&](auto type) {
-    using T = decltype(type);
-    Call<T> call(network, weights, biases);
-    const at::Tensor points = x.contiguous();
-    const T* const from = points.const_data_ptr<T>();
-    T* const to = output.data_ptr<T>();
-    call.run(0, [&](int64_t thread, Tile<T>& tile, T*) {
-      call.for_tiles(thread, [&](int64_t first, int64_t n) {
-        tile.load(from + first * network.inputs(), n);
-        tile.forward();
-        for (int k = 0; k < plan.outputs; ++k)
-          for (int64_t o = 0; o < O; ++o)
-            for (int64_t p = 0; p < n; ++p)
-              to[(k * N + first + p) * O + o] = tile.output(o, plan.output[k])[p];
-      });
-    });
-  });
-  return output;
-}
-
-std::tuple<at::Tensor, at::Tensor> jet_mlp_backward(
-    const at::Tensor& grad_output, const at::Tensor& x, at::TensorList weights,
-    at::TensorList biases, std::string_view activation, at::IntArrayRef derivatives,
-    at::ArrayRef<double> operator_coefficients, std::array<bool, 2> output_mask) {
-  const Network network = check_jet_mlp_backward(grad_output, x, weights, biases, activation,
-                                                 derivatives, operator_coefficients, output_mask);
-  const Plan& plan = network.plan;
-  const int64_t N = network.points, O = network.outputs(), D = network.inputs();
-  const int64_t parameters = output_mask[1] ? network.parameters : 0;
-  at::Tensor grad_x = empty_if(output_mask[0], {N, D}, x);
-  if (N == 0) return {grad_x, at::zeros({parameters}, x.options())};
-  at::Tensor grad_parameters;
-  const std::vector<int64_t> offset = parameter_offsets(network);
-  dispatch_floating(x, [&](auto type) {
-    using T = decltype(type);
-    Call<T> call(network, weights, biases);
-    const at::Tensor points = x.contiguous(), grads = grad_output.contiguous();
-    const at::Tensor partial = at::zeros({call.threads, parameters}, x.options());
-    const T* const from = points.const_data_ptr<T>();
-    const T* const grad_from = grads.const_data_ptr<T>();
-    T* const grad_x_to = output_mask[0] ? grad_x.data_ptr<T>() : nullptr;
-    call.run(D * call.shape.points, [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
-      T* const grad = partial.data_ptr<T>() + thread * parameters;
-      call.for_tiles(thread, [&](int64_t first, int64_t n) {
-        tile.load(from + first * D, n);
-        tile.forward();
-        for (int64_t o = 0; o < O; ++o) {
-          std::fill_n(tile.grad_output(o, 0), tile.shape().columns, T(0));
+struct Kernels {
+  static void forward(const Network& network, const Arguments& a, const at::Tensor& output) {
+    const Plan& plan = network.plan;
+    const int64_t N = network.points, O = network.outputs();
+    dispatch_floating(a.x, [&](auto type) {
+      using T = decltype(type);
+      Call<T> call(network, a);
+      const at::Tensor points = a.x.contiguous();
+      const T* const from = points.const_data_ptr<T>();
+      T* const to = output.data_ptr<T>();
+      call.run(0, [&](int64_t thread, Tile<T>& tile, T*) {
+        call.for_tiles(thread, [&](int64_t first, int64_t n) {
+          tile.load(from + first * network.inputs(), n);
+          tile.forward();
           for (int k = 0; k < plan.outputs; ++k)
-            for (int64_t p = 0; p < n; ++p)
-              tile.grad_output(o, plan.output[k])[p] += grad_from[(k * N + first + p) * O + o];
-        }
-        tile.backward([&](int64_t l, const T* grad_z, const T* a) {
-          if (output_mask[1]) add_parameter_grad(tile, l, grad_z, a, grad + offset[l]);
-          if (l > 0 || !output_mask[0]) return;
-          input_grad(tile, grad_z, call.weights.weight[0], tile_grad_x);
-          for (int64_t p = 0; p < n; ++p)
-            for (int64_t d = 0; d < D; ++d)
-              grad_x_to[(first + p) * D + d] = tile_grad_x[d * tile.shape().points + p];
+            for (int64_t o = 0; o < O; ++o)
+              for (int64_t p = 0; p < n; ++p)
+                to[(k * N + first + p) * O + o] = tile.output(o, plan.output[k])[p];
         });
       });
     });
-    grad_parameters = sum_parts(partial);
-  });
-  return {grad_x, grad_parameters};
-}
+  }
 
-at::Tensor jet_mlp_jacobian(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                            std::string_view activation, at::IntArrayRef derivatives,
-                            at::ArrayRef<double> operator_coefficients) {
-  const Network network =
-      check_jet_mlp_jacobian(x, weights, biases, activation, derivatives, operator_coefficients);
-  const Plan& plan = network.plan;
-  const int64_t N = network.points, O = network.outputs(), D = network.inputs();
-  const int64_t P = network.parameters;
-  at::Tensor jacobian = at::empty({N, plan.outputs * O, P}, x.options());
-  if (N == 0) return jacobian;
-  const std::vector<int64_t> offset = parameter_offsets(network);
-  const int64_t widest = *std::max_element(network.width.begin(), network.width.end());
-  dispatch_floating(x, [&](auto type) {
-    using T = decltype(type);
-    Call<T> call(network, weights, biases);
-    const at::Tensor points = x.contiguous();
-    const T* const from = points.const_data_ptr<T>();
-    T* const to = jacobian.data_ptr<T>();
-    call.run(plan.channels * widest, [&](int64_t thread, Tile<T>& tile, T* column) {
-      call.for_tiles(thread, [&](int64_t first, int64_t n) {
-        tile.load(from + first * D, n);
-        tile.forward();
-        for (int64_t row = 0; row < plan.outputs * O; ++row) {
+  static at::Tensor backward(const Network& network, const BackwardArguments& b,
+                             const at::Tensor& grad_x) {
+    const Plan& plan = network.plan;
+    const int64_t N = network.points, O = network.outputs(), D = network.inputs();
+    const bool with_parameters = b.output_mask[1];
+    const int64_t parameters = with_parameters ? network.parameters : 0;
+    at::Tensor grad_parameters;
+    const std::vector<int64_t> offset = parameter_offsets(network);
+    dispatch_floating(grad_x, [&](auto type) {
+      using T = decltype(type);
+      Call<T> call(network, b.forward);
+      const at::Tensor points = b.forward.x.contiguous(), grads = b.grad_output.contiguous();
+      const at::Tensor partial = at::zeros({call.threads, parameters}, grad_x.options());
+      const T* const from = points.const_data_ptr<T>();
+      const T* const grad_from = grads.const_data_ptr<T>();
+      T* const grad_x_to = data_or_null<T>(grad_x);
+      call.run(D * call.shape.points, [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
+        T* const grad = partial.data_ptr<T>() + thread * parameters;
+        call.for_tiles(thread, [&](int64_t first, int64_t n) {
+          tile.load(from + first * D, n);
+          tile.forward();
+          clear_grad_output(tile);
           for (int64_t o = 0; o < O; ++o)
-            std::fill_n(tile.grad_output(o, 0), tile.shape().columns, T(0));
-          std::fill_n(tile.grad_output(row % O, plan.output[row / O]), n, T(1));
+            for (int k = 0; k < plan.outputs; ++k)
+              for (int64_t p = 0; p < n; ++p)
+                tile.grad_output(o, plan.output[k])[p] += grad_from[(k * N + first + p) * O + o];
           tile.backward([&](int64_t l, const T* grad_z, const T* a) {
+            if (with_parameters) add_parameter_grad(tile, l, grad_z, a, grad + offset[l]);
+            if (l > 0 || !grad_x_to) return;
+            input_grad(tile, grad_z, call.weights.weight[0], tile_grad_x);
             for (int64_t p = 0; p < n; ++p)
-              point_parameter_grad(tile, l, grad_z, a, p, column,
-                                   to + ((first + p) * plan.outputs * O + row) * P + offset[l]);
+              for (int64_t d = 0; d < D; ++d)
+                grad_x_to[(first + p) * D + d] = tile_grad_x[d * tile.shape().points + p];
           });
-        }
+        });
+      });
+      grad_parameters = sum_parts(partial);
+    });
+    return grad_parameters;
+  }
+
+  static void jacobian(const Network& network, const Arguments& arguments,
+                       const at::Tensor& jacobian) {
+    const Plan& plan = network.plan;
+    const int64_t O = network.outputs(), D = network.inputs(), P = network.parameters;
+    const std::vector<int64_t> offset = parameter_offsets(network);
+    const int64_t widest = *std::max_element(network.width.begin(), network.width.end());
+    dispatch_floating(jacobian, [&](auto type) {
+      using T = decltype(type);
+      Call<T> call(network, arguments);
+      const at::Tensor points = arguments.x.contiguous();
+      const T* const from = points.const_data_ptr<T>();
+      T* const to = jacobian.data_ptr<T>();
+      call.run(plan.channels * widest, [&](int64_t thread, Tile<T>& tile, T* column) {
+        call.for_tiles(thread, [&](int64_t first, int64_t n) {
+          tile.load(from + first * D, n);
+          tile.forward();
+          for (int64_t row = 0; row < plan.outputs * O; ++row) {
+            clear_grad_output(tile);
+            std::fill_n(tile.grad_output(row % O, plan.output[row / O]), n, T(1));
+            tile.backward([&](int64_t l, const T* grad_z, const T* a) {
+              for (int64_t p = 0; p < n; ++p)
+                point_parameter_grad(tile, l, grad_z, a, p, column,
+                                     to + ((first + p) * plan.outputs * O + row) * P + offset[l]);
+            });
+          }
+        });
       });
     });
-  });
-  return jacobian;
-}
+  }
+};
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
-    const at::Tensor& x, at::TensorList weights, at::TensorList biases, std::string_view activation,
-    at::IntArrayRef derivatives, at::ArrayRef<double> operator_coefficients,
-    at::IntArrayRef residual, at::ArrayRef<double> constants, const at::Tensor& coefficients,
-    bool with_gradient) {
-  const LossCall checked =
-      check_jet_mlp_loss(x, weights, biases, activation, derivatives, operator_coefficients,
-                         residual, constants, coefficients, with_gradient);
+Three jet_mlp_loss(const LossArguments& a) {
+  const LossCall checked = check_jet_mlp_loss(a);
   const Network& network = checked.network;
   const ResidualProgram& program = checked.program;
-  const int64_t N = network.points, D = network.inputs(), Q = coefficients.size(0);
+  const int64_t N = network.points, D = network.inputs(), Q = a.coefficients.size(0);
+  const at::Tensor& x = a.network.x;
+  const bool with_gradient = a.with_gradient;
   const int64_t parameters = with_gradient ? network.parameters : 0;
   const std::vector<int64_t> offset = parameter_offsets(network);
   at::Tensor loss = at::empty({}, x.options()), gradient;
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
-    Call<T> call(network, weights, biases);
-    const at::Tensor points = x.contiguous(), factors = coefficients.contiguous();
+    Call<T> call(network, a.network);
+    const at::Tensor points = x.contiguous(), factors = a.coefficients.contiguous();
     const at::Tensor partial = at::zeros({call.threads, parameters + Q}, x.options());
     std::vector<double> sums(call.threads);
     const T* const from = points.const_data_ptr<T>();
@@ -239,8 +208,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
         sum +=
             pass.evaluate(n, T(1) / static_cast<T>(N), with_gradient ? grad + parameters : nullptr);
         if (!with_gradient) return;
-        tile.backward([&](int64_t l, const T* grad_z, const T* a) {
-          add_parameter_grad(tile, l, grad_z, a, grad + offset[l]);
+        tile.backward([&](int64_t l, const T* grad_z, const T* inputs) {
+          add_parameter_grad(tile, l, grad_z, inputs, grad + offset[l]);
         });
       });
       sums[thread] = sum;
@@ -258,10 +227,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> jet_mlp_loss(
 }  // namespace
 
 TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
-  m.impl("jet_mlp", jet_mlp);
-  m.impl("jet_mlp_backward", jet_mlp_backward);
-  m.impl("jet_mlp_jacobian", jet_mlp_jacobian);
-  m.impl("jet_mlp_loss", jet_mlp_loss);
+  Ops<Kernels>::add_to(m);
+  m.impl("jet_mlp_loss", FlatOp<jet_mlp_loss, LossSignature<Three>>::call);
 }
 
 }  // namespace pyneural::jet

@@ -7,10 +7,8 @@
 namespace pyneural::jet {
 namespace {
 
-constexpr int kBlocksPerMultiprocessor = 2;  // what 128 registers a thread allow
 constexpr int64_t kSharedParameterBytes = 60 << 10;
-constexpr int64_t kBlocksBytes = int64_t{1} << 30;  // slabs and gradients of all blocks together
-constexpr int kColumns = kTileN;                    // C * tile: one product tile wide
+constexpr int kColumns = kTileN;  // C * tile: one product tile wide
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
@@ -162,67 +160,46 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
 template <class T>
 cudaError_t launch(void (*kernel)(JetParams<T>), const JetParams<T>& params, cudaStream_t stream) {
   const size_t shared = params.shared_parameters ? sizeof(T) * params.offset[params.layers] : 0;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)))
-    return error;
-  kernel<<<params.blocks, kThreads, shared, stream>>>(params);
-  return cudaGetLastError();
+  return pyneural::launch(kernel, params.blocks, kThreads, shared, stream, params);
 }
 
 }  // namespace
 
 template <class T>
-cudaError_t jet_configure(bool saves_layers, bool sums_gradients, JetParams<T>* params) {
-  int device = 0, multiprocessors = 0;
-  if (const cudaError_t error = cudaGetDevice(&device)) return error;
-  if (const cudaError_t error =
-          cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device))
-    return error;
-  const int64_t parameters = params->offset[params->layers];
-  params->shared_parameters = parameters * static_cast<int64_t>(sizeof(T)) <= kSharedParameterBytes;
-  params->tile = kColumns / params->plan.channels > 1 ? kColumns / params->plan.channels : 1;
-  params->slab = slab_elements(*params, saves_layers);
-  // Where memory is short, fewer blocks rather than smaller tiles: a tile that does not fill the
-  // product's columns wastes multiply-adds on every block.
-  const int64_t bytes = (params->slab + (sums_gradients ? parameters : 0)) * sizeof(T);
-  const int64_t resident = static_cast<int64_t>(multiprocessors) * kBlocksPerMultiprocessor;
-  const int64_t fitting = kBlocksBytes / bytes > 1 ? kBlocksBytes / bytes : 1;
-  const int64_t most = resident < fitting ? resident : fitting;
-  const int64_t tiles = (params->points + params->tile - 1) / params->tile;
-  params->blocks = static_cast<int32_t>(tiles < most ? tiles : most);
+cudaError_t JetParams<T>::configure(bool saves_layers, bool sums_gradients) {
+  DeviceLimits device;
+  if (const cudaError_t error = find_device_limits(&device)) return error;
+  const int64_t size = offset[layers];
+  shared_parameters = size * static_cast<int64_t>(sizeof(T)) <= kSharedParameterBytes;
+  tile = kColumns / plan.channels > 1 ? kColumns / plan.channels : 1;
+  slab = slab_elements(*this, saves_layers);
+  const int64_t bytes = (slab + (sums_gradients ? size : 0)) * sizeof(T);
+  blocks = blocks_for(tiles_of(points, tile), bytes, device);
   return cudaSuccess;
 }
 
 template <class T>
-cudaError_t launch_jet_mlp(const JetParams<T>& params, cudaStream_t stream) {
-  return launch<T>(params.plan.order <= 2 ? forward_kernel<T, 2> : forward_kernel<T, kMaxOrder>,
-                   params, stream);
+cudaError_t JetParams<T>::launch_forward(cudaStream_t stream) const {
+  return launch<T>(plan.order <= 2 ? forward_kernel<T, 2> : forward_kernel<T, kMaxOrder>, *this,
+                   stream);
 }
 
 template <class T>
-cudaError_t launch_jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream) {
-  if (const cudaError_t error =
-          launch<T>(params.plan.order <= 2 ? backward_kernel<T, 2> : backward_kernel<T, kMaxOrder>,
-                    params, stream))
+cudaError_t JetParams<T>::launch_backward(cudaStream_t stream) const {
+  if (const cudaError_t error = launch<T>(
+          plan.order <= 2 ? backward_kernel<T, 2> : backward_kernel<T, kMaxOrder>, *this, stream))
     return error;
-  if (!params.partial) return cudaSuccess;
-  return launch_add_parts(params.partial, params.blocks, params.offset[params.layers],
-                          params.grad_parameters, stream);
+  if (!partial) return cudaSuccess;
+  return launch_add_parts(partial, blocks, offset[layers], grad_parameters, stream);
 }
 
 template <class T>
-cudaError_t launch_jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t stream) {
-  return launch<T>(params.plan.order <= 2 ? jacobian_kernel<T, 2> : jacobian_kernel<T, kMaxOrder>,
-                   params, stream);
+cudaError_t JetParams<T>::launch_jacobian(cudaStream_t stream) const {
+  return launch<T>(plan.order <= 2 ? jacobian_kernel<T, 2> : jacobian_kernel<T, kMaxOrder>, *this,
+                   stream);
 }
 
-template cudaError_t jet_configure(bool, bool, JetParams<float>*);
-template cudaError_t jet_configure(bool, bool, JetParams<double>*);
-template cudaError_t launch_jet_mlp(const JetParams<float>&, cudaStream_t);
-template cudaError_t launch_jet_mlp(const JetParams<double>&, cudaStream_t);
-template cudaError_t launch_jet_mlp_backward(const JetParams<float>&, cudaStream_t);
-template cudaError_t launch_jet_mlp_backward(const JetParams<double>&, cudaStream_t);
-template cudaError_t launch_jet_mlp_jacobian(const JetParams<float>&, cudaStream_t);
-template cudaError_t launch_jet_mlp_jacobian(const JetParams<double>&, cudaStream_t);
+template struct JetParams<float>;
+template struct JetParams<double>;
 
 }  // namespace pyneural::jet

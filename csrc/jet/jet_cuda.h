@@ -35,18 +35,13 @@ struct JetParams {
   T* grad_parameters = nullptr;    // [P] backward, where partial is wanted
   T* grad_x = nullptr;             // [N, D] backward; null: not wanted
   T* output = nullptr;             // forward: [1 + K, N, O]; jacobian: [N, (1 + K) O, P]
+
+  // Fills tile, blocks, slab and shared_parameters for the current device; scratch and partial are
+  // the caller's to allocate. sums_gradients: whether partial is wanted.
+  cudaError_t configure(bool saves_layers, bool sums_gradients);
+  cudaError_t launch_forward(cudaStream_t stream) const;
+  cudaError_t launch_backward(cudaStream_t stream) const;
+  cudaError_t launch_jacobian(cudaStream_t stream) const;
 };
-
-// Fills tile, blocks, slab and shared_parameters for the current device; scratch and partial are
-// the caller's to allocate. sums_gradients: whether partial is wanted.
-template <class T>
-cudaError_t jet_configure(bool saves_layers, bool sums_gradients, JetParams<T>* params);
-
-template <class T>
-cudaError_t launch_jet_mlp(const JetParams<T>& params, cudaStream_t stream);
-template <class T>
-cudaError_t launch_jet_mlp_backward(const JetParams<T>& params, cudaStream_t stream);
-template <class T>
-cudaError_t launch_jet_mlp_jacobian(const JetParams<T>& params, cudaStream_t stream);
 
 }  // namespace pyneural::jet

@@ -13,6 +13,12 @@ inline std::vector<int64_t> parameter_offsets(const Network& network) {
   return offsets;
 }
 
+template <class T>
+void clear_grad_output(Tile<T>& tile) {
+  for (int64_t o = 0; o < tile.network().outputs(); ++o)
+    std::fill_n(tile.grad_output(o, 0), tile.shape().columns, T(0));
+}
+
 // grad [P] += the sum over the tile's points of layer l's part.
 template <class T>
 void add_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a, T* grad) {

@@ -18,12 +18,8 @@ struct FixedPlan : Terms {
   explicit FixedPlan(const Plan& plan) { std::copy_n(plan.coefficient, terms, coefficient); }
 
   static bool matches(const Plan& plan) {
-    const auto same = [](const Term& a, const Term& b) {
-      return a.channel == b.channel && a.order == b.order &&
-             std::equal(a.factor, a.factor + a.order, b.factor);
-    };
     return plan.channels == Terms::channels && plan.terms == terms &&
-           std::equal(Terms::term, Terms::term + terms, plan.term, same);
+           std::equal(Terms::term, Terms::term + terms, plan.term);
   }
 };
 

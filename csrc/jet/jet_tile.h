@@ -11,8 +11,8 @@
 
 #include "../common/panels.h"
 #include "../common/scratch.h"
+#include "jet_check.h"
 #include "jet_rows.h"
-#include "network.h"
 
 namespace pyneural::jet {
 

@@ -48,8 +48,10 @@ constexpr int64_t kMaxInput = INT16_MAX;  // the last input that derivatives may
 // coefficient f^(order)(z_0) z_{factor[0]} ... z_{factor[order - 1]}, added to channel `channel`.
 struct Term {
   uint8_t channel;
-  uint8_t order;  // 2 to 4; as many factors
-  uint8_t factor[kMaxOrder];
+  uint8_t order;              // 2 to 4; as many factors
+  uint8_t factor[kMaxOrder];  // unused places are 0
+
+  bool operator==(const Term&) const = default;
 };
 
 // coefficient * d/dx_input in channel `channel`.
@@ -107,12 +109,7 @@ struct MultiIndex {
     for (; at > 0 && index[at - 1] > value; --at) index[at] = index[at - 1];
     index[at] = value;
   }
-  bool operator==(const MultiIndex& other) const {
-    if (order != other.order) return false;
-    for (int i = 0; i < order; ++i)
-      if (index[i] != other.index[i]) return false;
-    return true;
-  }
+  bool operator==(const MultiIndex&) const = default;  // unused places are 0
 };
 
 // A multiple of a partial derivative.
@@ -185,9 +182,7 @@ struct PlanBuilder {
   void add_term(double coefficient, const Term& term) {
     // Partitions that differ in which equal index goes where give the same product.
     for (int i = plan.terms - 1; i >= 0 && plan.term[i].channel == term.channel; --i) {
-      bool same = plan.term[i].order == term.order;
-      for (int j = 0; same && j < term.order; ++j) same = plan.term[i].factor[j] == term.factor[j];
-      if (same) {
+      if (plan.term[i] == term) {
         plan.coefficient[i] += coefficient;
         return;
       }

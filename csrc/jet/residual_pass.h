@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "jet_tile.h"
+#include "jet_gradient.h"
 #include "residual.h"
 
 namespace pyneural::jet {
@@ -41,8 +41,7 @@ class ResidualPass {
     for (T* grad : grad_) std::fill_n(grad, points_, T(0));
     for (const int64_t r : program_.residuals)
       for (int64_t p = 0; p < n; ++p) grad_[r][p] += 2 * scale * value_[r][p];
-    for (int64_t o = 0; o < tile_.network().outputs(); ++o)
-      std::fill_n(tile_.grad_output(o, 0), tile_.shape().columns, T(0));
+    clear_grad_output(tile_);
     for (size_t i = program_.values.size(); i-- > 0;) backward(i, n, grad_coefficients);
     return sum;
   }

@@ -7,29 +7,15 @@
 namespace pyneural::masked_dense {
 namespace {
 
-using OptionalTensor = std::optional<at::Tensor>;
-using ForwardSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&,
-                                                            const at::Tensor&, const at::Tensor&,
-                                                            const OptionalTensor&,
-                                                            std::string_view);
-using BackwardSignature = std::tuple<at::Tensor, at::Tensor, at::Tensor>(
-    const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
-    const OptionalTensor&, const at::Tensor&, std::string_view, bool);
-
-std::tuple<at::Tensor, at::Tensor> call_masked_dense(const at::Tensor& x, const at::Tensor& values,
-                                                     const at::Tensor& starts,
-                                                     const at::Tensor& inputs,
-                                                     const OptionalTensor& bias,
-                                                     std::string_view activation) {
-  static const auto op = find_op<ForwardSignature>("pyneural::masked_dense");
-  const at::AutoDispatchBelowADInplaceOrView below;
-  return op.call(x, values, starts, inputs, bias, activation);
-}
+constexpr Op<"pyneural::masked_dense", ForwardSignature<Two>> call_masked_dense;
+constexpr Op<"pyneural::masked_dense_backward", BackwardSignature<Three>>
+    call_masked_dense_backward;
 
 struct MaskedDense : torch::autograd::Function<MaskedDense> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& values,
                                const at::Tensor& starts, const at::Tensor& inputs,
                                const OptionalTensor& bias, std::string_view activation) {
+    const at::AutoDispatchBelowADInplaceOrView below;
     const auto [y, z] = call_masked_dense(x, values, starts, inputs, bias, activation);
     ActivationKind kind{};
     find_activation(activation, &kind);
@@ -41,12 +27,12 @@ struct MaskedDense : torch::autograd::Function<MaskedDense> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    static const auto op = find_op<BackwardSignature>("pyneural::masked_dense_backward");
     const variable_list saved = ctx->get_saved_variables();
     const bool with_bias = saved[4].defined() && ctx->needs_input_grad(4);
-    const auto [grad_x, grad_values, grad_bias] = call_backward(
-        op, grads[0], saved[0], saved[1], saved[2], saved[3], if_defined(saved[4]), saved[5],
-        ctx->saved_data["activation"].toStringRef(), ctx->needs_input_grad(0));
+    const auto [grad_x, grad_values, grad_bias] =
+        call_backward(call_masked_dense_backward, grads[0], saved[0], saved[1], saved[2], saved[3],
+                      if_defined(saved[4]), saved[5], ctx->saved_data["activation"].toStringRef(),
+                      ctx->needs_input_grad(0));
     return {ctx->needs_input_grad(0) ? grad_x : at::Tensor(),
             ctx->needs_input_grad(1) ? grad_values : at::Tensor(),
             at::Tensor(),
@@ -56,21 +42,15 @@ struct MaskedDense : torch::autograd::Function<MaskedDense> {
   }
 };
 
-std::tuple<at::Tensor, at::Tensor> masked_dense_autograd(
-    const at::Tensor& x, const at::Tensor& values, const at::Tensor& starts,
-    const at::Tensor& inputs, const OptionalTensor& bias, std::string_view activation) {
-  if (!needs_graph(x, values, bias))
-    return call_masked_dense(x, values, starts, inputs, bias, activation);
-  const variable_list y_and_z = MaskedDense::apply(x, values, starts, inputs, bias, activation);
-  return {y_and_z[0], y_and_z[1]};
-}
-
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(pyneural, m) {
-  m.def("check_masked_dense", CheckOp<check_masked_dense>::call);
-  m.def("check_masked_dense_backward", CheckOp<check_masked_dense_backward>::call);
+  m.def("check_masked_dense", FlatOp<check_masked_dense, ForwardSignature<void>>::call);
+  m.def("check_masked_dense_backward",
+        FlatOp<check_masked_dense_backward, BackwardSignature<void>>::call);
 }
-TORCH_LIBRARY_IMPL(pyneural, Autograd, m) { m.impl("masked_dense", masked_dense_autograd); }
+TORCH_LIBRARY_IMPL(pyneural, Autograd, m) {
+  m.impl("masked_dense", AutogradOp<MaskedDense, call_masked_dense>::call);
+}
 
 }  // namespace pyneural::masked_dense

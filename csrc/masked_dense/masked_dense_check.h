@@ -1,8 +1,6 @@
 // What the masked_dense ops ask of their arguments before memory is touched.
 #pragma once
 
-#include <optional>
-
 #include "../common/checks.h"
 
 namespace pyneural::masked_dense {
@@ -12,6 +10,29 @@ namespace pyneural::masked_dense {
 struct Layer {
   int64_t rows = 0, in = 0, out = 0, edges = 0;
   ActivationKind activation = ActivationKind::linear;
+};
+
+template <class Result>
+using ForwardSignature = Result(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                const at::Tensor&, const OptionalTensor&, std::string_view);
+template <class Result>
+using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                 const at::Tensor&, const at::Tensor&, const OptionalTensor&,
+                                 const at::Tensor&, std::string_view, bool);
+
+struct Arguments {
+  const at::Tensor &x, &values, &starts, &inputs;
+  const OptionalTensor& bias;
+  std::string_view activation;
+};
+// saved: y where f' is a function of it, else z; not read where f is linear. The kernels do not
+// read the bias either: the derivatives of this op need it.
+struct BackwardArguments {
+  const at::Tensor &grad_y, &x, &values, &starts, &inputs;
+  const OptionalTensor& bias;
+  const at::Tensor& saved;
+  std::string_view activation;
+  bool with_grad_x;
 };
 
 namespace detail {
@@ -40,9 +61,8 @@ inline void check_edges(const char* op, const Layer& layer, const at::Tensor& st
                     ", got others; x must have as many columns as the mask");
 }
 
-inline Layer check_layer(const char* op, const at::Tensor& x, const at::Tensor& values,
-                         const at::Tensor& starts, const at::Tensor& inputs,
-                         const std::optional<at::Tensor>& bias, std::string_view activation) {
+inline Layer check_layer(const char* op, const Arguments& a) {
+  const auto& [x, values, starts, inputs, bias, activation] = a;
   check_dtype({op, "x"}, x, Precisions::full, "convert it with x.float()");
   TORCH_CHECK_VALUE(x.dim() >= 1, op, ": x: expected [..., inputs], got a scalar; give it a shape");
   check_indices({op, "starts"}, starts, x);
@@ -55,7 +75,7 @@ inline Layer check_layer(const char* op, const at::Tensor& x, const at::Tensor& 
   layer.edges = inputs.size(0);
   layer.rows = joined_rows(x);
   const auto check = [&](const char* name, const at::Tensor& tensor, at::IntArrayRef shape) {
-    check_like({op, name}, tensor, shape, {"x", x}, "it must fit x, ", x.sizes(),
+    check_like({op, name}, tensor, shape, {"x", a.x}, "it must fit x, ", a.x.sizes(),
                ", and the sparsity pattern");
   };
   check("values", values, {layer.edges});
@@ -67,26 +87,17 @@ inline Layer check_layer(const char* op, const at::Tensor& x, const at::Tensor& 
 
 }  // namespace detail
 
-inline Layer check_masked_dense(const at::Tensor& x, const at::Tensor& values,
-                                const at::Tensor& starts, const at::Tensor& inputs,
-                                const std::optional<at::Tensor>& bias,
-                                std::string_view activation) {
-  return detail::check_layer("masked_dense", x, values, starts, inputs, bias, activation);
+inline Layer check_masked_dense(const Arguments& a) {
+  return detail::check_layer("masked_dense", a);
 }
 
-// saved: y where f' is a function of it, else z; not read where f is linear. The kernels do not
-// read the bias either: the derivatives of this op need it.
-inline Layer check_masked_dense_backward(const at::Tensor& grad_y, const at::Tensor& x,
-                                         const at::Tensor& values, const at::Tensor& starts,
-                                         const at::Tensor& inputs,
-                                         const std::optional<at::Tensor>& bias,
-                                         const at::Tensor& saved, std::string_view activation,
-                                         bool) {
+inline Layer check_masked_dense_backward(const BackwardArguments& b) {
   const char* const op = "masked_dense_backward";
-  const Layer layer = detail::check_layer(op, x, values, starts, inputs, bias, activation);
-  check_output_like(op, "grad_y", grad_y, x, layer.out);
+  const Layer layer =
+      detail::check_layer(op, {b.x, b.values, b.starts, b.inputs, b.bias, b.activation});
+  check_output_like(op, "grad_y", b.grad_y, b.x, layer.out);
   if (layer.activation != ActivationKind::linear)
-    check_output_like(op, "saved", saved, x, layer.out);
+    check_output_like(op, "saved", b.saved, b.x, layer.out);
   return layer;
 }
 

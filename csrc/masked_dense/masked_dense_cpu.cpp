@@ -267,45 +267,39 @@ void backward(const Layer& layer, const Edges<T>& edges, const T* grad_y, const 
   });
 }
 
-std::tuple<at::Tensor, at::Tensor> masked_dense(const at::Tensor& x, const at::Tensor& values,
-                                                const at::Tensor& starts, const at::Tensor& inputs,
-                                                const std::optional<at::Tensor>& bias,
-                                                std::string_view activation) {
-  const Layer layer = check_masked_dense(x, values, starts, inputs, bias, activation);
-  const auto [y, z] = empty_outputs(x, layer, true);
+Two masked_dense(const Arguments& a) {
+  const Layer layer = check_masked_dense(a);
+  const auto [y, z] = empty_outputs(a.x, layer, true);
   if (y.numel() == 0) return {y, z};
-  const at::Tensor x_rows = x.contiguous(), v = values.contiguous(),
-                   b = bias ? bias->contiguous() : at::Tensor();
+  const at::Tensor x = a.x.contiguous(), values = a.values.contiguous(),
+                   bias = a.bias ? a.bias->contiguous() : at::Tensor();
   dispatch_floating(x, [&, &y = y, &z = z](auto type) {
     using T = decltype(type);
-    const Edges<T> edges{starts.const_data_ptr<int64_t>(), inputs.const_data_ptr<int64_t>(),
-                         v.const_data_ptr<T>()};
-    forward<T>(layer, edges, x_rows.const_data_ptr<T>(), data_or_null<const T>(b), y.data_ptr<T>(),
+    const Edges<T> edges{a.starts.const_data_ptr<int64_t>(), a.inputs.const_data_ptr<int64_t>(),
+                         values.const_data_ptr<T>()};
+    forward<T>(layer, edges, x.const_data_ptr<T>(), data_or_null<const T>(bias), y.data_ptr<T>(),
                data_or_null<T>(z));
   });
   return {y, z};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
-    const at::Tensor& grad_y, const at::Tensor& x, const at::Tensor& values,
-    const at::Tensor& starts, const at::Tensor& inputs, const std::optional<at::Tensor>& bias,
-    const at::Tensor& saved, std::string_view activation, bool with_grad_x) {
-  const Layer layer = check_masked_dense_backward(grad_y, x, values, starts, inputs, bias, saved,
-                                                  activation, with_grad_x);
-  const at::Tensor grad_x = empty_if(with_grad_x, x.sizes(), x);
-  if (layer.rows == 0) return {grad_x, at::zeros_like(values), at::zeros({layer.out}, x.options())};
-  const at::Tensor grad = grad_y.contiguous(), x_rows = x.contiguous(), v = values.contiguous(),
-                   saved_rows = saved.contiguous();
+Three masked_dense_backward(const BackwardArguments& b) {
+  const Layer layer = check_masked_dense_backward(b);
+  const auto options = b.x.options();
+  const at::Tensor grad_x = empty_if(b.with_grad_x, b.x.sizes(), b.x);
+  if (layer.rows == 0) return {grad_x, at::zeros_like(b.values), at::zeros({layer.out}, options)};
+  const at::Tensor grad_y = b.grad_y.contiguous(), x = b.x.contiguous(),
+                   values = b.values.contiguous(), saved = b.saved.contiguous();
   at::Tensor grad_values, grad_bias;
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     const int64_t threads = Tiles<T>(layer).threads;
-    grad_values = at::zeros({threads, layer.edges}, x.options());
-    grad_bias = at::zeros({threads, layer.out}, x.options());
-    const Edges<T> edges{starts.const_data_ptr<int64_t>(), inputs.const_data_ptr<int64_t>(),
-                         v.const_data_ptr<T>()};
-    backward<T>(layer, edges, grad.const_data_ptr<T>(), x_rows.const_data_ptr<T>(),
-                saved_rows.const_data_ptr<T>(), data_or_null<T>(grad_x), grad_values.data_ptr<T>(),
+    grad_values = at::zeros({threads, layer.edges}, options);
+    grad_bias = at::zeros({threads, layer.out}, options);
+    const Edges<T> edges{b.starts.const_data_ptr<int64_t>(), b.inputs.const_data_ptr<int64_t>(),
+                         values.const_data_ptr<T>()};
+    backward<T>(layer, edges, grad_y.const_data_ptr<T>(), x.const_data_ptr<T>(),
+                saved.const_data_ptr<T>(), data_or_null<T>(grad_x), grad_values.data_ptr<T>(),
                 grad_bias.data_ptr<T>());
   });
   return {grad_x, sum_parts(grad_values), sum_parts(grad_bias)};
@@ -314,8 +308,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> masked_dense_backward(
 }  // namespace
 
 TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
-  m.impl("masked_dense", masked_dense);
-  m.impl("masked_dense_backward", masked_dense_backward);
+  m.impl("masked_dense", FlatOp<masked_dense, ForwardSignature<Two>>::call);
+  m.impl("masked_dense_backward", FlatOp<masked_dense_backward, BackwardSignature<Three>>::call);
 }
 
 }  // namespace pyneural::masked_dense

@@ -7,18 +7,8 @@
 namespace pyneural::mlp {
 namespace {
 
-using ForwardSignature = at::Tensor(const at::Tensor&, at::TensorList, at::TensorList,
-                                    std::string_view, std::string_view);
-using BackwardSignature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&,
-                                                             at::TensorList, at::TensorList,
-                                                             std::string_view, std::string_view,
-                                                             std::array<bool, 2>);
-
-at::Tensor call_mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                    std::string_view activation, std::string_view final_activation) {
-  static const auto op = find_op<ForwardSignature>("pyneural::mlp");
-  return op.call(x, weights, biases, activation, final_activation);
-}
+constexpr Op<"pyneural::mlp", ForwardSignature<at::Tensor>> call_mlp;
+constexpr Op<"pyneural::mlp_backward", BackwardSignature<Two>> call_mlp_backward;
 
 struct Mlp : torch::autograd::Function<Mlp> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, at::TensorList weights,
@@ -37,7 +27,6 @@ struct Mlp : torch::autograd::Function<Mlp> {
 
   // Gradients for x, *weights, *biases and, as they are arguments too, nothing for the two names.
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    static const auto op = find_op<BackwardSignature>("pyneural::mlp_backward");
     const variable_list saved = ctx->get_saved_variables();
     const size_t tensors = saved.size(), layers = tensors / 2;
     const at::TensorList all(saved), weights = all.slice(1, layers),
@@ -47,8 +36,8 @@ struct Mlp : torch::autograd::Function<Mlp> {
     bool any_parameter = false;
     for (size_t i = 1; i < tensors; ++i) any_parameter |= ctx->needs_input_grad(i);
     const std::array<bool, 2> mask = {ctx->needs_input_grad(0), any_parameter};
-    const auto [grad_x, flat] =
-        call_backward(op, grads[0], saved[0], weights, biases, activation, final_activation, mask);
+    const auto [grad_x, flat] = call_backward(call_mlp_backward, grads[0], saved[0], weights,
+                                              biases, activation, final_activation, mask);
     variable_list result(tensors + 2);
     if (mask[0]) result[0] = grad_x;
     c10::SymInt offset = 0;  // sizes may be symbols, under torch.compile
@@ -66,11 +55,8 @@ struct Mlp : torch::autograd::Function<Mlp> {
 at::Tensor mlp_autograd(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                         std::string_view activation, std::string_view final_activation) {
   if (!is_fused(weights))
-    return forward_by_layers(x, weights, biases, activation, final_activation);
-  if (needs_graph(x, weights, biases))
-    return Mlp::apply(x, weights, biases, activation, final_activation);
-  const at::AutoDispatchBelowADInplaceOrView below;
-  return call_mlp(x, weights, biases, activation, final_activation);
+    return forward_by_layers({x, weights, biases, activation, final_activation});
+  return AutogradOp<Mlp, call_mlp>::call(x, weights, biases, activation, final_activation);
 }
 
 // A fused network in float32: what would be cast is small beside the work.
@@ -78,7 +64,7 @@ template <at::DeviceType device>
 at::Tensor mlp_autocast(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                         std::string_view activation, std::string_view final_activation) {
   if (!is_fused(weights))
-    return forward_by_layers(x, weights, biases, activation, final_activation);
+    return forward_by_layers({x, weights, biases, activation, final_activation});
   const Autocast cast(device, at::kFloat);
   return call_mlp(cast(x), cast(weights), cast(biases), activation, final_activation);
 }
@@ -86,8 +72,8 @@ at::Tensor mlp_autocast(const at::Tensor& x, at::TensorList weights, at::TensorL
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(pyneural, m) {
-  m.def("check_mlp", CheckOp<check_mlp>::call);
-  m.def("check_mlp_backward", CheckOp<check_mlp_backward>::call);
+  m.def("check_mlp", FlatOp<check_mlp, ForwardSignature<void>>::call);
+  m.def("check_mlp_backward", FlatOp<check_mlp_backward, BackwardSignature<void>>::call);
 }
 TORCH_LIBRARY_IMPL(pyneural, Autograd, m) { m.impl("mlp", mlp_autograd); }
 TORCH_LIBRARY_IMPL(pyneural, AutocastCPU, m) { m.impl("mlp", mlp_autocast<at::kCPU>); }

@@ -1,8 +1,6 @@
 // The mlp ops on CUDA: checks, memory and the stream; mlp_cuda.cu does the work.
-#include <ATen/ops/cat.h>
-
-#include "../common/dispatch_cuda.h"
 #include "mlp_cuda.h"
+#include "../common/dispatch_cuda.h"
 #include "mlp_ops.h"
 
 namespace pyneural::mlp {
@@ -20,22 +18,13 @@ struct Call {
     static_assert(kMostFusedLayers <= kMaxLayers);
     TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
                       " layers, got ", layers, "; mlp takes more one by one");
-    std::vector<at::Tensor> flat;
-    params.layers = static_cast<int32_t>(layers);
-    params.width[0] = network.width[0];
-    for (int64_t l = 0; l < layers; ++l) {
-      flat.push_back(weights[l].reshape({-1}));
-      flat.push_back(biases[l]);
-      params.width[l + 1] = network.width[l + 1];
-      params.offset[l + 1] = params.offset[l] + weights[l].numel() + biases[l].numel();
-    }
-    parameters = at::cat(flat);
+    parameters = join_parameters(weights, biases, &params);
     params.hidden = network.hidden;
     params.final = network.final;
     params.rows = network.rows;
     params.x = x.const_data_ptr<T>();
     params.parameters = parameters.template const_data_ptr<T>();
-    C10_CUDA_CHECK(mlp_configure(backward, &params));
+    C10_CUDA_CHECK(params.configure(backward));
     if (params.shared_slab) return;
     scratch = at::empty({params.blocks * params.slab}, x.options());
     params.scratch = scratch.template data_ptr<T>();
@@ -49,7 +38,7 @@ struct Kernels {
       using T = decltype(type);
       Call<T> call("mlp", network, x, weights, biases, false);
       call.params.y = y.data_ptr<T>();
-      C10_CUDA_CHECK(launch_mlp(call.params, stream));
+      C10_CUDA_CHECK(call.params.launch_forward(stream));
     });
   }
 
@@ -65,7 +54,7 @@ struct Kernels {
       call.params.grad_x = data_or_null<T>(grad_x);
       call.params.partial = data_or_null<T>(partial);
       call.params.grad_parameters = data_or_null<T>(grad_parameters);
-      C10_CUDA_CHECK(launch_mlp_backward(call.params, stream));
+      C10_CUDA_CHECK(call.params.launch_backward(stream));
     });
   }
 };

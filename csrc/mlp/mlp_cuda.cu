@@ -4,17 +4,14 @@
 // forward; in the backward, which computes the tile again, all layers and two gradients. Networks
 // too large for that have it in global memory. Weights pass through shared memory in chunks.
 #include "../common/blocks.cuh"
-#include "../common/launch.cuh"
 #include "../common/scalar_math.h"
 #include "mlp_cuda.h"
 
 namespace pyneural::mlp {
 namespace {
 
-constexpr int64_t kTile = kTileN;                   // rows of a tile: one product tile wide
-constexpr int64_t kStaticBytes = 32 << 10;          // more than the stage of a product
-constexpr int64_t kBlocksBytes = int64_t{1} << 30;  // slabs and gradients of all blocks
-constexpr int kBlocksPerMultiprocessor = 2;
+constexpr int64_t kTile = kTileN;           // rows of a tile: one product tile wide
+constexpr int64_t kStaticBytes = 32 << 10;  // more than the stage of a product
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
@@ -187,9 +184,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 cudaError_t launch(void (*kernel)(MlpParams<T>), const MlpParams<T>& params, cudaStream_t stream) {
   const size_t shared = params.shared_slab ? sizeof(T) * params.slab : 0;
-  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
-  kernel<<<params.blocks, kThreads, shared, stream>>>(params);
-  return cudaGetLastError();
+  return pyneural::launch(kernel, params.blocks, kThreads, shared, stream, params);
 }
 
 // Places in the slab for what a backward needs of a tile: the value of each hidden layer, z of
@@ -214,44 +209,34 @@ void lay_out(MlpParams<T>* params) {
 }  // namespace
 
 template <class T>
-cudaError_t mlp_configure(bool backward, MlpParams<T>* params) {
+cudaError_t MlpParams<T>::configure(bool backward) {
   DeviceLimits device;
   if (const cudaError_t error = find_device_limits(&device)) return error;
   if (backward)
-    lay_out(params);
+    lay_out(this);
   else
-    params->slab = 2 * widest(*params) * kTile;
-  const int64_t bytes = params->slab * static_cast<int64_t>(sizeof(T));
-  params->shared_slab = bytes <= device.shared_bytes - kStaticBytes;
-  const int64_t gradient = backward ? params->offset[params->layers] * sizeof(T) : 0;
-  const int64_t of_block = gradient + (params->shared_slab ? 0 : bytes);
-  const int64_t fitting = of_block > 0 ? kBlocksBytes / of_block : INT32_MAX;
-  const int64_t resident = static_cast<int64_t>(device.multiprocessors) * kBlocksPerMultiprocessor;
-  const int64_t tiles = (params->rows + kTile - 1) / kTile;
-  int64_t blocks = resident < fitting ? resident : fitting;
-  blocks = tiles < blocks ? tiles : blocks;
-  params->blocks = static_cast<int32_t>(blocks > 1 ? blocks : 1);
+    slab = 2 * widest(*this) * kTile;
+  const int64_t bytes = slab * static_cast<int64_t>(sizeof(T));
+  shared_slab = bytes <= device.shared_bytes - kStaticBytes;
+  const int64_t gradient = backward ? offset[layers] * sizeof(T) : 0;
+  const int64_t of_block = gradient + (shared_slab ? 0 : bytes);
+  blocks = blocks_for(tiles_of(rows, kTile), of_block, device);
   return cudaSuccess;
 }
 
 template <class T>
-cudaError_t launch_mlp(const MlpParams<T>& params, cudaStream_t stream) {
-  return launch<T>(forward_kernel<T>, params, stream);
+cudaError_t MlpParams<T>::launch_forward(cudaStream_t stream) const {
+  return launch<T>(forward_kernel<T>, *this, stream);
 }
 
 template <class T>
-cudaError_t launch_mlp_backward(const MlpParams<T>& params, cudaStream_t stream) {
-  if (const cudaError_t error = launch<T>(backward_kernel<T>, params, stream)) return error;
-  if (!params.partial) return cudaSuccess;
-  return launch_add_parts(params.partial, params.blocks, params.offset[params.layers],
-                          params.grad_parameters, stream);
+cudaError_t MlpParams<T>::launch_backward(cudaStream_t stream) const {
+  if (const cudaError_t error = launch<T>(backward_kernel<T>, *this, stream)) return error;
+  if (!partial) return cudaSuccess;
+  return launch_add_parts(partial, blocks, offset[layers], grad_parameters, stream);
 }
 
-template cudaError_t mlp_configure(bool, MlpParams<float>*);
-template cudaError_t mlp_configure(bool, MlpParams<double>*);
-template cudaError_t launch_mlp(const MlpParams<float>&, cudaStream_t);
-template cudaError_t launch_mlp(const MlpParams<double>&, cudaStream_t);
-template cudaError_t launch_mlp_backward(const MlpParams<float>&, cudaStream_t);
-template cudaError_t launch_mlp_backward(const MlpParams<double>&, cudaStream_t);
+template struct MlpParams<float>;
+template struct MlpParams<double>;
 
 }  // namespace pyneural::mlp

@@ -36,16 +36,12 @@ struct MlpParams {
   T* y = nullptr;                 // [N, O] forward
 
   PYNEURAL_INLINE ActivationKind activation(int l) const { return l + 1 < layers ? hidden : final; }
+
+  // Fills blocks, slab and shared_slab for the current device; scratch and partial are the caller's
+  // to allocate.
+  cudaError_t configure(bool backward);
+  cudaError_t launch_forward(cudaStream_t stream) const;
+  cudaError_t launch_backward(cudaStream_t stream) const;
 };
-
-// Fills blocks, slab and shared_slab for the current device; scratch and partial are the caller's
-// to allocate.
-template <class T>
-cudaError_t mlp_configure(bool backward, MlpParams<T>* params);
-
-template <class T>
-cudaError_t launch_mlp(const MlpParams<T>& params, cudaStream_t stream);
-template <class T>
-cudaError_t launch_mlp_backward(const MlpParams<T>& params, cudaStream_t stream);
 
 }  // namespace pyneural::mlp

@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "../dense/call_dense.h"
+#include "../common/find_op.h"
+#include "../dense/dense_check.h"
 #include "mlp_check.h"
 
 namespace pyneural::mlp {
@@ -25,14 +26,15 @@ inline bool is_fused(at::TensorList weights) {
          });
 }
 
-inline at::Tensor forward_by_layers(const at::Tensor& x, at::TensorList weights,
-                                    at::TensorList biases, std::string_view activation,
-                                    std::string_view final_activation) {
+constexpr Op<"pyneural::dense", dense::ForwardSignature<at::Tensor>> call_dense;
+
+inline at::Tensor forward_by_layers(const Arguments& call) {
+  const auto& [x, weights, biases, activation, final_activation] = call;
   check_layers("mlp", x, weights, biases, kInputLetters);
   at::Tensor a = x;
   for (size_t l = 0; l < weights.size(); ++l)
-    a = dense::call_dense(a, weights[l], biases[l],
-                          l + 1 < weights.size() ? activation : final_activation);
+    a = call_dense(a, weights[l], biases[l],
+                   l + 1 < weights.size() ? activation : final_activation);
   return a;
 }
 

@@ -14,33 +14,29 @@ namespace pyneural::mlp {
 // which are called where there is something to do. x, grad_y and the results are contiguous.
 template <class Kernels>
 struct Ops {
-  static at::Tensor mlp(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                        std::string_view activation, std::string_view final_activation) {
-    if (!is_fused(weights))
-      return forward_by_layers(x, weights, biases, activation, final_activation);
-    const Network network = check_mlp(x, weights, biases, activation, final_activation);
-    const at::Tensor y = empty_if(true, {network.rows, network.width.back()}, x);
-    if (y.numel() > 0) Kernels::forward(network, *x.expect_contiguous(), weights, biases, y);
+  static at::Tensor mlp(const Arguments& a) {
+    if (!is_fused(a.weights)) return forward_by_layers(a);
+    const Network network = check_mlp(a);
+    const at::Tensor y = empty_if(true, {network.rows, network.width.back()}, a.x);
+    if (y.numel() > 0) Kernels::forward(network, *a.x.expect_contiguous(), a.weights, a.biases, y);
     return y;
   }
 
-  static std::tuple<at::Tensor, at::Tensor> mlp_backward(
-      const at::Tensor& grad_y, const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-      std::string_view activation, std::string_view final_activation,
-      std::array<bool, 2> output_mask) {
-    const Network network =
-        check_mlp_backward(grad_y, x, weights, biases, activation, final_activation, output_mask);
+  static Two mlp_backward(const BackwardArguments& b) {
+    const auto& [grad_y, forward, output_mask] = b;
+    const Network network = check_mlp_backward(b);
+    const at::Tensor& x = forward.x;
     const at::Tensor grad_x = empty_if(output_mask[0], x.sizes(), x),
                      grad_parameters = empty_if(output_mask[1], {network.parameters}, x);
     if (grad_y.numel() == 0) return {grad_x.zero_(), grad_parameters.zero_()};
-    Kernels::backward(network, *grad_y.expect_contiguous(), *x.expect_contiguous(), weights, biases,
-                      grad_x, grad_parameters);
+    Kernels::backward(network, *grad_y.expect_contiguous(), *x.expect_contiguous(), forward.weights,
+                      forward.biases, grad_x, grad_parameters);
     return {grad_x, grad_parameters};
   }
 
   static void add_to(torch::Library& library) {
-    library.impl("mlp", mlp);
-    library.impl("mlp_backward", mlp_backward);
+    library.impl("mlp", FlatOp<mlp, ForwardSignature<at::Tensor>>::call);
+    library.impl("mlp_backward", FlatOp<mlp_backward, BackwardSignature<Two>>::call);
   }
 };
 

@@ -44,9 +44,7 @@ class Backward {
   }
 
   void run() {
-    run_thread_groups(groups_, [&](int64_t first, int64_t last, const auto& sync) {
-      run_steps(first, last, sync);
-    });
+    run_thread_groups(groups_, [&](const auto&... args) { run_steps(args...); });
   }
 
  private:

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
 #include <string_view>
 
 #include "../common/checks.h"
@@ -23,17 +22,45 @@ struct Layer {
   bool has_cell_state() const { return cell == CellKind::lstm; }
 };
 
-// The tensors of a call, as the schema of `rnn` orders them.
+// The arguments of a call, as the schema of `rnn` orders them.
 struct Arguments {
-  const at::Tensor& x;
-  const at::Tensor& h0;
-  const std::optional<at::Tensor>& c0;
-  const at::Tensor& weight_ih;
-  const at::Tensor& weight_hh;
-  const std::optional<at::Tensor>& bias_ih;
-  const std::optional<at::Tensor>& bias_hh;
-  const std::optional<at::Tensor>& lengths;
+  const at::Tensor &x, &h0;
+  const OptionalTensor& c0;
+  const at::Tensor &weight_ih, &weight_hh;
+  const OptionalTensor &bias_ih, &bias_hh, &lengths;
+  std::string_view cell;
+  bool reverse;
 };
+// saved: [T, N, saved_size, H] from rnn_with_saved, in float32 where x is in lower precision;
+// grad_c_n is None for a cell without c.
+struct BackwardArguments {
+  const at::Tensor &grad_y, &grad_h_n;
+  const OptionalTensor& grad_c_n;
+  const at::Tensor &x, &h0;
+  const OptionalTensor& c0;
+  const at::Tensor &weight_ih, &weight_hh;
+  const OptionalTensor &bias_ih, &bias_hh, &lengths;
+  const at::Tensor &y, &saved;
+  std::string_view cell;
+  bool reverse;
+  std::array<bool, 7> output_mask;  // x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh
+
+  Arguments forward() const {
+    return {x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse};
+  }
+};
+
+template <class Result>
+using ForwardSignature = Result(const at::Tensor&, const at::Tensor&, const OptionalTensor&,
+                                const at::Tensor&, const at::Tensor&, const OptionalTensor&,
+                                const OptionalTensor&, const OptionalTensor&, std::string_view,
+                                bool);
+template <class Result>
+using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, const OptionalTensor&,
+                                 const at::Tensor&, const at::Tensor&, const OptionalTensor&,
+                                 const at::Tensor&, const at::Tensor&, const OptionalTensor&,
+                                 const OptionalTensor&, const OptionalTensor&, const at::Tensor&,
+                                 const at::Tensor&, std::string_view, bool, std::array<bool, 7>);
 
 namespace detail {
 
@@ -57,16 +84,16 @@ inline void check_lengths(const char* op, const at::Tensor& lengths, const Layer
                       "; a length counts the steps of x that belong to the sequence");
 }
 
-inline Layer check(const char* op, const Arguments& a, std::string_view cell, bool reverse) {
+inline Layer check(const char* op, const Arguments& a) {
   constexpr std::array<std::string_view, 4> kNames{"tanh", "relu", "lstm", "gru"};
   Layer layer;
   size_t kind = 0;
-  while (kind < kNames.size() && kNames[kind] != cell) ++kind;
+  while (kind < kNames.size() && kNames[kind] != a.cell) ++kind;
   TORCH_CHECK_VALUE(kind < kNames.size(), op,
-                    ": cell: expected one of tanh, relu, lstm or gru, got \"", cell,
+                    ": cell: expected one of tanh, relu, lstm or gru, got \"", a.cell,
                     "\"; choose one of these");
   layer.cell = static_cast<CellKind>(kind);
-  layer.reverse = reverse;
+  layer.reverse = a.reverse;
   check_dtype({op, "x"}, a.x, Precisions::with_reduced, "convert it with x.float()");
   TORCH_CHECK_VALUE(a.x.dim() == 3, op, ": x: expected shape [T, N, I], got ", a.x.sizes(),
                     "; add the missing dimensions with x.unsqueeze(1)");
@@ -95,30 +122,23 @@ inline Layer check(const char* op, const Arguments& a, std::string_view cell, bo
 
 }  // namespace detail
 
-inline Layer check_rnn(const Arguments& a, std::string_view cell, bool reverse) {
-  return detail::check("rnn", a, cell, reverse);
-}
+inline Layer check_rnn(const Arguments& a) { return detail::check("rnn", a); }
 
-// saved: [T, N, saved_size, H] from rnn_with_saved, in float32 where x is in lower precision;
-// grad_c_n may be None for zeros.
-inline Layer check_rnn_backward(const at::Tensor& grad_y, const at::Tensor& grad_h_n,
-                                const std::optional<at::Tensor>& grad_c_n, const Arguments& a,
-                                const at::Tensor& y, const at::Tensor& saved, std::string_view cell,
-                                bool reverse) {
+inline Layer check_rnn_backward(const BackwardArguments& b) {
   const char* const op = "rnn_backward";
-  const Layer layer = detail::check(op, a, cell, reverse);
+  const Layer layer = detail::check(op, b.forward());
   const std::array<int64_t, 3> shape{layer.steps, layer.rows, layer.hidden};
-  detail::check_like_x({op, "grad_y", -1, "[T, N, H]"}, grad_y, shape, a.x);
-  detail::check_like_x({op, "y", -1, "[T, N, H]"}, y, shape, a.x);
-  detail::check_like_x({op, "grad_h_n", -1, "[N, H]"}, grad_h_n, a.h0.sizes(), a.x);
+  detail::check_like_x({op, "grad_y", -1, "[T, N, H]"}, b.grad_y, shape, b.x);
+  detail::check_like_x({op, "y", -1, "[T, N, H]"}, b.y, shape, b.x);
+  detail::check_like_x({op, "grad_h_n", -1, "[N, H]"}, b.grad_h_n, b.h0.sizes(), b.x);
   if (layer.has_cell_state()) {
-    TORCH_CHECK_VALUE(grad_c_n.has_value(), op,
+    TORCH_CHECK_VALUE(b.grad_c_n.has_value(), op,
                       ": grad_c_n: expected a tensor [N, H] for an lstm, got None; give zeros");
-    detail::check_like_x({op, "grad_c_n", -1, "[N, H]"}, *grad_c_n, a.h0.sizes(), a.x);
+    detail::check_like_x({op, "grad_c_n", -1, "[N, H]"}, *b.grad_c_n, b.h0.sizes(), b.x);
   }
   const int64_t size = layer.steps * layer.rows * layer.saved_size() * layer.hidden;
-  TORCH_CHECK_VALUE(saved.numel() == size, op, ": saved: expected ", size, " elements, got ",
-                    saved.numel(), "; give what rnn_with_saved returned");
+  TORCH_CHECK_VALUE(b.saved.numel() == size, op, ": saved: expected ", size, " elements, got ",
+                    b.saved.numel(), "; give what rnn_with_saved returned");
   return layer;
 }
 

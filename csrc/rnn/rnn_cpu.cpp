@@ -8,8 +8,6 @@
 namespace pyneural::rnn {
 namespace {
 
-using OptionalTensor = std::optional<at::Tensor>;
-
 double step_multiply_adds(const Layer& layer) {
   return static_cast<double>(layer.rows) * static_cast<double>(layer.gates() * layer.hidden) *
          static_cast<double>(layer.in + layer.hidden);
@@ -29,51 +27,25 @@ void dispatch(const Layer& layer, const at::Tensor& x, const Body& body) {
              [&](auto cell) { dispatch_floating(x, [&](auto element) { body(cell, element); }); });
 }
 
-at::Tensor in_dtype(at::ScalarType dtype, const at::Tensor& t) {
-  return t.scalar_type() == dtype ? t : t.to(dtype);
-}
+// Also x, whose rows may be strided, and the lengths; owns the memory of its pointers.
+struct HostInputs : Inputs {
+  at::Tensor x, lengths;
 
-// The arguments in the accumulator type and contiguous; owns the memory of its pointers.
-class Inputs {
- public:
-  explicit Inputs(const Arguments& a)
-      : dtype_(accumulator_dtype(a.x)),
-        x_(in_dtype(dtype_, a.x)),
-        h0_(ready(a.h0)),
-        weight_ih_(ready(a.weight_ih)),
-        weight_hh_(ready(a.weight_hh)),
-        c0_(ready(a.c0)),
-        bias_ih_(ready(a.bias_ih)),
-        bias_hh_(ready(a.bias_hh)) {
-    if (x_.stride(2) != 1 && x_.size(2) > 1) x_ = x_.contiguous();
-    if (a.lengths) lengths_ = a.lengths->contiguous();
+  explicit HostInputs(const Arguments& a) : Inputs(a), x(in_dtype(dtype, a.x)) {
+    if (x.stride(2) != 1 && x.size(2) > 1) x = x.contiguous();
+    if (a.lengths) lengths = a.lengths->contiguous();
   }
-
-  at::Tensor ready(const at::Tensor& t) const { return in_dtype(dtype_, t).contiguous(); }
-  at::Tensor ready(const OptionalTensor& t) const { return t ? ready(*t) : at::Tensor(); }
 
   template <class T>
   Pointers<T> pointers() const {
-    const int64_t* const lengths =
-        lengths_.defined() ? lengths_.const_data_ptr<int64_t>() : nullptr;
-    return {read<T>(x_),         read<T>(h0_),
-            read<T>(c0_),        read<T>(weight_ih_),
-            read<T>(weight_hh_), read<T>(bias_ih_),
-            read<T>(bias_hh_),   x_.stride(0),
-            x_.stride(1),        lengths};
+    return {read<T>(x),         read<T>(h0),           read<T>(c0),      read<T>(weight_ih),
+            read<T>(weight_hh), read<T>(bias_ih),      read<T>(bias_hh), x.stride(0),
+            x.stride(1),        read<int64_t>(lengths)};
   }
-  template <class T>
-  static const T* read(const at::Tensor& t) {
-    return t.defined() ? t.const_data_ptr<T>() : nullptr;
-  }
-
- private:
-  at::ScalarType dtype_;
-  at::Tensor x_, h0_, weight_ih_, weight_hh_, c0_, bias_ih_, bias_hh_, lengths_;
 };
 
 struct Kernels {
-  static ForwardResult forward(const Layer& layer, const Arguments& a, bool with_saved) {
+  static Four forward(const Layer& layer, const Arguments& a, bool with_saved) {
     const bool has_c = layer.has_cell_state(), saves = with_saved && layer.saved_size() > 0;
     const auto options = a.x.options().dtype(accumulator_dtype(a.x));
     const auto empty = [&](bool is_wanted, at::IntArrayRef shape) {
@@ -83,7 +55,7 @@ struct Kernels {
                h_n = empty(true, a.h0.sizes()), c_n = empty(has_c, a.h0.sizes()),
                saved = empty(saves, {layer.steps, layer.rows, layer.saved_size(), layer.hidden});
     if (layer.rows > 0) {
-      const Inputs inputs(a);
+      const HostInputs inputs(a);
       dispatch(layer, a.x, [&](auto kind, auto type) {
         using T = decltype(type);
         const Pointers<T> pointers = inputs.pointers<T>();
@@ -98,16 +70,15 @@ struct Kernels {
     return {in_dtype(dtype, y), in_dtype(dtype, h_n), in_dtype(dtype, c_n), saved};
   }
 
-  static std::vector<at::Tensor> backward(const Layer& layer, const Arguments& a,
-                                          const BackwardArguments& b,
+  static std::vector<at::Tensor> backward(const Layer& layer, const BackwardArguments& b,
                                           const std::array<bool, 7>& wanted) {
-    const auto options = a.x.options().dtype(accumulator_dtype(a.x));
+    const auto options = b.x.options().dtype(accumulator_dtype(b.x));
     const int64_t gates = layer.gates() * layer.hidden;
     const auto empty = [&](int i, at::IntArrayRef shape) {
       return at::empty(wanted[i] ? shape : at::IntArrayRef{0}, options);
     };
-    std::vector<at::Tensor> grads{empty(0, a.x.sizes()), empty(1, a.h0.sizes()),
-                                  empty(2, a.h0.sizes())};
+    std::vector<at::Tensor> grads{empty(0, b.x.sizes()), empty(1, b.h0.sizes()),
+                                  empty(2, b.h0.sizes())};
     // Weights and biases: the gradients of each thread group.
     const auto add_parts = [&](int64_t groups) {
       const int64_t columns[] = {layer.in, layer.hidden, 1, 1};
@@ -117,26 +88,26 @@ struct Kernels {
     if (layer.rows == 0) {
       add_parts(1);
     } else {
-      const Inputs inputs(a);
+      const HostInputs inputs(b.forward());
       const at::Tensor grad_y = inputs.ready(b.grad_y), grad_h_n = inputs.ready(b.grad_h_n),
                        grad_c_n = inputs.ready(b.grad_c_n), y = inputs.ready(b.y),
                        saved = b.saved.contiguous();
-      dispatch(layer, a.x, [&](auto kind, auto type) {
+      dispatch(layer, b.x, [&](auto kind, auto type) {
         using T = decltype(type);
-        const auto read = [](const at::Tensor& t) { return Inputs::read<T>(t); };
         const auto write = [&](int i) { return wanted[i] ? grads[i].data_ptr<T>() : nullptr; };
         const Pointers<T> pointers = inputs.pointers<T>();
         const ThreadGroups groups = groups_for<T>(layer);
         add_parts(groups.count);
-        const Gradients<T> gradients{read(grad_y), read(grad_h_n), read(grad_c_n), read(y),
-                                     read(saved),  write(0),       write(1),       write(2),
-                                     write(3),     write(4),       write(5),       write(6)};
+        const Gradients<T> gradients{read<T>(grad_y), read<T>(grad_h_n), read<T>(grad_c_n),
+                                     read<T>(y),      read<T>(saved),    write(0),
+                                     write(1),        write(2),          write(3),
+                                     write(4),        write(5),          write(6)};
         Backward<decltype(kind), T>(layer, pointers, groups, gradients).run();
       });
     }
     for (int i = 3; i < 7; ++i) grads[i] = wanted[i] ? sum_parts(grads[i]) : empty(i, {});
     for (int i = 5; i < 7; ++i) grads[i] = grads[i].flatten();
-    for (at::Tensor& grad : grads) grad = in_dtype(a.x.scalar_type(), grad);
+    for (at::Tensor& grad : grads) grad = in_dtype(b.x.scalar_type(), grad);
     return grads;
   }
 };

@@ -9,26 +9,12 @@
 namespace pyneural::rnn {
 namespace {
 
-using OptionalTensor = std::optional<at::Tensor>;
-
 // The arguments as the kernels want them, and what they share.
-struct Call {
+struct Call : Inputs {
   Layer layer;
-  at::Tensor x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, active, barriers;
+  at::Tensor x, lengths, active, barriers;
 
-  Call(const Layer& checked, const Arguments& a) : layer(checked) {
-    const at::ScalarType dtype = accumulator_dtype(a.x);
-    const auto upcast = [&](const at::Tensor& t) { return t.to(dtype).contiguous(); };
-    const auto upcast_optional = [&](const OptionalTensor& t) {
-      return t ? upcast(*t) : at::Tensor();
-    };
-    x = upcast(a.x);
-    h0 = upcast(a.h0);
-    c0 = upcast_optional(a.c0);
-    weight_ih = upcast(a.weight_ih);
-    weight_hh = upcast(a.weight_hh);
-    bias_ih = upcast_optional(a.bias_ih);
-    bias_hh = upcast_optional(a.bias_hh);
+  Call(const Layer& checked, const Arguments& a) : Inputs(a), layer(checked), x(ready(a.x)) {
     if (!a.lengths) return;
     lengths = a.lengths->to(x.device());
     const at::Tensor steps = at::arange(layer.steps, lengths.options());
@@ -38,20 +24,13 @@ struct Call {
 
   template <class T>
   RnnParams<T> params(bool backward) {
-    const auto read = [](const at::Tensor& t) {
-      return t.defined() ? t.const_data_ptr<T>() : nullptr;
-    };
-    RnnParams<T> params;
-    params.cell = layer.cell;
-    params.steps = {layer.steps, layer.reverse,
-                    lengths.defined() ? lengths.const_data_ptr<int64_t>() : nullptr};
-    params.rows = layer.rows;
-    params.hidden = layer.hidden;
-    params.weight_hh = read(weight_hh);
-    params.bias_hh = read(bias_hh);
-    params.h0 = read(h0);
-    params.c0 = read(c0);
-    const cudaError_t error = rnn_configure(backward, &params);
+    RnnParams<T> params{
+        layer.cell, {layer.steps, layer.reverse, read<int64_t>(lengths)}, layer.rows, layer.hidden};
+    params.weight_hh = read<T>(weight_hh);
+    params.bias_hh = read<T>(bias_hh);
+    params.h0 = read<T>(h0);
+    params.c0 = read<T>(c0);
+    const cudaError_t error = params.configure(backward);
     TORCH_CHECK_VALUE(error != cudaErrorInvalidValue, "rnn: weight_hh: expected fewer hidden units",
                       " than this GPU's shared memory can serve, got ", layer.hidden,
                       "; use several narrower layers");
@@ -74,7 +53,7 @@ at::Tensor states_before(const Call& call, const at::Tensor& y) {
 }
 
 struct Kernels {
-  static ForwardResult forward(const Layer& layer, const Arguments& a, bool with_saved) {
+  static Four forward(const Layer& layer, const Arguments& a, bool with_saved) {
     const c10::cuda::CUDAGuard guard(a.x.device());
     Call call(layer, a);
     const auto options = call.x.options();
@@ -97,7 +76,7 @@ struct Kernels {
         params.h[1] = h_next.data_ptr<T>();
         if (has_c) params.c = c.data_ptr<T>();
         if (saves) params.saved = saved.data_ptr<T>();
-        C10_CUDA_CHECK(launch_rnn(params, stream));
+        C10_CUDA_CHECK(params.launch(false, stream));
       });
     }
     const at::Tensor& h_n = layer.steps % 2 && layer.rows > 0 ? h_next : h;
@@ -105,22 +84,18 @@ struct Kernels {
     return {y.to(dtype), h_n.to(dtype), c.to(dtype), saved};
   }
 
-  static std::vector<at::Tensor> backward(const Layer& layer, const Arguments& a,
-                                          const BackwardArguments& b,
+  static std::vector<at::Tensor> backward(const Layer& layer, const BackwardArguments& b,
                                           const std::array<bool, 7>& wanted) {
-    const c10::cuda::CUDAGuard guard(a.x.device());
-    Call call(layer, a);
+    const c10::cuda::CUDAGuard guard(b.x.device());
+    Call call(layer, b.forward());
     const auto options = call.x.options();
     const int64_t H = layer.hidden, gates = layer.gates() * H, rows = layer.steps * layer.rows;
     const int64_t blocks = layer.cell == CellKind::gru ? 4 : layer.gates();
-    const auto upcast = [&](const at::Tensor& t) {
-      return t.to(call.x.scalar_type()).contiguous();
-    };
-    const at::Tensor grad = upcast(b.grad_y), y_rows = upcast(b.y),
+    const at::Tensor grad = call.ready(b.grad_y), y_rows = call.ready(b.y),
                      saved_rows = b.saved.contiguous();
     at::Tensor grad_z = at::empty({layer.steps, layer.rows, blocks * H}, options),
-               dh = upcast(b.grad_h_n).clone(),
-               dc = b.grad_c_n ? upcast(*b.grad_c_n).clone() : at::Tensor();
+               dh = call.ready(b.grad_h_n).clone(),
+               dc = b.grad_c_n ? call.ready(*b.grad_c_n).clone() : at::Tensor();
     if (layer.rows > 0)
       dispatch_floating_cuda(call.x, [&](auto type, cudaStream_t stream) {
         using T = decltype(type);
@@ -131,14 +106,14 @@ struct Kernels {
         params.grad_z = grad_z.data_ptr<T>();
         params.dh = dh.data_ptr<T>();
         if (dc.defined()) params.dc = dc.data_ptr<T>();
-        C10_CUDA_CHECK(launch_rnn_backward(params, stream));
+        C10_CUDA_CHECK(params.launch(true, stream));
       });
     const at::Tensor z = grad_z.view({rows, blocks * H}), of_hidden = z.narrow(1, 0, gates);
     const at::Tensor of_input =
         blocks == layer.gates() ? z : at::cat({z.narrow(1, 0, 2 * H), z.narrow(1, 3 * H, H)}, 1);
-    const at::Tensor none = at::empty({0}, a.x.options());
+    const at::Tensor none = at::empty({0}, b.x.options());
     std::vector<at::Tensor> result(7, none);
-    if (wanted[0]) result[0] = of_input.mm(call.weight_ih).view(a.x.sizes());
+    if (wanted[0]) result[0] = of_input.mm(call.weight_ih).view(b.x.sizes());
     if (wanted[1]) result[1] = dh;
     if (wanted[2] && dc.defined()) result[2] = dc;
     if (wanted[3]) result[3] = of_input.t().mm(call.x.view({rows, layer.in}));
@@ -146,7 +121,7 @@ struct Kernels {
       result[4] = of_hidden.t().mm(states_before(call, y_rows).view({rows, layer.hidden}));
     if (wanted[5]) result[5] = of_input.sum(0);
     if (wanted[6]) result[6] = of_hidden.sum(0);
-    for (at::Tensor& one : result) one = one.to(a.x.scalar_type());
+    for (at::Tensor& one : result) one = one.to(b.x.scalar_type());
     return result;
   }
 };

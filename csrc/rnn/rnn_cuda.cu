@@ -222,29 +222,13 @@ Kernel<T> kernel_of(CellKind kind, bool backward) {
   return kernel;
 }
 
-template <class T>
-cudaError_t launch(const RnnParams<T>& params, bool backward, cudaStream_t stream) {
-  const Kernel<T> kernel = kernel_of<T>(params.cell, backward);
-  const auto shared = static_cast<size_t>(shared_size(params, backward)) * sizeof(T);
-  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
-  RnnParams<T> copy = params;
-  void* arguments[] = {&copy};
-  const int64_t blocks = int64_t{params.groups} * params.group_size;
-  if (params.in_clusters)
-    return launch_in_clusters(reinterpret_cast<const void*>(kernel), blocks, params.group_size,
-                              kThreads, shared, arguments, stream);
-  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
-                                     dim3(static_cast<unsigned>(blocks)), dim3(kThreads), arguments,
-                                     shared, stream);
-}
-
 }  // namespace
 
 template <class T>
-cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
+cudaError_t RnnParams<T>::configure(bool backward) {
   DeviceLimits device;
   if (const cudaError_t error = find_device_limits(&device)) return error;
-  RnnParams<T>& p = *params;
+  RnnParams<T>& p = *this;
   const auto fits = [&] {
     return static_cast<int64_t>(sizeof(T)) * shared_size(p, backward) <=
            device.shared_bytes - kStaticBytes;
@@ -287,20 +271,22 @@ cudaError_t rnn_configure(bool backward, RnnParams<T>* params) {
 }
 
 template <class T>
-cudaError_t launch_rnn(const RnnParams<T>& params, cudaStream_t stream) {
-  return launch(params, false, stream);
+cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
+  const Kernel<T> kernel = kernel_of<T>(cell, backward);
+  const auto shared = static_cast<size_t>(shared_size(*this, backward)) * sizeof(T);
+  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
+  RnnParams<T> copy = *this;
+  void* arguments[] = {&copy};
+  const int64_t blocks = int64_t{groups} * group_size;
+  if (in_clusters)
+    return launch_in_clusters(reinterpret_cast<const void*>(kernel), blocks, group_size, kThreads,
+                              shared, arguments, stream);
+  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
+                                     dim3(static_cast<unsigned>(blocks)), dim3(kThreads), arguments,
+                                     shared, stream);
 }
 
-template <class T>
-cudaError_t launch_rnn_backward(const RnnParams<T>& params, cudaStream_t stream) {
-  return launch(params, true, stream);
-}
-
-template cudaError_t rnn_configure(bool, RnnParams<float>*);
-template cudaError_t rnn_configure(bool, RnnParams<double>*);
-template cudaError_t launch_rnn(const RnnParams<float>&, cudaStream_t);
-template cudaError_t launch_rnn(const RnnParams<double>&, cudaStream_t);
-template cudaError_t launch_rnn_backward(const RnnParams<float>&, cudaStream_t);
-template cudaError_t launch_rnn_backward(const RnnParams<double>&, cudaStream_t);
+template struct RnnParams<float>;
+template struct RnnParams<double>;
 
 }  // namespace pyneural::rnn

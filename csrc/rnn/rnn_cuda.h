@@ -39,15 +39,10 @@ struct RnnParams {
   T* dc = nullptr;            // [N, H] likewise
 
   unsigned* barriers = nullptr;  // [groups], zero
+
+  // Fills groups, group_size, in_clusters and shared_weights for the current device.
+  cudaError_t configure(bool backward);
+  cudaError_t launch(bool backward, cudaStream_t stream) const;
 };
-
-// Fills groups, group_size, in_clusters and shared_weights for the current device.
-template <class T>
-cudaError_t rnn_configure(bool backward, RnnParams<T>* params);
-
-template <class T>
-cudaError_t launch_rnn(const RnnParams<T>& params, cudaStream_t stream);
-template <class T>
-cudaError_t launch_rnn_backward(const RnnParams<T>& params, cudaStream_t stream);
 
 }  // namespace pyneural::rnn

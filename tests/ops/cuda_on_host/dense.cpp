@@ -32,11 +32,11 @@ int product(int multiprocessors, int order, const char* activation, int with_tf3
   params.y = y;
   params.z = z;
   params.with_tf32 = with_tf32;
-  if (configure_product(&params)) return -1;
+  if (params.configure()) return -1;
   std::vector<Accumulator<T>> partial(params.splits > 1 ? params.splits * rows * columns : 0,
                                       std::numeric_limits<Accumulator<T>>::quiet_NaN());
   params.partial = partial.data();
-  return launch_product(params, nullptr) ? -1 : params.splits;
+  return params.launch(nullptr) ? -1 : params.splits;
 }
 
 template <class T>
@@ -51,11 +51,11 @@ int grad(int order, const char* activation, int64_t rows, int64_t columns, const
   params.saved = saved;
   params.grad_z = grad_z;
   params.grad_bias = grad_bias;
-  configure_grad(&params);
+  params.configure();
   std::vector<Accumulator<T>> partial(params.blocks * columns,
                                       std::numeric_limits<Accumulator<T>>::quiet_NaN());
   params.partial = partial.data();
-  return launch_grad(params, nullptr) ? -1 : 0;
+  return params.launch(nullptr) ? -1 : 0;
 }
 
 }  // namespace

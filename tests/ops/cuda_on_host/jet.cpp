@@ -32,14 +32,14 @@ int run(int op, int multiprocessors, int order, const DerivativeList& derivative
   params->output = output;
   params->grad_x = grad_x;
   params->grad_parameters = grad_parameters;
-  if (jet_configure(op != forward, grad_parameters != nullptr, params.get())) return cuda;
+  if (params->configure(op != forward, grad_parameters != nullptr)) return cuda;
   Guarded<T> scratch(params->blocks * params->slab);
   Guarded<T> partial(grad_parameters ? params->blocks * params->offset[layers] : 0);
   params->scratch = scratch.data();
   if (grad_parameters) params->partial = partial.data();
-  const cudaError_t error = op == forward    ? launch_jet_mlp(*params, nullptr)
-                            : op == backward ? launch_jet_mlp_backward(*params, nullptr)
-                                             : launch_jet_mlp_jacobian(*params, nullptr);
+  const cudaError_t error = op == forward    ? params->launch_forward(nullptr)
+                            : op == backward ? params->launch_backward(nullptr)
+                                             : params->launch_jacobian(nullptr);
   if (error) return cuda;
   return scratch.overrun() || partial.overrun() ? overrun : 0;
 }

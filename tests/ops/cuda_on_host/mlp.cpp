@@ -32,12 +32,12 @@ int run(int backward, int multiprocessors, int shared_bytes, int order, const ch
   params.y = y;
   params.grad_x = grad_x;
   params.grad_parameters = grad_parameters;
-  if (mlp_configure(backward, &params)) return cuda;
+  if (params.configure(backward)) return cuda;
   Guarded<T> scratch(params.shared_slab ? 0 : params.blocks * params.slab);
   Guarded<T> partial(grad_parameters ? params.blocks * params.offset[layers] : 0);
   params.scratch = scratch.data();
   if (grad_parameters) params.partial = partial.data();
-  if (backward ? launch_mlp_backward(params, nullptr) : launch_mlp(params, nullptr)) return cuda;
+  if (backward ? params.launch_backward(nullptr) : params.launch_forward(nullptr)) return cuda;
   return scratch.overrun() || partial.overrun() ? overrun : 0;
 }
 

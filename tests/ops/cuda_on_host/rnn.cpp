@@ -23,7 +23,7 @@ int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* use
   cuda_on_host::shared_bytes = machine.shared_bytes;
   cuda_on_host::order = static_cast<cuda_on_host::Order>(machine.order);
   on_host::has_clusters = machine.has_clusters != 0;
-  if (rnn_configure(backward, &params)) return cuda;
+  if (params.configure(backward)) return cuda;
   used[0] = params.groups;
   used[1] = params.group_size;
   used[2] = params.shared_weights;
@@ -31,7 +31,7 @@ int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* use
   Guarded<unsigned> barriers(params.groups);
   std::fill_n(barriers.data(), params.groups, 0u);
   params.barriers = barriers.data();
-  if (backward ? launch_rnn_backward(params, nullptr) : launch_rnn(params, nullptr)) return cuda;
+  if (params.launch(backward, nullptr)) return cuda;
   return barriers.overrun() ? overrun : 0;
 }
 
