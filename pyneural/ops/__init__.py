@@ -8,7 +8,7 @@ from pyneural.ops.adadelta import adadelta_
 from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.dense import dense
 from pyneural.ops.dropout import dropout
-from pyneural.ops.jet import batching, fake  # noqa: F401 (they register themselves)
+from pyneural.ops.jet import batching  # noqa: F401 (it registers itself)
 from pyneural.ops.jet.collapse import collapse_derivatives
 from pyneural.ops.jet.derivatives import Derivative, Laplacian, LinearOperator
 from pyneural.ops.jet.functional import jet_mlp, jet_mlp_jacobian, jet_mlp_loss

@@ -149,11 +149,6 @@ def _elu(z: Tensor) -> Iterator[Tensor]:
     yield torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))
 
 
-def _linear(z: Tensor) -> Iterator[Tensor]:
-    yield z
-    yield torch.ones_like(z)
-
-
 # f, and f with its derivatives.
 _TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Iterator[Tensor]]]] = {
     "tanh": (torch.tanh, _tanh),
@@ -166,7 +161,7 @@ _TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Iterator[
         lambda z: _times_z(z, _sigmoid_of_cubic(z)),
     ),
     "softplus": (F.softplus, _softplus),
-    "linear": (torch.clone, _linear),
+    "linear": (torch.clone, lambda z: iter((z, torch.ones_like(z)))),
     "relu": (F.relu, lambda z: _leaky_relu(z, 0.0)),
     "leaky_relu": (F.leaky_relu, _leaky_relu),
     "elu": (F.elu, _elu),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.dropout import draw_seed
 from pyneural.ops.registration import register_derivative, register_reference
 from pyneural.ops.transforms import is_transformed
 
@@ -61,11 +62,7 @@ def attention(
     lead = _common_lead(q, k, v, enable_gqa)
     q4, k4, v4 = (_four_dimensional(t, lead) for t in (q, k, v))
     mask4 = None if mask is None else _four_dimensional_mask(mask, lead)
-    seed = (
-        torch.randint(torch.iinfo(torch.int64).max, (1,), device=q.device)
-        if dropout_p > 0
-        else None
-    )
+    seed = draw_seed(q.device) if dropout_p > 0 else None
     call = reference.attention if is_transformed() else _attention
     out = call(q4, k4, v4, mask4, seed, is_causal, dropout_p, scale)
     return out if len(lead) == 1 else out.reshape(*lead, *q.shape[-3:-1], v.shape[-1])
@@ -159,23 +156,22 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
     return like.new_empty(shape)
 
 
-@torch.library.register_fake("pyneural::attention")
-def _(q, k, v, mask, seed, is_causal, dropout_p, scale):
+def _fake(q, k, v, *_):
     return _empty(q, *q.shape[:3], v.shape[3])
 
 
-@torch.library.register_fake("pyneural::attention_with_lse")
-def _(q, k, v, mask, seed, is_causal, dropout_p, scale):
+def _fake_with_lse(q, k, v, *_):
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
-    return _empty(q, *q.shape[:3], v.shape[3]), q.new_empty(q.shape[:3], dtype=dtype)
+    return _fake(q, k, v), q.new_empty(q.shape[:3], dtype=dtype)
 
 
-@torch.library.register_fake("pyneural::attention_backward")
-def _(grad_out, q, k, v, mask, seed, out, lse, is_causal, dropout_p, scale, output_mask):
-    return tuple(
-        _empty(t, *t.shape) if wanted else t.new_empty(0)
-        for t, wanted in zip((q, k, v), output_mask, strict=True)
-    )
+def _fake_backward(grad_out, q, k, v, *options):
+    wanted = zip((q, k, v), options[-1], strict=True)
+    return tuple(_empty(t, *t.shape) if w else t.new_empty(0) for t, w in wanted)
+
+
+def _fake_mask_backward(grad_out, q, k, v, mask, *_):
+    return mask.new_empty(mask.shape)
 
 
 @torch.library.register_fake("pyneural::attention_keep")
@@ -183,12 +179,11 @@ def _(seed, shape, dropout_p):
     return seed.new_empty(shape, dtype=torch.bool)
 
 
-@torch.library.register_fake("pyneural::attention_mask_backward")
-def _(grad_out, q, k, v, mask, seed, is_causal, dropout_p, scale):
-    return mask.new_empty(mask.shape)
-
-
-register_reference("attention", reference.attention)
-register_reference("attention_with_lse", reference.attention_with_lse)
-register_derivative("attention_backward", reference.attention_backward, constant=("out", "lse"))
-register_derivative("attention_mask_backward", reference.attention_mask_backward)
+register_reference("attention", reference.attention, _fake)
+register_reference("attention_with_lse", reference.attention_with_lse, _fake_with_lse)
+register_derivative(
+    "attention_backward", reference.attention_backward, _fake_backward, ["out", "lse"]
+)
+register_derivative(
+    "attention_mask_backward", reference.attention_mask_backward, _fake_mask_backward
+)

@@ -1,4 +1,4 @@
-"""A cache for pure functions of hashable arguments."""
+"""A cache for pure functions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _Result = TypeVar("_Result")
 def cached(function: Callable[..., _Result]) -> Callable[..., _Result]:
     """``functools.lru_cache``, without the warning with which torch.compile traces through one.
 
+    The function is given lists as tuples.
+
     >>> @cached
     ... def square(n: int) -> int:
     ...     return n * n
@@ -24,6 +26,7 @@ def cached(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
     @functools.wraps(function)
     def call(*args: Any) -> _Result:
+        args = tuple(tuple(arg) if isinstance(arg, list) else arg for arg in args)
         return function(*args) if torch.compiler.is_compiling() else remembered(*args)
 
     return call

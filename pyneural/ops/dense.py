@@ -52,27 +52,22 @@ def dense(
 _dense = torch.ops.pyneural.dense.default
 
 
-@torch.library.register_fake("pyneural::dense")
-def _(x, weight, bias, activation):
-    return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-
-@torch.library.register_fake("pyneural::dense_with_preactivation")
-def _(x, weight, bias, activation):
-    return empty_with_preactivation(x, weight.shape[0], activation)
-
-
 def empty_with_preactivation(x: Tensor, width: int, activation: str) -> tuple[Tensor, Tensor]:
     """What a layer of this width returns on meta tensors: y and what its backward needs of z."""
     y = x.new_empty(*x.shape[:-1], width)
     return y, torch.empty_like(y) if activation in NEEDS_PREACTIVATION else x.new_empty(0)
 
 
-@torch.library.register_fake("pyneural::dense_backward")
-def _(grad_y, x, weight, bias, saved, activation, output_mask):
+def _fake_backward(grad_y, x, weight, bias, saved, activation, output_mask):
     return tuple(empty_gradients(x, (x.shape, weight.shape, weight.shape[:1]), output_mask))
 
 
-register_reference("dense", reference.dense)
-register_reference("dense_with_preactivation", reference.dense_with_preactivation)
-register_derivative("dense_backward", reference.dense_backward, constant=("saved",))
+register_reference(
+    "dense", reference.dense, lambda x, weight, *_: x.new_empty(*x.shape[:-1], weight.shape[0])
+)
+register_reference(
+    "dense_with_preactivation",
+    reference.dense_with_preactivation,
+    lambda x, weight, bias, activation: empty_with_preactivation(x, weight.shape[0], activation),
+)
+register_derivative("dense_backward", reference.dense_backward, _fake_backward, ["saved"])

@@ -45,16 +45,13 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         return x
     if x.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
         return F.dropout(x, p)
-    return _dropout(x, torch.randint(_SEEDS, (1,), device="cpu"), p)
+    return _dropout(x, draw_seed("cpu"), p)
 
 
-_SEEDS = torch.iinfo(torch.int64).max
+def draw_seed(device: torch.device | str) -> Tensor:
+    """A seed of the kernels' random numbers, [1], from torch's generator."""
+    return torch.randint(torch.iinfo(torch.int64).max, (1,), device=device)
+
+
 _dropout = torch.ops.pyneural.dropout.default
-
-
-@torch.library.register_fake("pyneural::dropout")
-def _(x: Tensor, seed: Tensor, p: float) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-register_reference("dropout", reference.dropout)
+register_reference("dropout", reference.dropout, lambda x, seed, p: x.new_empty(x.shape))

@@ -89,16 +89,16 @@ def masked_dense(
     return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]
 
 
-@torch.library.register_fake("pyneural::masked_dense")
-def _(x, values, starts, inputs, bias, activation):
+def _fake(x, values, starts, inputs, bias, activation):
     return empty_with_preactivation(x, starts.shape[0] - 1, activation)
 
 
-@torch.library.register_fake("pyneural::masked_dense_backward")
-def _(grad_y, x, values, starts, inputs, bias, saved, activation, with_grad_x):
+def _fake_backward(grad_y, x, values, starts, inputs, bias, saved, activation, with_grad_x):
     shapes = x.shape, values.shape, starts.shape[0] - 1
     return tuple(empty_gradients(x, shapes, (with_grad_x, True, True)))
 
 
-register_reference("masked_dense", reference.masked_dense_with_preactivation)
-register_derivative("masked_dense_backward", reference.masked_dense_backward, constant=("saved",))
+register_reference("masked_dense", reference.masked_dense_with_preactivation, _fake)
+register_derivative(
+    "masked_dense_backward", reference.masked_dense_backward, _fake_backward, ["saved"]
+)

@@ -56,16 +56,14 @@ def mlp(
 _mlp = torch.ops.pyneural.mlp.default
 
 
-@torch.library.register_fake("pyneural::mlp")
-def _(x, weights, biases, activation, final_activation):
+def _fake(x, weights, *_):
     return x.new_empty(x.shape[0], weights[-1].shape[0])
 
 
-@torch.library.register_fake("pyneural::mlp_backward")
-def _(grad_y, x, weights, biases, activation, final_activation, output_mask):
+def _fake_backward(grad_y, x, weights, biases, activation, final_activation, output_mask):
     parameters = sum(p.numel() for p in (*weights, *biases))
     return tuple(empty_gradients(x, (x.shape, parameters), output_mask))
 
 
-register_reference("mlp", reference.mlp)
-register_derivative("mlp_backward", reference.mlp_backward)
+register_reference("mlp", reference.mlp, _fake)
+register_derivative("mlp_backward", reference.mlp_backward, _fake_backward)

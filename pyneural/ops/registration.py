@@ -21,10 +21,11 @@ _OPS = torch.ops.pyneural
 _LIBRARY = torch.library.Library("pyneural", "IMPL")
 
 
-def register_reference(name: str, reference: Callable) -> None:
+def register_reference(name: str, reference: Callable, fake: Callable | None = None) -> None:
     """Makes a reference the kernel of the devices that have none of ours.
 
-    Its arguments are checked as those of the kernels are, by the op ``check_<name>``.
+    Its arguments are checked as those of the kernels are, by the op ``check_<name>``. ``fake``
+    returns tensors of the result's shape and dtype, for torch.compile and meta tensors.
     """
     check = getattr(_OPS, f"check_{name}").default
 
@@ -34,6 +35,8 @@ def register_reference(name: str, reference: Callable) -> None:
             return reference(*args)
 
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
+    if fake is not None:
+        torch.library.register_fake(f"pyneural::{name}", fake)
 
 
 def empty_gradients(like: Tensor, shapes: Sequence, wanted: Sequence[bool]) -> list[Tensor]:
@@ -55,7 +58,7 @@ def register_autograd(name: str, differentiable: Callable) -> None:
 
 
 def register_derivative(
-    name: str, reference: Callable, constant: Collection[str] = ()
+    name: str, reference: Callable, fake: Callable, constant: Collection[str] = ()
 ) -> Callable[..., Any]:
     """Makes a reference the kernel of other devices, and its derivatives those of the op.
 
@@ -65,6 +68,7 @@ def register_derivative(
     Args:
         name: of the op, such as "dense_backward".
         reference: the op in plain torch.
+        fake: as for ``register_reference``.
         constant: arguments that the reference does not read, as it computes them from the others:
             what a forward saved.
 
@@ -72,7 +76,7 @@ def register_derivative(
         The op under autograd as a function that torch.func can transform, for which the dispatcher
         is no way in.
     """
-    register_reference(name, reference)
+    register_reference(name, reference, fake)
     op = getattr(_OPS, name).default
     names = [argument.name for argument in op._schema.arguments]
     returns_list = str(op._schema.returns[0].type) == "List[Tensor]"

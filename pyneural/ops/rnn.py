@@ -91,15 +91,10 @@ def rnn(
 
 
 def _projected(
-    x: Tensor,
-    start: State | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    biases: tuple[Tensor | None, Tensor | None],
-    weight_hr: Tensor,
-    lengths: Tensor | None,
+    x: Tensor, start: State | None, weight_ih: Tensor, weight_hh: Tensor,
+    biases: tuple[Tensor | None, Tensor | None], weight_hr: Tensor, lengths: Tensor | None,
     reverse: bool,
-) -> tuple[Tensor, State]:
+) -> tuple[Tensor, State]:  # fmt: skip
     """An lstm with projection, computed with one without.
 
         W_hh h_(t-1) = (W_hh W_hr) (o * tanh(c))_(t-1),   but at the first step W_hh h_0
@@ -163,31 +158,25 @@ def _initial_state(
 _rnn = torch.ops.pyneural.rnn.default
 
 
-def _fake(x: Tensor, h0: Tensor, cell: str) -> tuple[Tensor, Tensor, Tensor]:
+def _fake(x, h0, *options):
     y = x.new_empty(x.shape[0], x.shape[1], h0.shape[1])
-    return y, x.new_empty(h0.shape), x.new_empty(h0.shape if cell == "lstm" else 0)
+    return y, x.new_empty(h0.shape), x.new_empty(h0.shape if options[-2] == "lstm" else 0)
 
 
-@torch.library.register_fake("pyneural::rnn")
-def _(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse):
-    return _fake(x, h0, cell)
-
-
-@torch.library.register_fake("pyneural::rnn_with_saved")
-def _(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse):
+def _fake_with_saved(x, h0, *options):
+    count = _SAVED[options[-2]]
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    shape = (x.shape[0], x.shape[1], _SAVED[cell], h0.shape[1]) if _SAVED[cell] else (0,)
-    return *_fake(x, h0, cell), x.new_empty(shape, dtype=dtype)
+    shape = (x.shape[0], x.shape[1], count, h0.shape[1]) if count else (0,)
+    return *_fake(x, h0, *options), x.new_empty(shape, dtype=dtype)
 
 
-@torch.library.register_fake("pyneural::rnn_backward")
-def _(grad_y, grad_h_n, grad_c_n, x, h0, c0, weight_ih, weight_hh, *rest):
+def _fake_backward(grad_y, grad_h_n, grad_c_n, x, h0, c0, weight_ih, weight_hh, *rest):
     gates = weight_hh.shape[:1]
     c_shape = h0.shape if c0 is not None else (0,)
     shapes = x.shape, h0.shape, c_shape, weight_ih.shape, weight_hh.shape, gates, gates
     return empty_gradients(x, shapes, rest[-1])
 
 
-register_reference("rnn", reference.rnn)
-register_reference("rnn_with_saved", reference.rnn_with_saved)
-register_derivative("rnn_backward", reference.rnn_backward, constant=("y", "saved"))
+register_reference("rnn", reference.rnn, _fake)
+register_reference("rnn_with_saved", reference.rnn_with_saved, _fake_with_saved)
+register_derivative("rnn_backward", reference.rnn_backward, _fake_backward, ["y", "saved"])

@@ -12,12 +12,9 @@ from pyneural.ops.transforms import by_torch_func
 
 
 def gradients(
-    function: Callable,
-    tensors: Sequence[Tensor | None],
-    grads: Sequence[Tensor],
-    wanted: Sequence[bool],
-    otherwise: Any = None,
-) -> list:
+    function: Callable, tensors: Sequence[Tensor | None], grads: Sequence[Tensor],
+    wanted: Sequence[bool], otherwise: Any = None,
+) -> list:  # fmt: skip
     """The gradient of each tensor that a function takes, or ``otherwise`` where it is not wanted.
 
     Args:

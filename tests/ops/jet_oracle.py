@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -123,26 +124,17 @@ def mean_square(residual: Callable, jet: Tensor, x: Tensor, coefficients: Tensor
     return sum((r.expand(len(x)).square().mean() for r in residuals), start=x.new_zeros(()))
 
 
-def taylor_jet(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: str,
-    derivatives: Sequence[Derivative],
-) -> tuple[Tensor, ...]:
+def taylor_jet(*arguments: Any) -> tuple[Tensor, ...]:
     """(u, *derivatives) of the reference."""
-    return reference.jet_mlp(x, weights, biases, activation, *encode("", derivatives)).unbind()
+    *network, derivatives = arguments
+    return reference.jet_mlp(*network, *encode("", derivatives)).unbind()
 
 
 def taylor_loss(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: str,
-    derivatives: Sequence[Derivative],
-    residual: ResidualProgram,
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
+    derivatives: Sequence[Derivative], residual: ResidualProgram,
     coefficients: Tensor | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The loss of the reference."""
     coefficients = x.new_empty(0) if coefficients is None else coefficients
     plan = *encode("", derivatives), *residual

@@ -1,4 +1,4 @@
-"""The jet ops under autograd: their Functions over flat tensors, and their registration.
+"""The jet ops under autograd and torch.compile: Functions over flat tensors, and registration.
 
 The Python face of the ops applies the Functions directly, which torch.func needs; the dispatcher's
 autograd key applies them for everything that calls the op itself, such as torch.compile. The first
@@ -17,14 +17,57 @@ from torch import Tensor
 from torch.autograd import Function
 
 from pyneural.ops import reference
-from pyneural.ops.registration import register_autograd, register_derivative, register_reference
+from pyneural.ops.jet.derivatives import decode
+from pyneural.ops.registration import (
+    empty_gradients,
+    register_autograd,
+    register_derivative,
+    register_reference,
+)
 
 _OPS = torch.ops.pyneural
 
-register_reference("jet_mlp", reference.jet_mlp)
-register_reference("jet_mlp_loss", reference.jet_mlp_loss)
-jet_mlp_backward = register_derivative("jet_mlp_backward", reference.jet_mlp_backward)
-jet_mlp_jacobian = register_derivative("jet_mlp_jacobian", reference.jet_mlp_jacobian)
+
+# The shapes of results. Arguments are checked by the kernels; only what a shape needs must exist.
+
+
+def _outputs(weights: Sequence[Tensor]) -> int:
+    if not weights:
+        raise ValueError("jet_mlp: weights: expected at least one layer, got none")
+    return weights[-1].shape[0]
+
+
+def _parameters(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:
+    return sum(p.numel() for p in (*weights, *biases))
+
+
+def _fake(x, weights, biases, activation, *plan):
+    return x.new_empty(1 + len(decode(*plan)), x.shape[0], _outputs(weights))
+
+
+def _fake_backward(grad_output, x, weights, biases, *options):
+    return tuple(empty_gradients(x, (x.shape, _parameters(weights, biases)), options[-1]))
+
+
+def _fake_jacobian(x, weights, biases, activation, *plan):
+    channels = (1 + len(decode(*plan))) * _outputs(weights)
+    return x.new_empty(x.shape[0], channels, _parameters(weights, biases))
+
+
+def _fake_loss(x, weights, biases, *options):
+    *_, coefficients, with_gradient = options
+    sizes = (), _parameters(weights, biases), coefficients.numel()
+    return tuple(empty_gradients(x, sizes, (True, with_gradient, with_gradient)))
+
+
+register_reference("jet_mlp", reference.jet_mlp, _fake)
+register_reference("jet_mlp_loss", reference.jet_mlp_loss, _fake_loss)
+jet_mlp_backward = register_derivative(
+    "jet_mlp_backward", reference.jet_mlp_backward, _fake_backward
+)
+jet_mlp_jacobian = register_derivative(
+    "jet_mlp_jacobian", reference.jet_mlp_jacobian, _fake_jacobian
+)
 
 
 class _Jet(Function):

@@ -195,19 +195,15 @@ def _constant(coefficient: Any, partial: tuple[int, ...]) -> float:
         ) from None
 
 
+@cached
 def decode(
-    derivatives: Sequence[int], operator_coefficients: Sequence[float]
+    encoded: Sequence[int], operator_coefficients: Sequence[float]
 ) -> tuple[Derivative, ...]:
     """The derivatives of the ops' lists, the inverse of ``encode``.
 
     >>> decode([1, 0, -2, 1, 0, 2, 1, 1], [2.0, -0.5])
     ((0,), LinearOperator({(0,): 2.0, (1, 1): -0.5}))
     """
-    return _decode(tuple(derivatives), tuple(operator_coefficients))
-
-
-@cached
-def _decode(encoded: tuple[int, ...], operator_coefficients: tuple[float, ...]) -> tuple:
     at, coefficients = 0, list(operator_coefficients)
 
     def indices() -> tuple[int, ...]:
@@ -215,7 +211,7 @@ def _decode(encoded: tuple[int, ...], operator_coefficients: tuple[float, ...]) 
         first, at = at + 1, at + 1 + encoded[at]
         if not first < at <= len(encoded):
             raise IndexError
-        return encoded[first:at]
+        return tuple(encoded[first:at])
 
     derivatives: list[Derivative] = []
     try:

@@ -16,7 +16,7 @@ from torch import Tensor
 from pyneural import _C
 from pyneural.ops import reference
 from pyneural.ops.jet import autograd
-from pyneural.ops.jet.derivatives import Derivative, EncodedDerivatives, encode
+from pyneural.ops.jet.derivatives import Derivative, encode
 from pyneural.ops.jet.residual import ResidualProgram, evaluate_residual
 from pyneural.ops.transforms import by_forward_mode, by_torch_func
 
@@ -98,7 +98,8 @@ def jet_mlp(
         >>> torch.allclose(u_t, torch.cos(x @ weights[0].T)), torch.allclose(u_xx, -4 * u)
         (True, True)
     """
-    return _jet(x, weights, biases, activation, encode("jet_mlp", derivatives))
+    encoded = encode("jet_mlp", derivatives)
+    return _face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
 
 
 @_in_full_precision
@@ -136,9 +137,8 @@ def jet_mlp_jacobian(
         tensor([[[3., 1.],
                  [1., 0.]]])
     """
-    op = reference if _needs_plain_torch() else _face()
     encoded = encode("jet_mlp_jacobian", derivatives)
-    return op.jet_mlp_jacobian(x, weights, biases, activation, *encoded)
+    return _face().jet_mlp_jacobian(x, weights, biases, activation, *encoded)
 
 
 @_in_full_precision
@@ -194,7 +194,7 @@ def jet_mlp_loss(
     needs_x = x.requires_grad and torch.is_grad_enabled()
     if needs_x or x.device.type != "cpu" or _needs_plain_torch():
         _check_loss(x, factors)
-        channels = _jet(x, weights, biases, activation, encoded)
+        channels = _face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
         return reference.mean_square(evaluate_residual(*residual, channels, x, factors))
     arguments = x, weights, biases, activation, *encoded, *residual, factors
     if torch.compiler.is_compiling() or by_torch_func():
@@ -219,17 +219,6 @@ def _check_loss(x: Tensor, coefficients: Tensor) -> None:
         )
 
 
-def _jet(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: str,
-    encoded: EncodedDerivatives,
-) -> tuple[Tensor, ...]:
-    op = reference if _needs_plain_torch() else _face()
-    return op.jet_mlp(x, weights, biases, activation, *encoded).unbind()
-
-
 def _needs_plain_torch() -> bool:
     """Whether only the plain-torch Taylor mode can be transformed as is asked for.
 
@@ -239,6 +228,8 @@ def _needs_plain_torch() -> bool:
 
 
 def _face() -> Any:
-    """Where to call the ops: under autograd, or bare where that does not matter or comes later."""
+    """The ops in plain torch, under autograd, or bare where that does not matter or comes later."""
+    if _needs_plain_torch():
+        return reference
     bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()
     return torch.ops.pyneural if bare else autograd

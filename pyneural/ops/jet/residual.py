@@ -97,12 +97,9 @@ class ResidualProgram(NamedTuple):
 
 
 def evaluate_residual(
-    code: Sequence[int],
-    constants: Sequence[float],
-    channels: Sequence[Tensor] | Tensor,
-    x: Tensor,
+    code: Sequence[int], constants: Sequence[float], channels: Sequence[Tensor] | Tensor, x: Tensor,
     coefficients: Tensor,
-) -> list[Tensor]:
+) -> list[Tensor]:  # fmt: skip
     """The residuals of a program, in the order in which they are marked.
 
     Args:

@@ -8,16 +8,10 @@ from torch import Tensor
 
 
 def adadelta_(
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    squares: Sequence[Tensor],
-    changes: Sequence[Tensor],
-    steps: Sequence[Tensor],
-    learning_rate: float,
-    rho: float,
-    epsilon: float,
-    weight_decay: float,
-) -> None:
+    parameters: Sequence[Tensor], gradients: Sequence[Tensor], squares: Sequence[Tensor],
+    changes: Sequence[Tensor], steps: Sequence[Tensor], learning_rate: float, rho: float,
+    epsilon: float, weight_decay: float,
+) -> None:  # fmt: skip
     """Changes parameters, squares and changes in place, and adds one to the steps.
 
     s <- rho s + (1 - rho) g^2,  d = sqrt((u + epsilon) / (s + epsilon)) g

@@ -7,6 +7,7 @@ inputs, O outputs, K derivatives, P parameters, Q coefficients.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,13 +23,9 @@ from pyneural.ops.reference.mlp import flat, network_gradients
 
 
 def jet_mlp(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: str,
-    derivatives: Sequence[int],
-    operator_coefficients: Sequence[float],
-) -> Tensor:
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
+    derivatives: Sequence[int], operator_coefficients: Sequence[float],
+) -> Tensor:  # fmt: skip
     """The value and its derivatives, [1 + K, N, O].
 
     >>> x, weight = torch.tensor([[3.0]]), torch.tensor([[1.0]])
@@ -68,20 +65,7 @@ def _product(term: Term, f: Sequence[Tensor], z: dict[Derivative, Tensor]) -> Te
     return product if term.coefficient == 1 else term.coefficient * product
 
 
-def jet_mlp_backward(
-    grad_output: Tensor,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    *options: Any,
-) -> tuple[Tensor, Tensor]:
-    """grad_x [N, D] and grad_parameters [P], as ``network_gradients``."""
-    *plan, output_mask = options
-
-    def jet(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-        return jet_mlp(x, weights, biases, *plan)
-
-    return network_gradients(jet, grad_output, x, weights, biases, output_mask)
+jet_mlp_backward = partial(network_gradients, jet_mlp)
 
 
 def jet_mlp_jacobian(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,53 +15,37 @@ from pyneural.ops.vjp import gradients
 
 
 def mlp(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: str,
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
     final_activation: str,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """``dense`` layer by layer, [N, O]."""
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True), 1):
         x = dense(x, weight, bias, final_activation if i == len(weights) else activation)
     return x
 
 
-def mlp_backward(
-    grad_y: Tensor,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    activation: str,
-    final_activation: str,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, Tensor]:
-    """As ``network_gradients``."""
-    network = partial(mlp, activation=activation, final_activation=final_activation)
-    return network_gradients(network, grad_y, x, weights, biases, output_mask)
-
-
 def network_gradients(
-    network: Callable,
-    grad: Tensor,
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, Tensor]:
-    """The gradients of a function of (x, weights, biases), for x and for all parameters, flat.
+    network: Callable, grad: Tensor, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor],
+    *options: Any,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The gradients of a function of (x, weights, biases, *plan), for x and for all parameters.
 
-    One that is not wanted is empty, [0].
+    options: the plan, then for which of the two a gradient is wanted; [0] is returned for the
+    other. Those of the parameters are flat.
     """
-    layers, (with_x, with_parameters) = len(weights), output_mask
+    *plan, (with_x, with_parameters) = options
+    layers = len(weights)
 
     def function(x: Tensor, *p: Tensor) -> Tensor:
-        return network(x, p[:layers], p[layers:])
+        return network(x, p[:layers], p[layers:], *plan)
 
     wanted = with_x, *(with_parameters,) * (2 * layers)
     empty = x.new_empty(0)
     grad_x, *grads = gradients(function, (x, *weights, *biases), [grad], wanted, empty)
     return grad_x, flat(grads[:layers], grads[layers:])
+
+
+mlp_backward = partial(network_gradients, mlp)
 
 
 def flat(weights: Sequence[Tensor], biases: Sequence[Tensor], start_dim: int = 0) -> Tensor:
