@@ -170,20 +170,16 @@ def _fake_backward(grad_out, q, k, v, *options):
     return tuple(_empty(t, *t.shape) if w else t.new_empty(0) for t, w in wanted)
 
 
-def _fake_mask_backward(grad_out, q, k, v, mask, *_):
-    return mask.new_empty(mask.shape)
-
-
-@torch.library.register_fake("pyneural::attention_keep")
-def _(seed, shape, dropout_p):
-    return seed.new_empty(shape, dtype=torch.bool)
-
-
+torch.library.register_fake(
+    "pyneural::attention_keep", lambda seed, shape, _: seed.new_empty(shape, dtype=torch.bool)
+)
 register_reference("attention", reference.attention, _fake)
 register_reference("attention_with_lse", reference.attention_with_lse, _fake_with_lse)
 register_derivative(
     "attention_backward", reference.attention_backward, _fake_backward, ["out", "lse"]
 )
 register_derivative(
-    "attention_mask_backward", reference.attention_mask_backward, _fake_mask_backward
+    "attention_mask_backward",
+    reference.attention_mask_backward,
+    lambda grad_out, q, k, v, mask, *_: mask.new_empty(mask.shape),
 )
