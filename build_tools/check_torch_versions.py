@@ -32,7 +32,8 @@ HEAD = """\
 # Releases of torch
 
 The op and layer tests on the CPU kernels, `python build_tools/check_torch_versions.py VERSION...`
-wrote it. A release that does not build has no tests.
+wrote it. A release that does not build has no tests; what 2.11 cannot compile is skipped, with the
+reason.
 """
 
 
