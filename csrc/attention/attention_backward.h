@@ -40,7 +40,7 @@ class Backward {
         v_(a.v),
         grad_out_(grad_out),
         out_(out),
-        mask_(a.mask),
+        mask_(a.mask, problem),
         dropout_(dropout),
         lse_(lse),
         gradients_(gradients),

@@ -84,9 +84,11 @@ at::Tensor attention_keep(const at::Tensor& seed, at::IntArrayRef shape, double 
   TORCH_CHECK_VALUE(seed.scalar_type() == at::kLong && seed.numel() == 1,
                     "attention_keep: seed: expected one int64, got ", seed.sizes(), " of ",
                     seed.scalar_type(), "; draw it with torch.randint");
+  TORCH_CHECK_VALUE(p >= 0 && p <= 1, "attention_keep: dropout_p: expected 0 to 1, got ", p,
+                    "; it is the probability that a weight becomes 0");
   at::Tensor keep = at::empty(shape, at::TensorOptions(at::kBool));
   const Dropout dropout(static_cast<uint64_t>(seed.item<int64_t>()), p);
-  const int64_t rows = shape[0] * shape[1] * shape[2], keys = shape[3];
+  const int64_t keys = shape[3], rows = keys > 0 ? keep.numel() / keys : 0;
   bool* to = keep.mutable_data_ptr<bool>();
   float factors[kDropoutBlock];
   for (int64_t row = 0; row < rows; ++row, to += keys)

@@ -4,6 +4,7 @@
 #include "../common/dispatch_cuda.h"
 #include "attention_cuda.h"
 #include "attention_ops.h"
+#include "mask_base.h"
 
 namespace pyneural::attention::cuda {
 namespace {
@@ -22,12 +23,13 @@ Rows<T> rows_to_write(const at::Tensor& t) {
 // The arguments converted for the kernels; owns the memory that the pointers refer to.
 struct Inputs {
   Problem problem;
-  at::Tensor q, k, v, mask, seed;
+  at::Tensor q, k, v, mask, base, seed;
 
   Inputs(const Problem& problem, const Arguments& a)
       : problem(problem), q(with_rows(a.q)), k(with_rows(a.k)), v(with_rows(a.v)) {
     if (a.mask)
       mask = a.mask->scalar_type() == at::kBool ? *a.mask : a.mask->to(accumulator_dtype(q));
+    if (a.mask && mask.scalar_type() != at::kBool) base = mask_base(mask, problem);
     if (a.seed) seed = a.seed->to(q.device());
   }
 
@@ -44,8 +46,11 @@ struct Inputs {
         params.allowed = mask.const_data_ptr<bool>();
       else
         params.added = mask.const_data_ptr<Accumulator>();
+      if (base.defined()) params.base = base.const_data_ptr<Accumulator>();
       for (int64_t d = 0; d < 4; ++d)
         params.mask_strides[d] = mask.size(d) == 1 ? 0 : mask.stride(d);
+      for (int64_t d = 0; d < 3 && base.defined(); ++d)
+        params.base_strides[d] = base.size(d) == 1 ? 0 : base.stride(d);
     }
     if (seed.defined()) {
       params.seed = seed.const_data_ptr<int64_t>();

@@ -33,6 +33,8 @@ struct AttentionParams {
   const bool* allowed = nullptr;       // [N, H, L, S] by the strides of the mask, null: all
   const Accumulator* added = nullptr;  // the same, to the scores; at most one of the two is given
   int64_t mask_strides[4] = {};        // 0 where the mask is broadcast
+  const Accumulator* base = nullptr;   // [N, H, L], subtracted from rows of `added`, null: 0
+  int64_t base_strides[3] = {};        // likewise
   const int64_t* seed = nullptr;       // of the dropout, on the device; null: none
   Dropout dropout;                     // without its seed
   Rows<T> out;                         // [N, H, L, Ev]

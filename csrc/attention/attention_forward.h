@@ -30,7 +30,7 @@ class Forward {
         k_(a.k),
         v_(a.v),
         out_(out),
-        mask_(a.mask),
+        mask_(a.mask, problem),
         dropout_(dropout),
         lse_(lse) {
     has_zero_weights_ = a.mask || problem.is_causal || problem.dropout > 0;

@@ -23,6 +23,7 @@ class Mask {
   __device__ Mask(const AttentionParams<T>& params, int64_t n, int64_t h)
       : params_(params),
         start_(n * params.mask_strides[0] + h * params.mask_strides[1]),
+        base_start_(n * params.base_strides[0] + h * params.base_strides[1]),
         factor_(params.scale * kLog2E<Accumulator>) {}
 
   // The mask of a block of queries x keys, found by all threads of the block together.
@@ -55,7 +56,12 @@ class Mask {
     if (params_.allowed) return params_.allowed[at(query, key)] ? score : -infinity<Accumulator>();
     if (!params_.added) return score;
     const Accumulator added = params_.added[at(query, key)];
-    return added == -infinity<Accumulator>() ? added : score + added * kLog2E<Accumulator>;
+    if (added == -infinity<Accumulator>()) return added;
+    const Accumulator base =
+        params_.base ? params_.base[base_start_ + query * params_.base_strides[2]] : Accumulator(0);
+    if (base == 0) return score + added * kLog2E<Accumulator>;
+    // Rounded as torch does, which adds before it finds the maximum.
+    return (product * params_.scale + added - base) * kLog2E<Accumulator>;
   }
   // The same in a full block.
   __device__ Accumulator score(Accumulator product) const { return product * factor_; }
@@ -70,7 +76,7 @@ class Mask {
   }
 
   const AttentionParams<T>& params_;
-  int64_t start_;
+  int64_t start_, base_start_;
   Accumulator factor_;
 };
 

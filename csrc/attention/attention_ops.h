@@ -38,7 +38,8 @@ struct Ops {
 
   static Three attention_backward(const BackwardArguments& b) {
     const Problem p = check_attention_backward(b);
-    const bool is_empty = p.batch * p.heads * p.queries * p.keys == 0;
+    // Without elements of the values the weights have no say.
+    const bool is_empty = p.batch * p.heads * p.queries * p.keys * p.value_width == 0;
     const at::Tensor inputs[] = {b.q, b.k, b.v};
     std::array<at::Tensor, 3> grads;
     for (size_t i = 0; i < 3; ++i) {
@@ -62,7 +63,7 @@ struct Ops {
  private:
   static at::Tensor forward(const Problem& p, const Arguments& a, const at::Tensor& lse) {
     at::Tensor out = empty_with_layout(a.q, {p.batch, p.heads, p.queries, p.value_width});
-    if (p.batch * p.heads * p.queries > 0) Kernels::forward(p, a, out, lse);
+    if (out.numel() > 0 || (lse.defined() && lse.numel() > 0)) Kernels::forward(p, a, out, lse);
     return out;
   }
 };

@@ -9,6 +9,7 @@
 #include "../common/dropout.h"
 #include "../common/vectors.h"
 #include "attention_check.h"
+#include "mask_base.h"
 #include "notation.h"
 
 namespace pyneural::attention::cpu {
@@ -25,13 +26,19 @@ template <class T>
 class Mask {
  public:
   Mask() = default;
-  explicit Mask(const std::optional<at::Tensor>& mask) {
+  Mask(const std::optional<at::Tensor>& mask, const Problem& problem) {
     if (!mask) return;
-    if (mask->scalar_type() == at::kBool)
+    if (mask->scalar_type() == at::kBool) {
       allowed_ = mask->const_data_ptr<bool>();
-    else
+    } else {
       added_ = mask->const_data_ptr<T>();
-    for (int64_t d = 0; d < 4; ++d) strides_[d] = mask->size(d) == 1 ? 0 : mask->stride(d);
+      base_ = mask_base(*mask, problem).contiguous();
+      if (!base_.any().item<bool>()) base_.reset();
+    }
+    for (int64_t d = 0; d < 4; ++d) {
+      strides_[d] = mask->size(d) == 1 ? 0 : mask->stride(d);
+      if (base_.defined()) base_strides_[d] = base_.size(d) == 1 ? 0 : base_.stride(d);
+    }
   }
 
   // The mask of a block of [rows] x [keys].
@@ -66,6 +73,14 @@ class Mask {
       if (!allowed_[at]) std::fill_n(scores, keys, kMasked<T>);
     } else {
       const T* const added = added_ + at;
+      const T base = base_.defined() ? base_.const_data_ptr<T>()[base_offset(n, h, row)] : T(0);
+      if (base != 0) {  // rounded as torch does, which adds before it finds the maximum
+        for (int64_t j = 0; j < keys; ++j)
+          scores[j] = added[j * step] == kMasked<T>
+                          ? kMasked<T>
+                          : (scores[j] * kLn2<T> + added[j * step] - base) * kLog2E<T>;
+        return;
+      }
       for (int64_t j = 0; j < keys; ++j) {
         const T a = added[j * step];
         scores[j] = a == kMasked<T> ? a : scores[j] + a * kLog2E<T>;
@@ -78,9 +93,14 @@ class Mask {
     return n * strides_[0] + h * strides_[1] + row * strides_[2] + key * strides_[3];
   }
 
+  int64_t base_offset(int64_t n, int64_t h, int64_t row) const {
+    return n * base_strides_[0] + h * base_strides_[1] + row * base_strides_[2];
+  }
+
   const bool* allowed_ = nullptr;
   const T* added_ = nullptr;
-  int64_t strides_[4] = {};
+  at::Tensor base_;  // where a row has one
+  int64_t strides_[4] = {}, base_strides_[4] = {};
 };
 
 // Masks the scores [count, width) of a row, `width` whole vectors. Written as whole vectors: a load

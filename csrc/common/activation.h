@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #ifdef __CUDACC__
 #define PYNEURAL_INLINE __host__ __device__ __forceinline__
@@ -30,7 +31,7 @@ constexpr int kMaxDerivative = 5;
 
 // Elementary functions of V, by common/vector_math.h for vectors and common/scalar_math.h for
 // scalars: exp, expm1, tanh, sigmoid, sin, cos, erf, softplus; where_positive(z, a, b), a where z >
-// 0, else b; load(from) and store(value, to).
+// 0, else b, and where_at_most_0(z, a, b); load(from) and store(value, to).
 template <class V>
 struct Math;
 
@@ -69,7 +70,11 @@ struct Linear : ByValue<Linear, false, true> {
 template <int kSlopePercent>
 struct LeakyRelu : ByValue<LeakyRelu<kSlopePercent>, false, true> {
   PYNEURAL_INLINE static auto value(auto z) {
-    return Math<decltype(z)>::where_positive(z, z, z * decltype(z)(kSlopePercent * 0.01));
+    using V = decltype(z);
+    if constexpr (kSlopePercent == 0)  // also of -inf; NaN stays NaN
+      return Math<V>::where_at_most_0(z, V(0), z);
+    else
+      return Math<V>::where_positive(z, z, z * V(kSlopePercent * 0.01));
   }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
@@ -85,7 +90,7 @@ struct Elu : ByValue<Elu, false, true> {
   }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
-    for (int k = 1; k <= n; ++k) f[k] = Math<V>::where_positive(z, V(k == 1 ? 1 : 0), value + V(1));
+    for (int k = 1; k <= n; ++k) f[k] = Math<V>::where_at_most_0(z, value + V(1), V(k == 1 ? 1 : 0));
   }
 };
 
@@ -257,15 +262,20 @@ PYNEURAL_INLINE bool needs_preactivation(ActivationKind kind) {
   return !from_value;
 }
 
-// f'(z) from what a forward saved for it: f(z) where f' is a function of that, else z.
+// grad f'(z) from what a forward saved for it: f(z) where f' is a function of that, else z. As in
+// torch, relu leaves nothing of a gradient at z <= 0, even of one that is infinite or NaN.
 template <class Activation, class V>
-PYNEURAL_INLINE V slope_from_saved(V saved) {
-  V f[2];
-  if constexpr (Activation::kFromValue)
-    Activation::template derivatives<1>(saved, saved, f);
-  else
-    Activation::template evaluate<1>(saved, f);
-  return f[1];
+PYNEURAL_INLINE V multiply_by_slope(V grad, V saved) {
+  if constexpr (std::is_same_v<Activation, Relu>) {
+    return Math<V>::where_at_most_0(saved, V(0), grad);
+  } else {
+    V f[2];
+    if constexpr (Activation::kFromValue)
+      Activation::template derivatives<1>(saved, saved, f);
+    else
+      Activation::template evaluate<1>(saved, f);
+    return grad * f[1];
+  }
 }
 
 }  // namespace pyneural

@@ -22,6 +22,7 @@ struct ScalarMath {
     return (z > T(0) ? z : T(0)) + std::log1p(std::exp(-std::abs(z)));
   }
   PYNEURAL_INLINE static T where_positive(T z, T a, T b) { return z > T(0) ? a : b; }
+  PYNEURAL_INLINE static T where_at_most_0(T z, T a, T b) { return z <= T(0) ? a : b; }
 };
 
 template <>

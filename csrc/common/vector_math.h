@@ -78,6 +78,7 @@ struct Math<at::vec::Vectorized<T>> {
   static V sigmoid(V z) { return V(T(1)) / (V(T(1)) + z.neg().exp()); }
   static V softplus(V z) { return at::vec::maximum(z, V(T(0))) + z.abs().neg().exp().log1p(); }
   static V where_positive(V z, V a, V b) { return V::blendv(b, a, z > V(T(0))); }
+  static V where_at_most_0(V z, V a, V b) { return V::blendv(b, a, z <= V(T(0))); }
 
   static V tanh(V z) { return detail::tanh(z); }
 };

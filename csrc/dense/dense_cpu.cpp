@@ -44,7 +44,7 @@ using FinishBackward = void (*)(const T* grad_y, const T* saved, int64_t count, 
 
 template <class Activation, class T>
 void finish_backward(const T* grad_y, const T* saved, int64_t count, T* grad_z) {
-  at::vec::map2<T>([](Vec<T> grad, Vec<T> s) { return grad * slope_from_saved<Activation>(s); },
+  at::vec::map2<T>([](Vec<T> grad, Vec<T> s) { return multiply_by_slope<Activation>(grad, s); },
                    grad_z, grad_y, saved, count);
 }
 

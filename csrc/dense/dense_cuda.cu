@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kThreads)
     if (params.activation != ActivationKind::linear) {
       const Accumulator<T> saved = load(params.saved + at);
       visit_activation(params.activation,
-                       [&](auto kind) { grad *= slope_from_saved<decltype(kind)>(saved); });
+                       [&](auto kind) { grad = multiply_by_slope<decltype(kind)>(grad, saved); });
     }
     if (params.grad_z) store(grad, params.grad_z + at);
     total += grad;

@@ -53,8 +53,8 @@ using ActivateBackward = void (*)(const T* saved, T* grad);
 template <class Activation, class T>
 void activate_backward(const T* saved, T* grad) {
   for (int64_t p = 0; p < kPoints<T>; p += lanes<T>()) {
-    const Vec<T> slope = slope_from_saved<Activation>(Vec<T>::loadu(saved + p));
-    (Vec<T>::loadu(grad + p) * slope).store(grad + p);
+    const Vec<T> of_y = Vec<T>::loadu(grad + p), from = Vec<T>::loadu(saved + p);
+    multiply_by_slope<Activation>(of_y, from).store(grad + p);
   }
 }
 

@@ -45,8 +45,8 @@ using ActivateBackward = void (*)(const T* saved, int64_t count, T* grad);
 template <class Activation, class T>
 void activate_backward(const T* saved, int64_t count, T* grad) {
   for (int64_t i = 0; i < count; i += lanes<T>()) {
-    const Vec<T> slope = slope_from_saved<Activation>(Vec<T>::loadu(saved + i));
-    (Vec<T>::loadu(grad + i) * slope).store(grad + i);
+    const Vec<T> of_a = Vec<T>::loadu(grad + i), from = Vec<T>::loadu(saved + i);
+    multiply_by_slope<Activation>(of_a, from).store(grad + i);
   }
 }
 

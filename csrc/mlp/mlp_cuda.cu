@@ -95,12 +95,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   });
 }
 
-// f' from what is saved for it.
 template <class T>
-__device__ T slope(ActivationKind kind, T saved) {
-  T result{};
-  visit_activation(kind, [&](auto f) { result = slope_from_saved<decltype(f)>(saved); });
-  return result;
+__device__ T multiply_by_slope(ActivationKind kind, T grad, T saved) {
+  visit_activation(kind,
+                   [&](auto f) { grad = pyneural::multiply_by_slope<decltype(f)>(grad, saved); });
+  return grad;
 }
 
 // partial += layer l's parameter gradient: grad [O][kTile] with the layer's input.
@@ -151,9 +150,10 @@ __global__ void __launch_bounds__(kThreads)
     T* other = slab + params.grad_at[1];
     for (int64_t i = threadIdx.x; i < kTile * outputs; i += kThreads) {
       const int64_t n = i / outputs, o = i % outputs, at = o * kTile + n;
-      grad[at] = first + n < params.rows ? params.grad_y[(first + n) * outputs + o] *
-                                               slope(params.final, slab[params.saved_at[last] + at])
-                                         : T(0);
+      grad[at] = first + n < params.rows
+                     ? multiply_by_slope(params.final, params.grad_y[(first + n) * outputs + o],
+                                         slab[params.saved_at[last] + at])
+                     : T(0);
     }
     __syncthreads();
     for (int l = last; l >= 0; --l) {
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kThreads)
           [=](int64_t k, int64_t n) { return grad[k * kTile + n]; },
           [&](int64_t m, int64_t n, T sum) {
             if (l > 0)
-              other[m * kTile + n] = sum * slope(params.hidden, saved[m * kTile + n]);
+              other[m * kTile + n] = multiply_by_slope(params.hidden, sum, saved[m * kTile + n]);
             else if (first + n < params.rows)
               params.grad_x[(first + n) * in + m] = sum;
           });

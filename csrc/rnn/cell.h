@@ -48,9 +48,7 @@ struct Simple {
   }
   template <class V>
   PYNEURAL_INLINE static void gradients(const V*, const At<V>& at, V& dh, V&, V* grad) {
-    V f[2];
-    Activation::template derivatives<1>(at.h, at.h, f);
-    grad[0] = dh * f[1];
+    grad[0] = multiply_by_slope<Activation>(dh, at.h);
     dh = V(0);
   }
 };

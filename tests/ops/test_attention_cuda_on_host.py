@@ -74,11 +74,22 @@ class Call(ctypes.Structure):
         *(
             (name, Strided)
             for name in (
-                *("q", "k", "v", "mask", "seed", "out", "lse"),
+                *("q", "k", "v", "mask", "base", "seed", "out", "lse"),
                 *("grad_out", "delta", "grad_q", "grad_k", "grad_v"),
             )
         ),
     ]
+
+
+def base_of(mask, queries, keys, is_causal):
+    """What csrc/attention/mask_base.h subtracts from the rows of a float mask."""
+    if mask is None or mask.dtype == torch.bool:
+        return None
+    if is_causal:
+        hidden = torch.ones(queries, keys, dtype=torch.bool).triu(1)
+        mask = mask.masked_fill(hidden, -math.inf)
+    most = mask.amax(3, keepdim=True)
+    return torch.where(most.isfinite() & (most.abs() > 16), most, 0)
 
 
 def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, dropout=0.0,
@@ -97,6 +108,7 @@ def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, d
         for tensor, is_wanted in zip(tensors, wanted, strict=True)
     ]
     mask4 = None if mask is None else mask[(None,) * (4 - mask.dim())]
+    base = base_of(mask4, q.shape[2], k.shape[2], is_causal)
     call = Call(
         order,
         shared,
@@ -106,7 +118,7 @@ def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, d
         (*q.shape[:2], q.shape[1] // k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]),
         q.shape[3] ** -0.5 if scale is None else scale,
         dropout,
-        *map(strided, (q, k, v, mask4, seed, out, lse, grad_out, delta, *grads)),
+        *map(strided, (q, k, v, mask4, base, seed, out, lse, grad_out, delta, *grads)),
     )
     name = str(dtype).removeprefix("torch.")
     for step in ("forward", "backward"):

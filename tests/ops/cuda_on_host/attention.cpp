@@ -24,7 +24,7 @@ struct Call {
   int order, shared_bytes, has_maps, is_causal, mask_is_bool;
   int64_t sizes[7];  // N, H, G, L, S, E, Ev
   double scale, dropout;
-  Tensor q, k, v, mask, seed, out, lse, grad_out, delta, grad_q, grad_k, grad_v;
+  Tensor q, k, v, mask, base, seed, out, lse, grad_out, delta, grad_q, grad_k, grad_v;
 };
 
 template <class T>
@@ -54,6 +54,8 @@ int run(const Call& call, bool backward) {
   else
     params.added = static_cast<const Accumulator*>(call.mask.data);
   std::copy_n(call.mask.strides, 4, params.mask_strides);
+  params.base = static_cast<const Accumulator*>(call.base.data);
+  std::copy_n(call.base.strides, 3, params.base_strides);
   params.seed = static_cast<const int64_t*>(call.seed.data);
   if (params.seed) params.dropout = Dropout(0, call.dropout);
   params.out = call.out;
