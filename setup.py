@@ -105,7 +105,7 @@ def options() -> dict:
     capability = torch.backends.cpu.get_cpu_capability()
     isas = choose_isas(os.environ.get("PYNEURAL_BUILD_ISAS"), list(ISA_FLAGS), capability)
     files = {f"_cpu_{isa}": sources("*/*_cpu.cpp") for isa in isas}
-    files["_C"] = [LIBRARY, *sources("*/*_autograd.cpp"), *sources("*/*_composite.cpp")]
+    files["_C"] = [LIBRARY, *sources("*/*_autograd.cpp")]
     extensions = [CppExtension(f"pyneural.{name}", files[name]) for name in files]
     # Torch's headers apart from ours: their warnings are not for us, and the links that lead to
     # them in one environment or another make no difference to the objects.

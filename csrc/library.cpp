@@ -54,6 +54,18 @@ constexpr const char* kSchemas[] = {
     "dropout(Tensor x, Tensor seed, float p) -> Tensor",
     "mse_loss(Tensor prediction, Tensor target) -> Tensor",
     "mse_loss_backward(Tensor grad_loss, Tensor prediction, Tensor target) -> Tensor",
+    "kalman_filter(Tensor y, Tensor? offset, Tensor transition, Tensor observation,"
+    " Tensor process_noise, Tensor observation_noise, Tensor initial_mean,"
+    " Tensor initial_covariance) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "kalman_filter_backward(Tensor[] grads, Tensor y, Tensor? offset, Tensor transition,"
+    " Tensor observation, Tensor process_noise, Tensor observation_noise, Tensor initial_mean,"
+    " Tensor initial_covariance, Tensor mean, Tensor covariance, Tensor predicted_mean,"
+    " Tensor predicted_covariance) -> Tensor[]",
+    "kalman_smoother(Tensor transition, Tensor process_noise, Tensor mean, Tensor covariance,"
+    " Tensor predicted_mean, Tensor predicted_covariance) -> (Tensor, Tensor, Tensor)",
+    "kalman_smoother_backward(Tensor[] grads, Tensor transition, Tensor process_noise,"
+    " Tensor mean, Tensor covariance, Tensor predicted_mean, Tensor predicted_covariance,"
+    " Tensor smoothed_mean, Tensor smoothed_covariance) -> Tensor[]",
     "attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor",
     "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
     " Tensor(c!)[] changes, Tensor(d!)[] steps, float learning_rate, float rho, float epsilon,"

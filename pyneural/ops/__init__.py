@@ -14,6 +14,7 @@ from pyneural.ops.jet.derivatives import Derivative, Laplacian, LinearOperator
 from pyneural.ops.jet.functional import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
 from pyneural.ops.jet.residual import ResidualProgram
+from pyneural.ops.kalman import kalman_filter, kalman_smoother
 from pyneural.ops.masked_dense import SparsityPattern, masked_dense
 from pyneural.ops.mlp import mlp
 from pyneural.ops.mse_loss import mse_loss
@@ -37,6 +38,8 @@ __all__ = [
     "jet_mlp",
     "jet_mlp_jacobian",
     "jet_mlp_loss",
+    "kalman_filter",
+    "kalman_smoother",
     "masked_dense",
     "mlp",
     "mse_loss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from pyneural.models.state_space.state_space_model import StateSpaceModel, symmetric
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
+_INPUTS = ("control", "feedthrough")
 _NOISES = ("process_noise", "observation_noise")
 _EVALUATIONS = 25  # of the likelihood, at most, in one step of L-BFGS
 
@@ -22,11 +24,26 @@ class StateSpaceFit:
     model: StateSpaceModel
     log_likelihoods: list[float]  # before the first step and after each
 
+    @property
+    def converged(self) -> bool:
+        """Whether the last step changed the log-likelihood by no more than 1e-9 of it."""
+        if len(self.log_likelihoods) < 2:
+            return False
+        before, last = self.log_likelihoods[-2:]
+        return abs(last - before) <= 1e-9 * abs(last)
+
 
 def fit_by_likelihood(
-    start: StateSpaceModel, y: Tensor, free: Sequence[str] = PARAMETERS, steps: int = 100
+    start: StateSpaceModel,
+    y: Any,
+    free: Sequence[str] = PARAMETERS,
+    steps: int = 100,
+    u: Any = None,
 ) -> StateSpaceFit:
-    """Maximum likelihood by L-BFGS, with the gradient of the Kalman filter from autograd.
+    """Maximum likelihood by L-BFGS, with the gradient of the Kalman filter.
+
+    It ends after ``steps`` or where a step changes the log-likelihood by no more than 1e-9 of it;
+    ``converged`` of the result says which.
 
     Q and R are parametrised as L L^T with a positive diagonal of L. The states are identifiable
     only up to a change of basis: keep "observation" or "transition" fixed to identify the others.
@@ -34,13 +51,14 @@ def fit_by_likelihood(
     Args:
         start: initial guess; its initial mean and covariance are kept.
         y: [..., T, p], NaN where nothing was observed; the log-likelihoods of a batch are summed.
-        free: which of "transition", "observation", "process_noise" and "observation_noise" to
-            estimate; the others are kept.
+        free: which of "transition", "observation", "process_noise", "observation_noise", "control"
+            and "feedthrough" to estimate; the others are kept.
         steps: maximum number of L-BFGS steps.
+        u: inputs, [..., T, k], where the model takes them.
 
     Raises:
-        ValueError: an unknown name; a singular covariance as initial guess; the errors of
-            ``StateSpaceModel``.
+        ValueError: an unknown name; a matrix that differs from step to step, or that the model does
+            not have; a singular covariance as initial guess; the errors of ``StateSpaceModel``.
 
     Source: Schweppe 1965; Durbin and Koopman 2012, chapter 7.
 
@@ -52,7 +70,7 @@ def fit_by_likelihood(
     >>> found.log_likelihoods[-1] > float(walk.filter(y).log_likelihood)
     True
     """
-    _check_names("fit_by_likelihood", free)
+    _check_free("fit_by_likelihood", start, free, (*PARAMETERS, *_INPUTS))
     unknowns = {name: _unknown(name, getattr(start, name)) for name in free}
 
     def model() -> StateSpaceModel:
@@ -65,30 +83,31 @@ def fit_by_likelihood(
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = -model().filter(y).log_likelihood.sum() / y.numel()
+        found = model().filter(y, u)
+        value = -found.log_likelihood.sum() / found.mean[..., 0].numel()
         value.backward()
         return value
 
-    reached = [float(start.filter(y).log_likelihood.sum())]
+    fit = StateSpaceFit(start, [float(start.filter(y, u).log_likelihood.sum())])
     for _ in range(steps):
         optimizer.step(loss)
         with torch.no_grad():
-            reached.append(float(model().filter(y).log_likelihood.sum()))
-        if abs(reached[-1] - reached[-2]) < 1e-9 * abs(reached[-1]):
+            fit.log_likelihoods.append(float(model().filter(y, u).log_likelihood.sum()))
+        if fit.converged:
             break
     values = {name: _value(name, unknown).detach() for name, unknown in unknowns.items()}
-    return StateSpaceFit(replace(start, **values), reached)
+    return replace(fit, model=replace(start, **values))
 
 
 def fit_by_em(
-    start: StateSpaceModel, y: Tensor, free: Sequence[str] = PARAMETERS, steps: int = 50
+    start: StateSpaceModel, y: Any, free: Sequence[str] = PARAMETERS, steps: int = 50
 ) -> StateSpaceFit:
     """Expectation-maximisation: the log-likelihood never decreases.
 
         Phi = S10 S00^-1,  H = (sum y x^T) (sum x x^T)^-1,  Q and R the residuals' means
 
     with expectations over the smoothed states and the missing observations. Arguments and errors
-    are those of ``fit_by_likelihood``.
+    are those of ``fit_by_likelihood``; the model is the same at all steps and takes no inputs.
 
     Source: Shumway and Stoffer, Journal of Time Series Analysis 3, 253 (1982).
 
@@ -98,7 +117,13 @@ def fit_by_em(
     >>> found.log_likelihoods == sorted(found.log_likelihoods)
     True
     """
-    _check_names("fit_by_em", free)
+    _check_free("fit_by_em", start, free, PARAMETERS)
+    if start.steps is not None or start.control is not None or start.feedthrough is not None:
+        raise ValueError(
+            "fit_by_em: start: expected a model that is the same at all steps and takes no inputs, "
+            "got another; fit_by_likelihood estimates such models"
+        )
+    y = start.observed(y)
     model, reached = start, []
     with torch.no_grad():
         for _ in range(steps):
@@ -150,12 +175,22 @@ def _solve(free: Sequence[str], name: str, model: StateSpaceModel, a: Tensor, b:
     return torch.linalg.solve(b, a, left=False) if name in free else getattr(model, name)
 
 
-def _check_names(where: str, free: Sequence[str]) -> None:
-    unknown = [name for name in free if name not in PARAMETERS]
+def _check_free(
+    where: str, start: StateSpaceModel, free: Sequence[str], allowed: Sequence[str]
+) -> None:
+    unknown = [name for name in free if name not in allowed]
     if unknown or not free or isinstance(free, str):
         raise ValueError(
-            f"{where}: free: expected some of {', '.join(PARAMETERS)}, got {free!r}; choose these"
+            f"{where}: free: expected some of {', '.join(allowed)}, got {free!r}; choose these"
         )
+    for name in free:
+        matrix = getattr(start, name)
+        if matrix is None or matrix.dim() != 2:
+            got = "none" if matrix is None else f"one for each of {len(matrix)} steps"
+            raise ValueError(
+                f"{where}: free: expected matrices that are the same at all steps, got {name!r}, "
+                f"of which the model has {got}; keep it fixed"
+            )
 
 
 def _unknown(name: str, start: Tensor) -> Tensor:

@@ -24,6 +24,12 @@ from pyneural.ops.reference.jet import (
     jet_mlp_loss,
     mean_square,
 )
+from pyneural.ops.reference.kalman import (
+    kalman_filter,
+    kalman_filter_backward,
+    kalman_smoother,
+    kalman_smoother_backward,
+)
 from pyneural.ops.reference.masked_dense import (
     masked_dense,
     masked_dense_backward,

@@ -227,7 +227,7 @@ def changed(**parts):
             lambda: changed(observation_noise=torch.zeros(3, 3).double()).filter(
                 torch.zeros(5, 3).double()
             ),
-            "observation_noise: .* smallest eigenvalue",
+            "observation_noise: .* got a singular one at step 0",
         ),
         (lambda: fit_by_em(GOOD, torch.zeros(5, 3).double(), ("Phi",)), "free: expected some of"),
         (
