@@ -11,6 +11,7 @@ BENCHES = {
     "dense": "the dense layer with its activation, and the sparsely connected one",
     "attention": "scaled dot-product attention, forward and with gradients",
     "mse_loss": "the mean squared error, forward and with gradient",
+    "kalman": "state-space models: filter, smoother, likelihood with its gradient",
     "rnn": "recurrent layers, forward and with gradients",
     "transformer": "training a transformer: a step, without dropout and with it",
     "models": "training an autoencoder: a step, and a whole fit",

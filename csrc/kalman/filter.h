@@ -19,8 +19,12 @@
 namespace pyneural::kalman {
 
 // What an observation says of the state.
+template <int64_t kN, int64_t kP>
 class Observation {
  public:
+  using Column = Matrix<kN, 1>;
+  using States = Matrix<kN, kN>;
+
   Observation(int64_t n, int64_t p)
       : H(p, n),
         R(p, p),
@@ -36,9 +40,9 @@ class Observation {
         seen_(p) {}
 
   // Returns whether S is positive definite.
-  template <class T>
-  bool read(const T* y, const T* observation, const T* noise, const Matrix& m, const Matrix& P) {
-    const int64_t p = H.rows, n = H.columns;
+  bool read(const double* y, const double* observation, const double* noise, const Column& m,
+            const States& P) {
+    const int64_t p = H.rows(), n = H.columns();
     H.load(observation);
     R.load_symmetric(noise);
     count_ = 0;
@@ -52,13 +56,13 @@ class Observation {
     }
     add_product(v, H, m, -1);
     product(HP, H, P);
-    factor_.load(R.data.data());
+    factor_.load(R);
     add_product_nt(factor_, HP, H);
     if (factorize(factor_, static_cast<double>(p) * std::numeric_limits<double>::epsilon()) > 0)
       return false;
-    Kt_.load(HP.data.data());
+    Kt_.load(HP);
     solve(factor_, Kt_);
-    u.load(v.data.data());
+    u.load(v);
     solve(factor_, u);
     for (int64_t i = 0; i < n; ++i)
       for (int64_t j = 0; j < p; ++j) K(i, j) = Kt_(j, i);
@@ -70,12 +74,12 @@ class Observation {
 
   double log_likelihood() const {
     double sum = count_ * std::log(2 * std::numbers::pi);
-    for (int64_t i = 0; i < v.rows; ++i) sum += v(i, 0) * u(i, 0) + 2 * std::log(factor_(i, i));
+    for (int64_t i = 0; i < v.rows(); ++i) sum += v(i, 0) * u(i, 0) + 2 * std::log(factor_(i, i));
     return -sum / 2;
   }
 
   // From before y to after it.
-  void update(Matrix& m, Matrix& P) {
+  void update(Column& m, States& P) {
     add_product(m, K, v);
     product(PA_, A, P);
     product_nt(P, PA_, A);
@@ -85,25 +89,37 @@ class Observation {
   }
 
   // S^-1, of which a gradient needs the elements.
-  void invert(Matrix& S_inverse) const {
+  void invert(Matrix<kP, kP>& S_inverse) const {
     S_inverse.fill(0);
-    for (int64_t i = 0; i < v.rows; ++i) S_inverse(i, i) = 1;
+    for (int64_t i = 0; i < v.rows(); ++i) S_inverse(i, i) = 1;
     solve(factor_, S_inverse);
   }
 
   bool seen(int64_t i) const { return seen_[i]; }
 
-  Matrix H, R, v, u, HP, K, A;
+  Matrix<kP, kN> H;
+  Matrix<kP, kP> R;
+  Matrix<kP, 1> v, u;
+  Matrix<kP, kN> HP;
+  Matrix<kN, kP> K;
+  States A;
 
  private:
-  Matrix factor_, Kt_, PA_, KR_;
+  Matrix<kP, kP> factor_;
+  Matrix<kP, kN> Kt_;
+  States PA_;
+  Matrix<kN, kP> KR_;
   std::vector<char> seen_;
   int64_t count_ = 0;
 };
 
 // The gradients of an Observation, from those of m' and P' to those of m, P, y, H and R.
+template <int64_t kN, int64_t kP>
 class ObservationGradient {
  public:
+  using Column = Matrix<kN, 1>;
+  using States = Matrix<kN, kN>;
+
   ObservationGradient(int64_t n, int64_t p)
       : y(p, 1),
         H(p, n),
@@ -122,9 +138,9 @@ class ObservationGradient {
         WH_(p, n) {}
 
   // g and G: in, the gradients for m' and P', the second symmetric; out, those for m and P.
-  void pass(const Observation& o, const Matrix& m, const Matrix& P, double log_likelihood,
-            Matrix& g, Matrix& G) {
-    const int64_t p = H.rows;
+  void pass(const Observation<kN, kP>& o, const Column& m, const States& P, double log_likelihood,
+            Column& g, States& G) {
+    const int64_t p = H.rows();
     // W, the gradient for S by way of the log-likelihood.
     o.invert(W_);
     for (int64_t i = 0; i < p; ++i)
@@ -169,15 +185,24 @@ class ObservationGradient {
     for (int64_t i = 0; i < p; ++i) {
       if (o.seen(i)) continue;
       y(i, 0) = 0;
-      for (int64_t j = 0; j < H.columns; ++j) H(i, j) = 0;
+      for (int64_t j = 0; j < H.columns(); ++j) H(i, j) = 0;
       for (int64_t j = 0; j < p; ++j) R(i, j) = R(j, i) = 0;
     }
   }
 
-  Matrix y, H, R;
+  Matrix<kP, 1> y;
+  Matrix<kP, kN> H;
+  Matrix<kP, kP> R;
 
  private:
-  Matrix m_, P_, Kg_, KG_, KGA_, GA_, Hu_, Ag_, PAg_, HPHu_, W_, WH_;
+  Column m_;
+  States P_;
+  Matrix<kP, 1> Kg_;
+  Matrix<kP, kN> KG_, KGA_;
+  States GA_;
+  Column Hu_, Ag_, PAg_, HPHu_;
+  Matrix<kP, kP> W_;
+  Matrix<kP, kN> WH_;
 };
 
 }  // namespace pyneural::kalman

@@ -8,14 +8,16 @@
 // filter. A direction without predicted variance needs no correction: its pivot is left out.
 #pragma once
 
-#include <limits>
-
 #include "matrices.h"
 
 namespace pyneural::kalman {
 
+template <int64_t kN>
 class SmootherStep {
  public:
+  using Column = Matrix<kN, 1>;
+  using States = Matrix<kN, kN>;
+
   explicit SmootherStep(int64_t n)
       : Phi(n, n),
         Q(n, n),
@@ -27,15 +29,16 @@ class SmootherStep {
         VQ_(n, n),
         factor_(n, n) {}
 
-  // Where the model varies, transition and noise are those that lead to the next step.
-  template <class T>
-  void read(const T* transition, const T* noise, const T* covariance, const T* predicted_next) {
-    const int64_t n = Phi.rows;
+  // Where the model varies, transition and noise are those that lead to the next step. `rounding`
+  // is that of what was predicted.
+  void read(const double* transition, const double* noise, const double* covariance,
+            const double* predicted_next, double rounding) {
+    const int64_t n = Phi.rows();
     Phi.load(transition);
     Q.load_symmetric(noise);
     P.load_symmetric(covariance);
     factor_.load_symmetric(predicted_next);
-    factorize(factor_, static_cast<double>(n) * std::numeric_limits<T>::epsilon());
+    factorize(factor_, static_cast<double>(n) * rounding);
     product(Jt_, Phi, P);
     solve(factor_, Jt_);
     A.fill(0);
@@ -47,9 +50,9 @@ class SmootherStep {
   }
 
   // V of the next step in, of this one out; C beside it.
-  void covariance(Matrix& V, Matrix& C) {
+  void covariance(States& V, States& C) {
     product_nt(C, V, J);
-    VQ_.load(V.data.data());
+    VQ_.load(V);
     VQ_.add(Q);
     V.fill(0);
     add_congruence(V, A, P, work_);
@@ -58,17 +61,21 @@ class SmootherStep {
   }
 
   // b = (Phi P Phi^T + Q)^-1 b
-  void divide(Matrix& b) const { solve(factor_, b); }
+  void divide(States& b) const { solve(factor_, b); }
 
-  Matrix Phi, Q, P, J, A;
+  States Phi, Q, P, J, A;
 
  private:
-  Matrix Jt_, work_, VQ_, factor_;
+  States Jt_, work_, VQ_, factor_;
 };
 
 // The gradients of a SmootherStep for Phi, Q, m, P and the predicted state that follows.
+template <int64_t kN>
 class SmootherGradient {
  public:
+  using Column = Matrix<kN, 1>;
+  using States = Matrix<kN, kN>;
+
   explicit SmootherGradient(int64_t n)
       : Phi(n, n),
         Q(n, n),
@@ -86,18 +93,18 @@ class SmootherGradient {
 
   // s_next, V_next, predicted_next: of the next step. gC: the gradient for C. gs and gV: in, the
   // gradients for s and V, the second symmetric; out, the parts of those for s_next and V_next.
-  void pass(const SmootherStep& step, const Matrix& s_next, const Matrix& V_next,
-            const Matrix& predicted_next, const Matrix& gC, Matrix& gs, Matrix& gV) {
-    difference_.load(s_next.data.data());
+  void pass(const SmootherStep<kN>& step, const Column& s_next, const States& V_next,
+            const Column& predicted_next, const States& gC, Column& gs, States& gV) {
+    difference_.load(s_next);
     difference_.add(predicted_next, -1);
     product_nt(J_, gs, difference_);
 
-    VQ_.load(V_next.data.data());
+    VQ_.load(V_next);
     VQ_.add(step.Q);
     product(work_, gV, step.J);
     add_product(J_, work_, VQ_, 2);
     product_tn(Q, step.J, work_);
-    next_.load(Q.data.data());
+    next_.load(Q);
 
     product(work_, gV, step.A);
     product_tn(P, step.A, work_);
@@ -111,8 +118,8 @@ class SmootherGradient {
     add_product_tn(J_, gC, V_next);
 
     // J = P Phi^T X^-1: Xt = X^-1 gJ^T.
-    for (int64_t i = 0; i < J_.rows; ++i)
-      for (int64_t j = 0; j < J_.rows; ++j) Xt_(i, j) = J_(j, i);
+    for (int64_t i = 0; i < J_.rows(); ++i)
+      for (int64_t j = 0; j < J_.rows(); ++j) Xt_(i, j) = J_(j, i);
     step.divide(Xt_);
     add_product_tn(P, Xt_, step.Phi);
     P.symmetrize();
@@ -128,10 +135,13 @@ class SmootherGradient {
     std::swap(gV.data, next_.data);
   }
 
-  Matrix Phi, Q, P, predicted_mean, predicted_covariance;
+  States Phi, Q, P;
+  Column predicted_mean;
+  States predicted_covariance;
 
  private:
-  Matrix J_, A_, VQ_, work_, next_, Xt_, difference_, s_;
+  States J_, A_, VQ_, work_, next_, Xt_;
+  Column difference_, s_;
 };
 
 }  // namespace pyneural::kalman

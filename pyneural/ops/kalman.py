@@ -47,7 +47,7 @@ def kalman_filter(
 
     Raises:
         ValueError: shapes, dtypes or devices that do not match; observations that the model
-            predicts without uncertainty.
+            predicts without uncertainty (under ``torch.func``, NaN instead).
 
     Source: Kalman 1960; Bucy and Joseph 1968.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pyneural.ops.transforms import is_transformed
 from pyneural.ops.vjp import gradients
 
 
@@ -99,6 +100,8 @@ def _symmetric(matrix: Tensor) -> Tensor:
 
 def _cholesky(S: Tensor, t: int) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(S)
+    if is_transformed():  # where no value can be asked for
+        return factor.masked_fill((failed > 0)[..., None, None], math.nan)
     if failed.any():
         raise ValueError(
             "kalman_filter: observation_noise: expected a positive definite covariance of the "
