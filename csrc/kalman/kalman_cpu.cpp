@@ -67,12 +67,12 @@ void with_sizes(const Sizes& sizes, const Body& body) {
 }
 
 at::Tensor in_double(const at::Tensor& tensor) { return tensor.to(at::kDouble).contiguous(); }
-std::vector<at::Tensor> in_double(at::TensorList tensors) {
-  std::vector<at::Tensor> converted;
+Tensors in_double(at::TensorList tensors) {
+  Tensors converted;
   for (const at::Tensor& tensor : tensors) converted.push_back(in_double(tensor));
   return converted;
 }
-std::vector<at::Tensor> like(const at::Tensor& x, std::vector<at::Tensor> results) {
+Tensors like(const at::Tensor& x, Tensors results) {
   for (at::Tensor& result : results) result = result.to(x.scalar_type());
   return results;
 }
@@ -120,29 +120,23 @@ class StepGradients {
 const double* read(const at::Tensor& contiguous) { return contiguous.const_data_ptr<double>(); }
 double* write(const at::Tensor& contiguous) { return contiguous.data_ptr<double>(); }
 
-using Five = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
-
-Five kalman_filter(const at::Tensor& y, const OptionalTensor& offset, const at::Tensor& transition,
-                   const at::Tensor& observation, const at::Tensor& process_noise,
-                   const at::Tensor& observation_noise, const at::Tensor& initial_mean,
-                   const at::Tensor& initial_covariance) {
-  const Sizes sizes = check_kalman_filter(y, offset, transition, observation, process_noise,
-                                          observation_noise, initial_mean, initial_covariance);
+Five kalman_filter(const FilterArguments& a) {
+  const Sizes sizes = check_kalman_filter(a);
   const auto [series, steps, n, p] = sizes;
-  const auto as_double = y.options().dtype(at::kDouble);
+  const auto as_double = a.y.options().dtype(at::kDouble);
   const at::Tensor log_likelihood = at::empty({series}, as_double);
   const at::Tensor mean = at::empty({series, steps, n}, as_double);
   const at::Tensor covariance = at::empty({series, steps, n, n}, as_double);
   const at::Tensor predicted_mean = at::empty_like(mean);
   const at::Tensor predicted_covariance = at::empty_like(covariance);
-  const at::Tensor y_ = in_double(y), m_0 = in_double(initial_mean),
-                   P_0 = in_double(initial_covariance);
-  const at::Tensor c = offset ? in_double(*offset) : at::Tensor();
+  const at::Tensor y_ = in_double(a.y), m_0 = in_double(a.initial_mean),
+                   P_0 = in_double(a.initial_covariance);
+  const at::Tensor c = a.offset ? in_double(*a.offset) : at::Tensor();
   std::atomic<int64_t> singular{steps};  // the first step whose S is
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
     using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
-    const Steps Phi(transition), H(observation), Q(process_noise), R(observation_noise);
+    const Steps Phi(a.transition), H(a.observation), Q(a.process_noise), R(a.observation_noise);
     for_series(sizes, [&](int64_t, int64_t begin, int64_t end) {
       Observation<kN, kP> o(n, p);
       Column m(n, 1), m_next(n, 1);
@@ -184,38 +178,32 @@ Five kalman_filter(const at::Tensor& y, const OptionalTensor& offset, const at::
                     "kalman_filter: observation_noise: expected a positive definite covariance of "
                     "the predicted observations, got a singular one at step ",
                     singular.load(), "; increase the variances in R");
-  const at::ScalarType type = y.scalar_type();
+  const at::ScalarType type = a.y.scalar_type();
   return {log_likelihood.to(type), mean.to(type), covariance.to(type), predicted_mean.to(type),
           predicted_covariance.to(type)};
 }
 
-std::vector<at::Tensor> kalman_filter_backward(
-    at::TensorList grads, const at::Tensor& y, const OptionalTensor& offset,
-    const at::Tensor& transition, const at::Tensor& observation, const at::Tensor& process_noise,
-    const at::Tensor& observation_noise, const at::Tensor& initial_mean,
-    const at::Tensor& initial_covariance, const at::Tensor& mean, const at::Tensor& covariance,
-    const at::Tensor& predicted_mean, const at::Tensor& predicted_covariance) {
-  const Sizes sizes = check_kalman_filter_backward(
-      grads, y, offset, transition, observation, process_noise, observation_noise, initial_mean,
-      initial_covariance, mean, covariance, predicted_mean, predicted_covariance);
+Tensors kalman_filter_backward(const FilterBackwardArguments& b) {
+  const Sizes sizes = check_kalman_filter_backward(b);
   const auto [series, steps, n, p] = sizes;
-  const auto as_double = y.options().dtype(at::kDouble);
-  const at::Tensor grad_y = at::empty(y.sizes(), as_double);
-  const at::Tensor grad_m0 = at::empty(initial_mean.sizes(), as_double);
+  const auto as_double = b.y.options().dtype(at::kDouble);
+  const at::Tensor grad_y = at::empty(b.y.sizes(), as_double);
+  const at::Tensor grad_m0 = at::empty(b.initial_mean.sizes(), as_double);
   const at::Tensor grad_c =
-      offset ? at::zeros(offset->sizes(), as_double) : at::empty({0}, as_double);
+      b.offset ? at::zeros(b.offset->sizes(), as_double) : at::empty({0}, as_double);
   const int64_t tasks = std::min(series, kTasks);
-  StepGradients grad_Phi(transition, tasks), grad_H(observation, tasks),
-      grad_Q(process_noise, tasks), grad_R(observation_noise, tasks),
-      grad_P0(initial_covariance, tasks);
-  const at::Tensor y_ = in_double(y), mean_ = in_double(mean), covariance_ = in_double(covariance),
-                   predicted_mean_ = in_double(predicted_mean),
-                   predicted_covariance_ = in_double(predicted_covariance);
-  const std::vector<at::Tensor> given = in_double(grads);
+  StepGradients grad_Phi(b.transition, tasks), grad_H(b.observation, tasks),
+      grad_Q(b.process_noise, tasks), grad_R(b.observation_noise, tasks),
+      grad_P0(b.initial_covariance, tasks);
+  const at::Tensor y_ = in_double(b.y), mean_ = in_double(b.mean),
+                   covariance_ = in_double(b.covariance),
+                   predicted_mean_ = in_double(b.predicted_mean),
+                   predicted_covariance_ = in_double(b.predicted_covariance);
+  const Tensors given = in_double(b.grads);
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
     using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
-    const Steps Phi(transition), H(observation), R(observation_noise);
+    const Steps Phi(b.transition), H(b.observation), R(b.observation_noise);
     for_series(sizes, [&](int64_t task, int64_t begin, int64_t end) {
       Observation<kN, kP> o(n, p);
       ObservationGradient<kN, kP> gradient(n, p);
@@ -231,7 +219,7 @@ std::vector<at::Tensor> kalman_filter_backward(
             P.load_symmetric(read(covariance_) + at * n * n);
             Phi_t.load(Phi[t + 1]);
             grad_Q.add(task, t + 1, G);
-            if (offset) g.store(write(grad_c) + (at + 1) * n);
+            if (b.offset) g.store(write(grad_c) + (at + 1) * n);
             product(work, G, Phi_t);
             product(more, work, P);
             more.add(more);
@@ -264,30 +252,26 @@ std::vector<at::Tensor> kalman_filter_backward(
       }
     });
   });
-  return like(y, {grad_y, grad_c, grad_Phi.sum(transition), grad_H.sum(observation),
-                  grad_Q.sum(process_noise), grad_R.sum(observation_noise), grad_m0,
-                  grad_P0.sum(initial_covariance)});
+  return like(b.y, {grad_y, grad_c, grad_Phi.sum(b.transition), grad_H.sum(b.observation),
+                    grad_Q.sum(b.process_noise), grad_R.sum(b.observation_noise), grad_m0,
+                    grad_P0.sum(b.initial_covariance)});
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> kalman_smoother(
-    const at::Tensor& transition, const at::Tensor& process_noise, const at::Tensor& mean,
-    const at::Tensor& covariance, const at::Tensor& predicted_mean,
-    const at::Tensor& predicted_covariance) {
-  const Sizes sizes = check_kalman_smoother(transition, process_noise, mean, covariance,
-                                            predicted_mean, predicted_covariance);
+Three kalman_smoother(const SmootherArguments& a) {
+  const Sizes sizes = check_kalman_smoother(a);
   const auto [series, steps, n, p] = sizes;
-  const auto as_double = mean.options().dtype(at::kDouble);
-  const at::Tensor smoothed_mean = at::empty(mean.sizes(), as_double);
-  const at::Tensor smoothed_covariance = at::empty(covariance.sizes(), as_double);
+  const auto as_double = a.mean.options().dtype(at::kDouble);
+  const at::Tensor smoothed_mean = at::empty(a.mean.sizes(), as_double);
+  const at::Tensor smoothed_covariance = at::empty(a.covariance.sizes(), as_double);
   const at::Tensor lag = at::empty({series, steps - 1, n, n}, as_double);
-  const at::Tensor mean_ = in_double(mean), covariance_ = in_double(covariance),
-                   predicted_mean_ = in_double(predicted_mean),
-                   predicted_covariance_ = in_double(predicted_covariance);
+  const at::Tensor mean_ = in_double(a.mean), covariance_ = in_double(a.covariance),
+                   predicted_mean_ = in_double(a.predicted_mean),
+                   predicted_covariance_ = in_double(a.predicted_covariance);
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
     using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
-    const Steps Phi(transition), Q(process_noise);
-    const double rounding = mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;
+    const Steps Phi(a.transition), Q(a.process_noise);
+    const double rounding = a.mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;
     for_series(sizes, [&](int64_t, int64_t begin, int64_t end) {
       SmootherStep<kN> step(n);
       Column s(n, 1), corrected(n, 1);
@@ -313,36 +297,31 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> kalman_smoother(
         }
     });
   });
-  const at::ScalarType type = mean.scalar_type();
+  const at::ScalarType type = a.mean.scalar_type();
   return {smoothed_mean.to(type), smoothed_covariance.to(type), lag.to(type)};
 }
 
-std::vector<at::Tensor> kalman_smoother_backward(
-    at::TensorList grads, const at::Tensor& transition, const at::Tensor& process_noise,
-    const at::Tensor& mean, const at::Tensor& covariance, const at::Tensor& predicted_mean,
-    const at::Tensor& predicted_covariance, const at::Tensor& smoothed_mean,
-    const at::Tensor& smoothed_covariance) {
-  const Sizes sizes = check_kalman_smoother_backward(
-      grads, transition, process_noise, mean, covariance, predicted_mean, predicted_covariance,
-      smoothed_mean, smoothed_covariance);
+Tensors kalman_smoother_backward(const SmootherBackwardArguments& b) {
+  const Sizes sizes = check_kalman_smoother_backward(b);
   const auto [series, steps, n, p] = sizes;
-  const auto as_double = mean.options().dtype(at::kDouble);
-  const at::Tensor grad_m = at::empty(mean.sizes(), as_double);
-  const at::Tensor grad_P = at::empty(covariance.sizes(), as_double);
-  const at::Tensor grad_predicted_m = at::zeros(mean.sizes(), as_double);
-  const at::Tensor grad_predicted_P = at::zeros(covariance.sizes(), as_double);
+  const auto as_double = b.mean.options().dtype(at::kDouble);
+  const at::Tensor grad_m = at::empty(b.mean.sizes(), as_double);
+  const at::Tensor grad_P = at::empty(b.covariance.sizes(), as_double);
+  const at::Tensor grad_predicted_m = at::zeros(b.mean.sizes(), as_double);
+  const at::Tensor grad_predicted_P = at::zeros(b.covariance.sizes(), as_double);
   const int64_t tasks = std::min(series, kTasks);
-  StepGradients grad_Phi(transition, tasks), grad_Q(process_noise, tasks);
-  const at::Tensor covariance_ = in_double(covariance), predicted_mean_ = in_double(predicted_mean),
-                   predicted_covariance_ = in_double(predicted_covariance),
-                   smoothed_mean_ = in_double(smoothed_mean),
-                   smoothed_covariance_ = in_double(smoothed_covariance);
-  const std::vector<at::Tensor> given = in_double(grads);
+  StepGradients grad_Phi(b.transition, tasks), grad_Q(b.process_noise, tasks);
+  const at::Tensor covariance_ = in_double(b.covariance),
+                   predicted_mean_ = in_double(b.predicted_mean),
+                   predicted_covariance_ = in_double(b.predicted_covariance),
+                   smoothed_mean_ = in_double(b.smoothed_mean),
+                   smoothed_covariance_ = in_double(b.smoothed_covariance);
+  const Tensors given = in_double(b.grads);
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
     using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
-    const Steps Phi(transition), Q(process_noise);
-    const double rounding = mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;
+    const Steps Phi(b.transition), Q(b.process_noise);
+    const double rounding = b.mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;
     for_series(sizes, [&](int64_t task, int64_t begin, int64_t end) {
       SmootherStep<kN> step(n);
       SmootherGradient<kN> gradient(n);
@@ -377,17 +356,19 @@ std::vector<at::Tensor> kalman_smoother_backward(
       }
     });
   });
-  return like(mean, {grad_Phi.sum(transition), grad_Q.sum(process_noise), grad_m, grad_P,
-                     grad_predicted_m, grad_predicted_P});
+  return like(b.mean, {grad_Phi.sum(b.transition), grad_Q.sum(b.process_noise), grad_m, grad_P,
+                       grad_predicted_m, grad_predicted_P});
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
-  m.impl("kalman_filter", kalman_filter);
-  m.impl("kalman_filter_backward", kalman_filter_backward);
-  m.impl("kalman_smoother", kalman_smoother);
-  m.impl("kalman_smoother_backward", kalman_smoother_backward);
+  m.impl("kalman_filter", FlatOp<kalman_filter, FilterSignature<Five>>::call);
+  m.impl("kalman_filter_backward",
+         FlatOp<kalman_filter_backward, FilterBackwardSignature<Tensors>>::call);
+  m.impl("kalman_smoother", FlatOp<kalman_smoother, SmootherSignature<Three>>::call);
+  m.impl("kalman_smoother_backward",
+         FlatOp<kalman_smoother_backward, SmootherBackwardSignature<Tensors>>::call);
 }
 
 }  // namespace pyneural::kalman

@@ -107,36 +107,36 @@ def kalman_smoother(
     return torch.ops.pyneural.kalman_smoother(*arguments)
 
 
-@torch.library.register_fake("pyneural::kalman_filter")
-def _(y, offset, transition, observation, process_noise, observation_noise, mean, covariance):
-    of_states = (*y.shape[:2], mean.shape[-1])
-    means, covariances = ((of_states, (*of_states, of_states[-1])) for _ in range(2))
-    return tuple(y.new_empty(shape) for shape in (y.shape[:1], *means, *covariances))
+def _fake_filter(y, offset, transition, observation, process_noise, observation_noise, *initial):
+    of_states = (*y.shape[:2], initial[0].shape[-1])
+    moments = of_states, (*of_states, of_states[-1])
+    return tuple(y.new_empty(shape) for shape in (y.shape[:1], *moments, *moments))
 
 
-@torch.library.register_fake("pyneural::kalman_filter_backward")
-def _(grads, y, offset, *others):
-    inputs = (y, offset, *others[:6])
-    return [y.new_empty(0 if tensor is None else tensor.shape) for tensor in inputs]
-
-
-@torch.library.register_fake("pyneural::kalman_smoother")
-def _(transition, process_noise, mean, covariance, predicted_mean, predicted_covariance):
+def _fake_smoother(transition, process_noise, mean, covariance, *predicted):
     lag = mean.shape[0], mean.shape[1] - 1, *covariance.shape[2:]
     return tuple(mean.new_empty(shape) for shape in (mean.shape, covariance.shape, lag))
 
 
-@torch.library.register_fake("pyneural::kalman_smoother_backward")
-def _(grads, *others):
-    return [tensor.new_empty(tensor.shape) for tensor in others[:6]]
+def _fake_backward(count):
+    def fake(grads, *tensors):
+        given = tensors[:count]
+        return [grads[0].new_empty(0 if tensor is None else tensor.shape) for tensor in given]
+
+    return fake
 
 
-_SAVED = "mean", "covariance", "predicted_mean", "predicted_covariance"
-register_reference("kalman_filter", reference.kalman_filter)
-register_reference("kalman_smoother", reference.kalman_smoother)
-register_derivative("kalman_filter_backward", reference.kalman_filter_backward, constant=_SAVED)
+register_reference("kalman_filter", reference.kalman_filter, _fake_filter)
+register_reference("kalman_smoother", reference.kalman_smoother, _fake_smoother)
+register_derivative(
+    "kalman_filter_backward",
+    reference.kalman_filter_backward,
+    _fake_backward(8),
+    constant=("mean", "covariance", "predicted_mean", "predicted_covariance"),
+)
 register_derivative(
     "kalman_smoother_backward",
     reference.kalman_smoother_backward,
+    _fake_backward(6),
     constant=("smoothed_mean", "smoothed_covariance"),
 )
