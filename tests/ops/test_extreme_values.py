@@ -169,3 +169,26 @@ def test_denormal_and_large_inputs_of_attention(dtype):
         q, k, v = (t * factor for t in tensors(dtype))
         found, expected = (f(q, k, v) for f in (ops.attention, F.scaled_dot_product_attention))
         assert_same(found, expected, 1e-3)
+
+
+HUGE = 1 << 45
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_attention_of_many_heads_without_elements(place):
+    """Nothing to compute, however many there are of it."""
+    q, k, v = (torch.empty([HUGE if d == place else 1 for d in range(3)] + [0]) for _ in range(3))
+    assert ops.attention(q, k, v).shape == q.shape
+    if place == 2:
+        q = q[:, :, :3].requires_grad_()
+        out, lse = torch.ops.pyneural.attention_with_lse(q, k, v, None, None, False, 0.0, None)
+        assert_close(lse, torch.full((1, 1, 3), math.log(HUGE)), 1e-6)
+        out = ops.attention(q, k.requires_grad_(), v.requires_grad_())
+        for grad, leaf in zip(torch.autograd.grad(out.sum(), (q, k, v)), (q, k, v), strict=True):
+            assert grad.shape == leaf.shape
+
+
+@pytest.mark.parametrize("p", [1.5, -0.1, math.nan])
+def test_no_probability(p):
+    with pytest.raises(ValueError, match="attention_keep: dropout_p: expected 0 to 1, got"):
+        torch.ops.pyneural.attention_keep(torch.tensor([1]), [1, 1, 1, 3], p)

@@ -221,7 +221,7 @@ def with_part(index, value):
 @pytest.mark.parametrize(
     ("index", "value", "message"),
     [
-        (0, torch.ones(2, 5), "y: expected shape .N, T, n."),
+        (0, torch.ones(2, 5), "y: expected shape .N, T, p."),
         (0, torch.ones(2, 5, 2).half(), "y: expected float32 or float64, got Half"),
         (2, torch.ones(4, 3, 3).double(), r"transition: expected shape \[5, 3, 3\]"),
         (3, torch.ones(2, 4).double(), r"observation: expected shape \[2, 3\]"),
