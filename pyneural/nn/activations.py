@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyneural.nn.drop_in import call_without_tensors
+from pyneural.ops.errors import ArgumentError
+
 
 class Sin(torch.nn.Module):
     """Elementwise sine, as in Sitzmann et al. 2020, arXiv:2006.09661.
@@ -34,7 +37,8 @@ class Maxout(torch.nn.Module):
         z [..., k O] to y [..., O].
 
     Raises:
-        ValueError: pieces below 1; at the call, a number of features that is not a multiple of it.
+        ArgumentError: pieces below 1; at the call, a number of features that is not a multiple of
+            it.
 
     >>> Maxout(2)(torch.tensor([[1.0, 5.0, -3.0, -4.0]]))
     tensor([[ 5., -3.]])
@@ -43,13 +47,15 @@ class Maxout(torch.nn.Module):
     def __init__(self, pieces: int) -> None:
         super().__init__()
         if pieces < 1:
-            raise ValueError(f"Maxout: pieces: expected at least 1, got {pieces}; 2 is usual")
+            raise ArgumentError(f"Maxout: pieces: expected at least 1, got {pieces}; 2 is usual")
         self.pieces = pieces
 
     def forward(self, input: Tensor) -> Tensor:
         """The maximum of each group."""
+        if not isinstance(input, Tensor):
+            return call_without_tensors(self, input)
         if input.dim() == 0 or input.shape[-1] % self.pieces:
-            raise ValueError(
+            raise ArgumentError(
                 f"Maxout: input: expected a multiple of {self.pieces} features, got shape "
                 f"{list(input.shape)}; give the previous layer {self.pieces} outputs per feature"
             )

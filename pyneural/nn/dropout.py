@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.nn.checks import check_floating
+from pyneural.nn.drop_in import DropIn, call_without_tensors
+from pyneural.ops.errors import ArgumentError
 
 
-class Dropout(torch.nn.Dropout):
+class Dropout(DropIn, torch.nn.Dropout):
     """Dropout: training zeroes each element with probability p and scales the rest by 1 / (1 - p).
 
         y_i = m_i x_i / (1 - p),  m_i = 0 with probability p, else 1
@@ -25,7 +28,7 @@ class Dropout(torch.nn.Dropout):
         x of any shape to y of the same shape.
 
     Raises:
-        ValueError: p outside [0, 1]; at the call, an integer input.
+        ArgumentError: p outside [0, 1]; at the call, an integer input.
 
     Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
@@ -33,8 +36,16 @@ class Dropout(torch.nn.Dropout):
     tensor([[1., 1., 1.]])
     """
 
+    _twin = torch.nn.Dropout
+
     def forward(self, input: Tensor) -> Tensor:
         """The input, with dropout in training."""
+        if not isinstance(input, Tensor):
+            return call_without_tensors(self, input)
         if self.inplace or not self.training:
             return super().forward(input)
-        return ops.dropout(input, self.p)
+        try:
+            return ops.dropout(input, self.p)
+        except ArgumentError:
+            check_floating("Dropout", "input", input)
+            raise

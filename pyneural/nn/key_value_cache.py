@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from pyneural.ops.errors import ArgumentError
 
 _FIRST_CAPACITY = 16
 
@@ -15,6 +20,11 @@ class KeyValueCache:
     all tokens with a causal mask, in time linear in the sequence length for each new token.
     Self-attention appends its keys and values; those of the other sequence, in cross-attention,
     are projected once and saved. For inference: under ``torch.no_grad()``.
+
+    A layer finds its keys and values by what it is. One that stands at several depths of a network
+    is given ``cache.at(depth)`` at each, as the stacks ``TransformerEncoder`` and
+    ``TransformerDecoder`` do. A copy is independent, and serves the same layers (where a network is
+    copied with it, after the network, the copied ones).
 
     Source: Shazeer, arXiv:1911.02150 (2019), section 2.4.
 
@@ -33,10 +43,31 @@ class KeyValueCache:
         self._grown: dict[torch.nn.Module, tuple[Tensor, Tensor, int]] = {}
         # The third is what they were projected from; None after select, which changes the rows.
         self._fixed: dict[torch.nn.Module, tuple[Tensor, Tensor, Tensor | None]] = {}
+        self._depths: dict[int, KeyValueCache] = {}
 
     def __len__(self) -> int:
         """Number of tokens so far: the position of the next one."""
-        return max((length for _, _, length in self._grown.values()), default=0)
+        lengths = [length for _, _, length in self._grown.values()]
+        return max([*lengths, *map(len, self._depths.values())], default=0)
+
+    def __bool__(self) -> bool:
+        return True  # also without a token
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeyValueCache:
+        copied = KeyValueCache()
+        for layer, grown in self._grown.items():
+            copied._grown[memo.get(id(layer), layer)] = copy.deepcopy(grown, memo)
+        for layer, fixed in self._fixed.items():
+            copied._fixed[memo.get(id(layer), layer)] = copy.deepcopy(fixed, memo)
+        copied._depths = copy.deepcopy(self._depths, memo)
+        return copied
+
+    def __copy__(self) -> KeyValueCache:
+        return copy.deepcopy(self)
+
+    def at(self, depth: int) -> KeyValueCache:
+        """The part of the cache for the layers at a depth of a network, of which one may recur."""
+        return self._depths.setdefault(depth, KeyValueCache())
 
     def length(self, layer: torch.nn.Module) -> int:
         """Number of tokens that this layer has seen."""
@@ -45,13 +76,13 @@ class KeyValueCache:
     def append(self, layer: torch.nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Appends new keys and values of a layer, [N, H, L, E]; returns all, [N, H, S, E]."""
         if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
-            raise ValueError(
+            raise ArgumentError(
                 "KeyValueCache: expected inference, got tensors that require gradients; call the "
                 "network under torch.no_grad()"
             )
         keys, values, length = self._grown.get(layer, (k[:, :, :0], v[:, :, :0], 0))
         if len(k) != len(keys):
-            raise ValueError(
+            raise ArgumentError(
                 f"KeyValueCache: expected {len(keys)} sequences as before, got {len(k)}; start "
                 "with a new cache, or select rows of this one with select"
             )
@@ -68,7 +99,7 @@ class KeyValueCache:
         """Keys and values of the other sequence that a layer attends to; None at the first call.
 
         Raises:
-            ValueError: ``key`` is not the sequence they were projected from.
+            ArgumentError: ``key`` is not the sequence they were projected from.
         """
         if layer not in self._fixed:
             return None
@@ -79,7 +110,7 @@ class KeyValueCache:
         else:
             same = key is source or torch.equal(key, source)
         if not same:
-            raise ValueError(
+            raise ArgumentError(
                 "KeyValueCache: key: expected the sequence of the first call, got another, "
                 f"{list(key.shape)}; start with a new cache, or, for self-attention, pass one "
                 "tensor as query, key and value"
@@ -100,6 +131,8 @@ class KeyValueCache:
             self._grown[layer] = k.index_select(0, rows), v.index_select(0, rows), length
         for layer, (k, v, _) in self._fixed.items():
             self._fixed[layer] = k.index_select(0, rows), v.index_select(0, rows), None
+        for part in self._depths.values():
+            part.select(rows)
 
 
 def _grown(old: Tensor, capacity: int) -> Tensor:

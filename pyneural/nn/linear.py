@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pyneural import ops
-from pyneural.ops.activations import check_activation
+from pyneural.nn.checks import check_input
+from pyneural.nn.drop_in import DropIn, call_without_tensors, make_twin
+from pyneural.nn.quantization import Quantizable
+from pyneural.ops.activations import VALUES, check_activation
+from pyneural.ops.errors import ArgumentError
 
 
-class Linear(torch.nn.Linear):
+class Linear(Quantizable, torch.nn.Linear):
     """Fully connected layer.
 
         y = f(x W^T + b)
@@ -31,7 +38,8 @@ class Linear(torch.nn.Linear):
         x [..., I] to y [..., O].
 
     Raises:
-        ValueError: an unknown activation; at the call, shapes, dtypes or devices that do not match.
+        ArgumentError: an unknown activation; at the call, shapes, dtypes or devices that do not
+            match.
 
     >>> layer = Linear(3, 2, activation="tanh")
     >>> plain = torch.nn.Linear(3, 2)
@@ -41,6 +49,9 @@ class Linear(torch.nn.Linear):
     >>> torch.allclose(layer(x), torch.tanh(plain(x)))
     True
     """
+
+    _twin = torch.nn.Linear
+    activation = "linear"  # of a lazy layer that has become one of ours
 
     def __init__(
         self,
@@ -58,12 +69,47 @@ class Linear(torch.nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Output y [..., O] for x [..., I]."""
-        return ops.dense(input, self.weight, self.bias, self.activation)
+        if not isinstance(input, Tensor):
+            return call_without_tensors(self, input)
+        try:
+            return ops.dense(input, self.weight, self.bias, self.activation)
+        except ArgumentError:
+            check_input(self, "input", input, self.in_features, self.weight)
+            raise
+
+    def as_torch(self) -> torch.nn.Linear:
+        """Torch's layer with the same parameters, followed by the activation."""
+        if self.activation == "linear":
+            return super().as_torch()
+        twin = make_twin(self, _Activated)
+        twin.function = VALUES[self.activation]
+        return twin
 
     def extra_repr(self) -> str:
         """Constructor arguments, for ``repr``."""
         text = super().extra_repr()
         return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"
+
+
+class LazyLinear(DropIn, torch.nn.LazyLinear):
+    """``torch.nn.LazyLinear``, which becomes one of our ``Linear`` at its first call.
+
+    >>> layer = LazyLinear(4)
+    >>> layer(torch.rand(2, 3)).shape, type(layer) is Linear
+    (torch.Size([2, 4]), True)
+    """
+
+    _twin = torch.nn.LazyLinear
+    cls_to_become = Linear
+
+
+class _Activated(torch.nn.Linear):
+    """``Linear`` with its activation, in torch's functions alone."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.function(F.linear(input, self.weight, self.bias))
 
 
 class LinearEquivalent:

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.nn.checks import check_input
+from pyneural.nn.drop_in import call_without_tensors
 from pyneural.ops.activations import check_activation
+from pyneural.ops.errors import ArgumentError
 
 
 class MaskedLinear(torch.nn.Module):
@@ -32,7 +35,7 @@ class MaskedLinear(torch.nn.Module):
         x [..., I] to y [..., O].
 
     Raises:
-        ValueError: a mask that is not a boolean matrix, or an unknown activation; at the call,
+        ArgumentError: a mask that is not a boolean matrix, or an unknown activation; at the call,
             shapes, dtypes or devices that do not match.
 
     >>> mask = torch.tensor([[True, True, False], [False, True, True]])
@@ -94,13 +97,19 @@ class MaskedLinear(torch.nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Output y [..., O] for x [..., I]."""
+        if not isinstance(input, Tensor):
+            return call_without_tensors(self, input)
         if input.dim() == 0 or input.shape[-1] != self.in_features:
-            raise ValueError(
+            raise ArgumentError(
                 f"MaskedLinear: input: expected {self.in_features} features, got shape "
                 f"{list(input.shape)}; the input needs a feature for each column of the mask"
             )
         pattern = ops.SparsityPattern(self.starts, self.inputs)
-        return ops.masked_dense(input, self.values, pattern, self.bias, self.activation)
+        try:
+            return ops.masked_dense(input, self.values, pattern, self.bias, self.activation)
+        except ArgumentError:
+            check_input(self, "input", input, self.in_features, self.values)
+            raise
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of ``from_config`` for a layer that can load this one's ``state_dict``."""
@@ -149,13 +158,13 @@ def random_mask(
         the mask, boolean, [O, I].
 
     Raises:
-        ValueError: a sparsity outside [0, 1].
+        ArgumentError: a sparsity outside [0, 1].
 
     >>> int(random_mask(10, 20, sparsity=0.9).sum())
     20
     """
     if not 0 <= sparsity <= 1:
-        raise ValueError(
+        raise ArgumentError(
             f"random_mask: sparsity: expected a fraction from 0 to 1, got {sparsity}; 0.9 leaves "
             "one edge in ten"
         )

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.ops.activations import check_activation
+from pyneural.nn.checks import check_input
+from pyneural.nn.drop_in import call_without_tensors
+from pyneural.nn.plain import is_changed, is_plain_linear
+from pyneural.ops.activations import VALUES, check_activation
+from pyneural.ops.errors import ArgumentError
 
 
 class MLP(torch.nn.Module):
@@ -36,7 +40,7 @@ class MLP(torch.nn.Module):
         input_range: (low, high), numbers or [D], that is scaled to [-1, 1]; a domain's ``range``.
 
     Raises:
-        ValueError: a width below 1, an unknown activation, or an input_range that is not finite
+        ArgumentError: a width below 1, an unknown activation, or an input_range that is not finite
             with low < high.
 
     >>> torch.manual_seed(0) and None
@@ -62,7 +66,7 @@ class MLP(torch.nn.Module):
         super().__init__()
         widths = [in_features, *hidden, out_features]
         if min(widths) < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"MLP: in_features, hidden, out_features: expected widths >= 1, got {widths}; "
                 "leave out empty layers"
             )
@@ -77,7 +81,7 @@ class MLP(torch.nn.Module):
         if input_range is not None:
             low, high = (_bound(bound, in_features) for bound in input_range)
             if not bool((torch.isfinite(high - low) & (low < high)).all()):
-                raise ValueError(
+                raise ArgumentError(
                     "MLP: input_range: expected finite (low, high) with low < high, got "
                     f"({low.tolist()}, {high.tolist()}); take them from the domain: domain.range"
                 )
@@ -93,11 +97,28 @@ class MLP(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Value of the network: x [..., D] to [..., O]."""
+        if not isinstance(x, Tensor):
+            return call_without_tensors(self, x)
         self._check(x)
+        if not all(map(is_plain_linear, self.layers)):
+            return self._by_layers(x)
         flat = x.reshape(-1, self.in_features)
-        weights, biases = self._folded()
-        u = ops.mlp(flat, weights, biases, self.activation)
+        try:
+            u = ops.mlp(flat, *self._folded(), self.activation)
+        except ArgumentError:
+            check_input(self, "x", x, self.in_features, self._linears()[0].weight)
+            raise
         return u.reshape(*x.shape[:-1], self.out_features)
+
+    def _by_layers(self, x: Tensor) -> Tensor:
+        """The value by calling the layers, of which a user has replaced or hooked one."""
+        if self.has_input_range:
+            scale, shift = self._scaling()
+            x = scale * x + shift
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = VALUES[self.activation](layer(x))
+        return last(x)
 
     def jet(self, x: Tensor, derivatives: Sequence) -> tuple[Tensor, ...]:
         """Value and derivatives with respect to the inputs, by Taylor mode.
@@ -117,6 +138,7 @@ class MLP(torch.nn.Module):
         True
         """
         self._check(x)
+        self._check_layers("jet")
         return ops.jet_mlp(x, *self._folded(), self.activation, derivatives)
 
     def jet_loss(
@@ -135,16 +157,34 @@ class MLP(torch.nn.Module):
         torch.Size([])
         """
         self._check(x)
+        self._check_layers("jet_loss")
         return ops.jet_mlp_loss(
             x, *self._folded(), self.activation, derivatives, residual, coefficients
         )
 
     def _check(self, x: Tensor) -> None:
         if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise ValueError(
+            raise ArgumentError(
                 f"MLP: x: expected {self.in_features} columns, one per input, got shape "
                 f"{list(x.shape)}; give the points as [N, {self.in_features}]"
             )
+
+    def _check_layers(self, method: str) -> None:
+        """ArgumentError where a layer does more than its weights say: jets are made of these."""
+        for index, layer in enumerate(self.layers):
+            forward = getattr(type(layer), "forward", None)
+            if forward is torch.nn.Linear.forward and not is_changed(layer):
+                continue  # also a parametrised one
+            raise ArgumentError(
+                f"MLP.{method}: layers[{index}]: expected a torch.nn.Linear without hooks, got "
+                f"{layer}; put its change into the weight (torch.nn.utils.parametrize), or "
+                "differentiate the network's value with torch.autograd.grad"
+            )
+
+    def _scaling(self) -> tuple[Tensor, Tensor]:
+        """The s and t of s x + t, which maps the input range to [-1, 1]."""
+        scale = 2 / (self.input_high - self.input_low)
+        return scale, -1 - scale * self.input_low
 
     def _linears(self) -> list[torch.nn.Linear]:
         return cast("list[torch.nn.Linear]", list(self.layers))
@@ -154,9 +194,8 @@ class MLP(torch.nn.Module):
         weights: list[Tensor] = [layer.weight for layer in self._linears()]
         biases: list[Tensor] = [layer.bias for layer in self._linears()]
         if self.has_input_range:
-            scale = 2 / (self.input_high - self.input_low)
-            shift = -1 - scale * self.input_low
-            biases[0] = torch.addmv(biases[0], weights[0], shift)
+            scale, shift = self._scaling()
+            biases[0] = biases[0] + weights[0] @ shift
             weights[0] = weights[0] * scale
         return weights, biases
 
@@ -178,7 +217,7 @@ class MLP(torch.nn.Module):
 def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:
     bound = torch.as_tensor(value, dtype=torch.get_default_dtype())
     if bound.dim() > 1 or bound.numel() not in (1, in_features):
-        raise ValueError(
+        raise ArgumentError(
             f"MLP: input_range: expected numbers or [{in_features}], got {list(bound.shape)}; "
             "give one bound per input"
         )

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.nn.drop_in import DropIn, call_without_tensors
 
 
-class MSELoss(torch.nn.MSELoss):
+class MSELoss(DropIn, torch.nn.MSELoss):
     """Mean squared error of a prediction a with target y.
 
         loss = 1/N sum_i (a_i - y_i)^2
@@ -31,8 +32,12 @@ class MSELoss(torch.nn.MSELoss):
     tensor(2.5000)
     """
 
+    _twin = torch.nn.MSELoss
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss of the prediction ``input``."""
+        if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
+            return call_without_tensors(self, input, target)
         if self.reduction != "mean":
             return super().forward(input, target)
         return ops.mse_loss(input, target)

@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.nn.checks import check_probability, check_tokens
+from pyneural.nn.checks import check_input, check_probability, check_tokens
+from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.key_value_cache import KeyValueCache
+from pyneural.nn.plain import activation_of, is_plain_linear
+from pyneural.ops.errors import ArgumentError
+from pyneural.ops.transforms import has_no_kernel, is_recorded, is_torchs
 
 
-class MultiheadAttention(torch.nn.MultiheadAttention):
+class MultiheadAttention(DropIn, torch.nn.MultiheadAttention):
     """Attention of several heads.
 
         head_h = softmax(q_h k_h^T / sqrt(D) + mask) v_h,   y = [head_1 .. head_H] W_o^T + b_o
@@ -35,7 +39,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         device, dtype: of the parameters.
 
     Raises:
-        ValueError: ``num_heads`` does not divide E, ``dropout`` is not from 0 to 1; at the call,
+        ArgumentError: ``num_heads`` does not divide E, ``dropout`` is not from 0 to 1; at the call,
             shapes, dtypes or devices that do not match.
 
     Source: Vaswani et al. 2017, section 3.2.2.
@@ -46,6 +50,8 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
     >>> y.shape, weights.shape
     (torch.Size([3, 5, 8]), torch.Size([3, 5, 5]))
     """
+
+    _twin = torch.nn.MultiheadAttention
 
     def __init__(
         self,
@@ -62,7 +68,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         dtype: torch.dtype | None = None,
     ) -> None:
         if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads != 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"MultiheadAttention: num_heads: expected a divisor of embed_dim = {embed_dim}, "
                 f"got {num_heads}; each head has width embed_dim / num_heads"
             )
@@ -104,6 +110,60 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         Returns:
             y, in the shape of query; weights [N, L, S], or [N, H, L, S] if not averaged, or None.
         """
+        options = (
+            key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal,
+        )  # fmt: skip
+        if not isinstance(query, Tensor):
+            return call_without_tensors(self, query, key, value, *options)
+        if cache is not None:
+            return self._attend(query, key, value, *options, cache)
+        if is_torchs(query, key, value) and not is_recorded() and is_plain_linear(self.out_proj):
+            return self._by_torch(query, key, value, *options)
+        try:
+            return self._attend(query, key, value, *options, None)
+        except (ValueError, RuntimeError):
+            weight = self.in_proj_weight if self._qkv_same_embed_dim else self.q_proj_weight
+            if has_no_kernel((query, key, value, weight)):
+                return self._by_torch(query, key, value, *options)
+            self._check(query, key, value)
+            check_input(self, "query", query, self.embed_dim, weight)
+            check_input(self, "key", key, self.kdim, weight)
+            check_input(self, "value", value, self.vdim, weight)
+            raise
+
+    def _by_torch(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None,
+        need_weights: bool,
+        attn_mask: Tensor | None,
+        average_attn_weights: bool,
+        is_causal: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Torch's own forward, which wants the causal mask itself beside the hint."""
+        if is_causal and attn_mask is None:
+            axis = 1 if self.batch_first and query.dim() == 3 else 0
+            attn_mask = ~_causal(query.shape[axis], key.shape[axis], 0, query.device)
+        return super().forward(
+            query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights,
+            is_causal,
+        )  # fmt: skip
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None,
+        need_weights: bool,
+        attn_mask: Tensor | None,
+        average_attn_weights: bool,
+        is_causal: bool,
+        cache: KeyValueCache | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Projections, attention and the result's projection, by our ops."""
         is_batched = query.dim() == 3
         self._check(query, key, value)
         q, k, v = self._heads(query, key, value, cache)
@@ -113,16 +173,24 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             k, v = cache.append(self, k, v)
             mask, is_causal = _after(seen, q, k, mask)
         k, v, mask, is_causal = self._with_extra_keys(k, v, mask, is_causal, q)
-        out = ops.attention(q, k, v, mask, is_causal, self.dropout if self.training else 0.0)
+        dropout_p = self.dropout if self.training else 0.0
+        out = ops.attention(q, k, v, mask, is_causal=is_causal, dropout_p=dropout_p)
         # The memory layout is that of q: no copy.
         y = out.transpose(1, 2) if self.batch_first and is_batched else out.permute(2, 0, 1, 3)
-        y = ops.dense(y.flatten(2), self.out_proj.weight, self.out_proj.bias)
+        y = self._project(y.flatten(2))
         y = y if is_batched else y.squeeze(1)
         if not need_weights:
             return y, None
-        weights = ops.attention_weights(q, k, mask, is_causal)
+        weights = ops.attention_weights(q, k, mask, is_causal=is_causal)
         weights = weights.mean(1) if average_attn_weights else weights
         return y, weights if is_batched else weights.squeeze(0)
+
+    def _project(self, y: Tensor) -> Tensor:
+        """The result's projection: torch's ``out_proj`` computes nothing itself, unlike ours."""
+        layer = self.out_proj
+        if is_plain_linear(layer):
+            return ops.dense(y, layer.weight, layer.bias, activation_of(layer))
+        return layer(y)
 
     def _heads(
         self, query: Tensor, key: Tensor, value: Tensor, cache: KeyValueCache | None
@@ -179,12 +247,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             return None
         if all(mask.dtype == torch.bool for mask in masks):
             return ~(masks[0] if len(masks) == 1 else masks[0] | masks[1])
-        added = [
-            torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, -torch.inf)
-            if mask.dtype == torch.bool
-            else mask
-            for mask in masks
-        ]
+        added = [as_floats(mask, q.dtype) for mask in masks]
         return added[0] if len(added) == 1 else added[0] + added[1]
 
     def _with_extra_keys(
@@ -231,7 +294,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         if key.shape[:-1] != value.shape[:-1] or (
             query.dim() == 3 and query.shape[batch] != key.shape[batch]
         ):
-            raise ValueError(
+            raise ArgumentError(
                 f"MultiheadAttention: key, value: expected equal lengths, and N as in query, got "
                 f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}; each key has a "
                 "value"
@@ -241,15 +304,22 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
     def _check_mask(name: str, mask: Tensor, forms: tuple[tuple[int, ...], ...]) -> None:
         if tuple(mask.shape) not in forms:
             wanted = " or ".join(str(list(form)) for form in forms)
-            raise ValueError(
+            raise ArgumentError(
                 f"MultiheadAttention: {name}: expected shape {wanted}, got {list(mask.shape)}; "
                 "give one value for each query and key, or for each key"
             )
         if mask.dtype != torch.bool and not mask.is_floating_point():
-            raise ValueError(
+            raise ArgumentError(
                 f"MultiheadAttention: {name}: expected bool or floats, got {mask.dtype}; "
                 "convert it with .bool()"
             )
+
+
+def as_floats(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask as floats that are added to the scores: -inf where a bool mask is True."""
+    if mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, -torch.inf)
 
 
 def _causal(queries: int, keys: int, seen: int, device: torch.device) -> Tensor:
@@ -265,7 +335,7 @@ def _joined(mask: Tensor, allowed: Tensor) -> Tensor:
 def _after(seen: int, q: Tensor, k: Tensor, mask: Tensor | None) -> tuple[Tensor | None, bool]:
     """Mask and causality of new queries after ``seen`` tokens."""
     if mask is not None:
-        raise ValueError(
+        raise ArgumentError(
             "MultiheadAttention: attn_mask, key_padding_mask: expected None with a cache, got "
             "a mask; each token attends to all tokens before it"
         )

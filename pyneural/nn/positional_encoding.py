@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from pyneural.nn.checks import check_probability, check_tokens
+from pyneural.nn.drop_in import call_without_tensors
 from pyneural.nn.dropout import Dropout
+from pyneural.ops.errors import ArgumentError
 
 
 class PositionalEncoding(torch.nn.Module):
@@ -25,7 +27,7 @@ class PositionalEncoding(torch.nn.Module):
         x [L, N, E], [N, L, E] or [L, E] to the same.
 
     Raises:
-        ValueError: ``d_model`` below 1, ``dropout`` not from 0 to 1, ``start`` below 0, or x of
+        ArgumentError: ``d_model`` below 1, ``dropout`` not from 0 to 1, ``start`` below 0, or x of
             another width or of an integer dtype.
 
     Source: Vaswani et al. 2017, section 3.5.
@@ -39,7 +41,7 @@ class PositionalEncoding(torch.nn.Module):
     def __init__(self, d_model: int, dropout: float = 0.0, batch_first: bool = False) -> None:
         super().__init__()
         if d_model < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"PositionalEncoding: d_model: expected >= 1, got {d_model}; give the width "
                 "of a token"
             )
@@ -55,10 +57,12 @@ class PositionalEncoding(torch.nn.Module):
             x: the tokens.
             start: position of the first one, as ``len(cache)`` of a ``KeyValueCache``.
         """
+        if not isinstance(x, Tensor):
+            return call_without_tensors(self, x, start)
         remedy = "d_model must be the width of a token"
         check_tokens("PositionalEncoding", "x", x, x, self.d_model, "L", self.batch_first, remedy)
         if start < 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"PositionalEncoding: start: expected >= 0, got {start}; give the position of the "
                 "first token"
             )

@@ -9,11 +9,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from pyneural import ops
+from pyneural.nn.checks import check_input, of_layer
+from pyneural.nn.drop_in import call_without_tensors
+from pyneural.nn.quantization import Quantizable
+from pyneural.ops.errors import ArgumentError
+from pyneural.ops.transforms import has_no_kernel, is_torchs
 
 State = Tensor | tuple[Tensor, Tensor]
 
 
-class _HasCell(torch.nn.Module):
+class _HasCell(Quantizable):
     """The cell of ``ops.rnn`` that a layer computes."""
 
     _gated: str | None = None  # None for a plain recurrence with its nonlinearity
@@ -30,20 +35,40 @@ class _Recurrent(_HasCell, torch.nn.RNNBase):
         self, input: Tensor | PackedSequence, hx: State | None = None
     ) -> tuple[Tensor | PackedSequence, State]:
         """(y, final state) from x and the initial state, zeros by default."""
-        if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx)
+        data = input.data if isinstance(input, PackedSequence) else input
+        if not isinstance(data, Tensor):
+            return call_without_tensors(self, input, hx)
+        if is_torchs(data):
+            return super().forward(input, hx)
+        try:
+            if isinstance(input, PackedSequence):
+                return self._forward_packed(input, hx)
+            return self._forward(input, hx)
+        except (ValueError, RuntimeError) as error:
+            weight: Tensor = self.weight_ih_l0  # type: ignore[assignment]
+            if has_no_kernel((data, weight)):
+                return super().forward(input, hx)
+            check_input(self, "input", data, self.input_size, weight)
+            raise of_layer(self, "rnn", error) from None
+
+    def _forward(self, input: Tensor, hx: State | None) -> tuple[Tensor, State]:
+        """The same for a tensor."""
         if input.dim() not in (2, 3):
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__}: input: expected [T, I], "
                 f"{'[N, T, I]' if self.batch_first else '[T, N, I]'} or a PackedSequence, got "
                 f"shape {list(input.shape)}; x.unsqueeze(...) adds the missing dimensions"
             )
         batched = input.dim() == 3
         x = input if batched else input.unsqueeze(1)
-        state = self._checked_state(hx, 3 if batched else 2)
+        state = self._checked_state(hx, x.shape[0 if self.batch_first else 1] if batched else None)
         state = state if batched else [part.unsqueeze(1) for part in state]
         x = x.transpose(0, 1) if self.batch_first and batched else x
         y, ends = self._run(x, state, None)
+        if y.requires_grad and y.device.type == "cpu" and self._cell != "lstm":
+            # The op's backward needs its y. Torch's does not on the CPU, but for an LSTM, so that a
+            # program may change it in place.
+            y = y if self.bidirectional else y.clone()
         if not batched:
             return y.squeeze(1), self._as_state([part.squeeze(1) for part in ends])
         return y.transpose(0, 1) if self.batch_first else y, self._as_state(ends)
@@ -54,11 +79,12 @@ class _Recurrent(_HasCell, torch.nn.RNNBase):
         """The same for a PackedSequence, whose rows are in the order of their lengths."""
         data, batch_sizes, order, original = packed
         steps, rows = len(batch_sizes), int(batch_sizes[0])
-        lengths = (batch_sizes[:, None] > torch.arange(rows)).sum(0)
-        at = (torch.arange(rows) < batch_sizes[:, None]).flatten().nonzero().flatten()
+        row = torch.arange(rows, device="cpu")  # as batch_sizes is, whatever the default device
+        lengths = (batch_sizes[:, None] > row).sum(0)
+        at = (row < batch_sizes[:, None]).flatten().nonzero().flatten()
         at = at.to(data.device)
         x = data.new_zeros(steps * rows, data.shape[1]).index_copy(0, at, data)
-        state = self._checked_state(hx, 3)
+        state = self._checked_state(hx, rows)
         state = state if order is None else [part.index_select(1, order) for part in state]
         y, ends = self._run(x.view(steps, rows, -1), state, lengths)
         ends = ends if original is None else [part.index_select(1, original) for part in ends]
@@ -93,26 +119,30 @@ class _Recurrent(_HasCell, torch.nn.RNNBase):
         projection = found[4:] if self.bias else found[2:]
         return [*found[:2], *biases, *projection]
 
-    def _checked_state(self, hx: State | None, dimensions: int) -> list[Tensor]:
-        """The state as a list of tensors, empty for none."""
+    def _checked_state(self, hx: State | None, rows: int | None) -> list[Tensor]:
+        """The state as a list of tensors, empty for none; ``rows`` is None for unbatched input."""
         if hx is None:
             return []
         is_pair, pair = isinstance(hx, tuple | list), self._cell == "lstm"
         if is_pair != pair:
             wanted = "a pair (h_0, c_0)" if pair else "a tensor h_0"
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__}: hx: expected {wanted}, got a {type(hx).__name__}; "
                 "only an LSTM has a cell state"
             )
         state: list[Tensor] = list(hx) if isinstance(hx, tuple | list) else [hx]
         count = self.num_layers * (2 if self.bidirectional else 1)
-        for name, part in zip(("h_0", "c_0"), state, strict=False):
-            if part.dim() != dimensions or len(part) != count:
-                form = f"[{count}, N, H]" if dimensions == 3 else f"[{count}, H]"
-                raise ValueError(
-                    f"{type(self).__name__}: {name}: expected {form} for {self.num_layers} "
-                    f"layers, got {list(part.shape)}; give one state for each layer and direction, "
-                    "batched as the input is"
+        widths = (self.proj_size, "P") if self.proj_size else (self.hidden_size, "H")
+        for name, part, (width, letter) in zip(
+            ("h_0", "c_0"), state, (widths, (self.hidden_size, "H")), strict=False
+        ):
+            shape = [count, width] if rows is None else [count, rows, width]
+            if list(part.shape) != shape:
+                letters = f"[{count}, {letter}]" if rows is None else f"[{count}, N, {letter}]"
+                raise ArgumentError(
+                    f"{type(self).__name__}: {name}: expected {letters} = {shape} for "
+                    f"{self.num_layers} layers, got {list(part.shape)}; give one state for each "
+                    "layer and direction, batched as the input is"
                 )
         return state
 
@@ -144,7 +174,7 @@ class RNN(_Recurrent, torch.nn.RNN):  # type: ignore[misc]
         x [T, N, I] to y [T, N, D H] and h_n [D L, N, H], D directions and L layers.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match.
+        ArgumentError: shapes, dtypes or devices that do not match.
 
     ``torch.compile`` accepts no subclass of ``torch.nn.RNN``, ``LSTM`` or ``GRU`` unless
     ``torch._dynamo.config.allow_rnn = True``; it then compiles in one graph.
@@ -156,6 +186,8 @@ class RNN(_Recurrent, torch.nn.RNN):  # type: ignore[misc]
     >>> y.shape, h_n.shape
     (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
     """
+
+    _twin = torch.nn.RNN
 
 
 class LSTM(_Recurrent, torch.nn.LSTM):  # type: ignore[misc]
@@ -169,7 +201,7 @@ class LSTM(_Recurrent, torch.nn.LSTM):  # type: ignore[misc]
     state is a pair (h, c).
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match.
+        ArgumentError: shapes, dtypes or devices that do not match.
 
     Source: Hochreiter and Schmidhuber, Neural Computation 9, 1735 (1997).
 
@@ -179,6 +211,7 @@ class LSTM(_Recurrent, torch.nn.LSTM):  # type: ignore[misc]
     (torch.Size([7, 2, 10]), torch.Size([4, 2, 5]))
     """
 
+    _twin = torch.nn.LSTM
     _gated = "lstm"
 
 
@@ -192,7 +225,7 @@ class GRU(_Recurrent, torch.nn.GRU):  # type: ignore[misc]
     ``RNN``, but for the nonlinearity.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match.
+        ArgumentError: shapes, dtypes or devices that do not match.
 
     Source: Cho et al., arXiv:1406.1078 (2014).
 
@@ -202,6 +235,7 @@ class GRU(_Recurrent, torch.nn.GRU):  # type: ignore[misc]
     (torch.Size([2, 7, 5]), torch.Size([1, 2, 5]))
     """
 
+    _twin = torch.nn.GRU
     _gated = "gru"
 
 
@@ -210,8 +244,22 @@ class _RecurrentCell(_HasCell, torch.nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """The new state from x [N, I] or [I] and the state before, zeros by default."""
+        if not isinstance(input, Tensor):
+            return call_without_tensors(self, input, hx)
+        if is_torchs(input):
+            return super().forward(input, hx)
+        try:
+            return self._forward(input, hx)
+        except (ValueError, RuntimeError) as error:
+            if has_no_kernel((input, self.weight_ih)):
+                return super().forward(input, hx)
+            check_input(self, "input", input, self.input_size, self.weight_ih)
+            raise of_layer(self, "rnn", error) from None
+
+    def _forward(self, input: Tensor, hx: State | None) -> State:
+        """By our op."""
         if input.dim() not in (1, 2):
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__}: input: expected [N, I] or [I], got shape "
                 f"{list(input.shape)}; a cell computes one step, the layer all steps"
             )
@@ -234,6 +282,8 @@ class RNNCell(_RecurrentCell, torch.nn.RNNCell):  # type: ignore[misc]
     torch.Size([2, 5])
     """
 
+    _twin = torch.nn.RNNCell
+
 
 class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):  # type: ignore[misc]
     """One step of ``LSTM``: ``torch.nn.LSTMCell`` on our kernel.
@@ -243,6 +293,7 @@ class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):  # type: ignore[misc]
     torch.Size([2, 5])
     """
 
+    _twin = torch.nn.LSTMCell
     _gated = "lstm"
 
 
@@ -253,4 +304,5 @@ class GRUCell(_RecurrentCell, torch.nn.GRUCell):  # type: ignore[misc]
     torch.Size([2, 5])
     """
 
+    _twin = torch.nn.GRUCell
     _gated = "gru"

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.nn.linear import Linear, LinearEquivalent
+from pyneural.nn.drop_in import DropIn
+from pyneural.nn.linear import LinearEquivalent
+from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_linear
+from pyneural.ops.errors import ArgumentError
 
 
-class Sequential(torch.nn.Sequential):
+class Sequential(DropIn, torch.nn.Sequential):
     """Successive layers, with runs of linear layers fused.
 
     ``torch.nn.Sequential``, except that two or more successive ``nn.Linear`` with the same
     activation (that of the last one may differ) are computed by one call of ``ops.mlp``. This
-    requires biases, float32 or float64, no hooks and no patched ``forward``; results equal those of
-    the separate layers up to rounding. Under autocast, runs of widths up to 128 stay in float32.
+    requires biases, x [N, I] of float32 or float64, and layers that are plain
+    (``nn.plain.is_plain_linear``: no hooks, nothing replaced); results equal those of the separate
+    layers up to rounding. Under autocast, runs of widths up to 128 stay in float32. What is no
+    tensor, such as the pair that an LSTM returns, goes from layer to layer as in torch.
     The difference from ``training.Sequential`` is explained in the docstring of ``pyneural``.
 
     >>> torch.manual_seed(0) and None
+    >>> from pyneural.nn import Linear
     >>> net = Sequential(Linear(2, 20, activation="tanh"), Linear(20, 1), torch.nn.Flatten(0))
     >>> net(torch.rand(7, 2)).shape
     torch.Size([7])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    _twin = torch.nn.Sequential
+
+    def forward(self, input: Any) -> Any:
         """Applies the layers in order."""
         return run_layers(list(self), input)
 
 
-def run_layers(layers: list[torch.nn.Module], input: Tensor) -> Tensor:
+def run_layers(layers: Sequence[torch.nn.Module], input: Any) -> Any:
     """Applies layers in order, with runs of linear layers fused into one call.
 
     A ``LinearEquivalent`` counts as the ``Linear`` that it is equivalent to.
@@ -42,10 +51,15 @@ def run_layers(layers: list[torch.nn.Module], input: Tensor) -> Tensor:
     """
     at = 0
     while at < len(layers):
-        run = _run(layers[at:]) if _fits(input) else []
+        run = _run(layers, at) if _may_be_fused(input) else []
         if len(run) > 1:
             weights, biases = [layer.weight for layer in run], [layer.bias for layer in run]
-            input = ops.mlp(input, weights, biases, run[0].activation, run[-1].activation)
+            activations = activation_of(run[0]), activation_of(run[-1])
+            try:
+                input = ops.mlp(input, weights, biases, *activations)
+            except ArgumentError:  # the layer at fault says so itself
+                for layer in layers[at : at + len(run)]:
+                    input = layer(input)
             at += len(run)
         else:
             input = layers[at](input)
@@ -53,41 +67,24 @@ def run_layers(layers: list[torch.nn.Module], input: Tensor) -> Tensor:
     return input
 
 
-def _run(layers: list[torch.nn.Module]) -> list[Linear]:
-    """The leading layers that one call of ``ops.mlp`` can compute."""
-    run: list[Linear] = []
-    for layer in layers:
-        linear = layer.equivalent_linear() if isinstance(layer, LinearEquivalent) else layer
-        if not _is_plain(linear) or _has_hooks(layer):
+def _run(layers: Sequence[torch.nn.Module], at: int) -> list[torch.nn.Linear]:
+    """The layers from a place on that one call of ``ops.mlp`` can compute."""
+    run: list[torch.nn.Linear] = []
+    for layer in layers[at:]:
+        linear: torch.nn.Module | None = layer
+        if isinstance(layer, LinearEquivalent):
+            linear = layer.equivalent_linear() if has_only_its_forward(layer) else None
+        if not is_plain_linear(linear) or linear.bias is None:
             break
         run.append(linear)
         # Only the last layer may have another activation: it ends the run.
-        if linear.activation != run[0].activation:
+        if activation_of(linear) != activation_of(run[0]):
             break
     return run
 
 
-def _is_plain(layer: torch.nn.Module | None) -> TypeGuard[Linear]:
-    return (
-        type(layer) is Linear
-        and layer.bias is not None
-        and not _has_hooks(layer)
-        and "forward" not in layer.__dict__
-    )
+def _may_be_fused(input: Any) -> bool:
+    return isinstance(input, Tensor) and input.dim() == 2 and input.dtype in _DTYPES
 
 
-def _has_hooks(layer: torch.nn.Module) -> bool:
-    return bool(
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-    )
-
-
-def _fits(input: Tensor) -> bool:
-    return (
-        input.dim() == 2
-        and input.dtype in (torch.float32, torch.float64)
-        and not torch.nn.modules.module._has_any_global_hook()
-    )
+_DTYPES = torch.float32, torch.float64

@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural.nn.checks import check_tokens
+from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.transformer_layers import (
     Activation,
     TransformerDecoderLayer,
     TransformerEncoderLayer,
 )
+from pyneural.ops.errors import ArgumentError
 
 
 def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
@@ -37,14 +39,14 @@ def _run(
     **options: Any,
 ) -> Tensor:
     """The layers one after the other, then the norm; layers of torch take no cache."""
-    if cache is not None:
-        options["cache"] = cache
-    for layer in stack.layers:
+    for depth, layer in enumerate(stack.layers):
+        if cache is not None:
+            options["cache"] = cache.at(depth)
         x = layer(x, *inputs, **options)
     return x if stack.norm is None else stack.norm(x)
 
 
-class TransformerEncoder(torch.nn.TransformerEncoder):
+class TransformerEncoder(DropIn, torch.nn.TransformerEncoder):
     """Encoder layers one after the other.
 
     ``torch.nn.TransformerEncoder`` without its nested tensors, so that our layers run in evaluation
@@ -60,6 +62,8 @@ class TransformerEncoder(torch.nn.TransformerEncoder):
     >>> TransformerEncoder(layer, num_layers=3)(torch.rand(5, 2, 8)).shape
     torch.Size([5, 2, 8])
     """
+
+    _twin = torch.nn.TransformerEncoder
 
     def __init__(
         self,
@@ -80,13 +84,15 @@ class TransformerEncoder(torch.nn.TransformerEncoder):
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """The last layer's output; without a hint ``is_causal`` a causal mask is recognised."""
+        if not isinstance(src, Tensor):
+            return call_without_tensors(self, src, mask, src_key_padding_mask, is_causal)
         return _run(
             self, src, (), cache, src_mask=mask, src_key_padding_mask=src_key_padding_mask,
             is_causal=_is_causal(mask, is_causal),
         )  # fmt: skip
 
 
-class TransformerDecoder(torch.nn.TransformerDecoder):
+class TransformerDecoder(DropIn, torch.nn.TransformerDecoder):
     """Decoder layers one after the other: ``torch.nn.TransformerDecoder``, with a cache.
 
     Args:
@@ -98,6 +104,8 @@ class TransformerDecoder(torch.nn.TransformerDecoder):
     >>> TransformerDecoder(layer, num_layers=3)(torch.rand(5, 2, 8), torch.rand(7, 2, 8)).shape
     torch.Size([5, 2, 8])
     """
+
+    _twin = torch.nn.TransformerDecoder
 
     def forward(
         self,
@@ -112,6 +120,11 @@ class TransformerDecoder(torch.nn.TransformerDecoder):
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """The last layer's output; without a hint a causal ``tgt_mask`` is recognised."""
+        if not isinstance(tgt, Tensor):
+            return call_without_tensors(
+                self, tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask,
+                memory_key_padding_mask, tgt_is_causal, memory_is_causal,
+            )  # fmt: skip
         return _run(
             self, tgt, (memory,), cache, tgt_mask=tgt_mask, memory_mask=memory_mask,
             tgt_key_padding_mask=tgt_key_padding_mask,
@@ -120,7 +133,7 @@ class TransformerDecoder(torch.nn.TransformerDecoder):
         )  # fmt: skip
 
 
-class Transformer(torch.nn.Transformer):
+class Transformer(DropIn, torch.nn.Transformer):
     """Encoder and decoder.
 
         memory = encoder(src),  y = decoder(tgt, memory)
@@ -136,6 +149,8 @@ class Transformer(torch.nn.Transformer):
     >>> model(torch.rand(7, 3, 8), torch.rand(5, 3, 8), tgt_mask=tgt_mask).shape
     torch.Size([5, 3, 8])
     """
+
+    _twin = torch.nn.Transformer
 
     def __init__(
         self,
@@ -192,6 +207,12 @@ class Transformer(torch.nn.Transformer):
         memory_is_causal: bool = False,
     ) -> Tensor:
         """The decoder's output; masks and causality as of the decoder and the encoder."""
+        if not isinstance(src, Tensor):
+            return call_without_tensors(
+                self, src, tgt, src_mask, tgt_mask, memory_mask, src_key_padding_mask,
+                tgt_key_padding_mask, memory_key_padding_mask, src_is_causal, tgt_is_causal,
+                memory_is_causal,
+            )  # fmt: skip
         remedy = "d_model is the width of a token; src and tgt are both batched or both not"
         for name, x, length in (("src", src, "S"), ("tgt", tgt, "T")):
             check_tokens(
@@ -199,7 +220,7 @@ class Transformer(torch.nn.Transformer):
             )
         batch = 0 if self.batch_first else 1
         if src.dim() == 3 and src.shape[batch] != tgt.shape[batch]:
-            raise ValueError(
+            raise ArgumentError(
                 f"Transformer: src, tgt: expected the same N, got {list(src.shape)} and "
                 f"{list(tgt.shape)}; N is dimension {batch} as batch_first={self.batch_first}: "
                 "give both as many sequences"

@@ -9,37 +9,45 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural import ops
+from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.dropout import Dropout
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.linear import Linear
-from pyneural.nn.multihead_attention import MultiheadAttention
+from pyneural.nn.multihead_attention import MultiheadAttention, as_floats
+from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_linear
+from pyneural.ops.errors import ArgumentError
 
 Activation = str | Callable[[Tensor], Tensor]
 
 
-def _fused(activation: Activation) -> str:
-    """The activation as ``Linear`` names it where it can fuse it, else "linear"."""
-    if activation in ("relu", F.relu) or isinstance(activation, torch.nn.ReLU):
+def _fused(activation: Activation) -> str | None:
+    """The activation as ``ops.dense`` names it; None where it has none that is the same."""
+    if activation is F.relu:
         return "relu"
-    if activation in ("gelu", F.gelu):
+    if activation is F.gelu:
         return "gelu"
-    if isinstance(activation, torch.nn.GELU):
-        return "gelu" if activation.approximate == "none" else "gelu_tanh"
-    if isinstance(activation, str):
-        raise ValueError(
-            f"transformer layer: activation: expected relu, gelu or a function, got "
-            f"{activation!r}; give the function itself"
-        )
-    return "linear"
+    if isinstance(activation, torch.nn.Module) and has_only_its_forward(activation):
+        if type(activation) is torch.nn.ReLU:
+            return None if activation.inplace else "relu"
+        if type(activation) is torch.nn.GELU:
+            return "gelu" if activation.approximate == "none" else "gelu_tanh"
+    return None
 
 
-class _TransformerLayer(torch.nn.Module):
-    """Common base: submodules in torch's order, and residual blocks with their norms."""
+class _TransformerLayer(DropIn):
+    """Common base: submodules in torch's order, and the blocks that a user may override.
+
+    Every submodule is what it is in torch. ``linear1`` and the activation are computed in one call
+    where ``linear1`` is plain (``nn.plain``), and one after the other else.
+    """
 
     _attentions: tuple[str, ...]
-    linear1: Linear
-    linear2: Linear
-    dropout: Dropout
+    self_attn: MultiheadAttention
+    linear1: torch.nn.Linear
+    linear2: torch.nn.Linear
+    dropout: torch.nn.Dropout
+    dropout1: torch.nn.Dropout
     norm_first: bool
     activation: Any
 
@@ -75,29 +83,47 @@ class _TransformerLayer(torch.nn.Module):
         for i in steps:
             setattr(self, f"dropout{i}", Dropout(dropout))
         functions: dict[Activation, Activation] = {"relu": F.relu, "gelu": F.gelu}
+        if isinstance(activation, str) and activation not in functions:
+            raise ArgumentError(
+                f"{type(self).__name__}: activation: expected relu, gelu or a function, got "
+                f"{activation!r}; give the function itself"
+            )
         self.activation = functions.get(activation, activation)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Torch's own replaces an activation that is a module by relu, in each copy of a stack.
         torch.nn.Module.__setstate__(self, state)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "activation" and isinstance(self.linear1, Linear):  # fused, also when set later
-            self.linear1.activation = _fused(value)
-
-    def _residual(self, number: int, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+    def _residual(
+        self, number: int, x: Tensor, block: Callable[..., Tensor], *given: Any, **options: Any
+    ) -> Tensor:
         """The sum of x and a block of it, with the norm before the block or after the sum."""
-        norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
+        norm = getattr(self, f"norm{number}")
         if self.norm_first:
-            return x + dropout(block(norm(x)))
-        return norm(x + dropout(block(x)))
+            return x + block(norm(x), *given, **options)
+        return norm(x + block(x, *given, **options))
 
-    def _ff_block(self, x: Tensor) -> Tensor:
-        h = self.linear1(x)
-        # A user may have replaced it by a layer without our activation.
-        if not isinstance(self.linear1, Linear) or self.linear1.activation == "linear":
-            h = self.activation(h)
+    def _sa_block(
+        self,
+        x: Tensor,
+        attn_mask: Tensor | None,
+        key_padding_mask: Tensor | None,
+        is_causal: bool = False,
+        **cache: KeyValueCache,
+    ) -> Tensor:
+        x = self.self_attn(
+            x, x, x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, need_weights=False,
+            is_causal=is_causal, **cache,
+        )[0]  # fmt: skip
+        return self.dropout1(x)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        """W_2 dropout(f(W_1 x + b_1)) + b_2."""
+        layer, fused = self.linear1, _fused(self.activation)
+        if fused is not None and is_plain_linear(layer) and activation_of(layer) == "linear":
+            h = ops.dense(x, layer.weight, layer.bias, fused)
+        else:
+            h = self.activation(layer(x))
         return self.linear2(self.dropout(h))
 
 
@@ -107,8 +133,8 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
         x = norm1(x + attention(x)),  y = norm2(x + W_2 f(W_1 x + b_1) + b_2)
 
     ``torch.nn.TransformerEncoderLayer`` on our attention and dense kernels, in training and in
-    evaluation: same constructor, same initialisation under the same seed, same
-    ``state_dict``. The activations relu and gelu are fused into ``linear1``.
+    evaluation: same constructor, same initialisation under the same seed, same ``state_dict``, same
+    blocks to override. ``linear1`` and an activation relu or gelu are one call of ``ops.dense``.
 
     Args:
         d_model: width E of a token.
@@ -123,7 +149,7 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
         device, dtype: of the parameters.
 
     Raises:
-        ValueError: as of ``MultiheadAttention``, or an unknown activation.
+        ArgumentError: as of ``MultiheadAttention``, or an unknown activation.
 
     Source: Vaswani et al. 2017; norms first: Xiong et al., arXiv:2002.04745 (2020).
 
@@ -131,8 +157,9 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
     torch.Size([5, 3, 8])
     """
 
+    _twin = torch.nn.TransformerEncoderLayer
     _attentions = ("self_attn",)
-    self_attn: MultiheadAttention
+    dropout2: torch.nn.Dropout
     activation_relu_or_gelu = 0  # torch's stacks then take no fast path
 
     def forward(
@@ -144,13 +171,27 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """The layer of x; masks, causality and cache as of ``MultiheadAttention``."""
+        if not isinstance(src, Tensor):
+            return call_without_tensors(self, src, src_mask, src_key_padding_mask, is_causal)
+        if src.is_nested:
+            twin = self.as_torch()
+            return twin.forward(src, src_mask, src_key_padding_mask, is_causal)
+        given = {} if cache is None else {"cache": cache}
+        masks: list[Tensor | None] = [src_mask, src_key_padding_mask]
+        if type(self)._sa_block.__module__ != __name__:  # a user's, which torch gives floats
+            masks = [None if mask is None else as_floats(mask, src.dtype) for mask in masks]
+        x = self._residual(1, src, self._sa_block, *masks, is_causal, **given)
+        return self._residual(2, x, self._ff_block)
 
-        def attend(x: Tensor) -> Tensor:
-            return self.self_attn(
-                x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal, cache=cache
-            )[0]
+    def _ff_block(self, x: Tensor) -> Tensor:
+        return self.dropout2(self._feed_forward(x))
 
-        return self._residual(2, self._residual(1, src, attend), self._ff_block)
+    def as_torch(self) -> torch.nn.TransformerEncoderLayer:
+        """Torch's layer with the same submodules."""
+        twin = super().as_torch()
+        kinds = {"relu": 1, "gelu": 2}
+        twin.activation_relu_or_gelu = kinds.get(_fused(self.activation) or "", 0)
+        return twin
 
 
 class TransformerDecoderLayer(_TransformerLayer, torch.nn.TransformerDecoderLayer):  # type: ignore[misc]
@@ -167,9 +208,11 @@ class TransformerDecoderLayer(_TransformerLayer, torch.nn.TransformerDecoderLaye
     torch.Size([5, 3, 8])
     """
 
+    _twin = torch.nn.TransformerDecoderLayer
     _attentions = ("self_attn", "multihead_attn")
-    self_attn: MultiheadAttention
     multihead_attn: MultiheadAttention
+    dropout2: torch.nn.Dropout
+    dropout3: torch.nn.Dropout
 
     def forward(
         self,
@@ -184,17 +227,32 @@ class TransformerDecoderLayer(_TransformerLayer, torch.nn.TransformerDecoderLaye
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """The layer of x and memory; masks, causality and cache as of ``MultiheadAttention``."""
-
-        def attend(x: Tensor) -> Tensor:
-            return self.self_attn(
-                x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal, cache=cache
-            )[0]
-
-        def attend_memory(x: Tensor) -> Tensor:
-            return self.multihead_attn(
-                x, memory, memory, memory_key_padding_mask, False, memory_mask,
-                is_causal=memory_is_causal, cache=cache,
-            )[0]  # fmt: skip
-
-        x = self._residual(2, self._residual(1, tgt, attend), attend_memory)
+        if not isinstance(tgt, Tensor):
+            return call_without_tensors(
+                self, tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask,
+                memory_key_padding_mask, tgt_is_causal, memory_is_causal,
+            )  # fmt: skip
+        given = {} if cache is None else {"cache": cache}
+        masks = tgt_mask, tgt_key_padding_mask
+        x = self._residual(1, tgt, self._sa_block, *masks, tgt_is_causal, **given)
+        masks = memory_mask, memory_key_padding_mask
+        x = self._residual(2, x, self._mha_block, memory, *masks, memory_is_causal, **given)
         return self._residual(3, x, self._ff_block)
+
+    def _mha_block(
+        self,
+        x: Tensor,
+        mem: Tensor,
+        attn_mask: Tensor | None,
+        key_padding_mask: Tensor | None,
+        is_causal: bool = False,
+        **cache: KeyValueCache,
+    ) -> Tensor:
+        x = self.multihead_attn(
+            x, mem, mem, attn_mask=attn_mask, key_padding_mask=key_padding_mask,
+            is_causal=is_causal, need_weights=False, **cache,
+        )[0]  # fmt: skip
+        return self.dropout2(x)
+
+    def _ff_block(self, x: Tensor) -> Tensor:
+        return self.dropout3(self._feed_forward(x))

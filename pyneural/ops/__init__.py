@@ -4,6 +4,7 @@ from pyneural._loader import load
 
 load()  # before the modules that register what belongs to the ops
 
+from pyneural.ops import flops  # noqa: F401 (it registers itself)
 from pyneural.ops.adadelta import adadelta_
 from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.dense import dense

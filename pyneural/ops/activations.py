@@ -5,7 +5,6 @@ Which there are and what they are like is said once, in ``csrc/common/activation
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural import _C
+from pyneural.ops.errors import ArgumentError
 
 _PROPERTIES = _C.activations()
 
@@ -36,7 +36,7 @@ def check_activation(
         aliases: further names, and what they stand for.
 
     Raises:
-        ValueError: a name that is neither.
+        ArgumentError: a name that is neither.
 
     >>> check_activation("Linear", "tanh"), check_activation("Dense", "swish", {"swish": "silu"})
     ('tanh', 'silu')
@@ -44,7 +44,7 @@ def check_activation(
     names = dict(aliases or {}) | {name: name for name in NAMES}
     if activation not in names:
         known = ", ".join(name for name in names if name is not None)
-        raise ValueError(
+        raise ArgumentError(
             f"{where}: activation: expected one of {known}, got {activation!r}; choose one of these"
         )
     return names[activation]
@@ -54,7 +54,7 @@ def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
     """[f(z), f'(z), ..., up to the order], each of the shape of z, differentiable again.
 
     Raises:
-        ValueError: an unknown activation, or an order above 4, or above 1 where f has a kink.
+        ArgumentError: an unknown activation, or an order above 4, or above 1 where f has a kink.
 
     Example:
         >>> z = torch.zeros(())
@@ -65,7 +65,7 @@ def derivatives(activation: str, z: Tensor, order: int) -> list[Tensor]:
     largest = 4 if activation in SMOOTH else 1
     if order > largest:
         remedy = "autograd" if activation in SMOOTH else f"one of {', '.join(SMOOTH)}"
-        raise ValueError(
+        raise ArgumentError(
             f"derivatives: expected orders up to {largest} with {activation}, got {order}; "
             f"use {remedy}"
         )
@@ -149,6 +149,15 @@ def _elu(z: Tensor) -> Iterator[Tensor]:
     yield torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))
 
 
+def _linear(z: Tensor) -> Iterator[Tensor]:
+    yield z
+    yield torch.ones_like(z)
+
+
+def _gelu_tanh(z: Tensor) -> Tensor:
+    return F.gelu(z, approximate="tanh")
+
+
 # f, and f with its derivatives.
 _TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Iterator[Tensor]]]] = {
     "tanh": (torch.tanh, _tanh),
@@ -157,7 +166,7 @@ _TABLE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Iterator[
     "silu": (F.silu, lambda z: _times_z(z, _sigmoid(z))),
     "gelu": (F.gelu, _gelu),
     "gelu_tanh": (
-        functools.partial(F.gelu, approximate="tanh"),
+        _gelu_tanh,  # no partial, which torch.jit.script does not take
         lambda z: _times_z(z, _sigmoid_of_cubic(z)),
     ),
     "softplus": (F.softplus, _softplus),

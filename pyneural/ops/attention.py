@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pyneural.ops import reference
 from pyneural.ops.dropout import draw_seed
+from pyneural.ops.errors import ArgumentError, as_argument_error
 from pyneural.ops.registration import register_derivative, register_reference
-from pyneural.ops.transforms import is_transformed
+from pyneural.ops.transforms import has_no_kernel, is_torchs, is_transformed
 
 
 def attention(
@@ -16,6 +18,7 @@ def attention(
     k: Tensor,
     v: Tensor,
     mask: Tensor | None = None,
+    *,
     is_causal: bool = False,
     dropout_p: float = 0.0,
     scale: float | None = None,
@@ -50,7 +53,7 @@ def attention(
         out, [..., H, L, Ev]. Its memory layout is that of q.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match; ``dropout_p`` beyond 0 to 1.
+        ArgumentError: shapes, dtypes or devices that do not match; ``dropout_p`` beyond 0 to 1.
 
     Source: Vaswani et al. 2017, equation 1; tiles: Rabe and Staats 2021, Dao et al. 2022.
 
@@ -63,15 +66,40 @@ def attention(
     q4, k4, v4 = (_four_dimensional(t, lead) for t in (q, k, v))
     mask4 = None if mask is None else _four_dimensional_mask(mask, lead)
     seed = draw_seed(q.device) if dropout_p > 0 else None
-    call = reference.attention if is_transformed() else _attention
-    out = call(q4, k4, v4, mask4, seed, is_causal, dropout_p, scale)
+    tensors = q4, k4, v4, mask4
+    if is_torchs(*tensors):
+        call = _by_torch
+    else:
+        call = reference.attention if is_transformed() else _attention
+    try:
+        out = call(*tensors, seed, is_causal, dropout_p, scale)
+    except (ValueError, RuntimeError) as error:
+        if call is not _attention or not has_no_kernel((q4, k4, v4)):
+            raise as_argument_error(error) from None
+        out = reference.attention(*tensors, seed, is_causal, dropout_p, scale)
     return out if len(lead) == 1 else out.reshape(*lead, *q.shape[-3:-1], v.shape[-1])
+
+
+def _by_torch(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, is_causal: bool,
+    dropout_p: float, scale: float | None,
+) -> Tensor:  # fmt: skip
+    """Torch's own function, which takes a mask or the hint; the seed is torch's matter."""
+    if is_causal and mask is not None:
+        causal = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+        mask = mask & causal if mask.dtype == torch.bool else mask.masked_fill(~causal, -torch.inf)
+        is_causal = False
+    shared = bool(k.shape[1] != q.shape[1])
+    return F.scaled_dot_product_attention(
+        q, k, v, mask, dropout_p, bool(is_causal), scale=scale, enable_gqa=shared
+    )
 
 
 def attention_weights(
     q: Tensor,
     k: Tensor,
     mask: Tensor | None = None,
+    *,
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
@@ -102,13 +130,13 @@ def _common_lead(q: Tensor, k: Tensor, v: Tensor, enable_gqa: bool) -> torch.Siz
     """The dimensions before [H, L, E], broadcast."""
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if tensor.dim() < 2:
-            raise ValueError(
+            raise ArgumentError(
                 f"attention: {name}: expected [..., heads, length, width], got "
                 f"{list(tensor.shape)}; give at least length and width"
             )
     heads, key_heads = (t.shape[-3] if t.dim() > 2 else 1 for t in (q, k))
     if key_heads not in (heads, 1) and not enable_gqa:
-        raise ValueError(
+        raise ArgumentError(
             f"attention: k: expected {heads} heads like q, got {key_heads}; "
             "if several heads of q share one of k, pass enable_gqa=True"
         )
@@ -119,7 +147,7 @@ def _common_lead(q: Tensor, k: Tensor, v: Tensor, enable_gqa: bool) -> torch.Siz
         return torch.broadcast_shapes(*leads)
     except RuntimeError:
         shapes = ", ".join(str(list(t.shape)) for t in (q, k, v))
-        raise ValueError(
+        raise ArgumentError(
             f"attention: q, k, v: expected dimensions before the heads that broadcast, got "
             f"{shapes}; they must be equal or 1"
         ) from None

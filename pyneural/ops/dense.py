@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.activations import NEEDS_PREACTIVATION
+from pyneural.ops.errors import as_argument_error
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import is_transformed
+from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 
 def dense(
@@ -24,7 +25,9 @@ def dense(
 
     Gradients reach x, weight and bias, to any order: the first backward is a kernel, further ones
     are torch's own. Under autocast it runs in the lower precision, like
-    ``torch.nn.functional.linear``; on the CPU bfloat16 and float16 are summed in float32.
+    ``torch.nn.functional.linear``; on the CPU bfloat16 and float16 are summed in float32. Tensors
+    that no kernel takes (complex, float8, nested, sparse, distributed, subclasses with
+    ``__torch_function__``) go through torch's functions; so does a call that torch records.
 
     Args:
         x: [..., I], float32, float64, bfloat16 or float16.
@@ -37,16 +40,21 @@ def dense(
         y, [..., O].
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match, or an unknown activation.
+        ArgumentError: shapes, dtypes or devices that do not match, or an unknown activation.
 
     Example:
         >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -4.0], [1.0, 1.0]])
         >>> dense(x, weight, activation="relu")
         tensor([[0., 3.]])
     """
-    if is_transformed():
+    if is_plain_torch(x, weight, bias):
         return reference.dense(x, weight, bias, activation)
-    return _dense(x, weight, bias, activation)
+    try:
+        return _dense(x, weight, bias, activation)
+    except (ValueError, RuntimeError) as error:
+        if has_no_kernel((x, weight, bias)):
+            return reference.dense(x, weight, bias, activation)
+        raise as_argument_error(error) from None
 
 
 _dense = torch.ops.pyneural.dense.default

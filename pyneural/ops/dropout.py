@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural.ops import reference
+from pyneural.ops.errors import ArgumentError, as_argument_error
 from pyneural.ops.registration import register_reference
-from pyneural.ops.transforms import is_transformed
+from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 
 def dropout(x: Tensor, p: float = 0.5) -> Tensor:
@@ -28,7 +29,7 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         y like x; x itself where p is 0.
 
     Raises:
-        ValueError: p beyond 0 to 1, or an integer dtype.
+        ArgumentError: p beyond 0 to 1, or an integer dtype.
 
     Source: Srivastava et al. 2014; random numbers: Salmon et al. 2011, Philox.
 
@@ -38,14 +39,19 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         (tensor([0., 4.]), True)
     """
     if not 0 <= p <= 1:
-        raise ValueError(
+        raise ArgumentError(
             f"dropout: p: expected a probability from 0 to 1, got {p}; write 0.1 for a tenth"
         )
     if p == 0:
         return x
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed():
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or is_plain_torch(x):
         return F.dropout(x, p)
-    return _dropout(x, draw_seed("cpu"), p)
+    try:
+        return _dropout(x, draw_seed("cpu"), p)
+    except (ValueError, RuntimeError) as error:
+        if x.is_floating_point() and has_no_kernel((x,)):
+            return F.dropout(x, p)
+        raise as_argument_error(error) from None
 
 
 def draw_seed(device: torch.device | str) -> Tensor:

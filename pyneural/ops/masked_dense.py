@@ -12,8 +12,9 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.dense import empty_with_preactivation
+from pyneural.ops.errors import as_argument_error
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import is_transformed
+from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def masked_dense(
     kernel, further ones are plain torch.
 
     Args:
-        x: [..., I], float32 or float64.
+        x: [..., I], float32 or float64; others, and all under autocast, are multiplied by the
+            dense matrix.
         values: weights of the E edges, in the order of the pattern.
         pattern: which inputs each output is connected to.
         bias: b, [O], or None.
@@ -75,8 +77,8 @@ def masked_dense(
         y, [..., O].
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match, an input that x does not have, or
-            an unknown activation.
+        ArgumentError: shapes, dtypes or devices that do not match, an input that x does not have,
+            or an unknown activation.
 
     Example:
         >>> pattern = SparsityPattern.from_mask(torch.tensor([[True, False], [True, True]]))
@@ -84,9 +86,18 @@ def masked_dense(
         tensor([[ 3., 14.]])
     """
     edges = pattern.starts, pattern.inputs
-    if is_transformed():
+    tensors = x, values, bias
+    if torch.is_autocast_enabled(x.device.type) or is_plain_torch(*tensors):
         return reference.masked_dense(x, values, *edges, bias, activation)
-    return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]
+    try:
+        return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]
+    except (ValueError, RuntimeError) as error:
+        if has_no_kernel(tensors, _KERNEL_DTYPES):
+            return reference.masked_dense(x, values, *edges, bias, activation)
+        raise as_argument_error(error) from None
+
+
+_KERNEL_DTYPES = torch.float32, torch.float64
 
 
 def _fake(x, values, starts, inputs, bias, activation):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.errors import as_argument_error
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import is_transformed
+from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 
 def mlp(
@@ -41,16 +42,21 @@ def mlp(
         y, [N, O].
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match, or an unknown activation.
+        ArgumentError: shapes, dtypes or devices that do not match, or an unknown activation.
 
     Example:
         >>> weights, biases = [torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)], [torch.zeros(2)]
         >>> mlp(torch.tensor([[-3.0]]), weights, [*biases, torch.ones(1)], "relu")  # |x| + 1
         tensor([[4.]])
     """
-    if is_transformed():
+    if is_plain_torch(x, *weights, *biases):
         return reference.mlp(x, weights, biases, activation, final_activation)
-    return _mlp(x, weights, biases, activation, final_activation)
+    try:
+        return _mlp(x, weights, biases, activation, final_activation)
+    except (ValueError, RuntimeError) as error:
+        if has_no_kernel((x, *weights, *biases)):
+            return reference.mlp(x, weights, biases, activation, final_activation)
+        raise as_argument_error(error) from None
 
 
 _mlp = torch.ops.pyneural.mlp.default

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from pyneural.ops import reference
 from pyneural.ops.registration import register_derivative, register_reference
-from pyneural.ops.transforms import is_transformed
+from pyneural.ops.transforms import is_plain_torch
 
 
 def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -46,11 +46,13 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
         or prediction.shape != target.shape
         or not (prediction.is_contiguous() and target.is_contiguous())
         or torch.compiler.is_compiling()
-        or is_transformed()
-        or torch.overrides.has_torch_function_variadic(prediction, target)
+        or is_plain_torch(prediction, target)
     ):
         return F.mse_loss(prediction, target)
-    return _mse_loss(prediction, target)
+    try:
+        return _mse_loss(prediction, target)
+    except NotImplementedError:  # of a distributed tensor
+        return F.mse_loss(prediction, target)
 
 
 _TYPES = torch.float32, torch.float64

@@ -22,10 +22,11 @@ _LIBRARY = torch.library.Library("pyneural", "IMPL")
 
 
 def register_reference(name: str, reference: Callable, fake: Callable | None = None) -> None:
-    """Makes a reference the kernel of the devices that have none of ours.
+    """Makes a reference the kernel of the devices that have none of ours, and the decomposition.
 
-    Its arguments are checked as those of the kernels are, by the op ``check_<name>``. ``fake``
-    returns tensors of the result's shape and dtype, for torch.compile and meta tensors.
+    Its arguments are checked as those of the kernels are, by the op ``check_<name>``. A program of
+    ``torch.export`` is decomposed to run elsewhere, as ``torch.onnx.export`` does. ``fake`` returns
+    tensors of the result's shape and dtype, for torch.compile and meta tensors.
     """
     check = getattr(_OPS, f"check_{name}").default
 
@@ -37,6 +38,7 @@ def register_reference(name: str, reference: Callable, fake: Callable | None = N
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     if fake is not None:
         torch.library.register_fake(f"pyneural::{name}", fake)
+    torch._decomp.register_decomposition(getattr(_OPS, name).default)(reference)
 
 
 def empty_gradients(like: Tensor, shapes: Sequence, wanted: Sequence[bool]) -> list[Tensor]:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.dense import dense
+from pyneural.ops.errors import ArgumentError, as_argument_error
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import is_transformed
+from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -55,8 +56,8 @@ def rnn(
         y, [T, N, H], the h of every step, and h_n, [N, H], for an lstm (h_n, c_n).
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not match, an unknown cell, a wrong number of
-            weights, no steps, lengths beyond 1 to T.
+        ArgumentError: shapes, dtypes or devices that do not match, an unknown cell, a wrong number
+            of weights, no steps, lengths beyond 1 to T.
 
     Source: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014.
 
@@ -68,7 +69,7 @@ def rnn(
     """
     if len(weights) not in ((4, 5) if cell == "lstm" else (4,)):
         wanted = "4, or 5 with a projection," if cell == "lstm" else "4"
-        raise ValueError(
+        raise ArgumentError(
             f"rnn: weights: expected {wanted} (weight_ih, weight_hh, bias_ih or None, bias_hh or "
             f"None), got {len(weights)}; give them in torch's order"
         )
@@ -77,7 +78,7 @@ def rnn(
     weight_ih, weight_hh, bias_ih, bias_hh, *projection = weights
     weight_hr = projection[0] if projection else None
     if weight_ih is None or weight_hh is None or None in projection:
-        raise ValueError(
+        raise ArgumentError(
             "rnn: weights: expected tensors weight_ih, weight_hh and weight_hr, got None; only "
             "biases may be None"
         )
@@ -85,8 +86,14 @@ def rnn(
         biases = bias_ih, bias_hh
         return _projected(x, h0, weight_ih, weight_hh, biases, weight_hr, lengths, reverse)
     h, c = _initial_state(x, h0, weight_hh, cell)
-    call = reference.rnn if is_transformed() else _rnn
-    y, h_n, c_n = call(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse)
+    tensors = x, h, c, weight_ih, weight_hh, bias_ih, bias_hh
+    call = reference.rnn if is_plain_torch(*tensors) else _rnn
+    try:
+        y, h_n, c_n = call(*tensors, lengths, cell, reverse)
+    except (ValueError, RuntimeError) as error:
+        if call is reference.rnn or not has_no_kernel(tensors):
+            raise as_argument_error(error) from None
+        y, h_n, c_n = reference.rnn(*tensors, lengths, cell, reverse)
     return y, ((h_n, c_n) if cell == "lstm" else h_n)
 
 
@@ -111,10 +118,10 @@ def _projected(
         h, c = start
         inner = x.new_zeros(rows, hidden), c
         _check_like_x("h0", h, (rows, projected), "[N, P]", x)
-        first = torch.zeros(rows, dtype=torch.int64)
+        first = torch.zeros(rows, dtype=torch.int64, device="cpu")
         if reverse:
             first = first + steps - 1 if lengths is None else lengths - 1
-        is_first = torch.arange(steps)[:, None, None] == first[:, None]  # [T, N, 1]
+        is_first = torch.arange(steps, device="cpu")[:, None, None] == first[:, None]  # [T, N, 1]
         x = torch.cat([x, is_first.to(x.device) * h], -1)
         weight_ih = torch.cat([weight_ih, weight_hh], 1)
     weights = weight_ih, weight_hh @ weight_hr, *biases
@@ -125,7 +132,7 @@ def _projected(
 def _check_like_x(name: str, t: Tensor, shape: tuple[int, ...], letters: str, x: Tensor) -> None:
     """The kernel's check of its arguments, for those that are not passed to it."""
     if t.shape != shape or t.dtype != x.dtype or t.device != x.device:
-        raise ValueError(
+        raise ArgumentError(
             f"rnn: {name}: expected shape {letters} = {list(shape)}, {x.dtype} on {x.device}, got "
             f"{list(t.shape)}, {t.dtype} on {t.device}; it must fit x and the other weights"
         )
@@ -140,7 +147,7 @@ def _initial_state(
         wanted, got = (
             ("a pair (h0, c0)", "one tensor") if cell == "lstm" else ("a tensor", "a pair")
         )
-        raise ValueError(
+        raise ArgumentError(
             f"rnn: h0: expected {wanted} for cell {cell!r}, got {got}; "
             "only an lstm has a cell state"
         )

@@ -241,7 +241,10 @@ X = torch.rand(5, 2, 8)
         ),
         (lambda: nn.MultiheadAttention(8, 2)(X.long(), X, X), "query: expected floating.*int64"),
         (lambda: nn.MultiheadAttention(8, 2)(X, X.long(), X), "key: expected floating.*int64"),
-        (lambda: nn.MultiheadAttention(8, 2)(X.double(), X, X), "dense: "),
+        (
+            lambda: nn.MultiheadAttention(8, 2)(X.double(), X, X),
+            "MultiheadAttention: query: expected torch.float32 as the layer's weights",
+        ),
         (lambda: nn.PositionalEncoding(0), "d_model: expected >= 1"),
         (lambda: nn.PositionalEncoding(4)(X), r"x: expected \[L, N, 4\] or \[L, 4\], got"),
         (lambda: nn.PositionalEncoding(8)(X.long()), "x: expected floating-point .* got torch.int"),

@@ -213,25 +213,34 @@ X = torch.rand(5, 2, 4)
     ("call", "message"),
     [
         (lambda: nn.LSTM(4, 6)(torch.rand(4)), "LSTM: input: expected"),
-        (lambda: nn.LSTM(4, 6)(torch.rand(5, 2, 3)), "expected shape .* = .24, 3."),
+        (
+            lambda: nn.LSTM(4, 6)(torch.rand(5, 2, 3)),
+            r"LSTM: input: expected \[\.\.\., 4\], got \[5, 2, 3\]",
+        ),
         (lambda: nn.LSTM(4, 6)(torch.rand(5, 2, 4), torch.rand(1, 2, 6)), "expected a pair"),
         (
             lambda: nn.GRU(4, 6)(torch.rand(5, 2, 4), (torch.rand(1, 2, 6),) * 2),
             "hx: expected a te",
         ),
         (lambda: nn.GRU(4, 6)(torch.rand(5, 2, 4), torch.rand(2, 2, 6)), "h_0: expected .1, N, H"),
-        (lambda: nn.GRU(4, 6)(torch.rand(5, 2, 4), torch.rand(1, 3, 6)), "h0: expected shape"),
+        (
+            lambda: nn.GRU(4, 6)(torch.rand(5, 2, 4), torch.rand(1, 3, 6)),
+            "h_0: .* = .1, 2, 6. for",
+        ),
         (lambda: nn.GRU(4, 6)(torch.rand(0, 2, 4)), "at least one step"),
-        (lambda: nn.RNN(4, 6)(torch.rand(5, 2, 4).double()), "expected Double like x"),
+        (
+            lambda: nn.RNN(4, 6)(torch.rand(5, 2, 4).double()),
+            "RNN: input: expected torch.float32 as",
+        ),
         (
             lambda: ops.rnn(X, None, [torch.rand(24, 4), torch.rand(24, 3), None, None, X], "lstm"),
             r"weight_hr: expected shape \[P, H\] = \[3, 6\]",
         ),
         (
             lambda: nn.LSTM(4, 6, proj_size=3)(X, (torch.rand(1, 2, 6), torch.rand(1, 2, 6))),
-            r"h0: expected shape \[N, P\] = \[2, 3\]",
+            r"LSTM: h_0: expected \[1, N, P\] = \[1, 2, 3\]",
         ),
-        (lambda: nn.LSTM(4, 6, proj_size=3)(X.double()), "expected shape .*torch.float64"),
+        (lambda: nn.LSTM(4, 6, proj_size=3)(X.double()), "LSTM: input: expected torch.float32"),
         (lambda: nn.RNNCell(4, 6)(torch.rand(5, 2, 4)), "RNNCell: input: expected"),
         (lambda: nn.RNN(4, 0), "greater than zero"),
     ],

@@ -80,7 +80,7 @@ def _scores(
 ) -> tuple[Tensor, Tensor]:
     """Scores scale q k^T + mask, [N, H, L, S], and which keys take part."""
     scale = max(q.shape[3], 1) ** -0.5 if scale is None else scale
-    scores = scale * q @ _for_all_heads(k, q).mT
+    scores = scale * q @ _for_all_heads(k, q).transpose(-2, -1)
     if mask is not None and mask.dtype != torch.bool:
         scores = scores + mask.to(scores.dtype)
     allowed = torch.ones_like(scores, dtype=torch.bool)

@@ -14,7 +14,8 @@ from pyneural.ops.vjp import gradients
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """f(x W^T + b), [..., O]."""
-    return VALUES[activation](linear(x, weight, bias))
+    z = linear(x, weight, bias)
+    return z if activation == "linear" else VALUES[activation](z)
 
 
 def dense_with_preactivation(

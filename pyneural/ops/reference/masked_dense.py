@@ -39,7 +39,10 @@ def masked_dense_backward(
 
 def _weight(x: Tensor, values: Tensor, starts: Tensor, inputs: Tensor) -> Tensor:
     """W, [O, I]."""
-    outputs = torch.arange(len(starts) - 1, device=starts.device)
-    outputs = outputs.repeat_interleave(starts.diff(), output_size=len(inputs))
+    if torch.onnx.is_in_onnx_export():  # which knows no repeat_interleave
+        outputs = (torch.arange(len(inputs))[:, None] >= starts[1:]).sum(1)
+    else:
+        outputs = torch.arange(len(starts) - 1, device=starts.device)
+        outputs = outputs.repeat_interleave(starts.diff(), output_size=len(inputs))
     zeros = values.new_zeros(len(starts) - 1, x.shape[-1])
     return zeros.index_put((outputs, inputs), values)

@@ -93,7 +93,7 @@ def _active(x: Tensor, lengths: Tensor | None) -> Tensor | None:
     """Which rows take part in which steps, [T, N, 1]; None for all."""
     if lengths is None:
         return None
-    return (torch.arange(len(x))[:, None] < lengths).to(x.device)[:, :, None]
+    return (torch.arange(len(x), device="cpu")[:, None] < lengths).to(x.device)[:, :, None]
 
 
 def _step(

@@ -1,0 +1,156 @@
+"""How many floating-point operations the ops do, for ``torch.utils.flop_counter``.
+
+As torch counts: 2 for each multiplication and addition of a matrix product, none for what is done
+element by element. A layer has the count of torch's. What a backward computes again in order not to
+store it counts for attention alone, as in torch's formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+from pyneural.ops.jet.derivatives import decode
+from pyneural.ops.jet.plan import make_plan
+
+_OPS = torch.ops.pyneural
+Shape = Sequence[int]
+
+
+@register_flop_formula([_OPS.dense, _OPS.dense_with_preactivation])
+def _dense(x: Shape, weight: Shape, *_: Any, **__: Any) -> int:
+    return 2 * prod(x[:-1]) * prod(weight)
+
+
+@register_flop_formula(_OPS.dense_backward)
+def _dense_backward(
+    grad_y: Shape, x: Shape, weight: Shape, bias: Any, saved: Any, activation: str,
+    output_mask: Sequence[bool], **_: Any,
+) -> int:  # fmt: skip
+    return 2 * prod(x[:-1]) * prod(weight) * sum(output_mask[:2])
+
+
+@register_flop_formula(_OPS.masked_dense)
+def _masked_dense(x: Shape, values: Shape, *_: Any, **__: Any) -> int:
+    return 2 * prod(x[:-1]) * values[0]
+
+
+@register_flop_formula(_OPS.masked_dense_backward)
+def _masked_dense_backward(grad_y: Shape, x: Shape, values: Shape, *others: Any, **_: Any) -> int:
+    with_grad_x = others[-1]
+    return 2 * prod(x[:-1]) * values[0] * (1 + with_grad_x)
+
+
+@register_flop_formula(_OPS.mlp)
+def _mlp(x: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
+    return 2 * x[0] * sum(map(prod, weights))
+
+
+@register_flop_formula(_OPS.mlp_backward)
+def _mlp_backward(
+    grad_y: Shape, x: Shape, weights: Sequence[Shape], biases: Any, activation: str,
+    final_activation: str, output_mask: Sequence[bool], **_: Any,
+) -> int:  # fmt: skip
+    return _network_backward(x[0], weights, output_mask)
+
+
+def _network_backward(
+    rows: int, weights: Sequence[Shape], output_mask: Sequence[bool], channels: int = 1
+) -> int:
+    with_x, with_parameters = output_mask
+    first, rest = prod(weights[0]), sum(map(prod, weights[1:]))
+    of_inputs = channels * rest + with_x * first
+    of_weights = with_parameters * (first + channels * rest)
+    return 2 * rows * (of_inputs + of_weights)
+
+
+@register_flop_formula([_OPS.rnn, _OPS.rnn_with_saved])
+def _rnn(
+    x: Shape, h0: Shape, c0: Any, weight_ih: Shape, weight_hh: Shape, *_: Any, **__: Any
+) -> int:
+    return 2 * x[0] * x[1] * (prod(weight_ih) + prod(weight_hh))
+
+
+@register_flop_formula(_OPS.rnn_backward)
+def _rnn_backward(
+    grad_y: Shape, grad_h_n: Shape, grad_c_n: Any, x: Shape, h0: Shape, c0: Any, weight_ih: Shape,
+    weight_hh: Shape, *others: Any, **_: Any,
+) -> int:  # fmt: skip
+    with_x, _h0, _c0, with_ih, with_hh, *_biases = others[-1]
+    from_x, from_h = prod(weight_ih), prod(weight_hh)
+    return 2 * x[0] * x[1] * (with_x * from_x + with_ih * from_x + from_h + with_hh * from_h)
+
+
+@register_flop_formula([_OPS.attention, _OPS.attention_with_lse])
+def _attention(q: Shape, k: Shape, v: Shape, *_: Any, **__: Any) -> int:
+    return _products(q, k) * (q[3] + v[3])
+
+
+@register_flop_formula(_OPS.attention_backward)
+def _attention_backward(grad_out: Shape, q: Shape, k: Shape, v: Shape, *_: Any, **__: Any) -> int:
+    return _products(q, k) * (3 * q[3] + 2 * v[3])  # scores again, then P, v, q and k
+
+
+@register_flop_formula(_OPS.attention_mask_backward)
+def _attention_mask_backward(
+    grad_out: Shape, q: Shape, k: Shape, v: Shape, *_: Any, **__: Any
+) -> int:
+    return _products(q, k) * (q[3] + v[3])
+
+
+def _products(q: Shape, k: Shape) -> int:
+    """Operations for each column that all scores [N, H, L, S] are multiplied with."""
+    return 2 * prod(q[:3]) * k[2]
+
+
+# Taylor mode carries C channels through all layers but the first, in which those of derivatives are
+# the same at every point.
+
+
+@register_flop_formula(_OPS.jet_mlp)
+def _jet_mlp(
+    x: Shape, weights: Sequence[Shape], biases: Any, activation: str, *plan: Any, **_: Any
+) -> int:
+    return _jet_forward(x, weights, plan)
+
+
+@register_flop_formula(_OPS.jet_mlp_backward)
+def _jet_mlp_backward(
+    grad: Shape, x: Shape, weights: Sequence[Shape], biases: Any, activation: str, *plan: Any,
+    **_: Any,
+) -> int:  # fmt: skip
+    *plan_, output_mask = plan
+    return _network_backward(x[0], weights, output_mask, _channels(plan_))
+
+
+@register_flop_formula(_OPS.jet_mlp_jacobian)
+def _jet_mlp_jacobian(
+    x: Shape, weights: Sequence[Shape], biases: Any, activation: str, *plan: Any, **_: Any
+) -> int:
+    outputs = (1 + len(decode(*plan))) * weights[-1][0]
+    backward = _network_backward(x[0], weights, (False, True), _channels(plan))
+    return _jet_forward(x, weights, plan) + outputs * backward
+
+
+@register_flop_formula(_OPS.jet_mlp_loss)
+def _jet_mlp_loss(
+    x: Shape, weights: Sequence[Shape], biases: Any, activation: str, derivatives: Any,
+    operator_coefficients: Any, *others: Any, **_: Any,
+) -> int:  # fmt: skip
+    plan, with_gradient = (derivatives, operator_coefficients), others[-1]
+    forward = _jet_forward(x, weights, plan)
+    backward = _network_backward(x[0], weights, (False, True), _channels(plan))
+    return forward + with_gradient * backward
+
+
+def _jet_forward(x: Shape, weights: Sequence[Shape], plan: Sequence[Any]) -> int:
+    rest = sum(map(prod, weights[1:]))
+    return 2 * x[0] * (prod(weights[0]) + _channels(plan) * rest)
+
+
+def _channels(plan: Sequence[Any]) -> int:
+    return 1 + len(make_plan(tuple(decode(*plan))).channels)

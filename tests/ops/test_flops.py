@@ -1,0 +1,111 @@
+"""torch.utils.flop_counter counts the ops as it counts torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from pyneural import nn, ops
+
+X = torch.randn(5, 3, 8)
+
+
+def count(call):
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def trained(model, *inputs):
+    def call():
+        y = model(*inputs)
+        (y[0] if isinstance(y, tuple) else y).sum().backward()
+
+    return count(call)
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda nn: nn.Linear(8, 4),
+        lambda nn: nn.Linear(8, 4, bias=False),
+        lambda nn: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)),
+        lambda nn: nn.Sequential(nn.Linear(8, 200), nn.Linear(200, 4)),
+    ],
+)
+def test_linear_layers_count_as_torchs(make, requires_grad):
+    found = []
+    for package in (torch.nn, nn):
+        model, x = make(package), X.clone().requires_grad_(requires_grad)
+        with torch.no_grad():
+            forward = count(lambda model=model, x=x: model(x))
+        found.append((forward, trained(model, x)))
+    assert found[0] == found[1]
+    assert found[0][0] > 0
+
+
+T, N, INPUTS, H = 5, 3, 8, 6
+
+
+@pytest.mark.parametrize(("name", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_recurrent_layers(name, gates):
+    layer = getattr(nn, name)(INPUTS, H)
+    from_x, from_h = 2 * T * N * gates * H * INPUTS, 2 * T * N * gates * H * H
+    assert trained(layer, X) == 2 * from_x + 3 * from_h
+    assert trained(layer, X.clone().requires_grad_()) == 3 * from_x + 3 * from_h
+    with torch.no_grad():
+        assert count(lambda: layer(X)) == from_x + from_h
+
+
+def test_attention():
+    q, k = torch.randn(2, 4, 7, 8), torch.randn(2, 4, 9, 8)
+    v = torch.randn(2, 4, 9, 6)
+    scores, values = 2 * 2 * 4 * 7 * 9 * 8, 2 * 2 * 4 * 7 * 9 * 6
+    assert count(lambda: ops.attention(q, k, v)) == scores + values
+    leaves = [t.clone().requires_grad_() for t in (q, k, v)]
+    assert trained(ops.attention, *leaves) == 4 * scores + 3 * values
+    shared = [k[:, :1], v[:, :1]]
+    assert count(lambda: ops.attention(q, *shared)) == scores + values
+
+
+def test_a_whole_encoder_counts_its_products():
+    layer = nn.TransformerEncoderLayer(8, 2, 16)
+    with torch.no_grad():
+        found = count(lambda: layer(X))
+    products = 2 * 5 * 3 * (3 * 8 * 8 + 8 * 8 + 2 * 8 * 16)
+    assert found == products + 2 * 2 * 3 * 2 * 5 * 5 * 4
+
+
+def test_sparse_layers_count_their_edges():
+    layer = nn.MaskedLinear(nn.random_mask(4, 8, 0.75))
+    assert trained(layer, X) == 2 * 2 * 15 * 8
+    assert trained(layer, X.clone().requires_grad_()) == 3 * 2 * 15 * 8
+
+
+def test_jets():
+    network, x = nn.MLP(2, [5, 6], 1), torch.rand(10, 2)
+    first, rest = 2 * 10 * 2 * 5, 2 * 10 * (5 * 6 + 6 * 1)
+    # u, u_t, u_x, u_xx
+    with torch.no_grad():
+        assert count(lambda: network.jet(x, [(0,), (1, 1)])) == first + 4 * rest
+    forward_backward = trained(lambda x: network.jet(x, [(0,), (1, 1)])[1], x)
+    assert forward_backward == 2 * first + 3 * 4 * rest
+    residual = ops.record_residual(lambda jet, x, c: jet[1, 0])
+    assert trained(lambda x: network.jet_loss(x, [(0,), (1, 1)], residual), x) == forward_backward
+    plan = (*network._folded(), "tanh", [(0,), (1, 1)])
+    jacobian = count(lambda: ops.jet_mlp_jacobian(x, *(p for p in plan)))
+    assert jacobian == first + 4 * rest + 3 * (first + 2 * 4 * rest)
+
+
+def test_every_op_with_products_has_a_formula():
+    schemas = {schema.name for schema in torch._C._jit_get_all_schemas()}
+    names = {n.removeprefix("pyneural::") for n in schemas if n.startswith("pyneural::")}
+    elementwise = {
+        "dropout", "mse_loss", "mse_loss_backward", "attention_keep", "adadelta_",
+        "multiply_add_probe",
+    }  # fmt: skip
+    wanted = {n for n in names if not n.startswith("check_")} - elementwise
+    found = {n for n in wanted if getattr(torch.ops.pyneural, n) in flop_registry}
+    assert found == wanted
