@@ -149,11 +149,6 @@ def _elu(z: Tensor) -> Iterator[Tensor]:
     yield torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))
 
 
-def _linear(z: Tensor) -> Iterator[Tensor]:
-    yield z
-    yield torch.ones_like(z)
-
-
 def _gelu_tanh(z: Tensor) -> Tensor:
     return F.gelu(z, approximate="tanh")
 

@@ -38,7 +38,10 @@ def register_reference(name: str, reference: Callable, fake: Callable | None = N
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     if fake is not None:
         torch.library.register_fake(f"pyneural::{name}", fake)
-    torch._decomp.register_decomposition(getattr(_OPS, name).default)(reference)
+
+    @torch._decomp.register_decomposition(getattr(_OPS, name).default)
+    def decomposition(*args: Any) -> Any:
+        return reference(*args)
 
 
 def empty_gradients(like: Tensor, shapes: Sequence, wanted: Sequence[bool]) -> list[Tensor]:
