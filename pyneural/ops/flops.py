@@ -154,3 +154,32 @@ def _jet_forward(x: Shape, weights: Sequence[Shape], plan: Sequence[Any]) -> int
 
 def _channels(plan: Sequence[Any]) -> int:
     return 1 + len(make_plan(tuple(decode(*plan))).channels)
+
+
+# Of the products of matrices; those with a vector are few beside them.
+
+
+@register_flop_formula(_OPS.kalman_filter)
+def _kalman_filter(y: Shape, offset: Any, transition: Shape, *_: Any, **__: Any) -> int:
+    n, p = transition[-1], y[2]
+    return 2 * y[0] * y[1] * (4 * n**3 + 3 * n**2 * p + 2 * n * p**2)
+
+
+@register_flop_formula(_OPS.kalman_filter_backward)
+def _kalman_filter_backward(
+    grads: Any, y: Shape, offset: Any, transition: Shape, *_: Any, **__: Any
+) -> int:
+    n, p = transition[-1], y[2]
+    return 2 * y[0] * y[1] * (5 * n**3 + 6 * n**2 * p + 4 * n * p**2)
+
+
+@register_flop_formula(_OPS.kalman_smoother)
+def _kalman_smoother(transition: Shape, process_noise: Any, mean: Shape, *_: Any, **__: Any) -> int:
+    return 2 * mean[0] * (mean[1] - 1) * 8 * mean[2] ** 3
+
+
+@register_flop_formula(_OPS.kalman_smoother_backward)
+def _kalman_smoother_backward(
+    grads: Any, transition: Shape, process_noise: Any, mean: Shape, *_: Any, **__: Any
+) -> int:
+    return 2 * mean[0] * (mean[1] - 1) * 17 * mean[2] ** 3

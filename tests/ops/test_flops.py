@@ -109,3 +109,19 @@ def test_every_op_with_products_has_a_formula():
     wanted = {n for n in names if not n.startswith("check_")} - elementwise
     found = {n for n in wanted if getattr(torch.ops.pyneural, n) in flop_registry}
     assert found == wanted
+
+
+def test_kalman_filter_and_smoother():
+    """n = p = 1: 9 products in a step of the filter, 8 in one of the smoother."""
+    one, y = torch.ones(1, 1), torch.randn(2, 10, 1)
+    model = one, one, one, one, torch.zeros(2, 1), one
+    assert count(lambda: ops.kalman_filter(y, *model)) == 2 * 2 * 10 * 9
+    moments = ops.kalman_filter(y, *model)[1:]
+    assert count(lambda: ops.kalman_smoother(one, one, *moments)) == 2 * 2 * 9 * 8
+    noise = one.clone().requires_grad_()
+
+    def train():
+        moments = ops.kalman_filter(y, *model[:3], noise, *model[4:])[1:]
+        ops.kalman_smoother(one, one, *moments)[0].sum().backward()
+
+    assert count(train) == 2 * 2 * (10 * (9 + 15) + 9 * (8 + 17))

@@ -12,6 +12,7 @@ from pyneural.ops.activations import NAMES
 from pyneural.ops.rnn import GATES
 from tests.ops.networks import Network
 from tests.ops.test_attention import arguments as attention_arguments
+from tests.ops.test_kalman import arguments as kalman_arguments
 from tests.ops.test_rnn import arguments as rnn_arguments
 from tests.tolerances import FLOAT64_GRADIENT, assert_close
 
@@ -149,3 +150,16 @@ def test_attention_has_the_layout_of_the_queries(inside):
         assert found.transpose(1, 2).is_contiguous() == inside
         assert found.is_contiguous() != inside
         assert found.shape[:3] == like.shape[:3]
+
+
+@pytest.mark.parametrize("varies", [False, True])
+@pytest.mark.parametrize("offset", [False, True])
+def test_kalman(offset, varies):
+    given = kalman_arguments(varies=varies, offset=offset)
+    filtered = assert_same(OPS.kalman_filter, *given)
+    grads = [torch.randn_like(tensor) for tensor in filtered]
+    assert_same(OPS.kalman_filter_backward, grads, *given, *filtered[1:])
+    smoother = given[2], given[4], *filtered[1:]
+    smoothed = assert_same(OPS.kalman_smoother, *smoother)
+    more = [torch.randn_like(tensor) for tensor in smoothed]
+    assert_same(OPS.kalman_smoother_backward, more, *smoother, *smoothed[:2])
