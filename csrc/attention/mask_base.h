@@ -14,6 +14,7 @@ namespace pyneural::attention {
 // log-sum-exp like others: beside such a number the log of the sum would be lost.
 inline at::Tensor mask_base(const at::Tensor& mask, const Problem& p) {
   constexpr double kFar = 16;
+  if (p.keys == 0) return at::zeros({mask.size(0), mask.size(1), mask.size(2), 1}, mask.options());
   at::Tensor seen = mask;
   if (p.is_causal) {
     const auto hidden = at::ones({p.queries, p.keys}, mask.options().dtype(at::kBool)).triu(1);

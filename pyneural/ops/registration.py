@@ -38,6 +38,10 @@ def register_reference(name: str, reference: Callable, fake: Callable | None = N
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     if fake is not None:
         torch.library.register_fake(f"pyneural::{name}", fake)
+        # Else fake tensors of symbolic sizes would go through the decomposition.
+        torch._decomp.register_decomposition(getattr(_OPS, name).default, type="meta")(
+            lambda *args: fake(*args)
+        )
 
     @torch._decomp.register_decomposition(getattr(_OPS, name).default)
     def decomposition(*args: Any) -> Any:
