@@ -12,14 +12,16 @@ NEEDS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
 REMEDY := $(PYTHON) must be Python 3.10 or newer with venv and ensurepip; install it (Debian: \
   apt-get install python3-venv python3-dev) or name another (make PYTHON=python3.12)
 SOURCES := $(shell find csrc build_tools -name '*.h' -o -name '*.c*' -o -name '*.py') setup.py
+FUZZ_SECONDS ?= 600
 PARALLEL := -n auto --maxprocesses 8
 FORMATTED := $(shell find csrc bench tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test sanitize lint format clean FORCE
+.PHONY: help demo test fuzz sanitize lint format clean FORCE
 
 help:
 	@echo 'make demo     solve the Burgers equation, print the error, write burgers.png'
 	@echo 'make test     run all tests'
+	@echo 'make fuzz     run the fuzzers for FUZZ_SECONDS (600) each; SEED=7 repeats a run'
 	@echo 'make sanitize run the op tests on kernels built with sanitizers (gcc, Linux)'
 	@echo 'make lint     check style and types'
 	@echo 'make format   bring all files into style'
@@ -33,6 +35,10 @@ demo: $(if $(wildcard $(VENV)/dev),$(VENV)/dev,$(VENV)/native)
 # The tests share out the processors; ARGS="-n 0" keeps them in one process, for a debugger.
 test: $(VENV)/dev
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# Each prints its seed where it fails.
+fuzz: $(VENV)/dev
+	$(BIN)/python -m pytest $(PARALLEL) tests/fuzz --fuzz-seconds $(FUZZ_SECONDS) $(if $(SEED),--fuzz-seed $(SEED)) $(ARGS)
 
 sanitize: $(VENV)/dev
 	bash build_tools/sanitize.sh $(ARGS)

@@ -10,6 +10,14 @@ from hypothesis import settings
 settings.register_profile("pyneural", deadline=None, derandomize=True)
 settings.load_profile("pyneural")
 
+
+def pytest_addoption(parser):
+    group = parser.getgroup("fuzzers")
+    group.addoption("--fuzz-seed", type=int, help="of tests/fuzz, as a failure prints it")
+    seconds = "how long each fuzzer goes on (default 5; an hour: 3600)"
+    group.addoption("--fuzz-seconds", type=float, default=5.0, help=seconds)
+
+
 # Processes that share out the tests share the processors too, and so do those that they start.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])

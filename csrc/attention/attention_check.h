@@ -143,6 +143,8 @@ inline Problem check_attention_backward(const BackwardArguments& b) {
   const at::ScalarType type = accumulator_dtype(b.q);
   TORCH_CHECK_VALUE(b.lse.scalar_type() == type, op, ": lse: expected ", type, ", got ",
                     b.lse.scalar_type(), "; ", remedy);
+  TORCH_CHECK_VALUE(b.lse.device() == b.q.device(), op, ": lse: expected ", b.q.device(),
+                    " like q, got ", b.lse.device(), "; ", remedy);
   return p;
 }
 

@@ -59,6 +59,11 @@ inline void check_edges(const char* op, const Layer& layer, const at::Tensor& st
   for (int64_t e = 0; e < layer.edges; ++e) inside &= 0 <= input[e] && input[e] < layer.in;
   TORCH_CHECK_VALUE(inside, op, ": inputs: expected column indices of x, 0 to ", layer.in - 1,
                     ", got others; x must have as many columns as the mask");
+  bool rising = true;
+  for (int64_t o = 0; o < layer.out; ++o)
+    for (int64_t e = start[o] + 1; e < start[o + 1]; ++e) rising &= input[e - 1] < input[e];
+  TORCH_CHECK_VALUE(rising, op, ": inputs: expected indices that rise within each output, got ",
+                    "others, perhaps an edge twice; SparsityPattern makes them");
 }
 
 inline Layer check_layer(const char* op, const Arguments& a) {

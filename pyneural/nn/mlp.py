@@ -80,7 +80,8 @@ class MLP(torch.nn.Module):
         self.has_input_range = input_range is not None
         if input_range is not None:
             low, high = (_bound(bound, in_features) for bound in input_range)
-            if not bool((torch.isfinite(high - low) & (low < high)).all()):
+            good = torch.isfinite(high - low) & (low < high)
+            if not (good.is_meta or bool(good.all())):
                 raise ArgumentError(
                     "MLP: input_range: expected finite (low, high) with low < high, got "
                     f"({low.tolist()}, {high.tolist()}); take them from the domain: domain.range"
@@ -209,7 +210,7 @@ class MLP(torch.nn.Module):
     def extra_repr(self) -> str:
         """Arguments of the constructor."""
         text = f"{self.in_features}, {self.out_features}, activation={self.activation!r}"
-        if self.has_input_range:
+        if self.has_input_range and not self.input_low.is_meta:
             text += f", input_range={self.input_range}"
         return text
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch._subclasses import FakeTensor
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from pyneural.ops.transforms import by_torch_func
 from pyneural.ops.vjp import gradients
@@ -37,15 +38,64 @@ def register_reference(name: str, reference: Callable, fake: Callable | None = N
 
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     if fake is not None:
-        torch.library.register_fake(f"pyneural::{name}", fake)
+        checked = _checked(name, fake)
+        torch.library.register_fake(f"pyneural::{name}", checked)
         # Else fake tensors of symbolic sizes would go through the decomposition.
-        torch._decomp.register_decomposition(getattr(_OPS, name).default, type="meta")(
-            lambda *args: fake(*args)
-        )
+        torch._decomp.register_decomposition(getattr(_OPS, name).default, type="meta")(checked)
 
     @torch._decomp.register_decomposition(getattr(_OPS, name).default)
     def decomposition(*args: Any) -> Any:
         return reference(*args)
+
+
+def _checked(name: str, fake: Callable) -> Callable:
+    """The fake kernel after the check of the kernels, so that no result is memory never written.
+
+    A call with a tensor on meta and one on another device comes to the fake kernel, too.
+    """
+    check = getattr(_OPS, f"check_{name}").default
+    names = [argument.name for argument in getattr(_OPS, name).default._schema.arguments]
+
+    def checked(*args: Any) -> Any:
+        given = dict(zip(names, args, strict=True))
+        tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+        if not any(isinstance(tensor, FakeTensor) for tensor in tensors):
+            check(*args)
+        # Sizes that are symbols have no value to check: the kernel does it when they have one.
+        elif not any(isinstance(size, torch.SymInt) for t in tensors for size in t.shape):
+            check(*(_without_values(*argument) for argument in given.items()))
+        _check_devices(name, given)
+        return fake(*args)
+
+    return checked
+
+
+_ALSO_ON_CPU = ("lengths", "seed")  # whatever the device of the other arguments
+
+
+def _check_devices(op: str, given: dict[str, Any]) -> None:
+    """Raises ValueError unless the tensors of a call are on the device of the first one."""
+    first: tuple[str, torch.device] | None = None
+    for name, value in given.items():
+        for tensor in value if isinstance(value, list | tuple) else (value,):
+            if not isinstance(tensor, Tensor):
+                continue
+            like, device = first = first or (name, tensor.device)
+            if tensor.device != device and not (tensor.is_cpu and name in _ALSO_ON_CPU):
+                raise ValueError(
+                    f"{op}: {name}: expected {device} like {like}, got {tensor.device}; "
+                    "move it with .to(device)"
+                )
+
+
+def _without_values(name: str, value: Any) -> Any:
+    """An argument as the checks take it that read the values of some tensors on the CPU."""
+    if name == "lengths":
+        return None
+    if isinstance(value, list | tuple):
+        return [_without_values(name, element) for element in value]
+    on_meta = isinstance(value, Tensor) and name not in _ALSO_ON_CPU
+    return value.to("meta") if on_meta else value
 
 
 def empty_gradients(like: Tensor, shapes: Sequence, wanted: Sequence[bool]) -> list[Tensor]:

@@ -20,6 +20,8 @@ from pyneural.training.history import History
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.objective import check_finite
 from pyneural.training.state import random_state
+from pyneural.training.state.file import refused_as_checkpoint
+from pyneural.training.state.optimizer import check_trained, trained_parameters
 from pyneural.training.trainable import Trainable
 
 ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
@@ -196,6 +198,7 @@ class Run:
         random = random_state.capture()
         return {
             **{name: getattr(self, name).state_dict() for name in _PARTS},
+            "trained": trained_parameters(self.model, self.solver.optimizers),
             "callbacks": [callback.state_dict() for callback in self._saved()],
             "random": {name: self.process_group.gather(s) for name, s in random.items()},
             "reports": [asdict(report) for report in self.reports],
@@ -222,6 +225,13 @@ class Run:
         self._tell("on_phase_begin", self.phase)
         if state is None:
             return
+        own = trained_parameters(self.model, self.solver.optimizers)
+        what, remedy = "the state of this training", "start without resuming"
+        with refused_as_checkpoint("resume", what, remedy):
+            check_trained(state["trained"], own)
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         for name in _PARTS:
             if name != "meter" or self.process_group.writes:  # the sums are those of that process
                 getattr(self, name).load_state_dict(state[name])

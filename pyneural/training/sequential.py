@@ -145,16 +145,49 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
     got, remedy = f"another model in {os.fspath(path)!r}", "make the model and use its load()"
     if config is None:
         raise CheckpointError(f"load_model: expected a saved Sequential, got {got}; {remedy}")
-    model = Sequential()
-    if config["input_shape"] is not None:
-        model.input_shape = tuple(config["input_shape"])
-    with torch.random.fork_rng(devices=[]):  # the weights come from the file
-        for description in config["layers"]:
-            model.add(files.rebuild(description))
+    where, what = f"load_model: {os.fspath(path)!r}", "the description of a Sequential"
+    remedy = "make the model yourself and use its load()"
+    with (
+        files.refused_as_checkpoint(where, what, remedy),
+        torch.random.fork_rng(devices=[]),  # the weights come from the file
+    ):
+        plan = _planned(config)
+        files.check_weights(plan, tensors, path)  # before memory is taken
+        model = _made(config, plan)
     for name, value in tensors.items():
         own = model.state_dict().get(name)
         if own is not None and own.is_floating_point() and own.dtype != value.dtype:
             model.to(value.dtype)
             break
-    files.load_weights(model, path)
+    files.tie(model, tensors)
+    model.load_state_dict(tensors)
+    return model
+
+
+def _planned(config: dict[str, Any]) -> Sequential:
+    """The model on meta: shapes without memory."""
+    model = Sequential()
+    if config["input_shape"] is not None:
+        model.input_shape = tuple(config["input_shape"])
+    for description in config["layers"]:
+        try:
+            with torch.device("meta"):
+                layer = files.rebuild(description)
+        except RuntimeError:  # its constructor reads values
+            layer = files.rebuild(description).to("meta")
+        with torch.device("meta"):
+            model.add(layer)
+    return model
+
+
+def _made(config: dict[str, Any], plan: Sequential) -> Sequential:
+    """The model with memory of its own; no layer is run, as the plan has the shapes."""
+    model = Sequential()
+    model.input_shape, model.output_shapes = plan.input_shape, list(plan.output_shapes)
+    shapes = [plan.input_shape, *plan.output_shapes]
+    for index, description in enumerate(config["layers"]):
+        layer = files.rebuild(description)
+        if index < len(plan.output_shapes) and callable(getattr(layer, "build", None)):
+            layer.build(shapes[index])  # type: ignore[operator]
+        model.add(layer)
     return model

@@ -91,7 +91,7 @@ def test_failed_write_keeps_what_was_there(saved, monkeypatch):
     assert len(list(saved.parent.iterdir())) == 2, "temporary files are left"
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "second replace"])
+@pytest.mark.parametrize("call", ["fsync", "link", "replace", "second replace"])
 def test_death_at_any_call_leaves_a_good_checkpoint(saved, call):
     """The writer is killed just before the call; what is left can be read."""
     code = f"""
@@ -99,17 +99,21 @@ import os, signal, torch
 from pyneural.training import save_checkpoint
 name, before = {call.split()[-1]!r}, getattr(os, {call.split()[-1]!r})
 left = {2 if " " in call else 1}
-def die(*arguments):
+def die(*arguments, **options):
     global left
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return before(*arguments)
+    return before(*arguments, **options)
 setattr(os, name, die)
 save_checkpoint({str(saved)!r}, {{"w": torch.ones(2)}}, {{"step": 3}})
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert load_checkpoint(saved)[1:] == ({"step": 2}, [])
+    done = 3 if call == "second replace" else 2  # that of the name of the file before
+    assert load_checkpoint(saved)[1:] == ({"step": done}, [])
+    assert load_checkpoint(previous_path(saved))[1] == {"step": 1}
+    save_checkpoint(saved, {"w": torch.ones(2)}, {"step": 4})
+    assert len(list(saved.parent.iterdir())) == 2, "what the dead writer left is still there"
 
 
 def test_directory_that_cannot_be_written(tmp_path):

@@ -10,7 +10,7 @@ from pyneural.training.checks import check
 from pyneural.training.run import Run
 from pyneural.training.state import file, stateful
 
-_LAYOUT = 2  # of the record; 1 was that of pyneural 0.1
+_LAYOUT = 3  # of the record; 1 was that of pyneural 0.1
 
 
 class Checkpoint(Callback):
@@ -59,15 +59,17 @@ class Checkpoint(Callback):
                 f"{where}: expected a checkpoint of this version of pyneural, got {self.path} "
                 "of another one, or a saved model; start without resuming"
             )
-        saved, mine = record["config"], run.config()
-        gone = {name: "nothing" for name in saved if name.startswith("phase")}
-        for name, value in {**gone, **mine}.items():
-            if name in saved and saved[name] != value:
-                raise file.CheckpointError(
-                    f"{where}: {name}: expected {saved[name]}, as in {self.path}, got "
-                    f"{value}; use the options of the first run, or start without resuming"
-                )
-        run.load_state_dict(stateful.join(record["state"], tensors))
+        what, remedy = f"the state of a training in {self.path}", "start without resuming"
+        with file.refused_as_checkpoint(where, what, remedy):
+            saved, mine = record["config"], run.config()
+            gone = {name: "nothing" for name in saved if name.startswith("phase")}
+            for name, value in {**gone, **mine}.items():
+                if name in saved and saved[name] != value:
+                    raise file.CheckpointError(
+                        f"{where}: {name}: expected {saved[name]}, as in {self.path}, got "
+                        f"{value}; use the options of the first run, or start without resuming"
+                    )
+            run.load_state_dict(stateful.join(record["state"], tensors))
         self.saved = f"the last good checkpoint is {self.path}, step {run.steps}"
 
     def attach(self, run: Run) -> None:

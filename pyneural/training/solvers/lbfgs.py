@@ -9,6 +9,7 @@ from torch import Tensor
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.objective import Objective, clear_gradients
+from pyneural.training.state.optimizer import load_optimizer
 
 _LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
 
@@ -111,7 +112,7 @@ class _LBFGSSolver(Solver):
         super().load_state_dict(state)
         self.scale = state["scale"]
         numbered = {int(number): entries for number, entries in state["optimizer"].items()}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": numbered})
+        load_optimizer(self.optimizer, {**self.optimizer.state_dict(), "state": numbered})
 
     def _begin(self) -> None:
         self.optimizer = torch.optim.LBFGS(

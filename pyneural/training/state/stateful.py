@@ -3,6 +3,9 @@
 from typing import Any
 
 from torch import Tensor
+from torch.optim import Optimizer
+
+from pyneural.training.state.optimizer import load_optimizer
 
 _TENSOR = "tensor:"
 _PAIRS = "pairs:"  # JSON would turn keys that are numbers into text
@@ -43,7 +46,10 @@ def _with_state(value: Any, state: Any) -> Any:
         return [_with_state(*pair) for pair in zip(value, state, strict=True)]
     if not hasattr(value, "state_dict"):
         return state
-    value.load_state_dict(state)
+    if isinstance(value, Optimizer):
+        load_optimizer(value, state)
+    else:
+        value.load_state_dict(state)
     return value
 
 
