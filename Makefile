@@ -13,6 +13,7 @@ REMEDY := $(PYTHON) must be Python 3.10 or newer with venv and ensurepip; instal
   apt-get install python3-venv python3-dev) or name another (make PYTHON=python3.12)
 SOURCES := $(shell find csrc build_tools -name '*.h' -o -name '*.c*' -o -name '*.py') setup.py
 FUZZ_SECONDS ?= 600
+SEED ?= $(shell date +%s)
 PARALLEL := -n auto --maxprocesses 8
 FORMATTED := $(shell find csrc bench tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
@@ -38,7 +39,7 @@ test: $(VENV)/dev
 
 # Each prints its seed where it fails.
 fuzz: $(VENV)/dev
-	$(BIN)/python -m pytest $(PARALLEL) tests/fuzz --fuzz-seconds $(FUZZ_SECONDS) $(if $(SEED),--fuzz-seed $(SEED)) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) tests/fuzz --fuzz-seconds $(FUZZ_SECONDS) --fuzz-seed $(SEED) $(ARGS)
 
 sanitize: $(VENV)/dev
 	bash build_tools/sanitize.sh $(ARGS)

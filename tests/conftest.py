@@ -13,7 +13,8 @@ settings.load_profile("pyneural")
 
 def pytest_addoption(parser):
     group = parser.getgroup("fuzzers")
-    group.addoption("--fuzz-seed", type=int, help="of tests/fuzz, as a failure prints it")
+    seed = "of tests/fuzz, as a failure prints it (default 0: the tests stay the same)"
+    group.addoption("--fuzz-seed", type=int, default=0, help=seed)
     seconds = "how long each fuzzer goes on (default 5; an hour: 3600)"
     group.addoption("--fuzz-seconds", type=float, default=5.0, help=seconds)
 
