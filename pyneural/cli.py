@@ -1,4 +1,4 @@
-"""The command line: `pyneural info`, `pyneural list`, `pyneural demo NAME`.
+"""The command line: `pyneural --version`, `pyneural info`, `pyneural list`, `pyneural demo NAME`.
 
 A demo is a module of `pyneural.demos`; its name is that of the file, with "-" for "_". It defines
 `SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `run(args)`, which
@@ -17,7 +17,9 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-INTERRUPTED = 130
+from pyneural import __version__
+
+INTERRUPTED, CLOSED_PIPE = 130, 141  # as of a process that SIGINT or SIGPIPE ended
 
 
 def demo_names() -> list[str]:
@@ -97,6 +99,8 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if traceback:
             raise
@@ -109,6 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="pyneural",
         description="Neural networks for physical scientists on hand-written kernels.",
     )
+    parser.add_argument("--version", action="version", version=f"pyneural {__version__}")
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
@@ -127,7 +132,19 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
+    """Runs the command line and returns the exit code; quiet where nobody reads the output."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would flush it again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     args = make_parser().parse_args(arguments)
     if args.command == "demo":
         return run_demo(args.name, args.arguments, args.traceback)

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -170,3 +171,19 @@ def test_parts_come_when_asked_for():
     with pytest.raises(AttributeError, match="no attribute 'layer'"):
         _ = pyneural.layer
     assert all(importlib.util.find_spec(f"pyneural.{name}") for name in pyneural.__all__)
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"pyneural {pyneural.__version__}\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a shell")
+@pytest.mark.parametrize("command", ["list", "info", "--version", "demo --help"])
+@pytest.mark.parametrize("reader", ["head -1 > /dev/null", "true", "head -c 3 > /dev/null"])
+def test_a_closed_pipe_ends_quietly(command, reader):
+    line = f"{{ sleep 0.1; {sys.executable} -m pyneural.cli {command}; echo $? >&2; }} | {reader}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr in ("0\n", f"{cli.CLOSED_PIPE}\n")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
+from pyneural.layers.regularizers import Penalty, penalty
 from pyneural.ops.activations import VALUES, check_activation
 
 Shape = tuple[int, ...]
@@ -26,9 +29,30 @@ class Layer(torch.nn.Module):
 
     def __init__(self, input_shape: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.input_shape = None if input_shape is None else tuple(input_shape)
+        self.input_shape = None if input_shape is None else tuple(map(int, input_shape))
         self._built_for: Shape | None = None
         self.output_shape: Shape = ()
+        self.later_requires_grad = True  # of the weights, once they are made
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights are made."""
+        return self._built_for is not None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; may be set before they are made, too."""
+        made = [parameter.requires_grad for parameter in self.parameters()]
+        return any(made) if made else self.later_requires_grad
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Whether training changes the weights."""
+        self.later_requires_grad = requires_grad
+        return super().requires_grad_(requires_grad)
 
     def build(self, input_shape: Sequence[int]) -> Shape:
         """Creates the weights for samples of a shape, once, and returns the output shape.
@@ -44,6 +68,8 @@ class Layer(torch.nn.Module):
         shape = tuple(input_shape)
         if self._built_for is None:
             self.output_shape = self.make(shape)
+            if not self.later_requires_grad:
+                super().requires_grad_(False)
             self._built_for = shape
         elif shape != self._built_for:
             raise ValueError(
@@ -63,14 +89,31 @@ class Layer(torch.nn.Module):
             self.to(x.device, x.dtype if x.is_floating_point() else None)
         return super().__call__(x)
 
+    def penalty(self) -> Tensor | None:
+        """What regularisers add to the loss, []; None without one."""
+        penalties = [
+            penalty(factors, weight)
+            for factors, weight in zip(self._factors(), self._regularised(), strict=True)
+            if factors is not None and weight is not None
+        ]
+        return sum(penalties[1:], start=penalties[0]) if penalties else None
+
+    def _factors(self) -> list[Penalty | None]:
+        names = ("kernel_regularizer", "bias_regularizer")
+        return [getattr(self, name, None) for name in names]
+
+    def _regularised(self) -> list[Tensor | None]:
+        """Kernel and bias."""
+        return [None, None]
+
     def positive(self, argument: str, value: int) -> int:
         """The value if it is a positive integer; otherwise ValueError."""
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(
                 f"{type(self).__name__}: {argument}: expected an integer >= 1, got {value!r}; "
                 "correct it"
             )
-        return value
+        return int(value)
 
     def expect(self, shape: Shape, dimensions: int, what: str) -> None:
         """ValueError unless samples have this number of dimensions."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyneural import nn
 from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, glorot_uniform_
+from pyneural.layers.regularizers import penalty_of
 from pyneural.nn.linear import LinearEquivalent
 
 
@@ -22,7 +24,7 @@ class Input(Layer):
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__(shape)
-        self.shape = tuple(shape)
+        self.shape = tuple(map(int, shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """The input itself."""
@@ -36,6 +38,8 @@ class Dense(Layer, LinearEquivalent):
         units: number of outputs.
         activation: f: any activation of ``nn.Linear``, "softmax", or None for the identity.
         use_bias: whether to add the bias b.
+        kernel_regularizer: "l2", a factor or (l1, l2): see ``layers.regularizers``.
+        bias_regularizer: likewise.
         input_shape: shape of one sample.
 
     Raises:
@@ -51,9 +55,13 @@ class Dense(Layer, LinearEquivalent):
         activation: str | None = None,
         use_bias: bool = True,
         *,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape)
+        self.kernel_regularizer = penalty_of("Dense: kernel_regularizer", kernel_regularizer)
+        self.bias_regularizer = penalty_of("Dense: bias_regularizer", bias_regularizer)
         self.units = self.positive("units", units)
         self.activation = checked_activation(self, activation)
         self.use_bias = use_bias
@@ -66,6 +74,9 @@ class Dense(Layer, LinearEquivalent):
         self.linear = nn.Linear(shape[-1], self.units, self.use_bias, activation=fused)
         glorot_uniform_(self.linear)
         return (*shape[:-1], self.units)
+
+    def _regularised(self) -> list[Tensor | None]:
+        return [self.linear.weight, self.linear.bias]
 
     def equivalent_linear(self) -> nn.Linear | None:
         """The linear layer; None before it is built, and with softmax."""
@@ -120,7 +131,7 @@ class Reshape(Layer):
         self, target_shape: Sequence[int], *, input_shape: Sequence[int] | None = None
     ) -> None:
         super().__init__(input_shape)
-        self.target_shape = tuple(target_shape)
+        self.target_shape = tuple(map(int, target_shape))
 
     def make(self, shape: Shape) -> Shape:
         """The target shape, with -1 resolved."""

@@ -7,12 +7,15 @@ ceil(size / stride) pixels; an odd padding has its extra pixel at the end, as in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural.layers.base import Layer, Shape, apply_activation, checked_activation, glorot_uniform_
+from pyneural.layers.regularizers import penalty_of
 
 Pair = int | Sequence[int]
 
@@ -32,9 +35,14 @@ class _Convolution(Layer):
         activation: str | None = None,
         use_bias: bool = True,
         *,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(input_shape)
+        kind = type(self).__name__
+        self.kernel_regularizer = penalty_of(f"{kind}: kernel_regularizer", kernel_regularizer)
+        self.bias_regularizer = penalty_of(f"{kind}: bias_regularizer", bias_regularizer)
         self.filters = self.positive("filters", filters)
         self.kernel_size = _pair(self, "kernel_size", kernel_size)
         self.strides = _pair(self, "strides", strides)
@@ -58,6 +66,9 @@ class _Convolution(Layer):
             )
         return height, width, self.filters
 
+    def _regularised(self) -> list[Tensor | None]:
+        return [self.convolution.weight, self.convolution.bias]
+
     def forward(self, x: Tensor) -> Tensor:
         """From [N, height, width, channels] to [N, new height, new width, filters]."""
         y = self._convolve(x.movedim(-1, 1), x.shape[1:3]).movedim(1, -1)
@@ -80,6 +91,7 @@ class Conv2D(_Convolution):
         padding: "valid" or "same".
         activation: as in ``Dense``.
         use_bias: whether to add a bias to each output channel.
+        kernel_regularizer, bias_regularizer: as in ``Dense``.
         input_shape: (height, width, channels).
 
     Raises:
@@ -236,7 +248,7 @@ def _same(size: Sequence[int], window: Sequence[int], strides: Sequence[int]) ->
 
 
 def _pair(layer: Layer, argument: str, value: Pair) -> tuple[int, int]:
-    values = (value, value) if isinstance(value, int) else tuple(value)
+    values: Any = (value, value) if isinstance(value, Integral) else tuple(value)  # type: ignore
     if len(values) != 2:
         raise ValueError(
             f"{type(layer).__name__}: {argument}: expected one or two integers, got {value!r}; "

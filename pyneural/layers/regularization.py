@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ class BatchNormalization(Layer):
 
         y = gamma (x - mean) / sqrt(variance + epsilon) + beta
 
-    Evaluation uses running averages of mean and variance with decay ``momentum`` per training step;
+    As in Keras, a layer with ``trainable = False`` is always as in evaluation. That
+    uses running averages of mean and variance with decay ``momentum`` per training step;
     the running variance is the unbiased one, as in torch. Ioffe and Szegedy 2015.
 
     >>> BatchNormalization()(torch.tensor([[1.0], [3.0]])).flatten().round().tolist()
@@ -62,4 +64,19 @@ class BatchNormalization(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """From [N, ..., C] to the same shape."""
-        return self.norm(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+        training = self.training and self.later_requires_grad
+        if self.norm.training != training:
+            self.norm.train(training)
+        rows = x.reshape(-1, x.shape[-1])
+        if training and len(rows) == 1:  # which torch refuses
+            return self._of_one(rows).reshape(x.shape)
+        return self.norm(rows).reshape(x.shape)
+
+    def _of_one(self, x: Tensor) -> Tensor:
+        """Of a batch that is its own mean, with variance 0, as Keras has it; x is [1, C]."""
+        norm: Any = self.norm
+        with torch.no_grad():
+            norm.num_batches_tracked += 1
+            norm.running_mean.lerp_(x.detach()[0].to(norm.running_mean), 1 - self.momentum)
+            norm.running_var.mul_(self.momentum)
+        return (x - x) * norm.weight + norm.bias

@@ -9,7 +9,9 @@ from pyneural.training import callbacks
 from pyneural.training.callbacks import StepHistory
 from pyneural.training.data.batches import AllData, Batch, Batches, LoaderBatches, TensorBatches
 from pyneural.training.data.split import ThreeWaySplit
-from pyneural.training.history import Diagnosis, History, diagnose
+from pyneural.training.diagnosis import Diagnosis, diagnose
+from pyneural.training.estimator import Classifier, Regressor
+from pyneural.training.history import History
 from pyneural.training.hyperparameters import count_hyperparameters
 from pyneural.training.model import Model
 from pyneural.training.run import Run
@@ -30,10 +32,10 @@ from pyneural.training.trainable import Trainable
 from pyneural.training.trainer import Trainer, TrainingReport
 
 __all__ = [
-    "LBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches", "CheckpointError", "Descent",
-    "Diagnosis", "History", "LevenbergMarquardt", "LoaderBatches", "Model", "Phase", "PhaseReport",
-    "Run", "Sequential", "Solver", "StepHistory", "Task", "TensorBatches", "ThreeWaySplit",
-    "Trainable", "Trainer", "TrainingReport", "callbacks", "check_writable",
-    "count_hyperparameters", "count_parameters", "diagnose", "load_checkpoint", "load_model",
-    "save_checkpoint",
+    "LBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches", "CheckpointError", "Classifier",
+    "Descent", "Diagnosis", "History", "LevenbergMarquardt", "LoaderBatches", "Model", "Phase",
+    "PhaseReport", "Regressor", "Run", "Sequential", "Solver", "StepHistory", "Task",
+    "TensorBatches", "ThreeWaySplit", "Trainable", "Trainer", "TrainingReport", "callbacks",
+    "check_writable", "count_hyperparameters", "count_parameters", "diagnose", "load_checkpoint",
+    "load_model", "save_checkpoint",
 ]  # fmt: skip

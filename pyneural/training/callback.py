@@ -32,6 +32,7 @@ class Callback(Stateful):
     ...         self.epochs += 1
     """
 
+    quantities: tuple[str, ...] = ()  # that pyneural's own add to the logs in on_epoch_end
     in_checkpoint = True  # whether a resumed training must have it, too, with its state
     inside_steps = False  # whether on_due is also called between the evaluations of one step
     due = NEVER

@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import TypeVar
+from numbers import Integral
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -20,9 +21,18 @@ def check(
         raise error(f"{where}: expected {expected}, got {got}; {remedy}")
 
 
-def check_count(where: str, value: object, usual: int) -> None:
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number, of Python or NumPy, and no truth value.
+
+    >>> is_whole(3), is_whole(True), is_whole(3.0)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_count(where: str, value: Any, usual: int) -> None:
     """Raises ValueError unless a value is a whole number >= 1."""
-    good = isinstance(value, int) and value >= 1
+    good = is_whole(value) and value >= 1
     check(good, where, "a whole number >= 1", repr(value), f"write {usual}")
 
 

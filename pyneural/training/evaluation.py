@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from pyneural.training.state.stateful import Stateful
 from pyneural.training.trainable import Trainable
 
 Values = Tensor | Sequence[Tensor] | Sequence[float]  # of a step: [K], or K of [], or K numbers
+Mean = Any  # a number, or the list of numbers of a metric's moments
 PENDING = 64  # steps after which a training reads them
 
 
@@ -37,7 +38,7 @@ class Meter(Stateful):
     state_attributes = ("totals", "samples")
 
     def __init__(self) -> None:
-        self.totals: list[float] = []
+        self.totals: list[Mean] = []
         self.samples = 0
         self.pending: list[tuple[Values, int, float, int]] = []
 
@@ -48,32 +49,46 @@ class Meter(Stateful):
     def read(self) -> list[StepLosses]:
         """What was added since the last call; waits for the device."""
         pending, self.pending = self.pending, []
-        rows = _floats([values for values, *_ in pending])
+        rows = as_numbers([values for values, *_ in pending])
         if rows and not self.totals:
-            self.totals = [0.0] * len(rows[0])
+            self.totals = [[0.0] * len(v) if isinstance(v, list) else 0.0 for v in rows[0]]
         # One after the other, so that the sum does not depend on when it is read.
         steps = []
         for row, (_, samples, seconds, evaluations) in zip(rows, pending, strict=True):
             pairs = zip(self.totals, row, strict=True)
-            self.totals = [total + samples * value for total, value in pairs]
+            self.totals = [_plus(total, samples, value) for total, value in pairs]
             self.samples += samples
             steps.append(StepLosses(row, seconds, evaluations))
         return steps
 
     def means(
         self, process_group: ProcessGroup = SINGLE_PROCESS, device: torch.device | str = "cpu"
-    ) -> list[float]:
+    ) -> list[Mean]:
         """The means over the samples of all processes."""
         self.read()
         totals, samples = self.totals, float(self.samples)
         if process_group.size > 1:
             dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
-            sums = torch.tensor([*totals, samples], dtype=dtype, device=device)
-            *totals, samples = process_group.sum(sums).tolist()
-        return [total / max(samples, 1) for total in totals]
+            parts = [total if isinstance(total, list) else [total] for total in totals]
+            numbers = [number for part in parts for number in part]
+            sums = torch.tensor([*numbers, samples], dtype=dtype, device=device)
+            *numbers, samples = process_group.sum(sums).tolist()
+            summed = iter(numbers)
+            totals = [
+                [next(summed) for _ in total] if isinstance(total, list) else next(summed)
+                for total in totals
+            ]
+        below = max(samples, 1)
+        return [[t / below for t in x] if isinstance(x, list) else x / below for x in totals]
 
 
-def _floats(steps: list[Values]) -> list[list[float]]:
+def _plus(total: Mean, samples: int, value: Mean) -> Mean:
+    if isinstance(value, list):
+        return [t + samples * v for t, v in zip(total, value, strict=True)]
+    return total + samples * value
+
+
+def as_numbers(steps: Sequence[Values]) -> list[list[Mean]]:
     """The values as numbers, a row a step; one copy from the device for each kind of value."""
     if not steps:
         return []
@@ -82,7 +97,7 @@ def _floats(steps: list[Values]) -> list[list[float]]:
     columns = []
     for column in zip(*steps, strict=True):
         tensors = all(isinstance(value, Tensor) for value in column)
-        columns.append(torch.stack(column).tolist() if tensors else [float(v) for v in column])
+        columns.append(torch.stack(column).tolist() if tensors else list(column))
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -131,9 +146,15 @@ def evaluate(
     return means()
 
 
-def by_name(model: Trainable, names: Sequence[str], means: Sequence[float]) -> dict[str, float]:
+def finished(model: Trainable, names: Sequence[str], values: Sequence[Mean]) -> list[float]:
+    """The values, with metrics in the place of their moments."""
+    pairs = zip(names, values, strict=True)
+    return [model.metric(name, v) if isinstance(v, list) else v for name, v in pairs]
+
+
+def by_name(model: Trainable, names: Sequence[str], means: Sequence[Mean]) -> dict[str, float]:
     """Means by name, led by the loss, their weighted sum."""
-    terms = dict(zip(names, means, strict=True))
+    terms = dict(zip(names, finished(model, names, means), strict=True))
     if "loss" in terms or not terms:
         return terms
     return {"loss": weighted_sum(model.loss_weights, terms), **terms}

@@ -1,11 +1,10 @@
 """A network with ``compile``, ``fit``, ``evaluate`` and ``predict``, as Keras has them."""
 
-import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,45 +14,29 @@ from torch.utils.data import DataLoader
 
 from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks import Checkpoint, EpochProgress, TimeLimit
-from pyneural.training.callbacks.progress import BAR, SILENT, Bar, check_verbose
+from pyneural.training.callbacks.progress import BAR, SILENT, Bar, checked_verbose
 from pyneural.training.checks import check, check_count
+from pyneural.training.compile_config import CompileConfig
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
-from pyneural.training.data.batches import Batch, samples_of
+from pyneural.training.data.batches import Batch, TensorBatches, samples_of
+from pyneural.training.data.nested import call, each, first, joined, several
+from pyneural.training.data.stream import Stream, is_stream
+from pyneural.training.data.tensors import columns_of, rows
 from pyneural.training.distributed import ProcessGroup
+from pyneural.training.errors import readable
 from pyneural.training.evaluation import evaluate, evaluation_mode
 from pyneural.training.history import History
-from pyneural.training.losses.functions import Loss, LossFunction
-from pyneural.training.losses.metrics import Metric, MetricFunction
+from pyneural.training.losses.functions import LossFunction
+from pyneural.training.losses.metrics import Metric, MetricFunction, check_names
+from pyneural.training.losses.several import loss_of
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
 from pyneural.training.run import Run
 from pyneural.training.solvers.descent import Descent
-from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
+from pyneural.training.solvers.objective import REGULARIZATION
+from pyneural.training.solvers.optimizers import OptimizerFactory
+from pyneural.training.structure import apply_trainable, has_weights, unchained
 from pyneural.training.summary import ParameterCount, count_parameters
 from pyneural.training.trainable import Trainable
-
-
-@dataclass
-class CompileConfig:
-    """What ``Model.compile`` was given."""
-
-    descent: Descent  # the phase of ``fit``; with its optimiser once there is something to optimise
-    loss: Loss | None  # None where the model has ``losses`` of its own
-    metrics: list[Metric]  # shown beside it
-
-    def __post_init__(self) -> None:
-        descent = self.descent
-        halves, where = (torch.float16, torch.bfloat16), "compile: mixed_precision"
-        expected, remedy = "torch.float16, torch.bfloat16 or None", "for float64 use model.double()"
-        good = descent.mixed_precision in (None, *halves)
-        check(good, where, expected, descent.mixed_precision, remedy)
-        good = descent.clip_norm is None or 0 < descent.clip_norm < math.inf
-        check(good, "compile: clip_norm", "a number > 0", descent.clip_norm, "write 1.0")
-        check_count("compile: accumulation_steps", descent.accumulation_steps, 1)
-
-    def make_optimizer(self, parameters: Iterable[Tensor]) -> None:
-        """Makes the optimiser of these parameters, or checks one that is made."""
-        made = make_optimizer(self.descent.optimizer, parameters)  # type: ignore[arg-type]
-        self.descent = replace(self.descent, optimizer=made)
 
 
 class Model(Trainable):
@@ -80,16 +63,17 @@ class Model(Trainable):
     def __init__(self, module: nn.Module | None = None) -> None:
         super().__init__()
         self._compile_config: CompileConfig | None = None
+        self.feature_names: list[Any] | None = None  # columns of the frame that fit was given
         if module is not None:
             self.module = module
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The network's output."""
+    def forward(self, *x: Any, **named: Any) -> Any:
+        """The network's output; several inputs stand in their order, or by name."""
         if "module" not in self._modules:
             kind, remedy = type(self).__name__, "write Model(module), or forward in the subclass"
             expected = "a forward method or a module"
             raise NotImplementedError(f"{kind}: expected {expected}, got neither; {remedy}")
-        return self.module(x)
+        return self.module(*x, **named)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss, and the metrics, whose weight is 0; a subclass may have its own."""
@@ -97,22 +81,37 @@ class Model(Trainable):
         if config.loss is None:
             return super().losses(batch)
         dtype = config.descent.mixed_precision
-        with nullcontext() if dtype is None else torch.autocast(batch.x.device.type, dtype):
-            prediction = self(batch.x)
+        x = batch.x if isinstance(batch.x, Tensor) else first(batch.x)
+        with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype):
+            prediction = call(self, batch.x)
         losses = {"loss": config.loss(prediction, batch.y, batch.weight)}
+        if config.penalised and self.training:  # no part of val_loss
+            losses[REGULARIZATION] = sum(layer.penalty() for layer in config.penalised)
         for metric in config.metrics:
-            losses[metric.name] = metric(prediction.detach(), batch.y)
+            losses[metric.name] = metric(each(Tensor.detach, prediction), batch.y)
         return losses
 
-    def build(self, x: Tensor) -> None:
+    def metric(self, name: str, mean: Sequence[float]) -> float:
+        """A metric from the mean of its moments over a pass."""
+        for metric in self.compile_config("losses").metrics:
+            if metric.name == name and metric.value is not None:
+                return metric.value(mean)
+        return super().metric(name, mean)
+
+    def quantities(self) -> list[str] | None:
+        """Names of the curves of a pass; None where they are known after its first step."""
+        config = self.compile_config("fit")
+        return None if config.loss is None else ["loss", *(m.name for m in config.metrics)]
+
+    def build(self, x: Any) -> None:
         """Makes weights whose shapes depend on the samples, [N, ...], as torch's lazy layers do."""
         with evaluation_mode(self):
-            self(x[:1])
+            call(self, each(lambda part: part[:1], x))
 
     def compile(
         self,
         optimizer: str | torch.optim.Optimizer | OptimizerFactory,
-        loss: str | LossFunction | None = None,
+        loss: str | LossFunction | Mapping[str, Any] | Sequence[Any] | None = None,
         metrics: Sequence[str | MetricFunction] = (),
         *,
         mixed_precision: torch.dtype | None = None,
@@ -124,8 +123,8 @@ class Model(Trainable):
         Args:
             optimizer: one of Keras's names, with Keras's defaults; a torch optimiser of the
                 model's parameters; or what makes one: ``partial(torch.optim.Adam, lr=1e-2)``.
-            loss: one of Keras's names, or a function or module of (prediction, y), as torch's; None
-                where the model has ``losses`` of its own.
+            loss: one of Keras's names, or a function or module of (prediction, y), as torch's; a
+                dict or list of these for several outputs; None where the model has its own.
             metrics: names, those of losses included, or functions of (prediction, y).
             mixed_precision: torch.bfloat16 or torch.float16 for products under torch.autocast.
             clip_norm: largest norm of the gradient, > 0.
@@ -142,12 +141,14 @@ class Model(Trainable):
         expected = "none, nor metrics, as the model has losses of its own" if own_losses else "one"
         remedy = "write 'mean_squared_error', or losses in a subclass, but not both"
         check(good, "compile: loss", expected, f"{loss!r} and {list(metrics)}", remedy)
-        to_minimise = None if loss is None else Loss.of(loss)
+        to_minimise = None if loss is None else loss_of(loss)
         measured = [] if to_minimise is None else [Metric.of(m, to_minimise) for m in metrics]
+        check_names(measured)
         descent = Descent(optimizer, None, 1, mixed_precision, clip_norm, accumulation_steps)
         config = CompileConfig(descent, to_minimise, measured)
         if self._has_weights() or not (isinstance(optimizer, str) or callable(optimizer)):
-            config.make_optimizer(self.parameters())
+            apply_trainable(self)
+            config.make_optimizer(self)
         self._compile_config = config
         if to_minimise is None:
             return
@@ -163,13 +164,16 @@ class Model(Trainable):
         y: Any = None,
         batch_size: int = 32,
         epochs: int = 1,
-        verbose: int = BAR,
+        verbose: int | str = BAR,
         callbacks: Sequence[Callback] = (),
         validation_split: float | None = None,
         validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         *,
         checkpoint: str | os.PathLike[str] | None = None,
         every: float = 10.0,
@@ -188,15 +192,21 @@ class Model(Trainable):
                 of (x, y) or (x, y, weight).
             y: targets, [N, ...]; None with a DataLoader.
             batch_size: samples of an update; a DataLoader has its own.
-            epochs: passes through the data, in total with those before a resumption.
-            verbose: 0 for nothing, 1 for a bar, 2 for a line an epoch.
+            epochs: passes through the data, in total with those before a resumption and those
+                below ``initial_epoch``.
+            verbose: 0 for nothing, 1 or "auto" for a bar, 2 for a line an epoch.
             callbacks: see ``pyneural.training.callbacks``.
             validation_split: share of the samples, from the end, that is measured and not trained
                 on; in (0, 1).
             validation_data: (x, y), (x, y, weight) or a DataLoader that is measured instead.
             shuffle: whether each epoch has an order of its own; torch.manual_seed determines it.
             class_weight: factor on the loss by number of the class.
-            sample_weight: factor on the loss of each sample, [N].
+            sample_weight: factor on the loss of each sample, [N], or of each step, [N, T].
+            steps_per_epoch: batches an epoch where x is a generator (or a DataLoader without a
+                length) of (x, y) or (x, y, weight).
+            validation_steps: likewise, where validation_data is one.
+            initial_epoch: number of the first epoch: to go on counting, where ``fit`` was called
+                before, write that call's ``epochs``.
             checkpoint: file, ``*.safetensors``, for the whole state of the training.
             every: seconds between two checkpoints inside an epoch.
             resume: whether to go on from the checkpoint, bit by bit, if there is one.
@@ -213,7 +223,11 @@ class Model(Trainable):
         """
         compile_config = self.compile_config("fit")
         check_count("fit: epochs", epochs, 1)
-        check_verbose("fit", verbose)
+        check_count("fit: batch_size", batch_size, 32)
+        batch_size, epochs, verbose = int(batch_size), int(epochs), checked_verbose("fit", verbose)
+        good = 0 <= initial_epoch < epochs
+        expected, remedy = f"a number from 0 to {epochs - 1}, below epochs", "write 0"
+        check(good, "fit: initial_epoch", expected, initial_epoch, remedy)
         check_callbacks("fit", callbacks)
         good, remedy = checkpoint is not None or not resume, "give checkpoint=PATH"
         check(good, "fit: resume", "a checkpoint to go on from", "none", remedy)
@@ -224,26 +238,38 @@ class Model(Trainable):
         validation = as_triple(validation_data)
         if validation_split:
             data, validation = split_off("fit", data, validation_split)
+        if is_stream(x):
+            data = (Stream(x), y, sample_weight)
+        else:
+            expected, remedy = "none, unless x is a generator", "choose batch_size instead"
+            check(steps_per_epoch is None, "fit: steps_per_epoch", expected, "one", remedy)
+        self.feature_names = columns_of(data[0])
         self._build_for("fit", data[0])
         process_group = ProcessGroup.join(self)
-        compile_config.make_optimizer(self.parameters())
+        apply_trainable(self)
+        compile_config.make_optimizer(self)
+        compile_config.check_optimizer(self)
         adapter = DataAdapter("fit", self, compile_config.loss, batch_size, process_group)
         # Drawn whether it is used or not, so that shuffling changes no other random number.
         seed = process_group.from_first(int(torch.randint(2**62, ())), adapter.device)
         order = seed if shuffle else None
-        batches = adapter.batches(data, class_weight=class_weight, seed=order)
+        options: dict[str, Any] = {"seed": order, "steps": steps_per_epoch}
+        batches = adapter.batches(data, class_weight=class_weight, **options)
         held_out = None
         if validation is not None:
-            held_out = adapter.batches(validation, name="validation_data: ")
+            options = {"name": "validation_data: ", "steps": validation_steps}
+            held_out = adapter.batches(validation, **options)
         beside = [*callbacks, TimeLimit(time_limit), EpochProgress(verbose)]
-        phases = [replace(compile_config.descent, epochs=epochs)]
-        run = Run(self, phases, batches, beside, held_out, process_group)
+        phases = [replace(compile_config.descent, epochs=epochs - int(initial_epoch))]
+        begin = int(initial_epoch)
+        run = Run(self, phases, batches, beside, held_out, process_group, initial_epoch=begin)
         if checkpoint is not None:
             saved = Checkpoint(checkpoint, every, each_epoch=True)
             run.callbacks.append(saved)
             if resume and saved.exists():
                 saved.load(run, "fit")
-        run()
+        with readable("fit"):
+            run()
         return run.history
 
     def evaluate(
@@ -251,7 +277,7 @@ class Model(Trainable):
         x: Any,
         y: Any = None,
         batch_size: int = 32,
-        verbose: int = SILENT,
+        verbose: int | str = SILENT,
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
@@ -261,42 +287,50 @@ class Model(Trainable):
             the loss, or with metrics a list that begins with it; by name with ``return_dict``.
         """
         compile_config = self.compile_config("evaluate")
-        check_verbose("evaluate", verbose)
+        verbose = checked_verbose("evaluate", verbose)
         self._build_for("evaluate", x)
         adapter = DataAdapter("evaluate", self, compile_config.loss, batch_size)
         batches = adapter.batches((x, y, sample_weight))
         bar = Bar(len(batches), verbose)
-        with evaluation_mode(self):
+        with readable("evaluate"), evaluation_mode(self):
             means = evaluate(self, batches, show=partial(bar.over, "evaluate"))
         if return_dict:
             return means
         return list(means.values()) if len(means) > 1 else means["loss"]
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: int = SILENT) -> Any:
+    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = SILENT) -> Any:
         """Outputs in evaluation mode, [N, ...]; arguments as in ``fit``, or a DataLoader of x.
 
         Returns:
             a tensor for tensors on their device, else an array.
         """
-        check_verbose("predict", verbose)
+        verbose = checked_verbose("predict", verbose)
         self._build_for("predict", x)
         adapter = DataAdapter("predict", self, None, batch_size)
         if isinstance(x, DataLoader):
-            parts: Iterable[Tensor] = (adapter.inputs(samples_of(batch)) for batch in x)
+            parts: Iterable[Any] = (adapter.inputs(samples_of(batch)) for batch in x)
             steps = len(x) if hasattr(x.dataset, "__len__") else None
         else:
             inputs = adapter.inputs(x)
             adapter.probe(inputs)
-            parts, steps = inputs.split(batch_size), -(-len(inputs) // batch_size)
-        with evaluation_mode(self):
+            batches = TensorBatches(inputs, batch_size=batch_size)
+            parts, steps = (batch.x for batch in batches.epoch(0)), len(batches)
+        with readable("predict"), evaluation_mode(self):
             shown = Bar(steps, verbose).over("predict", parts)
-            predicted = torch.cat([self(part) for part in shown])
-        if isinstance(x, Tensor):
-            return predicted.to(x.device)
-        return predicted.cpu().numpy() if not isinstance(x, DataLoader) else predicted
+            predicted = joined([call(self, part) for part in shown])
+        given = first(x) if several(x) else x
+        if isinstance(given, Tensor):
+            return each(lambda part: part.to(given.device), predicted)
+        if isinstance(x, DataLoader):
+            return predicted
+        return each(lambda part: part.cpu().numpy(), predicted)
 
     def count(self) -> ParameterCount:
-        """The parameters, a layer a row."""
+        """The parameters, a layer a row; ValueError before the weights are made."""
+        got = "some that wait for their input's shape"
+        remedy = "give the first layer an input_shape, or call fit"
+        check(self._has_weights(), "summary", "built layers", got, remedy)
+        apply_trainable(self)
         return count_parameters(self.module if "module" in self._modules else self)
 
     def summary(self) -> None:
@@ -351,23 +385,11 @@ class Model(Trainable):
         """Lets a model whose weights are not made see the first samples."""
         if self._has_weights():
             return
-        if isinstance(x, DataLoader):
-            batch = next(iter(x), None)
+        if isinstance(x, (DataLoader, Stream)):
+            batch = x.first() if isinstance(x, Stream) else next(iter(x), None)
             if batch is None:
                 return  # an empty one, which is refused where it is looked at
             x = samples_of(batch)
-        self.build(DataAdapter(where, self, None, 1).inputs(x[:1] if len(x) else x))
-
-
-def has_weights(layer: nn.Module) -> bool:
-    """Whether all weights are made."""
-    return not any(nn.parameter.is_lazy(parameter) for parameter in layer.parameters())
-
-
-def unchained(layers: Iterable[nn.Module]) -> list[nn.Module]:
-    """Layers, with those of a ``Model`` or torch's Sequential among them in its place."""
-    flat: list[nn.Module] = []
-    for layer in layers:
-        for inner in layer.chain() if isinstance(layer, Model) else [layer]:
-            flat += unchained(inner) if isinstance(inner, nn.Sequential) else [inner]
-    return flat
+        one = each(lambda part: rows(part, 0, 1), x) if several(x) else rows(x, 0, 1)
+        if len(first(one) if several(one) else one):  # else it is refused where it is looked at
+            self.build(DataAdapter(where, self, None, 1).inputs(one))

@@ -1,13 +1,10 @@
 """The loop: phases, epochs and steps, which may be stopped and resumed at any step."""
 
 import math
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,8 +12,17 @@ import torch
 from pyneural.training.callback import Callback, overridden
 from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.evaluation import PENDING, Meter, Values, by_name, evaluate, weighted_sum
+from pyneural.training.evaluation import (
+    PENDING,
+    Meter,
+    Values,
+    by_name,
+    evaluate,
+    finished,
+    weighted_sum,
+)
 from pyneural.training.history import History
+from pyneural.training.interrupt import Interrupt
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.objective import check_finite
 from pyneural.training.state import random_state
@@ -25,31 +31,6 @@ from pyneural.training.state.optimizer import check_trained, trained_parameters
 from pyneural.training.trainable import Trainable
 
 ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
-
-
-class Interrupt:
-    """Context in which the first Ctrl-C only sets ``requested``; the second one interrupts.
-
-    Outside of the main thread, where Python delivers no signals, it does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: Any = None
-
-    def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
 
 
 class Run:
@@ -65,6 +46,7 @@ class Run:
         callbacks: told of each moment, in this order.
         validation: measured after each epoch, or None.
         process_group: the processes.
+        initial_epoch: number of the first one.
         refuse_nonfinite: whether a loss that is not finite is an error; else it is a warning.
     """
 
@@ -78,13 +60,14 @@ class Run:
         process_group: ProcessGroup = SINGLE_PROCESS,
         *,
         refuse_nonfinite: bool = False,
+        initial_epoch: int = 0,
     ) -> None:
         self.model, self.phases, self.batches = model, list(phases), batches
         self.callbacks, self.validation = list(callbacks), validation
         self.process_group, self.refuse_nonfinite = process_group, refuse_nonfinite
         self.device = next(model.parameters()).device
         self.history, self.meter = History(), Meter()
-        self.phase = self.phase_step = self.epoch = self.step = 0  # steps in phase and epoch
+        self.phase = self.phase_step = self.step = 0  # steps in phase and epoch
         self.steps, self.seconds = 0, 0.0  # of all phases
         self.names: list[str] = []  # of the terms of the loss
         self.latest: Sequence[float] = ()  # terms that were read last
@@ -92,7 +75,8 @@ class Run:
         self.reports: list[PhaseReport] = []  # of the phases before
         self.due = math.inf  # when a callback is to be called, on the clock of time.perf_counter
         self.origin = time.perf_counter()  # when the training would have begun without pauses
-        self.earlier_evaluations = self.first_epoch = 0  # where the phase has begun
+        self.earlier_evaluations, self.first_epoch = 0, initial_epoch  # where the phase has begun
+        self.epoch = self.initial_epoch = initial_epoch
         self._paused: str | None = None
         self._begun = self._refused = False
         self._restored: dict[str, Any] | None = None
@@ -115,8 +99,9 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        """Of all phases at most."""
-        return sum(-(-self.steps_of(phase) // len(self.batches)) for phase in self.phases)
+        """Of all phases at most, and those before."""
+        steps = len(self.batches)
+        return self.initial_epoch + sum(-(-self.steps_of(phase) // steps) for phase in self.phases)
 
     def steps_of(self, phase: Phase) -> int:
         """Steps of a phase at most."""
@@ -144,6 +129,18 @@ class Run:
         """Loss and terms so far in this epoch, by name; waits for the device."""
         self.read()
         return by_name(self.model, self.names, self.meter.means())
+
+    def quantities(self) -> list[str] | None:
+        """Names of all curves; None where they are not known before they are drawn."""
+        names = self.model.quantities()
+        for callback in self.callbacks:
+            ours = type(callback).on_epoch_end.__module__.startswith("pyneural.")
+            if names is None or not ours:  # a user's own may add any
+                return None
+            names = [*names, *callback.quantities]
+        if names is not None and self.validation is not None:
+            names += [f"val_{name}" for name in self.model.quantities() or ()]
+        return names
 
     def report(self) -> list[PhaseReport]:
         """What the phases did."""
@@ -272,6 +269,7 @@ class Run:
     def _run_epoch(self) -> None:
         if self.step == 0:
             self._tell("on_epoch_begin", self.epoch)
+            self.solver.check_parameters()
         self.model.train()
         self._set_alarm()
         solver, meter, clock = self.solver, self.meter, time.perf_counter
@@ -340,6 +338,8 @@ class Run:
         if not rows:
             return
         self.names = list(self.solver.names)
+        if any(isinstance(value, list) for value in rows[0].values):
+            rows = [r._replace(values=finished(self.model, self.names, r.values)) for r in rows]
         self.latest, self.seconds = rows[-1].values, rows[-1].seconds
         if self.refuse_nonfinite:
             first = self.phase_step - len(rows) + 1

@@ -11,9 +11,10 @@ from pyneural.nn import MLP, MaskedLinear
 from pyneural.nn.sequential import run_layers
 from pyneural.training.checks import check
 from pyneural.training.evaluation import evaluation_mode
-from pyneural.training.model import Model, has_weights, unchained
+from pyneural.training.model import Model
 from pyneural.training.state import file as files
 from pyneural.training.state.file import CheckpointError
+from pyneural.training.structure import apply_trainable, has_weights, unchained
 from pyneural.training.summary import ParameterCount, count_parameters
 
 Shape = tuple[int, ...]
@@ -41,7 +42,8 @@ class Sequential(Model):
     def __init__(self, layers: Iterable[nn.Module] = ()) -> None:
         super().__init__()
         self.input_shape: Shape | None = None
-        self.output_shapes: list[Shape] = []  # of the layers that are built
+        # Of the layers that are built; None where the output is no tensor, as an LSTM's of torch.
+        self.output_shapes: list[Shape | None] = []
         for layer in layers:
             self.add(layer)
 
@@ -65,16 +67,28 @@ class Sequential(Model):
     def __getitem__(self, index: int) -> nn.Module:
         return self.layers[index]
 
+    def __setitem__(self, index: int, layer: nn.Module) -> None:
+        setattr(self, str(range(len(self))[index]), layer)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name.isdecimal():  # another layer there: its output, and so all behind, may differ
+            del self.output_shapes[int(name) :]
+            self._build()
+
     @property
-    def layers(self) -> list[nn.Module]:
-        """The layers in their order; one that is used twice stands there twice."""
-        return [layer for layer in self._modules.values() if layer is not None]
+    def layers(self) -> tuple[nn.Module, ...]:
+        """The layers in their order; one that is used twice stands there twice.
+
+        To replace one, write ``model[index] = layer``.
+        """
+        return tuple(layer for layer in self._modules.values() if layer is not None)
 
     def forward(self, x: Tensor) -> Tensor:
         """The output of the last layer; runs of linear layers go to ``ops.mlp``."""
         if len(self.output_shapes) < len(self):
             self.build(x)
-        return run_layers(self.layers, x)
+        return run_layers(list(self.layers), x)
 
     def build(self, x: Tensor) -> None:
         """Builds the layers for samples like these, [N, ...]; ValueError if there is no layer."""
@@ -88,6 +102,7 @@ class Sequential(Model):
         built, got = len(self.output_shapes) == len(self), "some that wait for their input's shape"
         remedy = "give the first layer an input_shape, or call fit"
         check(built, "summary", "built layers", got, remedy)
+        apply_trainable(self)
         return count_parameters(self, self.output_shapes)
 
     def chain(self) -> list[nn.Module]:
@@ -110,22 +125,38 @@ class Sequential(Model):
             shape = self.output_shapes[-1] if self.output_shapes else self.input_shape
             self.output_shapes.append(self._build_layer(index, shape, like))
 
-    def _build_layer(self, index: int, shape: Shape, like: Tensor | None) -> Shape:
+    def _build_layer(self, index: int, shape: Shape | None, like: Tensor | None) -> Shape | None:
         layer = self[index]
-        if callable(getattr(layer, "build", None)):
+        if shape is None:
+            with evaluation_mode(self):
+                return _shape(layer(self._sample(index)))
+        if callable(getattr(layer, "build", None)) and not isinstance(layer, Model):
             return tuple(layer.build(shape))  # type: ignore[operator]
-        where = next(self.parameters(), torch.zeros(()))
-        whole = isinstance(layer, (nn.Embedding, nn.EmbeddingBag))
-        dtype = torch.int64 if whole else where.dtype
-        sample = torch.zeros(1, *shape, dtype=dtype, device=where.device)
         try:
             with evaluation_mode(layer):
-                return tuple(layer(sample).shape[1:])
+                return _shape(layer(self._zeros(layer, shape)))
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"Sequential: layer {index} ({type(layer).__name__}): expected an input that it "
                 f"takes, got shape {shape} ({str(error).splitlines()[0]}); correct its sizes"
             ) from error
+
+    def _zeros(self, layer: nn.Module, shape: Shape) -> Tensor:
+        where = next(self.parameters(), torch.zeros(()))
+        whole = isinstance(layer, (nn.Embedding, nn.EmbeddingBag))
+        dtype = torch.int64 if whole else where.dtype
+        return torch.zeros(1, *shape, dtype=dtype, device=where.device)
+
+    def _sample(self, index: int) -> Any:
+        """What a layer is given for a sample of zeros."""
+        value: Any = self._zeros(self[0], self.input_shape or ())
+        for layer in self.layers[:index]:
+            value = layer(value)
+        return value
+
+
+def _shape(output: Any) -> Shape | None:
+    return tuple(output.shape[1:]) if isinstance(output, Tensor) else None
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:

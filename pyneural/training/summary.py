@@ -55,7 +55,7 @@ class ParameterCount:
 
 
 def count_parameters(
-    model: nn.Module, outputs: Sequence[tuple[int, ...]] | None = None
+    model: nn.Module, outputs: Sequence[tuple[int, ...] | None] | None = None
 ) -> ParameterCount:
     """Parameters of a model, a layer a row; one that layers share counts once.
 
@@ -86,7 +86,7 @@ def count_parameters(
     mine = dict(model.named_parameters(recurse=False))
     own = {key: tuple(value.shape) for key, value in mine.items() if id(value) not in seen}
     if own:
-        trained = sum(p.numel() for p in mine.values() if p.requires_grad)
+        trained = sum(mine[key].numel() for key in own if mine[key].requires_grad)
         rows.append(LayerCount("(itself)", type(model).__name__, None, own, trained))
     return ParameterCount(tuple(rows))
 

@@ -1,12 +1,16 @@
 """The contract between a model and the engine that trains it."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from pyneural.training.data.batches import Batch
+from pyneural.training.paths import check_file
 from pyneural.training.state.file import load_weights, save_checkpoint
+from pyneural.training.structure import freeze
 
 
 class Minimiser(Protocol):
@@ -61,6 +65,20 @@ class Trainable(nn.Module):
         super().__init__()
         self.loss_weights = {}
 
+    @property
+    def trainable(self) -> bool:
+        """Whether any parameter is trained; Keras's way to say so for all of them at once."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Whether the parameters are trained, those that are still to be made included."""
+        freeze(self, requires_grad)
+        return self
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Unweighted terms of the loss by name, [] each; the same names in the same order always.
 
@@ -69,6 +87,19 @@ class Trainable(nn.Module):
         """
         kind, expected = type(self).__name__, "a method losses(batch) -> dict of tensors"
         raise NotImplementedError(f"{kind}: expected {expected}, got none; write one")
+
+    def metric(self, name: str, mean: Sequence[float]) -> float:
+        """A quantity for which ``losses`` gives several numbers, [K], from their mean over a pass.
+
+        So are measured what is no mean over the samples itself, as the root of a mean square.
+        """
+        kind, expected = type(self).__name__, f"one number for {name!r}"
+        got = f"{len(mean)} of them"
+        raise ValueError(f"{kind}.losses: expected {expected}, got {got}; write the method metric")
+
+    def quantities(self) -> list[str] | None:
+        """Names of the curves of a pass; None where they are known after its first step."""
+        return None
 
     def training_step(self, batch: Batch, solver: Minimiser) -> dict[str, Tensor]:
         """One update of the parameters; gives the quantities that are recorded.
@@ -110,8 +141,10 @@ class Trainable(nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the weights, and the layers of a ``Sequential``, to a safetensors file.
 
-        ValueError where a layer cannot be described, OSError where the file cannot be written.
+        A missing folder is made. ValueError where a layer cannot be described, OSError where the
+        file cannot be written, or the path is that of a folder.
         """
+        check_file(path, "save: path")
         record = {"model": type(self).__name__, "config": self.architecture()}
         save_checkpoint(path, self.state_dict(), record)
 

@@ -15,6 +15,7 @@ from pyneural.training.run import ALL_STEPS, INTERRUPTED, Run
 from pyneural.training.solvers.base import Phase, PhaseReport
 from pyneural.training.solvers.objective import NonFiniteLossError, Objective
 from pyneural.training.state.file import CheckpointError
+from pyneural.training.structure import apply_trainable
 from pyneural.training.trainable import Trainable
 
 
@@ -85,6 +86,7 @@ class Trainer:
         for argument, value in (("every", every), ("time_limit", time_limit)):
             check(value is None or value >= 0, f"Trainer: {argument}", "seconds >= 0", value)
         check_count("Trainer: steps_per_epoch", steps_per_epoch, 100)
+        apply_trainable(model)
         Objective(model)  # refuses a model without parameters
         self.model, self.phases = model, list(phases)
         self.history = StepHistory()

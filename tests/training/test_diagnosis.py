@@ -78,10 +78,37 @@ def test_a_loss_of_zero_is_flat():
 
 
 def test_too_few_epochs_or_other_lengths():
-    with pytest.raises(ValueError, match=r"at least 8 epochs, got 3"):
-        diagnose([1.0, 0.9, 0.8])
+    short = diagnose([1.0, 0.9, 0.8], [1.0, 0.7, 0.9])
+    assert short.labels == ("too few epochs",)
+    assert "fell, from 1 to 0.8, the validation loss was best in epoch 2 (0.7)" in str(short)
+    assert "did not fall, from 1 to 1.5" in str(diagnose([1.0, 1.5]))
+    assert "no epochs" in str(History().diagnose())
+    assert diagnose([1.0], [float("nan")]).labels == ("too few epochs",)
+    assert diagnose([1.0, 2.5]).labels == ("diverged",)
     with pytest.raises(ValueError, match=r"val_loss: expected 10 epochs.*got 9"):
         diagnose([1.0] * 10, [1.0] * 9)
+
+
+FALLING = -3 + 4 * 0.8 ** np.arange(30)  # from 1 to -3, as of the logarithm of a density
+
+
+@pytest.mark.parametrize(
+    ("loss", "val_loss", "label"),
+    [
+        (FALLING, None, ()),
+        (FALLING, FALLING + 0.1, ()),
+        (FALLING - 5, None, ()),  # below 0 from the first epoch on
+        (FALLING[:12], None, ("still learning",)),
+        (FALLING, FALLING + 0.1 * np.arange(30), ("overfitting",)),
+        (np.concatenate([FALLING[:15], FALLING[:15][::-1]]), None, ("learning rate too high",)),
+        (np.full(20, -2.0), None, ("learning rate too low",)),
+        (np.append(FALLING, np.nan), None, ("diverged",)),
+        (np.array([-1.0, -1.2, -1.5]), None, ("too few epochs",)),
+    ],
+)
+def test_losses_below_zero(loss, val_loss, label):
+    assert diagnose(loss, val_loss).labels == label
+    assert diagnose(loss * 1e6, None if val_loss is None else val_loss * 1e6).labels == label
 
 
 def test_history_pads_a_curve_that_begins_later_and_plots(tmp_path):

@@ -232,7 +232,7 @@ def test_evaluate_and_predict_print_where_they_are_asked_to(capsys):
     model.evaluate(X, Y, verbose=1)
     assert re.search(r"evaluate: 100%.* 4/4 .*loss=\S+, mae=", capsys.readouterr().err)
     for call in (lambda: model.evaluate(X, Y, verbose=3), lambda: model.predict(X, verbose=-1)):
-        with pytest.raises(ValueError, match="verbose: expected 0, 1 or 2, got"):
+        with pytest.raises(ValueError, match="verbose: expected 0, 1, 2 or 'auto', got"):
             call()
 
 

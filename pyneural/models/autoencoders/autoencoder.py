@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from pyneural import nn
 from pyneural.layers.base import glorot_uniform_
 from pyneural.training import Model
+from pyneural.training.data.adapter import of_arrays
 
 
 class Autoencoder(Model):
@@ -64,13 +66,13 @@ class Autoencoder(Model):
         """Encoder and decoder."""
         return [self.encoder, self.decoder]
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Latent z [N, latent] of x [N, inputs]."""
-        return self.encoder(x)
+    def encode(self, x: Any) -> Any:
+        """Latent z [N, latent] of x [N, inputs]; an array of an array or frame."""
+        return of_arrays("Autoencoder.encode", self, self.encoder, x)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Reconstruction x' [N, inputs] from z [N, latent]."""
-        return self.decoder(z)
+    def decode(self, z: Any) -> Any:
+        """Reconstruction x' [N, inputs] from z [N, latent]; an array of an array or frame."""
+        return of_arrays("Autoencoder.decode", self, self.decoder, z, "z")
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction x' of x, both [N, inputs]."""

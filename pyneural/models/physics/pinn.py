@@ -15,6 +15,7 @@ from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adapt
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check, check_count
+from pyneural.training.data.adapter import of_arrays
 
 RESIDUAL = "residual"
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
@@ -241,12 +242,18 @@ class PINN(Trainable):
         self.collocation = residual_adaptive(candidates, residuals, count, generator=self.generator)
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> Tensor:
-        """Value u at points [N, D], however many, [N, O] in the network's dtype on its device."""
+    def predict(self, x: Any) -> Any:
+        """Value u at points [N, D], however many, [N, O] in the network's dtype on its device.
+
+        Points may be an array or frame, which gives an array.
+        """
+        return of_arrays("PINN.predict", self, self._predict, x)
+
+    def _predict(self, x: Tensor) -> Tensor:
         x = x.to(self.device, self.dtype)
         return torch.cat([self.network(chunk) for chunk in x.split(_CHUNK)])
 
-    def relative_l2(self, x: Tensor, exact: Tensor) -> float:
+    def relative_l2(self, x: Any, exact: Any) -> float:
         """Relative error |u(x) - exact|_2 / |exact|_2, the norms taken in float64.
 
         Args:
@@ -256,7 +263,7 @@ class PINN(Trainable):
         Raises:
             ValueError: shapes that do not match, or a solution that is zero everywhere.
         """
-        predicted = self.predict(x).double()
+        predicted, exact = torch.as_tensor(self.predict(x)).double(), torch.as_tensor(exact)
         if predicted.shape != exact.shape:
             raise ValueError(
                 f"PINN.relative_l2: exact: expected {list(predicted.shape)}, got "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check
+from pyneural.training.paths import check_file
 from pyneural.training.run import Run
 from pyneural.training.state import file, stateful
 
@@ -19,7 +20,7 @@ class Checkpoint(Callback):
     ``fit(checkpoint=...)`` makes one; it is the last of the callbacks.
 
     Args:
-        path: of the file, ``*.safetensors``; OSError if its directory cannot be written.
+        path: of the file, ``*.safetensors``; OSError if it cannot be written, or is a folder.
         every: seconds between two, >= 0; 0 writes one after each step. Several processes write
             only after epochs.
         each_epoch: whether one is written after each epoch, too.
@@ -37,7 +38,7 @@ class Checkpoint(Callback):
     ) -> None:
         self.path, self.every, self.each_epoch = Path(path), every, each_epoch
         check(every >= 0, f"{where}: every", "seconds >= 0", every)
-        file.check_writable(self.path.parent, f"{where}: checkpoint")
+        check_file(self.path, f"{where}: checkpoint")
         self.saved = "no checkpoint was written"
         self._next = 0.0
         self._steps: int | None = None  # at which the last one was written

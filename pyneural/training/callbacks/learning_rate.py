@@ -1,5 +1,6 @@
 """Learning rates that change: by a function of the epoch, by torch's schedulers, on a plateau."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,17 +19,32 @@ class LearningRateScheduler(Callback):
     """Sets the learning rate of all groups of parameters before each epoch.
 
     Args:
-        schedule: gives the rate for an epoch, counted from 0, and the rate before.
+        schedule: gives the rate for an epoch, counted from 0, and, if it takes two arguments, the
+            rate before.
     """
 
-    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+    quantities = (RATE,)
+
+    def __init__(self, schedule: Callable[..., float]) -> None:
+        expected, got = "a function of the epoch and the rate", repr(schedule)
+        remedy = "write lambda epoch, rate: rate / 2"
+        good = callable(schedule)
+        check(good, "LearningRateScheduler: schedule", expected, got, remedy, TypeError)
+        try:
+            inspect.signature(schedule).bind(0, 1.0)
+            self._takes_rate = True
+        except TypeError:
+            self._takes_rate = False
+        except ValueError:  # of C functions, which do not say
+            self._takes_rate = True
         self.schedule = schedule
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Sets the rate; solvers without one are left alone."""
         if not self.run.optimizers:
             return
-        rate = self.schedule(epoch, float(self.run.optimizer.param_groups[0]["lr"]))
+        before = float(self.run.optimizer.param_groups[0]["lr"])
+        rate = self.schedule(epoch, before) if self._takes_rate else self.schedule(epoch)
         got = f"{rate} for epoch {epoch}"
         check(rate >= 0, "LearningRateScheduler: schedule", "a number >= 0", got)
         for optimizer in self.run.optimizers:
@@ -50,6 +66,7 @@ class TorchScheduler(Callback):
         every: "epoch" or "batch": when it makes a step; OneCycleLR asks for "batch".
     """
 
+    quantities = (RATE,)
     state_attributes = ("schedulers",)
     schedulers: list[Any]
 
@@ -82,11 +99,8 @@ class TorchScheduler(Callback):
         if self.schedulers:
             logs[RATE] = float(self.run.optimizer.param_groups[0]["lr"])
         if self.every == "epoch":
-            self._step_epoch(logs)
-
-    def _step_epoch(self, logs: dict[str, float]) -> None:
-        for scheduler in self.schedulers:
-            scheduler.step()
+            for scheduler in self.schedulers:
+                scheduler.step()
 
 
 class WarmUp(TorchScheduler):
@@ -118,8 +132,8 @@ class WarmUp(TorchScheduler):
         return min(number / self.steps, (self.steps / number) ** 0.5)
 
 
-class ReduceLROnPlateau(TorchScheduler):
-    """Lowers the learning rate when a quantity has not become better, as Keras counts the epochs.
+class ReduceLROnPlateau(Callback):
+    """Lowers the learning rate when a quantity has not become better, epoch by epoch as Keras does.
 
         lr <- max(factor * lr, min_lr)   after ``patience`` epochs without a better value
 
@@ -133,6 +147,9 @@ class ReduceLROnPlateau(TorchScheduler):
         min_lr: the smallest rate.
     """
 
+    quantities = (RATE,)
+    state_attributes = ("monitor", "waited", "cooling")
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -145,15 +162,36 @@ class ReduceLROnPlateau(TorchScheduler):
     ) -> None:
         check(0 < factor < 1, "ReduceLROnPlateau: factor", "a number in (0, 1)", factor)
         check(patience >= 1, "ReduceLROnPlateau: patience", ">= 1", patience)
+        check(cooldown >= 0, "ReduceLROnPlateau: cooldown", ">= 0", cooldown)
         self.monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
-        self.patience = patience
-        options: dict[str, Any] = {"factor": factor, "cooldown": cooldown, "min_lr": min_lr}
-        options |= {"mode": self.monitor.mode, "threshold": min_delta, "threshold_mode": "abs"}
-        # torch's waits one epoch longer than Keras's.
-        options |= {"patience": patience - 1, "eps": 0.0}
-        super().__init__(partial(lr_scheduler.ReduceLROnPlateau, **options))
+        self.factor, self.patience = factor, patience
+        self.cooldown, self.min_lr = cooldown, min_lr
+        self.waited = self.cooling = 0  # epochs
 
-    def _step_epoch(self, logs: dict[str, float]) -> None:
-        value = self.monitor.value(logs)
-        for scheduler in self.schedulers:
-            scheduler.step(value)
+    def on_train_begin(self) -> None:
+        """Forgets what was seen before."""
+        self.monitor.check(self.run)
+        self.monitor.reset()
+        self.waited = self.cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds the epoch's rate to the history; lowers it if it is time."""
+        if self.run.optimizers:
+            logs[RATE] = float(self.run.optimizer.param_groups[0]["lr"])
+        if self.cooling:
+            self.cooling -= 1
+            self.waited = 0
+        if self.monitor.better(logs):
+            self.waited = 0
+        elif not self.cooling:
+            self.waited += 1
+            if self.waited >= self.patience and self._lower():
+                self.waited, self.cooling = 0, self.cooldown
+
+    def _lower(self) -> bool:
+        """Lowers the rates of all groups; whether one was above the smallest."""
+        groups = [group for o in self.run.optimizers for group in o.param_groups]
+        high = [group for group in groups if group["lr"] > self.min_lr]
+        for group in high:
+            group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+        return bool(high)

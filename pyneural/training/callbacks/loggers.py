@@ -10,7 +10,8 @@ import torch
 
 from pyneural.training.callback import Callback
 from pyneural.training.evaluation import StepLosses
-from pyneural.training.state.file import check_writable, replaced
+from pyneural.training.paths import check_file
+from pyneural.training.state.file import replaced
 
 
 class StepHistory(Callback):
@@ -60,7 +61,7 @@ class CSVLogger(Callback):
 
     Args:
         filename: of the file; one that was there is replaced, unless the training is resumed;
-            OSError if its directory cannot be written.
+            OSError if it cannot be written, or is a folder.
         separator: between the columns.
     """
 
@@ -68,7 +69,7 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",") -> None:
         self.filename, self.separator = Path(filename), separator
-        check_writable(self.filename.parent, "CSVLogger: filename")
+        check_file(self.filename, "CSVLogger: filename")
 
     def on_train_begin(self) -> None:
         """Starts without rows."""

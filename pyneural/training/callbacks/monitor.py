@@ -2,12 +2,15 @@
 
 import math
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from pyneural.training.callback import Callback
 from pyneural.training.checks import check
-from pyneural.training.state.file import check_writable
+from pyneural.training.losses.metrics import direction
+from pyneural.training.paths import check_file
 from pyneural.training.state.stateful import Stateful
 
 _MODES = ("auto", "min", "max")
@@ -19,7 +22,8 @@ class Monitor(Stateful):
     Args:
         callback: for the text of errors.
         name: of the quantity, as it stands in the history.
-        mode: "min" or "max" is better; "auto" takes max for accuracies and min for the rest.
+        mode: "min" or "max" is better; "auto" tells that from the name (see ``metrics.direction``)
+            or is a ValueError.
         min_delta: smallest change that counts, >= 0.
 
     >>> monitor = Monitor("EarlyStopping", "val_loss")
@@ -35,30 +39,42 @@ class Monitor(Stateful):
         expected = f"one of {', '.join(_MODES)}"
         check(mode in _MODES, f"{callback}: mode", expected, repr(mode), "write one")
         check(min_delta >= 0, f"{callback}: min_delta", ">= 0", min_delta)
-        grows = name.removeprefix("val_").endswith(("acc", "accuracy"))
-        self.callback, self.name, self.min_delta = callback, name, min_delta
-        self.mode = ("max" if grows else "min") if mode == "auto" else mode
+        known = direction(name) if mode == "auto" else mode
+        got = f"'auto' for {name!r}, of which it is not known which is better"
+        check(known is not None, f"{callback}: mode", "'min' or 'max'", got, "write one of them")
+        self.callback, self.name, self.min_delta, self.mode = callback, name, min_delta, known
         self.reset()
 
     def reset(self) -> None:
         """Forgets what was seen."""
-        self.best = -math.inf if self.mode == "max" else math.inf
+        self.best: float | None = None
 
-    def value(self, logs: dict[str, float]) -> float:
+    def check(self, run: Any) -> None:
+        """ValueError, before the first epoch, where there will be no such quantity."""
+        known = run.quantities()
+        if known is not None:
+            self.value(dict.fromkeys(known, 0.0))
+
+    def value(self, logs: Mapping[str, float]) -> float:
         """The quantity of this epoch."""
         remedy = "give fit validation_data" if self.name.startswith("val_") else "correct it"
         expected = f"one of {', '.join(logs)}"
         check(self.name in logs, f"{self.callback}: monitor", expected, repr(self.name), remedy)
         return logs[self.name]
 
-    def better(self, logs: dict[str, float]) -> bool:
+    def better(self, logs: Mapping[str, float]) -> bool:
         """Whether this epoch is the best so far, which is then remembered."""
         value = self.value(logs)
-        gain = value - self.best if self.mode == "max" else self.best - value
-        if gain > self.min_delta:
+        good = not math.isnan(value) and (self.best is None or self.above(value, self.best))
+        if good:
             self.best = value
-            return True
-        return False
+        return good
+
+    def above(self, value: float, other: float) -> bool:
+        """Whether a value is better than another one by more than ``min_delta``."""
+        if self.mode == "max":
+            return value - self.min_delta > other
+        return value + self.min_delta < other
 
 
 class EarlyStopping(Callback):
@@ -70,6 +86,9 @@ class EarlyStopping(Callback):
         patience: epochs without a better value after which to stop, >= 0; the first one counts.
         mode: "min", "max" or "auto".
         restore_best_weights: whether to go back to the weights of the best epoch in the end.
+        baseline: value that must be reached; epochs that are better than those before, but not than
+            it, do not count as such for ``patience``.
+        start_from_epoch: number of epochs that are not looked at.
     """
 
     state_attributes = ("monitor", "waited", "best_epoch", "best_weights")
@@ -81,29 +100,39 @@ class EarlyStopping(Callback):
         patience: int = 0,
         mode: str = "auto",
         restore_best_weights: bool = False,
+        baseline: float | None = None,
+        start_from_epoch: int = 0,
     ) -> None:
         check(patience >= 0, "EarlyStopping: patience", ">= 0", patience)
         self.monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.restore_best_weights = patience, restore_best_weights
-        self.on_train_begin()
-
-    def on_train_begin(self) -> None:
-        """Forgets what was seen before."""
-        self.monitor.reset()
+        self.baseline, self.start_from_epoch = baseline, start_from_epoch
         self.waited, self.best_epoch = 0, 0
         self.best_weights: dict[str, Tensor] | None = None
 
+    def on_train_begin(self) -> None:
+        """Forgets what was seen before."""
+        self.monitor.check(self.run)
+        self.monitor.reset()
+        self.waited, self.best_epoch, self.best_weights = 0, 0, None
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Keeps the weights, or counts an epoch that was not better."""
+        if epoch < self.start_from_epoch:
+            return
+        self.waited += 1
         if self.monitor.better(logs):
-            self.waited, self.best_epoch = 0, epoch
+            self.best_epoch = epoch
+            value = self.monitor.value(logs)
+            if self.baseline is None or self.monitor.above(value, self.baseline):
+                self.waited = 0
             if self.restore_best_weights:
                 state = self.run.model.state_dict()
                 self.best_weights = {name: value.clone() for name, value in state.items()}
             return
-        self.waited += 1
-        if self.waited >= self.patience:
-            best = f"best in epoch {self.best_epoch + 1} ({self.monitor.best:.4g})"
+        if self.waited >= self.patience and epoch > 0:
+            number = math.nan if self.monitor.best is None else self.monitor.best
+            best = f"best in epoch {self.best_epoch + 1} ({number:.4g})"
             self.run.stop(f"EarlyStopping: {self.monitor.name} was {best}")
 
     def on_train_end(self) -> None:
@@ -119,7 +148,7 @@ class ModelCheckpoint(Callback):
 
     Args:
         filepath: may have fields: ``"run-{epoch:02d}-{val_loss:.3f}.safetensors"``, epoch from 1;
-            OSError if its directory cannot be written.
+            OSError if it cannot be written, or is a folder.
         monitor: quantity of which the best is kept.
         save_best_only: whether to save only epochs that are better than all before.
         mode: "min", "max" or "auto".
@@ -135,8 +164,14 @@ class ModelCheckpoint(Callback):
         mode: str = "auto",
     ) -> None:
         self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
-        self.monitor = Monitor("ModelCheckpoint", monitor, mode)
-        check_writable(os.path.dirname(self.filepath) or ".", "ModelCheckpoint: filepath")
+        known = mode if save_best_only or mode != "auto" else "min"  # else it is not asked
+        self.monitor = Monitor("ModelCheckpoint", monitor, known)
+        check_file(self.filepath, "ModelCheckpoint: filepath")
+
+    def on_train_begin(self) -> None:
+        """Looks whether there will be such a quantity."""
+        if self.save_best_only:
+            self.monitor.check(self.run)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Saves, if this epoch is to be saved."""

@@ -25,10 +25,12 @@ _LAYOUTS = (
 )
 
 
-def check_verbose(where: str, verbose: int) -> None:
-    """Raises ValueError for another value than Keras's."""
-    good = verbose in (SILENT, BAR, LINE)
-    check(good, f"{where}: verbose", "0, 1 or 2", repr(verbose), "write 1")
+def checked_verbose(where: str, verbose: int | str) -> int:
+    """0, 1 or 2, which is also "auto"; ValueError for another value than Keras's."""
+    number = BAR if isinstance(verbose, str) and verbose == "auto" else verbose
+    good = number in (SILENT, BAR, LINE)
+    check(good, f"{where}: verbose", "0, 1, 2 or 'auto'", repr(verbose), "write 1")
+    return int(number)
 
 
 class Display:

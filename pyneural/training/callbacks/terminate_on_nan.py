@@ -4,6 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,14 +41,31 @@ class TerminateOnNaN(Callback):
                 with contextlib.suppress(NotImplementedError):  # of a training_step alone
                     run.model.losses(batch)
 
-            targets = f"every layer is finite, so that {title} itself is not: look at the targets"
-            layer = first_bad_layer(run.model, forward) or targets
+            layer = first_bad_layer(run.model, forward) or _from_finite_layers(run, batch, title)
             value = float(losses[bad[0]])
             reason = f"TerminateOnNaN: loss {title!r} is {value} at {where}; {layer}"
             warnings.warn(reason, stacklevel=2)
         else:
             reason = f"TerminateOnNaN: a loss is not finite in another process at {where}"
         run.stop(reason)
+
+
+@torch.no_grad()
+def _from_finite_layers(run: Any, batch: Batch, title: str) -> str:
+    """Where a loss is not finite although every layer is: its targets, or too large numbers."""
+    if isinstance(getattr(batch, "y", None), Tensor) and not batch.y.isfinite().all():
+        return "every layer is finite, but the targets are not"
+    named = run.model.named_parameters()
+    sizes = [(float(p.abs().max()), name) for name, p in named if p.numel()]
+    largest, name = max(sizes)
+    seen = f"the largest weight is {largest:.2g} (in {name})"
+    if isinstance(getattr(batch, "x", None), Tensor):
+        with contextlib.suppress(Exception):  # of a model whose losses call something else
+            output = run.model(batch.x)
+            seen += f", the largest output {float(output.abs().max()):.2g}"
+    if isinstance(getattr(batch, "y", None), Tensor) and batch.y.numel():
+        seen += f", the largest target {float(batch.y.abs().max()):.2g}"
+    return f"every layer is finite, so that {title} itself overflows or has no value: {seen}"
 
 
 @torch.no_grad()

@@ -1,17 +1,28 @@
 """What ``fit``, ``evaluate`` and ``predict`` are given, checked against the model and batched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
+from pyneural.training.data.nested import call, each, first, leaves, several
+from pyneural.training.data.stream import Stream, StreamBatches, is_stream
+from pyneural.training.data.tensors import (
+    check_finite,
+    check_index,
+    check_length,
+    check_range,
+    columns_of,
+    rows,
+    to_tensor,
+)
+from pyneural.training.data.weights import sample_weights
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.losses.functions import ANY, CLASSES, Loss
@@ -34,15 +45,41 @@ class DataAdapter:
         self.dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
         layers, embeddings = self.model.modules(), (nn.Embedding, nn.EmbeddingBag)
         self.whole_numbers = any(isinstance(layer, embeddings) for layer in layers)
+        chain: list[nn.Module] = getattr(self.model, "chain", list)()
+        table = getattr(chain[0], "embedding", chain[0]) if chain else None
+        self.codes = table.num_embeddings if isinstance(table, embeddings) else None
+        self._prediction: Any = None  # of the first sample of a DataLoader
 
-    def inputs(self, x: Any, name: str = "x") -> Tensor:
-        """x, [N, ...], on the model's device, of its dtype or as whole numbers."""
-        where = f"{self.where}: {name}"
-        x = _finite_tensor(where, x)
+    def inputs(self, x: Any, name: str = "x") -> Any:
+        """x, [N, ...], on the model's device, of its dtype or as whole numbers; [N, 1] for [N].
+
+        Several inputs are a tuple or a dict of those.
+        """
+        if several(x):
+            parts = each(partial(self._input, name), x)
+            lengths = [len(part) for part in leaves(parts)]
+            got, remedy = f"{lengths}", "give one row of each for each sample"
+            good = len(set(lengths)) == 1
+            check(good, f"{self.where}: {name}", "inputs of one length", got, remedy)
+            return parts
+        return self._input(name, x)
+
+    def _input(self, name: str, x: Any) -> Tensor:
+        where, columns = f"{self.where}: {name}", columns_of(x)
+        known = getattr(self.model, "feature_names", None)
+        if columns is not None and known is not None and name.endswith("x"):
+            expected, remedy = f"the columns {known}, as fit had", "write x[columns]"
+            check(columns == known, where, expected, columns, remedy)
+        x = to_tensor(where, x)
         if x.is_floating_point():
-            return self._moved(x.to(self.dtype))
+            x = x.to(self.dtype)
+            check_finite(where, x)
+            return self._moved(x if x.dim() > 1 or self.whole_numbers else x[:, None])
         remedy = "scale them, as x.astype('float32') / 255 for images"
-        check(self.whole_numbers, where, "floating-point numbers", x.dtype, remedy, TypeError)
+        good = self.whole_numbers and not x.is_complex()
+        check(good, where, "floating-point numbers", x.dtype, remedy, TypeError)
+        if self.codes is not None:
+            check_range(where, x, self.codes - 1, f"the embedding has {self.codes} rows")
         return self._moved(x.long())
 
     def batches(
@@ -52,6 +89,7 @@ class DataAdapter:
         class_weight: Mapping[int, float] | None = None,
         seed: int | None = None,
         name: str = "",
+        steps: int | None = None,
     ) -> Batches:
         """Batches of (x, y, weight) or of (DataLoader, None, None), which must fit model and loss.
 
@@ -59,61 +97,108 @@ class DataAdapter:
             data: x, y and the weight of each sample, which may be None.
             class_weight: by number of the class; 1 for those that are missing.
             seed: of the order, None for that of the data.
+            steps: batches an epoch of a generator.
             name: "validation_data: " before x and y in the text of errors.
         """
         x, y, sample_weight = data
         where = f"{self.where}: {name}y"
-        if isinstance(x, DataLoader):
+        if isinstance(x, DataLoader) or is_stream(x):
             good = y is None and sample_weight is None and class_weight is None
-            remedy = "let the loader give (x, y, weight)"
-            check(good, where, "nothing beside a DataLoader", "y or weights", remedy)
-            convert, group = partial(self._loaded, name=name), self.process_group
-            kind = {"train": not name, "targets": self.loss is not None}
-            return LoaderBatches(self.where, x, convert, self.device, group, **kind)
+            remedy = "let it give (x, y, weight)"
+            check(good, where, f"nothing beside a {type(x).__name__}", "y or weights", remedy)
+            return self._loaded_batches(x, name, steps)
         remedy = f"for an autoencoder they are x: {self.where}(x, x)"
         check(y is not None or self.loss is None, where, "targets", "none", remedy)
         inputs, targets, weight = self.inputs(x, f"{name}x"), None, None
+        samples = len(first(inputs))
         if y is not None:
-            targets = inputs if y is x and inputs.is_floating_point() else self._targets(y, name)
-            _check_length(where, targets, len(inputs))
+            for value in leaves(y) if several(y) else [y]:
+                check_index(where, first(x) if several(x) else x, value)
+            same = y is x and isinstance(inputs, Tensor) and inputs.is_floating_point()
+            targets = inputs if same else self._targets(y, name)
+            for value in leaves(targets):
+                check_length(where, value, samples)
             if self.loss is not None:
                 targets = self._fit_to_prediction(self.loss, inputs, targets, where)
         if class_weight is not None or sample_weight is not None:
-            labels = (inputs if targets is None else targets).cpu()
+            check_index(f"{self.where}: {name}sample_weight", x, sample_weight)
+            labels, argument = first(inputs if targets is None else targets).cpu(), "class_weight"
+            one = targets is None or isinstance(targets, Tensor) or class_weight is None
             where = f"{self.where}: {name}".removesuffix(": ")
-            weight = _sample_weights(where, labels, class_weight, sample_weight, self.dtype)
-            weight = weight.to(self.device)
+            got, remedy = "several", "give sample_weight instead"
+            check(one, f"{where}: {argument}", "one kind of targets", got, remedy)
+            given = class_weight, sample_weight
+            weight = sample_weights(where, labels, self.loss, *given, self.dtype).to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
 
-    def probe(self, x: Tensor) -> Any:
+    def probe(self, x: Any) -> Any:
         """The prediction of the first sample, [1, ...]; ValueError where the model refuses it."""
+        sample = each(lambda part: part[:1].clone(), x)
         try:
             with evaluation_mode(self.model):
-                return self.model(x[:1])
-        except RuntimeError as error:
+                return call(self.model, sample)
+        except (RuntimeError, IndexError) as error:
+            shapes = each(lambda part: tuple(part.shape[1:]), x)
             raise ValueError(
-                f"{self.where}: x: expected samples that the model takes, got shape "
-                f"{tuple(x.shape[1:])} each ({str(error).splitlines()[0]}); give the first layer "
-                "that input shape, or reshape x"
+                f"{self.where}: x: expected samples that the model takes, got shape {shapes} each "
+                f"({str(error).splitlines()[0]}); give the first layer that input shape, or "
+                "reshape x"
             ) from error
 
-    def _loaded(self, x: Any, y: Any, name: str) -> tuple[Tensor, Tensor | None]:
-        """A batch of a DataLoader, checked and of the model's dtype like arrays."""
-        return self.inputs(x, f"{name}x"), None if y is None else self._targets(y, name)
+    def _loaded_batches(self, x: Any, name: str, steps: int | None) -> Batches:
+        """Of a DataLoader, or of a generator with so many steps an epoch."""
+        convert, group = partial(self._loaded, name=name), self.process_group
+        targets, argument = self.loss is not None, f"{self.where}: {name}x"
+        if is_stream(x):
+            many = "validation_steps" if name else "steps_per_epoch"
+            alone, remedy = group.size == 1, "give a DataLoader"
+            check(alone, argument, "one process", f"{group.size} processes", remedy)
+            stream = x if isinstance(x, Stream) else Stream(x)
+            many_steps: Any = steps
+            return StreamBatches(
+                self.where, stream, many_steps, convert, self.device, targets, many
+            )
+        expected, remedy = "no number of steps, as a DataLoader has a length", "leave it out"
+        check(steps is None, argument, expected, steps, remedy)
+        kind = {"train": not name, "targets": targets}
+        return LoaderBatches(self.where, x, convert, self.device, group, **kind)
 
-    def _targets(self, y: Any, name: str) -> Tensor:
+    def _loaded(self, x: Any, y: Any, name: str) -> tuple[Any, Any]:
+        """A batch of a DataLoader, checked and of the model's dtype like arrays."""
+        inputs = self.inputs(x, f"{name}x")
+        if y is None:
+            return inputs, None
+        targets, where = self._targets(y, name, moved=False), f"{self.where}: {name}y"
+        if self.loss is not None and isinstance(targets, Tensor):
+            if self._prediction is None:
+                self._prediction = self.probe(inputs)
+            if isinstance(self._prediction, Tensor):
+                _check_labels(self.loss, where, targets, self._prediction.shape)
+        return inputs, each(self._moved, targets)
+
+    def _targets(self, y: Any, name: str, moved: bool = True) -> Any:
+        if several(y):
+            return each(partial(self._targets, name=name, moved=moved), y)
         where = f"{self.where}: {name}y"
-        targets = _finite_tensor(where, y)
-        if self.loss is not None:
+        targets, loss = to_tensor(where, y), self.loss
+        # A function of the user's own may leave out targets that are nan.
+        if loss is not None and (loss.target != ANY or loss.name in _OF_CLASSES):
+            check_finite(where, targets)
+        if loss is not None:
             floating = targets.is_floating_point()
-            if self.loss.target == CLASSES:
+            good = not targets.is_complex() or loss.target == ANY
+            remedy = "give its real and imaginary part as two columns"
+            check(good, where, "real numbers", targets.dtype, remedy, TypeError)
+            if loss.target == CLASSES:
                 whole = not floating or bool((targets == targets.round()).all())
                 remedy = "for probabilities use categorical_crossentropy"
                 check(whole, where, "whole numbers of classes", "fractions", remedy)
                 targets = targets.long()
-            elif floating or self.loss.target != ANY:  # else a user's own loss takes whole numbers
-                targets = targets.to(self.dtype)
-        return self._moved(targets)
+            elif floating or loss.target != ANY:  # else a user's own loss takes whole numbers
+                targets = targets.to(targets.dtype if targets.is_complex() else self.dtype)
+            elif targets.dtype != torch.bool:
+                targets = targets.long()  # which is what torch's losses of classes take
+        return self._moved(targets) if moved else targets
 
     def _moved(self, value: Tensor) -> Tensor:
         # A copy from a GPU must be waited for, one to it need not.
@@ -124,13 +209,40 @@ class DataAdapter:
         predicted = self.probe(x)
         if not isinstance(predicted, Tensor):
             return y
-        shape = (len(x), *predicted.shape[1:])
+        shape = torch.Size((len(y), *predicted.shape[1:])) if isinstance(y, Tensor) else None
+        if shape is None:
+            return y
         y = loss.align(torch.empty(shape, device="meta"), y)
-        if loss.target == CLASSES:
-            _check_range(where, y, shape[-1] - 1, f"the last layer has {shape[-1]} units")
-        elif loss.name == "binary_crossentropy":
-            _check_range(where, y, 1, "binary_crossentropy takes probabilities")
+        _check_labels(loss, where, y, shape)
         return y
+
+
+def _check_labels(loss: Loss, where: str, y: Tensor, shape: torch.Size) -> None:
+    """ValueError where labels are out of the range that a loss of predictions [N, ...] takes."""
+    if loss.target == CLASSES:
+        check_range(where, y, shape[-1] - 1, f"the last layer has {shape[-1]} units")
+    elif loss.name in _PROBABILITIES:
+        check_range(where, y, 1, f"{loss.name} takes probabilities")
+    elif loss.name in _OF_CLASSES and not y.is_floating_point() and len(shape) > 1:
+        left_out = getattr(loss.function, "ignore_index", -100)
+        labels = y[y != left_out]
+        check_range(where, labels, shape[1] - 1, f"the last layer has {shape[1]} units")
+
+
+_PROBABILITIES = ("binary_crossentropy", "BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy",
+                  "binary_cross_entropy_with_logits")  # fmt: skip
+_OF_CLASSES = ("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss")
+
+
+def of_arrays(
+    where: str, model: nn.Module, function: Callable[[Any], Tensor], x: Any, name: str = "x"
+) -> Any:
+    """A function of tensors; arrays and frames go through the model's device, and give an array."""
+    if isinstance(x, Tensor):
+        return function(x)
+    inputs = DataAdapter(where, model, None, 1).inputs(x, name)
+    with evaluation_mode(model):
+        return function(inputs).cpu().numpy()
 
 
 def split_off(
@@ -140,111 +252,36 @@ def split_off(
     argument = f"{where}: validation_split"
     check(0 < fraction < 1, argument, "a number in (0, 1)", fraction, "write 0.2")
     remedy = "give a second one as validation_data"
-    from_arrays = not isinstance(data[0], DataLoader)
-    check(from_arrays, argument, "arrays or tensors", "a DataLoader", remedy)
-    samples = len(data[0])
-    first = int(samples * (1 - fraction))
+    from_arrays = not (isinstance(data[0], DataLoader) or is_stream(data[0]))
+    check(from_arrays, argument, "arrays or tensors", f"a {type(data[0]).__name__}", remedy)
+    one = first(data[0]) if several(data[0]) else data[0]
+    samples = len(one)
+    before_split = int(samples * (1 - fraction))
     got, remedy = f"{fraction} of {samples}", "give more samples, or validation_data"
-    check(0 < first < samples, argument, "both parts to have samples", got, remedy)
+    check(0 < before_split < samples, argument, "both parts to have samples", got, remedy)
     for name, value in zip(("y", "sample_weight"), data[1:], strict=True):
-        if value is not None:
-            _check_length(f"{where}: {name}", value, samples)
-    before = tuple(None if value is None else value[:first] for value in data)
-    after = tuple(None if value is None else value[first:] for value in data)
+        for part in leaves(value) if several(value) else [value]:
+            if part is not None:
+                check_length(f"{where}: {name}", part, samples)
+                check_index(f"{where}: {name}", one, part)
+    before = tuple(_cut(value, None, before_split) for value in data)
+    after = tuple(_cut(value, before_split, None) for value in data)
     return before, after
+
+
+def _cut(value: Any, begin: int | None, end: int | None) -> Any:
+    if several(value):
+        return each(partial(rows, begin=begin, end=end), value)
+    return None if value is None else rows(value, begin, end)
 
 
 def as_triple(data: Any) -> tuple[Any, ...] | None:
     """validation_data as x, y and weight."""
     if data is None:
         return None
-    if isinstance(data, DataLoader):
+    if isinstance(data, DataLoader) or is_stream(data):
         return data, None, None
     good = isinstance(data, (tuple, list)) and len(data) in (2, 3)
     expected, remedy = "(x, y), (x, y, weight) or a DataLoader", "write validation_data=(x, y)"
     check(good, "fit: validation_data", expected, type(data).__name__, remedy)
     return (*data, None)[:3]
-
-
-def _sample_weights(
-    where: str,
-    y: Tensor,
-    class_weight: Mapping[int, float] | None,
-    sample_weight: Any,
-    floating: torch.dtype,
-) -> Tensor:
-    """Weight of each sample, [N]: its own times that of its class, 1 if that is missing.
-
-    The classes y are whole numbers, [N] or [N, 1], or one-hot, [N, K].
-    """
-    weight = torch.ones(len(y), dtype=floating)
-    if sample_weight is not None:
-        argument = f"{where}: sample_weight"
-        weight = _to_tensor(argument, sample_weight).to(floating)
-        _check_length(argument, weight, len(y))
-        weight = weight.reshape(len(y), -1)
-        one_each, remedy = weight.shape[1] == 1, "give one weight a sample"
-        check(one_each, argument, f"shape ({len(y)},)", tuple(weight.shape), remedy)
-        weight = weight[:, 0].clone()
-    if class_weight is not None:
-        classes = y.argmax(-1) if y.dim() > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)[:, 0]
-        present = classes.unique().tolist()
-        for number, factor in class_weight.items():
-            remedy = f"y has {present[:10]}"
-            argument, expected = f"{where}: class_weight", "classes that are in y"
-            check(number in present, argument, expected, repr(number), remedy)
-            weight[classes == number] *= factor
-    good = bool((weight >= 0).all() and weight.isfinite().all())
-    check(good, f"{where}: sample_weight and class_weight", "finite numbers >= 0", "others")
-    return weight
-
-
-def _to_tensor(where: str, value: Any) -> Tensor:
-    """A tensor of what is given: array, list, or tensor (as it is)."""
-    if not isinstance(value, Tensor):
-        try:
-            array = np.asarray(value)
-        except ValueError as error:
-            raise ValueError(
-                f"{where}: expected rows of one length, got {error}; pad or cut them"
-            ) from error
-        got, remedy = f"{type(value).__name__} of dtype {array.dtype}", "turn it into a float array"
-        check(array.dtype.kind in "fiub", where, "an array of numbers", got, remedy, TypeError)
-        # torch takes neither another byte order nor negative strides nor what cannot be written.
-        forward = all(step >= 0 for step in array.strides)
-        usable = forward and array.flags.writeable and array.dtype.isnative
-        native = array.dtype.newbyteorder("=")
-        value = torch.from_numpy(array if usable else np.array(array, dtype=native, order="C"))
-    good, got = value.dim() > 0 and len(value) > 0, f"shape {tuple(value.shape)}"
-    expected = "at least one sample in the first dimension"
-    check(good, where, expected, got, "give [samples, ...]")
-    return value.detach()
-
-
-def _finite_tensor(where: str, value: Any) -> Tensor:
-    """A tensor; an error has the number of values that are nan or infinite."""
-    value = _to_tensor(where, value)
-    # The extremes, which nan passes on to, are found ten times as fast as all that is not finite.
-    if value.is_floating_point() and not all(end.isfinite() for end in value.aminmax()):
-        bad = ~value.isfinite()
-        sample = int(bad.reshape(len(bad), -1).any(1).nonzero()[0])
-        raise ValueError(
-            f"{where}: expected finite numbers, got {int(bad.sum()):,} of {value.numel():,} that "
-            f"are nan or infinite (first in sample {sample}); remove or replace them"
-        )
-    return value
-
-
-def _check_length(where: str, value: Tensor, samples: int) -> None:
-    expected, remedy = f"{samples:,} samples, as x has", "give one row of each for each sample"
-    check(len(value) == samples, where, expected, f"{len(value):,}", remedy)
-
-
-def _check_range(where: str, y: Tensor, high: int, why: str) -> None:
-    least, most = y.aminmax()
-    if least < 0 or most > high:
-        outside = int(((y < 0) | (y > high)).sum())
-        raise ValueError(
-            f"{where}: expected values from 0 to {high}, as {why}, got {outside:,} outside "
-            f"(from {least.item():g} to {most.item():g}); scale or renumber them"
-        )

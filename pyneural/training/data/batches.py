@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from pyneural.training.checks import check
+from pyneural.training.data.nested import each
+from pyneural.training.data.nested import first as first_of
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.state import random_state
 from pyneural.training.state.stateful import Stateful
@@ -21,7 +23,7 @@ class Batch(NamedTuple):
     the processes is the mean over all samples: 1 in a single process.
     """
 
-    x: Tensor
+    x: Any  # a tensor, or a tuple or dict of them
     y: Any
     weight: Tensor | None
     samples: int
@@ -29,10 +31,11 @@ class Batch(NamedTuple):
 
     def chunk(self, parts: int) -> list["Batch"]:
         """The batch in parts, each with its share of the whole."""
-        given = (self.x, self.y, self.weight)
-        columns = [[None] * parts if value is None else value.chunk(parts) for value in given]
-        rows = zip(*columns, strict=False)
-        return [Batch(x, y, weight, len(x), self.share) for x, y, weight in rows]
+        samples = len(first_of(self.x))
+        size = -(-samples // parts)
+        slices = [slice(begin, begin + size) for begin in range(0, samples, size)]
+        rows = [[_rows(value, part) for value in self[:3]] for part in slices]
+        return [Batch(x, y, w, len(first_of(x)), self.share) for x, y, w in rows]
 
 
 class Batches(Stateful):
@@ -82,15 +85,16 @@ class TensorBatches(Batches):
 
     state_attributes = ("seed",)
 
-    x: Tensor  # [N, ...]
-    y: Tensor | None = None  # [N, ...]
-    weight: Tensor | None = None  # [N]
+    x: Any  # [N, ...], or a tuple or dict of those
+    y: Any = None  # likewise
+    weight: Tensor | None = None  # [N], or [N, T] of the steps of each sample
     batch_size: int = 32  # samples of an update, in all processes together
     seed: int | None = None  # of the orders; None for the order of the tensors
     process_group: ProcessGroup = SINGLE_PROCESS
 
     def __post_init__(self) -> None:
-        self.samples = len(self.x)
+        one = first_of(self.x)
+        self.samples, self.device = len(one), one.device
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
@@ -100,14 +104,15 @@ class TensorBatches(Batches):
         order = None
         if self.seed is not None:  # on the CPU, so that one seed is one order on every device
             generator = torch.Generator().manual_seed((self.seed + number) % 2**63)
-            order = torch.randperm(self.samples, generator=generator).to(self.x.device)
+            order = torch.randperm(self.samples, generator=generator).to(self.device)
         for begin in range(first * self.batch_size, self.samples, self.batch_size):
             end = min(begin + self.batch_size, self.samples)
             if order is None and self.process_group.size == 1:
                 rows = slice(begin, end)
                 columns = (self.x, self.y, self.weight)
-                x, y, weight = (None if value is None else value[rows] for value in columns)
-                yield Batch(x, y, weight, end - begin, 1.0)  # type: ignore[arg-type]
+                x, y, weight = (_rows(value, rows) for value in columns)
+                x = each(Tensor.clone, x)  # a layer in place must not change the user's array
+                yield Batch(x, y, weight, end - begin, 1.0)
             else:
                 yield self._select(order, begin, end)
 
@@ -117,7 +122,7 @@ class TensorBatches(Batches):
 
     def _select(self, order: Tensor | None, first: int, last: int) -> Batch:
         if order is None:
-            rows = torch.arange(first, last, device=self.x.device)
+            rows = torch.arange(first, last, device=self.device)
         else:
             rows = order[first:last]
         samples, share = last - first, 1.0
@@ -128,12 +133,24 @@ class TensorBatches(Batches):
             # Every process takes part in each update; one without a sample adds nothing.
             rows = mine if samples else rows[:1]
         weight = None if self.weight is None else self.weight.index_select(0, rows)
-        x = self.x.index_select(0, rows)
+        x = _select(self.x, rows)
         if self.y is None or self.y is self.x:  # x of an autoencoder
             y = None if self.y is None else x
         else:
-            y = self.y.index_select(0, rows)
+            y = _select(self.y, rows)
         return Batch(x, y, weight, samples, share)
+
+
+def _select(value: Any, rows: Tensor) -> Any:
+    if isinstance(value, Tensor):
+        return value.index_select(0, rows)
+    return each(lambda part: part.index_select(0, rows), value)
+
+
+def _rows(value: Any, part: slice) -> Any:
+    if value is None or isinstance(value, Tensor):
+        return None if value is None else value[part]
+    return each(lambda inner: inner[part], value)
 
 
 @dataclass(eq=False, repr=False)
@@ -146,7 +163,7 @@ class LoaderBatches(Batches):
 
     where: str  # the function that the user called, for the text of errors
     loader: DataLoader
-    convert: Callable[[Any, Any], tuple[Tensor, Tensor | None]]  # x and y for model and loss
+    convert: Callable[[Any, Any], tuple[Any, Any]]  # x and y for model and loss
     device: torch.device
     process_group: ProcessGroup = SINGLE_PROCESS
     train: bool = True  # whether the batches are trained on
@@ -207,15 +224,26 @@ class LoaderBatches(Batches):
             self.generator.set_state(self._own)
 
     def _batch(self, batch: Any) -> Batch:
-        if isinstance(batch, Tensor) and not self.targets:
-            batch = (batch, None)
-        good = isinstance(batch, (tuple, list)) and len(batch) in (2, 3)
-        expected = "batches (x, y) or (x, y, weight) from the DataLoader"
-        where, remedy = f"{self.where}: x", "give it a TensorDataset(x, y)"
-        check(good, where, expected, type(batch).__name__, remedy)
-        x, y = self.convert(*batch[:2])
-        weight = batch[2].to(self.device, x.dtype) if len(batch) == 3 else None
-        return Batch(x, y, weight, len(x), 1.0)
+        return as_batch(f"{self.where}: x", batch, self.convert, self.device, self.targets)
+
+
+def as_batch(
+    where: str,
+    batch: Any,
+    convert: Callable[[Any, Any], tuple[Any, Any]],
+    device: torch.device,
+    targets: bool,
+) -> Batch:
+    """A batch of what a DataLoader or generator gives: (x, y), (x, y, weight), or x alone."""
+    if not targets and not isinstance(batch, (tuple, list)):
+        batch = (batch, None)
+    good = isinstance(batch, (tuple, list)) and len(batch) in (2, 3)
+    expected, remedy = "batches (x, y) or (x, y, weight)", "give a DataLoader a TensorDataset(x, y)"
+    check(good, where, expected, type(batch).__name__, remedy)
+    x, y = convert(*batch[:2])
+    one = first_of(x)
+    weight = torch.as_tensor(batch[2]).to(device, one.dtype) if len(batch) == 3 else None
+    return Batch(x, y, weight, len(one), 1.0)
 
 
 def samples_of(batch: Any) -> Any:

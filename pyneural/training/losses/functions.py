@@ -8,7 +8,7 @@ Class probabilities are kept within [EPSILON, 1 - EPSILON] before a logarithm, a
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -210,6 +210,8 @@ class Loss:
         Raises:
             ValueError: shapes that do not match, or weights with a loss that gives no [N, ...].
         """
+        if not (isinstance(prediction, Tensor) and isinstance(y, Tensor)):
+            return self._of_several(prediction, y, weight)
         if prediction.dtype in (torch.float16, torch.bfloat16):
             prediction = prediction.float()
         y = self.align(prediction, y)
@@ -223,7 +225,24 @@ class Loss:
                 f"{self.name}: expected a loss of each sample, as there are weights, got shape "
                 f"{tuple(values.shape)}; give it reduction='none'"
             )
+        if weight.dim() > 1:  # of each step, or element
+            good, remedy = values.shape[: weight.dim()] == weight.shape, "give one weight a sample"
+            got = f"{tuple(weight.shape)} for {tuple(values.shape)}"
+            check(good, f"{self.name}: weight", "the shape of the loss's values", got, remedy)
+            values = (
+                values.flatten(weight.dim()).mean(-1) if values.dim() > weight.dim() else values
+            )
+            return values.mul(weight).mean()
         return (values.flatten(1).mean(1) if values.dim() > 1 else values).mul(weight).mean()
+
+    def _of_several(self, prediction: Any, y: Any, weight: Tensor | None) -> Tensor:
+        """Of several outputs, which a function of the user's own alone can put together."""
+        got = f"{type(prediction).__name__} and {type(y).__name__}"
+        remedy = "give a function of (prediction, y) that sums the losses of its parts"
+        good = self.target == ANY and weight is None
+        where, expected = f"{self.name}: prediction and y", "tensors, as there is one loss"
+        check(good, where, expected, got, remedy, TypeError)
+        return self.function(prediction, y)
 
     def _remedy(self, prediction: Tensor, y: Tensor) -> str:
         classes_given = y.shape == prediction.shape[:-1] or y.shape == (*prediction.shape[:-1], 1)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from pyneural.training.checks import check
+from pyneural.training.checks import check, is_whole
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import Values
@@ -58,6 +58,9 @@ class Solver(Stateful):
         """Makes a step; gives the unweighted terms, or None if ``on_gradients`` refused it."""
         raise NotImplementedError
 
+    def check_parameters(self) -> None:
+        """Called before each epoch; raises where a parameter of the model would not be trained."""
+
     def objective_changed(self) -> None:
         """Forgets what it knows of the losses at other parameters, as the losses have changed."""
 
@@ -102,5 +105,5 @@ class Phase:
     def check(self, argument: str, good: bool, expected: str, whole: bool = False) -> None:
         """Raises ValueError unless an option is good, finite and, if asked for, an int."""
         value = getattr(self, argument)
-        good = good and math.isfinite(value) and (isinstance(value, int) or not whole)
+        good = good and math.isfinite(value) and (is_whole(value) or not whole)
         check(good, f"{type(self).__name__}: {argument}", expected, value)

@@ -148,6 +148,7 @@ class _DescentSolver(Solver):
         good, kind = own_step or len(optimizers) == 1, type(self.model).__name__
         got = f"{len(optimizers)} for {kind}, which has no training_step"
         check(good, "Descent: optimizer", "one", got, "write one")
+        self._untrained = self._left_out()  # of several optimisers, or by a submodule
         self._batch: Any = None
         self._refused = False
 
@@ -187,6 +188,19 @@ class _DescentSolver(Solver):
             self.task.process_group.average_gradients(parameters)
             self._update(name, [name or "loss"], [loss.detach()])
 
+    def check_parameters(self) -> None:
+        new = self._left_out() - self._untrained
+        if new:
+            named = self.model.named_parameters()
+            name = next(name for name, parameter in named if id(parameter) in new)
+            expected = "the parameters that required a gradient when it began"
+            remedy = "end the training before layers are unfrozen or replaced, and call fit again"
+            raise RuntimeError(f"fit: expected {expected}, got {name!r} beside them; {remedy}")
+
+    def _left_out(self) -> set[int]:
+        held = {id(parameter) for parameter in self._all}
+        return {id(p) for p in self.model.parameters() if p.requires_grad} - held
+
     def close(self) -> None:
         if self._objective is not None:
             self._objective.close()
@@ -195,7 +209,7 @@ class _DescentSolver(Solver):
         parts = batch.chunk(self.accumulation_steps)
         means: list[Tensor] = []
         for number, part in enumerate(parts, 1):
-            fraction = len(part.x) / len(batch.x)
+            fraction = part.samples / sum(one.samples for one in parts)
             with objective.one_exchange(number == len(parts)):
                 values = objective.evaluate(part, batch.share * fraction, self._scale)
             terms = [torch.as_tensor(value) * fraction for value in values]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyneural.training.data.batches import Batch
+from pyneural.training.evaluation import as_numbers, finished
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.objective import Objective, clear_gradients
 from pyneural.training.state.optimizer import load_optimizer
@@ -131,7 +132,8 @@ class _LBFGSSolver(Solver):
         share = 1.0 if self._batch is None else self._batch.share
         values = self.objective.evaluate(self._batch, scale * share)
         self.names = self.objective.names
-        terms = values.tolist() if isinstance(values, Tensor) else [float(v) for v in values]
+        (terms,) = as_numbers([values])
+        terms = finished(self.task.model, self.names, terms)  # of this batch
         return self.task.process_group.mean(terms, share, self.objective.parameters[0].device)
 
     def _evaluation(self) -> _Evaluation:

@@ -52,6 +52,8 @@ class _LevenbergMarquardtSolver(Solver):
         check(good, "LevenbergMarquardt: model", expected, got, "write them", TypeError)
         self.model: Any = task.model
         self.parameters, self.damping = list(task.model.parameters()), damping
+        trained = [torch.full((p.numel(),), p.requires_grad) for p in self.parameters]
+        self.trained = torch.cat(trained).to(self.parameters[0])  # [P], 1 or 0
         self._residual: Tensor | None = None  # [N], at the present parameters
         self._known: tuple[Tensor, Tensor] | None = None  # Jacobian [N, P] and its Gram matrix
 
@@ -60,7 +62,7 @@ class _LevenbergMarquardtSolver(Solver):
         # A trial is taken back where it makes the residual larger.
         residual = self.model.residual() if self._residual is None else self._residual
         if self._known is None:
-            jacobian = self.model.jacobian()
+            jacobian = self.model.jacobian() * self.trained
             self._known = jacobian, jacobian @ jacobian.T
         jacobian, gram = self._known
         damped = gram + self.damping * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)

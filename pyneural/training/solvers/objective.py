@@ -13,6 +13,8 @@ from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import Values, weighted_sum
 from pyneural.training.trainable import Trainable
 
+REGULARIZATION = "regularization"  # the term that is minimised beside "loss"
+
 
 class NonFiniteLossError(FloatingPointError):
     """A loss term became nan or infinite."""
@@ -96,6 +98,9 @@ class Objective:
         for name in weights:
             check(name in losses, where, f"names of {', '.join(names)}", repr(name))
         self._minimised = [name for name in names if weights.get(name, 1.0) != 0]
+        lies = "loss" in names and set(self._minimised) - {"loss", REGULARIZATION} != set()
+        got, remedy = f"'loss' beside {', '.join(self._minimised)}", "give that term another name"
+        check(not lies, f"{self._kind}.losses", "'loss' to be the only term minimised", got, remedy)
         remedy = "leave out a weight to have 1"
         check(bool(self._minimised), where, "one that is not 0", self._weights, remedy)
         factors = [float(weights.get(name, 1.0)) for name in self._minimised]

@@ -1,0 +1,212 @@
+"""Generators, and several inputs and outputs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from pyneural import layers
+from pyneural.training import Model, Sequential
+
+X = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
+Y = X.sum(1, keepdims=True)
+
+
+def new_model(*parts):
+    torch.manual_seed(0)
+    model = Sequential(parts or [nn.Linear(3, 1)])
+    model.compile("sgd", "mse", ["mae"])
+    return model
+
+
+def batches(kind=np.asarray, weight=False, epochs=100):
+    for _ in range(epochs):
+        for begin in range(0, 32, 8):
+            rows = slice(begin, begin + 8)
+            yield (kind(X[rows]), kind(Y[rows]), *([np.full(8, 2.0)] if weight else []))
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        return batches(torch.from_numpy)
+
+
+STREAMS = {
+    "generator": batches,
+    "tensors": lambda: batches(torch.from_numpy),
+    "iterator of a list": lambda: iter(list(batches())),
+    "DataLoader without a length": lambda: DataLoader(Endless(), batch_size=None),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_generator_is_the_same_as_arrays(kind, lazy):
+    expected = new_model(nn.Linear(3, 1))
+    found = new_model(*([layers.Dense(1)] if lazy else [nn.Linear(3, 1)]))
+    found.build(torch.zeros(1, 3))
+    inner = found[0].linear if lazy else found[0]
+    inner.load_state_dict(expected[0].state_dict())
+    options = {"epochs": 3, "verbose": 0}
+    first = expected.fit(X, Y, 8, shuffle=False, validation_data=(X, Y), **options)
+    second = found.fit(
+        STREAMS[kind](), steps_per_epoch=4, validation_data=STREAMS[kind](), validation_steps=4,
+        **options,
+    )  # fmt: skip
+    for name in ("loss", "mae", "val_loss"):
+        assert second[name] == pytest.approx(first[name], rel=1e-5)
+
+
+def test_a_generator_that_builds_the_model_loses_no_batch():
+    model = new_model(layers.Dense(1))
+    source = batches(epochs=2)
+    model.fit(source, steps_per_epoch=4, epochs=2, verbose=0)
+    assert next(source, None) is None
+
+
+def test_weights_of_a_generator():
+    one, two = new_model(), new_model()
+    one.fit(batches(weight=True), steps_per_epoch=4, verbose=0)
+    two.fit(X, Y, 8, shuffle=False, sample_weight=np.full(32, 2.0), verbose=0)
+    torch.testing.assert_close(one[0].weight, two[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "text"),
+    [
+        ((batches(epochs=1),), {"steps_per_epoch": 5}, "expected 5 batches in epoch 1, got 4"),
+        ((batches(epochs=1),), {"steps_per_epoch": 3, "epochs": 2}, "in epoch 2, got 1"),
+        ((batches(),), {}, "steps_per_epoch: expected a whole number >= 1, got None"),
+        ((batches(), Y), {"steps_per_epoch": 4}, "nothing beside a Stream"),
+        ((X, Y), {"steps_per_epoch": 4}, "none, unless x is a generator"),
+        ((batches(),), {"steps_per_epoch": 4, "validation_split": 0.5}, "arrays or tensors"),
+        ((X, Y), {"validation_data": batches()}, "validation_steps: expected a whole number"),
+    ],
+)
+def test_generators_that_do_not_fit(data, options, text):
+    with pytest.raises(ValueError, match=text):
+        new_model().fit(*data, verbose=0, **options)
+
+
+# Several inputs and outputs.
+
+
+class Two(nn.Module):
+    """y = W a + V b, and |a|^2 beside it if asked for."""
+
+    def __init__(self, outputs=1):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 1), nn.Linear(2, 1)
+        self.outputs = outputs
+
+    def forward(self, a, b):
+        y = self.first(a) + self.second(b)
+        if self.outputs == "dict":
+            return {"y": y, "norm": y.square()}
+        return y if self.outputs == 1 else (y, y.square())
+
+
+A, B = X, X[:, :2] * 2
+INPUTS = {
+    "tuple": (A, B),
+    "dict": {"a": A, "b": B},
+    "tensors": (torch.from_numpy(A), torch.from_numpy(B)),
+    "dict of tensors": {"b": torch.from_numpy(B), "a": torch.from_numpy(A)},
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("options", [{}, {"validation_split": 0.25}, {"shuffle": False}])
+def test_several_inputs(kind, options):
+    results = []
+    for x in (INPUTS["tuple"], INPUTS[kind]):
+        torch.manual_seed(0)
+        model = Model(Two())
+        model.compile("sgd", "mse", ["mae"], accumulation_steps=2)
+        history = model.fit(x, Y, 8, epochs=2, verbose=0, **options)
+        results.append((history.history, model.evaluate(x, Y), model.predict(x)))
+    assert results[0][0] == results[1][0]
+    assert results[0][1] == results[1][1]
+    np.testing.assert_array_equal(results[0][2], results[1][2])
+    assert isinstance(results[1][2], np.ndarray) == (kind in ("tuple", "dict"))
+    assert results[0][0]["loss"][-1] < results[0][0]["loss"][0]
+
+
+def of_both(prediction, y):
+    return sum((p - t).square().mean() for p, t in zip(prediction, y, strict=True))
+
+
+def by_name(prediction, y):
+    return sum((prediction[name] - y[name]).square().mean() for name in y)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dict"])
+def test_several_outputs_with_a_loss_of_the_users_own(kind):
+    torch.manual_seed(0)
+    model = Model(Two(kind))
+    model.compile("sgd", of_both if kind == "tuple" else by_name)
+    y = (Y, Y**2) if kind == "tuple" else {"y": Y, "norm": Y**2}
+    history = model.fit((A, B), y, epochs=5, verbose=0, validation_data=((A, B), y))
+    assert history["loss"][-1] < history["loss"][0]
+    found = model.predict((A, B), batch_size=5)
+    parts = list(found.values()) if kind == "dict" else list(found)
+    assert [part.shape for part in parts] == [(32, 1), (32, 1)]
+    np.testing.assert_allclose(parts[1], parts[0] ** 2, rtol=1e-5)
+    model.compile("sgd", "mse")
+    with pytest.raises(
+        TypeError, match=r"mean_squared_error: prediction and y: .* got (tuple|dict)"
+    ):
+        model.fit((A, B), y, verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dict"])
+def test_a_loss_for_each_output(kind):
+    results = []
+    own = of_both if kind == "tuple" else by_name
+    for loss in (own, ["mse", "mse"] if kind == "tuple" else {"norm": "mse", "y": nn.MSELoss()}):
+        torch.manual_seed(0)
+        model = Model(Two(kind))
+        model.compile("sgd", loss)
+        y = (Y, (Y**2)[:, 0]) if kind == "tuple" else {"y": Y.astype("float64"), "norm": Y**2}
+        if loss is own:
+            y = (Y, Y**2) if kind == "tuple" else {"y": Y, "norm": Y**2}
+        history = model.fit((A, B), y, epochs=3, verbose=0, shuffle=False)
+        results.append(history["loss"])
+    assert results[0] == pytest.approx(results[1])
+    model.compile("sgd", {"y": "mse"})
+    with pytest.raises(ValueError, match=r"fit: prediction: expected outputs 'y', as loss has"):
+        model.fit((A, B), y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        ((A, B[:7]), r"inputs of one length, got \[32, 7\]"),
+        ({"a": A, "b": B[:, 0] / 0}, "fit: x: expected finite"),
+        ((A, B.astype("int64")), "floating-point numbers"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_inputs_that_do_not_fit(x, text):
+    model = Model(Two())
+    model.compile("sgd", "mse")
+    with pytest.raises((ValueError, TypeError), match=text):
+        model.fit(x, Y, verbose=0)
+
+
+def test_several_inputs_of_a_loader():
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self):
+            return 32
+
+        def __getitem__(self, i):
+            return {"a": A[i], "b": B[i]}, Y[i]
+
+    torch.manual_seed(0)
+    model = Model(Two())
+    model.compile("sgd", "mse")
+    loader = DataLoader(Pairs(), batch_size=8)
+    expected = model.evaluate({"a": A, "b": B}, Y)
+    assert model.evaluate(loader) == pytest.approx(expected)
+    model.fit(loader, verbose=0)
