@@ -84,7 +84,7 @@ class Problem:
         return Problem(backward, rounded, y.to(dtype), direction)
 
     def operations(self) -> int:
-        """Those of the products in a step of the filter; smoother and gradient take twice as many."""
+        """Of the products in a step of the filter; smoother or gradient take twice as many."""
         n, p = self.model.observation.shape[::-1]
         a_filter = 4 * n**3 + 6 * n**2 * p + 3 * n * p**2 + p**3
         return 3 * 2 * len(self.y) * a_filter
