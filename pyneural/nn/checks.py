@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops.errors import ArgumentError
+from pyneural.ops.transforms import by_autocast
 
 
 def check_probability(layer: str, name: str, p: float) -> None:
@@ -40,7 +41,7 @@ def check_input(
         )
     if weight is None:
         return
-    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype != weight.dtype and not by_autocast(x.device.type):
         raise ArgumentError(
             f"{where}: expected {weight.dtype} as the layer's weights, got {x.dtype}; convert it "
             f"with .to({weight.dtype}), or the layer with .to({x.dtype})"

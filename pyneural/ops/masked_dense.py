@@ -14,7 +14,7 @@ from pyneural.ops import reference
 from pyneural.ops.dense import empty_with_preactivation
 from pyneural.ops.errors import as_argument_error
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import has_no_kernel, is_plain_torch
+from pyneural.ops.transforms import by_autocast, has_no_kernel, is_plain_torch
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def masked_dense(
     """
     edges = pattern.starts, pattern.inputs
     tensors = x, values, bias
-    if torch.is_autocast_enabled(x.device.type) or is_plain_torch(*tensors):
+    if by_autocast(x.device.type) or is_plain_torch(*tensors):
         return reference.masked_dense(x, values, *edges, bias, activation)
     try:
         return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]

@@ -40,6 +40,22 @@ def is_transformed() -> bool:
     return by_torch_func() or by_forward_mode()
 
 
+# Asked once: torch.compile does not trace the question in torch 2.11.
+_HAVE_AUTOCAST = frozenset(
+    filter(torch.amp.is_autocast_available, ("cpu", "cuda", "mps", "xpu", "hpu", "mtia"))
+)
+
+
+def by_autocast(device: str) -> bool:
+    """Whether autocast is on for a type of device; there is none for meta tensors.
+
+    >>> with torch.autocast("cpu"):
+    ...     by_autocast("cpu"), by_autocast("meta")
+    (True, False)
+    """
+    return device in _HAVE_AUTOCAST and torch.is_autocast_enabled(device)
+
+
 def is_recorded() -> bool:
     """Whether torch records a program that is to run elsewhere: it must hold no op of ours.
 

@@ -215,6 +215,42 @@ def _adadelta(draw: Draw) -> list:
     return [parameters, gradients, squares, changes, steps, 0.7, 0.9, 1e-3, 0.1]
 
 
+def _kalman_filter(draw: Draw) -> list:
+    dtype, series, steps = draw.choice(FULL), draw.size(), draw.size(1)
+    n, p = draw.choice((1, 2, 3, 5)), draw.choice((1, 2, 3))
+
+    def covariance(size: int) -> Tensor:
+        root = draw.normal(dtype, size, size)
+        return root @ root.mT + torch.eye(size, dtype=dtype)
+
+    matrices = [
+        draw.normal(dtype, n, n) / n,
+        draw.normal(dtype, p, n),
+        covariance(n),
+        covariance(p),
+    ]
+    matrices = [m.expand(steps, *m.shape) if draw.bools(1)[0] else m for m in matrices]
+    y, offset = draw.normal(dtype, series, steps, p), draw.normal(dtype, series, steps, n)
+    return [y, draw.maybe(offset), *matrices, draw.normal(dtype, series, n), covariance(n)]
+
+
+def _kalman_filter_backward(draw: Draw) -> list:
+    call = _kalman_filter(draw)
+    results = OPS.kalman_filter(*call)
+    return [[draw.normal(t.dtype, *t.shape) for t in results], *call, *results[1:]]
+
+
+def _kalman_smoother(draw: Draw) -> list:
+    call = _kalman_filter(draw)
+    return [call[2], call[4], *OPS.kalman_filter(*call)[1:]]
+
+
+def _kalman_smoother_backward(draw: Draw) -> list:
+    call = _kalman_smoother(draw)
+    results = OPS.kalman_smoother(*call)
+    return [[draw.normal(t.dtype, *t.shape) for t in results], *call, *results[:2]]
+
+
 CALLS: dict[str, Callable[[Draw], list]] = {
     "dense": _dense,
     "dense_with_preactivation": _dense,
@@ -235,6 +271,10 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "mse_loss": _mse_loss,
     "mse_loss_backward": _mse_loss_backward,
     "adadelta_": _adadelta,
+    "kalman_filter": _kalman_filter,
+    "kalman_filter_backward": _kalman_filter_backward,
+    "kalman_smoother": _kalman_smoother,
+    "kalman_smoother_backward": _kalman_smoother_backward,
     "jet_mlp": _jet,
     "jet_mlp_backward": _jet_backward,
     "jet_mlp_jacobian": _jet,

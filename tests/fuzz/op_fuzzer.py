@@ -30,6 +30,8 @@ INTS = (0, 1, -1, 2, 7, 2**31, -(2**63), 2**63 - 1)
 GIANTS = ((2**45, 1, 1, 0), (0, 2**45), (1, 2**40, 0, 1), (2**31, 0), (0, 2**62))
 # What a forward saved belongs to its arguments: with others, nothing can be said of the result.
 WITH_SAVED = ("dense_backward", "masked_dense_backward", "rnn_backward", "attention_backward")
+# With numbers at random a covariance is singular or not by its last digit.
+FUZZED = [name for name in CALLS if not name.startswith("kalman")]
 AS_THE_OP = [PUBLIC[name][0] for name in ("dense", "mlp", "masked_dense", "rnn", "mse_loss")]
 REFERENCE = torch._C.DispatchKey.CompositeExplicitAutograd
 # Relative to the largest element of the result; sums are as long as the widest layer.
@@ -151,7 +153,7 @@ def same(found: Tensor, expected: Tensor, exact: Tensor) -> bool:
 def drawn(seed: str) -> tuple[str, list, list]:
     """The op of a seed, its arguments, and what they were before some were spoiled."""
     draw = Draw(seed)
-    name = draw.choice(CALLS)
+    name = draw.choice(FUZZED)
     good = CALLS[name](draw)
     return name, spoiled(draw, good), good
 

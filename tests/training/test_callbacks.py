@@ -238,9 +238,9 @@ def test_first_bad_layer_of_a_network_that_is_one_call():
     chain = nn.Sequential(nn.Linear(2, 2), network)
     assert find(chain, lambda: chain(torch.ones(1, 2))) is None
     network.layers[1].weight.data[0, 0] = float("inf")
-    found = "layer '1' (MLP): its layers.1.weight is not finite"
+    found = "layer '1.layers.1' (Linear): its weight is not finite"
     assert find(chain, lambda: chain(torch.ones(1, 2))) == found
-    found = "the model (MLP): its layers.1.weight is not finite"
+    found = "layer 'layers.1' (Linear): its weight is not finite"
     assert find(network, lambda: network(torch.ones(1, 2))) == found
 
 

@@ -189,12 +189,8 @@ def test_folder_in_the_place_of_the_file_stays_as_it_was(tmp_path, way):
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "data").write_text("precious")
-    if way == "checkpoint":  # a training goes on where it cannot be saved
-        with pytest.warns(UserWarning, match=r"was not written .*name of a file"):
-            WAYS[way](folder)
-    else:
-        with pytest.raises(OSError, match=r"expected the name of a file.*results"):
-            WAYS[way](folder)
+    with pytest.raises(OSError, match=r"expected (the name of )?a file.*results"):
+        WAYS[way](folder)
     assert names(tmp_path) == ["results"]
     assert (folder / "data").read_text() == "precious"
 

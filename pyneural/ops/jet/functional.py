@@ -18,12 +18,9 @@ from pyneural.ops import reference
 from pyneural.ops.jet import autograd
 from pyneural.ops.jet.derivatives import Derivative, encode
 from pyneural.ops.jet.residual import ResidualProgram, evaluate_residual
-from pyneural.ops.transforms import by_forward_mode, by_torch_func
+from pyneural.ops.transforms import by_autocast, by_forward_mode, by_torch_func
 
 _Result = TypeVar("_Result")
-# Asked once: torch.compile does not trace the question in torch 2.11.
-_DEVICES = "cpu", "cuda", "mps", "xpu", "hpu", "mtia"
-_HAVE_AUTOCAST = frozenset(filter(torch.amp.is_autocast_available, _DEVICES))
 
 
 def _in_full_precision(function: Callable[..., _Result]) -> Callable[..., _Result]:
@@ -36,7 +33,7 @@ def _in_full_precision(function: Callable[..., _Result]) -> Callable[..., _Resul
     @functools.wraps(function)
     def wrapper(x: Tensor, *args: Any, **kwargs: Any) -> _Result:
         device = x.device.type
-        if device not in _HAVE_AUTOCAST or not torch.is_autocast_enabled(device):
+        if not by_autocast(device):
             return function(x, *args, **kwargs)
         with torch.autocast(device, enabled=False):
             converted = {name: _float32(value) for name, value in kwargs.items()}

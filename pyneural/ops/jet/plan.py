@@ -71,4 +71,4 @@ def make_plan(derivatives: tuple[Derivative, ...]) -> Plan:
 
     outputs = tuple(add(derivative) for derivative in derivatives)
     orders = [len(term.factors) for terms in channels.values() for term in terms]
-    return Plan(channels, outputs, max(orders, default=0))
+    return Plan(channels, outputs, max([0, *orders]))

@@ -27,9 +27,16 @@ def attention_with_lse(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, is_causal: bool,
     dropout_p: float, scale: float | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """``attention`` and log sum exp of the scores, [N, H, L], infinite in a row without a key."""
+    """``attention`` and log sum exp of the scores, [N, H, L], infinite in a row without a key.
+
+    Less what csrc/attention/mask_base.h subtracts from rows that a float mask moves far from 0.
+    """
     scores, allowed = _scores(q, k, mask, is_causal, scale)
     scores = scores if q.dtype == torch.float64 else scores.float()
+    if mask is not None and mask.dtype != torch.bool and k.shape[2] > 0:
+        most = mask.to(scores.dtype).expand(scores.shape).masked_fill(~allowed, -math.inf).amax(-1)
+        base = torch.where(most.isfinite() & (most.abs() > 16), most, 0)
+        scores = scores - base[..., None]
     lse = scores.masked_fill(~allowed, -math.inf).logsumexp(-1)
     out = attention(q, k, v, mask, seed, is_causal, dropout_p, scale)
     return out, lse.masked_fill(lse == -math.inf, math.inf)
