@@ -90,7 +90,8 @@ struct Elu : ByValue<Elu, false, true> {
   }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
-    for (int k = 1; k <= n; ++k) f[k] = Math<V>::where_at_most_0(z, value + V(1), V(k == 1 ? 1 : 0));
+    for (int k = 1; k <= n; ++k)
+      f[k] = Math<V>::where_at_most_0(z, value + V(1), V(k == 1 ? 1 : 0));
   }
 };
 
