@@ -17,7 +17,7 @@ export shim torch
 kernel() {
   echo "nvcc $1 $2"
   local effort=-Ofc=mid
-  case "$1 $2" in "sm_90a csrc/attention/"*) effort= ;; esac
+  case "$1 $2" in "sm_90a csrc/attention/"* | "sm_90a bench/"*) effort= ;; esac
   nvcc -std=c++20 -O3 $effort --expt-relaxed-constexpr -Icsrc -Icsrc/common -arch="$1" \
     -Werror all-warnings -Xcompiler -Wall -cubin -o /dev/null "$2"
 }
