@@ -193,8 +193,8 @@ def call(seed: str) -> str:
         expected = _reference(op, before if name == "adadelta_" else args)
         exact = _reference(op, tree_map_only(Tensor, _in_double, before))
     except RuntimeError as error:
-        if "without overflow" in str(error):  # a number that the kernels make infinite
-            return f"{name}: infinite"
+        if "overflow" in str(error):  # a number that the kernels make infinite, a size of giants
+            return f"{name}: too large for plain torch"
         raise
     except ValueError:
         if public is not None:
