@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
+from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from pyneural.ops.transforms import by_torch_func
@@ -23,13 +24,12 @@ _LIBRARY = torch.library.Library("pyneural", "IMPL")
 
 
 def register_reference(name: str, reference: Callable, fake: Callable | None = None) -> None:
-    """Makes a reference the kernel of the devices that have none of ours, and the decomposition.
+    """Makes a reference the kernel of the devices that have none of ours, and the op in ONNX.
 
-    Its arguments are checked as those of the kernels are, by the op ``check_<name>``. A program of
-    ``torch.export`` is decomposed to run elsewhere, as ``torch.onnx.export`` does. ``fake`` returns
-    tensors of the result's shape and dtype, for torch.compile and meta tensors.
+    Its arguments are checked as those of the kernels are, by the op ``check_<name>``. ``fake``
+    returns tensors of the result's shape and dtype, for torch.compile and meta tensors.
     """
-    check = getattr(_OPS, f"check_{name}").default
+    op, check = (getattr(_OPS, each).default for each in (name, f"check_{name}"))
 
     def kernel(*args: Any) -> Any:
         check(*args)
@@ -38,14 +38,16 @@ def register_reference(name: str, reference: Callable, fake: Callable | None = N
 
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     if fake is not None:
-        checked = _checked(name, fake)
-        torch.library.register_fake(f"pyneural::{name}", checked)
-        # Else fake tensors of symbolic sizes would go through the decomposition.
-        torch._decomp.register_decomposition(getattr(_OPS, name).default, type="meta")(checked)
+        torch.library.register_fake(f"pyneural::{name}", _checked(name, fake))
 
-    @torch._decomp.register_decomposition(getattr(_OPS, name).default)
-    def decomposition(*args: Any) -> Any:
-        return reference(*args)
+    # Not a decomposition in torch's table: where the variable CI is set, torch.compile and
+    # AOTInductor refuse an op that has one.
+    @op.py_impl(ProxyTorchDispatchMode)
+    def trace(mode: ProxyTorchDispatchMode, *args: Any, **kwargs: Any) -> Any:
+        if torch.onnx.is_in_onnx_export():
+            with mode:
+                return reference(*args, **kwargs)
+        return mode.__torch_dispatch__(op, (), args, kwargs)
 
 
 def _checked(name: str, fake: Callable) -> Callable:
