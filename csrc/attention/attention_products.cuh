@@ -57,6 +57,16 @@ __device__ void multiply_transposed(typename S::Scores& s, typename S::RowTile& 
     }
     add_product_transposed<S>(s, a, b, of_a.columns - first);
   }
+  if constexpr (std::is_same_v<T, float>) {
+    PYNEURAL_UNROLL
+    for (int j = 0; j < S::kColumns / 8; ++j) PYNEURAL_UNROLL
+    for (int e = 0; e < 4; ++e) {
+      const int64_t row = row_a + row_of(e), column = row_b + j * 8 + column_of(e);
+      if (s[j][e] != s[j][e] && row < of_a.rows && column < of_b.rows)
+        s[j][e] = plain_product(of_a.data + row * of_a.stride, 1, of_b.data + column * of_b.stride,
+                                1, of_a.columns);
+    }
+  }
 }
 
 // out[0], out[1] += p b in columns 8 n to 8 n + 15; b has kColumns rows.

@@ -15,7 +15,8 @@
 namespace pyneural {
 
 // A float as the sum of a tf32 and a remainder rounded to tf32: three of the four products give all
-// but the last bits.
+// but the last bits. What tf32 rounds to an infinity leaves no remainder, and an infinity times a
+// remainder of 0 is NaN: where a sum is NaN, plain_product tells what it is.
 struct SplitFloat {
   uint32_t high, low;
 };
@@ -23,6 +24,16 @@ __device__ inline SplitFloat split_tf32(float value) {
   const float rounded = tensor_core::to_tf32(value);
   return {tensor_core::as_word(rounded),
           tensor_core::as_word(tensor_core::to_tf32(value - rounded))};
+}
+
+// sum_k a[k a_stride] b[k b_stride] by plain multiply-adds. Rarely called, so kept out of the
+// loops.
+[[gnu::noinline]] __device__ inline float plain_product(const float* a, int64_t a_stride,
+                                                        const float* b, int64_t b_stride,
+                                                        int64_t depth) {
+  float sum = 0;
+  for (int64_t k = 0; k < depth; ++k) sum += a[k * a_stride] * b[k * b_stride];
+  return sum;
 }
 
 __device__ inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % 32; }

@@ -10,12 +10,15 @@
 
 namespace pyneural::dense {
 
-// A matrix as the operand of a product: element (row, k) at data[row * row_stride + k * k_stride],
-// where one of the strides is 1.
+// A matrix as the operand of a product; one of the strides is 1.
 template <class T>
 struct Operand {
   const T* data = nullptr;
   int64_t row_stride = 0, k_stride = 0;
+
+  constexpr const T* at(int64_t row, int64_t k) const {
+    return data + row * row_stride + k * k_stride;
+  }
 };
 
 // y [rows, columns] = f(z), z = a b^T + bias, a [rows, depth], b [columns, depth].

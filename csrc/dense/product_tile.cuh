@@ -58,7 +58,7 @@ class Carrier {
       const int64_t r = row0_ + row, at = k0 + k;
       const int64_t left = along == Along::k ? depth_ - at : end_ - r;
       const bool inside = along == Along::k ? r < end_ : at < depth_;
-      const T* const first = from_.data + r * from_.row_stride + at * from_.k_stride;
+      const T* const first = from_.at(r, at);
       if (inside && left >= kSize && whole_vectors_) {
         vectors_[i] = *reinterpret_cast<const Vector<T>*>(first);
       } else {
@@ -183,7 +183,13 @@ __device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64
   for (int q = 0; q < 4; ++q) {
     const int64_t row = row0 + m0 + i * 16 + g + q / 2 * 8;
     const int64_t column = column0 + n0 + j * 8 + t * 2 + q % 2;
-    if (row < params.rows && column < params.columns) use(row, column, sum[i][j][q]);
+    if (row >= params.rows || column >= params.columns) continue;
+    float value = sum[i][j][q];
+    if constexpr (std::is_same_v<T, float>)
+      if (value != value)
+        value = plain_product(params.a.at(row, k_begin), params.a.k_stride,
+                              params.b.at(column, k_begin), params.b.k_stride, k_end - k_begin);
+    use(row, column, value);
   }
 }
 
@@ -196,13 +202,8 @@ __device__ void product_tile(const ProductParams<double>& params, int64_t row0, 
   block_product<along_a, along_b, double>(
       rows < kProductRows ? rows : kProductRows,
       columns < kProductColumns ? columns : kProductColumns, k_end - k_begin, stage,
-      [&](int64_t k, int64_t m) {
-        return params.a.data[(row0 + m) * params.a.row_stride + (k_begin + k) * params.a.k_stride];
-      },
-      [&](int64_t k, int64_t n) {
-        return params.b
-            .data[(column0 + n) * params.b.row_stride + (k_begin + k) * params.b.k_stride];
-      },
+      [&](int64_t k, int64_t m) { return *params.a.at(row0 + m, k_begin + k); },
+      [&](int64_t k, int64_t n) { return *params.b.at(column0 + n, k_begin + k); },
       [&](int64_t m, int64_t n, double sum) { use(row0 + m, column0 + n, sum); });
 }
 

@@ -225,6 +225,18 @@ def test_three_products_of_tf32_are_as_good_as_float32(libraries):
         assert (one - right).norm() <= 2 * (by_torch - right).norm()
 
 
+def test_infinite_scores_in_float32(libraries):
+    """tf32 splits an infinity into itself and 0, which times an infinity of the other is NaN."""
+    (q, k, v), grad_out = arguments((1, 1, 1, 3, 5, 8, 8), torch.float32)
+    q[..., 0, 2], q[..., 1:, 2] = 0.75, 0.5
+    k[..., 3, 2] = -math.inf  # the weight of this key is 0
+    k[..., 4, 2] = torch.finfo(torch.float32).min
+    out = kernels(libraries[0], (q, k, v), grad_out)[0][0]
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert expected.isfinite().all()
+    torch.testing.assert_close(out, expected)
+
+
 @pytest.mark.parametrize("order", [DESCENDING, SHUFFLED])
 @ways(1, 2, 4)
 def test_threads_in_any_order(way, order):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 
 import pytest
@@ -162,3 +163,18 @@ def test_halves_are_stored_to_the_nearest(library, dtype):
     third = torch.full((1, 1), 1 / 3, dtype=dtype)
     y, _, _ = product(library, a[:128], third, None)
     assert torch.equal(y, (a[:128].float() * third.float()).to(dtype))
+
+
+def test_infinities_and_what_tf32_rounds_to_one(library):
+    """An infinity times the remainder 0 of an element that tf32 holds exactly, and the like."""
+    a, b, bias = operands(16, 8, 64, torch.float32)
+    a[0, 3], a[1, 4], a[2, :2] = math.inf, -math.inf, torch.tensor([math.inf, -math.inf])
+    a[3, 5], a[4, 6] = torch.finfo(torch.float32).max, math.nan
+    b[:4, 3:7] = torch.tensor([1.0, 0.5, 0.25, 2.0])
+    b[4:, 5] *= 0.1
+    b[5, 2] = math.inf
+    y, _, splits = product(library, a, b, bias)
+    expected = a @ b.t() + bias
+    assert splits == 1 and expected.isinf().sum() > 20
+    assert torch.equal(y.isfinite(), expected.isfinite())
+    torch.testing.assert_close(y, expected, equal_nan=True)
