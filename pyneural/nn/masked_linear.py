@@ -59,15 +59,24 @@ class MaskedLinear(torch.nn.Module):
         *,
         activation: str = "linear",
     ) -> None:
+        pattern = ops.SparsityPattern.from_mask(mask.to(device))
+        self._set_up(pattern, mask.shape[1], bias, dtype, activation)
+
+    def _set_up(
+        self,
+        pattern: ops.SparsityPattern,
+        in_features: int,
+        bias: bool,
+        dtype: torch.dtype | None,
+        activation: str,
+    ) -> None:
         super().__init__()
         check_activation("MaskedLinear", activation)
-        mask = mask.to(device)
-        pattern = ops.SparsityPattern.from_mask(mask)
-        self.out_features, self.in_features = mask.shape
+        self.out_features, self.in_features = len(pattern.starts) - 1, in_features
         self.activation = activation
         self.register_buffer("starts", pattern.starts)
         self.register_buffer("inputs", pattern.inputs)
-        values = torch.empty(len(pattern.inputs), dtype=dtype, device=mask.device)
+        values = torch.empty(len(pattern.inputs), dtype=dtype, device=pattern.inputs.device)
         self.values = torch.nn.Parameter(values)
         self.bias = torch.nn.Parameter(values.new_empty(self.out_features)) if bias else None
         self.reset_parameters()
@@ -76,8 +85,9 @@ class MaskedLinear(torch.nn.Module):
         """Draws new random weights and biases."""
         edges = self.starts.diff()
         bound = edges.clamp(min=1).to(self.values.dtype).rsqrt()  # [O]
+        bounds = bound.repeat_interleave(edges, output_size=len(self.values))  # [E]
         with torch.no_grad():
-            self.values.uniform_(-1, 1).mul_(bound.repeat_interleave(edges))
+            self.values.uniform_(-1, 1).mul_(bounds)
             if self.bias is not None:
                 self.bias.uniform_(-1, 1).mul_(bound)
 
@@ -125,6 +135,8 @@ class MaskedLinear(torch.nn.Module):
     def from_config(cls, config: dict[str, Any]) -> MaskedLinear:
         """A layer that can load the ``state_dict`` of another one, sparsity pattern included.
 
+        Its memory is that of the edges; under ``torch.device("meta")`` it takes none.
+
         >>> layer = MaskedLinear(random_mask(3, 4, sparsity=0.5))
         >>> again = MaskedLinear.from_config(layer.get_config())
         >>> again.load_state_dict(layer.state_dict())
@@ -132,9 +144,18 @@ class MaskedLinear(torch.nn.Module):
         >>> torch.equal(again.mask, layer.mask)
         True
         """
-        edges = torch.arange(config["out_features"] * config["in_features"]) < config["edges"]
-        mask = edges.view(config["out_features"], config["in_features"])
-        return cls(mask, config["bias"], activation=config["activation"])
+        outputs, inputs, edges = (config[n] for n in ("out_features", "in_features", "edges"))
+        if not 0 <= edges <= outputs * inputs:
+            raise ArgumentError(
+                f"MaskedLinear.from_config: edges: expected 0 to {outputs} x {inputs}, got "
+                f"{edges}; take the config from get_config"
+            )
+        # The first edges row by row, until the state says which.
+        starts = (torch.arange(outputs + 1) * inputs).clamp(max=edges)
+        pattern = ops.SparsityPattern(starts, torch.arange(edges) % max(inputs, 1))
+        layer = cls.__new__(cls)
+        layer._set_up(pattern, inputs, config["bias"], None, config["activation"])
+        return layer
 
     def extra_repr(self) -> str:
         """Constructor arguments and the number of edges, for ``repr``."""
