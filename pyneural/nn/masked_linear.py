@@ -1,20 +1,21 @@
 """Sparsely connected layer with a fixed mask."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from typing_extensions import Self
 
 from pyneural import ops
 from pyneural.nn.checks import check_input
-from pyneural.nn.drop_in import call_without_tensors
-from pyneural.ops.activations import check_activation
+from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
+from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
 
 
-class MaskedLinear(torch.nn.Module):
+class MaskedLinear(Scriptable):
     """Linear layer with a fixed sparsity pattern.
 
         y = f((M * W) x + b)
@@ -48,7 +49,7 @@ class MaskedLinear(torch.nn.Module):
 
     starts: Tensor
     inputs: Tensor
-    bias: torch.nn.Parameter | None
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -121,6 +122,12 @@ class MaskedLinear(torch.nn.Module):
             check_input(self, "input", input, self.in_features, self.values)
             raise
 
+    def as_torch(self) -> "MaskedLinear":
+        """The same layer with a ``forward`` of torch's functions, by the dense matrix."""
+        twin = make_twin(self, _ScriptedMaskedLinear)
+        twin.function = VALUES[self.activation]
+        return twin
+
     def get_config(self) -> dict[str, Any]:
         """Arguments of ``from_config`` for a layer that can load this one's ``state_dict``."""
         return {
@@ -132,7 +139,7 @@ class MaskedLinear(torch.nn.Module):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MaskedLinear:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """A layer that can load the ``state_dict`` of another one, sparsity pattern included.
 
         Its memory is that of the edges; under ``torch.device("meta")`` it takes none.
@@ -162,6 +169,15 @@ class MaskedLinear(torch.nn.Module):
         text = f"in_features={self.in_features}, out_features={self.out_features}"
         text += f", edges={len(self.values)}, bias={self.bias is not None}"
         return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"
+
+
+class _ScriptedMaskedLinear(MaskedLinear):
+    """``MaskedLinear`` as ``torch.jit.script`` can read it."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.function(F.linear(input, self.weight, self.bias))
 
 
 def random_mask(

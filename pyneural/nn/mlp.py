@@ -1,8 +1,6 @@
 """Multilayer perceptron with the derivatives of its outputs with respect to its inputs."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -11,13 +9,13 @@ from torch import Tensor
 
 from pyneural import ops
 from pyneural.nn.checks import check_input
-from pyneural.nn.drop_in import call_without_tensors
+from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
 
 
-class MLP(torch.nn.Module):
+class MLP(Scriptable):
     """Multilayer perceptron that gives its jets: value and derivatives in one pass.
 
         a_0 = (2 x - high - low) / (high - low)   if input_range is given, else x
@@ -207,12 +205,37 @@ class MLP(torch.nn.Module):
             return None
         return self.input_low.tolist(), self.input_high.tolist()
 
+    def as_torch(self) -> "MLP":
+        """The same network with a ``forward`` of torch's functions."""
+        twin = make_twin(self, _ScriptedMLP)
+        twin.function = VALUES[self.activation]
+        return twin
+
     def extra_repr(self) -> str:
         """Arguments of the constructor."""
         text = f"{self.in_features}, {self.out_features}, activation={self.activation!r}"
         if self.has_input_range and not self.input_low.is_meta:
             text += f", input_range={self.input_range}"
         return text
+
+
+class _ScriptedMLP(MLP):
+    """``MLP`` as ``torch.jit.script`` can read it; its other methods are those of ``MLP``."""
+
+    __constants__ = ["has_input_range"]  # noqa: RUF012 (torch's form)
+    __jit_unused_properties__ = ["input_range"]  # noqa: RUF012
+
+    function: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.has_input_range:
+            scale, shift = self._scaling()
+            x = scale * x + shift
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index + 1 < len(self.layers):
+                x = self.function(x)
+        return x
 
 
 def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:
