@@ -23,7 +23,8 @@ class MaskedLinear(Scriptable):
     Only the E present edges have a weight: the parameter ``values``, [E], in row-major order of M.
     Memory, operations and the optimiser's work scale with E. Weights and biases are initialised
     uniformly in [-1/sqrt(n), 1/sqrt(n)] for an output with n edges, as in ``Linear`` with n inputs.
-    The sparsity pattern is stored in buffers and therefore part of the ``state_dict``.
+    The sparsity pattern is stored in buffers and therefore part of the ``state_dict``. Libraries
+    that quantise linear layers leave this one as it is.
 
     Args:
         mask: M, boolean, [O, I]: True for a present edge. ``random_mask`` draws one.

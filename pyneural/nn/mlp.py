@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from pyneural import ops
 from pyneural.nn.checks import check_input
@@ -13,6 +14,7 @@ from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
+from pyneural.ops.transforms import is_torchs
 
 
 class MLP(Scriptable):
@@ -99,18 +101,19 @@ class MLP(Scriptable):
         if not isinstance(x, Tensor):
             return call_without_tensors(self, x)
         self._check(x)
-        if not all(map(is_plain_linear, self.layers)):
+        first = self._linears()[0]
+        if not all(map(is_plain_linear, self.layers)) or is_torchs(x, first.weight):
             return self._by_layers(x)
         flat = x.reshape(-1, self.in_features)
         try:
             u = ops.mlp(flat, *self._folded(), self.activation)
         except ArgumentError:
-            check_input(self, "x", x, self.in_features, self._linears()[0].weight)
+            check_input(self, "x", x, self.in_features, first.weight)
             raise
         return u.reshape(*x.shape[:-1], self.out_features)
 
     def _by_layers(self, x: Tensor) -> Tensor:
-        """The value by calling the layers, of which a user has replaced or hooked one."""
+        """The value by calling the layers, one of which a user has replaced, hooked or quantised."""
         if self.has_input_range:
             scale, shift = self._scaling()
             x = scale * x + shift
@@ -173,7 +176,14 @@ class MLP(Scriptable):
         for index, layer in enumerate(self.layers):
             forward = getattr(type(layer), "forward", None)
             if forward is torch.nn.Linear.forward and not is_changed(layer):
-                continue  # also a parametrised one
+                weight = layer.weight  # also a parametrised one
+                if not is_traceable_wrapper_subclass(weight):
+                    continue
+                raise ArgumentError(
+                    f"MLP.{method}: layers[{index}].weight: expected a plain tensor, got "
+                    f"{type(weight).__name__}; take jets of the network before it is quantised or "
+                    "distributed"
+                )
             raise ArgumentError(
                 f"MLP.{method}: layers[{index}]: expected a torch.nn.Linear without hooks, got "
                 f"{layer}; put its change into the weight (torch.nn.utils.parametrize), or "
