@@ -113,7 +113,7 @@ class MLP(Scriptable):
         return u.reshape(*x.shape[:-1], self.out_features)
 
     def _by_layers(self, x: Tensor) -> Tensor:
-        """The value by calling the layers, one of which a user has replaced, hooked or quantised."""
+        """The value by calling the layers, one of which is replaced, hooked or quantised."""
         if self.has_input_range:
             scale, shift = self._scaling()
             x = scale * x + shift
