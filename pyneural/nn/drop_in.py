@@ -24,7 +24,23 @@ class _DropInMeta(ABCMeta):
         return type.__subclasscheck__(cls, subclass) if twin is None else issubclass(subclass, twin)
 
 
-class DropIn(torch.nn.Module, metaclass=_DropInMeta):
+class Scriptable(torch.nn.Module):
+    """Base of the layers that ``torch.jit.script`` takes as torch's functions.
+
+    It takes the layer's ``as_torch()``, and leaves it in the model, with the same parameters. A
+    user's subclass that has a ``forward`` of its own is taken as it is written.
+    """
+
+    def as_torch(self) -> Any:
+        """A layer with the same parameters, submodules and hooks, made of torch's functions."""
+        raise NotImplementedError(f"{type(self).__name__}.as_torch: implement it")
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        own = type(self).forward.__module__.startswith("pyneural.nn.")
+        return self.as_torch() if own else self
+
+
+class DropIn(Scriptable, metaclass=_DropInMeta):
     """Base of the layers that replace one of torch's, which they name as ``_twin``.
 
     They derive from it, so that ``isinstance(ours, torch.nn.Linear)`` holds. The metaclass adds the
@@ -34,9 +50,9 @@ class DropIn(torch.nn.Module, metaclass=_DropInMeta):
     ``issubclass``. A user's subclass answers for itself, and ``type(x) is nn.Linear`` is true of
     ours alone. The metaclass is one of abstract classes, from which a layer may derive as well.
 
-    Where a program is written down to run elsewhere, the layer is torch's: ``torch.jit.script``
-    takes its ``as_torch()``, and leaves it in the model (with the same parameters); to ``torch.fx``
-    it is one node, as a layer of ``torch.nn`` is; and see ``pyneural.ops.transforms.is_torchs``.
+    Where a program is written down to run elsewhere, the layer is torch's: to ``torch.jit.script``,
+    see ``Scriptable``; to ``torch.fx`` it is one node, as a layer of ``torch.nn`` is; and see
+    ``pyneural.ops.transforms.is_torchs``.
 
     >>> from pyneural import nn
     >>> attention = nn.MultiheadAttention(4, 2)
@@ -49,10 +65,6 @@ class DropIn(torch.nn.Module, metaclass=_DropInMeta):
     def as_torch(self) -> Any:
         """A layer of torch's class with the same parameters, submodules and hooks."""
         return make_twin(self, self._twin)
-
-    def __prepare_scriptable__(self) -> torch.nn.Module:
-        own = type(self).forward.__module__.startswith("pyneural.nn.")
-        return self.as_torch() if own else self
 
 
 def make_twin(layer: torch.nn.Module, cls: type[torch.nn.Module]) -> Any:

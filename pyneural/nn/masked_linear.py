@@ -1,20 +1,21 @@
 """Sparsely connected layer with a fixed mask."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from typing_extensions import Self
 
 from pyneural import ops
 from pyneural.nn.checks import check_input
-from pyneural.nn.drop_in import call_without_tensors
-from pyneural.ops.activations import check_activation
+from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
+from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
 
 
-class MaskedLinear(torch.nn.Module):
+class MaskedLinear(Scriptable):
     """Linear layer with a fixed sparsity pattern.
 
         y = f((M * W) x + b)
@@ -22,7 +23,8 @@ class MaskedLinear(torch.nn.Module):
     Only the E present edges have a weight: the parameter ``values``, [E], in row-major order of M.
     Memory, operations and the optimiser's work scale with E. Weights and biases are initialised
     uniformly in [-1/sqrt(n), 1/sqrt(n)] for an output with n edges, as in ``Linear`` with n inputs.
-    The sparsity pattern is stored in buffers and therefore part of the ``state_dict``.
+    The sparsity pattern is stored in buffers and therefore part of the ``state_dict``. Libraries
+    that quantise linear layers leave this one as it is.
 
     Args:
         mask: M, boolean, [O, I]: True for a present edge. ``random_mask`` draws one.
@@ -48,7 +50,7 @@ class MaskedLinear(torch.nn.Module):
 
     starts: Tensor
     inputs: Tensor
-    bias: torch.nn.Parameter | None
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -59,15 +61,24 @@ class MaskedLinear(torch.nn.Module):
         *,
         activation: str = "linear",
     ) -> None:
+        pattern = ops.SparsityPattern.from_mask(mask.to(device))
+        self._set_up(pattern, mask.shape[1], bias, dtype, activation)
+
+    def _set_up(
+        self,
+        pattern: ops.SparsityPattern,
+        in_features: int,
+        bias: bool,
+        dtype: torch.dtype | None,
+        activation: str,
+    ) -> None:
         super().__init__()
         check_activation("MaskedLinear", activation)
-        mask = mask.to(device)
-        pattern = ops.SparsityPattern.from_mask(mask)
-        self.out_features, self.in_features = mask.shape
+        self.out_features, self.in_features = len(pattern.starts) - 1, in_features
         self.activation = activation
         self.register_buffer("starts", pattern.starts)
         self.register_buffer("inputs", pattern.inputs)
-        values = torch.empty(len(pattern.inputs), dtype=dtype, device=mask.device)
+        values = torch.empty(len(pattern.inputs), dtype=dtype, device=pattern.inputs.device)
         self.values = torch.nn.Parameter(values)
         self.bias = torch.nn.Parameter(values.new_empty(self.out_features)) if bias else None
         self.reset_parameters()
@@ -76,8 +87,9 @@ class MaskedLinear(torch.nn.Module):
         """Draws new random weights and biases."""
         edges = self.starts.diff()
         bound = edges.clamp(min=1).to(self.values.dtype).rsqrt()  # [O]
+        bounds = bound.repeat_interleave(edges, output_size=len(self.values))  # [E]
         with torch.no_grad():
-            self.values.uniform_(-1, 1).mul_(bound.repeat_interleave(edges))
+            self.values.uniform_(-1, 1).mul_(bounds)
             if self.bias is not None:
                 self.bias.uniform_(-1, 1).mul_(bound)
 
@@ -111,6 +123,12 @@ class MaskedLinear(torch.nn.Module):
             check_input(self, "input", input, self.in_features, self.values)
             raise
 
+    def as_torch(self) -> "MaskedLinear":
+        """The same layer with a ``forward`` of torch's functions, by the dense matrix."""
+        twin = make_twin(self, _ScriptedMaskedLinear)
+        twin.function = VALUES[self.activation]
+        return twin
+
     def get_config(self) -> dict[str, Any]:
         """Arguments of ``from_config`` for a layer that can load this one's ``state_dict``."""
         return {
@@ -122,8 +140,10 @@ class MaskedLinear(torch.nn.Module):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MaskedLinear:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """A layer that can load the ``state_dict`` of another one, sparsity pattern included.
+
+        Its memory is that of the edges; under ``torch.device("meta")`` it takes none.
 
         >>> layer = MaskedLinear(random_mask(3, 4, sparsity=0.5))
         >>> again = MaskedLinear.from_config(layer.get_config())
@@ -132,15 +152,33 @@ class MaskedLinear(torch.nn.Module):
         >>> torch.equal(again.mask, layer.mask)
         True
         """
-        edges = torch.arange(config["out_features"] * config["in_features"]) < config["edges"]
-        mask = edges.view(config["out_features"], config["in_features"])
-        return cls(mask, config["bias"], activation=config["activation"])
+        outputs, inputs, edges = (config[n] for n in ("out_features", "in_features", "edges"))
+        if not 0 <= edges <= outputs * inputs:
+            raise ArgumentError(
+                f"MaskedLinear.from_config: edges: expected 0 to {outputs} x {inputs}, got "
+                f"{edges}; take the config from get_config"
+            )
+        # The first edges row by row, until the state says which.
+        starts = (torch.arange(outputs + 1) * inputs).clamp(max=edges)
+        pattern = ops.SparsityPattern(starts, torch.arange(edges) % max(inputs, 1))
+        layer = cls.__new__(cls)
+        layer._set_up(pattern, inputs, config["bias"], None, config["activation"])
+        return layer
 
     def extra_repr(self) -> str:
         """Constructor arguments and the number of edges, for ``repr``."""
         text = f"in_features={self.in_features}, out_features={self.out_features}"
         text += f", edges={len(self.values)}, bias={self.bias is not None}"
         return text if self.activation == "linear" else f"{text}, activation={self.activation!r}"
+
+
+class _ScriptedMaskedLinear(MaskedLinear):
+    """``MaskedLinear`` as ``torch.jit.script`` can read it."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.function(F.linear(input, self.weight, self.bias))
 
 
 def random_mask(

@@ -1,23 +1,23 @@
 """Multilayer perceptron with the derivatives of its outputs with respect to its inputs."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from pyneural import ops
 from pyneural.nn.checks import check_input
-from pyneural.nn.drop_in import call_without_tensors
+from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
+from pyneural.ops.transforms import is_torchs
 
 
-class MLP(torch.nn.Module):
+class MLP(Scriptable):
     """Multilayer perceptron that gives its jets: value and derivatives in one pass.
 
         a_0 = (2 x - high - low) / (high - low)   if input_range is given, else x
@@ -101,18 +101,19 @@ class MLP(torch.nn.Module):
         if not isinstance(x, Tensor):
             return call_without_tensors(self, x)
         self._check(x)
-        if not all(map(is_plain_linear, self.layers)):
+        first = self._linears()[0]
+        if not all(map(is_plain_linear, self.layers)) or is_torchs(x, first.weight):
             return self._by_layers(x)
         flat = x.reshape(-1, self.in_features)
         try:
             u = ops.mlp(flat, *self._folded(), self.activation)
         except ArgumentError:
-            check_input(self, "x", x, self.in_features, self._linears()[0].weight)
+            check_input(self, "x", x, self.in_features, first.weight)
             raise
         return u.reshape(*x.shape[:-1], self.out_features)
 
     def _by_layers(self, x: Tensor) -> Tensor:
-        """The value by calling the layers, of which a user has replaced or hooked one."""
+        """The value by calling the layers, one of which is replaced, hooked or quantised."""
         if self.has_input_range:
             scale, shift = self._scaling()
             x = scale * x + shift
@@ -175,7 +176,14 @@ class MLP(torch.nn.Module):
         for index, layer in enumerate(self.layers):
             forward = getattr(type(layer), "forward", None)
             if forward is torch.nn.Linear.forward and not is_changed(layer):
-                continue  # also a parametrised one
+                weight = layer.weight  # also a parametrised one
+                if not is_traceable_wrapper_subclass(weight):
+                    continue
+                raise ArgumentError(
+                    f"MLP.{method}: layers[{index}].weight: expected a plain tensor, got "
+                    f"{type(weight).__name__}; take jets of the network before it is quantised or "
+                    "distributed"
+                )
             raise ArgumentError(
                 f"MLP.{method}: layers[{index}]: expected a torch.nn.Linear without hooks, got "
                 f"{layer}; put its change into the weight (torch.nn.utils.parametrize), or "
@@ -207,12 +215,37 @@ class MLP(torch.nn.Module):
             return None
         return self.input_low.tolist(), self.input_high.tolist()
 
+    def as_torch(self) -> "MLP":
+        """The same network with a ``forward`` of torch's functions."""
+        twin = make_twin(self, _ScriptedMLP)
+        twin.function = VALUES[self.activation]
+        return twin
+
     def extra_repr(self) -> str:
         """Arguments of the constructor."""
         text = f"{self.in_features}, {self.out_features}, activation={self.activation!r}"
         if self.has_input_range and not self.input_low.is_meta:
             text += f", input_range={self.input_range}"
         return text
+
+
+class _ScriptedMLP(MLP):
+    """``MLP`` as ``torch.jit.script`` can read it; its other methods are those of ``MLP``."""
+
+    __constants__ = ["has_input_range"]  # noqa: RUF012 (torch's form)
+    __jit_unused_properties__ = ["input_range"]  # noqa: RUF012
+
+    function: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.has_input_range:
+            scale, shift = self._scaling()
+            x = scale * x + shift
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index + 1 < len(self.layers):
+                x = self.function(x)
+        return x
 
 
 def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,16 @@ from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.plain import activation_of, is_plain_linear
 from pyneural.ops.errors import ArgumentError
 from pyneural.ops.transforms import has_no_kernel, is_recorded, is_torchs
+
+
+class _Options(NamedTuple):
+    """Arguments of a call after query, key and value, in torch's order."""
+
+    key_padding_mask: Tensor | None
+    need_weights: bool
+    attn_mask: Tensor | None
+    average_attn_weights: bool
+    is_causal: bool
 
 
 class MultiheadAttention(DropIn, torch.nn.MultiheadAttention):
@@ -110,21 +122,21 @@ class MultiheadAttention(DropIn, torch.nn.MultiheadAttention):
         Returns:
             y, in the shape of query; weights [N, L, S], or [N, H, L, S] if not averaged, or None.
         """
-        options = (
-            key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal,
-        )  # fmt: skip
+        options = _Options(
+            key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
+        )
         if not isinstance(query, Tensor):
             return call_without_tensors(self, query, key, value, *options)
         if cache is not None:
-            return self._attend(query, key, value, *options, cache)
+            return self._attend(query, key, value, options, cache)
         if is_torchs(query, key, value) and not is_recorded() and is_plain_linear(self.out_proj):
-            return self._by_torch(query, key, value, *options)
+            return self._by_torch(query, key, value, options)
         try:
-            return self._attend(query, key, value, *options, None)
+            return self._attend(query, key, value, options, None)
         except (ValueError, RuntimeError):
             weight = self.in_proj_weight if self._qkv_same_embed_dim else self.q_proj_weight
             if has_no_kernel((query, key, value, weight)):
-                return self._by_torch(query, key, value, *options)
+                return self._by_torch(query, key, value, options)
             self._check(query, key, value)
             check_input(self, "query", query, self.embed_dim, weight)
             check_input(self, "key", key, self.kdim, weight)
@@ -132,38 +144,25 @@ class MultiheadAttention(DropIn, torch.nn.MultiheadAttention):
             raise
 
     def _by_torch(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        key_padding_mask: Tensor | None,
-        need_weights: bool,
-        attn_mask: Tensor | None,
-        average_attn_weights: bool,
-        is_causal: bool,
+        self, query: Tensor, key: Tensor, value: Tensor, options: _Options
     ) -> tuple[Tensor, Tensor | None]:
         """Torch's own forward, which wants the causal mask itself beside the hint."""
-        if is_causal and attn_mask is None:
+        if options.is_causal and options.attn_mask is None:
             axis = 1 if self.batch_first and query.dim() == 3 else 0
-            attn_mask = ~_causal(query.shape[axis], key.shape[axis], 0, query.device)
-        return super().forward(
-            query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights,
-            is_causal,
-        )  # fmt: skip
+            mask = ~_causal(query.shape[axis], key.shape[axis], 0, query.device)
+            options = options._replace(attn_mask=mask)
+        return super().forward(query, key, value, *options)
 
     def _attend(
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        key_padding_mask: Tensor | None,
-        need_weights: bool,
-        attn_mask: Tensor | None,
-        average_attn_weights: bool,
-        is_causal: bool,
+        options: _Options,
         cache: KeyValueCache | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Projections, attention and the result's projection, by our ops."""
+        key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal = options
         is_batched = query.dim() == 3
         self._check(query, key, value)
         q, k, v = self._heads(query, key, value, cache)

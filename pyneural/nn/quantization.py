@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import sys
 from typing import Any
 
 from pyneural.nn.drop_in import DropIn
@@ -13,13 +13,12 @@ class Quantizable(DropIn):
     """Base of the layers of which ``torch.ao.quantization`` has a quantised form.
 
     It sets the attribute ``qconfig`` of every layer: on one that is to be quantised, the
-    configuration, upon which the layer becomes torch's; on another None. As it chooses by
-    ``type(layer)``, it must be given the classes of ``nn``, as in the example; a layer that it does
-    not choose says so.
+    configuration, upon which the layer becomes torch's; on another None. A layer is chosen by
+    torch's class, by ours or by its name, as in torch.
 
     >>> from torch.ao.quantization import quantize_dynamic
     >>> from pyneural import nn
-    >>> quantize_dynamic(nn.Sequential(nn.Linear(8, 4)), {nn.Linear})  # doctest: +ELLIPSIS
+    >>> quantize_dynamic(nn.Sequential(nn.Linear(8, 4)))  # doctest: +ELLIPSIS
     Sequential(
       (0): DynamicQuantizedLinear(in_features=8, out_features=4, ...
     )
@@ -40,21 +39,40 @@ class Quantizable(DropIn):
 
     @qconfig.setter
     def qconfig(self, value: Any) -> None:
-        name = type(self).__name__
-        if value is None:
-            self.__dict__["qconfig"] = None
-            warnings.warn(
-                f"{name}: qconfig: not chosen, this layer is not quantised; torch.ao chooses by "
-                f"type: where it should be, give it {type(self).__module__.split('.')[0]}'s class, "
-                f"as in quantize_dynamic(model, {{nn.{name}}})",
-                stacklevel=2,
-            )
+        if "qconfig" not in self.__dict__:  # else it is the user's, which torch sets again
+            caller = sys._getframe(1)
+            while caller.f_code.co_name == "__setattr__" and caller.f_back is not None:
+                caller = caller.f_back
+            value = self._chosen(value, caller.f_locals)
+        if value is None or "_twin" not in type(self).__dict__:  # a user's class has no such form
+            self.__dict__["qconfig"] = value
             return
         twin = self.as_torch()
         if type(twin) is not self._twin:
             raise ArgumentError(
-                f"{name}: qconfig: expected a layer that torch has, got {self}; make the "
-                "activation a layer of its own"
+                f"{type(self).__name__}: qconfig: expected a layer that torch has, got {self}; "
+                "make the activation a layer of its own"
             )
         self.__dict__ = {**twin.__dict__, "qconfig": value}
         self.__class__ = self._twin
+
+    def _chosen(self, value: Any, found: dict[str, Any]) -> Any:
+        """The configuration for torch's class, if neither our class nor the name has one.
+
+        Torch looks up ``type(layer)`` and then the name, and hands over but the result: what it
+        looks in can only be read from the function that does so (whose module changes no more).
+
+        Args:
+            value: torch's result.
+            found: variables of that function, ``_propagate_qconfig_helper``.
+        """
+        choices, cls = found.get("qconfig_dict") or {}, type(self)
+        if cls in choices and "" in choices:
+            # So quantize_fx has it, which looks up the class again when it is torch's.
+            raise ArgumentError(
+                f"{cls.__name__}: qconfig: expected torch's class where a graph is quantised, got "
+                f"{cls}; write set_object_type(torch.nn.{self._twin.__name__}, ...)"
+            )
+        if cls in choices or found.get("prefix") in choices or "_twin" not in cls.__dict__:
+            return value
+        return choices.get(self._twin, value)

@@ -43,7 +43,13 @@ ONLY_OURS = {
     "Linear with tanh": (lambda nn: nn.Linear(8, 4, activation="tanh"), (X,)),
     "Linear with gelu_tanh": (lambda nn: nn.Linear(8, 4, activation="gelu_tanh"), (X,)),
     "MLP": (lambda nn: nn.MLP(8, [6, 6], 4), (X,)),
+    "MLP with a range": (lambda nn: nn.MLP(8, [6], 4, "silu", input_range=(-1.0, 3.0)), (X,)),
+    "MLP without hidden layers": (lambda nn: nn.MLP(8, [], 4), (X,)),
     "MaskedLinear": (lambda nn: nn.MaskedLinear(nn.random_mask(4, 8, 0.5)), (X,)),
+    "MaskedLinear with tanh": (
+        lambda nn: nn.MaskedLinear(nn.random_mask(4, 8, 0.9), bias=False, activation="tanh"),
+        (X,),
+    ),
     "PositionalEncoding": (lambda nn: nn.PositionalEncoding(8), (X,)),
     "Maxout": (lambda nn: nn.Maxout(2), (X,)),
 }
@@ -113,10 +119,7 @@ def test_a_trace_takes_another_length(name):
     same(traced(longer), layer(longer))
 
 
-SCRIPTED = [*(name for name in LAYERS), "Linear with tanh", "Linear with gelu_tanh"]
-
-
-@pytest.mark.parametrize("name", SCRIPTED)
+@pytest.mark.parametrize("name", ALL)
 def test_script(name):
     model, inputs = held(name)
     recurrent = name in ("RNN", "LSTM", "GRU")
@@ -127,7 +130,8 @@ def test_script(name):
     assert "pyneural::" not in str(scripted.inlined_graph)
     same(scripted(*inputs), expected)
     same(model(*inputs), expected)  # the model itself goes on, with the same parameters
-    assert isinstance(model.inner, getattr(torch.nn, name.partition(" ")[0]))
+    kind = name.partition(" ")[0]
+    assert isinstance(model.inner, getattr(torch.nn if hasattr(torch.nn, kind) else nn, kind))
     if not recurrent:
         same(torch.jit.script(made(name)[0])(*inputs), expected)
 
@@ -136,6 +140,18 @@ def test_script(name):
 def test_scripted_activations(activation):
     layer = nn.Linear(8, 4, activation=activation)
     same(torch.jit.script(layer)(X), layer(X))
+
+
+@pytest.mark.parametrize("name", ["MLP", "MLP with a range", "MaskedLinear with tanh"])
+def test_a_scripted_layer_trains_and_stays_what_it_is(name):
+    model, inputs = held(name)
+    scripted = torch.jit.script(model)
+    assert scripted.state_dict().keys() == model.state_dict().keys()
+    found = torch.autograd.grad(scripted(*inputs).sum(), list(scripted.parameters()))
+    layer = made(name)[0]
+    same(found, torch.autograd.grad(layer(*inputs).sum(), list(layer.parameters())))
+    if isinstance(layer, nn.MLP):
+        same(model.inner.jet(X[0], [(0,), (1, 1)]), layer.jet(X[0], [(0,), (1, 1)]))
 
 
 def test_a_subclass_of_the_user_is_scripted_as_written():

@@ -64,6 +64,29 @@ def test_the_sparsity_pattern_moves_with_the_state(layer):
     assert repr(layer).endswith("edges=18, bias=True, activation='tanh')")
 
 
+@pytest.mark.parametrize("sparsity", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("bias", [True, False])
+def test_from_config_has_the_shapes_of_the_state(sparsity, bias):
+    layer = nn.MaskedLinear(nn.random_mask(4, 5, sparsity), bias, activation="tanh")
+    again = nn.MaskedLinear.from_config(layer.get_config())
+    x = torch.rand(3, 5)
+    assert again(x).shape == (3, 4)  # a layer of its own, whose edges are valid
+    again.load_state_dict(layer.state_dict())
+    assert torch.equal(again(x), layer(x))
+    with torch.device("meta"):
+        planned = nn.MaskedLinear.from_config(layer.get_config())
+    for name, value in layer.state_dict().items():
+        found = planned.state_dict()[name]
+        assert (found.shape, found.dtype, found.is_meta) == (value.shape, value.dtype, True)
+
+
+@pytest.mark.parametrize("edges", [-1, 21])
+def test_from_config_with_more_edges_than_places(edges):
+    config = nn.MaskedLinear(nn.random_mask(4, 5, 0.5)).get_config() | {"edges": edges}
+    with pytest.raises(ValueError, match=rf"edges: expected 0 to 4 x 5, got {edges}"):
+        nn.MaskedLinear.from_config(config)
+
+
 def test_compiles_in_one_graph_and_takes_other_parameters(layer):
     x = torch.randn(3, 10, dtype=torch.float64)
     torch.compiler.reset()

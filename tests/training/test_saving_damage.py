@@ -122,14 +122,16 @@ def layer(kind, **arguments):
         (None, layer("pyneural.nn.mlp.MLP", in_features=3, hidden=[40000, 40000], out_features=1)),
         (None, layer("pyneural.nn.mlp.MLP", in_features=3, hidden=[40000, 40000], out_features=1,
                      input_range=[0.0, 1.0])),
+        (None, layer("pyneural.nn.masked_linear.MaskedLinear", in_features=40000, edges=10**9,
+                     out_features=40000, bias=True, activation="tanh")),
         (None, layer("pyneural.nn.recurrent.LSTM", input_size=10**4, hidden_size=10**4)),
         ([30000], layer("pyneural.layers.core.Dense", units=30000)),
         ([10**6, 10**6], layer(f"{TORCH}.activation.ReLU")),
         (None, layer(f"{TORCH}.container.Sequential", layers=[
             layer(f"{TORCH}.linear.Linear", in_features=30000, out_features=30000)])),
     ],
-    ids=["Linear", "wide", "Conv2d", "Embedding", "BatchNorm1d", "MLP", "scaled MLP", "LSTM",
-         "Dense", "samples", "nested"],
+    ids=["Linear", "wide", "Conv2d", "Embedding", "BatchNorm1d", "MLP", "scaled MLP",
+         "MaskedLinear", "LSTM", "Dense", "samples", "nested"],
 )  # fmt: skip
 def test_a_small_file_takes_little_memory_before_it_is_refused(tmp_path, input_shape, described):
     path = tmp_path / "model.safetensors"

@@ -382,11 +382,6 @@ def _check_covariance(name: str, matrix: Tensor) -> None:
         )
 
 
-def symmetric(matrix: Tensor) -> Tensor:
-    """The symmetric part."""
-    return (matrix + matrix.mT) / 2
-
-
 def _square_root(covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
     return vectors * values.clamp(min=0).sqrt()[..., None, :]

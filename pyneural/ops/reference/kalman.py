@@ -21,19 +21,19 @@ def kalman_filter(
     seen = ~y.isnan()
     values = y.masked_fill(~seen, 0)
     identity = torch.eye(initial_mean.shape[-1], dtype=y.dtype, device=y.device)
-    m, P = initial_mean, _symmetric(initial_covariance)
+    m, P = initial_mean, symmetric(initial_covariance)
     total = y.new_zeros(len(y))
     steps = []
     for t in range(y.shape[1]):
         if t > 0:
             Phi = _at(transition, t)
             m = m @ Phi.mT if offset is None else m @ Phi.mT + offset[:, t]
-            P = _symmetric(Phi @ P @ Phi.mT + _symmetric(_at(process_noise, t)))
+            P = symmetric(Phi @ P @ Phi.mT + symmetric(_at(process_noise, t)))
         predicted = m, P.expand(*m.shape, -1)
         # A missing component is replaced by an observation 0 of variance 1, independent of x.
         mask = seen[:, t].to(y.dtype)
         H = _at(observation, t) * mask[..., None]
-        R = _symmetric(_at(observation_noise, t)) * mask[..., None] * mask[..., None, :]
+        R = symmetric(_at(observation_noise, t)) * mask[..., None] * mask[..., None, :]
         R = R + torch.diag_embed(1 - mask)
         v = values[:, t] - (H @ m[..., None])[..., 0]
         HP = H @ P
@@ -41,7 +41,7 @@ def kalman_filter(
         K = torch.cholesky_solve(HP, L).mT
         m = m + (K @ v[..., None])[..., 0]
         A = identity - K @ H
-        P = _symmetric(A @ P @ A.mT + K @ R @ K.mT)
+        P = symmetric(A @ P @ A.mT + K @ R @ K.mT)
         white = torch.linalg.solve_triangular(L, v[..., None], upper=False)[..., 0]
         log_determinant = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         count = mask.sum(-1) * math.log(2 * math.pi)
@@ -66,19 +66,19 @@ def kalman_smoother(
     predicted_mean: Tensor, predicted_covariance: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """(mean, covariance, covariance of each next state with this one)."""
-    Phi, Q = (m[1:] if m.dim() == 3 else m for m in (transition, _symmetric(process_noise)))
-    P = _symmetric(covariance[:, :-1])
+    Phi, Q = (m[1:] if m.dim() == 3 else m for m in (transition, symmetric(process_noise)))
+    P = symmetric(covariance[:, :-1])
     # A pseudo-inverse: directions without variance need no correction.
-    inverse = torch.linalg.pinv(_symmetric(predicted_covariance[:, 1:]), hermitian=True)
+    inverse = torch.linalg.pinv(symmetric(predicted_covariance[:, 1:]), hermitian=True)
     J = P @ Phi.mT @ inverse
     A = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device) - J @ Phi
     known = A @ P @ A.mT + J @ Q @ J.mT
-    s, V = mean[:, -1], _symmetric(covariance[:, -1])
+    s, V = mean[:, -1], symmetric(covariance[:, -1])
     means, covariances, lags = [s], [V], []
     for t in reversed(range(mean.shape[1] - 1)):
         lags.append(V @ J[:, t].mT)
         s = mean[:, t] + (J[:, t] @ (s - predicted_mean[:, t + 1])[..., None])[..., 0]
-        V = _symmetric(known[:, t] + J[:, t] @ V @ J[:, t].mT)
+        V = symmetric(known[:, t] + J[:, t] @ V @ J[:, t].mT)
         means.append(s)
         covariances.append(V)
     lag = torch.stack(lags[::-1], 1) if lags else covariance[:, :0]
@@ -90,12 +90,13 @@ def kalman_smoother_backward(grads: Sequence[Tensor], *arguments: Tensor) -> lis
     return gradients(kalman_smoother, arguments[:6], grads, [True] * 6)
 
 
+def symmetric(matrix: Tensor) -> Tensor:
+    """The symmetric part of each matrix."""
+    return (matrix + matrix.mT) / 2
+
+
 def _at(matrix: Tensor, t: int) -> Tensor:
     return matrix[t] if matrix.dim() == 3 else matrix
-
-
-def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.mT) / 2
 
 
 def _cholesky(S: Tensor, t: int) -> Tensor:
