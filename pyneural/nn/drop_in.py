@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from pyneural.nn.stored import register
 from pyneural.ops.errors import ArgumentError
 
 
@@ -61,6 +62,11 @@ class DropIn(Scriptable, metaclass=_DropInMeta):
     """
 
     _twin: type[torch.nn.Module]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "_twin" in cls.__dict__:  # no subclass of a user
+            register(cls)
 
     def as_torch(self) -> Any:
         """A layer of torch's class with the same parameters, submodules and hooks."""

@@ -12,6 +12,7 @@ from pyneural import ops
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import DropIn, call_without_tensors, make_twin
 from pyneural.nn.quantization import Quantizable
+from pyneural.nn.stored import stored
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
 
@@ -72,7 +73,8 @@ class Linear(Quantizable, torch.nn.Linear):
         if not isinstance(input, Tensor):
             return call_without_tensors(self, input)
         try:
-            return ops.dense(input, self.weight, self.bias, self.activation)
+            weight, bias = stored(self, "weight"), stored(self, "bias")
+            return ops.dense(input, weight, bias, self.activation)
         except ArgumentError:
             check_input(self, "input", input, self.in_features, self.weight)
             raise

@@ -12,6 +12,7 @@ from pyneural import ops
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
+from pyneural.nn.stored import stored
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
 from pyneural.ops.transforms import is_torchs
@@ -200,8 +201,8 @@ class MLP(Scriptable):
 
     def _folded(self) -> tuple[list[Tensor], list[Tensor]]:
         """Weights and biases with the input scaling s x + shift taken into the first layer."""
-        weights: list[Tensor] = [layer.weight for layer in self._linears()]
-        biases: list[Tensor] = [layer.bias for layer in self._linears()]
+        weights: list[Tensor] = [stored(layer, "weight") for layer in self._linears()]
+        biases: list[Tensor] = [stored(layer, "bias") for layer in self._linears()]
         if self.has_input_range:
             scale, shift = self._scaling()
             biases[0] = biases[0] + weights[0] @ shift

@@ -12,6 +12,7 @@ from pyneural.nn.checks import check_input, check_probability, check_tokens
 from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.plain import activation_of, is_plain_linear
+from pyneural.nn.stored import stored
 from pyneural.ops.errors import ArgumentError
 from pyneural.ops.transforms import has_no_kernel, is_recorded, is_torchs
 
@@ -186,9 +187,10 @@ class MultiheadAttention(DropIn, torch.nn.MultiheadAttention):
 
     def _project(self, y: Tensor) -> Tensor:
         """The result's projection: torch's ``out_proj`` computes nothing itself, unlike ours."""
-        layer = self.out_proj
+        layer = stored(self, "out_proj")
         if is_plain_linear(layer):
-            return ops.dense(y, layer.weight, layer.bias, activation_of(layer))
+            weight, bias = stored(layer, "weight"), stored(layer, "bias")
+            return ops.dense(y, weight, bias, activation_of(layer))
         return layer(y)
 
     def _heads(
@@ -196,15 +198,15 @@ class MultiheadAttention(DropIn, torch.nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Projections [N, H, L, D], [N, H, S, D] and [N, H, S, D]."""
         E = self.embed_dim
-        bias = self.in_proj_bias
+        bias = stored(self, "in_proj_bias")
         parts = (None,) * 3 if bias is None else bias.split(E)
         if not self._qkv_same_embed_dim:
             weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
         elif query is key and key is value:  # one product for all three
-            x = ops.dense(query, self.in_proj_weight, bias)
+            x = ops.dense(query, stored(self, "in_proj_weight"), bias)
             return tuple(self._split_heads(part) for part in x.split(E, -1))  # type: ignore[return-value]
         else:
-            weights = self.in_proj_weight.split(E)
+            weights = stored(self, "in_proj_weight").split(E)
         q = self._split_heads(ops.dense(query, weights[0], parts[0]))
         saved = None if cache is None or query is key else cache.saved(self, key)
         if saved is not None:
@@ -254,11 +256,10 @@ class MultiheadAttention(DropIn, torch.nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
         """Keys and values with the learned pair and the pair of zeros, which no mask excludes."""
         extra = []
-        if self.bias_k is not None and self.bias_v is not None:
+        pair = stored(self, "bias_k"), stored(self, "bias_v")
+        if pair[0] is not None and pair[1] is not None:
             form = (1, 1, self.num_heads, self.head_dim)
-            extra.append(
-                tuple(bias.view(form).transpose(1, 2) for bias in (self.bias_k, self.bias_v))
-            )
+            extra.append(tuple(bias.view(form).transpose(1, 2) for bias in pair))
         if self.add_zero_attn:
             zeros = k.new_zeros(1, self.num_heads, 1, self.head_dim)
             extra.append((zeros, zeros))

@@ -12,10 +12,12 @@ from pyneural import ops
 from pyneural.nn.checks import check_input, of_layer
 from pyneural.nn.drop_in import call_without_tensors
 from pyneural.nn.quantization import Quantizable
+from pyneural.nn.stored import stored
 from pyneural.ops.errors import ArgumentError
 from pyneural.ops.transforms import has_no_kernel, is_torchs
 
 State = Tensor | tuple[Tensor, Tensor]
+_CELL_WEIGHTS = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
 
 
 class _HasCell(Quantizable):
@@ -114,7 +116,7 @@ class _Recurrent(_HasCell, torch.nn.RNNBase):
 
     def _weights(self, index: int) -> list[Tensor | None]:
         """Weights of a layer and direction, in the order of ``ops.rnn``."""
-        found = [getattr(self, name) for name in self._all_weights[index]]
+        found = [stored(self, name) for name in self._all_weights[index]]
         biases = found[2:4] if self.bias else [None, None]
         projection = found[4:] if self.bias else found[2:]
         return [*found[:2], *biases, *projection]
@@ -268,7 +270,7 @@ class _RecurrentCell(_HasCell, torch.nn.RNNCellBase):
         start = hx
         if hx is not None and not batched:
             start = (hx[0][None], hx[1][None]) if is_pair else hx[None]  # type: ignore[call-overload]
-        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        weights = [stored(self, name) for name in _CELL_WEIGHTS]
         _, end = ops.rnn(input[None] if batched else input[None, None], start, weights, self._cell)
         if batched:
             return end

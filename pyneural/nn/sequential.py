@@ -12,6 +12,7 @@ from pyneural import ops
 from pyneural.nn.drop_in import DropIn
 from pyneural.nn.linear import LinearEquivalent
 from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_linear
+from pyneural.nn.stored import stored
 from pyneural.ops.errors import ArgumentError
 
 
@@ -51,9 +52,10 @@ def run_layers(layers: Sequence[torch.nn.Module], input: Any) -> Any:
     """
     at = 0
     while at < len(layers):
-        run = _run(layers, at) if _may_be_fused(input) else []
+        two = layers[at : at + 2]
+        run = _run(layers, at) if _may_begin(two) and _may_be_fused(input) else []
         if len(run) > 1:
-            weights, biases = [layer.weight for layer in run], [layer.bias for layer in run]
+            weights, biases = [stored(x, "weight") for x in run], [stored(x, "bias") for x in run]
             activations = activation_of(run[0]), activation_of(run[-1])
             try:
                 input = ops.mlp(input, weights, biases, *activations)
@@ -83,8 +85,14 @@ def _run(layers: Sequence[torch.nn.Module], at: int) -> list[torch.nn.Linear]:
     return run
 
 
+def _may_begin(two: Sequence[torch.nn.Module]) -> bool:
+    """Whether a run may begin with these: most often not, which is soon seen."""
+    return len(two) == 2 and isinstance(two[0], _LINEAR) and isinstance(two[1], _LINEAR)
+
+
 def _may_be_fused(input: Any) -> bool:
     return isinstance(input, Tensor) and input.dim() == 2 and input.dtype in _DTYPES
 
 
+_LINEAR = torch.nn.Linear, LinearEquivalent
 _DTYPES = torch.float32, torch.float64

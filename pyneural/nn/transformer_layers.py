@@ -16,6 +16,7 @@ from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.linear import Linear
 from pyneural.nn.multihead_attention import MultiheadAttention, as_floats
 from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_linear
+from pyneural.nn.stored import stored
 from pyneural.ops.errors import ArgumentError
 
 Activation = str | Callable[[Tensor], Tensor]
@@ -98,7 +99,7 @@ class _TransformerLayer(DropIn):
         self, number: int, x: Tensor, block: Callable[..., Tensor], *given: Any, **options: Any
     ) -> Tensor:
         """The sum of x and a block of it, with the norm before the block or after the sum."""
-        norm = getattr(self, f"norm{number}")
+        norm = stored(self, f"norm{number}")
         if self.norm_first:
             return x + block(norm(x), *given, **options)
         return norm(x + block(x, *given, **options))
@@ -111,20 +112,20 @@ class _TransformerLayer(DropIn):
         is_causal: bool = False,
         **cache: KeyValueCache,
     ) -> Tensor:
-        x = self.self_attn(
+        x = stored(self, "self_attn")(
             x, x, x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, need_weights=False,
             is_causal=is_causal, **cache,
         )[0]  # fmt: skip
-        return self.dropout1(x)
+        return stored(self, "dropout1")(x)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         """W_2 dropout(f(W_1 x + b_1)) + b_2."""
-        layer, fused = self.linear1, _fused(self.activation)
+        layer, fused = stored(self, "linear1"), _fused(self.activation)
         if fused is not None and is_plain_linear(layer) and activation_of(layer) == "linear":
-            h = ops.dense(x, layer.weight, layer.bias, fused)
+            h = ops.dense(x, stored(layer, "weight"), stored(layer, "bias"), fused)
         else:
             h = self.activation(layer(x))
-        return self.linear2(self.dropout(h))
+        return stored(self, "linear2")(stored(self, "dropout")(h))
 
 
 class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLayer):  # type: ignore[misc]
@@ -184,7 +185,7 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
         return self._residual(2, x, self._ff_block)
 
     def _ff_block(self, x: Tensor) -> Tensor:
-        return self.dropout2(self._feed_forward(x))
+        return stored(self, "dropout2")(self._feed_forward(x))
 
     def as_torch(self) -> torch.nn.TransformerEncoderLayer:
         """Torch's layer with the same submodules."""
@@ -248,11 +249,11 @@ class TransformerDecoderLayer(_TransformerLayer, torch.nn.TransformerDecoderLaye
         is_causal: bool = False,
         **cache: KeyValueCache,
     ) -> Tensor:
-        x = self.multihead_attn(
+        x = stored(self, "multihead_attn")(
             x, mem, mem, attn_mask=attn_mask, key_padding_mask=key_padding_mask,
             is_causal=is_causal, need_weights=False, **cache,
         )[0]  # fmt: skip
-        return self.dropout2(x)
+        return stored(self, "dropout2")(x)
 
     def _ff_block(self, x: Tensor) -> Tensor:
-        return self.dropout3(self._feed_forward(x))
+        return stored(self, "dropout3")(self._feed_forward(x))
