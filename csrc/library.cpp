@@ -3,10 +3,17 @@
 #include <torch/library.h>
 #include <torch/version.h>
 
+#include "attention/attention_check.h"
 #include "common/activation.h"
+#include "common/direct_call.h"
+#include "dense/dense_check.h"
 #include "jet/jet_autograd.h"
 #include "jet/residual_functions.h"
+#include "masked_dense/masked_dense_check.h"
+#include "mlp/mlp_check.h"
+#include "rnn/rnn_check.h"
 
+namespace pyneural {
 namespace {
 
 constexpr const char* kSchemas[] = {
@@ -73,6 +80,27 @@ constexpr const char* kSchemas[] = {
     "multiply_add_probe(str dtype, int threads, float seconds) -> float",
 };
 
+constexpr Op<"pyneural::dense", dense::ForwardSignature<at::Tensor>> call_dense;
+constexpr Op<"pyneural::masked_dense", masked_dense::ForwardSignature<Two>> call_masked_dense;
+constexpr Op<"pyneural::mlp", mlp::ForwardSignature<at::Tensor>> call_mlp;
+constexpr Op<"pyneural::rnn", rnn::ForwardSignature<Three>> call_rnn;
+constexpr Op<"pyneural::attention", attention::ForwardSignature<at::Tensor>> call_attention;
+
+template <auto op>
+PyMethodDef direct_call(const char* name) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(DirectCall<op>::call)),
+          METH_FASTCALL, "The op of this name, or NotImplemented; see csrc/common/direct_call.h."};
+}
+
+PyMethodDef direct_calls[] = {
+    direct_call<call_dense>("dense"),
+    direct_call<call_masked_dense>("masked_dense"),
+    direct_call<call_mlp>("mlp"),
+    direct_call<call_rnn>("rnn"),
+    direct_call<call_attention>("attention"),
+    {},
+};
+
 constexpr const char* kCompiler =
 #if defined(__clang__)
     __VERSION__;
@@ -95,7 +123,7 @@ pybind11::dict build_info() {
 // The activations by name, each with what Python needs to know of it.
 pybind11::dict activations() {
   pybind11::dict all;
-  for (const pyneural::ActivationProperties& activation : pyneural::kActivations) {
+  for (const ActivationProperties& activation : kActivations) {
     pybind11::dict properties;
     properties["is_smooth"] = activation.is_smooth;
     properties["needs_preactivation"] = activation.needs_preactivation;
@@ -105,15 +133,19 @@ pybind11::dict activations() {
 }
 
 }  // namespace
+}  // namespace pyneural
 
 TORCH_LIBRARY(pyneural, m) {
-  for (const char* const schema : kSchemas) m.def(schema);
+  for (const char* const schema : pyneural::kSchemas) m.def(schema);
 }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.doc() = "Schemas of the pyneural ops, and how the library was built.";
-  m.def("build_info", &build_info, "Versions, compiler and instruction sets of this build.");
-  m.def("activations", &activations, "Name to properties of every activation.");
+  if (PyModule_AddFunctions(m.ptr(), pyneural::direct_calls) != 0)
+    throw pybind11::error_already_set();
+  m.def("build_info", &pyneural::build_info,
+        "Versions, compiler and instruction sets of this build.");
+  m.def("activations", &pyneural::activations, "Name to properties of every activation.");
   m.def(
       "jet_mlp_loss",
       [](const at::Tensor& x, const std::vector<at::Tensor>& weights,
