@@ -1,5 +1,6 @@
 // Attention on the CPU: the ops, with their arguments converted for the kernels.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 
 #include "attention_backward.h"
 #include "attention_forward.h"

@@ -1,7 +1,8 @@
 // The ops around the kernels of a device: checks, and memory for the results.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include "attention_check.h"

@@ -2,7 +2,7 @@
 // accumulator type and padded to whole vectors.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/cpu/vec/functional.h>
 
 #include <algorithm>

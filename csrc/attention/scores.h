@@ -1,7 +1,7 @@
 // Masks on the CPU: which scores of a block take part, by the mask, the causal limit and dropout.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <limits>
 #include <optional>

@@ -2,7 +2,10 @@
 //
 // Every thread owns a fixed, contiguous share of the tiles and its own gradient, and the gradients
 // are added in the order of the threads: the same bits on every run with as many threads.
-#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include "../common/dispatch.h"
 #include "../common/parallel.h"

@@ -1,5 +1,7 @@
 // Recurrent layers on the CPU: one layer, one direction, all steps in a call.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include "../common/results.h"
 #include "rnn_backward.h"
