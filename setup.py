@@ -154,8 +154,10 @@ def options() -> dict:
                 "PYNEURAL_CUDA": torch.version.cuda if cuda else "",
                 "PYNEURAL_VERSION": self.distribution.get_version(),
             }
+            # Calls of kernels, which more effort makes larger and no faster.
             found["_C"] = module(
                 "_C",
+                "-O2",
                 header="csrc/common/precompiled_library.h",
                 source_flags={LIBRARY: [f'-D{key}="{text}"' for key, text in information.items()]},
             )

@@ -24,7 +24,7 @@ inline at::Tensor mask_base(const at::Tensor& mask, const Problem& p) {
     seen = mask.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   }
   const at::Tensor most = seen.amax(3, true);
-  return at::where(most.isfinite().logical_and(most.abs() > kFar), most, 0);
+  return at::where(most.isfinite().logical_and(most.abs().gt(kFar)), most, 0);
 }
 
 }  // namespace pyneural::attention

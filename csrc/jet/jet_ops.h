@@ -1,6 +1,7 @@
 // The jet ops around the kernels of a device: checks, and memory for what they return.
 #pragma once
 
+#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include "../common/results.h"

@@ -4,6 +4,7 @@
 //
 // There is no CUDA kernel: one series is a chain of tiny products, for which a GPU is slow.
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 

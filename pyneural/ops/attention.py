@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural.ops import reference
+from pyneural.ops.calls import by_kernel
 from pyneural.ops.dropout import draw_seed
-from pyneural.ops.errors import ArgumentError, as_argument_error
+from pyneural.ops.errors import ArgumentError
 from pyneural.ops.registration import register_derivative, register_reference
-from pyneural.ops.transforms import has_no_kernel, is_torchs, is_transformed
+from pyneural.ops.transforms import is_torchs
 
 
 def attention(
@@ -66,17 +69,7 @@ def attention(
     q4, k4, v4 = (_four_dimensional(t, lead) for t in (q, k, v))
     mask4 = None if mask is None else _four_dimensional_mask(mask, lead)
     seed = draw_seed(q.device) if dropout_p > 0 else None
-    tensors = q4, k4, v4, mask4
-    if is_torchs(*tensors):
-        call = _by_torch
-    else:
-        call = reference.attention if is_transformed() else _attention
-    try:
-        out = call(*tensors, seed, is_causal, dropout_p, scale)
-    except (ValueError, RuntimeError) as error:
-        if call is not _attention or not has_no_kernel((q4, k4, v4)):
-            raise as_argument_error(error) from None
-        out = reference.attention(*tensors, seed, is_causal, dropout_p, scale)
+    out = _attention(q4, k4, v4, mask4, seed, is_causal, dropout_p, scale)
     return out if len(lead) == 1 else out.reshape(*lead, *q.shape[-3:-1], v.shape[-1])
 
 
@@ -173,7 +166,12 @@ def _four_dimensional_mask(mask: Tensor, lead: torch.Size) -> Tensor:
     return mask.expand(*lead, *mask.shape[-3:]).flatten(0, -4)
 
 
-_attention = torch.ops.pyneural.attention.default
+def _in_plain_torch(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *more: Any) -> Tensor:
+    function = _by_torch if is_torchs(q, k, v, mask) else reference.attention
+    return function(q, k, v, mask, *more)
+
+
+_attention = by_kernel("attention", _in_plain_torch, operands=(0, 1, 2))
 
 
 def _empty(like: Tensor, *shape: int) -> Tensor:

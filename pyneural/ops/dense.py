@@ -11,9 +11,8 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.activations import NEEDS_PREACTIVATION
-from pyneural.ops.errors import as_argument_error
+from pyneural.ops.calls import by_kernel
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 
 def dense(
@@ -47,17 +46,10 @@ def dense(
         >>> dense(x, weight, activation="relu")
         tensor([[0., 3.]])
     """
-    if is_plain_torch(x, weight, bias):
-        return reference.dense(x, weight, bias, activation)
-    try:
-        return _dense(x, weight, bias, activation)
-    except (ValueError, RuntimeError) as error:
-        if has_no_kernel((x, weight, bias)):
-            return reference.dense(x, weight, bias, activation)
-        raise as_argument_error(error) from None
+    return _dense(x, weight, bias, activation)
 
 
-_dense = torch.ops.pyneural.dense.default
+_dense = by_kernel("dense", reference.dense, operands=(0, 1, 2))
 
 
 def empty_with_preactivation(x: Tensor, width: int, activation: str) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.calls import by_kernel
 from pyneural.ops.dense import empty_with_preactivation
-from pyneural.ops.errors import as_argument_error
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import by_autocast, has_no_kernel, is_plain_torch
+from pyneural.ops.transforms import by_autocast
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,18 @@ def masked_dense(
         >>> masked_dense(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0, 5.0]), pattern)
         tensor([[ 3., 14.]])
     """
-    edges = pattern.starts, pattern.inputs
-    tensors = x, values, bias
-    if by_autocast(x.device.type) or is_plain_torch(*tensors):
-        return reference.masked_dense(x, values, *edges, bias, activation)
-    try:
-        return torch.ops.pyneural.masked_dense(x, values, *edges, bias, activation)[0]
-    except (ValueError, RuntimeError) as error:
-        if has_no_kernel(tensors, _KERNEL_DTYPES):
-            return reference.masked_dense(x, values, *edges, bias, activation)
-        raise as_argument_error(error) from None
+    arguments = x, values, pattern.starts, pattern.inputs, bias, activation
+    if by_autocast(x.device.type):
+        return reference.masked_dense(*arguments)
+    return _masked_dense(*arguments)[0]
 
 
-_KERNEL_DTYPES = torch.float32, torch.float64
+_masked_dense = by_kernel(
+    "masked_dense",
+    lambda *arguments: (reference.masked_dense(*arguments), None),
+    operands=(0, 1, 4),
+    dtypes=(torch.float32, torch.float64),
+)
 
 
 def _fake(x, values, starts, inputs, bias, activation):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from pyneural.ops import reference
-from pyneural.ops.errors import as_argument_error
+from pyneural.ops.calls import by_kernel
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 
 def mlp(
@@ -49,17 +47,10 @@ def mlp(
         >>> mlp(torch.tensor([[-3.0]]), weights, [*biases, torch.ones(1)], "relu")  # |x| + 1
         tensor([[4.]])
     """
-    if is_plain_torch(x, *weights, *biases):
-        return reference.mlp(x, weights, biases, activation, final_activation)
-    try:
-        return _mlp(x, weights, biases, activation, final_activation)
-    except (ValueError, RuntimeError) as error:
-        if has_no_kernel((x, *weights, *biases)):
-            return reference.mlp(x, weights, biases, activation, final_activation)
-        raise as_argument_error(error) from None
+    return _mlp(x, weights, biases, activation, final_activation)
 
 
-_mlp = torch.ops.pyneural.mlp.default
+_mlp = by_kernel("mlp", reference.mlp, operands=(0, 1, 2))
 
 
 def _fake(x, weights, *_):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.calls import by_kernel
 from pyneural.ops.dense import dense
-from pyneural.ops.errors import ArgumentError, as_argument_error
+from pyneural.ops.errors import ArgumentError
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
-from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -86,14 +86,7 @@ def rnn(
         biases = bias_ih, bias_hh
         return _projected(x, h0, weight_ih, weight_hh, biases, weight_hr, lengths, reverse)
     h, c = _initial_state(x, h0, weight_hh, cell)
-    tensors = x, h, c, weight_ih, weight_hh, bias_ih, bias_hh
-    call = reference.rnn if is_plain_torch(*tensors) else _rnn
-    try:
-        y, h_n, c_n = call(*tensors, lengths, cell, reverse)
-    except (ValueError, RuntimeError) as error:
-        if call is reference.rnn or not has_no_kernel(tensors):
-            raise as_argument_error(error) from None
-        y, h_n, c_n = reference.rnn(*tensors, lengths, cell, reverse)
+    y, h_n, c_n = _rnn(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reverse)
     return y, ((h_n, c_n) if cell == "lstm" else h_n)
 
 
@@ -162,7 +155,7 @@ def _initial_state(
     return h0, None  # type: ignore[return-value]
 
 
-_rnn = torch.ops.pyneural.rnn.default
+_rnn = by_kernel("rnn", reference.rnn, operands=range(7))
 
 
 def _fake(x, h0, *options):
