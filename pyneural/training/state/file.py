@@ -14,7 +14,6 @@ import hashlib
 import inspect
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -66,25 +65,6 @@ def previous_path(path: str | os.PathLike[str]) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def check_writable(directory: str | os.PathLike[str], argument: str = "directory") -> Path:
-    """Makes a directory if there is none and tries to write in it; OSError where that fails.
-
-    >>> with tempfile.TemporaryDirectory() as parent:
-    ...     check_writable(Path(parent) / "new").is_dir()
-    True
-    """
-    directory = Path(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except OSError as error:
-        raise OSError(
-            f"{argument}: expected a directory that can be written, got {str(directory)!r} "
-            f"({error.strerror}); choose another one"
-        ) from error
-
-
 def save_checkpoint(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], record: Mapping[str, Any]
 ) -> None:
@@ -98,6 +78,7 @@ def save_checkpoint(
         tensors: by name, any device.
         record: what JSON can hold.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     path = Path(directory) / "run.safetensors"
     ...     save_checkpoint(path, {"w": torch.ones(2)}, {"step": 7})
