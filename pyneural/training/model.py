@@ -19,7 +19,7 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.compile_config import CompileConfig
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
 from pyneural.training.data.batches import Batch, TensorBatches, samples_of
-from pyneural.training.data.nested import call, each, first, joined, several
+from pyneural.training.data.nested import call, detached, each, first, joined, several
 from pyneural.training.data.stream import Stream, is_stream
 from pyneural.training.data.tensors import columns_of, rows
 from pyneural.training.distributed import ProcessGroup
@@ -27,8 +27,8 @@ from pyneural.training.errors import readable
 from pyneural.training.evaluation import evaluate, evaluation_mode
 from pyneural.training.history import History
 from pyneural.training.losses.functions import LossFunction
-from pyneural.training.losses.metrics import Metric, MetricFunction, check_names
-from pyneural.training.losses.several import loss_of
+from pyneural.training.losses.metrics import check_names
+from pyneural.training.losses.several import loss_of, metrics_of, with_outputs
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
 from pyneural.training.run import Run
 from pyneural.training.solvers.descent import Descent
@@ -84,11 +84,11 @@ class Model(Trainable):
         x = batch.x if isinstance(batch.x, Tensor) else first(batch.x)
         with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype):
             prediction = call(self, batch.x)
-        losses = {"loss": config.loss(prediction, batch.y, batch.weight)}
+        losses = config.loss.terms(prediction, batch.y, batch.weight)
         if config.penalised and self.training:  # no part of val_loss
             losses[REGULARIZATION] = sum(layer.penalty() for layer in config.penalised)
         for metric in config.metrics:
-            losses[metric.name] = metric(each(Tensor.detach, prediction), batch.y)
+            losses[metric.name] = metric(detached(prediction), batch.y)
         return losses
 
     def metric(self, name: str, mean: Sequence[float]) -> float:
@@ -100,8 +100,7 @@ class Model(Trainable):
 
     def quantities(self) -> list[str] | None:
         """Names of the curves of a pass; None where they are known after its first step."""
-        config = self.compile_config("fit")
-        return None if config.loss is None else ["loss", *(m.name for m in config.metrics)]
+        return self.compile_config("fit").quantities()
 
     def build(self, x: Any) -> None:
         """Makes weights whose shapes depend on the samples, [N, ...], as torch's lazy layers do."""
@@ -112,8 +111,9 @@ class Model(Trainable):
         self,
         optimizer: str | torch.optim.Optimizer | OptimizerFactory,
         loss: str | LossFunction | Mapping[str, Any] | Sequence[Any] | None = None,
-        metrics: Sequence[str | MetricFunction] = (),
+        metrics: Sequence[Any] | Mapping[Any, Any] = (),
         *,
+        loss_weights: Mapping[str, float] | Sequence[float] | None = None,
         mixed_precision: torch.dtype | None = None,
         clip_norm: float | None = None,
         accumulation_steps: int = 1,
@@ -124,8 +124,11 @@ class Model(Trainable):
             optimizer: one of Keras's names, with Keras's defaults; a torch optimiser of the
                 model's parameters; or what makes one: ``partial(torch.optim.Adam, lr=1e-2)``.
             loss: one of Keras's names, or a function or module of (prediction, y), as torch's; a
-                dict or list of these for several outputs; None where the model has its own.
-            metrics: names, those of losses included, or functions of (prediction, y).
+                dict or list of these for several outputs, of which the curves are called
+                "a_loss", "a_mae", "output_0_loss"; None where the model has its own.
+            metrics: names, those of losses included, or functions of (prediction, y); for several
+                outputs a dict or list, as loss is, of these or of lists of these.
+            loss_weights: factors on the losses of several outputs, a dict or list, as loss is.
             mixed_precision: torch.bfloat16 or torch.float16 for products under torch.autocast.
             clip_norm: largest norm of the gradient, > 0.
             accumulation_steps: parts that each batch is cut into: the same update from less memory.
@@ -137,13 +140,14 @@ class Model(Trainable):
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         own_losses = type(self).losses is not Model.losses
-        good = (loss is None) == own_losses and not (own_losses and metrics)
-        expected = "none, nor metrics, as the model has losses of its own" if own_losses else "one"
+        given = bool(metrics) or loss_weights is not None
+        good = (loss is None) == own_losses and not (own_losses and given)
+        expected = "none, nor metrics or weights, as it has losses" if own_losses else "one"
         remedy = "write 'mean_squared_error', or losses in a subclass, but not both"
         check(good, "compile: loss", expected, f"{loss!r} and {list(metrics)}", remedy)
-        to_minimise = None if loss is None else loss_of(loss)
-        measured = [] if to_minimise is None else [Metric.of(m, to_minimise) for m in metrics]
-        check_names(measured)
+        to_minimise = None if loss is None else loss_of(loss, loss_weights)
+        measured = [] if to_minimise is None else metrics_of(metrics, to_minimise)
+        check_names(measured, [] if to_minimise is None else to_minimise.curves)
         descent = Descent(optimizer, None, 1, mixed_precision, clip_norm, accumulation_steps)
         config = CompileConfig(descent, to_minimise, measured)
         if self._has_weights() or not (isinstance(optimizer, str) or callable(optimizer)):
@@ -152,7 +156,7 @@ class Model(Trainable):
         self._compile_config = config
         if to_minimise is None:
             return
-        self.loss_weights = dict.fromkeys((metric.name for metric in measured), 0.0)
+        self.loss_weights = dict.fromkeys((config.quantities() or [])[1:], 0.0)
         last = last_layer(unchained(self.chain()))
         wrong = None if last is None else check_loss_and_last_layer(to_minimise.name, *last)
         if wrong is not None:
@@ -234,7 +238,8 @@ class Model(Trainable):
         good = not validation_split or validation_data is None
         expected = "one of validation_split and validation_data"
         check(good, "fit: validation_split", expected, "both", "leave one out")
-        data: tuple[Any, ...] = (x, y, sample_weight)
+        loss = compile_config.loss
+        data: tuple[Any, ...] = (x, with_outputs(loss, y), sample_weight)
         validation = as_triple(validation_data)
         if validation_split:
             data, validation = split_off("fit", data, validation_split)
@@ -249,7 +254,7 @@ class Model(Trainable):
         apply_trainable(self)
         compile_config.make_optimizer(self)
         compile_config.check_optimizer(self)
-        adapter = DataAdapter("fit", self, compile_config.loss, batch_size, process_group)
+        adapter = DataAdapter("fit", self, loss, batch_size, process_group)
         # Drawn whether it is used or not, so that shuffling changes no other random number.
         seed = process_group.from_first(int(torch.randint(2**62, ())), adapter.device)
         order = seed if shuffle else None

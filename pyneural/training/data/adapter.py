@@ -26,6 +26,7 @@ from pyneural.training.data.weights import sample_weights
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.losses.functions import ANY, CLASSES, Loss
+from pyneural.training.losses.several import LossesOfOutputs, label, with_outputs
 
 
 @dataclass(eq=False)
@@ -34,7 +35,9 @@ class DataAdapter:
 
     where: str  # the function that the user called, for the text of errors
     model: nn.Module  # with its weights made
-    loss: Loss | None  # None where the model has its own, of whatever is given, or none is needed
+    loss: (
+        Loss | LossesOfOutputs | None
+    )  # None where the model has its own, of whatever is given, or none is needed
     batch_size: int
     process_group: ProcessGroup = SINGLE_PROCESS
 
@@ -101,6 +104,7 @@ class DataAdapter:
             name: "validation_data: " before x and y in the text of errors.
         """
         x, y, sample_weight = data
+        y = with_outputs(self.loss, y)
         where = f"{self.where}: {name}y"
         if isinstance(x, DataLoader) or is_stream(x):
             good = y is None and sample_weight is None and class_weight is None
@@ -112,6 +116,7 @@ class DataAdapter:
         inputs, targets, weight = self.inputs(x, f"{name}x"), None, None
         samples = len(first(inputs))
         if y is not None:
+            predicted = None if self.loss is None else self._predicted(inputs)
             for value in leaves(y) if several(y) else [y]:
                 check_index(where, first(x) if several(x) else x, value)
             same = y is x and isinstance(inputs, Tensor) and inputs.is_floating_point()
@@ -119,7 +124,7 @@ class DataAdapter:
             for value in leaves(targets):
                 check_length(where, value, samples)
             if self.loss is not None:
-                targets = self._fit_to_prediction(self.loss, inputs, targets, where)
+                targets = self._fit_to_prediction(predicted, targets, where)
         if class_weight is not None or sample_weight is not None:
             check_index(f"{self.where}: {name}sample_weight", x, sample_weight)
             labels, argument = first(inputs if targets is None else targets).cpu(), "class_weight"
@@ -128,7 +133,8 @@ class DataAdapter:
             got, remedy = "several", "give sample_weight instead"
             check(one, f"{where}: {argument}", "one kind of targets", got, remedy)
             given = class_weight, sample_weight
-            weight = sample_weights(where, labels, self.loss, *given, self.dtype).to(self.device)
+            loss = None if isinstance(self.loss, LossesOfOutputs) else self.loss
+            weight = sample_weights(where, labels, loss, *given, self.dtype).to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
 
     def probe(self, x: Any) -> Any:
@@ -168,19 +174,30 @@ class DataAdapter:
         inputs = self.inputs(x, f"{name}x")
         if y is None:
             return inputs, None
-        targets, where = self._targets(y, name, moved=False), f"{self.where}: {name}y"
-        if self.loss is not None and isinstance(targets, Tensor):
+        targets = self._targets(y, name, moved=False)
+        if self.loss is not None:
             if self._prediction is None:
-                self._prediction = self.probe(inputs)
-            if isinstance(self._prediction, Tensor):
-                _check_labels(self.loss, where, targets, self._prediction.shape)
+                self._prediction = self._predicted(inputs)
+            self._check_labels(f"{self.where}: {name}y", targets, self._prediction)
         return inputs, each(self._moved, targets)
 
     def _targets(self, y: Any, name: str, moved: bool = True) -> Any:
-        if several(y):
-            return each(partial(self._targets, name=name, moved=moved), y)
-        where = f"{self.where}: {name}y"
-        targets, loss = to_tensor(where, y), self.loss
+        where, loss = f"{self.where}: {name}y", self.loss
+        y = with_outputs(loss, y)
+        if isinstance(loss, LossesOfOutputs):
+            parts = {
+                output: self._target(f"{where}: {label(output)}", loss.losses[output], part, moved)
+                for output, part in loss.outputs(where, y, loss.weights).items()
+            }
+            return parts if loss.named else tuple(parts.values())
+        return (
+            each(partial(self._target, where, loss, moved=moved), y)
+            if several(y)
+            else (self._target(where, loss, y, moved))
+        )
+
+    def _target(self, where: str, loss: Loss | None, y: Any, moved: bool) -> Tensor:
+        targets = to_tensor(where, y)
         # A function of the user's own may leave out targets that are nan.
         if loss is not None and (loss.target != ANY or loss.name in _OF_CLASSES):
             check_finite(where, targets)
@@ -204,17 +221,42 @@ class DataAdapter:
         # A copy from a GPU must be waited for, one to it need not.
         return value.to(self.device, non_blocking=self.device.type == "cuda")
 
-    def _fit_to_prediction(self, loss: Loss, x: Tensor, y: Tensor, where: str) -> Tensor:
-        """Y in the shape of the predictions; one sample is predicted to know that."""
-        predicted = self.probe(x)
-        if not isinstance(predicted, Tensor):
-            return y
-        shape = torch.Size((len(y), *predicted.shape[1:])) if isinstance(y, Tensor) else None
-        if shape is None:
-            return y
-        y = loss.align(torch.empty(shape, device="meta"), y)
-        _check_labels(loss, where, y, shape)
+    def _predicted(self, x: Any) -> Any:
+        """The prediction of the first sample, by output where there are losses of several."""
+        predicted, loss = self.probe(x), self.loss
+        if isinstance(loss, LossesOfOutputs):
+            return loss.outputs(f"{self.where}: prediction", predicted)
+        return predicted
+
+    def _fit_to_prediction(self, predicted: Any, y: Any, where: str) -> Any:
+        """Y in the shape of the predictions, of which there is that of one sample."""
+        loss = self.loss
+        if isinstance(loss, LossesOfOutputs):
+            pairs = y.items() if loss.named else enumerate(y)
+            parts = {k: _aligned(loss.losses[k], part, predicted[k]) for k, part in pairs}
+            y = parts if loss.named else tuple(parts.values())
+        elif isinstance(y, Tensor) and isinstance(predicted, Tensor):
+            y = _aligned(loss, y, predicted)
+        self._check_labels(where, y, predicted)
         return y
+
+    def _check_labels(self, where: str, y: Any, predicted: Any) -> None:
+        """ValueError where labels are out of the range that a loss of the predictions takes."""
+        loss = self.loss
+        if isinstance(loss, LossesOfOutputs):
+            for output, part in y.items() if loss.named else enumerate(y):
+                own = loss.losses[output]
+                if own is not None:
+                    _check_labels(own, f"{where}: {label(output)}", part, predicted[output].shape)
+        elif loss is not None and isinstance(y, Tensor) and isinstance(predicted, Tensor):
+            _check_labels(loss, where, y, predicted.shape)
+
+
+def _aligned(loss: Loss | None, y: Tensor, predicted: Tensor) -> Tensor:
+    """Y in the shape that the loss asks for, the prediction being that of one sample."""
+    if loss is None:
+        return y
+    return loss.align(torch.empty((len(y), *predicted.shape[1:]), device="meta"), y)
 
 
 def _check_labels(loss: Loss, where: str, y: Tensor, shape: torch.Size) -> None:
