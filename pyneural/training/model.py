@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -18,9 +18,9 @@ from pyneural.training.callbacks.progress import BAR, SILENT, Bar, checked_verbo
 from pyneural.training.checks import check, check_count
 from pyneural.training.compile_config import CompileConfig
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
-from pyneural.training.data.batches import Batch, TensorBatches, samples_of
-from pyneural.training.data.nested import call, detached, each, first, joined, several
-from pyneural.training.data.stream import Stream, is_stream
+from pyneural.training.data.batches import Batch, samples_of
+from pyneural.training.data.nested import call, detached, each, first, several
+from pyneural.training.data.stream import Stream, as_stream
 from pyneural.training.data.tensors import columns_of, rows
 from pyneural.training.distributed import ProcessGroup
 from pyneural.training.errors import readable
@@ -30,6 +30,7 @@ from pyneural.training.losses.functions import LossFunction
 from pyneural.training.losses.metrics import check_names
 from pyneural.training.losses.several import loss_of, metrics_of, with_outputs
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
+from pyneural.training.prediction import predict
 from pyneural.training.run import Run
 from pyneural.training.solvers.descent import Descent
 from pyneural.training.solvers.objective import REGULARIZATION
@@ -243,11 +244,7 @@ class Model(Trainable):
         validation = as_triple(validation_data)
         if validation_split:
             data, validation = split_off("fit", data, validation_split)
-        if is_stream(x):
-            data = (Stream(x), y, sample_weight)
-        else:
-            expected, remedy = "none, unless x is a generator", "choose batch_size instead"
-            check(steps_per_epoch is None, "fit: steps_per_epoch", expected, "one", remedy)
+        data = (as_stream("fit: steps_per_epoch", data[0], steps_per_epoch), *data[1:])
         self.feature_names = columns_of(data[0])
         self._build_for("fit", data[0])
         process_group = ProcessGroup.join(self)
@@ -285,50 +282,48 @@ class Model(Trainable):
         verbose: int | str = SILENT,
         sample_weight: Any = None,
         return_dict: bool = False,
+        steps: int | None = None,
     ) -> Any:
         """Means of loss and metrics over data, in evaluation mode; arguments as in ``fit``.
+
+        ``steps`` is the number of batches where x is a generator, or a DataLoader without a length;
+        None for all that it gives. Under ``torchrun`` each process goes through those of its own.
 
         Returns:
             the loss, or with metrics a list that begins with it; by name with ``return_dict``.
         """
         compile_config = self.compile_config("evaluate")
         verbose = checked_verbose("evaluate", verbose)
+        x = as_stream("evaluate: steps", x, steps)
         self._build_for("evaluate", x)
         adapter = DataAdapter("evaluate", self, compile_config.loss, batch_size)
-        batches = adapter.batches((x, y, sample_weight))
-        bar = Bar(len(batches), verbose)
+        batches = adapter.batches((x, y, sample_weight), steps=steps)
+        bar = Bar(len(batches) or None, verbose)
         with readable("evaluate"), evaluation_mode(self):
             means = evaluate(self, batches, show=partial(bar.over, "evaluate"))
         if return_dict:
             return means
         return list(means.values()) if len(means) > 1 else means["loss"]
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = SILENT) -> Any:
-        """Outputs in evaluation mode, [N, ...]; arguments as in ``fit``, or a DataLoader of x.
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 32,
+        verbose: int | str = SILENT,
+        steps: int | None = None,
+    ) -> Any:
+        """Outputs in evaluation mode, [N, ...]; arguments as in ``evaluate``.
+
+        A DataLoader or generator gives x, or (x, ...), of which the rest is not used.
 
         Returns:
             a tensor for tensors on their device, else an array.
         """
         verbose = checked_verbose("predict", verbose)
+        x = as_stream("predict: steps", x, steps)
         self._build_for("predict", x)
-        adapter = DataAdapter("predict", self, None, batch_size)
-        if isinstance(x, DataLoader):
-            parts: Iterable[Any] = (adapter.inputs(samples_of(batch)) for batch in x)
-            steps = len(x) if hasattr(x.dataset, "__len__") else None
-        else:
-            inputs = adapter.inputs(x)
-            adapter.probe(inputs)
-            batches = TensorBatches(inputs, batch_size=batch_size)
-            parts, steps = (batch.x for batch in batches.epoch(0)), len(batches)
         with readable("predict"), evaluation_mode(self):
-            shown = Bar(steps, verbose).over("predict", parts)
-            predicted = joined([call(self, part) for part in shown])
-        given = first(x) if several(x) else x
-        if isinstance(given, Tensor):
-            return each(lambda part: part.to(given.device), predicted)
-        if isinstance(x, DataLoader):
-            return predicted
-        return each(lambda part: part.cpu().numpy(), predicted)
+            return predict(self, x, batch_size, verbose, steps)
 
     def count(self) -> ParameterCount:
         """The parameters, a layer a row; ValueError before the weights are made."""

@@ -156,14 +156,14 @@ class DataAdapter:
         convert, group = partial(self._loaded, name=name), self.process_group
         targets, argument = self.loss is not None, f"{self.where}: {name}x"
         if is_stream(x):
-            many = "validation_steps" if name else "steps_per_epoch"
+            trains = self.where == "fit"
+            many = "validation_steps" if name else "steps_per_epoch" if trains else "steps"
+            if trains or steps is not None:
+                check_count(f"{self.where}: {many}", steps, 100)
             alone, remedy = group.size == 1, "give a DataLoader"
             check(alone, argument, "one process", f"{group.size} processes", remedy)
             stream = x if isinstance(x, Stream) else Stream(x)
-            many_steps: Any = steps
-            return StreamBatches(
-                self.where, stream, many_steps, convert, self.device, targets, many
-            )
+            return StreamBatches(self.where, stream, steps, convert, self.device, targets, many)
         expected, remedy = "no number of steps, as a DataLoader has a length", "leave it out"
         check(steps is None, argument, expected, steps, remedy)
         kind = {"train": not name, "targets": targets}

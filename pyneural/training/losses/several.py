@@ -111,17 +111,20 @@ def loss_of(loss: Any, weights: Any = None) -> Loss | LossesOfOutputs:
 
 def metrics_of(metrics: Any, loss: Loss | LossesOfOutputs) -> list[Metric]:
     """Metrics of the prediction, or of each of several outputs, of which one may have several."""
-    several = isinstance(loss, LossesOfOutputs)
-    if not metrics or not (several or isinstance(metrics, Mapping)):
-        return [Metric.of(metric, loss) for metric in metrics]  # type: ignore[arg-type]
-    # With a function of the user's own as the loss it is not known yet which outputs there are.
-    given = loss.by_output("compile: metrics", metrics) if several else metrics  # type: ignore
+    given: Mapping[Any, Any]
+    losses: Mapping[Any, Loss | None]
+    if isinstance(loss, LossesOfOutputs):
+        given = loss.by_output("compile: metrics", metrics) if metrics else {}
+        losses = loss.losses
+    elif isinstance(metrics, Mapping):  # it is not known yet which outputs there are
+        given, losses = metrics, dict.fromkeys(metrics, loss)
+    else:
+        return [Metric.of(metric, loss) for metric in metrics]
     measured = []
     for name, of_output in given.items():
-        own = loss.losses[name] if several else loss  # type: ignore[union-attr]
         one = isinstance(of_output, str) or callable(of_output)
         for one_of_output in [of_output] if one else of_output or ():
-            metric = Metric.of(one_of_output, own)
+            metric = Metric.of(one_of_output, losses[name])
             function = partial(_of_output, name, metric.function)
             title = f"{label(name)}_{metric.name}"
             measured.append(replace(metric, name=title, function=function))
