@@ -28,7 +28,7 @@ def predict(model: nn.Module, x: Any, batch_size: int, verbose: int, steps: int 
             shown = len(x) if hasattr(x.dataset, "__len__") else None
         parts = (adapter.inputs(samples_of(batch)) for batch in batches)
     else:
-        inputs = adapter.inputs(x)
+        inputs = adapter.inputs(x, mapped=True)
         adapter.probe(inputs)
         of_tensors = TensorBatches(inputs, batch_size=batch_size)
         parts, shown = (batch.x for batch in of_tensors.epoch(0)), len(of_tensors)

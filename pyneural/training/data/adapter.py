@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
+from pyneural.training.data.mapped import MappedRows, converted, parts_of
 from pyneural.training.data.nested import call, each, first, leaves, several
 from pyneural.training.data.stream import Stream, StreamBatches, is_stream
 from pyneural.training.data.tensors import (
@@ -53,19 +54,20 @@ class DataAdapter:
         self.codes = table.num_embeddings if isinstance(table, embeddings) else None
         self._prediction: Any = None  # of the first sample of a DataLoader
 
-    def inputs(self, x: Any, name: str = "x") -> Any:
+    def inputs(self, x: Any, name: str = "x", mapped: bool = False) -> Any:
         """x, [N, ...], on the model's device, of its dtype or as whole numbers; [N, 1] for [N].
 
-        Several inputs are a tuple or a dict of those.
+        Several inputs are a tuple or a dict of those. What is ``mapped`` from a file into memory
+        may stay ``MappedRows``.
         """
         if several(x):
-            parts = each(partial(self._input, name), x)
+            parts = each(lambda part: converted(name, part, self._input, mapped), x)
             lengths = [len(part) for part in leaves(parts)]
             got, remedy = f"{lengths}", "give one row of each for each sample"
             good = len(set(lengths)) == 1
             check(good, f"{self.where}: {name}", "inputs of one length", got, remedy)
             return parts
-        return self._input(name, x)
+        return converted(name, x, self._input, mapped)
 
     def _input(self, name: str, x: Any) -> Tensor:
         where, columns = f"{self.where}: {name}", columns_of(x)
@@ -113,13 +115,13 @@ class DataAdapter:
             return self._loaded_batches(x, name, steps)
         remedy = f"for an autoencoder they are x: {self.where}(x, x)"
         check(y is not None or self.loss is None, where, "targets", "none", remedy)
-        inputs, targets, weight = self.inputs(x, f"{name}x"), None, None
+        inputs, targets, weight = self.inputs(x, f"{name}x", mapped=True), None, None
         samples = len(first(inputs))
         if y is not None:
             predicted = None if self.loss is None else self._predicted(inputs)
             for value in leaves(y) if several(y) else [y]:
                 check_index(where, first(x) if several(x) else x, value)
-            same = y is x and isinstance(inputs, Tensor) and inputs.is_floating_point()
+            same = y is x and not several(inputs) and inputs.dtype.is_floating_point
             targets = inputs if same else self._targets(y, name)
             for value in leaves(targets):
                 check_length(where, value, samples)
@@ -127,7 +129,8 @@ class DataAdapter:
                 targets = self._fit_to_prediction(predicted, targets, where)
         if class_weight is not None or sample_weight is not None:
             check_index(f"{self.where}: {name}sample_weight", x, sample_weight)
-            labels, argument = first(inputs if targets is None else targets).cpu(), "class_weight"
+            labels = first(inputs if targets is None else targets)[:].cpu()
+            argument = "class_weight"
             one = targets is None or isinstance(targets, Tensor) or class_weight is None
             where = f"{self.where}: {name}".removesuffix(": ")
             got, remedy = "several", "give sample_weight instead"
@@ -184,19 +187,19 @@ class DataAdapter:
     def _targets(self, y: Any, name: str, moved: bool = True) -> Any:
         where, loss = f"{self.where}: {name}y", self.loss
         y = with_outputs(loss, y)
+
+        def of(name: str, own: Loss | None, values: Any) -> Any:
+            return converted(name, values, partial(self._target, own, moved), mapped=moved)
+
         if isinstance(loss, LossesOfOutputs):
             parts = {
-                output: self._target(f"{where}: {label(output)}", loss.losses[output], part, moved)
+                output: of(f"{where}: {label(output)}", loss.losses[output], part)
                 for output, part in loss.outputs(where, y, loss.weights).items()
             }
             return parts if loss.named else tuple(parts.values())
-        return (
-            each(partial(self._target, where, loss, moved=moved), y)
-            if several(y)
-            else (self._target(where, loss, y, moved))
-        )
+        return each(partial(of, where, loss), y) if several(y) else of(where, loss, y)
 
-    def _target(self, where: str, loss: Loss | None, y: Any, moved: bool) -> Tensor:
+    def _target(self, loss: Loss | None, moved: bool, where: str, y: Any) -> Tensor:
         targets = to_tensor(where, y)
         # A function of the user's own may leave out targets that are nan.
         if loss is not None and (loss.target != ANY or loss.name in _OF_CLASSES):
@@ -235,7 +238,7 @@ class DataAdapter:
             pairs = y.items() if loss.named else enumerate(y)
             parts = {k: _aligned(loss.losses[k], part, predicted[k]) for k, part in pairs}
             y = parts if loss.named else tuple(parts.values())
-        elif isinstance(y, Tensor) and isinstance(predicted, Tensor):
+        elif isinstance(y, (Tensor, MappedRows)) and isinstance(predicted, Tensor):
             y = _aligned(loss, y, predicted)
         self._check_labels(where, y, predicted)
         return y
@@ -245,30 +248,37 @@ class DataAdapter:
         loss = self.loss
         if isinstance(loss, LossesOfOutputs):
             for output, part in y.items() if loss.named else enumerate(y):
-                own = loss.losses[output]
-                if own is not None:
-                    _check_labels(own, f"{where}: {label(output)}", part, predicted[output].shape)
-        elif loss is not None and isinstance(y, Tensor) and isinstance(predicted, Tensor):
+                own, place = loss.losses[output], f"{where}: {label(output)}"
+                _check_labels(own, place, part, predicted[output].shape)
+        elif isinstance(y, (Tensor, MappedRows)) and isinstance(predicted, Tensor):
             _check_labels(loss, where, y, predicted.shape)
 
 
-def _aligned(loss: Loss | None, y: Tensor, predicted: Tensor) -> Tensor:
+def _aligned(loss: Loss | None, y: Any, predicted: Tensor) -> Any:
     """Y in the shape that the loss asks for, the prediction being that of one sample."""
     if loss is None:
         return y
+    if isinstance(y, MappedRows):
+        return y.then(partial(_aligned, loss, predicted=predicted))
     return loss.align(torch.empty((len(y), *predicted.shape[1:]), device="meta"), y)
 
 
-def _check_labels(loss: Loss, where: str, y: Tensor, shape: torch.Size) -> None:
+def _check_labels(loss: Loss | None, where: str, y: Any, shape: torch.Size) -> None:
     """ValueError where labels are out of the range that a loss of predictions [N, ...] takes."""
-    if loss.target == CLASSES:
-        check_range(where, y, shape[-1] - 1, f"the last layer has {shape[-1]} units")
-    elif loss.name in _PROBABILITIES:
-        check_range(where, y, 1, f"{loss.name} takes probabilities")
-    elif loss.name in _OF_CLASSES and not y.is_floating_point() and len(shape) > 1:
-        left_out = getattr(loss.function, "ignore_index", -100)
-        labels = y[y != left_out]
-        check_range(where, labels, shape[1] - 1, f"the last layer has {shape[1]} units")
+    if loss is None:
+        return
+    of_classes = loss.name in _OF_CLASSES and not y.dtype.is_floating_point and len(shape) > 1
+    if loss.target != CLASSES and loss.name not in _PROBABILITIES and not of_classes:
+        return
+    for part in parts_of(y):
+        if loss.target == CLASSES:
+            check_range(where, part, shape[-1] - 1, f"the last layer has {shape[-1]} units")
+        elif loss.name in _PROBABILITIES:
+            check_range(where, part, 1, f"{loss.name} takes probabilities")
+        else:
+            left_out = getattr(loss.function, "ignore_index", -100)
+            labels = part[part != left_out]
+            check_range(where, labels, shape[1] - 1, f"the last layer has {shape[1]} units")
 
 
 _PROBABILITIES = ("binary_crossentropy", "BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy",

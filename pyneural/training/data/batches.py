@@ -85,7 +85,7 @@ class TensorBatches(Batches):
 
     state_attributes = ("seed",)
 
-    x: Any  # [N, ...], or a tuple or dict of those
+    x: Any  # [N, ...], a tensor or MappedRows, or a tuple or dict of those
     y: Any = None  # likewise
     weight: Tensor | None = None  # [N], or [N, T] of the steps of each sample
     batch_size: int = 32  # samples of an update, in all processes together
