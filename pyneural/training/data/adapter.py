@@ -131,7 +131,7 @@ class DataAdapter:
             check_index(f"{self.where}: {name}sample_weight", x, sample_weight)
             labels = first(inputs if targets is None else targets)[:].cpu()
             argument = "class_weight"
-            one = targets is None or isinstance(targets, Tensor) or class_weight is None
+            one = class_weight is None or not several(targets)
             where = f"{self.where}: {name}".removesuffix(": ")
             got, remedy = "several", "give sample_weight instead"
             check(one, f"{where}: {argument}", "one kind of targets", got, remedy)
