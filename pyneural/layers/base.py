@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from typing_extensions import Self
 
 from pyneural.layers.regularizers import Penalty, penalty
 from pyneural.ops.activations import VALUES, check_activation
+from pyneural.ops.errors import is_whole, whole
 
 Shape = tuple[int, ...]
 
@@ -29,7 +29,9 @@ class Layer(torch.nn.Module):
 
     def __init__(self, input_shape: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.input_shape = None if input_shape is None else tuple(map(int, input_shape))
+        where = f"{type(self).__name__}: input_shape"
+        given = None if input_shape is None else tuple(whole(where, size) for size in input_shape)
+        self.input_shape = given
         self._built_for: Shape | None = None
         self.output_shape: Shape = ()
         self.later_requires_grad = True  # of the weights, once they are made
@@ -108,7 +110,7 @@ class Layer(torch.nn.Module):
 
     def positive(self, argument: str, value: int) -> int:
         """The value if it is a positive integer; otherwise ValueError."""
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(
                 f"{type(self).__name__}: {argument}: expected an integer >= 1, got {value!r}; "
                 "correct it"

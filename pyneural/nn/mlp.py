@@ -14,7 +14,7 @@ from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import call_without_tensors
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.errors import ArgumentError
+from pyneural.ops.errors import ArgumentError, whole, wholes
 
 
 class MLP(torch.nn.Module):
@@ -64,6 +64,10 @@ class MLP(torch.nn.Module):
         | None = None,
     ) -> None:
         super().__init__()
+        in_features, out_features = wholes(
+            "MLP", in_features=in_features, out_features=out_features
+        )
+        hidden = [whole("MLP: hidden", width) for width in hidden]
         widths = [in_features, *hidden, out_features]
         if min(widths) < 1:
             raise ArgumentError(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from pyneural.ops.errors import is_whole
 from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks import Checkpoint, EpochProgress, TimeLimit
 from pyneural.training.callbacks.progress import BAR, SILENT, Bar, checked_verbose
@@ -230,7 +231,7 @@ class Model(Trainable):
         check_count("fit: epochs", epochs, 1)
         check_count("fit: batch_size", batch_size, 32)
         batch_size, epochs, verbose = int(batch_size), int(epochs), checked_verbose("fit", verbose)
-        good = 0 <= initial_epoch < epochs
+        good = is_whole(initial_epoch) and 0 <= initial_epoch < epochs
         expected, remedy = f"a number from 0 to {epochs - 1}, below epochs", "write 0"
         check(good, "fit: initial_epoch", expected, initial_epoch, remedy)
         check_callbacks("fit", callbacks)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
+from pyneural.ops.errors import whole, wholes
 from pyneural.training.callback import Callback
 from pyneural.training.callbacks.monitor import Monitor
 from pyneural.training.checks import check
@@ -161,6 +162,7 @@ class WarmUp(TorchScheduler):
     """
 
     def __init__(self, steps: int) -> None:
+        steps = whole("WarmUp: steps", steps)
         check(steps >= 1, "WarmUp: steps", ">= 1", steps, "write 400")
         super().__init__(partial(lr_scheduler.LambdaLR, lr_lambda=self._factor), "batch")
         self.steps = steps
@@ -199,6 +201,8 @@ class ReduceLROnPlateau(Callback):
         min_lr: float = 0.0,
     ) -> None:
         check(0 < factor < 1, "ReduceLROnPlateau: factor", "a number in (0, 1)", factor)
+        kind = "ReduceLROnPlateau"
+        patience, cooldown = wholes(kind, patience=patience, cooldown=cooldown)
         check(patience >= 1, "ReduceLROnPlateau: patience", ">= 1", patience)
         check(cooldown >= 0, "ReduceLROnPlateau: cooldown", ">= 0", cooldown)
         self.monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)

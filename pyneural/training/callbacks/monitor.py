@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from pyneural.ops.errors import is_whole, whole
 from pyneural.training.callback import Callback
-from pyneural.training.checks import check, is_whole
+from pyneural.training.checks import check
 from pyneural.training.evaluation import by_name
 from pyneural.training.losses.metrics import direction
 from pyneural.training.paths import check_file
@@ -104,6 +105,8 @@ class EarlyStopping(Callback):
         baseline: float | None = None,
         start_from_epoch: int = 0,
     ) -> None:
+        patience = whole("EarlyStopping: patience", patience)
+        start_from_epoch = whole("EarlyStopping: start_from_epoch", start_from_epoch)
         check(patience >= 0, "EarlyStopping: patience", ">= 0", patience)
         self.monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.restore_best_weights = patience, restore_best_weights

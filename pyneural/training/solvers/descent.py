@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pyneural.ops.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.evaluation import Values
@@ -84,6 +85,9 @@ class Descent(Phase):
     def __post_init__(self) -> None:
         got, one = f"{self.steps} and {self.epochs}", (self.steps is None) != (self.epochs is None)
         check(one, "Descent: steps", "either steps or epochs", got, "give one of them")
+        for name in ("steps", "epochs"):
+            if getattr(self, name) is not None:
+                whole(f"Descent: {name}", getattr(self, name))
 
     @property
     def name(self) -> str:  # type: ignore[override]
