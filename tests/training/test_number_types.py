@@ -1,5 +1,7 @@
 """Whole numbers of NumPy in the place of Python's, and truth values in the place of numbers."""
 
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -243,3 +245,91 @@ def test_whole_numbers_of_numpy(case, kind):
 def test_truth_values_are_refused(case, value):
     with pytest.raises((ValueError, TypeError), match=r"expected"):
         outcome(CALLS[case][0], value)
+
+
+def saved(made):
+    with tempfile.TemporaryDirectory() as folder:
+        made.save(f"{folder}/model")
+        again = t.load_model(f"{folder}/model")
+    return [type(v) for v in again.architecture()["layers"][0]["arguments"].values()]
+
+
+def checkpointed(*beside, phases=None, **options):
+    """A training with a checkpoint, whose record is JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/run.safetensors"
+        if phases is not None:
+            return trained(*phases, checkpoint=path, **options)
+        made = model(**options)
+        made.fit(X, Y, verbose=0, epochs=2, checkpoint=path, callbacks=list(beside))
+        again = model(**options)
+        history = again.fit(
+            X, Y, verbose=0, epochs=3, checkpoint=path, resume=True, callbacks=list(beside)
+        )
+        return history.history
+
+
+def descent(**options):
+    return lambda parameters: torch.optim.SGD(parameters, **({"lr": 0.5} | options))
+
+
+# Likewise numbers, which float32 has exactly.
+NUMBERS = {
+    "fit: validation_split": (lambda v: fit(validation_split=v), 0.5),
+    "fit: class_weight": (
+        lambda v: model().fit(X, Y > 0, class_weight={0: v}, verbose=0).history, 0.5),
+    "fit: time_limit": (lambda v: fit(time_limit=v), 64.0),
+    "fit: every": (lambda v: fit(every=v), 64.0),
+    "compile: clip_norm": (lambda v: checkpointed(clip_norm=v), 0.5),
+    "compile: lr": (
+        lambda v: model().compile(descent(lr=v), "mse") or checkpointed(), 0.5),
+    "Adam: lr": (lambda v: checkpointed(phases=[t.Adam(3, v)]), 0.125),
+    "Adam: final": (lambda v: checkpointed(phases=[t.Adam(3, 0.125, v)]), 0.5),
+    "LBFGS: steps": (lambda v: checkpointed(phases=[t.LBFGS(int(v), history_size=2)]), 2.0),
+    "LevenbergMarquardt: damping": (lambda v: t.LevenbergMarquardt(2, v).damping, 0.5),
+    "Trainer: every": (lambda v: checkpointed(phases=[t.Adam(2)], every=v), 64.0),
+    "EMA: decay": (lambda v: checkpointed(c.EMA(v)), 0.5),
+    "LearningRateScheduler: schedule": (
+        lambda v: checkpointed(c.LearningRateScheduler(lambda epoch: v)), 0.125),
+    "EarlyStopping: min_delta": (
+        lambda v: checkpointed(c.EarlyStopping("loss", min_delta=v, patience=9)), 0.5),
+    "EarlyStopping: baseline": (
+        lambda v: checkpointed(c.EarlyStopping("loss", baseline=v, patience=9)), 0.5),
+    "ReduceLROnPlateau: factor": (
+        lambda v: checkpointed(c.ReduceLROnPlateau("loss", v, 1, min_delta=9.0)), 0.5),
+    "ReduceLROnPlateau: min_lr": (
+        lambda v: checkpointed(c.ReduceLROnPlateau("loss", patience=1, min_delta=9.0, min_lr=v)),
+        0.0078125),
+    "ModelCheckpoint: initial_value_threshold": (
+        lambda v: checkpointed(c.ModelCheckpoint(
+            f"{tempfile.gettempdir()}/pyneural-never", "loss", True, initial_value_threshold=v)),
+        0.0),
+    "ThreeWaySplit: fractions": (
+        lambda v: t.ThreeWaySplit(X, fractions=(v, 0.25, 0.25)).train, 0.5),
+    "Dropout: rate": (lambda v: saved(t.Sequential([layers.Dropout(v, input_shape=(3,))])), 0.5),
+    "BatchNormalization: momentum": (
+        lambda v: saved(t.Sequential([layers.BatchNormalization(momentum=v, input_shape=(3,))])),
+        0.5),
+    "nn.Dropout: p": (lambda v: saved(t.Sequential([nn.Dropout(v)])), 0.5),
+    "random_mask: sparsity": (
+        lambda v: nn.random_mask(3, 4, v, generator=torch.Generator().manual_seed(0)), 0.5),
+    "SparseNetwork: sparsity": (lambda v: weights(models.SparseNetwork([2, 4, 1], v)), 0.5),
+    "Burgers: viscosity": (lambda v: pde.Burgers(v).nu, 0.5),
+    "Box: bounds": (lambda v: pde.Box(x=(0, v)).grid(3), 0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_numbers_of_numpy(case, kind):
+    call, value = NUMBERS[case]
+    assert same(outcome(call, value), outcome(call, kind(value)))
+
+
+@pytest.mark.parametrize("rate", [0.125, np.float32(0.125), np.float64(0.125), torch.tensor(0.125)])
+def test_a_rate_of_any_kind_in_a_checkpoint(tmp_path, rate):
+    made, path = model(), tmp_path / "run"
+    made.compile(descent(lr=rate, momentum=np.float32(0.5)), "mse")
+    made.fit(X, Y, verbose=0, checkpoint=path)
+    made.fit(X, Y, epochs=2, verbose=0, checkpoint=path, resume=True)
+    assert float(made.optimizer.param_groups[0]["lr"]) == 0.125

@@ -206,8 +206,8 @@ class ReduceLROnPlateau(Callback):
         check(patience >= 1, "ReduceLROnPlateau: patience", ">= 1", patience)
         check(cooldown >= 0, "ReduceLROnPlateau: cooldown", ">= 0", cooldown)
         self.monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
-        self.factor, self.patience = factor, patience
-        self.cooldown, self.min_lr = cooldown, min_lr
+        self.factor, self.patience = float(factor), patience
+        self.cooldown, self.min_lr = cooldown, float(min_lr)
         self.waited = self.cooling = 0  # epochs
 
     def on_train_begin(self) -> None:

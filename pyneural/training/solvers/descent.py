@@ -51,12 +51,12 @@ class Adam(Phase):
     @property
     def decay(self) -> float:
         """Ratio of the learning rates of two steps."""
-        return self.final ** (1 / self.steps) if self.steps else 1.0
+        return float(self.final) ** (1 / int(self.steps)) if self.steps else 1.0
 
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""
         trained = [p for p in task.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.lr, fused=True)
+        optimizer = torch.optim.Adam(trained, lr=float(self.lr), fused=True)
         return _DescentSolver(task, {"": optimizer}, Descent(optimizer, self.steps), self.decay)
 
 

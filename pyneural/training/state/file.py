@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -87,7 +88,10 @@ def save_checkpoint(
     ([1.0, 1.0], 7)
     """
     path, (stored, beside) = followed(path), _stored(tensors)
-    text, notes = json.dumps(dict(record)), json.dumps(beside) if any(beside.values()) else ""
+    text, notes = (
+        json.dumps(dict(record), default=_plain),
+        json.dumps(beside) if any(beside.values()) else "",
+    )
     header = {"format": FORMAT, "record": text, "sha256": _digest(stored, text + notes)}
     if notes:
         header["beside"] = notes
@@ -106,6 +110,13 @@ def save_checkpoint(
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as Python's, which JSON has."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"object of type {type(value).__name__} is not JSON serializable")
 
 
 def _stored(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -331,7 +342,7 @@ def describe(layer: nn.Module) -> dict[str, Any]:
 def _description(layer: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
     kind = type(layer)
     try:
-        plain = json.loads(json.dumps(arguments))
+        plain = json.loads(json.dumps(arguments, default=_plain))
     except TypeError as error:
         raise ValueError(
             f"save: layer {kind.__name__}: expected arguments that JSON can hold, got {arguments} "
