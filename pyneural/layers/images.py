@@ -247,7 +247,7 @@ def _same(size: Sequence[int], window: Sequence[int], strides: Sequence[int]) ->
 
 
 def _pair(layer: Layer, argument: str, value: Pair) -> tuple[int, int]:
-    values: Any = tuple(value) if hasattr(value, "__iter__") else (value, value)  # type: ignore
+    values: Any = tuple(value) if hasattr(value, "__iter__") else (value, value)
     if len(values) != 2:
         raise ValueError(
             f"{type(layer).__name__}: {argument}: expected one or two integers, got {value!r}; "
