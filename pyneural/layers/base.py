@@ -19,6 +19,21 @@ Shape = tuple[int, ...]
 _ALIASES = {None: "linear", "swish": "silu", "softmax": "softmax"}
 
 
+class _Unbuilt(torch.nn.Parameter):
+    """Stands for the weights until they are made, and remembers whether they are to be trained.
+
+    So ``requires_grad_`` of any module around the layer reaches them. Optimisers refuse it.
+    """
+
+    @property
+    def is_leaf(self) -> bool:  # type: ignore[override]
+        """Which optimisers ask."""
+        raise ValueError(
+            "optimizer: expected parameters of layers that are built, got one of a layer that "
+            "waits for the shape of its input; call the model with one batch first"
+        )
+
+
 class Layer(torch.nn.Module):
     """A layer whose weights are created once the shape of its input is known.
 
@@ -34,12 +49,26 @@ class Layer(torch.nn.Module):
         self.input_shape = given
         self._built_for: Shape | None = None
         self.output_shape: Shape = ()
-        self.later_requires_grad = True  # of the weights, once they are made
+        self._trained = True  # once there is no weight any more to say so, as of Flatten
+        self.register_parameter("unbuilt", _Unbuilt(torch.empty(0)))
 
     @property
     def built(self) -> bool:
         """Whether the weights are made."""
         return self._built_for is not None
+
+    @property
+    def later_requires_grad(self) -> bool:
+        """Whether the weights are trained, once they are made."""
+        unbuilt = self._parameters.get("unbuilt")
+        return self._trained if unbuilt is None else unbuilt.requires_grad
+
+    @later_requires_grad.setter
+    def later_requires_grad(self, value: bool) -> None:
+        self._trained = value
+        unbuilt = self._parameters.get("unbuilt")
+        if unbuilt is not None:
+            unbuilt.requires_grad = value
 
     @property
     def trainable(self) -> bool:
@@ -70,7 +99,9 @@ class Layer(torch.nn.Module):
         shape = tuple(input_shape)
         if self._built_for is None:
             self.output_shape = self.make(shape)
-            if not self.later_requires_grad:
+            self._trained = self.later_requires_grad
+            del self.unbuilt
+            if not self._trained:
                 super().requires_grad_(False)
             self._built_for = shape
         elif shape != self._built_for:
@@ -79,6 +110,26 @@ class Layer(torch.nn.Module):
                 f"the layer was built, got {shape}; create another layer"
             )
         return self.output_shape
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Moves and converts the weights; what stands for them has no place."""
+        unbuilt = self._parameters.pop("unbuilt", None)
+        try:
+            return super()._apply(fn, recurse)
+        finally:
+            if unbuilt is not None:
+                self._parameters["unbuilt"] = unbuilt
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination.pop(f"{prefix}unbuilt", None)
+
+    def _load_from_state_dict(
+        self, state: Any, prefix: str, metadata: Any, strict: bool, missing: list[str], *rest: Any
+    ) -> None:
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, *rest)
+        name = f"{prefix}unbuilt"
+        missing[:] = [key for key in missing if key != name]
 
     def make(self, shape: Shape) -> Shape:
         """Creates the weights for samples of a shape; returns the output shape, here the same."""

@@ -28,6 +28,7 @@ from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.losses.functions import ANY, CLASSES, Loss
 from pyneural.training.losses.several import LossesOfOutputs, label, with_outputs
+from pyneural.training.structure import made_parameters
 
 
 @dataclass(eq=False)
@@ -44,7 +45,8 @@ class DataAdapter:
 
     def __post_init__(self) -> None:
         check_count(f"{self.where}: batch_size", self.batch_size, 32)
-        parameter = next((p for p in self.model.parameters() if p.is_floating_point()), None)
+        made = made_parameters(self.model)
+        parameter = next((p for p in made if p.is_floating_point()), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
         layers, embeddings = self.model.modules(), (nn.Embedding, nn.EmbeddingBag)
