@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyneural.ops.errors import wholes
+
 
 def adding_problem(count: int, steps: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Sequences of random values, two of them marked; the target is the sum of the marked values.
@@ -29,6 +31,7 @@ def adding_problem(count: int, steps: int, seed: int = 0) -> tuple[Tensor, Tenso
     >>> bool(((x[..., 0] * x[..., 1]).sum(1, keepdim=True) == y).all()), x[..., 1].sum(1).tolist()
     (True, [2.0, 2.0, 2.0])
     """
+    count, steps, seed = wholes("adding_problem", count=count, steps=steps, seed=seed)
     if steps < 2:
         raise ValueError(f"adding_problem: steps: expected >= 2, got {steps}; write 100")
     generator = torch.Generator().manual_seed(seed)

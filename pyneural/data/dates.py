@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from pyneural.ops.errors import wholes
+
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
@@ -75,6 +77,7 @@ def dates(
         )
     first, last = _FIRST.toordinal(), _LAST.toordinal()
     days = [day for day in range(first, last + 1) if (day % _HELD_OUT_EVERY == 0) == held_out]
+    count, seed = wholes("dates", count=count, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     which = torch.randint(len(days), (count,), generator=generator).tolist()
     how = torch.randint(len(formats), (count,), generator=generator).tolist()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyneural.ops.errors import wholes
+
 MOTIONS = ("still", "up", "down", "left", "right")
 _STEPS = torch.tensor([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])  # rows and columns per frame
 _SHAPES = ("square", "diamond", "cross", "ring")
@@ -44,6 +46,8 @@ def moving_shapes(
             f"moving_shapes: frames and size: expected >= 1 and >= 5, got {frames} and {size}; "
             "write 20 and 12"
         )
+    count, frames = wholes("moving_shapes", count=count, frames=frames)
+    seed, size = wholes("moving_shapes", seed=seed, size=size)
     draw = torch.Generator().manual_seed(seed)
     turns = torch.rand(count, frames, generator=draw) < _TURN
     chosen = torch.randint(len(MOTIONS), (count, frames), generator=draw)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from pyneural.ops.errors import wholes
+
 _LETTERS = "abcdefgh"
 _SHORTEST, _LONGEST = 6, 12
 
@@ -20,6 +22,7 @@ def reversal(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
     >>> reversal(2)
     (['fadddhbdfc', 'gaaecbghh'], ['cfdbhdddaf', 'hhgbceaag'])
     """
+    count, seed = wholes("reversal", count=count, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(_SHORTEST, _LONGEST + 1, (count,), generator=generator).tolist()
     letters = torch.randint(len(_LETTERS), (count, _LONGEST), generator=generator).tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,11 +11,27 @@ from typing_extensions import Self
 
 from pyneural.layers.regularizers import Penalty, penalty
 from pyneural.ops.activations import VALUES, check_activation
+from pyneural.ops.errors import is_whole, whole
 
 Shape = tuple[int, ...]
 
 # What Keras calls some activations; softmax is none of the ops'.
 _ALIASES = {None: "linear", "swish": "silu", "softmax": "softmax"}
+
+
+class _Unbuilt(torch.nn.Parameter):
+    """Stands for the weights until they are made, and remembers whether they are to be trained.
+
+    So ``requires_grad_`` of any module around the layer reaches them. Optimisers refuse it.
+    """
+
+    @property
+    def is_leaf(self) -> bool:  # type: ignore[override]
+        """Which optimisers ask."""
+        raise ValueError(
+            "optimizer: expected parameters of layers that are built, got one of a layer that "
+            "waits for the shape of its input; call the model with one batch first"
+        )
 
 
 class Layer(torch.nn.Module):
@@ -29,15 +44,31 @@ class Layer(torch.nn.Module):
 
     def __init__(self, input_shape: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.input_shape = None if input_shape is None else tuple(map(int, input_shape))
+        where = f"{type(self).__name__}: input_shape"
+        given = None if input_shape is None else tuple(whole(where, size) for size in input_shape)
+        self.input_shape = given
         self._built_for: Shape | None = None
         self.output_shape: Shape = ()
-        self.later_requires_grad = True  # of the weights, once they are made
+        self._trained = True  # once there is no weight any more to say so, as of Flatten
+        self.register_parameter("unbuilt", _Unbuilt(torch.empty(0)))
 
     @property
     def built(self) -> bool:
         """Whether the weights are made."""
         return self._built_for is not None
+
+    @property
+    def later_requires_grad(self) -> bool:
+        """Whether the weights are trained, once they are made."""
+        unbuilt = self._parameters.get("unbuilt")
+        return self._trained if unbuilt is None else unbuilt.requires_grad
+
+    @later_requires_grad.setter
+    def later_requires_grad(self, value: bool) -> None:
+        self._trained = value
+        unbuilt = self._parameters.get("unbuilt")
+        if unbuilt is not None:
+            unbuilt.requires_grad = value
 
     @property
     def trainable(self) -> bool:
@@ -68,7 +99,9 @@ class Layer(torch.nn.Module):
         shape = tuple(input_shape)
         if self._built_for is None:
             self.output_shape = self.make(shape)
-            if not self.later_requires_grad:
+            self._trained = self.later_requires_grad
+            del self.unbuilt
+            if not self._trained:
                 super().requires_grad_(False)
             self._built_for = shape
         elif shape != self._built_for:
@@ -77,6 +110,26 @@ class Layer(torch.nn.Module):
                 f"the layer was built, got {shape}; create another layer"
             )
         return self.output_shape
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Moves and converts the weights; what stands for them has no place."""
+        unbuilt = self._parameters.pop("unbuilt", None)
+        try:
+            return super()._apply(fn, recurse)
+        finally:
+            if unbuilt is not None:
+                self._parameters["unbuilt"] = unbuilt
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination.pop(f"{prefix}unbuilt", None)
+
+    def _load_from_state_dict(
+        self, state: Any, prefix: str, metadata: Any, strict: bool, missing: list[str], *rest: Any
+    ) -> None:
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, *rest)
+        name = f"{prefix}unbuilt"
+        missing[:] = [key for key in missing if key != name]
 
     def make(self, shape: Shape) -> Shape:
         """Creates the weights for samples of a shape; returns the output shape, here the same."""
@@ -108,7 +161,7 @@ class Layer(torch.nn.Module):
 
     def positive(self, argument: str, value: int) -> int:
         """The value if it is a positive integer; otherwise ValueError."""
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(
                 f"{type(self).__name__}: {argument}: expected an integer >= 1, got {value!r}; "
                 "correct it"

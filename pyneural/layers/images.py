@@ -7,7 +7,6 @@ ceil(size / stride) pixels; an odd padding has its extra pixel at the end, as in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -248,7 +247,7 @@ def _same(size: Sequence[int], window: Sequence[int], strides: Sequence[int]) ->
 
 
 def _pair(layer: Layer, argument: str, value: Pair) -> tuple[int, int]:
-    values: Any = (value, value) if isinstance(value, Integral) else tuple(value)  # type: ignore
+    values: Any = tuple(value) if hasattr(value, "__iter__") else (value, value)
     if len(values) != 2:
         raise ValueError(
             f"{type(layer).__name__}: {argument}: expected one or two integers, got {value!r}; "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural.nn.drop_in import call_without_tensors
-from pyneural.ops.errors import ArgumentError
+from pyneural.ops.errors import ArgumentError, whole
 
 
 class Sin(torch.nn.Module):
@@ -46,6 +46,7 @@ class Maxout(torch.nn.Module):
 
     def __init__(self, pieces: int) -> None:
         super().__init__()
+        pieces = whole("Maxout: pieces", pieces)
         if pieces < 1:
             raise ArgumentError(f"Maxout: pieces: expected at least 1, got {pieces}; 2 is usual")
         self.pieces = pieces

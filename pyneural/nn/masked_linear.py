@@ -10,9 +10,15 @@ from typing_extensions import Self
 
 from pyneural import ops
 from pyneural.nn.checks import check_input
+<<<<<<< HEAD
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.errors import ArgumentError
+=======
+from pyneural.nn.drop_in import call_without_tensors
+from pyneural.ops.activations import check_activation
+from pyneural.ops.errors import ArgumentError, wholes
+>>>>>>> train
 
 
 class MaskedLinear(Scriptable):
@@ -201,6 +207,8 @@ def random_mask(
     >>> int(random_mask(10, 20, sparsity=0.9).sum())
     20
     """
+    sizes = wholes("random_mask", out_features=out_features, in_features=in_features)
+    out_features, in_features = sizes
     if not 0 <= sparsity <= 1:
         raise ArgumentError(
             f"random_mask: sparsity: expected a fraction from 0 to 1, got {sparsity}; 0.9 leaves "

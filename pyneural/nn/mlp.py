@@ -14,7 +14,7 @@ from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.nn.stored import stored
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.errors import ArgumentError
+from pyneural.ops.errors import ArgumentError, whole, wholes
 from pyneural.ops.transforms import is_torchs
 
 
@@ -65,6 +65,10 @@ class MLP(Scriptable):
         | None = None,
     ) -> None:
         super().__init__()
+        in_features, out_features = wholes(
+            "MLP", in_features=in_features, out_features=out_features
+        )
+        hidden = [whole("MLP: hidden", width) for width in hidden]
         widths = [in_features, *hidden, out_features]
         if min(widths) < 1:
             raise ArgumentError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 
 class ArgumentError(ValueError, RuntimeError):
     """An argument of a wrong shape, dtype or device, or one that does not exist.
@@ -22,3 +24,34 @@ class ArgumentError(ValueError, RuntimeError):
 def as_argument_error(error: Exception) -> Exception:
     """The error of a kernel's check as an ``ArgumentError``; another error itself."""
     return ArgumentError(str(error)) if type(error) is ValueError else error
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number, of Python or NumPy, and no truth value.
+
+    >>> is_whole(3), is_whole(True), is_whole(3.0)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def whole(where: str, value: object) -> int:
+    """The value as Python's int; ArgumentError unless it is a whole number.
+
+    >>> whole("reversal: count", True)
+    Traceback (most recent call last):
+    pyneural.ops.errors.ArgumentError: reversal: count: expected a whole number, got True; write 3
+    """
+    if not is_whole(value):
+        remedy = "write int(...)" if hasattr(value, "is_integer") else "write 3"
+        raise ArgumentError(f"{where}: expected a whole number, got {value!r}; {remedy}")
+    return int(value)  # type: ignore[call-overload]
+
+
+def wholes(kind: str, **values: object) -> list[int]:
+    """Several arguments of a function or class, in their order.
+
+    >>> wholes("MLP", in_features=2, out_features=1)
+    [2, 1]
+    """
+    return [whole(f"{kind}: {name}", value) for name, value in values.items()]

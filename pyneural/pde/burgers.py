@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural.ops.errors import whole
 from pyneural.pde.conditions import Condition, Dirichlet, Initial
 from pyneural.pde.domain import Box
 from pyneural.pde.equation import Equation
@@ -69,7 +70,7 @@ class Burgers(Equation):
         >>> {name: len(condition.points) for name, condition in conditions.items()}
         {'initial': 50, 'boundary': 50}
         """
-        boundary = points // 2
+        boundary = whole("Burgers.conditions: points", points) // 2
         return {
             "initial": Initial(self.domain, self.initial, points - boundary, **drawing),
             "boundary": Dirichlet(self.domain, 0.0, boundary, **drawing),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from pyneural.ops.errors import whole
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.sampling import unit_points
 
@@ -135,6 +136,7 @@ class Box:
         device: torch.device | str | None = None,
     ) -> Tensor:
         """Points whose columns are fixed or drawn between their bounds, [n, D]."""
+        n = whole("Box.sample: n", n)
         free = [d for d in range(self.dim) if d not in fixed]
         points = torch.empty(n, self.dim, dtype=torch.float64)
         for column, value in fixed.items():
@@ -149,6 +151,7 @@ class Box:
         >>> Box(t=(0, 1), x=(-1, 1)).sample_boundary(5)[:, 1].tolist()
         [-1.0, -1.0, -1.0, 1.0, 1.0]
         """
+        n = whole("Box.sample_boundary: n", n)
         if n < 1 or not self.spatial:
             raise ValueError(
                 f"Box.sample_boundary: n: expected at least 1 point and a spatial coordinate, "
@@ -166,6 +169,7 @@ class Box:
         >>> points.tolist(), face.tolist()
         ([[0.0], [0.0], [1.0]], [0, 0, 1])
         """
+        n = whole("Box.sample_faces: n", n)
         counts = [(n + len(faces) - 1 - i) // len(faces) for i in range(len(faces))]
         shares = zip(faces, counts, strict=True)
         parts = [self.sample_face(*face, count, **drawing) for face, count in shares if count]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyneural.ops.errors import wholes
+
 SAMPLINGS = ("uniform", "lhs", "sobol")
 
 
@@ -33,6 +35,7 @@ def unit_points(
     >>> (points * 4).long().sort(dim=0).values.T.tolist()
     [[0, 1, 2, 3], [0, 1, 2, 3]]
     """
+    n, dim = wholes("unit_points", n=n, dim=dim)
     if n < 1:
         raise ValueError(f"unit_points: n: expected at least 1 point, got {n}; ask for more")
     if generator is not None and generator.device.type != "cpu":

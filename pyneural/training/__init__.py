@@ -14,6 +14,7 @@ from pyneural.training.estimator import Classifier, Regressor
 from pyneural.training.history import History
 from pyneural.training.hyperparameters import count_hyperparameters
 from pyneural.training.model import Model
+from pyneural.training.paths import check_writable
 from pyneural.training.run import Run
 from pyneural.training.sequential import Sequential, load_model
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
@@ -21,12 +22,7 @@ from pyneural.training.solvers.descent import Adam, Descent
 from pyneural.training.solvers.lbfgs import LBFGS
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
 from pyneural.training.solvers.optimizers import Adadelta
-from pyneural.training.state.file import (
-    CheckpointError,
-    check_writable,
-    load_checkpoint,
-    save_checkpoint,
-)
+from pyneural.training.state.file import CheckpointError, load_checkpoint, save_checkpoint
 from pyneural.training.summary import count_parameters
 from pyneural.training.trainable import Trainable
 from pyneural.training.trainer import Trainer, TrainingReport

@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any, TypeVar
+
+from pyneural.ops.errors import is_whole
 
 Value = TypeVar("Value")
 
@@ -19,15 +20,6 @@ def check(
     """Raises an error unless it is good; ``where`` names function and argument, as "fit: x"."""
     if not good:
         raise error(f"{where}: expected {expected}, got {got}; {remedy}")
-
-
-def is_whole(value: object) -> bool:
-    """Whether it is a whole number, of Python or NumPy, and no truth value.
-
-    >>> is_whole(3), is_whole(True), is_whole(3.0)
-    (True, False, False)
-    """
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_count(where: str, value: Any, usual: int) -> None:

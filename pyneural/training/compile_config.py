@@ -10,6 +10,7 @@ from torch import nn
 from pyneural.training.checks import check, check_count
 from pyneural.training.losses.functions import Loss
 from pyneural.training.losses.metrics import Metric
+from pyneural.training.losses.several import LossesOfOutputs
 from pyneural.training.solvers.descent import Descent
 from pyneural.training.solvers.optimizers import OptimizerFactory, make_optimizer
 
@@ -19,7 +20,7 @@ class CompileConfig:
     """What ``Model.compile`` was given."""
 
     descent: Descent  # the phase of ``fit``; with its optimiser once there is something to optimise
-    loss: Loss | None  # None where the model has ``losses`` of its own
+    loss: Loss | LossesOfOutputs | None  # None where the model has ``losses`` of its own
     metrics: list[Metric]  # shown beside it
     penalised: list[Any] = field(init=False, default_factory=list)  # layers with a regulariser
     given: str | torch.optim.Optimizer | OptimizerFactory = field(init=False)  # the optimiser
@@ -34,6 +35,10 @@ class CompileConfig:
         good = descent.clip_norm is None or 0 < descent.clip_norm < math.inf
         check(good, "compile: clip_norm", "a number > 0", descent.clip_norm, "write 1.0")
         check_count("compile: accumulation_steps", descent.accumulation_steps, 1)
+
+    def quantities(self) -> list[str] | None:
+        """Names of the curves of a pass; None where the model has its own."""
+        return None if self.loss is None else [*self.loss.curves, *(m.name for m in self.metrics)]
 
     def make_optimizer(self, model: nn.Module) -> None:
         """Makes the optimiser, of the parameters that require a gradient now.

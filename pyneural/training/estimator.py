@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pyneural.ops.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.history import History
 from pyneural.training.model import Model
@@ -21,6 +22,8 @@ class _Estimator:
         expected, remedy = "a function that makes a compiled model", "write def build(): ..."
         good, where = callable(build), f"{type(self).__name__}: build"
         check(good, where, expected, repr(build), remedy, TypeError)
+        if seed is not None:
+            whole(f"{type(self).__name__}: seed", seed)
         self.build, self.seed, self.options = build, seed, options
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

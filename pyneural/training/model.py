@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -12,24 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from pyneural.ops.errors import is_whole
 from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks import Checkpoint, EpochProgress, TimeLimit
 from pyneural.training.callbacks.progress import BAR, SILENT, Bar, checked_verbose
 from pyneural.training.checks import check, check_count
 from pyneural.training.compile_config import CompileConfig
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
-from pyneural.training.data.batches import Batch, TensorBatches, samples_of
-from pyneural.training.data.nested import call, each, first, joined, several
-from pyneural.training.data.stream import Stream, is_stream
+from pyneural.training.data.batches import Batch, samples_of
+from pyneural.training.data.nested import call, detached, each, first, several
+from pyneural.training.data.stream import Stream, as_stream
 from pyneural.training.data.tensors import columns_of, rows
 from pyneural.training.distributed import ProcessGroup
 from pyneural.training.errors import readable
 from pyneural.training.evaluation import evaluate, evaluation_mode
 from pyneural.training.history import History
 from pyneural.training.losses.functions import LossFunction
-from pyneural.training.losses.metrics import Metric, MetricFunction, check_names
-from pyneural.training.losses.several import loss_of
+from pyneural.training.losses.metrics import check_names
+from pyneural.training.losses.several import loss_of, metrics_of, with_outputs
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
+from pyneural.training.prediction import predict
 from pyneural.training.run import Run
 from pyneural.training.solvers.descent import Descent
 from pyneural.training.solvers.objective import REGULARIZATION
@@ -84,11 +86,11 @@ class Model(Trainable):
         x = batch.x if isinstance(batch.x, Tensor) else first(batch.x)
         with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype):
             prediction = call(self, batch.x)
-        losses = {"loss": config.loss(prediction, batch.y, batch.weight)}
+        losses = config.loss.terms(prediction, batch.y, batch.weight)
         if config.penalised and self.training:  # no part of val_loss
             losses[REGULARIZATION] = sum(layer.penalty() for layer in config.penalised)
         for metric in config.metrics:
-            losses[metric.name] = metric(each(Tensor.detach, prediction), batch.y)
+            losses[metric.name] = metric(detached(prediction), batch.y)
         return losses
 
     def metric(self, name: str, mean: Sequence[float]) -> float:
@@ -100,8 +102,7 @@ class Model(Trainable):
 
     def quantities(self) -> list[str] | None:
         """Names of the curves of a pass; None where they are known after its first step."""
-        config = self.compile_config("fit")
-        return None if config.loss is None else ["loss", *(m.name for m in config.metrics)]
+        return self.compile_config("fit").quantities()
 
     def build(self, x: Any) -> None:
         """Makes weights whose shapes depend on the samples, [N, ...], as torch's lazy layers do."""
@@ -112,8 +113,9 @@ class Model(Trainable):
         self,
         optimizer: str | torch.optim.Optimizer | OptimizerFactory,
         loss: str | LossFunction | Mapping[str, Any] | Sequence[Any] | None = None,
-        metrics: Sequence[str | MetricFunction] = (),
+        metrics: Sequence[Any] | Mapping[Any, Any] = (),
         *,
+        loss_weights: Mapping[str, float] | Sequence[float] | None = None,
         mixed_precision: torch.dtype | None = None,
         clip_norm: float | None = None,
         accumulation_steps: int = 1,
@@ -124,8 +126,11 @@ class Model(Trainable):
             optimizer: one of Keras's names, with Keras's defaults; a torch optimiser of the
                 model's parameters; or what makes one: ``partial(torch.optim.Adam, lr=1e-2)``.
             loss: one of Keras's names, or a function or module of (prediction, y), as torch's; a
-                dict or list of these for several outputs; None where the model has its own.
-            metrics: names, those of losses included, or functions of (prediction, y).
+                dict or list of these for several outputs, of which the curves are called
+                "a_loss", "a_mae", "output_0_loss"; None where the model has its own.
+            metrics: names, those of losses included, or functions of (prediction, y); for several
+                outputs a dict or list, as loss is, of these or of lists of these.
+            loss_weights: factors on the losses of several outputs, a dict or list, as loss is.
             mixed_precision: torch.bfloat16 or torch.float16 for products under torch.autocast.
             clip_norm: largest norm of the gradient, > 0.
             accumulation_steps: parts that each batch is cut into: the same update from less memory.
@@ -137,13 +142,14 @@ class Model(Trainable):
         if isinstance(metrics, str) or callable(metrics):
             metrics = [metrics]
         own_losses = type(self).losses is not Model.losses
-        good = (loss is None) == own_losses and not (own_losses and metrics)
-        expected = "none, nor metrics, as the model has losses of its own" if own_losses else "one"
+        given = bool(metrics) or loss_weights is not None
+        good = (loss is None) == own_losses and not (own_losses and given)
+        expected = "none, nor metrics or weights, as it has losses" if own_losses else "one"
         remedy = "write 'mean_squared_error', or losses in a subclass, but not both"
         check(good, "compile: loss", expected, f"{loss!r} and {list(metrics)}", remedy)
-        to_minimise = None if loss is None else loss_of(loss)
-        measured = [] if to_minimise is None else [Metric.of(m, to_minimise) for m in metrics]
-        check_names(measured)
+        to_minimise = None if loss is None else loss_of(loss, loss_weights)
+        measured = [] if to_minimise is None else metrics_of(metrics, to_minimise)
+        check_names(measured, [] if to_minimise is None else to_minimise.curves)
         descent = Descent(optimizer, None, 1, mixed_precision, clip_norm, accumulation_steps)
         config = CompileConfig(descent, to_minimise, measured)
         if self._has_weights() or not (isinstance(optimizer, str) or callable(optimizer)):
@@ -152,7 +158,7 @@ class Model(Trainable):
         self._compile_config = config
         if to_minimise is None:
             return
-        self.loss_weights = dict.fromkeys((metric.name for metric in measured), 0.0)
+        self.loss_weights = dict.fromkeys((config.quantities() or [])[1:], 0.0)
         last = last_layer(unchained(self.chain()))
         wrong = None if last is None else check_loss_and_last_layer(to_minimise.name, *last)
         if wrong is not None:
@@ -225,7 +231,7 @@ class Model(Trainable):
         check_count("fit: epochs", epochs, 1)
         check_count("fit: batch_size", batch_size, 32)
         batch_size, epochs, verbose = int(batch_size), int(epochs), checked_verbose("fit", verbose)
-        good = 0 <= initial_epoch < epochs
+        good = is_whole(initial_epoch) and 0 <= initial_epoch < epochs
         expected, remedy = f"a number from 0 to {epochs - 1}, below epochs", "write 0"
         check(good, "fit: initial_epoch", expected, initial_epoch, remedy)
         check_callbacks("fit", callbacks)
@@ -234,22 +240,19 @@ class Model(Trainable):
         good = not validation_split or validation_data is None
         expected = "one of validation_split and validation_data"
         check(good, "fit: validation_split", expected, "both", "leave one out")
-        data: tuple[Any, ...] = (x, y, sample_weight)
+        loss = compile_config.loss
+        data: tuple[Any, ...] = (x, with_outputs(loss, y), sample_weight)
         validation = as_triple(validation_data)
         if validation_split:
             data, validation = split_off("fit", data, validation_split)
-        if is_stream(x):
-            data = (Stream(x), y, sample_weight)
-        else:
-            expected, remedy = "none, unless x is a generator", "choose batch_size instead"
-            check(steps_per_epoch is None, "fit: steps_per_epoch", expected, "one", remedy)
+        data = (as_stream("fit: steps_per_epoch", data[0], steps_per_epoch), *data[1:])
         self.feature_names = columns_of(data[0])
         self._build_for("fit", data[0])
         process_group = ProcessGroup.join(self)
         apply_trainable(self)
         compile_config.make_optimizer(self)
         compile_config.check_optimizer(self)
-        adapter = DataAdapter("fit", self, compile_config.loss, batch_size, process_group)
+        adapter = DataAdapter("fit", self, loss, batch_size, process_group)
         # Drawn whether it is used or not, so that shuffling changes no other random number.
         seed = process_group.from_first(int(torch.randint(2**62, ())), adapter.device)
         order = seed if shuffle else None
@@ -280,50 +283,48 @@ class Model(Trainable):
         verbose: int | str = SILENT,
         sample_weight: Any = None,
         return_dict: bool = False,
+        steps: int | None = None,
     ) -> Any:
         """Means of loss and metrics over data, in evaluation mode; arguments as in ``fit``.
+
+        ``steps`` is the number of batches where x is a generator, or a DataLoader without a length;
+        None for all that it gives. Under ``torchrun`` each process goes through those of its own.
 
         Returns:
             the loss, or with metrics a list that begins with it; by name with ``return_dict``.
         """
         compile_config = self.compile_config("evaluate")
         verbose = checked_verbose("evaluate", verbose)
+        x = as_stream("evaluate: steps", x, steps)
         self._build_for("evaluate", x)
         adapter = DataAdapter("evaluate", self, compile_config.loss, batch_size)
-        batches = adapter.batches((x, y, sample_weight))
-        bar = Bar(len(batches), verbose)
+        batches = adapter.batches((x, y, sample_weight), steps=steps)
+        bar = Bar(len(batches) or None, verbose)
         with readable("evaluate"), evaluation_mode(self):
             means = evaluate(self, batches, show=partial(bar.over, "evaluate"))
         if return_dict:
             return means
         return list(means.values()) if len(means) > 1 else means["loss"]
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = SILENT) -> Any:
-        """Outputs in evaluation mode, [N, ...]; arguments as in ``fit``, or a DataLoader of x.
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = 32,
+        verbose: int | str = SILENT,
+        steps: int | None = None,
+    ) -> Any:
+        """Outputs in evaluation mode, [N, ...]; arguments as in ``evaluate``.
+
+        A DataLoader or generator gives x, or (x, ...), of which the rest is not used.
 
         Returns:
             a tensor for tensors on their device, else an array.
         """
         verbose = checked_verbose("predict", verbose)
+        x = as_stream("predict: steps", x, steps)
         self._build_for("predict", x)
-        adapter = DataAdapter("predict", self, None, batch_size)
-        if isinstance(x, DataLoader):
-            parts: Iterable[Any] = (adapter.inputs(samples_of(batch)) for batch in x)
-            steps = len(x) if hasattr(x.dataset, "__len__") else None
-        else:
-            inputs = adapter.inputs(x)
-            adapter.probe(inputs)
-            batches = TensorBatches(inputs, batch_size=batch_size)
-            parts, steps = (batch.x for batch in batches.epoch(0)), len(batches)
         with readable("predict"), evaluation_mode(self):
-            shown = Bar(steps, verbose).over("predict", parts)
-            predicted = joined([call(self, part) for part in shown])
-        given = first(x) if several(x) else x
-        if isinstance(given, Tensor):
-            return each(lambda part: part.to(given.device), predicted)
-        if isinstance(x, DataLoader):
-            return predicted
-        return each(lambda part: part.cpu().numpy(), predicted)
+            return predict(self, x, batch_size, verbose, steps)
 
     def count(self) -> ParameterCount:
         """The parameters, a layer a row; ValueError before the weights are made."""

@@ -105,7 +105,8 @@ class Run:
 
     def steps_of(self, phase: Phase) -> int:
         """Steps of a phase at most."""
-        return (phase.epochs or 0) * len(self.batches) if phase.steps is None else phase.steps
+        given = phase.steps
+        return int(phase.epochs or 0) * len(self.batches) if given is None else int(given)
 
     def stop(self, reason: str) -> None:
         """Ends the training after this step; in ``on_gradients`` before its update."""

@@ -14,7 +14,7 @@ from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.model import Model
 from pyneural.training.state import file as files
 from pyneural.training.state.file import CheckpointError
-from pyneural.training.structure import apply_trainable, has_weights, unchained
+from pyneural.training.structure import apply_trainable, has_weights, made_parameters, unchained
 from pyneural.training.summary import ParameterCount, count_parameters
 
 Shape = tuple[int, ...]
@@ -142,7 +142,7 @@ class Sequential(Model):
             ) from error
 
     def _zeros(self, layer: nn.Module, shape: Shape) -> Tensor:
-        where = next(self.parameters(), torch.zeros(()))
+        where = next(made_parameters(self), torch.zeros(()))
         whole = isinstance(layer, (nn.Embedding, nn.EmbeddingBag))
         dtype = torch.int64 if whole else where.dtype
         return torch.zeros(1, *shape, dtype=dtype, device=where.device)

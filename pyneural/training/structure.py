@@ -1,6 +1,6 @@
 """The layers of a model: whether their weights are made and are trained, and those in a chain."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from torch import nn
 
@@ -10,6 +10,11 @@ def has_weights(model: nn.Module) -> bool:
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         return False
     return all(getattr(layer, "built", True) for layer in model.modules())
+
+
+def made_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The parameters without what stands for those that ``pyneural.layers`` will make."""
+    return (p for p in model.parameters() if nn.parameter.is_lazy(p) or p.numel())
 
 
 def freeze(model: nn.Module, requires_grad: bool = True) -> None:

@@ -98,6 +98,90 @@ def test_model_checkpoint_keeps_the_best(tmp_path):
         fit(new_model(), wrong, epochs=1)
 
 
+class Means(callbacks.Callback):
+    """Remembers the weights and the mean loss so far in the epoch, after each batch."""
+
+    def __init__(self):
+        self.loss, self.weights = {}, {}
+
+    def on_train_batch_end(self):
+        place = f"{self.run.epoch + 1}-{self.run.step}"
+        self.loss[place] = self.run.means()["loss"]
+        self.weights[place] = self.run.model[0].weight.detach().clone()
+
+
+def saved(folder):
+    return sorted(path.stem for path in folder.iterdir() if "previous" not in path.name)
+
+
+def test_model_checkpoint_after_so_many_batches(tmp_path):
+    path, model, means = tmp_path / "{epoch}-{batch}-{loss:.4f}.safetensors", new_model(), Means()
+    save = callbacks.ModelCheckpoint(path, save_freq=np.int64(3))
+    fit(model, means, save, epochs=2)
+    names = [f"{place}-{means.loss[place]:.4f}" for place in ("1-3", "2-2")]
+    assert saved(tmp_path) == names
+    for name in names:
+        found = load_model(tmp_path / f"{name}.safetensors")[0].weight
+        assert torch.equal(found, means.weights[name[:3]])
+    fit(model, save, epochs=1)  # whose first batch is the third since the last save
+    assert [name[:3] for name in saved(tmp_path)] == ["1-1", "1-3", "1-4", "2-2"]
+
+
+@pytest.mark.parametrize("threshold", [None, 1.7])
+def test_model_checkpoint_of_the_best_batches(tmp_path, threshold):
+    means, model = Means(), new_model(lambda parameters: torch.optim.SGD(parameters, lr=0.05))
+    save = callbacks.ModelCheckpoint(
+        tmp_path / "{epoch}-{batch}", "loss", True, save_freq=1, initial_value_threshold=threshold
+    )
+    fit(model, means, save, epochs=3)
+    best, expected = np.inf if threshold is None else threshold, []
+    for place, loss in means.loss.items():
+        if loss < best:
+            best, expected = loss, [*expected, place]
+    assert saved(tmp_path) == expected
+    assert 0 < len(expected) < 12
+    assert (expected[0] == "1-1") == (threshold is None)
+
+
+@pytest.mark.parametrize(("threshold", "epochs"), [(1.5, ["2"]), (3.0, ["2"]), (0.5, [])])
+def test_model_checkpoint_of_what_is_better_than_a_threshold(tmp_path, threshold, epochs):
+    save = callbacks.ModelCheckpoint(
+        tmp_path / "{epoch}", save_best_only=True, initial_value_threshold=threshold
+    )
+    fit(new_model(), Script([3.0, 1.0, 2.0]), save, epochs=3)
+    assert saved(tmp_path) == epochs
+
+
+def test_batches_of_model_checkpoint_are_counted_through_a_resumption(tmp_path):
+    def parts(place):
+        (tmp_path / place).mkdir(exist_ok=True)
+        save = callbacks.ModelCheckpoint(tmp_path / place / "{epoch}-{batch}", save_freq=3)
+        return [save, callbacks.Every(5, lambda run: run.pause("x") if run.steps == 5 else None)]
+
+    options = {"epochs": 3, "checkpoint": tmp_path / "run.safetensors"}
+    fit(new_model(), *parts("resumed"), **options)
+    fit(new_model(), *parts("resumed"), resume=True, **options)
+    fit(new_model(), parts("whole")[0], epochs=3)
+    assert saved(tmp_path / "resumed") == saved(tmp_path / "whole") == ["1-3", "2-2", "3-1", "3-4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"save_freq": 0}, "save_freq: expected 'epoch' or a whole number of batches >= 1, got 0"),
+        ({"save_freq": True}, "save_freq: .* got True"),
+        ({"save_freq": "batch"}, "save_freq: .* got 'batch'; write 'epoch'"),
+        (
+            {"save_freq": 5, "save_best_only": True},
+            "monitor: expected a quantity of the training, .* got 'val_loss'; write 'loss'",
+        ),
+    ],
+)
+def test_model_checkpoints_that_are_refused(tmp_path, options, text):
+    with pytest.raises(ValueError, match=f"ModelCheckpoint: {text}"):
+        callbacks.ModelCheckpoint(tmp_path / "x", **options)
+
+
 def test_learning_rate_by_a_function():
     script = Script([0.0] * 4)
     schedule = callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else 0.8)

@@ -29,7 +29,7 @@ CURVES = {
 NAME = "val_accuracy"
 
 
-def ours(curve, callback, rate=1.0):
+def ours(curve, callback, rate=1.0, batches=1):
     """Rates and weights (the number of the epoch) of each epoch, and the weight at the end."""
 
     class Script(callbacks.Callback):
@@ -44,11 +44,11 @@ def ours(curve, callback, rate=1.0):
     model = Sequential([nn.Linear(1, 1)])
     model.compile(lambda parameters: torch.optim.SGD(parameters, lr=rate), "mse")
     beside = [Script(), callback]
-    history = model.fit(X, X, epochs=len(curve), verbose=0, callbacks=beside)
+    history = model.fit(X, X, 4 // batches, len(curve), verbose=0, callbacks=beside)
     return rates, history, float(model[0].weight.detach())
 
 
-def theirs(curve, callback, rate=1.0):
+def theirs(curve, callback, rate=1.0, batches=1):
     class Script(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             rates.append(float(self.model.optimizer.learning_rate))
@@ -60,7 +60,8 @@ def theirs(curve, callback, rate=1.0):
     rates = []
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(rate), "mse")
-    history = model.fit(X, X, epochs=len(curve), verbose=0, callbacks=[Script(), callback])
+    beside = [Script(), callback]
+    history = model.fit(X, X, 4 // batches, len(curve), verbose=0, callbacks=beside)
     return rates, history, float(model.layers[0].get_weights()[0][0, 0])
 
 
@@ -123,17 +124,31 @@ def test_schedules_of_the_epoch(schedule):
     compare(CURVES["falls"], "LearningRateScheduler", schedule=schedule)
 
 
+BEST = {"monitor": NAME, "save_best_only": True}
+# Pattern, and batches an epoch.
+EACH, ONE = ("{epoch:02d}", 1), ("{epoch:02d}-{batch:02d}", 4)
+
+
 @pytest.mark.parametrize("curve", [name for name in CURVES if name not in ("nan", "infinite")])
-@pytest.mark.parametrize("mode", ["min", "max"])
-def test_the_same_epochs_are_saved(tmp_path, curve, mode):
-    pattern, options = "{epoch:02d}", {"monitor": NAME, "mode": mode, "save_best_only": True}
-    ending = ".weights.h5"
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (EACH, BEST | {"mode": "min"}),
+        (EACH, BEST | {"mode": "max"}),
+        (EACH, BEST | {"mode": "min", "initial_value_threshold": 0.9}),
+        (EACH, BEST | {"mode": "max", "initial_value_threshold": 1.1}),
+        (ONE, {"save_freq": 2}),
+        (ONE, {"save_freq": 7}),
+    ],
+)
+def test_the_same_epochs_and_batches_are_saved(tmp_path, curve, name, options):
+    pytest.importorskip("h5py")
+    (pattern, batches), ending = name, ".weights.h5"
     theirs_path = str(tmp_path / "theirs" / (pattern + ending))
     save = keras.callbacks.ModelCheckpoint(theirs_path, save_weights_only=True, **options)
-    pytest.importorskip("h5py")
-    theirs(CURVES[curve], save)
+    theirs(CURVES[curve], save, batches=batches)
     ours_path = tmp_path / "ours" / (pattern + ".safetensors")
-    ours(CURVES[curve], callbacks.ModelCheckpoint(ours_path, **options))
-    expected = sorted(p.name.removesuffix(ending) for p in (tmp_path / "theirs").iterdir())
+    ours(CURVES[curve], callbacks.ModelCheckpoint(ours_path, **options), batches=batches)
+    expected = sorted(p.name.removesuffix(ending) for p in (tmp_path / "theirs").glob("*"))
     found = (p.name for p in (tmp_path / "ours").iterdir() if "previous" not in p.name)
     assert sorted(name.removesuffix(".safetensors") for name in found) == expected

@@ -101,6 +101,52 @@ def test_fit_and_evaluate_weigh_and_average_alike(weights):
     np.testing.assert_allclose(ours.evaluate(x, y, batch_size=16, **given), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_several_outputs_have_the_same_curves(named):
+    x = RANDOM.normal(size=(50, 3)).astype("float32")
+    y = [x.sum(1, keepdims=True), (x[:, :1] > 0).astype("float32")]
+    kernels = [RANDOM.normal(size=(3, 1)).astype("float32") for _ in y]
+
+    class Heads(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)
+
+        def forward(self, inputs):
+            return of([self.a(inputs), self.b(inputs).sigmoid()])
+
+    def of(parts):  # in a dict or in their order
+        return dict(zip(("output_0", "output_1"), parts, strict=True)) if named else parts
+
+    inputs = keras.Input((3,))
+    a = keras.layers.Dense(1, name="output_0")
+    b = keras.layers.Dense(1, activation="sigmoid", name="output_1")
+    theirs = keras.Model(inputs, of([a(inputs), b(inputs)]))
+    ours = Model(Heads())
+    for kernel, layer, head in zip(kernels, (a, b), (ours.module.a, ours.module.b), strict=True):
+        layer.set_weights([kernel, np.zeros(1)])
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(kernel.T)), head.bias.zero_()
+    given = {
+        "loss": of(["mse", "binary_crossentropy"]),
+        "loss_weights": of([2.0, 0.5]),
+        "metrics": of([["mae", "mse"], ["accuracy"]]),
+    }
+    options = {"epochs": 3, "batch_size": 16, "shuffle": False, "verbose": 0}
+    results = []
+    for model in (ours, theirs):
+        model.compile("sgd", **given)
+        history = model.fit(x, of(y), validation_data=(x, of(y)), **options).history
+        evaluated = model.evaluate(x, of(y), batch_size=16, verbose=0, return_dict=True)
+        in_order = model.evaluate(x, of(y), batch_size=16, verbose=0)
+        results.append((history, evaluated, in_order))
+    for found, expected in zip(results[0][:2], results[1][:2], strict=True):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(results[0][2], results[1][2], rtol=1e-4)
+
+
 def test_validation_split_takes_the_last_part():
     x = np.arange(20, dtype="float32")[:, None]
     y = np.where(x < 15, 0.0, 10.0)

@@ -189,7 +189,7 @@ def test_folder_in_the_place_of_the_file_stays_as_it_was(tmp_path, way):
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "data").write_text("precious")
-    with pytest.raises(OSError, match=r"expected (the name of )?a file.*results"):
+    with pytest.raises(OSError, match=r"expected a file.*results"):
         WAYS[way](folder)
     assert names(tmp_path) == ["results"]
     assert (folder / "data").read_text() == "precious"
@@ -199,10 +199,20 @@ def test_folder_with_the_name_of_the_file_before(tmp_path):
     path = tmp_path / "run"
     put(path, 1)
     previous_path(path).mkdir()
-    with pytest.raises(OSError, match=r"expected the name of a file.*run.previous"):
+    with pytest.raises(OSError, match=r"path: expected a file, got the folder .*run.previous"):
         put(path, 2)
     assert step_of(path) == 1
     assert names(tmp_path) == ["run", "run.previous"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no named pipes")
+@pytest.mark.parametrize("way", WAYS)
+def test_pipe_in_the_place_of_the_file_stays_as_it_was(tmp_path, way):
+    os.mkfifo(tmp_path / "results")
+    with pytest.raises(FileExistsError, match=r"expected a file, got something else.*results"):
+        WAYS[way](tmp_path / "results")
+    assert names(tmp_path) == ["results"]
+    assert (tmp_path / "results").is_fifo()
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -8,6 +8,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from pyneural import layers
 from pyneural.training import Model, Sequential
+from pyneural.training.data.adapter import DataAdapter
+from pyneural.training.distributed import ProcessGroup
+from pyneural.training.losses.functions import Loss
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
 Y = X.sum(1, keepdims=True)
@@ -87,6 +90,112 @@ def test_weights_of_a_generator():
 def test_generators_that_do_not_fit(data, options, text):
     with pytest.raises(ValueError, match=text):
         new_model().fit(*data, verbose=0, **options)
+
+
+class Again:
+    """Gives its batches anew each time."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __iter__(self):
+        return batches(*self.parts, epochs=1)
+
+
+ONCE = {
+    "generator": lambda: batches(epochs=1),
+    "tensors": lambda: batches(torch.from_numpy, epochs=1),
+    "iterable": Again,
+    "iterable of tensors": lambda: Again(torch.from_numpy),
+    "DataLoader without a length": lambda: DataLoader(
+        list(batches(torch.from_numpy, epochs=1)), batch_size=None, sampler=Four()
+    ),
+}
+
+
+class Four(torch.utils.data.Sampler):
+    """Of the four batches, without a length."""
+
+    def __init__(self):
+        pass
+
+    def __iter__(self):
+        return iter(range(4))
+
+
+@pytest.mark.parametrize("kind", ONCE)
+@pytest.mark.parametrize("steps", [None, 3, np.int64(4)])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_evaluate_and_predict(kind, steps, lazy):
+    torch.manual_seed(0)
+    model = new_model(layers.Dense(1) if lazy else nn.Linear(3, 1))
+    rows = 8 * (4 if steps is None else int(steps))
+    found = model.evaluate(ONCE[kind](), steps=steps, return_dict=True)
+    expected = model.evaluate(X[:rows], Y[:rows], return_dict=True)
+    assert found == pytest.approx(expected, rel=1e-6)
+    predicted = model.predict(ONCE[kind](), steps=steps)
+    assert isinstance(predicted, np.ndarray) == (kind in ("generator", "iterable"))
+    np.testing.assert_allclose(predicted, model.predict(X[:rows]), rtol=1e-5, atol=1e-6)
+
+
+def test_no_batch_is_lost():
+    model, source = new_model(layers.Dense(1)), batches(epochs=3)
+    model.predict(source, steps=2)
+    model.evaluate(source, steps=2)
+    np.testing.assert_allclose(model.predict(source, steps=4), model.predict(X), rtol=1e-5)
+    assert model.evaluate(source) == pytest.approx(model.evaluate(X, Y), rel=1e-6)
+    assert next(source, None) is None
+
+
+def test_predict_of_batches_of_x_alone():
+    model = new_model()
+    expected = model.predict(X)
+    np.testing.assert_allclose(model.predict(iter([X[:5], X[5:]])), expected, rtol=1e-5)
+    torch.manual_seed(0)
+    two = Model(Two())
+    whole = two.predict({"a": A, "b": B})
+    parts = iter([{"a": A[:5], "b": B[:5]}, ((A[5:], B[5:]), Y[5:])])
+    np.testing.assert_allclose(two.predict(parts), whole, rtol=1e-5)
+
+
+def test_an_iterable_is_gone_through_in_each_epoch():
+    found, expected = new_model(), new_model()
+    options = {"epochs": 3, "verbose": 0}
+    first = found.fit(
+        Again(), steps_per_epoch=4, validation_data=Again(), validation_steps=4, **options
+    )
+    second = expected.fit(X, Y, 8, shuffle=False, validation_data=(X, Y), **options)
+    for name in ("loss", "val_loss"):
+        assert first[name] == pytest.approx(second[name], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda m: m.evaluate(batches(epochs=1), steps=5), "evaluate: x: expected 5 batches.* 4"),
+        (lambda m: m.predict(batches(epochs=1), steps=5), "predict: x: expected 5 batches, got 4"),
+        (lambda m: m.evaluate(iter([])), "evaluate: x: expected at least one batch.*got none"),
+        (lambda m: m.predict(iter([])), "predict: x: expected at least one batch, got none"),
+        (lambda m: m.evaluate(X, Y, steps=2), "evaluate: steps: expected none, unless x is a gen"),
+        (lambda m: m.predict(X, steps=2), "predict: steps: expected none, unless x is a generator"),
+        (lambda m: m.evaluate(batches(), steps=0), "evaluate: steps: expected a whole number >= 1"),
+        (lambda m: m.predict(batches(), steps=True), "predict: steps: expected a whole number"),
+        (lambda m: m.evaluate(batches(), Y, steps=2), "evaluate: y: .*nothing beside a Stream"),
+        (lambda m: m.evaluate(iter([X]), steps=1), "evaluate: x: expected batches"),
+    ],
+)
+def test_what_evaluate_and_predict_refuse(call, text):
+    with pytest.raises(ValueError, match=text):
+        call(new_model())
+
+
+@pytest.mark.parametrize("name", ["", "validation_data: "])
+def test_a_generator_is_not_divided_between_processes(name):
+    model = new_model()
+    adapter = DataAdapter("fit", model, Loss.of("mse"), 8, ProcessGroup(0, 2))
+    text = f"fit: {name}x: expected one process, got 2 processes; give a DataLoader"
+    with pytest.raises(ValueError, match=text):
+        adapter.batches((batches(), None, None), steps=4, name=name)
 
 
 # Several inputs and outputs.

@@ -1,5 +1,7 @@
 """What requires a gradient is trained and nothing else, whenever that was said."""
 
+import copy
+import pickle
 from functools import partial
 
 import numpy as np
@@ -207,3 +209,77 @@ def test_a_parameter_of_its_own_counts_once():
 
     count = Model(Tied()).count()
     assert (count.total, count.trained) == (9, 9)
+
+
+CONTAINERS = {
+    "Sequential": lambda *parts: nn.Sequential(*parts),
+    "ModuleList": lambda *parts: Listed(parts),
+    "two deep": lambda *parts: nn.Sequential(nn.Sequential(*parts), nn.Identity()),
+}
+UNBUILT = {
+    "Dense": lambda: [layers.Dense(4), layers.Dense(3)],
+    "BatchNormalization": lambda: [layers.BatchNormalization(), layers.Dense(3)],
+    "no weights": lambda: [layers.Flatten(), layers.Dense(3)],
+    "partly built": lambda: [nn.Linear(3, 4), layers.Dense(3)],
+}
+
+
+class Listed(nn.Module):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", UNBUILT)
+@pytest.mark.parametrize("outer", [lambda *parts: Model(nn.Sequential(*parts)),
+                                   lambda *parts: Sequential(parts)])  # fmt: skip
+def test_a_plain_container_frozen_before_its_layers_are_built(container, kind, outer):
+    base = CONTAINERS[container](*UNBUILT[kind]()).requires_grad_(False)
+    model = outer(base, layers.Dense(1))
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    frozen, own = dict(base.named_parameters()), dict(model.named_parameters())
+    assert frozen
+    assert not any(p.requires_grad for p in frozen.values())
+    assert not any("unbuilt" in name for name in own)
+    assert moved(model) == {n for n, p in own.items() if not any(p is q for q in frozen.values())}
+    base.requires_grad_(True)
+    assert moved(model) == set(own)
+
+
+def test_frozen_and_thawed_before_it_is_built():
+    base = nn.Sequential(layers.Dense(4)).requires_grad_(False).requires_grad_(True)
+    base(torch.zeros(1, 3))
+    assert all(p.requires_grad for p in base.parameters())
+    frozen = copy.deepcopy(nn.Sequential(layers.Dense(4)).requires_grad_(False))
+    frozen = pickle.loads(pickle.dumps(frozen)).double()
+    frozen(torch.zeros(1, 3, dtype=torch.float64))
+    assert [p.requires_grad for p in frozen.parameters()] == [False, False]
+    assert frozen[0].trainable is False
+
+
+def test_what_stands_for_weights_is_not_trained_nor_saved():
+    base = nn.Sequential(layers.Dense(4))
+    assert base.state_dict() == {}
+    base.load_state_dict({})
+    assert sum(p.numel() for p in base.parameters()) == 0
+    with pytest.raises(ValueError, match="optimizer: expected parameters of layers that are built"):
+        torch.optim.Adam(base.parameters())
+    with pytest.raises(ValueError, match="call the model with one batch first"):
+        torch.optim.SGD(nn.Sequential(nn.Linear(3, 3), layers.Dense(4)).parameters(), lr=0.1)
+    base(torch.zeros(1, 3))
+    assert len(list(base.parameters())) == 2
+    torch.optim.Adam(base.parameters())
+
+
+@pytest.mark.parametrize("outer", [lambda *parts: Model(nn.Sequential(*parts)),
+                                   lambda *parts: Sequential(parts)])  # fmt: skip
+def test_the_type_of_a_model_is_that_of_the_weights_that_it_has(outer):
+    model = outer(layers.Flatten(), nn.Linear(3, 1).double())
+    assert model.predict(X).dtype == np.float64

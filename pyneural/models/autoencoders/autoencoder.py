@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyneural import nn
 from pyneural.layers.base import glorot_uniform_
+from pyneural.ops.errors import whole
 from pyneural.training import Model
 from pyneural.training.data.adapter import of_arrays
 
@@ -53,6 +54,7 @@ class Autoencoder(Model):
         last_activation: str = "linear",
     ) -> None:
         super().__init__()
+        widths = [whole("Autoencoder: widths", width) for width in widths]
         if len(widths) < 2:
             raise ValueError(
                 f"Autoencoder: widths: expected inputs, ..., latent, got {list(widths)}; "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural.nn import Linear
+from pyneural.ops.errors import whole
 
 
 class MatrixChain(torch.nn.Module):
@@ -39,6 +40,7 @@ class MatrixChain(torch.nn.Module):
 
     def __init__(self, widths: Sequence[int], activation: str = "linear") -> None:
         super().__init__()
+        widths = [whole("MatrixChain: widths", width) for width in widths]
         self.layers = torch.nn.ModuleList(
             Linear(before, after, activation=activation) for before, after in pairwise(widths)
         )

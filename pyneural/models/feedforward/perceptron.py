@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyneural.nn import Linear
 from pyneural.ops.activations import derivatives
+from pyneural.ops.errors import whole
 from pyneural.training.losses import quadratic_cost
 
 
@@ -36,6 +37,7 @@ class MultilayerPerceptron(torch.nn.Module):
 
     def __init__(self, widths: Sequence[int], activation: str = "sigmoid") -> None:
         super().__init__()
+        widths = [whole("MultilayerPerceptron: widths", width) for width in widths]
         if len(widths) < 2:
             raise ValueError(
                 f"MultilayerPerceptron: widths: expected inputs, ..., outputs, got {list(widths)}; "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.nn import Linear, MaskedLinear, random_mask
+from pyneural.ops.errors import whole
 
 
 class SparseNetwork(torch.nn.Module):
@@ -39,6 +40,7 @@ class SparseNetwork(torch.nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        widths = [whole("SparseNetwork: widths", width) for width in widths]
         if len(widths) < 3:
             raise ValueError(
                 f"SparseNetwork: widths: expected inputs, hidden, ..., outputs, got "

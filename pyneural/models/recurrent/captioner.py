@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyneural import nn
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder
+from pyneural.ops.errors import wholes
 from pyneural.training import Model
 
 
@@ -38,6 +39,9 @@ class Captioner(Model):
 
     def __init__(self, pixels: int, symbols: int, hidden: int, steps: int) -> None:
         super().__init__()
+        pixels, symbols, hidden, steps = wholes(
+            "Captioner", pixels=pixels, symbols=symbols, hidden=hidden, steps=steps
+        )
         self.steps = steps
         self.encoder = nn.Sequential(
             nn.Linear(pixels, hidden, activation="relu"),

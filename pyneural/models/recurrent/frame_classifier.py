@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
+from pyneural.ops.errors import wholes
 from pyneural.training import Model
 
 
@@ -34,6 +35,9 @@ class FrameClassifier(Model):
 
     def __init__(self, pixels: int, classes: int, hidden: int) -> None:
         super().__init__()
+        pixels, classes, hidden = wholes(
+            "FrameClassifier", pixels=pixels, classes=classes, hidden=hidden
+        )
         self.encoder = nn.Linear(pixels, hidden, activation="relu")
         self.recurrent = nn.GRU(hidden, hidden, batch_first=True)
         self.readout = nn.Linear(hidden, classes)

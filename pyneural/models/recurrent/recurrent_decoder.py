@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyneural import nn
 from pyneural.data.vocabulary import START
+from pyneural.ops.errors import wholes
 
 
 class RecurrentDecoder(torch.nn.Module):
@@ -28,6 +29,7 @@ class RecurrentDecoder(torch.nn.Module):
 
     def __init__(self, symbols: int, hidden: int) -> None:
         super().__init__()
+        symbols, hidden = wholes("RecurrentDecoder", symbols=symbols, hidden=hidden)
         self.embedding = nn.Embedding(symbols, hidden)
         self.recurrent = nn.GRU(hidden, hidden, batch_first=True)
         self.readout = nn.Linear(hidden, symbols)

@@ -7,6 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from pyneural import nn
 from pyneural.data.vocabulary import PADDING
+from pyneural.ops.errors import wholes
 from pyneural.training import Model
 
 
@@ -34,6 +35,7 @@ class SentenceClassifier(Model):
 
     def __init__(self, words: int, hidden: int) -> None:
         super().__init__()
+        words, hidden = wholes("SentenceClassifier", words=words, hidden=hidden)
         self.embedding = nn.Embedding(words, hidden)
         self.recurrent = nn.LSTM(hidden, hidden, batch_first=True)
         self.readout = nn.Linear(hidden, 1, activation="sigmoid")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
+from pyneural.ops.errors import wholes
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -49,6 +50,9 @@ class SequenceRegressor(torch.nn.Module):
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
+        inputs, hidden, outputs, layers = wholes(
+            "SequenceRegressor", inputs=inputs, hidden=hidden, outputs=outputs, layers=layers
+        )
         if cell not in CELLS:
             raise ValueError(
                 f"SequenceRegressor: cell: expected one of {', '.join(CELLS)}, got {cell!r}; "

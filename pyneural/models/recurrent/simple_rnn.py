@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.ops.errors import wholes
 
 
 class SimpleRNN(torch.nn.Module):
@@ -33,6 +34,7 @@ class SimpleRNN(torch.nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
+        inputs, hidden, outputs = wholes("SimpleRNN", inputs=inputs, hidden=hidden, outputs=outputs)
         self.weight_xh = torch.nn.Parameter(torch.empty(hidden, inputs))
         self.weight_hh = torch.nn.Parameter(torch.empty(hidden, hidden))
         self.weight_hy = torch.nn.Parameter(torch.empty(outputs, hidden))

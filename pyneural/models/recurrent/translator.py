@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from pyneural import nn
 from pyneural.data.vocabulary import PADDING
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder
+from pyneural.ops.errors import wholes
 from pyneural.training import Model
 
 
@@ -42,6 +43,13 @@ class Translator(Model):
 
     def __init__(self, source_symbols: int, target_symbols: int, hidden: int, steps: int) -> None:
         super().__init__()
+        source_symbols, target_symbols, hidden, steps = wholes(
+            "Translator",
+            source_symbols=source_symbols,
+            target_symbols=target_symbols,
+            hidden=hidden,
+            steps=steps,
+        )
         self.steps = steps
         self.embedding = nn.Embedding(source_symbols, hidden)
         self.encoder = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)

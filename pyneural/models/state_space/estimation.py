@@ -9,8 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+<<<<<<< HEAD
 from pyneural.models.state_space.state_space_model import StateSpaceModel
 from pyneural.ops.reference.kalman import symmetric
+=======
+from pyneural.models.state_space.state_space_model import StateSpaceModel, symmetric
+from pyneural.ops.errors import whole
+>>>>>>> train
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
 _INPUTS = ("control", "feedthrough")
@@ -90,7 +95,7 @@ def fit_by_likelihood(
         return value
 
     fit = StateSpaceFit(start, [float(start.filter(y, u).log_likelihood.sum())])
-    for _ in range(steps):
+    for _ in range(whole("fit_by_likelihood: steps", steps)):
         optimizer.step(loss)
         with torch.no_grad():
             fit.log_likelihoods.append(float(model().filter(y, u).log_likelihood.sum()))
@@ -127,7 +132,7 @@ def fit_by_em(
     y = start.observed(y)
     model, reached = start, []
     with torch.no_grad():
-        for _ in range(steps):
+        for _ in range(whole("fit_by_em: steps", steps)):
             model, before = _em_step(model, y, free)
             reached.append(before)
         reached.append(float(model.filter(y).log_likelihood.sum()))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyneural import ops
 from pyneural.models.state_space.diffuse import add_diffuse, split
+from pyneural.ops.errors import whole, wholes
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class StateSpaceModel:
                 "infinite ones; replace(model, initial_covariance=...) with those to draw from"
             )
         n, p = self.transition.shape[-1], self.observation.shape[-2]
+        steps, seed = wholes("StateSpaceModel.simulate", steps=steps, seed=seed)
         generator = torch.Generator().manual_seed(seed)
 
         def noise(covariance: Tensor, *shape: int) -> Tensor:
@@ -233,6 +235,7 @@ class StateSpaceModel:
         of all T + steps.
         """
         y = self.observed(y)
+        steps = whole("StateSpaceModel.forecast: steps", steps)
         unseen = y.new_full((*y.shape[:-2], steps, y.shape[-1]), math.nan)
         y = torch.cat([y, unseen], -2)
         found = self.filter(y, u)

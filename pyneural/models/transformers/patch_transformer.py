@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
+from pyneural.ops.errors import wholes
 
 
 class PatchTransformer(torch.nn.Module):
@@ -48,6 +49,15 @@ class PatchTransformer(torch.nn.Module):
         layers: int = 2,
     ) -> None:
         super().__init__()
+        inputs, patch, outputs, d_model, heads, layers = wholes(
+            "PatchTransformer",
+            inputs=inputs,
+            patch=patch,
+            outputs=outputs,
+            d_model=d_model,
+            heads=heads,
+            layers=layers,
+        )
         if patch < 1:
             raise ValueError(
                 f"PatchTransformer: patch: expected >= 1, got {patch}; write 4 for four steps"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyneural import nn
 from pyneural.data.vocabulary import END, PADDING, START
+from pyneural.ops.errors import wholes
 from pyneural.training import Model
 
 
@@ -70,6 +71,16 @@ class TransformerTranslator(Model):
         causal: bool = True,
     ) -> None:
         super().__init__()
+        source_symbols, target_symbols, steps, d_model, heads, layers, dim_feedforward = wholes(
+            "TransformerTranslator",
+            source_symbols=source_symbols,
+            target_symbols=target_symbols,
+            steps=steps,
+            d_model=d_model,
+            heads=heads,
+            layers=layers,
+            dim_feedforward=dim_feedforward,
+        )
         self.steps, self.positions, self.causal = steps, positions, causal
         self.scale = math.sqrt(d_model)
         self.source = nn.Embedding(source_symbols, d_model)

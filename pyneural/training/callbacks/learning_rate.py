@@ -1,6 +1,7 @@
 """Learning rates that change: by a function of the epoch, by torch's schedulers, on a plateau."""
 
 import inspect
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
+from pyneural.ops.errors import whole, wholes
 from pyneural.training.callback import Callback
 from pyneural.training.callbacks.monitor import Monitor
 from pyneural.training.checks import check
@@ -60,6 +62,9 @@ class LearningRateScheduler(Callback):
 class TorchScheduler(Callback):
     """A scheduler of ``torch.optim.lr_scheduler``, one for each optimiser of a phase.
 
+    Given to ``fit`` again, with the same model and as it was compiled, it goes on from where it
+    was. A new one begins at ``initial_epoch``.
+
     Args:
         make: makes it for an optimiser, as
             ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)``.
@@ -68,7 +73,6 @@ class TorchScheduler(Callback):
 
     quantities = (RATE,)
     state_attributes = ("schedulers",)
-    schedulers: list[Any]
 
     def __init__(
         self,
@@ -78,6 +82,8 @@ class TorchScheduler(Callback):
         good = every in ("epoch", "batch")
         check(good, "TorchScheduler: every", "'epoch' or 'batch'", repr(every), "write one")
         self.make, self.every = make, every
+        self.schedulers: list[Any] = []
+        self._model: Any = None  # that they train
 
     @property
     def scheduler(self) -> Any:
@@ -85,8 +91,41 @@ class TorchScheduler(Callback):
         return self.schedulers[0]
 
     def on_phase_begin(self, index: int) -> None:
-        """Makes the schedulers."""
-        self.schedulers = [self.make(optimizer) for optimizer in self.run.optimizers]
+        """Makes the schedulers, or goes on with those of the fit before."""
+        optimizers, before = self.run.optimizers, self.schedulers
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        # Schedulers of torch leave this in what they have worked on; ``compile`` makes it anew.
+        scheduled = all("initial_lr" in group for group in groups)
+        if self._model is self.run.model and scheduled and len(before) == len(optimizers):
+            pairs = zip(optimizers, before, strict=True)
+            self.schedulers = [self._continued(*pair) for pair in pairs]
+        else:
+            self.schedulers = [self._begun(optimizer) for optimizer in optimizers]
+        self._model = self.run.model
+
+    def _continued(self, optimizer: torch.optim.Optimizer, before: Any) -> Any:
+        """The scheduler before, of this optimiser if that was made anew for other parameters."""
+        if before.optimizer is optimizer:
+            return before
+        options = [dict(group) for group in optimizer.param_groups]
+        made = self.make(optimizer)  # which sets the rates to those of its first step
+        made.load_state_dict(before.state_dict())
+        for group, own in zip(optimizer.param_groups, options, strict=True):
+            group.update(own)
+        return made
+
+    def _begun(self, optimizer: torch.optim.Optimizer) -> Any:
+        """A scheduler at the run's first epoch."""
+        epochs = self.run.initial_epoch
+        if epochs:  # the rate is that of epoch 0 before the scheduler makes its steps
+            for group in optimizer.param_groups:
+                group["lr"] = group.get("initial_lr", group["lr"])
+        made = self.make(optimizer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            for _ in range(epochs * (len(self.run.batches) if self.every == "batch" else 1)):
+                made.step()
+        return made
 
     def on_train_batch_end(self) -> None:
         """A step a batch."""
@@ -123,6 +162,7 @@ class WarmUp(TorchScheduler):
     """
 
     def __init__(self, steps: int) -> None:
+        steps = whole("WarmUp: steps", steps)
         check(steps >= 1, "WarmUp: steps", ">= 1", steps, "write 400")
         super().__init__(partial(lr_scheduler.LambdaLR, lr_lambda=self._factor), "batch")
         self.steps = steps
@@ -161,11 +201,13 @@ class ReduceLROnPlateau(Callback):
         min_lr: float = 0.0,
     ) -> None:
         check(0 < factor < 1, "ReduceLROnPlateau: factor", "a number in (0, 1)", factor)
+        kind = "ReduceLROnPlateau"
+        patience, cooldown = wholes(kind, patience=patience, cooldown=cooldown)
         check(patience >= 1, "ReduceLROnPlateau: patience", ">= 1", patience)
         check(cooldown >= 0, "ReduceLROnPlateau: cooldown", ">= 0", cooldown)
         self.monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
-        self.factor, self.patience = factor, patience
-        self.cooldown, self.min_lr = cooldown, min_lr
+        self.factor, self.patience = float(factor), patience
+        self.cooldown, self.min_lr = cooldown, float(min_lr)
         self.waited = self.cooling = 0  # epochs
 
     def on_train_begin(self) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from pyneural.ops.errors import is_whole, whole
 from pyneural.training.callback import Callback
 from pyneural.training.checks import check
+from pyneural.training.evaluation import by_name
 from pyneural.training.losses.metrics import direction
 from pyneural.training.paths import check_file
 from pyneural.training.state.stateful import Stateful
@@ -103,6 +105,8 @@ class EarlyStopping(Callback):
         baseline: float | None = None,
         start_from_epoch: int = 0,
     ) -> None:
+        patience = whole("EarlyStopping: patience", patience)
+        start_from_epoch = whole("EarlyStopping: start_from_epoch", start_from_epoch)
         check(patience >= 0, "EarlyStopping: patience", ">= 0", patience)
         self.monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience, self.restore_best_weights = patience, restore_best_weights
@@ -147,14 +151,18 @@ class ModelCheckpoint(Callback):
     It holds no optimiser: to go on with an interrupted training, give ``fit`` a checkpoint.
 
     Args:
-        filepath: may have fields: ``"run-{epoch:02d}-{val_loss:.3f}.safetensors"``, epoch from 1;
-            OSError if it cannot be written, or is a folder.
+        filepath: may have fields: ``"run-{epoch:02d}-{val_loss:.3f}.safetensors"``, epoch and, with
+            a number as ``save_freq``, batch counted from 1; OSError if it cannot be written, or is
+            a folder.
         monitor: quantity of which the best is kept.
-        save_best_only: whether to save only epochs that are better than all before.
+        save_best_only: whether to save only where that is better than ever before.
         mode: "min", "max" or "auto".
+        save_freq: "epoch", or the number of batches, counted through the epochs, after which to
+            save; the quantities are then the means so far in the epoch.
+        initial_value_threshold: value that the best must be better than; None for any.
     """
 
-    state_attributes = ("monitor",)
+    state_attributes = ("monitor", "batches")
 
     def __init__(
         self,
@@ -162,10 +170,21 @@ class ModelCheckpoint(Callback):
         monitor: str = "val_loss",
         save_best_only: bool = False,
         mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
     ) -> None:
         self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
+        good, where = save_freq == "epoch", "ModelCheckpoint: save_freq"
+        good = good or (is_whole(save_freq) and int(save_freq) >= 1)
+        expected = "'epoch' or a whole number of batches >= 1"
+        check(good, where, expected, repr(save_freq), "write 'epoch'")
+        self.save_freq, self.batches = save_freq, 0  # since the last save
+        good = save_freq == "epoch" or not save_best_only or not monitor.startswith("val_")
+        expected, got = "a quantity of the training, as save_freq counts batches", repr(monitor)
+        check(good, "ModelCheckpoint: monitor", expected, got, "write 'loss'")
         known = mode if save_best_only or mode != "auto" else "min"  # else it is not asked
         self.monitor = Monitor("ModelCheckpoint", monitor, known)
+        self.monitor.best = initial_value_threshold
         check_file(self.filepath, "ModelCheckpoint: filepath")
 
     def on_train_begin(self) -> None:
@@ -173,16 +192,33 @@ class ModelCheckpoint(Callback):
         if self.save_best_only:
             self.monitor.check(self.run)
 
+    def on_train_batch_end(self) -> None:
+        """Saves, if it is time and the mean so far in the epoch is to be saved."""
+        if self.save_freq == "epoch":
+            return
+        self.batches += 1
+        if self.batches >= int(self.save_freq):
+            self.batches = 0
+            run = self.run
+            run.read()  # from the device; of all processes, as the mean of the epoch is
+            means = run.meter.means(run.process_group, run.device)
+            self._save(by_name(run.model, run.names, means), {"batch": run.step})
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Saves, if this epoch is to be saved."""
+        if self.save_freq == "epoch":
+            self._save(logs, {})
+
+    def _save(self, logs: Mapping[str, float], place: Mapping[str, int]) -> None:
         better = not self.save_best_only or self.monitor.better(logs)
         if not better or not self.run.process_group.writes:
             return
+        fields = {"epoch": self.run.epoch + 1, **place}
         try:
-            path = self.filepath.format(epoch=epoch + 1, **logs)
+            path = self.filepath.format(**fields, **logs)
         except KeyError as error:
             raise ValueError(
-                f"ModelCheckpoint: filepath: expected fields of epoch, {', '.join(logs)}, got "
+                f"ModelCheckpoint: filepath: expected fields of {', '.join([*fields, *logs])}, got "
                 f"{error}; correct {self.filepath!r}"
             ) from error
         self.run.model.save(path)

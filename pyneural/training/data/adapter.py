@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import Batches, LoaderBatches, TensorBatches
+from pyneural.training.data.mapped import MappedRows, converted, parts_of
 from pyneural.training.data.nested import call, each, first, leaves, several
 from pyneural.training.data.stream import Stream, StreamBatches, is_stream
 from pyneural.training.data.tensors import (
@@ -26,6 +27,8 @@ from pyneural.training.data.weights import sample_weights
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.losses.functions import ANY, CLASSES, Loss
+from pyneural.training.losses.several import LossesOfOutputs, label, with_outputs
+from pyneural.training.structure import made_parameters
 
 
 @dataclass(eq=False)
@@ -34,13 +37,16 @@ class DataAdapter:
 
     where: str  # the function that the user called, for the text of errors
     model: nn.Module  # with its weights made
-    loss: Loss | None  # None where the model has its own, of whatever is given, or none is needed
+    loss: (
+        Loss | LossesOfOutputs | None
+    )  # None where the model has its own, of whatever is given, or none is needed
     batch_size: int
     process_group: ProcessGroup = SINGLE_PROCESS
 
     def __post_init__(self) -> None:
         check_count(f"{self.where}: batch_size", self.batch_size, 32)
-        parameter = next((p for p in self.model.parameters() if p.is_floating_point()), None)
+        made = made_parameters(self.model)
+        parameter = next((p for p in made if p.is_floating_point()), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = torch.get_default_dtype() if parameter is None else parameter.dtype
         layers, embeddings = self.model.modules(), (nn.Embedding, nn.EmbeddingBag)
@@ -50,19 +56,20 @@ class DataAdapter:
         self.codes = table.num_embeddings if isinstance(table, embeddings) else None
         self._prediction: Any = None  # of the first sample of a DataLoader
 
-    def inputs(self, x: Any, name: str = "x") -> Any:
+    def inputs(self, x: Any, name: str = "x", mapped: bool = False) -> Any:
         """x, [N, ...], on the model's device, of its dtype or as whole numbers; [N, 1] for [N].
 
-        Several inputs are a tuple or a dict of those.
+        Several inputs are a tuple or a dict of those. What is ``mapped`` from a file into memory
+        may stay ``MappedRows``.
         """
         if several(x):
-            parts = each(partial(self._input, name), x)
+            parts = each(lambda part: converted(name, part, self._input, mapped), x)
             lengths = [len(part) for part in leaves(parts)]
             got, remedy = f"{lengths}", "give one row of each for each sample"
             good = len(set(lengths)) == 1
             check(good, f"{self.where}: {name}", "inputs of one length", got, remedy)
             return parts
-        return self._input(name, x)
+        return converted(name, x, self._input, mapped)
 
     def _input(self, name: str, x: Any) -> Tensor:
         where, columns = f"{self.where}: {name}", columns_of(x)
@@ -101,6 +108,7 @@ class DataAdapter:
             name: "validation_data: " before x and y in the text of errors.
         """
         x, y, sample_weight = data
+        y = with_outputs(self.loss, y)
         where = f"{self.where}: {name}y"
         if isinstance(x, DataLoader) or is_stream(x):
             good = y is None and sample_weight is None and class_weight is None
@@ -109,26 +117,29 @@ class DataAdapter:
             return self._loaded_batches(x, name, steps)
         remedy = f"for an autoencoder they are x: {self.where}(x, x)"
         check(y is not None or self.loss is None, where, "targets", "none", remedy)
-        inputs, targets, weight = self.inputs(x, f"{name}x"), None, None
+        inputs, targets, weight = self.inputs(x, f"{name}x", mapped=True), None, None
         samples = len(first(inputs))
         if y is not None:
+            predicted = None if self.loss is None else self._predicted(inputs)
             for value in leaves(y) if several(y) else [y]:
                 check_index(where, first(x) if several(x) else x, value)
-            same = y is x and isinstance(inputs, Tensor) and inputs.is_floating_point()
+            same = y is x and not several(inputs) and inputs.dtype.is_floating_point
             targets = inputs if same else self._targets(y, name)
             for value in leaves(targets):
                 check_length(where, value, samples)
             if self.loss is not None:
-                targets = self._fit_to_prediction(self.loss, inputs, targets, where)
+                targets = self._fit_to_prediction(predicted, targets, where)
         if class_weight is not None or sample_weight is not None:
             check_index(f"{self.where}: {name}sample_weight", x, sample_weight)
-            labels, argument = first(inputs if targets is None else targets).cpu(), "class_weight"
-            one = targets is None or isinstance(targets, Tensor) or class_weight is None
+            labels = first(inputs if targets is None else targets)[:].cpu()
+            argument = "class_weight"
+            one = class_weight is None or not several(targets)
             where = f"{self.where}: {name}".removesuffix(": ")
             got, remedy = "several", "give sample_weight instead"
             check(one, f"{where}: {argument}", "one kind of targets", got, remedy)
             given = class_weight, sample_weight
-            weight = sample_weights(where, labels, self.loss, *given, self.dtype).to(self.device)
+            loss = None if isinstance(self.loss, LossesOfOutputs) else self.loss
+            weight = sample_weights(where, labels, loss, *given, self.dtype).to(self.device)
         return TensorBatches(inputs, targets, weight, self.batch_size, seed, self.process_group)
 
     def probe(self, x: Any) -> Any:
@@ -150,14 +161,14 @@ class DataAdapter:
         convert, group = partial(self._loaded, name=name), self.process_group
         targets, argument = self.loss is not None, f"{self.where}: {name}x"
         if is_stream(x):
-            many = "validation_steps" if name else "steps_per_epoch"
+            trains = self.where == "fit"
+            many = "validation_steps" if name else "steps_per_epoch" if trains else "steps"
+            if trains or steps is not None:
+                check_count(f"{self.where}: {many}", steps, 100)
             alone, remedy = group.size == 1, "give a DataLoader"
             check(alone, argument, "one process", f"{group.size} processes", remedy)
             stream = x if isinstance(x, Stream) else Stream(x)
-            many_steps: Any = steps
-            return StreamBatches(
-                self.where, stream, many_steps, convert, self.device, targets, many
-            )
+            return StreamBatches(self.where, stream, steps, convert, self.device, targets, many)
         expected, remedy = "no number of steps, as a DataLoader has a length", "leave it out"
         check(steps is None, argument, expected, steps, remedy)
         kind = {"train": not name, "targets": targets}
@@ -168,19 +179,30 @@ class DataAdapter:
         inputs = self.inputs(x, f"{name}x")
         if y is None:
             return inputs, None
-        targets, where = self._targets(y, name, moved=False), f"{self.where}: {name}y"
-        if self.loss is not None and isinstance(targets, Tensor):
+        targets = self._targets(y, name, moved=False)
+        if self.loss is not None:
             if self._prediction is None:
-                self._prediction = self.probe(inputs)
-            if isinstance(self._prediction, Tensor):
-                _check_labels(self.loss, where, targets, self._prediction.shape)
+                self._prediction = self._predicted(inputs)
+            self._check_labels(f"{self.where}: {name}y", targets, self._prediction)
         return inputs, each(self._moved, targets)
 
     def _targets(self, y: Any, name: str, moved: bool = True) -> Any:
-        if several(y):
-            return each(partial(self._targets, name=name, moved=moved), y)
-        where = f"{self.where}: {name}y"
-        targets, loss = to_tensor(where, y), self.loss
+        where, loss = f"{self.where}: {name}y", self.loss
+        y = with_outputs(loss, y)
+
+        def of(name: str, own: Loss | None, values: Any) -> Any:
+            return converted(name, values, partial(self._target, own, moved), mapped=moved)
+
+        if isinstance(loss, LossesOfOutputs):
+            parts = {
+                output: of(f"{where}: {label(output)}", loss.losses[output], part)
+                for output, part in loss.outputs(where, y, loss.weights).items()
+            }
+            return parts if loss.named else tuple(parts.values())
+        return each(partial(of, where, loss), y) if several(y) else of(where, loss, y)
+
+    def _target(self, loss: Loss | None, moved: bool, where: str, y: Any) -> Tensor:
+        targets = to_tensor(where, y)
         # A function of the user's own may leave out targets that are nan.
         if loss is not None and (loss.target != ANY or loss.name in _OF_CLASSES):
             check_finite(where, targets)
@@ -204,29 +226,61 @@ class DataAdapter:
         # A copy from a GPU must be waited for, one to it need not.
         return value.to(self.device, non_blocking=self.device.type == "cuda")
 
-    def _fit_to_prediction(self, loss: Loss, x: Tensor, y: Tensor, where: str) -> Tensor:
-        """Y in the shape of the predictions; one sample is predicted to know that."""
-        predicted = self.probe(x)
-        if not isinstance(predicted, Tensor):
-            return y
-        shape = torch.Size((len(y), *predicted.shape[1:])) if isinstance(y, Tensor) else None
-        if shape is None:
-            return y
-        y = loss.align(torch.empty(shape, device="meta"), y)
-        _check_labels(loss, where, y, shape)
+    def _predicted(self, x: Any) -> Any:
+        """The prediction of the first sample, by output where there are losses of several."""
+        predicted, loss = self.probe(x), self.loss
+        if isinstance(loss, LossesOfOutputs):
+            return loss.outputs(f"{self.where}: prediction", predicted)
+        return predicted
+
+    def _fit_to_prediction(self, predicted: Any, y: Any, where: str) -> Any:
+        """Y in the shape of the predictions, of which there is that of one sample."""
+        loss = self.loss
+        if isinstance(loss, LossesOfOutputs):
+            pairs = y.items() if loss.named else enumerate(y)
+            parts = {k: _aligned(loss.losses[k], part, predicted[k]) for k, part in pairs}
+            y = parts if loss.named else tuple(parts.values())
+        elif isinstance(y, (Tensor, MappedRows)) and isinstance(predicted, Tensor):
+            y = _aligned(loss, y, predicted)
+        self._check_labels(where, y, predicted)
         return y
 
+    def _check_labels(self, where: str, y: Any, predicted: Any) -> None:
+        """ValueError where labels are out of the range that a loss of the predictions takes."""
+        loss = self.loss
+        if isinstance(loss, LossesOfOutputs):
+            for output, part in y.items() if loss.named else enumerate(y):
+                own, place = loss.losses[output], f"{where}: {label(output)}"
+                _check_labels(own, place, part, predicted[output].shape)
+        elif isinstance(y, (Tensor, MappedRows)) and isinstance(predicted, Tensor):
+            _check_labels(loss, where, y, predicted.shape)
 
-def _check_labels(loss: Loss, where: str, y: Tensor, shape: torch.Size) -> None:
+
+def _aligned(loss: Loss | None, y: Any, predicted: Tensor) -> Any:
+    """Y in the shape that the loss asks for, the prediction being that of one sample."""
+    if loss is None:
+        return y
+    if isinstance(y, MappedRows):
+        return y.then(partial(_aligned, loss, predicted=predicted))
+    return loss.align(torch.empty((len(y), *predicted.shape[1:]), device="meta"), y)
+
+
+def _check_labels(loss: Loss | None, where: str, y: Any, shape: torch.Size) -> None:
     """ValueError where labels are out of the range that a loss of predictions [N, ...] takes."""
-    if loss.target == CLASSES:
-        check_range(where, y, shape[-1] - 1, f"the last layer has {shape[-1]} units")
-    elif loss.name in _PROBABILITIES:
-        check_range(where, y, 1, f"{loss.name} takes probabilities")
-    elif loss.name in _OF_CLASSES and not y.is_floating_point() and len(shape) > 1:
-        left_out = getattr(loss.function, "ignore_index", -100)
-        labels = y[y != left_out]
-        check_range(where, labels, shape[1] - 1, f"the last layer has {shape[1]} units")
+    if loss is None:
+        return
+    of_classes = loss.name in _OF_CLASSES and not y.dtype.is_floating_point and len(shape) > 1
+    if loss.target != CLASSES and loss.name not in _PROBABILITIES and not of_classes:
+        return
+    for part in parts_of(y):
+        if loss.target == CLASSES:
+            check_range(where, part, shape[-1] - 1, f"the last layer has {shape[-1]} units")
+        elif loss.name in _PROBABILITIES:
+            check_range(where, part, 1, f"{loss.name} takes probabilities")
+        else:
+            left_out = getattr(loss.function, "ignore_index", -100)
+            labels = part[part != left_out]
+            check_range(where, labels, shape[1] - 1, f"the last layer has {shape[1]} units")
 
 
 _PROBABILITIES = ("binary_crossentropy", "BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy",

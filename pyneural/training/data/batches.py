@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from pyneural.ops.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.data.nested import each
 from pyneural.training.data.nested import first as first_of
@@ -32,7 +33,7 @@ class Batch(NamedTuple):
     def chunk(self, parts: int) -> list["Batch"]:
         """The batch in parts, each with its share of the whole."""
         samples = len(first_of(self.x))
-        size = -(-samples // parts)
+        size = -(-samples // int(parts))
         slices = [slice(begin, begin + size) for begin in range(0, samples, size)]
         rows = [[_rows(value, part) for value in self[:3]] for part in slices]
         return [Batch(x, y, w, len(first_of(x)), self.share) for x, y, w in rows]
@@ -58,6 +59,9 @@ class AllData(Batches):
     """Each step takes all data: the batch is None, and an epoch is a number of steps."""
 
     steps_per_epoch: int  # >= 1
+
+    def __post_init__(self) -> None:
+        self.steps_per_epoch = whole("AllData: steps_per_epoch", self.steps_per_epoch)
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -85,7 +89,7 @@ class TensorBatches(Batches):
 
     state_attributes = ("seed",)
 
-    x: Any  # [N, ...], or a tuple or dict of those
+    x: Any  # [N, ...], a tensor or MappedRows, or a tuple or dict of those
     y: Any = None  # likewise
     weight: Tensor | None = None  # [N], or [N, T] of the steps of each sample
     batch_size: int = 32  # samples of an update, in all processes together
@@ -93,6 +97,8 @@ class TensorBatches(Batches):
     process_group: ProcessGroup = SINGLE_PROCESS
 
     def __post_init__(self) -> None:
+        self.batch_size = whole("TensorBatches: batch_size", self.batch_size)
+        self.seed = None if self.seed is None else whole("TensorBatches: seed", self.seed)
         one = first_of(self.x)
         self.samples, self.device = len(one), one.device
 

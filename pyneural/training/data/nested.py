@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 
 def each(function: Callable[[Any], Any], value: Any) -> Any:
@@ -41,6 +42,12 @@ def several(value: Any) -> bool:
         return True
     parts = type(value) is tuple and bool(value)
     return parts and all(hasattr(part, "shape") or several(part) for part in value)
+
+
+def detached(value: Any) -> Any:
+    """Tensors without graphs, those in lists and named tuples, too."""
+    is_one = isinstance(value, Tensor)
+    return value.detach() if is_one else tree_map_only(Tensor, Tensor.detach, value)
 
 
 def call(model: nn.Module, x: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.ops.errors import whole
 from pyneural.training.checks import check
 
 
@@ -37,11 +38,13 @@ class ThreeWaySplit:
         where, lengths = "ThreeWaySplit: arrays", [len(array) for array in arrays]
         got, remedy = f"lengths {lengths}", "give one row of each for each sample"
         check(len(set(lengths)) == 1, where, "some of one length", got, remedy)
-        whole = len(fractions) == 3 and abs(sum(fractions) - 1) < 1e-9 and min(fractions) > 0
+        good = len(fractions) == 3 and abs(sum(fractions) - 1) < 1e-9 and min(fractions) > 0
         expected, remedy = "three numbers > 0 with the sum 1", "write (0.7, 0.15, 0.15)"
-        check(whole, "ThreeWaySplit: fractions", expected, tuple(fractions), remedy)
+        check(good, "ThreeWaySplit: fractions", expected, tuple(fractions), remedy)
         samples = lengths[0]
-        order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(
+            samples, generator=torch.Generator().manual_seed(whole("ThreeWaySplit: seed", seed))
+        )
         first = round(samples * fractions[0])
         second = round(samples * (fractions[0] + fractions[1]))
         parts = (order[:first], order[first:second], order[second:])

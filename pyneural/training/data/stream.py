@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from pyneural.training.checks import check, check_count
+from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch, Batches, as_batch
 
 
@@ -44,7 +44,17 @@ def is_stream(x: Any) -> bool:
         except TypeError:
             return True
         return False
-    return isinstance(x, Stream) or hasattr(x, "__next__")
+    array = hasattr(x, "__len__") or hasattr(x, "__array__")
+    return isinstance(x, Stream) or hasattr(x, "__next__") or (hasattr(x, "__iter__") and not array)
+
+
+def as_stream(argument: str, x: Any, steps: int | None) -> Any:
+    """A stream of what gives batches; anything else as it is, ValueError if there are steps."""
+    if is_stream(x):
+        return Stream(x)
+    expected, remedy = "none, unless x is a generator", "choose batch_size instead"
+    check(steps is None, argument, expected, steps, remedy)
+    return x
 
 
 @dataclass(eq=False, repr=False)
@@ -53,28 +63,37 @@ class StreamBatches(Batches):
 
     where: str  # the function that the user called, for the text of errors
     stream: Stream
-    steps: int  # an epoch, >= 1
+    steps: int | None  # an epoch, >= 1; None for all that there are
     convert: Callable[[Any, Any], tuple[Any, Any]]  # x and y for model and loss
     device: torch.device
     targets: bool = True  # whether there must be y
     argument: str = "steps_per_epoch"  # what says how many
 
-    def __post_init__(self) -> None:
-        check_count(f"{self.where}: {self.argument}", self.steps, 100)
-
     def __len__(self) -> int:
-        return int(self.steps)
+        return 0 if self.steps is None else int(self.steps)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The next batches; ValueError where there are too few."""
-        given = first
-        for batch in islice(self.stream, len(self) - first):
-            given += 1
+        left = None if self.steps is None else int(self.steps) - first
+        for batch in taken(self.where, self.stream, left, self.argument, f"epoch {number + 1}"):
             yield as_batch(f"{self.where}: x", batch, self.convert, self.device, self.targets)
-        expected, got = f"{len(self)} batches in epoch {number + 1}", given
-        remedy = f"let the generator go on for ever, or lower {self.argument}"
-        check(given == len(self), f"{self.where}: x", expected, got, remedy)
 
     def config(self) -> dict[str, Any]:
         """Number of batches."""
         return {"updates an epoch": len(self)}
+
+
+def taken(
+    where: str, stream: Stream, steps: int | None, argument: str = "steps", place: str = ""
+) -> Iterator[Any]:
+    """So many batches of a stream, or all of them; ValueError where there are too few."""
+    given = 0
+    for batch in islice(stream, None if steps is None else int(steps)):
+        given += 1
+        yield batch
+    wanted = "at least one batch" if steps is None else f"{steps} batches"
+    expected = f"{wanted} in {place}" if place else wanted
+    remedy = f"let the generator go on for ever, or lower {argument}"
+    remedy = "make it anew, as it can be gone through only once" if steps is None else remedy
+    good = given > 0 if steps is None else given == steps
+    check(good, f"{where}: x", expected, given or "none", remedy)

@@ -51,7 +51,7 @@ def sample_weights(
         for number, factor in class_weight.items():
             argument, remedy = f"{where}: class_weight", f"y has {present[:10]}"
             check(number in present, argument, "classes that are in y", repr(number), remedy)
-            factors[classes == number] = factor
+            factors[classes == number] = float(factor)
         if weight.dim() < factors.dim():
             weight = weight.reshape(-1, *[1] * (factors.dim() - 1))
         weight = weight * factors

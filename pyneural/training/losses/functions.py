@@ -235,6 +235,15 @@ class Loss:
             return values.mul(weight).mean()
         return (values.flatten(1).mean(1) if values.dim() > 1 else values).mul(weight).mean()
 
+    @property
+    def curves(self) -> list[str]:
+        """Names of what ``terms`` gives."""
+        return ["loss"]
+
+    def terms(self, prediction: Any, y: Any, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss by its name."""
+        return {"loss": self(prediction, y, weight)}
+
     def _of_several(self, prediction: Any, y: Any, weight: Tensor | None) -> Tensor:
         """Of several outputs, which a function of the user's own alone can put together."""
         got = f"{type(prediction).__name__} and {type(y).__name__}"

@@ -61,15 +61,19 @@ class Metric:
     value: Value | None = None
 
     @staticmethod
-    def of(metric: str | MetricFunction, loss: Loss) -> "Metric":
-        """A metric from a name, that of any loss included, or from a function."""
+    def of(metric: str | MetricFunction, loss: Loss | None) -> "Metric":
+        """A metric from a name, that of any loss included, or from a function.
+
+        The loss, if there is one, says how predictions are to be read.
+        """
         if isinstance(metric, str):
             table = dict.fromkeys([*_ACCURACIES, *PASS_METRICS, *NAMES], metric.lower())
             key = look_up("compile: metrics", metric, table)
             if key in NAMES:
                 return Metric(metric, Loss.of(key))
-            each = loss.name in _EACH_BY_ITSELF
-            reads_sign = loss.name in ("hinge", "BCEWithLogitsLoss") or loss.name.endswith("logits")
+            name = "" if loss is None else loss.name
+            each = name in _EACH_BY_ITSELF
+            reads_sign = name in ("hinge", "BCEWithLogitsLoss") or name.endswith("logits")
             threshold = 0.0 if reads_sign else 0.5
             if key in PASS_METRICS:
                 moments, value, classes = PASS_METRICS[key]
@@ -88,11 +92,11 @@ class Metric:
         return values.mean() if self.value is None else values
 
 
-def check_names(metrics: Sequence[Metric]) -> None:
+def check_names(metrics: Sequence[Metric], curves: Sequence[str] = ()) -> None:
     """ValueError where two metrics, or one and another curve, would have one name."""
-    names = [metric.name for metric in metrics]
+    names, taken = [metric.name for metric in metrics], {*_TAKEN, *curves}
     for name in names:
-        good = names.count(name) == 1 and name not in _TAKEN and not name.startswith("val_")
+        good = names.count(name) == 1 and name not in taken and not name.startswith("val_")
         got = f"{name!r} twice" if names.count(name) > 1 else f"{name!r}, which is a curve already"
         remedy = "write a function (def) of another name, which is its name in the history"
         check(good, "compile: metrics", "names that differ", got, remedy)

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from pyneural.training.checks import check, is_whole
+from pyneural.ops.errors import is_whole
+from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.evaluation import Values

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pyneural.ops.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.evaluation import Values
@@ -50,12 +51,12 @@ class Adam(Phase):
     @property
     def decay(self) -> float:
         """Ratio of the learning rates of two steps."""
-        return self.final ** (1 / self.steps) if self.steps else 1.0
+        return float(self.final) ** (1 / int(self.steps)) if self.steps else 1.0
 
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""
         trained = [p for p in task.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.lr, fused=True)
+        optimizer = torch.optim.Adam(trained, lr=float(self.lr), fused=True)
         return _DescentSolver(task, {"": optimizer}, Descent(optimizer, self.steps), self.decay)
 
 
@@ -84,6 +85,9 @@ class Descent(Phase):
     def __post_init__(self) -> None:
         got, one = f"{self.steps} and {self.epochs}", (self.steps is None) != (self.epochs is None)
         check(one, "Descent: steps", "either steps or epochs", got, "give one of them")
+        for name in ("steps", "epochs"):
+            if getattr(self, name) is not None:
+                whole(f"Descent: {name}", getattr(self, name))
 
     @property
     def name(self) -> str:  # type: ignore[override]

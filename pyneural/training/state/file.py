@@ -14,12 +14,12 @@ import hashlib
 import inspect
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -66,25 +66,6 @@ def previous_path(path: str | os.PathLike[str]) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def check_writable(directory: str | os.PathLike[str], argument: str = "directory") -> Path:
-    """Makes a directory if there is none and tries to write in it; OSError where that fails.
-
-    >>> with tempfile.TemporaryDirectory() as parent:
-    ...     check_writable(Path(parent) / "new").is_dir()
-    True
-    """
-    directory = Path(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except OSError as error:
-        raise OSError(
-            f"{argument}: expected a directory that can be written, got {str(directory)!r} "
-            f"({error.strerror}); choose another one"
-        ) from error
-
-
 def save_checkpoint(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], record: Mapping[str, Any]
 ) -> None:
@@ -98,6 +79,7 @@ def save_checkpoint(
         tensors: by name, any device.
         record: what JSON can hold.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     path = Path(directory) / "run.safetensors"
     ...     save_checkpoint(path, {"w": torch.ones(2)}, {"step": 7})
@@ -106,7 +88,10 @@ def save_checkpoint(
     ([1.0, 1.0], 7)
     """
     path, (stored, beside) = followed(path), _stored(tensors)
-    text, notes = json.dumps(dict(record)), json.dumps(beside) if any(beside.values()) else ""
+    text, notes = (
+        json.dumps(dict(record), default=_plain),
+        json.dumps(beside) if any(beside.values()) else "",
+    )
     header = {"format": FORMAT, "record": text, "sha256": _digest(stored, text + notes)}
     if notes:
         header["beside"] = notes
@@ -125,6 +110,13 @@ def save_checkpoint(
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as Python's, which JSON has."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"object of type {type(value).__name__} is not JSON serializable")
 
 
 def _stored(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -350,7 +342,7 @@ def describe(layer: nn.Module) -> dict[str, Any]:
 def _description(layer: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
     kind = type(layer)
     try:
-        plain = json.loads(json.dumps(arguments))
+        plain = json.loads(json.dumps(arguments, default=_plain))
     except TypeError as error:
         raise ValueError(
             f"save: layer {kind.__name__}: expected arguments that JSON can hold, got {arguments} "

@@ -1,7 +1,6 @@
 """Files that take the place of others in one step, whatever dies and whoever else writes."""
 
 import contextlib
-import errno
 import os
 import re
 import secrets
@@ -9,6 +8,8 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+
+from pyneural.training.paths import check_name
 
 # A process number means something on its own machine alone, and folders are shared by machines.
 _HOST = re.sub(r"[^\w-]", "-", socket.gethostname())[:32]
@@ -18,14 +19,6 @@ def followed(path: str | os.PathLike[str]) -> Path:
     """The file that symbolic links lead to; the path itself where it is none."""
     path = Path(path)
     return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-def check_file(path: Path) -> None:
-    """Raises OSError where something that is no file has this name, such as a directory."""
-    if path.exists() and not path.is_file():
-        number = errno.EISDIR if path.is_dir() else errno.EEXIST
-        text = "expected the name of a file, got that of something else; choose another name"
-        raise OSError(number, text, str(path))
 
 
 @contextlib.contextmanager
@@ -41,7 +34,7 @@ def replaced(path: Path, previous: Path | None = None) -> Iterator[Path]:
         path: of the file; a missing directory is made.
         previous: a name for the file before, or None to give it up.
 
-    OSError where the name is that of a directory, before anything is written.
+    OSError where what has the name is no file, as a directory, before anything is written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
@@ -54,7 +47,7 @@ def replaced(path: Path, previous: Path | None = None) -> Iterator[Path]:
     target = followed(path)
     for name in (target, previous):
         if name is not None:
-            check_file(name)
+            check_name(name, "path")
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
     with contextlib.ExitStack() as stack:
