@@ -9,7 +9,11 @@ from torch.nn import functional as F
 from pyneural.ops import reference
 from pyneural.ops.dropout import draw_seed
 from pyneural.ops.errors import ArgumentError, as_argument_error
-from pyneural.ops.registration import register_derivative, register_reference
+from pyneural.ops.registration import (
+    register_checked_fake,
+    register_derivative,
+    register_reference,
+)
 from pyneural.ops.transforms import has_no_kernel, is_torchs, is_transformed
 
 
@@ -198,8 +202,8 @@ def _fake_backward(grad_out, q, k, v, *options):
     return tuple(_empty(t, *t.shape) if w else t.new_empty(0) for t, w in wanted)
 
 
-torch.library.register_fake(
-    "pyneural::attention_keep", lambda seed, shape, _: seed.new_empty(shape, dtype=torch.bool)
+register_checked_fake(
+    "attention_keep", lambda seed, shape, _: seed.new_empty(shape, dtype=torch.bool)
 )
 register_reference("attention", reference.attention, _fake)
 register_reference("attention_with_lse", reference.attention_with_lse, _fake_with_lse)
