@@ -21,6 +21,7 @@ inline void check_list(const char* name, at::TensorList tensors, at::TensorList 
                     "; give one for each");
   for (size_t i = 0; i < tensors.size(); ++i) {
     const at::Tensor &tensor = tensors[i], &parameter = parameters[i];
+    check_given({op, name, static_cast<int64_t>(i)}, tensor);
     TORCH_CHECK_VALUE(tensor.scalar_type() == parameter.scalar_type() &&
                           tensor.sizes() == parameter.sizes() && tensor.layout() == at::kStrided &&
                           tensor.device() == parameter.device() && tensor.is_contiguous(),
@@ -37,21 +38,23 @@ inline void check_adadelta_(const Arguments& a) {
   const char* const op = "adadelta_";
   const at::TensorList parameters = a.parameters, steps = a.steps;
   detail::check_list("parameters", parameters, parameters);
+  for (const at::Tensor& parameter : parameters)
+    check_dtype({op, "parameters"}, parameter, Precisions::full, "torch.optim.Adadelta takes any");
   detail::check_list("gradients", a.gradients, parameters);
   detail::check_list("squares", a.squares, parameters);
   detail::check_list("changes", a.changes, parameters);
-  for (const at::Tensor& parameter : parameters)
-    check_dtype({op, "parameters"}, parameter, Precisions::full, "torch.optim.Adadelta takes any");
   TORCH_CHECK_VALUE(steps.empty() || steps.size() == parameters.size(), op,
                     ": steps: expected none or ", parameters.size(),
                     " counts, as many as parameters, got ", steps.size(), "; give one for each");
-  for (size_t i = 0; i < steps.size(); ++i)
+  for (size_t i = 0; i < steps.size(); ++i) {
+    check_given({op, "steps", static_cast<int64_t>(i)}, steps[i]);
     TORCH_CHECK_VALUE(
         steps[i].is_cpu() && steps[i].numel() == 1 &&
             (steps[i].scalar_type() == at::kFloat || steps[i].scalar_type() == at::kDouble),
         Argument{op, "steps", static_cast<int64_t>(i)},
         ": expected one float32 or float64 on the CPU, got ", steps[i].scalar_type(), " ",
         steps[i].sizes(), " on ", steps[i].device(), "; torch.zeros(()) makes a count");
+  }
 }
 
 }  // namespace pyneural::adadelta

@@ -62,6 +62,7 @@ TORCH_LIBRARY_FRAGMENT(pyneural, m) {
         FlatOp<check_attention_backward, BackwardSignature<void>>::call);
   m.def("check_attention_mask_backward",
         FlatOp<check_attention_mask_backward, MaskBackwardSignature<void>>::call);
+  m.def("check_attention_keep", check_attention_keep);
 }
 TORCH_LIBRARY_IMPL(pyneural, Autograd, m) {
   m.impl("attention", AutogradOp<Attention, call_attention>::call);

@@ -83,6 +83,18 @@ inline void check_mask(const char* op, const at::Tensor& mask, at::IntArrayRef s
                     " like q, got ", mask.device(), "; move it with .to(q.device)");
 }
 
+inline void check_probability(const char* op, double p) {
+  TORCH_CHECK_VALUE(p >= 0 && p <= 1, op, ": dropout_p: expected 0 to 1, got ", p,
+                    "; it is the probability that a weight becomes 0");
+}
+
+inline void check_seed(const char* op, const at::Tensor& seed) {
+  check_given({op, "seed"}, seed);
+  TORCH_CHECK_VALUE(seed.scalar_type() == at::kLong && seed.numel() == 1, op,
+                    ": seed: expected one int64, got ", seed.sizes(), " of ", seed.scalar_type(),
+                    "; draw it with torch.randint");
+}
+
 inline Problem check(const char* op, const Arguments& a) {
   const at::Tensor &q = a.q, &k = a.k, &v = a.v;
   check_dtype({op, "q"}, q, Precisions::with_reduced, "convert it with .float()");
@@ -105,16 +117,17 @@ inline Problem check(const char* op, const Arguments& a) {
   check_like_q(op, "k", k, {p.batch, key_heads, p.keys, p.width}, q);
   check_like_q(op, "v", v, {p.batch, key_heads, p.keys, p.value_width}, q);
   if (a.mask) check_mask(op, *a.mask, {p.batch, p.heads, p.queries, p.keys}, q);
-  TORCH_CHECK_VALUE(a.dropout >= 0 && a.dropout <= 1, op, ": dropout_p: expected 0 to 1, got ",
-                    a.dropout, "; it is the probability that a weight becomes 0");
+  check_probability(op, a.dropout);
   TORCH_CHECK_VALUE((a.dropout > 0) == a.seed.has_value(), op,
                     ": seed: expected a tensor where dropout_p > 0 and None where it is 0, got ",
                     a.seed ? "a tensor" : "None", " with dropout_p ", a.dropout,
                     "; call pyneural.ops.attention, which draws it");
-  if (a.seed)
-    TORCH_CHECK_VALUE(a.seed->scalar_type() == at::kLong && a.seed->numel() == 1, op,
-                      ": seed: expected one int64, got ", a.seed->sizes(), " of ",
-                      a.seed->scalar_type(), "; draw it with torch.randint");
+  if (a.seed) {
+    check_seed(op, *a.seed);
+    TORCH_CHECK_VALUE(a.seed->is_cpu() || a.seed->device() == q.device(), op, ": seed: expected ",
+                      q.device(), " like q, or the CPU, got ", a.seed->device(),
+                      "; move it with .to(q.device)");
+  }
   TORCH_CHECK_VALUE(!a.scale || std::isfinite(*a.scale), op,
                     ": scale: expected a finite number or None, got ", a.scale.value_or(0),
                     "; it multiplies q k^T");
@@ -155,6 +168,14 @@ inline void check_attention_mask_backward(const MaskBackwardArguments& b) {
   TORCH_CHECK_VALUE(mask && mask->scalar_type() != at::kBool, op,
                     ": mask: expected a float mask, got ", mask ? "a bool mask" : "None",
                     "; only floats have a gradient");
+}
+
+inline void check_attention_keep(const at::Tensor& seed, at::IntArrayRef shape, double p) {
+  const char* const op = "attention_keep";
+  TORCH_CHECK_VALUE(shape.size() == 4, op, ": shape: expected [N, H, L, S], got ", shape,
+                    "; give the four sizes");
+  detail::check_seed(op, seed);
+  detail::check_probability(op, p);
 }
 
 }  // namespace pyneural::attention

@@ -80,13 +80,7 @@ struct Kernels {
 
 // Which weights [N, H, L, S] dropout keeps, for every device.
 at::Tensor attention_keep(const at::Tensor& seed, at::IntArrayRef shape, double p) {
-  TORCH_CHECK_VALUE(shape.size() == 4, "attention_keep: shape: expected [N, H, L, S], got ", shape,
-                    "; give the four sizes");
-  TORCH_CHECK_VALUE(seed.scalar_type() == at::kLong && seed.numel() == 1,
-                    "attention_keep: seed: expected one int64, got ", seed.sizes(), " of ",
-                    seed.scalar_type(), "; draw it with torch.randint");
-  TORCH_CHECK_VALUE(p >= 0 && p <= 1, "attention_keep: dropout_p: expected 0 to 1, got ", p,
-                    "; it is the probability that a weight becomes 0");
+  check_attention_keep(seed, shape, p);
   at::Tensor keep = at::empty(shape, at::TensorOptions(at::kBool));
   const Dropout dropout(static_cast<uint64_t>(seed.item<int64_t>()), p);
   const int64_t keys = shape[3], rows = keys > 0 ? keep.numel() / keys : 0;

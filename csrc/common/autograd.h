@@ -41,6 +41,13 @@ bool needs_graph(const Args&... args) {
   return at::GradMode::is_enabled() && (requires_grad(args) || ...);
 }
 
+// Whether a tensor that an op needs is None: its check, below autograd, says so.
+template <class T>
+bool is_missing(const T&) {
+  return false;
+}
+inline bool is_missing(const at::Tensor& tensor) { return !tensor.defined(); }
+
 // A saved tensor that may have been None.
 inline OptionalTensor if_defined(const at::Tensor& tensor) {
   return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
@@ -72,7 +79,8 @@ struct AutogradOp;
 template <class Function, auto op, class Result, class... Args>
 struct AutogradOp<Function, op, Result(Args...)> {
   static Result call(Args... args) {
-    if (needs_graph(args...)) return as_result<Result>(Function::apply(args...));
+    if (needs_graph(args...) && !(is_missing(args) || ...))
+      return as_result<Result>(Function::apply(args...));
     const at::AutoDispatchBelowADInplaceOrView below;
     return op(args...);
   }

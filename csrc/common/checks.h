@@ -36,9 +36,16 @@ struct Like {
   const at::Tensor& tensor;
 };
 
+// That a tensor is there: None in a call from Python is one without a type or a device.
+inline void check_given(const Argument& argument, const at::Tensor& tensor) {
+  TORCH_CHECK_VALUE(tensor.defined(), argument,
+                    ": expected a tensor, got None; only optional arguments may be left out");
+}
+
 template <class... Remedy>
 void check_shape(const Argument& argument, const at::Tensor& tensor, at::IntArrayRef shape,
                  const Remedy&... remedy) {
+  check_given(argument, tensor);
   TORCH_CHECK_VALUE(tensor.sizes() == shape, argument, ": expected shape ",
                     argument.letters ? argument.letters : "", argument.letters ? " = " : "", shape,
                     ", got ", tensor.sizes(), "; ", remedy...);
@@ -84,6 +91,7 @@ enum class Precisions { full, with_reduced };
 template <class... Remedy>
 void check_dtype(const Argument& argument, const at::Tensor& tensor, Precisions allowed,
                  const Remedy&... remedy) {
+  check_given(argument, tensor);
   const at::ScalarType type = tensor.scalar_type();
   const bool with_reduced = allowed == Precisions::with_reduced;
   const bool is_reduced = type == at::kBFloat16 || type == at::kHalf;

@@ -147,6 +147,7 @@ inline LossCall check_jet_mlp_loss(const LossArguments& a) {
   const Network& network = call.network;
   TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ",
                     x.sizes(), "; the mean over no points is not defined");
+  check_given({op, "coefficients"}, coefficients);
   TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.scalar_type() == x.scalar_type() &&
                         coefficients.device() == x.device(),
                     op, ": coefficients: expected a 1-d tensor of ", x.scalar_type(), " on ",

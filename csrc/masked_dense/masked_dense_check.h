@@ -39,6 +39,7 @@ namespace detail {
 
 inline void check_indices(const Argument& argument, const at::Tensor& indices,
                           const at::Tensor& x) {
+  check_given(argument, indices);
   TORCH_CHECK_VALUE(indices.scalar_type() == at::kLong && indices.dim() == 1 &&
                         indices.is_contiguous() && indices.device() == x.device(),
                     argument, ": expected a contiguous 1-d int64 tensor on ", x.device(), ", got ",

@@ -136,9 +136,16 @@ inline Layer check_rnn_backward(const BackwardArguments& b) {
                       ": grad_c_n: expected a tensor [N, H] for an lstm, got None; give zeros");
     detail::check_like_x({op, "grad_c_n", -1, "[N, H]"}, *b.grad_c_n, b.h0.sizes(), b.x);
   }
+  const char* const remedy = "give what rnn_with_saved returned";
+  check_given({op, "saved"}, b.saved);
   const int64_t size = layer.steps * layer.rows * layer.saved_size() * layer.hidden;
   TORCH_CHECK_VALUE(b.saved.numel() == size, op, ": saved: expected ", size, " elements, got ",
-                    b.saved.numel(), "; give what rnn_with_saved returned");
+                    b.saved.numel(), "; ", remedy);
+  const at::ScalarType type = accumulator_dtype(b.x);
+  TORCH_CHECK_VALUE(b.saved.scalar_type() == type, op, ": saved: expected ", type, ", got ",
+                    b.saved.scalar_type(), "; ", remedy);
+  TORCH_CHECK_VALUE(b.saved.device() == b.x.device(), op, ": saved: expected ", b.x.device(),
+                    " like x, got ", b.saved.device(), "; ", remedy);
   return layer;
 }
 

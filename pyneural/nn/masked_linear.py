@@ -10,15 +10,9 @@ from typing_extensions import Self
 
 from pyneural import ops
 from pyneural.nn.checks import check_input
-<<<<<<< HEAD
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.errors import ArgumentError
-=======
-from pyneural.nn.drop_in import call_without_tensors
-from pyneural.ops.activations import check_activation
 from pyneural.ops.errors import ArgumentError, wholes
->>>>>>> train
 
 
 class MaskedLinear(Scriptable):

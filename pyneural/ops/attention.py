@@ -12,7 +12,11 @@ from pyneural.ops import reference
 from pyneural.ops.calls import by_kernel
 from pyneural.ops.dropout import draw_seed
 from pyneural.ops.errors import ArgumentError
-from pyneural.ops.registration import register_derivative, register_reference
+from pyneural.ops.registration import (
+    register_checked_fake,
+    register_derivative,
+    register_reference,
+)
 from pyneural.ops.transforms import is_torchs
 
 
@@ -196,8 +200,8 @@ def _fake_backward(grad_out, q, k, v, *options):
     return tuple(_empty(t, *t.shape) if w else t.new_empty(0) for t, w in wanted)
 
 
-torch.library.register_fake(
-    "pyneural::attention_keep", lambda seed, shape, _: seed.new_empty(shape, dtype=torch.bool)
+register_checked_fake(
+    "attention_keep", lambda seed, shape, _: seed.new_empty(shape, dtype=torch.bool)
 )
 register_reference("attention", reference.attention, _fake)
 register_reference("attention_with_lse", reference.attention_with_lse, _fake_with_lse)

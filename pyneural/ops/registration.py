@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
@@ -38,7 +39,7 @@ def register_reference(name: str, reference: Callable, fake: Callable | None = N
 
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
     if fake is not None:
-        torch.library.register_fake(f"pyneural::{name}", _checked(name, fake))
+        register_checked_fake(name, fake)
 
     # Not a decomposition in torch's table: where the variable CI is set, torch.compile and
     # AOTInductor refuse an op that has one.
@@ -50,8 +51,8 @@ def register_reference(name: str, reference: Callable, fake: Callable | None = N
         return mode.__torch_dispatch__(op, (), args, kwargs)
 
 
-def _checked(name: str, fake: Callable) -> Callable:
-    """The fake kernel after the check of the kernels, so that no result is memory never written.
+def register_checked_fake(name: str, fake: Callable) -> None:
+    """Registers a fake kernel after the check of the kernels: no result is memory never written.
 
     A call with a tensor on meta and one on another device comes to the fake kernel, too.
     """
@@ -60,16 +61,19 @@ def _checked(name: str, fake: Callable) -> Callable:
 
     def checked(*args: Any) -> Any:
         given = dict(zip(names, args, strict=True))
-        tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+        leaves = tree_leaves(args)
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        sizes = [size for tensor in tensors for size in tensor.shape]
         if not any(isinstance(tensor, FakeTensor) for tensor in tensors):
             check(*args)
         # Sizes that are symbols have no value to check: the kernel does it when they have one.
-        elif not any(isinstance(size, torch.SymInt) for t in tensors for size in t.shape):
-            check(*(_without_values(*argument) for argument in given.items()))
+        elif not any(isinstance(size, torch.SymInt) for size in (*leaves, *sizes)):
+            with unset_fake_temporarily():
+                check(*(_without_values(*argument) for argument in given.items()))
         _check_devices(name, given)
         return fake(*args)
 
-    return checked
+    torch.library.register_fake(f"pyneural::{name}", checked)
 
 
 _ALSO_ON_CPU = ("lengths", "seed")  # whatever the device of the other arguments
@@ -91,13 +95,16 @@ def _check_devices(op: str, given: dict[str, Any]) -> None:
 
 
 def _without_values(name: str, value: Any) -> Any:
-    """An argument as the checks take it that read the values of some tensors on the CPU."""
-    if name == "lengths":
-        return None
+    """An argument as the check sees it, with a shape and a type; a length, which it reads, is 1."""
     if isinstance(value, list | tuple):
         return [_without_values(name, element) for element in value]
-    on_meta = isinstance(value, Tensor) and name not in _ALSO_ON_CPU
-    return value.to("meta") if on_meta else value
+    if not isinstance(value, Tensor):
+        return value
+    if name in _ALSO_ON_CPU and value.device.type == "cpu":
+        return torch.ones(value.shape, dtype=value.dtype, device="cpu")
+    if value.layout != torch.strided:
+        return torch.empty(value.shape, dtype=value.dtype, layout=value.layout, device="meta")
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
 
 
 def empty_gradients(like: Tensor, shapes: Sequence, wanted: Sequence[bool]) -> list[Tensor]:
@@ -146,7 +153,8 @@ def register_derivative(
     def differentiable(*args: Any) -> Any:
         detached = list(args)
         for place in places:
-            detached[place] = args[place].detach()
+            if args[place] is not None:  # else the check says so
+                detached[place] = args[place].detach()
         leaves, structure = tree_flatten(detached)
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         others = [_TENSOR if isinstance(leaf, Tensor) else leaf for leaf in leaves]

@@ -9,13 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-<<<<<<< HEAD
 from pyneural.models.state_space.state_space_model import StateSpaceModel
-from pyneural.ops.reference.kalman import symmetric
-=======
-from pyneural.models.state_space.state_space_model import StateSpaceModel, symmetric
 from pyneural.ops.errors import whole
->>>>>>> train
+from pyneural.ops.reference.kalman import symmetric
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
 _INPUTS = ("control", "feedthrough")
