@@ -1,6 +1,5 @@
 // Attention on CUDA: checks, memory and the stream; the .cu files do the work.
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty_like.h>
+#include <ATen/ATen.h>
 
 #include "../common/dispatch_cuda.h"
 #include "attention_cuda.h"

@@ -1,6 +1,5 @@
 // The jet ops on CUDA: checks, memory and the stream; jet_cuda.cu does the work.
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ATen.h>
 
 #include <memory>
 
