@@ -144,7 +144,7 @@ class Model(Trainable):
         own_losses = type(self).losses is not Model.losses
         given = bool(metrics) or loss_weights is not None
         good = (loss is None) == own_losses and not (own_losses and given)
-        expected = "none, nor metrics or weights, as it has losses" if own_losses else "one"
+        expected = "none, nor metrics, as the model has losses of its own" if own_losses else "one"
         remedy = "write 'mean_squared_error', or losses in a subclass, but not both"
         check(good, "compile: loss", expected, f"{loss!r} and {list(metrics)}", remedy)
         to_minimise = None if loss is None else loss_of(loss, loss_weights)
