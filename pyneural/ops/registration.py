@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -63,11 +64,12 @@ def register_checked_fake(name: str, fake: Callable) -> None:
         given = dict(zip(names, args, strict=True))
         leaves = tree_leaves(args)
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        sizes = [size for tensor in tensors for size in tensor.shape]
+        strided = [tensor for tensor in tensors if tensor.layout == torch.strided]
+        sizes = [*(tensor.shape for tensor in tensors), *(tensor.stride() for tensor in strided)]
         if not any(isinstance(tensor, FakeTensor) for tensor in tensors):
             check(*args)
-        # Sizes that are symbols have no value to check: the kernel does it when they have one.
-        elif not any(isinstance(size, torch.SymInt) for size in (*leaves, *sizes)):
+        # Symbols, of sizes or strides, have no value to check: the kernel does it when they have.
+        elif not any(isinstance(size, torch.SymInt) for size in (*leaves, *chain(*sizes))):
             with unset_fake_temporarily():
                 check(*(_without_values(*argument) for argument in given.items()))
         _check_devices(name, given)
