@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 
 MOTIONS = ("still", "up", "down", "left", "right")
 _STEPS = torch.tensor([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])  # rows and columns per frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 
 _LETTERS = "abcdefgh"
 _SHORTEST, _LONGEST = 6, 12

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from pyneural.errors import is_whole, whole
 from pyneural.layers.regularizers import Penalty, penalty
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.errors import is_whole, whole
 
 Shape = tuple[int, ...]
 

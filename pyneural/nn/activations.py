@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyneural.errors import ArgumentError, whole
 from pyneural.nn.drop_in import call_without_tensors
-from pyneural.ops.errors import ArgumentError, whole
 
 
 class Sin(torch.nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyneural.ops.errors import ArgumentError
+from pyneural.errors import ArgumentError
 from pyneural.ops.transforms import by_autocast
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from pyneural.errors import ArgumentError
 from pyneural.nn.stored import register
-from pyneural.ops.errors import ArgumentError
 
 
 class _DropInMeta(ABCMeta):

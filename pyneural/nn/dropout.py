@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.errors import ArgumentError
 from pyneural.nn.checks import check_floating
 from pyneural.nn.drop_in import DropIn, call_without_tensors
-from pyneural.ops.errors import ArgumentError
 
 
 class Dropout(DropIn, torch.nn.Dropout):

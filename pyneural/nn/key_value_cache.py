@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops.errors import ArgumentError
+from pyneural.errors import ArgumentError
 
 _FIRST_CAPACITY = 16
 

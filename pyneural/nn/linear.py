@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural import ops
+from pyneural.errors import ArgumentError
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import DropIn, call_without_tensors, make_twin
 from pyneural.nn.quantization import Quantizable
 from pyneural.nn.stored import stored
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.errors import ArgumentError
 
 
 class Linear(Quantizable, torch.nn.Linear):

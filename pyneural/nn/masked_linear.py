@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from pyneural import ops
+from pyneural.errors import ArgumentError, wholes
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.errors import ArgumentError, wholes
 
 
 class MaskedLinear(Scriptable):

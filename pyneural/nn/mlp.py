@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from pyneural import ops
+from pyneural.errors import ArgumentError, whole, wholes
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.nn.stored import stored
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.errors import ArgumentError, whole, wholes
 from pyneural.ops.transforms import is_torchs
 
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.errors import ArgumentError
 from pyneural.nn.checks import check_input, check_probability, check_tokens
 from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.plain import activation_of, is_plain_linear
 from pyneural.nn.stored import stored
-from pyneural.ops.errors import ArgumentError
 from pyneural.ops.transforms import has_no_kernel, is_recorded, is_torchs
 
 

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from pyneural.errors import ArgumentError
 from pyneural.nn.checks import check_probability, check_tokens
 from pyneural.nn.drop_in import call_without_tensors
 from pyneural.nn.dropout import Dropout
-from pyneural.ops.errors import ArgumentError
 
 
 class PositionalEncoding(torch.nn.Module):

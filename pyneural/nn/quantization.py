@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from pyneural.errors import ArgumentError
 from pyneural.nn.drop_in import DropIn
-from pyneural.ops.errors import ArgumentError
 
 
 class Quantizable(DropIn):

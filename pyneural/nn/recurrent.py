@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from pyneural import ops
+from pyneural.errors import ArgumentError
 from pyneural.nn.checks import check_input, of_layer
 from pyneural.nn.drop_in import call_without_tensors
 from pyneural.nn.quantization import Quantizable
 from pyneural.nn.stored import stored
-from pyneural.ops.errors import ArgumentError
 from pyneural.ops.transforms import has_no_kernel, is_torchs
 
 State = Tensor | tuple[Tensor, Tensor]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.errors import ArgumentError
 from pyneural.nn.drop_in import DropIn
 from pyneural.nn.linear import LinearEquivalent
 from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_linear
 from pyneural.nn.stored import stored
-from pyneural.ops.errors import ArgumentError
 
 
 class Sequential(DropIn, torch.nn.Sequential):

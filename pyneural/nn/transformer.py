@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural.errors import ArgumentError
 from pyneural.nn.checks import check_tokens
 from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.key_value_cache import KeyValueCache
@@ -16,7 +17,6 @@ from pyneural.nn.transformer_layers import (
     TransformerDecoderLayer,
     TransformerEncoderLayer,
 )
-from pyneural.ops.errors import ArgumentError
 
 
 def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:

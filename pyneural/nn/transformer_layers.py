@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural import ops
+from pyneural.errors import ArgumentError
 from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.dropout import Dropout
 from pyneural.nn.key_value_cache import KeyValueCache
@@ -17,7 +18,6 @@ from pyneural.nn.linear import Linear
 from pyneural.nn.multihead_attention import MultiheadAttention, as_floats
 from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_linear
 from pyneural.nn.stored import stored
-from pyneural.ops.errors import ArgumentError
 
 Activation = str | Callable[[Tensor], Tensor]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyneural import _C
-from pyneural.ops.errors import ArgumentError
+from pyneural.errors import ArgumentError
 
 _PROPERTIES = _C.activations()
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural.errors import ArgumentError
 from pyneural.ops import reference
 from pyneural.ops.calls import by_kernel
 from pyneural.ops.dropout import draw_seed
-from pyneural.ops.errors import ArgumentError
 from pyneural.ops.registration import (
     register_checked_fake,
     register_derivative,

@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.utils._pytree import tree_leaves
 
 from pyneural import _C
-from pyneural.ops.errors import as_argument_error
+from pyneural.errors import as_argument_error
 from pyneural.ops.transforms import KERNEL_DTYPES, has_no_kernel, is_plain_torch
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyneural.errors import ArgumentError, as_argument_error
 from pyneural.ops import reference
-from pyneural.ops.errors import ArgumentError, as_argument_error
 from pyneural.ops.registration import register_reference
 from pyneural.ops.transforms import has_no_kernel, is_plain_torch
 

@@ -43,6 +43,7 @@ def mlp(
         ArgumentError: shapes, dtypes or devices that do not match, or an unknown activation.
 
     Example:
+        >>> import torch
         >>> weights, biases = [torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)], [torch.zeros(2)]
         >>> mlp(torch.tensor([[-3.0]]), weights, [*biases, torch.ones(1)], "relu")  # |x| + 1
         tensor([[4.]])

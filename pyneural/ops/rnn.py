@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pyneural.errors import ArgumentError
 from pyneural.ops import reference
 from pyneural.ops.calls import by_kernel
 from pyneural.ops.dense import dense
-from pyneural.ops.errors import ArgumentError
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
 
 State = Tensor | tuple[Tensor, Tensor]

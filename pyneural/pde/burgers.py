@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops.errors import whole
+from pyneural.errors import whole
 from pyneural.pde.conditions import Condition, Dirichlet, Initial
 from pyneural.pde.domain import Box
 from pyneural.pde.equation import Equation

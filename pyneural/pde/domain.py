@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from pyneural.ops.errors import whole
+from pyneural.errors import whole
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.sampling import unit_points
 

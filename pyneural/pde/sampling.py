@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 
 SAMPLINGS = ("uniform", "lhs", "sobol")
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pyneural.ops.errors import is_whole
+from pyneural.errors import is_whole
 
 Value = TypeVar("Value")
 

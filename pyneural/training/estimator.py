@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyneural.ops.errors import whole
+from pyneural.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.history import History
 from pyneural.training.model import Model

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pyneural.ops.errors import is_whole
+from pyneural.errors import is_whole
 from pyneural.training.callback import Callback, check_callbacks
 from pyneural.training.callbacks import Checkpoint, EpochProgress, TimeLimit
 from pyneural.training.callbacks.progress import BAR, SILENT, Bar, checked_verbose

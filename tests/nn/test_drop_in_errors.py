@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from pyneural import nn, ops
-from pyneural.ops.errors import ArgumentError
+from pyneural.errors import ArgumentError
 
 X = torch.rand(5, 2, 8)
 H = torch.rand(1, 2, 4)

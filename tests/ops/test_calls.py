@@ -7,7 +7,7 @@ import torch
 from torch.autograd import forward_ad
 
 from pyneural import _C, ops
-from pyneural.ops.errors import ArgumentError
+from pyneural.errors import ArgumentError
 
 
 def arguments():

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
+from pyneural.errors import whole
 from pyneural.layers.base import glorot_uniform_
-from pyneural.ops.errors import whole
 from pyneural.training import Model
 from pyneural.training.data.adapter import of_arrays
 

@@ -9,8 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from pyneural.errors import whole
 from pyneural.nn import Linear
-from pyneural.ops.errors import whole
 
 
 class MatrixChain(torch.nn.Module):

@@ -9,9 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from pyneural.errors import whole
 from pyneural.nn import Linear
 from pyneural.ops.activations import derivatives
-from pyneural.ops.errors import whole
 from pyneural.training.losses import quadratic_cost
 
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from pyneural.errors import whole
 from pyneural.nn import Linear, MaskedLinear, random_mask
-from pyneural.ops.errors import whole
 
 
 class SparseNetwork(torch.nn.Module):

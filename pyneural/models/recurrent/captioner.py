@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
+from pyneural.errors import wholes
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder
-from pyneural.ops.errors import wholes
 from pyneural.training import Model
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyneural import nn
 from pyneural.data.vocabulary import START
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 
 
 class RecurrentDecoder(torch.nn.Module):

@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from pyneural import nn
 from pyneural.data.vocabulary import PADDING
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 from pyneural.training import Model
 
 

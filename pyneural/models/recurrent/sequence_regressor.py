@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import nn
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 

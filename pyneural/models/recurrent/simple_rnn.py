@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 
 
 class SimpleRNN(torch.nn.Module):

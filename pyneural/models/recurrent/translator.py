@@ -8,8 +8,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from pyneural import nn
 from pyneural.data.vocabulary import PADDING
+from pyneural.errors import wholes
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder
-from pyneural.ops.errors import wholes
 from pyneural.training import Model
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural.errors import whole
 from pyneural.models.state_space.state_space_model import StateSpaceModel
-from pyneural.ops.errors import whole
 from pyneural.ops.reference.kalman import symmetric
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.errors import whole, wholes
 from pyneural.models.state_space.diffuse import add_diffuse, split
-from pyneural.ops.errors import whole, wholes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyneural import nn
 from pyneural.data.vocabulary import END, PADDING, START
-from pyneural.ops.errors import wholes
+from pyneural.errors import wholes
 from pyneural.training import Model
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
-from pyneural.ops.errors import whole, wholes
+from pyneural.errors import whole, wholes
 from pyneural.training.callback import Callback
 from pyneural.training.callbacks.monitor import Monitor
 from pyneural.training.checks import check

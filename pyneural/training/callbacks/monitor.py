@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyneural.ops.errors import is_whole, whole
+from pyneural.errors import is_whole, whole
 from pyneural.training.callback import Callback
 from pyneural.training.checks import check
 from pyneural.training.evaluation import by_name

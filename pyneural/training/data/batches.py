@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from pyneural.ops.errors import whole
+from pyneural.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.data.nested import each
 from pyneural.training.data.nested import first as first_of

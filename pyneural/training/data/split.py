@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural.ops.errors import whole
+from pyneural.errors import whole
 from pyneural.training.checks import check
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from pyneural.ops.errors import is_whole
+from pyneural.errors import is_whole
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup

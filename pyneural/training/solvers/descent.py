@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pyneural.ops.errors import whole
+from pyneural.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.evaluation import Values

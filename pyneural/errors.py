@@ -40,7 +40,7 @@ def whole(where: str, value: object) -> int:
 
     >>> whole("reversal: count", True)
     Traceback (most recent call last):
-    pyneural.ops.errors.ArgumentError: reversal: count: expected a whole number, got True; write 3
+    pyneural.errors.ArgumentError: reversal: count: expected a whole number, got True; write 3
     """
     if not is_whole(value):
         remedy = "write int(...)" if hasattr(value, "is_integer") else "write 3"
