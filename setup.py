@@ -154,7 +154,7 @@ def options() -> dict:
                 "PYNEURAL_CUDA": torch.version.cuda if cuda else "",
                 "PYNEURAL_VERSION": self.distribution.get_version(),
             }
-            # Calls of kernels, which more effort makes larger and no faster.
+            # These only call the kernels: -O3 makes them larger and no faster.
             found["_C"] = module(
                 "_C",
                 "-O2",

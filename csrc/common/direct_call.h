@@ -1,8 +1,8 @@
-// An op as a function of Python, without the detour of `torch.ops`: its parser of arguments, made
-// for any schema, takes as long as a layer of 64 x 64.
+// An op as a function of Python that does not pass through `torch.ops`, whose parser of arguments,
+// made for any schema, takes as long as a layer of 64 x 64.
 //
-// It answers NotImplemented, upon which `torch.ops` is to be called, where anything but the
-// dispatcher has a say: for tensors of a subclass, arguments of another type, under a
+// It returns NotImplemented, upon which `torch.ops` is to be called, where more than the dispatcher
+// decides what the call does: for tensors of a subclass, arguments of another type, under a
 // transformation of torch.func, forward-mode differentiation, __torch_function__ modes and
 // torch.jit.trace.
 #pragma once
@@ -28,7 +28,8 @@ struct FromPython;
 template <>
 struct FromPython<at::Tensor> {
   static bool fits(PyObject* object) { return THPVariable_CheckExact(object); }
-  static const at::Tensor& make(PyObject* object) { return THPVariable_Unpack(object); }
+  // A copy: another thread may give the object another tensor during the call.
+  static at::Tensor make(PyObject* object) { return THPVariable_Unpack(object); }
 };
 template <>
 struct FromPython<OptionalTensor> {

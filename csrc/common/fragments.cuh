@@ -15,8 +15,8 @@
 namespace pyneural {
 
 // A float as the sum of a tf32 and a remainder rounded to tf32: three of the four products give all
-// but the last bits. What tf32 rounds to an infinity leaves no remainder, and an infinity times a
-// remainder of 0 is NaN: where a sum is NaN, plain_product tells what it is.
+// but the last bits. Where the tf32 is infinite, the remainder is NaN or the opposite infinity, so
+// that the sum is NaN: then plain_product says what it is.
 struct SplitFloat {
   uint32_t high, low;
 };

@@ -59,8 +59,9 @@ class Quantizable(DropIn):
     def _chosen(self, value: Any, found: dict[str, Any]) -> Any:
         """The configuration for torch's class, if neither our class nor the name has one.
 
-        Torch looks up ``type(layer)`` and then the name, and hands over but the result: what it
-        looks in can only be read from the function that does so (whose module changes no more).
+        Torch looks up ``type(layer)``, then the name, and sets the result alone. The dictionary
+        that it searches is no argument of ours: it is read from the variables of torch's function.
+        torch.ao is deprecated and changes no more.
 
         Args:
             value: torch's result.

@@ -55,7 +55,7 @@ def run_layers(layers: Sequence[torch.nn.Module], input: Any) -> Any:
         two = layers[at : at + 2]
         run = _run(layers, at) if _may_begin(two) and _may_be_fused(input) else []
         if len(run) > 1:
-            weights, biases = [stored(x, "weight") for x in run], [stored(x, "bias") for x in run]
+            weights, biases = ([stored(layer, name) for layer in run] for name in _STORED)
             activations = activation_of(run[0]), activation_of(run[-1])
             try:
                 input = ops.mlp(input, weights, biases, *activations)
@@ -95,4 +95,5 @@ def _may_be_fused(input: Any) -> bool:
 
 
 _LINEAR = torch.nn.Linear, LinearEquivalent
+_STORED = "weight", "bias"
 _DTYPES = torch.float32, torch.float64

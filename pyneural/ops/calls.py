@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -23,9 +23,9 @@ def by_kernel(
 ) -> Callable[..., Any]:
     """An op as a function of the arguments of its schema.
 
-    It goes straight to the dispatcher where nothing else has a say (``csrc/common/direct_call.h``),
-    else by ``torch.ops``; and to the reference where something is at work that kernels know nothing
-    of (``transforms.is_plain_torch``), or no kernel takes the operands.
+    The call goes straight to torch's dispatcher (``csrc/common/direct_call.h``), and through
+    ``torch.ops`` where that declines. It is the reference where a transformation is active that a
+    kernel has no rule for (``transforms.is_plain_torch``), and where no kernel takes the operands.
 
     Args:
         name: of the op, and of its function in ``_C``.
@@ -40,20 +40,18 @@ def by_kernel(
 
     def call(*args: Any) -> Any:
         try:
-            if not is_dynamo_compiling():
-                result = direct(*args)
-                if result is not NotImplemented:
-                    return result
-            if is_plain_torch(*_tensors(args)):
-                return reference(*args)
-            return op(*args)
+            result = NotImplemented if is_dynamo_compiling() else direct(*args)
+            if result is not NotImplemented:
+                return result
+            if not is_plain_torch(*tree_leaves(args)):
+                return op(*args)
         except (ValueError, RuntimeError) as error:
-            if has_no_kernel(_tensors(args[place] for place in operands), dtypes):
-                return reference(*args)
-            raise as_argument_error(error) from None
+            if not has_no_kernel(_tensors(args[place] for place in operands), dtypes):
+                raise as_argument_error(error) from None
+        return reference(*args)
 
     return call
 
 
-def _tensors(args: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(list(args)) if isinstance(leaf, Tensor)]
+def _tensors(arguments: Iterable[Any]) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(list(arguments)) if isinstance(leaf, Tensor)]

@@ -110,3 +110,22 @@ def test_other_bad_arguments_are_refused(layer):
         nn.MaskedLinear(layer.mask, activation="swish")
     with pytest.raises(ValueError, match=r"MaskedLinear: input: expected 10 features, got .*12"):
         layer(torch.ones(2, 12, dtype=torch.float64))
+
+
+class Gated(nn.MaskedLinear):
+    """One with a parameter more."""
+
+    def __init__(self, mask, **options):
+        super().__init__(mask, **options)
+        self.gate = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, input):
+        return self.gate * super().forward(input)
+
+
+def test_a_subclass_from_its_config_is_whole():
+    layer = Gated(nn.random_mask(3, 4, 0.5), activation="relu")
+    again = Gated.from_config(layer.get_config())
+    again.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 4)
+    assert torch.equal(again(x), layer(x))

@@ -86,6 +86,39 @@ def test_they_decline_what_the_dispatcher_does_not_decide(name):
     assert all(each is NotImplemented for each in seen)
 
 
+@pytest.mark.parametrize("name", ["dense", "masked_dense", "mlp"])
+def test_fx_records_torchs_functions(name):
+    x, *others = arguments()[name]
+
+    def call(x):
+        if name == "masked_dense":
+            values, starts, inputs, bias, activation = others
+            return ops.masked_dense(
+                x, values, ops.SparsityPattern(starts, inputs), bias, activation
+            )
+        return getattr(ops, name)(x, *others)
+
+    traced = torch.fx.symbolic_trace(call)
+    assert not any("pyneural" in str(node.target) for node in traced.graph.nodes)
+    torch.testing.assert_close(traced(x), call(x))
+
+
+def test_an_error_of_a_users_tensor_is_raised_once_and_as_it_is():
+    calls = []
+
+    class Mine(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            calls.append(function)
+            raise ValueError("mine")
+
+    x = torch.ones(2, 3, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"^mine$") as error:
+        ops.dense(x.as_subclass(Mine), torch.ones(4, 3, dtype=torch.int64))
+    assert type(error.value) is ValueError
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("wrong", ["é", "x\0y", ""])
 def test_a_text_that_is_no_activation_is_named(wrong):
     with pytest.raises(ArgumentError, match="dense: activation: expected"):

@@ -166,7 +166,7 @@ def test_halves_are_stored_to_the_nearest(library, dtype):
 
 
 def test_infinities_and_what_tf32_rounds_to_one(library):
-    """An infinity times the remainder 0 of an element that tf32 holds exactly, and the like."""
+    """Their remainders in tf32 are NaN and the opposite infinity."""
     a, b, bias = operands(16, 8, 64, torch.float32)
     a[0, 3], a[1, 4], a[2, :2] = math.inf, -math.inf, torch.tensor([math.inf, -math.inf])
     a[3, 5], a[4, 6] = torch.finfo(torch.float32).max, math.nan
