@@ -13,7 +13,7 @@ from pyneural.errors import ArgumentError, whole, wholes
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
-from pyneural.nn.stored import stored
+from pyneural.nn.stored import register, stored
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.transforms import is_torchs
 
@@ -106,14 +106,15 @@ class MLP(Scriptable):
         if not isinstance(x, Tensor):
             return call_without_tensors(self, x)
         self._check(x)
-        first = self._linears()[0]
-        if not all(map(is_plain_linear, self.layers)) or is_torchs(x, first.weight):
+        layers = self._linears()
+        weight = stored(layers[0], "weight")
+        if not all(map(is_plain_linear, layers)) or is_torchs(x, weight):
             return self._by_layers(x)
         flat = x.reshape(-1, self.in_features)
         try:
             u = ops.mlp(flat, *self._folded(), self.activation)
         except ArgumentError:
-            check_input(self, "x", x, self.in_features, first.weight)
+            check_input(self, "x", x, self.in_features, weight)
             raise
         return u.reshape(*x.shape[:-1], self.out_features)
 
@@ -201,12 +202,13 @@ class MLP(Scriptable):
         return scale, -1 - scale * self.input_low
 
     def _linears(self) -> list[torch.nn.Linear]:
-        return cast("list[torch.nn.Linear]", list(self.layers))
+        return cast("list[torch.nn.Linear]", list(stored(self, "layers")))
 
     def _folded(self) -> tuple[list[Tensor], list[Tensor]]:
         """Weights and biases with the input scaling s x + shift taken into the first layer."""
-        weights: list[Tensor] = [stored(layer, "weight") for layer in self._linears()]
-        biases: list[Tensor] = [stored(layer, "bias") for layer in self._linears()]
+        layers = self._linears()
+        weights: list[Tensor] = [stored(layer, "weight") for layer in layers]
+        biases: list[Tensor] = [stored(layer, "bias") for layer in layers]
         if self.has_input_range:
             scale, shift = self._scaling()
             biases[0] = biases[0] + weights[0] @ shift
@@ -232,6 +234,9 @@ class MLP(Scriptable):
         if self.has_input_range and not self.input_low.is_meta:
             text += f", input_range={self.input_range}"
         return text
+
+
+register(MLP)
 
 
 class _ScriptedMLP(MLP):
