@@ -147,6 +147,42 @@ def test_no_batch_is_lost():
     assert next(source, None) is None
 
 
+class Shared(IterableDataset):
+    """Gives one iterator, whoever asks."""
+
+    def __init__(self, *targets):
+        rows = zip(torch.from_numpy(X), *targets, strict=True)
+        self.rows = rows if targets else (row for (row,) in rows)
+
+    def __iter__(self):
+        return self.rows
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"steps_per_epoch": 4}, {"steps_per_epoch": 2, "epochs": 2}]
+)
+def test_each_batch_of_a_shared_iterator_counts_once(options, lazy):
+    seen = []
+
+    def loss(prediction, y):
+        seen.append(y)
+        return (prediction - y).square().mean()
+
+    model = Sequential([layers.Dense(1) if lazy else nn.Linear(3, 1)])
+    model.compile("sgd", loss)
+    loader = DataLoader(Shared(torch.from_numpy(Y)), batch_size=8)
+    model.fit(loader, verbose=0, **options) if options else model.evaluate(loader)
+    np.testing.assert_array_equal(torch.cat(seen), Y)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_predict_of_a_shared_iterator(lazy):
+    model = new_model(layers.Dense(1) if lazy else nn.Linear(3, 1))
+    found = model.predict(DataLoader(Shared(), batch_size=8))
+    np.testing.assert_allclose(found, model.predict(X), rtol=1e-5, atol=1e-6)
+
+
 def test_predict_of_batches_of_x_alone():
     model = new_model()
     expected = model.predict(X)

@@ -21,19 +21,25 @@ class Stream:
     """
 
     def __init__(self, source: Any) -> None:
-        self.source, self._begun = source, hasattr(source, "__next__")
-        self._iterator = iter(source)
+        self.source, self._once = source, hasattr(source, "__next__")
+        self._iterator: Iterator[Any] | None = iter(source)  # of the pass that comes next
 
     def first(self) -> Any:
         """The next batch, which stays where it is; None where there is none."""
-        found = next(self._iterator, None)
-        if found is not None:
-            self._iterator = chain([found], self._iterator)
+        batches = iter(self)
+        found = next(batches, None)
+        self._iterator = batches if found is None else chain([found], batches)
         return found
 
     def __iter__(self) -> Iterator[Any]:
-        """What is left of a generator; all batches anew of what can begin again."""
-        return self._iterator if self._begun else iter(self.source)
+        """What is left of a generator; all batches anew of what can begin again.
+
+        The iterator that was looked at is that of the first pass: an iterable may give the same one
+        each time, and a second one would lack the batch that was looked at.
+        """
+        batches = iter(self.source) if self._iterator is None else self._iterator
+        self._iterator = batches if self._once else None
+        return batches
 
 
 def is_stream(x: Any) -> bool:
