@@ -158,7 +158,7 @@ class Model(Trainable):
         self._compile_config = config
         if to_minimise is None:
             return
-        self.loss_weights = dict.fromkeys((config.quantities() or [])[1:], 0.0)
+        self.term_weights = dict.fromkeys((config.quantities() or [])[1:], 0.0)
         last = last_layer(unchained(self.chain()))
         wrong = None if last is None else check_loss_and_last_layer(to_minimise.name, *last)
         if wrong is not None:
