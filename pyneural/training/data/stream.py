@@ -1,6 +1,6 @@
 """Batches of a generator, or of anything else that gives them one after the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -55,7 +55,13 @@ def is_stream(x: Any) -> bool:
 
 
 def as_stream(argument: str, x: Any, steps: int | None) -> Any:
-    """A stream of what gives batches; anything else as it is, ValueError if there are steps."""
+    """A stream of what gives batches; anything else as it is, ValueError if there are steps.
+
+    TypeError of a dataset, of which it is not known whether it gives samples or batches.
+    """
+    where, expected = argument.partition(":")[0], "arrays, tensors, a generator or a DataLoader"
+    remedy = "write DataLoader(x, batch_size=32), or batch_size=None if each x[i] is a batch"
+    check(not _is_dataset(x), f"{where}: x", expected, type(x).__name__, remedy, TypeError)
     if is_stream(x):
         return Stream(x)
     expected, remedy = "none, unless x is a generator", "choose batch_size instead"
@@ -63,11 +69,18 @@ def as_stream(argument: str, x: Any, steps: int | None) -> Any:
     return x
 
 
+def _is_dataset(x: Any) -> bool:
+    """Whether it has items and is neither an array nor a container of Python's."""
+    if isinstance(x, (Stream, DataLoader, Mapping, Sequence)) or hasattr(x, "__array__"):
+        return False
+    return hasattr(x, "__len__") and hasattr(x, "__getitem__")
+
+
 @dataclass(eq=False, repr=False)
 class StreamBatches(Batches):
     """So many batches an epoch of a stream of (x, y) or (x, y, weight)."""
 
-    where: str  # the function that the user called, for the text of errors
+    where: str  # the function that the user called, or its argument, for the text of errors
     stream: Stream
     steps: int | None  # an epoch, >= 1; None for all that there are
     convert: Callable[[Any, Any], tuple[Any, Any]]  # x and y for model and loss
