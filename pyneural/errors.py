@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 
 
 class ArgumentError(ValueError, RuntimeError):
@@ -38,12 +38,13 @@ def is_whole(value: object) -> bool:
 def whole(where: str, value: object) -> int:
     """The value as Python's int; ArgumentError unless it is a whole number.
 
-    >>> whole("reversal: count", True)
+    >>> whole("reversal: count", 2.5)
     Traceback (most recent call last):
-    pyneural.errors.ArgumentError: reversal: count: expected a whole number, got True; write 3
+    pyneural.errors.ArgumentError: reversal: count: expected a whole number, got 2.5; write int(...)
     """
     if not is_whole(value):
-        remedy = "write int(...)" if hasattr(value, "is_integer") else "write 3"
+        number = isinstance(value, Real) and not isinstance(value, Integral)
+        remedy = "write int(...)" if number else "write a whole number such as 3"
         raise ArgumentError(f"{where}: expected a whole number, got {value!r}; {remedy}")
     return int(value)  # type: ignore[call-overload]
 

@@ -27,11 +27,20 @@ class _Unbuilt(torch.nn.Parameter):
 
     @property
     def is_leaf(self) -> bool:  # type: ignore[override]
-        """Which optimisers ask."""
+        """False, upon which optimisers ask for ``retains_grad``."""
+        return False
+
+    @property
+    def retains_grad(self) -> bool:  # type: ignore[override]
+        """ValueError: only optimisers ask, for what is no leaf."""
         raise ValueError(
             "optimizer: expected parameters of layers that are built, got one of a layer that "
             "waits for the shape of its input; call the model with one batch first"
         )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Of its own class, which torch's method would forget."""
+        return _Unbuilt, (self.data, self.requires_grad)
 
 
 class Layer(torch.nn.Module):
@@ -100,7 +109,7 @@ class Layer(torch.nn.Module):
         if self._built_for is None:
             self.output_shape = self.make(shape)
             self._trained = self.later_requires_grad
-            del self.unbuilt
+            self._parameters.pop("unbuilt", None)
             if not self._trained:
                 super().requires_grad_(False)
             self._built_for = shape
@@ -111,14 +120,27 @@ class Layer(torch.nn.Module):
             )
         return self.output_shape
 
+    def register_parameter(self, name: str, param: torch.nn.Parameter | None) -> None:
+        """Once the weights are made, nothing stands for them any more.
+
+        Where a call within ``torch.func.functional_call`` builds the layer, torch would put back
+        all parameters that it has exchanged.
+        """
+        if not (isinstance(param, _Unbuilt) and self.built):
+            super().register_parameter(name, param)
+
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Moves and converts the weights; what stands for them has no place."""
-        unbuilt = self._parameters.pop("unbuilt", None)
+        """Moves and converts the weights, or what stands for them until they are made."""
+        unbuilt = self._parameters.pop("unbuilt", None)  # no leaf, on which torch insists
         try:
-            return super()._apply(fn, recurse)
+            super()._apply(fn, recurse)
         finally:
             if unbuilt is not None:
                 self._parameters["unbuilt"] = unbuilt
+        if unbuilt is not None:
+            with torch.no_grad():
+                self._parameters["unbuilt"] = _Unbuilt(fn(unbuilt), unbuilt.requires_grad)
+        return self
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -157,4 +157,4 @@ def by_name(model: Trainable, names: Sequence[str], means: Sequence[Mean]) -> di
     terms = dict(zip(names, finished(model, names, means), strict=True))
     if "loss" in terms or not terms:
         return terms
-    return {"loss": weighted_sum(model.loss_weights, terms), **terms}
+    return {"loss": weighted_sum(model.term_weights, terms), **terms}

@@ -31,7 +31,7 @@ from pyneural.training.losses.functions import LossFunction
 from pyneural.training.losses.metrics import check_names
 from pyneural.training.losses.several import loss_of, metrics_of, with_outputs
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
-from pyneural.training.prediction import predict
+from pyneural.training.prediction import predict_batches
 from pyneural.training.run import Run
 from pyneural.training.solvers.descent import Descent
 from pyneural.training.solvers.objective import REGULARIZATION
@@ -158,7 +158,7 @@ class Model(Trainable):
         self._compile_config = config
         if to_minimise is None:
             return
-        self.loss_weights = dict.fromkeys((config.quantities() or [])[1:], 0.0)
+        self.term_weights = dict.fromkeys((config.quantities() or [])[1:], 0.0)
         last = last_layer(unchained(self.chain()))
         wrong = None if last is None else check_loss_and_last_layer(to_minimise.name, *last)
         if wrong is not None:
@@ -324,7 +324,7 @@ class Model(Trainable):
         x = as_stream("predict: steps", x, steps)
         self._build_for("predict", x)
         with readable("predict"), evaluation_mode(self):
-            return predict(self, x, batch_size, verbose, steps)
+            return predict_batches(self, x, batch_size, verbose, steps)
 
     def count(self) -> ParameterCount:
         """The parameters, a layer a row; ValueError before the weights are made."""

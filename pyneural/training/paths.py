@@ -8,7 +8,7 @@ from pyneural.training.checks import check
 
 
 def check_name(path: Path, argument: str) -> None:
-    """OSError where what has this name is no file, such as a folder."""
+    """OSError if the path exists and is not a file, such as a folder."""
     if path.exists() and not path.is_file():
         folder = path.is_dir()
         got = f"the folder {str(path)!r}" if folder else f"something else, {str(path)!r}"
@@ -20,7 +20,7 @@ def check_name(path: Path, argument: str) -> None:
 def check_file(path: str | os.PathLike[str], argument: str) -> Path:
     """The path of a file that can be written; a missing folder is made.
 
-    OSError where what has the name is no file, or where its folder cannot be written.
+    OSError if the path exists and is not a file, or if its folder cannot be written.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     check_file(folder, "save: path")

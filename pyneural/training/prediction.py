@@ -14,7 +14,9 @@ from pyneural.training.data.nested import call, each, first, joined, several
 from pyneural.training.data.stream import Stream, taken
 
 
-def predict(model: nn.Module, x: Any, batch_size: int, verbose: int, steps: int | None) -> Any:
+def predict_batches(
+    model: nn.Module, x: Any, batch_size: int, verbose: int, steps: int | None
+) -> Any:
     """Outputs for what ``Model.predict`` is given, or a stream; the model has its weights."""
     adapter, shown = DataAdapter("predict", model, None, batch_size), steps
     parts: Iterable[Any]

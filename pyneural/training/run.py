@@ -124,7 +124,7 @@ class Run:
 
     def total(self, values: Sequence[float]) -> float:
         """Weighted sum of the terms of a step."""
-        return weighted_sum(self.model.loss_weights, dict(zip(self.names, values, strict=True)))
+        return weighted_sum(self.model.term_weights, dict(zip(self.names, values, strict=True)))
 
     def means(self) -> dict[str, float]:
         """Loss and terms so far in this epoch, by name; waits for the device."""

@@ -25,12 +25,12 @@ class Trainable(nn.Module):
 
     To train something that does not exist yet, write a subclass with ``losses``:
 
-        loss = sum_k w_k losses(batch)[k],   w_k = loss_weights.get(k, 1)
+        loss = sum_k w_k losses(batch)[k],   w_k = term_weights.get(k, 1)
 
     and give it to a ``Trainer``, with the phases of the training and, unless a step takes all data
     at once, with batches. Progress, curves, callbacks, checkpoints that are resumed bit for bit,
     a time limit, Ctrl-C and torchrun then work as they do for every other model. A quantity of
-    weight 0 is measured and not minimised, as an accuracy. ``loss_weights`` may change at any time.
+    weight 0 is measured and not minimised, as an accuracy. ``term_weights`` may change at any time.
 
     Where a step is more than the gradient of one sum, write ``training_step``: see there for two
     optimisers in turn. Where it is no gradient step at all, as for a second-order method, write a
@@ -45,7 +45,7 @@ class Trainable(nn.Module):
     ...     def __init__(self):
     ...         super().__init__()
     ...         self.radius = nn.Parameter(torch.ones(()))
-    ...         self.loss_weights = {"size": 1e-4}
+    ...         self.term_weights = {"size": 1e-4}
     ...
     ...     def losses(self, batch):
     ...         distance = batch.x.norm(dim=1) - self.radius
@@ -59,11 +59,11 @@ class Trainable(nn.Module):
     (2.00, ['loss', 'distance', 'size'])
     """
 
-    loss_weights: dict[str, float]
+    term_weights: dict[str, float]
 
     def __init__(self) -> None:
         super().__init__()
-        self.loss_weights = {}
+        self.term_weights = {}
 
     @property
     def trainable(self) -> bool:
@@ -118,7 +118,7 @@ class Trainable(nn.Module):
         whose names are those of submodules.
         """
         losses = self.losses(batch)
-        weights = {name: self.loss_weights.get(name, 1.0) for name in losses}
+        weights = {name: self.term_weights.get(name, 1.0) for name in losses}
         terms = [weights[name] * term for name, term in losses.items() if weights[name]]
         solver.minimise(sum(terms[1:], start=terms[0]))
         return losses

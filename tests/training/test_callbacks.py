@@ -191,6 +191,12 @@ def test_learning_rate_by_a_function():
         fit(new_model(), callbacks.LearningRateScheduler(lambda epoch, rate: -1))
 
 
+@pytest.mark.parametrize("threshold", ["a", np.nan, True, torch.ones(())])
+def test_a_threshold_that_is_no_number(threshold, tmp_path):
+    with pytest.raises(ValueError, match=r"initial_value_threshold: .* a number, got .*leave"):
+        callbacks.ModelCheckpoint(tmp_path / "a", initial_value_threshold=threshold)
+
+
 def test_learning_rate_by_torch():
     steps = callbacks.TorchScheduler(lambda o: lr_scheduler.StepLR(o, 2, 0.1))
     rates = fit(new_model(), steps, epochs=4)["learning_rate"]

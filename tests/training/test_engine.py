@@ -38,7 +38,7 @@ class Autoencoding(Trainable):
     def __init__(self):
         super().__init__()
         self.encoder, self.decoder = linear(2, 2), linear(1, 2)
-        self.loss_weights = {"kl": 0.0, "spread": 0.0}
+        self.term_weights = {"kl": 0.0, "spread": 0.0}
 
     def losses(self, batch):
         mean, log_variance = self.encoder(batch.x).chunk(2, 1)
@@ -221,7 +221,7 @@ def test_curves_have_the_total_and_the_terms():
     run = trainer("losses by name")
     history = run.fit().history
     assert list(history.history)[:4] == ["loss", "reconstruction", "kl", "spread"]
-    weights = run.model.loss_weights
+    weights = run.model.term_weights
     assert weights == {"kl": 1.0, "spread": 0.0}
     last = {name: values[-1] for name, values in history.history.items()}
     assert last["loss"] == pytest.approx(last["reconstruction"] + last["kl"])
@@ -231,13 +231,13 @@ def test_a_quantity_of_weight_0_is_not_minimised():
     model = Autoencoding()
     run = Trainer(model, [Adam(3)], batches=batches(), progress=False)
     bias = model.decoder.bias.detach().clone()
-    model.loss_weights = {"reconstruction": 0.0, "spread": 0.0}
+    model.term_weights = {"reconstruction": 0.0, "spread": 0.0}
     run.fit()
     assert torch.equal(model.decoder.bias, bias)  # the kl does not depend on it
-    model.loss_weights = {"reconstruction": 0.0, "kl": 0.0, "spread": 0.0}
-    with pytest.raises(ValueError, match="loss_weights: expected one that is not 0"):
+    model.term_weights = {"reconstruction": 0.0, "kl": 0.0, "spread": 0.0}
+    with pytest.raises(ValueError, match="term_weights: expected one that is not 0"):
         Trainer(model, [Adam(1)], batches=batches(), progress=False).fit()
-    model.loss_weights = {"beta": 1.0}
+    model.term_weights = {"beta": 1.0}
     with pytest.raises(ValueError, match="expected names of reconstruction, kl, spread, got 'beta"):
         Trainer(model, [Adam(1)], batches=batches(), progress=False).fit()
 
@@ -360,7 +360,7 @@ class OwnLosses(Model):
 
 def test_a_model_with_losses_of_its_own_is_compiled_without_one():
     model = OwnLosses()
-    model.loss_weights = {"bias": 0.1}
+    model.term_weights = {"bias": 0.1}
     model.compile("adam")
     x = X.float()
     history = model.fit(x, batch_size=8, epochs=5, verbose=0, validation_data=(x, None))

@@ -98,6 +98,7 @@ def test_the_weighted_sum_is_minimised_and_nothing_else(form):
     y, w = as_given(form, A, B), as_given(form, 2.0, 0.25)
     metrics = as_given(form, ["mae"], None)
     model = new_model(form, lr=0.1, loss_weights=w, metrics=metrics)
+    assert set(model.term_weights.values()) == {0.0}  # of the curves beside the loss
     model.fit(X, y, 30, 1, verbose=0, shuffle=False)
     expected = new_model(form).module
     a, b = expected.outputs(torch.from_numpy(X))
@@ -235,7 +236,8 @@ def test_metrics_of_outputs_beside_a_loss_of_the_users_own():
     assert found["a_mae"] == pytest.approx(expected["a_mae"], rel=1e-5)
     assert found["b_accuracy"] == pytest.approx(expected["b_accuracy"])
     model = new_model("dict", loss=both, metrics={"c": "mae"})
-    with pytest.raises(ValueError, match="fit: prediction: expected an output 'c', as metrics has"):
+    text = "^metrics: prediction: expected an output 'c', as metrics has"
+    with pytest.raises(ValueError, match=text):
         model.fit(X, {"a": A, "b": B}, verbose=0)
 
 
@@ -289,6 +291,7 @@ def test_what_compile_refuses(options, text):
         ("dict", BOTH, (A, B), "fit: y: expected outputs 'a', 'b'"),
         ("dict", BOTH, A, "fit: y: expected outputs .*got ndarray"),
         ("dict", ["mse", "mse"], [A, B], "fit: prediction: expected outputs 0, 1"),
+        ("dict", {"a": "mse"}, {"a": A}, "fit: prediction: .*give compile a loss, or None, for"),
         ("tuple", ["mse"] * 3, [A, B, B], "fit: prediction: expected outputs 0, 1, 2"),
         ("tuple", ["mse"] * 2, [A, B, B], "fit: y: expected outputs 0, 1, as loss has, got .*2"),
         ("dict", BOTH, {"a": A, "b": B[:7]}, "y: expected 30 samples, as x has, got 7"),
@@ -304,6 +307,37 @@ def test_what_fit_refuses(form, loss, y, text):
                  [part[i] for part in y]) for i in range(30)]  # fmt: skip
         with pytest.raises(ValueError, match=text):
             model.fit(DataLoader(rows, 10), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (["mse"], "a tuple of outputs, as loss is a list, got one output, a Tensor; give compile"),
+        ({"a": "mse"}, "a dict of outputs, as loss is a dict, got one output, a Tensor"),
+    ],
+)
+def test_several_losses_of_one_output(loss, text):
+    model = Model(nn.Linear(3, 1))
+    model.compile("sgd", loss)
+    with pytest.raises(ValueError, match=f"evaluate: prediction: expected {text}"):
+        model.evaluate(X, A)
+
+
+@pytest.mark.parametrize(
+    "options", [{"loss": {"a": nn.MSELoss}}, {"loss": nn.MSELoss},
+                {"loss": "mse", "metrics": [nn.L1Loss]}]
+)  # fmt: skip
+def test_a_class_in_place_of_a_loss(options):
+    text = r"got the class (\w+); write \2\(\)"
+    with pytest.raises(TypeError, match=f"compile: (loss|metrics): expected .*{text}"):
+        Model(nn.Linear(3, 1)).compile("sgd", **options)
+
+
+def test_weights_of_samples_are_those_of_all_outputs():
+    weights = {"a": np.ones(30), "b": np.ones(30)}
+    text = r"fit: sample_weight: expected one array, for all outputs, got dict; .*loss_weights="
+    with pytest.raises(ValueError, match=text):
+        new_model("dict").fit(X, {"a": A, "b": B}, sample_weight=weights, verbose=0)
 
 
 @pytest.mark.parametrize("form", ["dict", "tuple"])

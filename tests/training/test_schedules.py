@@ -1,5 +1,9 @@
 """Learning rates that go on from one fit to the next."""
 
+import copy
+import pickle
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +96,7 @@ def test_a_schedule_begins_anew_with_a_model_that_had_another_one():
     first, second, schedule = new_model(), new_model(), callbacks.WarmUp(7)
     expected = rates(first, schedule, epochs=3)
     rates(second, callbacks.WarmUp(2), epochs=1)
+    second.optimizer.param_groups[0]["lr"] = 1e-3
     assert rates(second, schedule, epochs=3) == expected
 
 
@@ -107,6 +112,51 @@ def test_a_second_fit_that_is_resumed(kind, tmp_path):
     found = rates(again, SCHEDULES[kind](), epochs=6, resume=True, **options)
     assert found == pytest.approx(expected[2:], rel=1e-12)
     assert rates(model, schedule, epochs=6, resume=True, **options) == found
+
+
+@pytest.mark.parametrize("kind", ["StepLR", "CosineAnnealingLR", "WarmUp"])
+def test_a_new_schedule_begins_with_the_rate_that_is_there(kind):
+    expected = rates(new_model(), SCHEDULES[kind](), epochs=3)
+    model = new_model()
+    rates(model, SCHEDULES[kind](), epochs=3)
+    model.optimizer.param_groups[0]["lr"] = 2e-3
+    found = rates(model, SCHEDULES[kind](), epochs=3)
+    assert found == pytest.approx([2 * rate for rate in expected], rel=1e-12)
+
+
+def one_cycle(steps):
+    return callbacks.TorchScheduler(
+        lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=steps), "batch"
+    )
+
+
+def test_a_schedule_at_its_end_begins_anew():
+    model, schedule = new_model(), one_cycle(8)
+    first = rates(model, schedule, epochs=2)
+    assert rates(model, schedule, epochs=2) == pytest.approx(first, rel=1e-12)
+    with pytest.raises(ValueError, match="make: expected steps left at epoch 2, got none; enlarge"):
+        rates(model, schedule, epochs=4, initial_epoch=2)
+    with pytest.raises(ValueError, match="make: expected a step for each of the training, got 8"):
+        rates(new_model(), one_cycle(8), epochs=3)
+
+
+def test_a_scheduler_of_a_quantity_is_refused():
+    schedule = callbacks.TorchScheduler(lambda o: lr_scheduler.ReduceLROnPlateau(o))
+    model = new_model()
+    with pytest.raises(TypeError, match=r"got ReduceLROnPlateau; .*callbacks\.ReduceLROnPlateau"):
+        rates(model, schedule, epochs=1)
+    assert not model.optimizer.state
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_a_copy_has_neither_model_nor_optimiser(copied):
+    schedule = callbacks.TorchScheduler(partial(lr_scheduler.StepLR, step_size=2, gamma=0.5))
+    model = new_model()
+    expected = rates(model, schedule, epochs=3)
+    again = copied(schedule)
+    assert not again.schedulers
+    assert not hasattr(again, "run")
+    assert rates(new_model(), again, epochs=3) == expected
 
 
 def test_a_schedule_begins_anew_with_each_phase():

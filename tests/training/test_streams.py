@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from pyneural import layers
 from pyneural.training import Model, Sequential
@@ -81,10 +81,20 @@ def test_weights_of_a_generator():
         ((batches(epochs=1),), {"steps_per_epoch": 5}, "expected 5 batches in epoch 1, got 4"),
         ((batches(epochs=1),), {"steps_per_epoch": 3, "epochs": 2}, "in epoch 2, got 1"),
         ((batches(),), {}, "steps_per_epoch: expected a whole number >= 1, got None"),
-        ((batches(), Y), {"steps_per_epoch": 4}, "nothing beside a Stream"),
+        ((batches(), Y), {"steps_per_epoch": 4}, "nothing beside a generator"),
         ((X, Y), {"steps_per_epoch": 4}, "none, unless x is a generator"),
         ((batches(),), {"steps_per_epoch": 4, "validation_split": 0.5}, "arrays or tensors"),
         ((X, Y), {"validation_data": batches()}, "validation_steps: expected a whole number"),
+        (
+            (X, Y),
+            {"validation_data": batches(epochs=1), "validation_steps": 5},
+            "fit: validation_data: x: expected 5 batches in epoch 1, got 4; .* validation_steps",
+        ),
+        (
+            (X, Y),
+            {"validation_data": DataLoader(X, 8)},
+            r"fit: validation_data: x: expected batches \(x, y\)",
+        ),
     ],
 )
 def test_generators_that_do_not_fit(data, options, text):
@@ -147,6 +157,42 @@ def test_no_batch_is_lost():
     assert next(source, None) is None
 
 
+class Shared(IterableDataset):
+    """Gives one iterator, whoever asks."""
+
+    def __init__(self, *targets):
+        rows = zip(torch.from_numpy(X), *targets, strict=True)
+        self.rows = rows if targets else (row for (row,) in rows)
+
+    def __iter__(self):
+        return self.rows
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"steps_per_epoch": 4}, {"steps_per_epoch": 2, "epochs": 2}]
+)
+def test_each_batch_of_a_shared_iterator_counts_once(options, lazy):
+    seen = []
+
+    def loss(prediction, y):
+        seen.append(y)
+        return (prediction - y).square().mean()
+
+    model = Sequential([layers.Dense(1) if lazy else nn.Linear(3, 1)])
+    model.compile("sgd", loss)
+    loader = DataLoader(Shared(torch.from_numpy(Y)), batch_size=8)
+    model.fit(loader, verbose=0, **options) if options else model.evaluate(loader)
+    np.testing.assert_array_equal(torch.cat(seen), Y)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_predict_of_a_shared_iterator(lazy):
+    model = new_model(layers.Dense(1) if lazy else nn.Linear(3, 1))
+    found = model.predict(DataLoader(Shared(), batch_size=8))
+    np.testing.assert_allclose(found, model.predict(X), rtol=1e-5, atol=1e-6)
+
+
 def test_predict_of_batches_of_x_alone():
     model = new_model()
     expected = model.predict(X)
@@ -180,13 +226,36 @@ def test_an_iterable_is_gone_through_in_each_epoch():
         (lambda m: m.predict(X, steps=2), "predict: steps: expected none, unless x is a generator"),
         (lambda m: m.evaluate(batches(), steps=0), "evaluate: steps: expected a whole number >= 1"),
         (lambda m: m.predict(batches(), steps=True), "predict: steps: expected a whole number"),
-        (lambda m: m.evaluate(batches(), Y, steps=2), "evaluate: y: .*nothing beside a Stream"),
+        (lambda m: m.evaluate(batches(), Y, steps=2), "evaluate: y: .*nothing beside a generator"),
         (lambda m: m.evaluate(iter([X]), steps=1), "evaluate: x: expected batches"),
     ],
 )
 def test_what_evaluate_and_predict_refuse(call, text):
     with pytest.raises(ValueError, match=text):
         call(new_model())
+
+
+class Pairs:
+    """Has items, as a Dataset of torch or a Sequence of Keras."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return X[8 * i : 8 * i + 8], Y[8 * i : 8 * i + 8]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_dataset_needs_a_loader(lazy):
+    model = new_model(layers.Dense(1) if lazy else nn.Linear(3, 1))
+    table = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    for dataset in (Pairs(), table):
+        for name in ("fit", "evaluate", "predict"):
+            with pytest.raises(TypeError, match=rf"{name}: x: .*; write DataLoader\(x, "):
+                getattr(model, name)(dataset)
+    found = model.evaluate(DataLoader(Pairs(), batch_size=None))
+    assert found == pytest.approx(model.evaluate(X, Y), rel=1e-6)
+    assert model.evaluate(DataLoader(table, 8)) == pytest.approx(found, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["", "validation_data: "])

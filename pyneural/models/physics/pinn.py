@@ -103,7 +103,7 @@ class PINN(Trainable):
         self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self._check_conditions(conditions)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
-        self.loss_weights = self._checked_weights(weights or {})
+        self.term_weights = self._checked_weights(weights or {})
         if equation is not None:
             if isinstance(points, Tensor):
                 self._check_points(points, "points")
@@ -129,7 +129,7 @@ class PINN(Trainable):
     @property
     def weights(self) -> dict[str, float]:
         """Those of the loss terms, by name; may be changed during training."""
-        return self.loss_weights
+        return self.term_weights
 
     def losses(self, batch: Batch | None = None) -> dict[str, Tensor]:
         """Unweighted loss terms, []: the conditions by their names, then "residual".
@@ -284,7 +284,7 @@ class PINN(Trainable):
             "network": str(self.network),
             "dtype": str(self.dtype),
             "conditions": {name: _digest(part) for name, part in self.named_conditions()},
-            "weights": dict(self.loss_weights),
+            "weights": dict(self.term_weights),
             "adaptive": self.adaptive,
         }
         if self.equation is None:

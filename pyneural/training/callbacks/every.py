@@ -85,14 +85,14 @@ class LossWeights(Every):
 
     def state_dict(self) -> dict[str, Any]:
         """The weights as they are."""
-        return {"weights": dict(self.run.model.loss_weights)}
+        return {"weights": dict(self.run.model.term_weights)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""
-        self.run.model.loss_weights.update(state["weights"])
+        self.run.model.term_weights.update(state["weights"])
 
     def _change(self, run: Run) -> None:
-        weights = run.model.loss_weights
+        weights = run.model.term_weights
         new = {name: float(value) for name, value in self.schedule(run).items()}
         if any(weights.get(name, 1.0) != value for name, value in new.items()):
             weights.update(new)

@@ -1,7 +1,9 @@
 """Learning rates that change: by a function of the epoch, by torch's schedulers, on a plateau."""
 
 import inspect
+import math
 import warnings
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -63,11 +65,14 @@ class TorchScheduler(Callback):
     """A scheduler of ``torch.optim.lr_scheduler``, one for each optimiser of a phase.
 
     Given to ``fit`` again, with the same model and as it was compiled, it goes on from where it
-    was. A new one begins at ``initial_epoch``.
+    was, or begins anew if it was at its end (OneCycleLR). A new one, or a copy, begins at
+    ``initial_epoch``: at 0 with the rate that the optimiser then has, later with what its steps
+    until then make of the rate that the optimiser had before any scheduler.
 
     Args:
         make: makes it for an optimiser, as
-            ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)``.
+            ``lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)``; for
+            ReduceLROnPlateau there is a callback of that name.
         every: "epoch" or "batch": when it makes a step; OneCycleLR asks for "batch".
     """
 
@@ -83,7 +88,12 @@ class TorchScheduler(Callback):
         check(good, "TorchScheduler: every", "'epoch' or 'batch'", repr(every), "write one")
         self.make, self.every = make, every
         self.schedulers: list[Any] = []
-        self._model: Any = None  # that they train
+        self._model: Any = None  # that they train, a weak reference
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the training, and so without the model and its optimisers."""
+        state = {name: value for name, value in vars(self).items() if name != "run"}
+        return {**state, "schedulers": [], "_model": None}
 
     @property
     def scheduler(self) -> Any:
@@ -96,12 +106,14 @@ class TorchScheduler(Callback):
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         # Schedulers of torch leave this in what they have worked on; ``compile`` makes it anew.
         scheduled = all("initial_lr" in group for group in groups)
-        if self._model is self.run.model and scheduled and len(before) == len(optimizers):
+        same = self._model is not None and self._model() is self.run.model
+        going_on = same and scheduled and not any(map(_at_end, before))
+        if going_on and len(before) == len(optimizers):
             pairs = zip(optimizers, before, strict=True)
             self.schedulers = [self._continued(*pair) for pair in pairs]
         else:
             self.schedulers = [self._begun(optimizer) for optimizer in optimizers]
-        self._model = self.run.model
+        self._model = weakref.ref(self.run.model)
 
     def _continued(self, optimizer: torch.optim.Optimizer, before: Any) -> Any:
         """The scheduler before, of this optimiser if that was made anew for other parameters."""
@@ -117,21 +129,35 @@ class TorchScheduler(Callback):
     def _begun(self, optimizer: torch.optim.Optimizer) -> Any:
         """A scheduler at the run's first epoch."""
         epochs = self.run.initial_epoch
-        if epochs:  # the rate is that of epoch 0 before the scheduler makes its steps
-            for group in optimizer.param_groups:
-                group["lr"] = group.get("initial_lr", group["lr"])
+        for group in optimizer.param_groups:
+            # Torch's schedulers leave the rate of epoch 0 here, and a later one would begin at it.
+            before = group.pop("initial_lr", group["lr"])
+            if epochs:
+                group["lr"] = before
         made = self.make(optimizer)
+        where, got = f"{type(self).__name__}: make", type(made).__name__
+        expected, remedy = "a scheduler of steps alone", "give fit callbacks.ReduceLROnPlateau()"
+        plateau = isinstance(made, lr_scheduler.ReduceLROnPlateau)
+        check(not plateau, where, expected, got, remedy, TypeError)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             for _ in range(epochs * (len(self.run.batches) if self.every == "batch" else 1)):
-                made.step()
+                self._step(made)
+        remedy = "enlarge total_steps, or set initial_epoch to 0"
+        check(not _at_end(made), where, f"steps left at epoch {epochs}", "none", remedy)
         return made
+
+    def _step(self, scheduler: Any) -> None:
+        where, got = f"{type(self).__name__}: make", f"{getattr(scheduler, 'total_steps', None)}"
+        remedy = "write epochs times batches an epoch as total_steps"
+        check(not _at_end(scheduler), where, "a step for each of the training", got, remedy)
+        scheduler.step()
 
     def on_train_batch_end(self) -> None:
         """A step a batch."""
         if self.every == "batch":
             for scheduler in self.schedulers:
-                scheduler.step()
+                self._step(scheduler)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Adds the epoch's rate to the history; a step an epoch."""
@@ -139,7 +165,12 @@ class TorchScheduler(Callback):
             logs[RATE] = float(self.run.optimizer.param_groups[0]["lr"])
         if self.every == "epoch":
             for scheduler in self.schedulers:
-                scheduler.step()
+                self._step(scheduler)
+
+
+def _at_end(scheduler: Any) -> bool:
+    """Whether it makes no step any more, as OneCycleLR, after which torch raises an error."""
+    return scheduler.last_epoch >= getattr(scheduler, "total_steps", math.inf)
 
 
 class WarmUp(TorchScheduler):

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -19,7 +20,7 @@ _MODES = ("auto", "min", "max")
 
 
 class Monitor(Stateful):
-    """Whether a quantity of the epoch is better than ever before.
+    """Whether a quantity of the epoch is the best so far.
 
     Args:
         callback: for the text of errors.
@@ -155,7 +156,7 @@ class ModelCheckpoint(Callback):
             a number as ``save_freq``, batch counted from 1; OSError if it cannot be written, or is
             a folder.
         monitor: quantity of which the best is kept.
-        save_best_only: whether to save only where that is better than ever before.
+        save_best_only: whether to save only when that quantity is the best so far.
         mode: "min", "max" or "auto".
         save_freq: "epoch", or the number of batches, counted through the epochs, after which to
             save; the quantities are then the means so far in the epoch.
@@ -184,7 +185,10 @@ class ModelCheckpoint(Callback):
         check(good, "ModelCheckpoint: monitor", expected, got, "write 'loss'")
         known = mode if save_best_only or mode != "auto" else "min"  # else it is not asked
         self.monitor = Monitor("ModelCheckpoint", monitor, known)
-        self.monitor.best = initial_value_threshold
+        given, where = initial_value_threshold, "ModelCheckpoint: initial_value_threshold"
+        number = isinstance(given, Real) and not isinstance(given, bool) and not math.isnan(given)
+        check(given is None or number, where, "a number", repr(given), "leave it out")
+        self.monitor.best = None if given is None else float(given)
         check_file(self.filepath, "ModelCheckpoint: filepath")
 
     def on_train_begin(self) -> None:

@@ -37,9 +37,7 @@ class DataAdapter:
 
     where: str  # the function that the user called, for the text of errors
     model: nn.Module  # with its weights made
-    loss: (
-        Loss | LossesOfOutputs | None
-    )  # None where the model has its own, of whatever is given, or none is needed
+    loss: Loss | LossesOfOutputs | None  # None where the model has its own, or none is needed
     batch_size: int
     process_group: ProcessGroup = SINGLE_PROCESS
 
@@ -112,8 +110,10 @@ class DataAdapter:
         where = f"{self.where}: {name}y"
         if isinstance(x, DataLoader) or is_stream(x):
             good = y is None and sample_weight is None and class_weight is None
+            source = x.source if isinstance(x, Stream) else x
+            kind = "DataLoader" if isinstance(source, DataLoader) else "generator"
             remedy = "let it give (x, y, weight)"
-            check(good, where, f"nothing beside a {type(x).__name__}", "y or weights", remedy)
+            check(good, where, f"nothing beside a {kind}", "y or weights", remedy)
             return self._loaded_batches(x, name, steps)
         remedy = f"for an autoencoder they are x: {self.where}(x, x)"
         check(y is not None or self.loss is None, where, "targets", "none", remedy)
@@ -160,6 +160,7 @@ class DataAdapter:
         """Of a DataLoader, or of a generator with so many steps an epoch."""
         convert, group = partial(self._loaded, name=name), self.process_group
         targets, argument = self.loss is not None, f"{self.where}: {name}x"
+        where = argument.removesuffix(": x")
         if is_stream(x):
             trains = self.where == "fit"
             many = "validation_steps" if name else "steps_per_epoch" if trains else "steps"
@@ -168,11 +169,11 @@ class DataAdapter:
             alone, remedy = group.size == 1, "give a DataLoader"
             check(alone, argument, "one process", f"{group.size} processes", remedy)
             stream = x if isinstance(x, Stream) else Stream(x)
-            return StreamBatches(self.where, stream, steps, convert, self.device, targets, many)
+            return StreamBatches(where, stream, steps, convert, self.device, targets, many)
         expected, remedy = "no number of steps, as a DataLoader has a length", "leave it out"
         check(steps is None, argument, expected, steps, remedy)
         kind = {"train": not name, "targets": targets}
-        return LoaderBatches(self.where, x, convert, self.device, group, **kind)
+        return LoaderBatches(where, x, convert, self.device, group, **kind)
 
     def _loaded(self, x: Any, y: Any, name: str) -> tuple[Any, Any]:
         """A batch of a DataLoader, checked and of the model's dtype like arrays."""

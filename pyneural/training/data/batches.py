@@ -167,7 +167,7 @@ class LoaderBatches(Batches):
     would give all of them the same samples.
     """
 
-    where: str  # the function that the user called, for the text of errors
+    where: str  # the function that the user called, or its argument, for the text of errors
     loader: DataLoader
     convert: Callable[[Any, Any], tuple[Any, Any]]  # x and y for model and loss
     device: torch.device

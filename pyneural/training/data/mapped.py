@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.training.data.tensors import NotFiniteError
+
 _CHUNK = 2**16  # elements that are looked at in one go
 
 Convert = Callable[[str, Any], Tensor]  # of rows, which have that name in the text of errors
@@ -41,7 +43,12 @@ class MappedRows:
         size = max(1, _CHUNK * len(self) // max(1, self.array.size))
         for begin in range(0, len(self), size):
             part = self.array[begin : begin + size]
-            yield self.convert(f"{self.name}[{begin}:{begin + len(part)}]", part)
+            try:
+                converted_part = self.convert(f"{self.name}[{begin}:{begin + len(part)}]", part)
+            except NotFiniteError as error:  # which counts samples from those of the part
+                sample = begin + error.sample
+                raise NotFiniteError(error.where, error.numbers, sample) from error
+            yield converted_part
 
     def then(self, function: Callable[[Tensor], Tensor]) -> "MappedRows":
         """The rows with a function of them, after what they are converted to."""

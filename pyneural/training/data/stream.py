@@ -1,6 +1,6 @@
 """Batches of a generator, or of anything else that gives them one after the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -21,19 +21,25 @@ class Stream:
     """
 
     def __init__(self, source: Any) -> None:
-        self.source, self._begun = source, hasattr(source, "__next__")
-        self._iterator = iter(source)
+        self.source, self._once = source, hasattr(source, "__next__")
+        self._iterator: Iterator[Any] | None = iter(source)  # of the pass that comes next
 
     def first(self) -> Any:
         """The next batch, which stays where it is; None where there is none."""
-        found = next(self._iterator, None)
-        if found is not None:
-            self._iterator = chain([found], self._iterator)
+        batches = iter(self)
+        found = next(batches, None)
+        self._iterator = batches if found is None else chain([found], batches)
         return found
 
     def __iter__(self) -> Iterator[Any]:
-        """What is left of a generator; all batches anew of what can begin again."""
-        return self._iterator if self._begun else iter(self.source)
+        """What is left of a generator; all batches anew of what can begin again.
+
+        The iterator that was looked at is that of the first pass: an iterable may give the same one
+        each time, and a second one would lack the batch that was looked at.
+        """
+        batches = iter(self.source) if self._iterator is None else self._iterator
+        self._iterator = batches if self._once else None
+        return batches
 
 
 def is_stream(x: Any) -> bool:
@@ -49,7 +55,13 @@ def is_stream(x: Any) -> bool:
 
 
 def as_stream(argument: str, x: Any, steps: int | None) -> Any:
-    """A stream of what gives batches; anything else as it is, ValueError if there are steps."""
+    """A stream of what gives batches; anything else as it is, ValueError if there are steps.
+
+    TypeError of a dataset, of which it is not known whether it gives samples or batches.
+    """
+    where, expected = argument.partition(":")[0], "arrays, tensors, a generator or a DataLoader"
+    remedy = "write DataLoader(x, batch_size=32), or batch_size=None if each x[i] is a batch"
+    check(not _is_dataset(x), f"{where}: x", expected, type(x).__name__, remedy, TypeError)
     if is_stream(x):
         return Stream(x)
     expected, remedy = "none, unless x is a generator", "choose batch_size instead"
@@ -57,11 +69,18 @@ def as_stream(argument: str, x: Any, steps: int | None) -> Any:
     return x
 
 
+def _is_dataset(x: Any) -> bool:
+    """Whether it has items and is neither an array nor a container of Python's."""
+    if isinstance(x, (Stream, DataLoader, Mapping, Sequence)) or hasattr(x, "__array__"):
+        return False
+    return hasattr(x, "__len__") and hasattr(x, "__getitem__")
+
+
 @dataclass(eq=False, repr=False)
 class StreamBatches(Batches):
     """So many batches an epoch of a stream of (x, y) or (x, y, weight)."""
 
-    where: str  # the function that the user called, for the text of errors
+    where: str  # the function that the user called, or its argument, for the text of errors
     stream: Stream
     steps: int | None  # an epoch, >= 1; None for all that there are
     convert: Callable[[Any, Any], tuple[Any, Any]]  # x and y for model and loss

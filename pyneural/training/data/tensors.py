@@ -44,16 +44,24 @@ def to_tensor(where: str, value: Any) -> Tensor:
     return value.detach()
 
 
+class NotFiniteError(ValueError):
+    """Some numbers are nan or infinite, the first of them in a sample."""
+
+    def __init__(self, where: str, numbers: str, sample: int) -> None:
+        super().__init__(
+            f"{where}: expected finite numbers, got {numbers} that are nan or infinite (first in "
+            f"sample {sample}); remove or replace them"
+        )
+        self.where, self.numbers, self.sample = where, numbers, sample
+
+
 def check_finite(where: str, value: Tensor) -> None:
-    """ValueError with the number of values that are nan or infinite."""
+    """NotFiniteError with the number of values that are nan or infinite."""
     # The extremes, which nan passes on to, are found ten times as fast as all that is not finite.
     if value.is_floating_point() and not all(end.isfinite() for end in value.aminmax()):
         bad = ~value.isfinite()
         sample = int(bad.reshape(len(bad), -1).any(1).nonzero()[0])
-        raise ValueError(
-            f"{where}: expected finite numbers, got {int(bad.sum()):,} of {value.numel():,} that "
-            f"are nan or infinite (first in sample {sample}); remove or replace them"
-        )
+        raise NotFiniteError(where, f"{int(bad.sum()):,} of {value.numel():,}", sample)
 
 
 def check_length(where: str, value: Any, samples: int) -> None:

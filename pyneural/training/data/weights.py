@@ -37,6 +37,9 @@ def sample_weights(
     weight = torch.ones(len(y), dtype=dtype)
     if sample_weight is not None:
         argument = f"{where}: sample_weight"
+        expected, got = "one array, for all outputs", type(sample_weight).__name__
+        remedy = "weigh the outputs against each other by compile(loss_weights=)"
+        check(not isinstance(sample_weight, Mapping), argument, expected, got, remedy)
         weight = to_tensor(argument, sample_weight).to(dtype)
         check_length(argument, weight, len(y))
         weight = weight[:, 0] if weight.dim() == 2 and weight.shape[1] == 1 else weight

@@ -181,6 +181,9 @@ class Loss:
             return Loss(name, LOSSES[name], target, _MEANS.get(name))
         expected = "a name or a function of prediction and y"
         remedy = "write 'mean_squared_error' or torch.nn.MSELoss()"
+        if isinstance(loss, type):
+            got = f"the class {loss.__name__}"
+            check(False, "compile: loss", expected, got, f"write {loss.__name__}()", TypeError)
         check(callable(loss), "compile: loss", expected, repr(loss), remedy, TypeError)
         given = loss.func if isinstance(loss, partial) else loss
         name = getattr(given, "__name__", type(given).__name__)

@@ -81,6 +81,9 @@ class Metric:
                 return Metric(metric, partial(moments, **options), value)
             return Metric(metric, partial(_ACCURACIES[key], threshold=threshold))
         expected, remedy = "names or functions of prediction and y", "write 'accuracy'"
+        if isinstance(metric, type):
+            got = f"the class {metric.__name__}"
+            check(False, "compile: metrics", expected, got, f"write {metric.__name__}()", TypeError)
         check(callable(metric), "compile: metrics", expected, repr(metric), remedy, TypeError)
         given = metric.func if isinstance(metric, partial) else metric
         name = getattr(given, "__name__", type(given).__name__)

@@ -1,7 +1,7 @@
 """Losses and metrics for each of several outputs of a model, as in Keras.
 
-Outputs have names, those of a dict, or, in a tuple, places; a curve of the output at place 0 is
-called as that of an output "output_0".
+Outputs have names, those of a dict, or, in a tuple, places. In the names of curves the output at
+place 0 is called "output_0".
 """
 
 import math
@@ -63,8 +63,8 @@ class LossesOfOutputs:
 
     def terms(self, prediction: Any, y: Any, weight: Tensor | None = None) -> dict[str, Tensor]:
         """The sum, [], and the loss of each output by the name of its curve."""
-        outputs = self.outputs("fit: prediction", prediction)
-        targets = self.outputs("fit: y", y, self.weights)
+        outputs = self.outputs("loss: prediction", prediction)
+        targets = self.outputs("loss: y", y, self.weights)
         parts = {
             name: loss(outputs[name], targets[name], weight)
             for name, loss in self.losses.items()
@@ -78,9 +78,14 @@ class LossesOfOutputs:
         """Values by output; ValueError unless they are those of all, or of those needed."""
         wanted = set(self.losses if needed is None else needed)
         pairs = _pairs(values)
+        if needed is None:
+            forms = ("dict", "dict") if self.named else ("tuple", "list")
+            expected = f"a {forms[0]} of outputs, as loss is a {forms[1]}"
+            got = f"one output, a {type(values).__name__}"
+            check(pairs is not None, argument, expected, got, "give compile one loss, as 'mse'")
         good = pairs is not None and wanted <= set(pairs) <= set(self.losses)
         got = type(values).__name__ if pairs is None else f"those of {_listed(pairs)}"
-        remedy = "give compile a loss for each output, and fit a y for each"
+        remedy = "give compile a loss, or None, for each output, and a y for each that has a loss"
         check(good, argument, f"outputs {_listed(self.losses)}, as loss has", got, remedy)
         return pairs  # type: ignore[return-value]
 
@@ -148,7 +153,7 @@ def _of_output(output: Any, function: MetricFunction, prediction: Any, y: Any) -
         pairs = _pairs(values) or {}
         got = _listed(pairs) or type(values).__name__
         expected = f"an output {output!r}, as metrics has"
-        check(output in pairs, f"fit: {argument}", expected, got, "name one of the outputs")
+        check(output in pairs, f"metrics: {argument}", expected, got, "name one of the outputs")
         parts.append(pairs[output])
     return function(*parts)
 

@@ -59,7 +59,7 @@ class Objective:
             if self._process_group.size > 1:  # gradients are averaged over the processes
                 self._losses = nn.parallel.DistributedDataParallel(_Losses(self.model))
         losses = self._losses(batch)
-        if self._weights != self.model.loss_weights or len(losses) != len(self.names):
+        if self._weights != self.model.term_weights or len(losses) != len(self.names):
             self._take_names(losses)
         if self._vector is None:
             total = losses[self._minimised[0]]
@@ -76,7 +76,7 @@ class Objective:
 
     def total(self, values: Sequence[float]) -> float:
         """Weighted sum of terms."""
-        return weighted_sum(self.model.loss_weights, dict(zip(self.names, values, strict=True)))
+        return weighted_sum(self.model.term_weights, dict(zip(self.names, values, strict=True)))
 
     def one_exchange(self, last: bool) -> AbstractContextManager:
         """Context in which processes exchange gradients only for the last part of a batch."""
@@ -90,11 +90,11 @@ class Objective:
         self._losses = None
 
     def _take_names(self, losses: Mapping[str, Tensor]) -> None:
-        names, weights = list(losses), self.model.loss_weights
+        names, weights = list(losses), self.model.term_weights
         expected, remedy = f"the terms {self.names}, as in the steps before", "give them each time"
         check(self.names in ([], names), f"{self._kind}.losses", expected, names, remedy)
         self.names, self._weights = names, dict(weights)
-        where = f"{self._kind}.loss_weights"
+        where = f"{self._kind}.term_weights"
         for name in weights:
             check(name in losses, where, f"names of {', '.join(names)}", repr(name))
         self._minimised = [name for name in names if weights.get(name, 1.0) != 0]

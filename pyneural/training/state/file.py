@@ -88,10 +88,8 @@ def save_checkpoint(
     ([1.0, 1.0], 7)
     """
     path, (stored, beside) = followed(path), _stored(tensors)
-    text, notes = (
-        json.dumps(dict(record), default=_plain),
-        json.dumps(beside) if any(beside.values()) else "",
-    )
+    text = json.dumps(dict(record), default=_plain)
+    notes = json.dumps(beside) if any(beside.values()) else ""
     header = {"format": FORMAT, "record": text, "sha256": _digest(stored, text + notes)}
     if notes:
         header["beside"] = notes

@@ -34,7 +34,7 @@ def replaced(path: Path, previous: Path | None = None) -> Iterator[Path]:
         path: of the file; a missing directory is made.
         previous: a name for the file before, or None to give it up.
 
-    OSError where what has the name is no file, as a directory, before anything is written.
+    OSError, before anything is written, if the path exists and is not a file, such as a folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
