@@ -28,8 +28,8 @@ __device__ bool replace_not_finite(typename S::ColumnTile& tile, int64_t used) {
   return __syncthreads_or(any);
 }
 
-// out += p b, with b the tile of rows from `row` on and columns from `column` on: NaN only where a
-// weight that is not 0 is multiplied with an element that is not finite.
+// out += p b, with b the tile of rows from `row` on and columns from `column` on: NaN where a
+// weight that is not 0 is multiplied with an element that is not finite, and only there.
 template <class S, class T>
 __device__ void add_product_masked(typename S::Output& out, const typename S::Scores& p,
                                    typename S::ColumnTile& tile, const Matrix<T>& of, int64_t row,

@@ -68,6 +68,40 @@ struct Softmax {
   }
 };
 
+// Computes the elements of the block's output that are NaN once more, by plain multiply-adds: with
+// an infinite v they may be infinite, where a product of tensor cores, of a v that is split or
+// cleared, is not. Slow, and in a loop, for it is rarely needed.
+template <class S>
+__device__ void compute_nan_again(const AttentionParams<typename S::T>& params,
+                                  const QueryTile<S>& tile, const Softmax<S>& softmax,
+                                  const typename S::Accumulator (&factors)[2]) {
+  using Accumulator = typename S::Accumulator;
+  const auto& to = params.out;
+  _Pragma("unroll 1") for (int i = 0; i < S::kWidth / 2; ++i) {
+    const int e = i % 4;
+    const int64_t row = tile.row + row_of(e), column = tile.column + i / 4 * 8 + column_of(e);
+    if (row >= params.queries || column >= params.value_width) continue;
+    auto* const element =
+        to.data + tile.n * to.batch_stride + tile.h * to.head_stride + row * to.row_stride + column;
+    if (load(element) == load(element)) continue;
+    const Accumulator row_max = e < 2 ? softmax.row_max[0] : softmax.row_max[1];
+    Accumulator sum = 0;
+    for (int64_t key = 0; key < tile.end; ++key) {
+      Accumulator product = 0;
+      for (int64_t d = 0; d < params.width; ++d)
+        product += load(tile.q.data + row * tile.q.stride + d) *
+                   load(tile.k.data + key * tile.k.stride + d);
+      const Accumulator score = tile.mask.score(product, row, key);
+      if (score == -infinity<Accumulator>()) continue;
+      const bool is_kept =
+          !params.seed || keeps_weight(dropout_of(params), tile.first_score + row_of(e), key);
+      const Accumulator weight = is_kept ? exp2(score - row_max) : Accumulator(0);
+      sum += weight * load(tile.v.data + key * tile.v.stride + column);
+    }
+    store(sum * (e < 2 ? factors[0] : factors[1]), element);
+  }
+}
+
 template <class S>
 __global__ void __launch_bounds__(S::kThreads)
     forward_kernel(const __grid_constant__ AttentionParams<typename S::T> params,
@@ -120,6 +154,11 @@ __global__ void __launch_bounds__(S::kThreads)
   }
   store_output<S>(o, params.out, tile.n, tile.h, tile.row, params.queries, tile.column,
                   params.value_width, [&](int e) { return factors[e / 2]; });
+  bool has_nan = false;
+  PYNEURAL_UNROLL
+  for (const auto& fragment : o) PYNEURAL_UNROLL
+  for (const Accumulator sum : fragment) has_nan |= sum != sum;
+  if (has_nan) compute_nan_again(params, tile, softmax, factors);
 }
 
 }  // namespace pyneural::attention::cuda

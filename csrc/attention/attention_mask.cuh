@@ -105,6 +105,14 @@ struct KeepTile {
   }
 };
 
+// The same of one weight. row: among all rows of the scores.
+__device__ inline bool keeps_weight(const Dropout& dropout, int64_t row, int64_t key) {
+  const int in_block = static_cast<int>(key % kDropoutBlock);
+  uint32_t words[4];
+  dropout.draw(row, key / kDropoutBlock, in_block % kDropoutCounters, words);
+  return dropout.keeps(words[in_block / kDropoutCounters]);
+}
+
 // Called where it is used: its seed is read again for a step, and no register holds it between.
 template <class T>
 __device__ Dropout dropout_of(const AttentionParams<T>& params) {
