@@ -1,17 +1,10 @@
 #!/usr/bin/env bash
-# Compiles the CUDA code where there is neither a GPU nor a torch with CUDA: each .cu for sm_80 and
-# sm_90a with warnings as errors, and the syntax of the C++ that calls them.
+# Compiles the CUDA code where there is neither a GPU nor a torch with CUDA: `kernels`, each .cu for
+# sm_80 and sm_90a with warnings as errors; `callers`, the syntax of the C++ that calls them; without
+# an argument both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-# The one header that a torch without CUDA lacks.
-shim=build/cuda_shim
-mkdir -p "$shim/c10/cuda/impl"
-echo '#pragma once' > "$shim/c10/cuda/impl/cuda_cmake_macros.h"
-torch=$(.venv/bin/python -c '
-from torch.utils.cpp_extension import include_paths
-print(*(f"-isystem {path}" for path in include_paths()))')
-export shim torch
+what=${1:-kernels callers}
 
 # Optimised in full only where ptxas judges the result: it warns where it serialises wgmma.
 kernel() {
@@ -28,7 +21,19 @@ caller() {
 }
 export -f kernel caller
 
+if [[ $what == *callers* ]]; then
+  # The one header that a torch without CUDA lacks.
+  shim=build/cuda_shim
+  mkdir -p "$shim/c10/cuda/impl"
+  echo '#pragma once' > "$shim/c10/cuda/impl/cuda_cmake_macros.h"
+  torch=$(.venv/bin/python -c '
+from torch.utils.cpp_extension import include_paths
+print(*(f"-isystem {path}" for path in include_paths()))')
+  export shim torch
+fi
+
 {
-  find csrc bench -name '*.cu' -printf 'kernel sm_80 %p\nkernel sm_90a %p\n'
-  find csrc -name '*_cuda.cpp' -printf 'caller %p\n'
+  [[ $what != *kernels* ]] ||
+    find csrc bench -name '*.cu' -printf 'kernel sm_80 %p\nkernel sm_90a %p\n'
+  [[ $what != *callers* ]] || find csrc -name '*_cuda.cpp' -printf 'caller %p\n'
 } | xargs -P 2 -I{} bash -c '{}'
