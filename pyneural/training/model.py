@@ -21,7 +21,7 @@ from pyneural.training.compile_config import CompileConfig
 from pyneural.training.data.adapter import DataAdapter, as_triple, split_off
 from pyneural.training.data.batches import Batch, samples_of
 from pyneural.training.data.nested import call, detached, each, first, several
-from pyneural.training.data.stream import Stream, as_stream
+from pyneural.training.data.stream import Stream, as_stream, first_batch
 from pyneural.training.data.tensors import columns_of, rows
 from pyneural.training.distributed import ProcessGroup
 from pyneural.training.errors import readable
@@ -387,7 +387,7 @@ class Model(Trainable):
         if self._has_weights():
             return
         if isinstance(x, (DataLoader, Stream)):
-            batch = x.first() if isinstance(x, Stream) else next(iter(x), None)
+            batch = x.first() if isinstance(x, Stream) else first_batch(where, x)
             if batch is None:
                 return  # an empty one, which is refused where it is looked at
             x = samples_of(batch)

@@ -388,3 +388,28 @@ def test_several_inputs_of_a_loader():
     expected = model.evaluate({"a": A, "b": B}, Y)
     assert model.evaluate(loader) == pytest.approx(expected)
     model.fit(loader, verbose=0)
+
+
+class GoesOn(torch.utils.data.IterableDataset):
+    """Has a length, and gives one and the same iterator each time."""
+
+    def __init__(self):
+        self.samples = iter([(torch.ones(3), torch.ones(1))] * 8)
+
+    def __len__(self):
+        return 8
+
+    def __iter__(self):
+        return self.samples
+
+
+def test_a_loader_that_would_lose_its_first_batch_is_refused():
+    from pyneural import layers
+    from pyneural.training import Sequential
+
+    model = Sequential([layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = GoesOn()
+    with pytest.raises(ValueError, match="fit: x: expected a dataset that begins anew"):
+        model.fit(torch.utils.data.DataLoader(data, batch_size=4), verbose=0)
+    assert len(list(data.samples)) == 8

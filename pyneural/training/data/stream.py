@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch, Batches, as_batch
@@ -40,6 +40,16 @@ class Stream:
         batches = iter(self.source) if self._iterator is None else self._iterator
         self._iterator = batches if self._once else None
         return batches
+
+
+def first_batch(where: str, loader: DataLoader) -> Any:
+    """The first batch of a loader that gives it again; ValueError of one that would lose it."""
+    data = loader.dataset
+    goes_on = isinstance(data, IterableDataset) and iter(data) is iter(data)
+    expected = "a dataset that begins anew each time, as the weights are made from its first batch"
+    remedy = "call the model with one batch first"
+    check(not goes_on, f"{where}: x", expected, "one that goes on", remedy)
+    return next(iter(loader), None)
 
 
 def is_stream(x: Any) -> bool:
