@@ -6,7 +6,7 @@
 
 Environment: `CXX`, `CUDA_HOME`, `PYNEURAL_CUDA` (0 or 1), `TORCH_CUDA_ARCH_LIST`, `MAX_JOBS`,
 `CFLAGS` (-g for debug information), `PYNEURAL_BUILD_ISAS` (native, or some of default, avx2 and
-avx512), `PYNEURAL_PRECOMPILE` (0 compiles no headers ahead).
+avx512), `PYNEURAL_UNITY` (0 compiles each source by itself).
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ NVCC_FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-lineinfo"]
 # come with the baseline (NEON on Arm).
 ISA_FLAGS = {"default": ["-DCPU_CAPABILITY=DEFAULT", "-DCPU_CAPABILITY_DEFAULT"]}
 if platform.machine().lower() in ("x86_64", "amd64"):
+    # Vectors longer than those of the baseline are passed in memory, which gcc notes.
+    ISA_FLAGS["default"] += ["-Wno-psabi"]
     avx2 = ["-mavx2", "-mfma", "-mf16c"]
     avx512 = [*avx2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]
     # gcc's own AVX-512 headers trip these two.
@@ -144,10 +146,8 @@ def options() -> dict:
                 )
                 return Module(folder, files[name], flags, **more)
 
-            kernels = "csrc/common/precompiled_kernels.h"
             found = {
-                f"_cpu_{isa}": module(f"_cpu_{isa}", *CPU_FLAGS, *ISA_FLAGS[isa], header=kernels)
-                for isa in isas
+                f"_cpu_{isa}": module(f"_cpu_{isa}", *CPU_FLAGS, *ISA_FLAGS[isa]) for isa in isas
             }
             information = {
                 "PYNEURAL_ISAS": " ".join(isas),
@@ -158,7 +158,6 @@ def options() -> dict:
             found["_C"] = module(
                 "_C",
                 "-O2",
-                header="csrc/common/precompiled_library.h",
                 source_flags={LIBRARY: [f'-D{key}="{text}"' for key, text in information.items()]},
             )
             return found
@@ -166,8 +165,11 @@ def options() -> dict:
         def build_extensions(self) -> None:
             flags = [*self.compiler.compiler_so[1:], *include, *CXX_FLAGS]
             command = shlex.split(os.environ["CXX"])
-            self.found = self.modules()
-            compile_modules(self.found.values(), ROOT, self.build_temp, command, flags, jobs)
+            modules = self.modules()
+            objects = compile_modules(
+                list(modules.values()), ROOT, self.build_temp, command, flags, jobs
+            )
+            self.objects = dict(zip(modules, objects, strict=True))
             # jet_cuda.cpp and jet_cuda.cu stand side by side, so an object keeps the whole name.
             self.compiler.object_filenames = lambda sources, strip_dir=0, output_dir="": [
                 os.path.join(output_dir, f"{source}.o") for source in sources
@@ -175,12 +177,12 @@ def options() -> dict:
             super().build_extensions()
 
         def build_extension(self, ext) -> None:
-            module = self.found.get(ext.name.rpartition(".")[2])
-            if module is None:
+            objects = self.objects.get(ext.name.rpartition(".")[2])
+            if objects is None:
                 super().build_extension(ext)
                 return
             self.compiler.link_shared_object(
-                module.objects,
+                objects,
                 self.get_ext_fullpath(ext.name),
                 libraries=self.get_libraries(ext),
                 library_dirs=ext.library_dirs,

@@ -98,7 +98,7 @@ def check(version: str, folder: Path, tests: list[str]) -> dict[str, str]:
     settings = {
         "PYNEURAL_BUILD_ISAS": "native",
         "PYNEURAL_CUDA": "0",
-        "PYNEURAL_PRECOMPILE": "0",
+        "PYNEURAL_UNITY": "0",
         "MAX_JOBS": "2",
     }
     status = logged(folder / "build.log", *install, cwd=tree, **settings)

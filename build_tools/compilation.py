@@ -1,8 +1,9 @@
 """Compiles the C++ sources of all modules in one run of ninja.
 
-One run, so that no processor waits for the end of a module; and the headers of torch, which take
-half of a compilation, are compiled once for each set of flags. Paths are relative to the root:
-the objects stay valid when the tree is moved or copied along with them.
+One run, so that no processor waits for the end of a module. Most of a compilation are templates of
+torch, the same in every source: a module's sources are compiled as one that includes them, in half
+of the time of one by one. Paths are relative to the root: the objects stay valid when the tree is
+moved or copied along with them.
 """
 
 from __future__ import annotations
@@ -18,76 +19,57 @@ from typing import NamedTuple
 
 from environment import BuildError
 
-# Launchers that cannot keep what was compiled with a precompiled header, or send files elsewhere.
-LAUNCHERS = {"ccache", "sccache", "distcc", "icecc"}
-INCLUDE = re.compile(r'^#include "(.+)"', re.MULTILINE)
+UNIT = "unit.cpp"  # what includes the sources of a module
 
 
 class Module(NamedTuple):
     """The sources of an extension module.
 
-    `folder` takes the objects, `header` is compiled ahead, `source_flags` are the flags that a
-    single source has beside `flags`.
+    `folder` takes the objects; `source_flags` are the flags that a single source has beside
+    `flags`.
     """
 
     folder: str
     sources: Sequence[str]
     flags: Sequence[str]
-    header: str
     source_flags: Mapping[str, Sequence[str]] = {}
 
-    def object_of(self, source: str) -> str:
-        """The object file of a source. It keeps the suffix: NAME.cpp and NAME.cu may both exist."""
-        return f"{self.folder}/{source}.o"
+
+class Unit(NamedTuple):
+    """What is compiled at once: a file that includes `sources`, or the only source itself."""
+
+    module: Module
+    sources: Sequence[str]
+    includes: bool
 
     @property
-    def objects(self) -> list[str]:
-        """The object files of all sources."""
-        return [self.object_of(source) for source in self.sources]
+    def file(self) -> str:
+        """The file that the compiler is given."""
+        return f"{self.module.folder}/{UNIT}" if self.includes else self.sources[0]
+
+    @property
+    def object(self) -> str:
+        """The object file. It keeps the suffix: NAME.cpp and NAME.cu may both exist."""
+        return f"{self.module.folder}/{UNIT if self.includes else self.sources[0]}.o"
 
 
-def can_precompile(command: Sequence[str], flags: Sequence[str] = (), which=shutil.which) -> bool:
-    """Whether to compile headers ahead: not under ccache and its like, not for two processors."""
-    found = {Path(which(word) or word).resolve().name for word in command}
-    return not found & LAUNCHERS and flags.count("-arch") <= 1
-
-
-def size_with_headers(source: Path, folders: Sequence[Path]) -> int:
-    """Bytes of a source and of our own headers that it includes: how long it compiles, roughly."""
-    seen: set[Path] = set()
-    to_read = [source]
-    total = 0
-    while to_read:
-        path = to_read.pop().resolve()
-        if path in seen:
-            continue
-        seen.add(path)
-        text = path.read_text()
-        total += len(text)
-        for name in INCLUDE.findall(text):
-            candidates = (folder / name for folder in (path.parent, *folders))
-            to_read += [file for file in candidates if file.exists()][:1]
-    return total
+def units_of(module: Module, together: bool) -> list[Unit]:
+    """The units of a module: one if `together`, but for sources with flags of their own."""
+    joined = [s for s in module.sources if together and s not in module.source_flags]
+    units = [Unit(module, joined, includes=True)] if joined else []
+    return units + [Unit(module, [s], includes=False) for s in module.sources if s not in joined]
 
 
 def ninja_file(
-    modules: Sequence[Module],
-    command: Sequence[str],
-    flags: Sequence[str],
-    build: str,
-    order: Mapping[str, int],
-    precompile: bool,
+    units: Sequence[Unit], command: Sequence[str], flags: Sequence[str], build: str
 ) -> str:
     """The text of the ninja file.
 
     Args:
-        modules: what to compile.
+        units: what to compile; ninja starts in their order.
         command: the compiler.
-        flags: those of all modules.
+        flags: those of all units.
         build: the folder for what ninja notes down.
-        order: a weight for each source; ninja starts equally urgent files in the order of the
-            file, and what starts last should end soon.
-        precompile: compile each module's header ahead.
     """
     lines = [
         f"builddir = {_path(build)}",
@@ -96,38 +78,20 @@ def ninja_file(
         # -MD rather than -MMD: torch may change under the same version.
         "rule compile",
         "  command = $compiler -MD -MF $out.d $flags $more -c $in -o $out",
-        "  description = $in ($set)",
-        "  depfile = $out.d",
-        "  deps = gcc",
-        "rule precompile",
-        "  command = $compiler -MD -MF $out.d $flags $more -x c++-header $in -o $out",
-        "  description = $in ($set)",
+        "  description = $set: $sources",
         "  depfile = $out.d",
         "  deps = gcc",
     ]
-    edges = []
-    for module in modules:
-        name = Path(module.folder).name
-        ahead = f"{module.folder}/{Path(module.header).name}"
-        if precompile:
-            lines += [
-                f"build {_path(ahead)}.gch: precompile {_path(ahead)}",
-                f"  more = {_command(module.flags)}",
-                f"  set = {name}",
-            ]
-        for source in module.sources:
-            more = [*module.flags, *module.source_flags.get(source, ())]
-            if precompile:
-                more += ["-Winvalid-pch", "-include", ahead]
-            needs = f" | {_path(ahead)}.gch" if precompile else ""
-            edge = [
-                f"build {_path(module.object_of(source))}: compile {_path(source)}{needs}",
-                f"  more = {_command(more)}",
-                f"  set = {name}",
-            ]
-            edges.append((-order[source], edge))
-    for _, edge in sorted(edges, key=lambda item: item[0]):
-        lines += edge
+    for unit in units:
+        more = list(unit.module.flags)
+        for source in unit.sources:
+            more += unit.module.source_flags.get(source, ())
+        lines += [
+            f"build {_path(unit.object)}: compile {_path(unit.file)}",
+            f"  more = {_command(more)}",
+            f"  set = {Path(unit.module.folder).name}",
+            f"  sources = {_command([Path(source).name for source in unit.sources])}",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -138,28 +102,28 @@ def compile_modules(
     command: Sequence[str],
     flags: Sequence[str],
     jobs: int,
-) -> None:
-    """Compiles what has changed, `jobs` files at a time; raises `BuildError` where one fails."""
+) -> list[list[str]]:
+    """Compiles what has changed, `jobs` units at a time; raises `BuildError` where one fails.
+
+    Returns:
+        The object files of each module.
+    """
     ninja = shutil.which("ninja")
     if ninja is None:
         raise BuildError("there is no ninja; pip install ninja")
-    folders = [root / "csrc", root / "csrc" / "common"]
-    order = {
-        source: size_with_headers(root / source, folders)
-        for module in modules
-        for source in module.sources
-    }
-    wanted = os.environ.get("PYNEURAL_PRECOMPILE") != "0"
-    precompile = wanted and can_precompile(command, flags)
-    for module in modules:
-        # Compiled ahead in the module's own folder, and read there by a compiler that refuses that.
-        header = root / module.folder / Path(module.header).name
-        _write(header, f'#include "{os.path.relpath(root / module.header, header.parent)}"\n')
+    together = os.environ.get("PYNEURAL_UNITY") != "0"
+    units = [units_of(module, together) for module in modules]
+    every = [unit for of_module in units for unit in of_module]
+    for unit in every:
+        if unit.includes:
+            paths = (os.path.relpath(source, unit.module.folder) for source in unit.sources)
+            _write(root / unit.file, "".join(f'#include "{path}"\n' for path in paths))
     file = root / build / "build.ninja"
-    _write(file, ninja_file(modules, command, flags, build, order, precompile))
+    _write(file, ninja_file(every, command, flags, build))
     ran = subprocess.run([ninja, "-f", str(file), "-j", str(jobs)], cwd=root, check=False)
     if ran.returncode:
         raise BuildError("a source does not compile, see above")
+    return [[unit.object for unit in of_module] for of_module in units]
 
 
 def _write(path: Path, text: str) -> None:
