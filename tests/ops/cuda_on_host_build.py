@@ -9,6 +9,8 @@ memory.
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import hashlib
 import os
 import re
 import shlex
@@ -19,15 +21,17 @@ from torch.utils.cpp_extension import include_paths
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "cuda_on_host"
+BUILT = ROOT / "build" / "cuda_on_host"
 ASCENDING, DESCENDING, SHUFFLED = range(3)  # orders in which the threads of a block take turns
 
 
-def build(name: str, folder: Path) -> ctypes.CDLL:
-    """The functions of cuda_on_host/NAME.cpp, which includes the kernels; ``folder`` is for files.
+def sources() -> dict[Path, str]:
+    """csrc as the C++ compiler is given it, by its path.
 
     Launches and dynamic shared memory are rewritten to what a C++ compiler knows.
     """
-    for file in (ROOT / "csrc").glob("*/*.*"):
+    rewritten = {}
+    for file in sorted((ROOT / "csrc").glob("*/*.*")):
         text = file.read_text()
         if (STAND_IN / file.name).exists():
             text = (STAND_IN / file.name).read_text()
@@ -44,14 +48,35 @@ def build(name: str, folder: Path) -> ctypes.CDLL:
                 flags=re.DOTALL,
             )
             text = text.replace("reinterpret_cast<const void*>(kernel)", "kernel")
-        copy = folder / file.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(text)
-    built = folder / f"{name}.so"
+        rewritten[file.relative_to(ROOT)] = text
+    return rewritten
+
+
+def build(name: str) -> ctypes.CDLL:
+    """The functions of cuda_on_host/NAME.cpp, which includes the kernels.
+
+    Compiled once for all processes and runs that share the sources.
+    """
+    rewritten = sources()
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC"]
-    folders = [f"-I{path}" for path in (folder, STAND_IN, *include_paths())]
-    subprocess.run(
-        [*compiler, *options, *folders, STAND_IN / f"{name}.cpp", "-o", built], check=True
-    )
+    options += [f"-I{path}" for path in include_paths()]
+    parts = [*compiler, *options, *rewritten.values()]
+    parts += [file.read_text() for file in sorted(STAND_IN.iterdir())]
+    built = BUILT / f"{name}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with (BUILT / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            for old in BUILT.glob(f"{name}-*.so"):
+                old.unlink()
+            for path, text in rewritten.items():
+                copy = BUILT / name / path
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_text(text)
+            folders = [f"-I{path}" for path in (BUILT / name, STAND_IN)]
+            source, part = STAND_IN / f"{name}.cpp", built.with_suffix(".part")
+            command = [*compiler, *folders, *options, source, "-o", part]
+            subprocess.run(command, check=True)
+            part.rename(built)
     return ctypes.CDLL(str(built))

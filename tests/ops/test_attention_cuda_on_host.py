@@ -30,10 +30,9 @@ WAYS += [(dtype, True) for dtype in (torch.bfloat16, torch.float16)]
 
 
 @pytest.fixture(scope="module")
-def libraries(tmp_path_factory):
-    names = "attention", "attention_by_warpgroups"
+def libraries():
     with ThreadPoolExecutor() as pool:
-        built = list(pool.map(build, names, map(tmp_path_factory.mktemp, names)))
+        built = list(pool.map(build, ("attention", "attention_by_warpgroups")))
     for library in built:
         library.bulk_copies.restype = ctypes.c_int64
     return built

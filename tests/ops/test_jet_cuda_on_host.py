@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by u
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build("jet", tmp_path_factory.mktemp("jet"))
+def library():
+    return build("jet")
 
 
 def flat(network: Network) -> Tensor:

@@ -20,8 +20,8 @@ TOLERANCE = {torch.float64: 1e-13, torch.float32: 3e-5}
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build("mlp", tmp_path_factory.mktemp("mlp"))
+def library():
+    return build("mlp")
 
 
 class OnHost:

@@ -20,8 +20,8 @@ OPS = torch.ops.pyneural
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build("rnn", tmp_path_factory.mktemp("rnn"))
+def library():
+    return build("rnn")
 
 
 class Machine(ctypes.Structure):

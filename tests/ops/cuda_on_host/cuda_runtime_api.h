@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cuda.h>
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -65,20 +66,40 @@ inline Order order = Order::ascending;
 
 struct Thread {
   static constexpr size_t kStackBytes = 1 << 16;
-  ucontext_t context;
-  std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
-  bool ended = false, waiting = false;  // for other blocks
-  bool polling = false;                 // for other threads
+  std::unique_ptr<char[]> stack = std::make_unique_for_overwrite<char[]>(kStackBytes);
+  jmp_buf at;  // where it goes on, once it has begun
+  bool begun = false, ended = false;
+  bool waiting = false;  // for other blocks
+  bool polling = false;  // for other threads
   unsigned exchanges = 0;
 };
 
-inline ucontext_t scheduler;
+inline jmp_buf scheduler;
 inline std::vector<Thread> threads;
 inline std::function<void()> kernel;
 
 inline void thread_main() {
   kernel();
   threads[threadIdx.x].ended = true;
+  _longjmp(scheduler, 1);
+}
+
+// Runs a thread until it gives the turn back. A context is needed to begin on another stack; from
+// then on jumps do, which make no system call.
+[[gnu::noinline]] inline void give_turn(Thread& thread) {
+  if (_setjmp(scheduler)) return;
+  if (thread.begun) _longjmp(thread.at, 1);
+  thread.begun = true;
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = thread.stack.get();
+  context.uc_stack.ss_size = Thread::kStackBytes;
+  makecontext(&context, thread_main, 0);
+  setcontext(&context);
+}
+
+[[gnu::noinline]] inline void give_turn_back() {
+  if (!_setjmp(threads[threadIdx.x].at)) _longjmp(scheduler, 1);
 }
 
 inline void fail(const char* why) {
@@ -87,13 +108,7 @@ inline void fail(const char* why) {
 }
 
 inline void begin_block() {
-  for (Thread& thread : threads) {
-    getcontext(&thread.context);
-    thread.context.uc_stack.ss_sp = thread.stack.get();
-    thread.context.uc_stack.ss_size = Thread::kStackBytes;
-    thread.context.uc_link = &scheduler;
-    makecontext(&thread.context, thread_main, 0);
-  }
+  for (Thread& thread : threads) thread.begun = thread.ended = false;
 }
 
 // Until its threads have ended, or all wait for other blocks; gives whether they have ended.
@@ -108,7 +123,7 @@ inline bool run_block() {
     for (std::vector<unsigned> left = turn; !left.empty();) {
       for (const unsigned i : left) {
         threadIdx.x = i;
-        swapcontext(&scheduler, &threads[i].context);
+        give_turn(threads[i]);
       }
       const size_t arrived = std::erase_if(left, [](unsigned i) { return !threads[i].polling; });
       if (arrived == 0) fail("waits for what no thread does");
@@ -133,7 +148,6 @@ void launch(unsigned blocks, unsigned block_threads, Body body) {
   gridDim.x = blocks;
   threads = std::vector<Thread>(block_threads);
   for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
-    for (Thread& thread : threads) thread.ended = false;
     begin_block();
     run_block();
   }
@@ -155,9 +169,6 @@ void launch_cooperative(unsigned blocks, unsigned block_threads, size_t shared, 
   for (Block& block : all) {
     block.threads = std::vector<Thread>(block_threads);
     block.shared = std::vector<unsigned char>(shared, 0xff);  // NaN, whoever reads it unwritten
-    threads.swap(block.threads);
-    begin_block();
-    threads.swap(block.threads);
   }
   for (unsigned ended = 0; ended < blocks;) {
     ended = 0;
@@ -177,10 +188,7 @@ void launch_cooperative(unsigned blocks, unsigned block_threads, size_t shared, 
 
 }  // namespace cuda_on_host
 
-inline void __syncthreads() {
-  using namespace cuda_on_host;
-  swapcontext(&threads[threadIdx.x].context, &scheduler);
-}
+inline void __syncthreads() { cuda_on_host::give_turn_back(); }
 
 namespace cuda_on_host {
 
