@@ -15,6 +15,7 @@ from pyneural import cli
 pytest.importorskip("matplotlib")
 SMALL = ["--epochs", "20", "--lbfgs", "30", "--conditions", "40"]
 INSIDE = [*SMALL, "--points", "300", "--rounds", "2"]
+FEW = ["--epochs", "5", "--lbfgs", "8", "--conditions", "20", "--points", "50", "--rounds", "2"]
 
 
 def value(out: str, name: str) -> str:
@@ -45,13 +46,13 @@ def test_boundary_points_alone_fail_inside(tmp_path, capsys):
 
 
 def test_resume_goes_on(tmp_path, capsys):
-    start = ["demo", "burgers", "--out", str(tmp_path), *INSIDE]
+    start = ["demo", "burgers", "--out", str(tmp_path), *FEW]
     assert cli.main([*start, "--time-limit", "0"]) == 0
     assert "time limit" in capsys.readouterr().out
     assert cli.main([*start, "--resume"]) == 0
     resumed = capsys.readouterr().out
     assert value(resumed, "resumed") == "after 1 step"
-    assert cli.main(["demo", "burgers", "--out", str(tmp_path / "whole"), *INSIDE]) == 0
+    assert cli.main(["demo", "burgers", "--out", str(tmp_path / "whole"), *FEW]) == 0
     whole = capsys.readouterr().out
     assert value(resumed, "relative L2") == value(whole, "relative L2")
 
@@ -133,7 +134,7 @@ def test_one_seed_gives_one_result_and_torchs_generator_is_left_alone(tmp_path, 
     import torch
 
     def error(seed):
-        options = ["--out", str(tmp_path), "--seed", seed, *INSIDE]
+        options = ["--out", str(tmp_path), "--seed", seed, *FEW]
         assert cli.main(["demo", "burgers", *options]) == 0
         return value(capsys.readouterr().out, "relative L2")
 

@@ -10,8 +10,11 @@ from tests.demos.screen import run_demo, value
 pytest.importorskip("matplotlib")
 
 
-def test_long_lag(tmp_path, capsys):
-    out = run_demo("long-lag", tmp_path, capsys, "--lag", "16", "--epochs", "5")
+def test_long_lag(tmp_path, capsys, monkeypatch):
+    demo = cli.load_demo("long-lag")
+    monkeypatch.setattr(demo, "TRAINING", 4_800)
+    monkeypatch.setattr(demo, "HELD_OUT", 500)
+    out = run_demo("long-lag", tmp_path, capsys, "--lag", "12", "--epochs", "5")
     error = {
         name: float(value(out, name).split()[1])
         for name in ("simple RNN", "LSTM", "GRU", "transformer", "always the mean")

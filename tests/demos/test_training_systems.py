@@ -12,7 +12,7 @@ pytest.importorskip("matplotlib")
 
 
 def test_losses(tmp_path, capsys):
-    out = run_demo("losses", tmp_path, capsys)
+    out = run_demo("losses", tmp_path, capsys, "--epochs", "30")
     rows = [line.split() for line in out.splitlines() if line.endswith(" *")]
     assert len(rows) == 6  # of the table, and each warned of the wrong last layer alone
     for *_, measure, _, right, _, wrong, _ in rows:
