@@ -137,6 +137,45 @@ struct QueryBlock : ColumnBlock {
   int64_t head;
 };
 
+// Computes the elements of the block's dV that are NaN once more, by plain multiply-adds: of an
+// infinite dO they may be infinite, where a product of tensor cores, of a dO that is split, is not.
+// Slow, and in a loop, for it is rarely needed. k: of the keys' head, their tile begins at `row`.
+template <class S>
+__device__ void compute_nan_again(const AttentionParams<typename S::T>& params,
+                                  const Matrix<typename S::T>& k, int64_t n, int64_t key_head,
+                                  int64_t row, int64_t column) {
+  using Accumulator = typename S::Accumulator;
+  const auto start = [&](const auto& of, int64_t h) {
+    return of.data + n * of.batch_stride + h * of.head_stride;
+  };
+  const auto& to = params.grad_v;
+  const auto &q = params.q, &grad_out = params.grad_out;
+  _Pragma("unroll 1") for (int i = 0; i < S::kWidth / 2; ++i) {
+    const int64_t key = row + row_of(i % 4), e = column + i / 4 * 8 + column_of(i % 4);
+    if (key >= params.keys || e >= params.value_width) continue;
+    auto* const element = start(to, key_head) + key * to.row_stride + e;
+    if (load(element) == load(element)) continue;
+    Accumulator sum = 0;
+    for (int64_t h = key_head * params.group; h < (key_head + 1) * params.group; ++h) {
+      const Mask<typename S::T> mask(params, n, h);
+      for (int64_t query = 0; query < params.queries; ++query) {
+        Accumulator product = 0;
+        for (int64_t d = 0; d < params.width; ++d)
+          product +=
+              load(start(q, h) + query * q.row_stride + d) * load(k.data + key * k.stride + d);
+        const Accumulator score = mask.score(product, query, key);
+        const int64_t at = (n * params.heads + h) * params.queries + query;
+        if (score == -infinity<Accumulator>() ||
+            (params.seed && !keeps_weight(dropout_of(params), at, key)))
+          continue;
+        sum += weight(score, params.lse[at] * kLog2E<Accumulator>) *
+               load(start(grad_out, h) + query * grad_out.row_stride + e);
+      }
+    }
+    store(sum * static_cast<Accumulator>(params.dropout.factor), element);
+  }
+}
+
 // A block owns a tile of keys and kWidth columns of dK and dV.
 template <class S>
 __global__ void __launch_bounds__(S::kThreads)
@@ -239,6 +278,11 @@ __global__ void __launch_bounds__(S::kThreads)
   };
   store(dk, params.grad_k, params.width, params.scale);
   store(dv, params.grad_v, params.value_width, factor);
+  bool has_nan = false;
+  PYNEURAL_UNROLL
+  for (const auto& fragment : dv) PYNEURAL_UNROLL
+  for (const Accumulator sum : fragment) has_nan |= sum != sum;
+  if (has_nan && params.grad_v.data) compute_nan_again<S>(params, k, n, key_head, row, column);
 }
 
 }  // namespace pyneural::attention::cuda

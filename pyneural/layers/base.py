@@ -22,7 +22,9 @@ _ALIASES = {None: "linear", "swish": "silu", "softmax": "softmax"}
 class _Unbuilt(torch.nn.Parameter):
     """Stands for the weights until they are made, and remembers whether they are to be trained.
 
-    So ``requires_grad_`` of any module around the layer reaches them. Optimisers refuse it.
+    So ``requires_grad_`` of any module around the layer reaches them. Optimisers and
+    ``torch.optim.swa_utils.AveragedModel``, which would pair it with the weights of another model,
+    are refused.
     """
 
     @property
@@ -33,8 +35,16 @@ class _Unbuilt(torch.nn.Parameter):
     @property
     def retains_grad(self) -> bool:  # type: ignore[override]
         """ValueError: only optimisers ask, for what is no leaf."""
-        raise ValueError(
-            "optimizer: expected parameters of layers that are built, got one of a layer that "
+        raise self._refusal("optimizer")
+
+    def detach(self) -> Tensor:
+        """ValueError: who asks is about to read or write the weights."""
+        raise self._refusal("model")
+
+    @staticmethod
+    def _refusal(argument: str) -> ValueError:
+        return ValueError(
+            f"{argument}: expected parameters of layers that are built, got one of a layer that "
             "waits for the shape of its input; call the model with one batch first"
         )
 
@@ -139,12 +149,14 @@ class Layer(torch.nn.Module):
                 self._parameters["unbuilt"] = unbuilt
         if unbuilt is not None:
             with torch.no_grad():
-                self._parameters["unbuilt"] = _Unbuilt(fn(unbuilt), unbuilt.requires_grad)
+                self._parameters["unbuilt"] = _Unbuilt(fn(unbuilt.data), unbuilt.requires_grad)
         return self
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        unbuilt = self._parameters.pop("unbuilt", None)
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination.pop(f"{prefix}unbuilt", None)
+        if unbuilt is not None:
+            self._parameters["unbuilt"] = unbuilt
 
     def _load_from_state_dict(
         self, state: Any, prefix: str, metadata: Any, strict: bool, missing: list[str], *rest: Any

@@ -82,3 +82,14 @@ def test_what_stands_for_the_weights_is_converted_and_moved():
     model.double()(X.to(next(model.parameters()).dtype))
     assert {p.dtype for p in model.parameters()} == {torch.float64}
     assert [p.requires_grad for p in model.parameters()] == [True, True, False, False]
+
+
+def test_averages_refuse_what_is_not_built():
+    model = unbuilt()
+    average = torch.optim.swa_utils.AveragedModel(model)
+    model(X)
+    with pytest.raises(ValueError, match="call the model with one batch first"):
+        average.update_parameters(model)
+    average = torch.optim.swa_utils.AveragedModel(model)
+    average.update_parameters(model)
+    torch.testing.assert_close(average(X), model(X))

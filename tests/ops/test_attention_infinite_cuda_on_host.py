@@ -56,3 +56,24 @@ def test_infinite_values(way, kind):  # noqa: F811
     error, largest = TOLERANCE[dtype][0], expected[others].abs().max()
     assert (out - expected)[others].abs().max() <= error * largest
     assert ((out / expected)[..., 6][finite[..., 6]] - 1).abs().max() <= 10 * error
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_infinite_grad_out(way, is_causal):  # noqa: F811
+    """The gradient of v is infinite where torch's is; nothing comes from a masked query."""
+    library, dtype = way
+    (q, k, v), grad_out = arguments((1, 2, 1, 70, 40, 16, 24), dtype)
+    grad_out[..., 0, 3, 2], grad_out[..., 1, 60, 5] = math.inf, -math.inf
+    found = kernels(library, (q, k, v), grad_out, is_causal=is_causal)[0][3].double()
+    scores = q.double() @ k.double().mT * q.shape[-1] ** -0.5
+    hidden = torch.ones(70, 40, dtype=torch.bool).triu(1) & is_causal
+    weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
+    parts = weights[..., None] * grad_out.double()[:, :, :, None]
+    expected = parts.masked_fill(hidden[..., None], 0).sum((1, 2))[:, None]
+    assert expected.isinf().any()
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.isinf(), expected.isinf())
+    assert torch.equal(found.sign()[found.isinf()], expected.sign()[found.isinf()])
+    finite = expected.isfinite()
+    error = TOLERANCE[dtype][0]
+    assert (found - expected)[finite].abs().max() <= 2 * error * expected[finite].abs().max()
