@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "../common/parallel.h"
-#include "exp2.h"
+#include "../common/exponential.h"
 #include "products.h"
 
 namespace pyneural::attention::cpu {

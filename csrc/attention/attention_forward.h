@@ -10,7 +10,7 @@
 #include <cmath>
 
 #include "../common/parallel.h"
-#include "exp2.h"
+#include "../common/exponential.h"
 #include "products.h"
 
 namespace pyneural::attention::cpu {

@@ -30,10 +30,16 @@ namespace pyneural {
 constexpr int kMaxDerivative = 5;
 
 // Elementary functions of V, by common/vector_math.h for vectors and common/scalar_math.h for
-// scalars: exp, expm1, tanh, sigmoid, sin, cos, erf, softplus; where_positive(z, a, b), a where z >
+// scalars: exp, expm1, tanh, sigmoid, sin, cos, normal, softplus; where_positive(z, a, b), a where z >
 // 0, else b, and where_at_most_0(z, a, b); load(from) and store(value, to).
 template <class V>
 struct Math;
+
+// The standard normal distribution: Phi(z), and phi(z) = Phi'(z).
+template <class V>
+struct Normal {
+  V distribution, density;
+};
 
 // Adds evaluate to an activation that has value(z) and derivatives.
 template <class Self, bool is_smooth, bool from_value>
@@ -148,13 +154,12 @@ struct Silu : ByOrder<Silu> {
   }
 };
 
-// z Phi(z), Phi the distribution function of a standard normal and phi its density.
+// z Phi(z), Phi the distribution function of the standard normal distribution and phi its density.
 struct Gelu : ByOrder<Gelu> {
   template <int n, class V>
   PYNEURAL_INLINE static void evaluate(V z, V* f) {
     const V z2 = z * z;
-    const V distribution = V(0.5) * (V(1) + Math<V>::erf(z * V(0.70710678118654752440)));
-    const V density = V(0.39894228040143267794) * Math<V>::exp(V(-0.5) * z2);
+    const auto [distribution, density] = Math<V>::normal(z);
     f[0] = z * distribution;
     if constexpr (n >= 1) f[1] = distribution + z * density;
     if constexpr (n >= 2) f[2] = (V(2) - z2) * density;

@@ -65,18 +65,88 @@ void multiply(const Strided<T>& a, int64_t rows, int64_t depth, const Panel<T>& 
       depth, a.data, a.row_stride, a.depth_stride, b.data, b.stride, c, ldc, accumulate);
 }
 
+namespace detail {
+
+// How many vectors hold the rows of a tile.
+template <class T>
+constexpr int kTileRegisters = (kTileRows + lanes<T>() - 1) / lanes<T>();
+
+// to [depth][height] = a [height, depth] for the rows of a tile, each contiguous. Whole vectors are
+// stored, of which what is behind the last row is overwritten by the next k: after the last k, up
+// to two vectors more are written to.
+template <class T>
+void pack_tile(const Strided<T>& a, int64_t height, int64_t depth, T* to) {
+  constexpr int kLanes = lanes<T>(), kRegisters = kTileRegisters<T>;
+  int64_t k = 0;
+  for (; k + kLanes <= depth; k += kLanes) {
+    Register<T> rows[kRegisters * kLanes] = {};
+#pragma GCC unroll 8
+    for (int m = 0; m < kTileRows; ++m)
+      if (m < height) rows[m] = as_register(a.at(m, k));
+#pragma GCC unroll 8
+    for (int r = 0; r < kRegisters; ++r) transpose_registers<kLanes / 2, kLanes>(rows + r * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i)
+#pragma GCC unroll 8
+      for (int r = 0; r < kRegisters; ++r)
+        as_register(to + (k + i) * height + r * kLanes) = rows[r * kLanes + i];
+  }
+  for (; k < depth; ++k)
+    for (int64_t m = 0; m < height; ++m) to[k * height + m] = *a.at(m, k);
+}
+
+// The same of `tiles` tiles of one height, whose columns are contiguous: together, so that a column
+// is read along its lines.
+template <class T>
+void pack_tiles_of_columns(const Strided<T>& a, int64_t tiles, int64_t height, int64_t depth,
+                           T* to) {
+  constexpr int kLanes = lanes<T>(), kRegisters = kTileRegisters<T>;
+  int64_t k = 0;
+  // The last columns might read beyond the end of a.
+  for (; k + kRegisters * kLanes < depth; ++k)
+    for (int64_t t = 0; t < tiles; ++t)
+#pragma GCC unroll 8
+      for (int r = 0; r < kRegisters; ++r)
+        as_register(to + (t * depth + k) * height + r * kLanes) =
+            as_register(a.at(t * height + r * kLanes, k));
+  for (; k < depth; ++k)
+    for (int64_t t = 0; t < tiles; ++t)
+      for (int64_t m = 0; m < height; ++m)
+        to[(t * depth + k) * height + m] = *a.at(t * height + m, k);
+}
+
+}  // namespace detail
+
 // A left operand [rows, depth] packed tile by tile of for_row_tiles, each [depth][height]: the
 // order in which the product reads it.
 template <class T>
 class PackedMatrix {
  public:
-  // Into `storage`, rows * depth long.
-  PackedMatrix(const Strided<T>& a, int64_t rows, int64_t depth, T* storage)
-      : rows_(rows), depth_(depth), data_(storage) {
+  static int64_t storage(int64_t rows, int64_t depth) { return rows * depth + 2 * lanes<T>(); }
+
+  // Into `to`, storage(rows, depth) long.
+  PackedMatrix(const Strided<T>& a, int64_t rows, int64_t depth, T* to)
+      : rows_(rows), depth_(depth), data_(to) {
+    if (a.depth_stride == 1) {
+      for_row_tiles(0, rows, [&](int64_t first, int64_t height) {
+        detail::pack_tile(a.from(first, 0), height, depth, to + first * depth);
+      });
+      return;
+    }
+    constexpr int64_t kTogether = 16;
+    int64_t begin = 0, tiles = 0, their_height = 0;
+    const auto pack = [&] {
+      detail::pack_tiles_of_columns(a.from(begin, 0), tiles, their_height, depth,
+                                    to + begin * depth);
+    };
     for_row_tiles(0, rows, [&](int64_t first, int64_t height) {
-      for (int64_t k = 0; k < depth; ++k)
-        for (int64_t m = 0; m < height; ++m) *storage++ = *a.at(first + m, k);
+      if (tiles == kTogether || height != their_height) {
+        pack();
+        begin = first, tiles = 0, their_height = height;
+      }
+      ++tiles;
     });
+    pack();
   }
 
   int64_t rows() const { return rows_; }

@@ -17,7 +17,10 @@ struct ScalarMath {
   PYNEURAL_INLINE static T sigmoid(T z) { return T(1) / (T(1) + std::exp(-z)); }
   PYNEURAL_INLINE static T sin(T z) { return std::sin(z); }
   PYNEURAL_INLINE static T cos(T z) { return std::cos(z); }
-  PYNEURAL_INLINE static T erf(T z) { return std::erf(z); }
+  PYNEURAL_INLINE static Normal<T> normal(T z) {
+    return {T(0.5) * (T(1) + std::erf(z * T(0.70710678118654752440))),
+            T(0.39894228040143267794) * std::exp(T(-0.5) * z * z)};
+  }
   PYNEURAL_INLINE static T softplus(T z) {
     return (z > T(0) ? z : T(0)) + std::log1p(std::exp(-std::abs(z)));
   }

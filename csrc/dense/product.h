@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include "../common/caches.h"
 #include "../common/panels.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
@@ -84,10 +85,23 @@ class Product {
 
  private:
   static constexpr int64_t kWidth = panel_width<T>();
-  // Of a block of the depth: its panels of b stay in the second-level cache.
-  static constexpr int64_t kDepth = 1024;
-  // Elements of a block of a, which stays in that cache while all panels pass.
-  static constexpr int64_t kBlockElements = 1 << 16;
+  // A block of the depth: on AVX2 a panel of b is as large as the first-level cache, from which a
+  // block of a takes little. The panels of AVX-512 are four times as wide, for twice the
+  // multiply-adds a load, and come from the second-level cache.
+  static int64_t block_depth() {
+    if (kTileVectors > 2) return 1024;
+    return caches().level1 / static_cast<int64_t>(kWidth * sizeof(T));
+  }
+  // Rows of a block of a, which takes half of the second-level cache, where it stays while all
+  // panels pass.
+  static int64_t block_rows(int64_t depth) {
+    const int64_t bytes = depth * static_cast<int64_t>(sizeof(T));
+    return std::max<int64_t>(caches().level2 / 2 / std::max<int64_t>(bytes, 1), 4 * kTileRows);
+  }
+  // Packed, a is read along lines, whatever its strides; where these are powers of two, what lies
+  // along them shares a few sets of the cache. Worth its time beyond so many panels.
+  static constexpr int64_t kFewPanelsOfColumns = 4,
+                           kFewPanels = kTileVectors == 2 ? 8 : std::numeric_limits<int>::max();
   // Up to so many rows b is read where it lies: packing it costs more than it saves. On AVX2 rows
   // that are 1,024 long pay from 24 on, of 512 from 40, of 64 to 256 from 100.
   static constexpr int64_t kFewRows = kTileVectors == 2 ? 64 : 512;
@@ -99,18 +113,17 @@ class Product {
 
   int64_t vectors() const { return (columns_ + lanes<T>() - 1) / lanes<T>(); }
 
-  // The fewest cycles for a unit of depth: a multiply-add of vectors takes one, to transpose an
-  // element of b about one, to read one a quarter, to add one of a part to c three. More segments,
-  // with which a sum depends on the threads, must gain 3 %.
+  // The fewest cycles for a unit of depth: a multiply-add of vectors takes one, to pack an element
+  // of a or b about one, to add one of a part to c three. More segments, with which a sum depends
+  // on the threads, must gain 3 %.
   void find_grid(int64_t threads, int64_t most_segments) {
-    const double per_b = b_.row_stride == 1 ? 0.25 : 1;
     double least = std::numeric_limits<double>::infinity();
     for (int64_t segments = 1; segments <= std::min(threads, most_segments); ++segments)
       for (int64_t columns = 1; columns <= std::min(threads / segments, vectors()); ++columns) {
         const int64_t rows = std::min(threads / segments / columns, rows_);
         const auto m = static_cast<double>((rows_ + rows - 1) / rows);
         const auto n = static_cast<double>((vectors() + columns - 1) / columns);
-        double cycles = (m * n + m / 4 + n * per_b * lanes<T>()) / segments;
+        double cycles = (m * n + m + n * lanes<T>()) / segments;
         if (segments > 1) cycles += 3.0 * segments * rows_ * vectors() / depth_;
         if (cycles < (segments > grid_.segments ? 0.97 : 1.0) * least) {
           least = cycles;
@@ -161,52 +174,73 @@ class Product {
   void tiles(const Block& block_of_c, const Prepare& prepare, const Finish& finish) const {
     Scratch scratch;
     const auto [rows, vectors, all, c] = block_of_c;
-    const int64_t steps = std::max<int64_t>((all.size() + kDepth - 1) / kDepth, 1);
+    const int64_t steps = std::max<int64_t>((all.size() + block_depth() - 1) / block_depth(), 1);
     const int64_t most_depth = (all.size() + steps - 1) / steps;
-    const int64_t most_rows =
-        std::max<int64_t>(kBlockElements / std::max<int64_t>(most_depth, 1), 4 * kTileRows);
-    const int64_t blocks = (rows.size() + most_rows - 1) / most_rows;
+    const int64_t blocks = (rows.size() + block_rows(most_depth) - 1) / block_rows(most_depth);
+    const int64_t most_rows = (rows.size() + blocks - 1) / std::max<int64_t>(blocks, 1);
     const int64_t panels = (vectors.size() + kTileVectors - 1) / kTileVectors;
-    // A transposed a is read a few elements a line, and lines a power of two apart share a few sets
-    // of the cache: 55 to 65 % of the multiply-add peak, 90 if packed once for many panels.
-    const bool packs_a = a_.depth_stride != 1 && panels > 4;
-    T* const packed_a = packs_a ? scratch.take<T>(most_rows * most_depth) : nullptr;
+    const bool packs_a = panels > (a_.depth_stride == 1 ? kFewPanels : kFewPanelsOfColumns);
+    T* const packed_a =
+        packs_a ? scratch.take<T>(PackedMatrix<T>::storage(most_rows, most_depth)) : nullptr;
     T* const packed_b = scratch.take<T>(panels * kWidth * most_depth);
     for (int64_t step = 0; step < steps; ++step) {
       const Range depth = all.part(step, steps);
       for (int64_t block = 0; block < blocks; ++block) {
         const Range some = rows.part(block, blocks);
         if (step == 0) prepare(some.begin, some.end);
+        if (block == 0) pack_panels(vectors, depth, rows.size(), packed_b);
         const Strided<T> a = a_.from(some.begin, depth.begin);
         std::optional<PackedMatrix<T>> packed;
         if (packs_a) packed.emplace(a, some.size(), depth.size(), packed_a);
-        for (int64_t i = 0; i < panels; ++i) {
-          const Range part = vectors.part(i, panels);
-          const int64_t column = part.begin * lanes<T>(),
-                        columns = std::min(part.end * lanes<T>(), columns_) - column;
-          const bool whole = columns % lanes<T>() == 0;
-          Panel<T> panel{packed_b + i * kWidth * most_depth, kWidth, part.size()};
-          if (b_.row_stride == 1 && whole && rows.size() <= kFewRows)
-            panel = {b_.at(column, depth.begin), b_.depth_stride, part.size()};
-          else if (block == 0)
-            pack_panel(column, columns, depth, packed_b + i * kWidth * most_depth);
+        for_panels(vectors, [&](int64_t i, int64_t column, int64_t columns) {
+          const Panel<T> panel =
+              reads_b_in_place(columns, rows.size())
+                  ? Panel<T>{b_.at(column, depth.begin), b_.depth_stride, vectors_of<T>(columns)}
+                  : Panel<T>{packed_b + i * kWidth * depth.size(), kWidth, vectors_of<T>(columns)};
           for_row_tiles(0, some.size(), [&](int64_t first, int64_t count) {
             const int64_t row = some.begin + first;
             multiply_tile(packed ? packed->tile(first, count) : a.from(first, 0), count,
                           depth.size(), panel, c + row * columns_ + column, columns, step > 0);
             if (step + 1 == steps) finish(row, count, column, columns);
           });
-        }
+        });
       }
     }
   }
 
-  void pack_panel(int64_t column, int64_t columns, const Range& depth, T* to) const {
-    const T* const from = b_.at(column, depth.begin);
-    if (b_.row_stride == 1)
-      pack_rows(from, b_.depth_stride, depth.size(), columns, to);
-    else
-      pack_transposed(from, b_.row_stride, depth.size(), columns, to);
+  bool reads_b_in_place(int64_t columns, int64_t rows) const {
+    return b_.row_stride == 1 && columns % lanes<T>() == 0 && rows <= kFewRows;
+  }
+
+  // Calls body(i, first column, columns) for the panels of some columns.
+  template <class Body>
+  void for_panels(const Range& vectors, const Body& body) const {
+    const int64_t panels = (vectors.size() + kTileVectors - 1) / kTileVectors;
+    for (int64_t i = 0; i < panels; ++i) {
+      const Range part = vectors.part(i, panels);
+      const int64_t column = part.begin * lanes<T>();
+      body(i, column, std::min(part.end * lanes<T>(), columns_) - column);
+    }
+  }
+
+  // The panels of b, but for those that are read where they lie.
+  void pack_panels(const Range& vectors, const Range& depth, int64_t rows, T* to) const {
+    if (b_.row_stride == 1) {  // row by row, along their lines
+      constexpr int64_t kRowsTogether = 8;
+      for (int64_t k = depth.begin; k < depth.end; k += kRowsTogether) {
+        const int64_t count = std::min(kRowsTogether, depth.end - k);
+        for_panels(vectors, [&](int64_t i, int64_t column, int64_t columns) {
+          if (!reads_b_in_place(columns, rows))
+            pack_rows(b_.at(column, k), b_.depth_stride, count, columns,
+                      to + (i * depth.size() + k - depth.begin) * kWidth);
+        });
+      }
+    } else {
+      for_panels(vectors, [&](int64_t i, int64_t column, int64_t columns) {
+        pack_transposed(b_.at(column, depth.begin), b_.row_stride, depth.size(), columns,
+                        to + i * depth.size() * kWidth);
+      });
+    }
   }
 
   // c [rows, columns] = or += a b, by way of a tile where columns are no whole vectors.

@@ -26,7 +26,8 @@ struct Weights {
   static int64_t storage(const Network& network) {
     int64_t size = 0;
     for (int64_t l = 1; l < network.layers(); ++l)
-      size += 2 * network.width[l] * network.width[l + 1];
+      size += PackedMatrix<T>::storage(network.width[l + 1], network.width[l]) +
+              PackedMatrix<T>::storage(network.width[l], network.width[l + 1]);
     return size;
   }
 
@@ -36,8 +37,9 @@ struct Weights {
     for (int64_t l = 1; l < network.layers(); ++l) {
       const int64_t in = network.width[l], out = network.width[l + 1];
       forward.emplace_back(Strided<T>{weight[l], in, 1}, out, in, storage);
-      backward.emplace_back(Strided<T>{weight[l], 1, in}, in, out, storage + in * out);
-      storage += 2 * in * out;
+      storage += PackedMatrix<T>::storage(out, in);
+      backward.emplace_back(Strided<T>{weight[l], 1, in}, in, out, storage);
+      storage += PackedMatrix<T>::storage(in, out);
     }
   }
 };
