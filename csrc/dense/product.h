@@ -134,7 +134,8 @@ class Product {
 
   // Dot products add up their lanes, but no row of b has to be transposed for them.
   bool wants_dots() const {
-    return a_.depth_stride == 1 && b_.depth_stride == 1 && rows_ < 2 * depth_ / lanes<T>();
+    constexpr int64_t kGain = kTileVectors == 2 ? 1 : 2;
+    return a_.depth_stride == 1 && b_.depth_stride == 1 && rows_ < kGain * depth_ / lanes<T>();
   }
 
   template <class Prepare, class Finish>
