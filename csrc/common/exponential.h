@@ -56,19 +56,22 @@ inline at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
          detail::power_of_2<T>(at::vec::convert_to_int_of_same_size(n));
 }
 
-// e^x = 2^n 2^f with n + f = x log2(e), in two factors that are rounded once: within 2 units in the
-// last place, subnormal numbers and infinity included.
+// e^x = 2^n e^r with r = x - n log(2), the power in two factors so that the product is rounded
+// once: within 2 units in the last place, subnormal numbers and infinity included. log(2) is split
+// so that n times its high part is exact.
 template <class T>
 inline at::vec::Vectorized<T> exp(at::vec::Vectorized<T> x) {
   using V = at::vec::Vectorized<T>;
   constexpr bool kSingle = sizeof(T) == 4;
   // Beyond these e^x rounds to 0 and to infinity.
   const V y = at::vec::clamp(x, V(T(kSingle ? -104 : -746)), V(T(kSingle ? 89 : 710)));
-  constexpr double kLog2E = 1.4426950408889634, kRest = 2.0355273740931033e-17;
-  constexpr T kHigh = static_cast<T>(kLog2E);
-  constexpr T kLow = static_cast<T>(kSingle ? kLog2E - static_cast<double>(kHigh) : kRest);
-  const V n = (y * V(kHigh)).round();
-  const V f = at::vec::fmadd(y, V(kLow), at::vec::fmsub(y, V(kHigh), n));
+  constexpr double kLog2E = 1.44269504088896340736;
+  constexpr double kHigh = kSingle ? 0.693145751953125 : 6.93147180369123816490e-1;
+  constexpr double kLow = kSingle ? 1.42860682030941723212e-6 : 1.90821492927058770002e-10;
+  const V n = (y * V(T(kLog2E))).round();
+  V r = at::vec::fmadd(n, V(T(-kHigh)), y);
+  r = at::vec::fmadd(n, V(T(-kLow)), r);
+  const V f = r * V(T(kLog2E));
   const V half = (n * V(T(0.5))).round();
   const auto power = [](V whole) {
     return detail::power_of_2<T>(at::vec::convert_to_int_of_same_size(whole));
