@@ -74,6 +74,7 @@ def test_what_stands_for_the_weights_is_converted_and_moved():
         (lambda: model.double(), torch.float64, "cpu"),
         (lambda: model.to("meta", torch.bfloat16), torch.bfloat16, "meta"),
         (lambda: model.to_empty(device="cpu").float(), torch.float32, "cpu"),
+        (model.share_memory, torch.float32, "cpu"),
     ):
         found = [(p.dtype, p.device.type, p.requires_grad) for p in move().parameters()]
         assert found == [(dtype, device, True), (dtype, device, False)]

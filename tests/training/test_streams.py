@@ -390,7 +390,7 @@ def test_several_inputs_of_a_loader():
     model.fit(loader, verbose=0)
 
 
-class GoesOn(torch.utils.data.IterableDataset):
+class GoesOn(IterableDataset):
     """Has a length, and gives one and the same iterator each time."""
 
     def __init__(self):
@@ -403,13 +403,17 @@ class GoesOn(torch.utils.data.IterableDataset):
         return self.samples
 
 
-def test_a_loader_that_would_lose_its_first_batch_is_refused():
-    from pyneural import layers
-    from pyneural.training import Sequential
+class BeginsAnew(GoesOn):
+    def __iter__(self):
+        return iter([(torch.ones(3), torch.ones(1))] * 8)
 
+
+def test_a_loader_that_would_lose_its_first_batch_is_refused():
     model = Sequential([layers.Dense(1)])
     model.compile("sgd", "mse")
     data = GoesOn()
     with pytest.raises(ValueError, match="fit: x: expected a dataset that begins anew"):
-        model.fit(torch.utils.data.DataLoader(data, batch_size=4), verbose=0)
+        model.fit(DataLoader(data, batch_size=4), verbose=0)
     assert len(list(data.samples)) == 8
+    model.fit(DataLoader(BeginsAnew(), batch_size=4), verbose=0)
+    assert [p.shape for p in model.parameters()] == [(1, 3), (1,)]
