@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from pyneural.training import Model, callbacks
+from pyneural.training.losses.several import LossesOfOutputs
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(30, 3)).astype("float32")
@@ -110,6 +111,12 @@ def test_the_weighted_sum_is_minimised_and_nothing_else(form):
         torch.testing.assert_close(dict(model.module.named_parameters())[name].detach(), moved)
 
 
+def test_no_gradient_of_the_curves_beside_the_loss():
+    outputs = {name: torch.ones(2, 1, requires_grad=True) for name in "ab"}
+    terms = LossesOfOutputs(BOTH).terms(outputs, {name: torch.zeros(2, 1) for name in "ab"})
+    assert [name for name, term in terms.items() if term.requires_grad] == ["loss"]
+
+
 class Rows(Dataset):
     def __init__(self, form):
         self.form = form
@@ -200,6 +207,21 @@ def test_weights_of_samples_count_for_each_output():
     assert found["loss"] == pytest.approx(found["a_loss"] + found["b_loss"])
 
 
+def test_a_metric_reads_predictions_as_the_loss_of_its_output_does():
+    losses = {"a": "mse", "b": nn.BCEWithLogitsLoss()}  # a logit above 0 is class 1
+    model = new_model("dict", loss=losses, metrics={"b": "accuracy"})
+    found = model.evaluate(X, {"a": A, "b": B}, return_dict=True)
+    assert found["b_accuracy"] == pytest.approx(B.mean())
+
+
+def test_rows_of_each_output_must_be_those_of_x():
+    pandas = pytest.importorskip("pandas")
+    x, a, b = (pandas.DataFrame(values) for values in (X, A, B))
+    for call in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match=f"{call}: y: expected the index that x has"):
+            getattr(new_model("list"), call)(x, [a, b[::-1]], verbose=0)
+
+
 def test_callbacks_watch_an_output(tmp_path):
     y, metrics = {"a": A, "b": B}, {"b": "accuracy"}
     model = new_model("dict", lr=0.1, metrics=metrics)
@@ -244,6 +266,10 @@ def test_metrics_of_outputs_beside_a_loss_of_the_users_own():
 BOTH = {"a": "mse", "b": "mse"}
 
 
+def loss(prediction, y):
+    return (prediction - y).abs().mean()
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -257,6 +283,7 @@ BOTH = {"a": "mse", "b": "mse"}
         ({"loss": ["mse", "mse"], "metrics": {"a": "mae"}}, "metrics: expected a list"),
         ({"loss": ["mse", "mse"], "metrics": "mae"}, "metrics: expected a list"),
         ({"loss": BOTH, "metrics": {"a": ["mae", "mae"]}}, "metrics: .*got 'a_mae' twice"),
+        ({"loss": BOTH, "metrics": {"a": loss}}, "metrics: .*got 'a_loss', which is a curve"),
         ({"loss": BOTH, "metrics": {"a": "los"}}, "metrics: expected a known name, got 'los'"),
         ({"loss": BOTH, "loss_weights": {"a": 1.0}}, "loss_weights: expected a finite number for"),
         ({"loss": BOTH, "loss_weights": {"a": 1.0, "b": 1.0, "c": 2.0}}, "loss_weights: .*for 'c'"),
@@ -264,6 +291,7 @@ BOTH = {"a": "mse", "b": "mse"}
         ({"loss": BOTH, "loss_weights": {"a": 1.0, "b": np.nan}}, "loss_weights: .* got nan"),
         ({"loss": BOTH, "loss_weights": {"a": 1.0, "b": True}}, "loss_weights: .* got True"),
         ({"loss": ["mse", "mse"], "loss_weights": [1.0]}, "loss_weights: expected a list"),
+        ({"loss": ["mse", "mse"], "loss_weights": {0: 1.0, 1: 1.0}}, "loss_weights: .*got dict"),
         ({"loss": ["mse", "mse"], "loss_weights": 2.0}, "loss_weights: .*list .*got float"),
         ({"loss": "mse", "loss_weights": [2.0]}, "loss_weights: expected none beside one loss"),
     ],
@@ -333,11 +361,14 @@ def test_a_class_in_place_of_a_loss(options):
         Model(nn.Linear(3, 1)).compile("sgd", **options)
 
 
-def test_weights_of_samples_are_those_of_all_outputs():
+def test_weights_of_samples_are_those_of_all_outputs_and_classes_have_none():
     weights = {"a": np.ones(30), "b": np.ones(30)}
     text = r"fit: sample_weight: expected one array, for all outputs, got dict; .*loss_weights="
     with pytest.raises(ValueError, match=text):
         new_model("dict").fit(X, {"a": A, "b": B}, sample_weight=weights, verbose=0)
+    text = "fit: class_weight: expected one kind of targets, got several; give sample_weight"
+    with pytest.raises(ValueError, match=text):
+        new_model("list").fit(X, [A, B], class_weight={0: 1.0, 1: 2.0}, verbose=0)
 
 
 @pytest.mark.parametrize("form", ["dict", "tuple"])
