@@ -1,7 +1,9 @@
-"""What is compiled when, on a small tree with a header of its own."""
+"""What is compiled when, on a small tree with a header of its own and one of the system."""
 
+import ctypes
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,24 +12,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "build_tools"))
 
-from compilation import (  # noqa: E402
-    Module,
-    compile_modules,
-)
+from compilation import Module, compile_modules  # noqa: E402
 from environment import BuildError  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("ninja") and shutil.which("c++")), reason="needs ninja and a compiler"
 )
-FLAGGED = {"csrc/c/c.cpp": ["-DTEXT=1"]}
+FLAGGED = {"csrc/c/c.cpp": ['-DTEXT="$one two"']}
 MODULES = [
     Module("build/first", ["csrc/a/a.cpp", "csrc/b/b.cpp", "csrc/c/c.cpp"], ["-DVALUE=1"], FLAGGED),
-    Module("build/second", ["csrc/b/b.cpp"], ["-DVALUE=2"]),
+    Module("build/the second", ["csrc/b/b.cpp"], ["-DVALUE=2"]),
 ]
 OBJECTS = [
     "build/first/csrc/c/c.cpp.o",
     "build/first/unit.cpp.o",
-    "build/second/unit.cpp.o",
+    "build/the second/unit.cpp.o",
 ]
 
 
@@ -36,15 +35,22 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.delenv("PYNEURAL_UNITY", raising=False)
     files = {
         "csrc/common/own.h": "#pragma once\ninline int own() { return 1; }\n",
-        "csrc/a/a.cpp": '#include "own.h"\n#include <vector>\nstd::vector<int> a{own()};\n',
+        "system/torch.h": "#pragma once\n#include <vector>\n",
+        "csrc/a/a.cpp": '#include "own.h"\n#include <torch.h>\nstd::vector<int> a{own()};\n',
         "csrc/b/b.cpp": "#include <vector>\nstd::vector<int> b{VALUE};\n",
-        "csrc/c/c.cpp": 'const char* c = "c";\n',
+        "csrc/c/c.cpp": "const char* c = TEXT;\n",
     }
     root = tmp_path / "a tree"
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root
+
+
+def compiled(root, modules=MODULES):
+    """The objects of each module."""
+    flags = ["-I", "csrc/common", "-isystem", "system", "-std=c++20", "-g0", "-fPIC"]
+    return compile_modules(modules, root, "build", ["c++"], flags, 2)
 
 
 def build(root, modules=MODULES):
@@ -54,12 +60,22 @@ def build(root, modules=MODULES):
         return {path: path.stat().st_mtime_ns for path in root.glob("build/**/*.o")}
 
     before = dates()
-    flags = ["-I", "csrc/common", "-std=c++20", "-g0"]
-    objects = compile_modules(modules, root, "build", ["c++"], flags, 2)
+    compiled(root, modules)
     after = dates()
-    assert all((root / name).exists() for of_module in objects for name in of_module)
     new = [path for path, date in after.items() if before.get(path) != date]
     return sorted(str(path.relative_to(root)) for path in new)
+
+
+def linked(root, objects):
+    """A library of them, as a module is."""
+    file = root / f"{len(list(root.glob('*.so')))}.so"
+    subprocess.run(["c++", "-shared", *objects, "-o", file], cwd=root, check=True)
+    return ctypes.CDLL(str(file))
+
+
+def numbers(library, name):
+    """The elements of a global vector."""
+    return ctypes.POINTER(ctypes.c_int).in_dll(library, name)
 
 
 def change(path, text):
@@ -75,6 +91,34 @@ def test_compiles_all_and_then_what_changed(tree):
     assert build(tree) == ["build/first/unit.cpp.o"]
 
 
+def test_a_header_of_the_system_may_change_too(tree):
+    build(tree)
+    change(tree / "system/torch.h", "#pragma once\n#include <vector>\n#include <array>\n")
+    assert build(tree) == ["build/first/unit.cpp.o"]
+
+
+@pytest.mark.parametrize("unity", ["0", "1"])
+def test_the_objects_of_a_module_hold_all_its_sources_once(tree, monkeypatch, unity):
+    monkeypatch.setenv("PYNEURAL_UNITY", unity)
+    first, second = (linked(tree, objects) for objects in compiled(tree))
+    assert numbers(first, "a")[0] == numbers(first, "b")[0] == 1
+    assert ctypes.c_char_p.in_dll(first, "c").value == b"$one two"
+    assert numbers(second, "b")[0] == 2
+    for name in "ac":
+        with pytest.raises(ValueError, match="symbol"):
+            numbers(second, name)
+
+
+def test_a_source_more_or_less_changes_the_object(tree):
+    build(tree)
+    fewer = [MODULES[0]._replace(sources=["csrc/a/a.cpp", "csrc/c/c.cpp"]), MODULES[1]]
+    assert build(tree, fewer) == ["build/first/unit.cpp.o"]
+    with pytest.raises(ValueError, match="symbol"):
+        numbers(linked(tree, compiled(tree, fewer)[0]), "b")
+    assert build(tree) == ["build/first/unit.cpp.o"]
+    assert numbers(linked(tree, compiled(tree)[0]), "b")[0] == 1
+
+
 def test_flags_of_one_source_concern_no_other(tree):
     build(tree)
     flags = {"csrc/c/c.cpp": ['-DTEXT="two words"']}
@@ -86,6 +130,7 @@ def test_a_tree_that_moved_with_its_objects_is_up_to_date(tree):
     build(tree)
     moved = tree.rename(tree.with_name("elsewhere"))
     assert build(moved) == []
+    assert {path.name for path in moved.iterdir()} == {"build", "csrc", "system"}
 
 
 def test_an_error_is_one_line(tree, capfd):
@@ -112,8 +157,11 @@ def test_each_source_by_itself(tree, monkeypatch):
     assert build(tree) == [
         "build/first/csrc/a/a.cpp.o",
         "build/first/csrc/b/b.cpp.o",
-        "build/second/csrc/b/b.cpp.o",
+        "build/the second/csrc/b/b.cpp.o",
     ]
+    monkeypatch.setenv("PYNEURAL_UNITY", "1")
+    change(tree / "csrc/b/b.cpp", "#include <vector>\nstd::vector<int> b{VALUE, VALUE};\n")
+    assert build(tree) == OBJECTS[1:]
 
 
 def test_missing_ninja_is_named(tree, monkeypatch):
