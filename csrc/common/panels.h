@@ -124,7 +124,7 @@ class PackedMatrix {
  public:
   static int64_t storage(int64_t rows, int64_t depth) { return rows * depth + 2 * lanes<T>(); }
 
-  // Into `to`, storage(rows, depth) long.
+  // Into `to`, storage(rows, depth) long. The rows of a, or its columns, are contiguous.
   PackedMatrix(const Strided<T>& a, int64_t rows, int64_t depth, T* to)
       : rows_(rows), depth_(depth), data_(to) {
     if (a.depth_stride == 1) {

@@ -177,8 +177,9 @@ class Product {
     const auto [rows, vectors, all, c] = block_of_c;
     const int64_t steps = std::max<int64_t>((all.size() + block_depth() - 1) / block_depth(), 1);
     const int64_t most_depth = (all.size() + steps - 1) / steps;
-    const int64_t blocks = (rows.size() + block_rows(most_depth) - 1) / block_rows(most_depth);
-    const int64_t most_rows = (rows.size() + blocks - 1) / std::max<int64_t>(blocks, 1);
+    const int64_t blocks =
+        std::max<int64_t>((rows.size() + block_rows(most_depth) - 1) / block_rows(most_depth), 1);
+    const int64_t most_rows = (rows.size() + blocks - 1) / blocks;
     const int64_t panels = (vectors.size() + kTileVectors - 1) / kTileVectors;
     const bool packs_a = panels > (a_.depth_stride == 1 ? kFewPanels : kFewPanelsOfColumns);
     T* const packed_a =
