@@ -13,8 +13,8 @@
 #include <memory>
 #include <vector>
 
-#include "../common/parallel.h"
 #include "../common/exponential.h"
+#include "../common/parallel.h"
 #include "products.h"
 
 namespace pyneural::attention::cpu {

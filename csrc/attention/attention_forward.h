@@ -9,8 +9,8 @@
 
 #include <cmath>
 
-#include "../common/parallel.h"
 #include "../common/exponential.h"
+#include "../common/parallel.h"
 #include "products.h"
 
 namespace pyneural::attention::cpu {
