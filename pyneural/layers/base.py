@@ -19,6 +19,23 @@ Shape = tuple[int, ...]
 _ALIASES = {None: "linear", "swish": "silu", "softmax": "softmax"}
 
 
+def _not_built(argument: str) -> ValueError:
+    return ValueError(
+        f"{argument}: expected parameters of layers that are built, got one of a layer that waits "
+        "for the shape of its input; call the model with one batch first"
+    )
+
+
+class _NoElements(Tensor):
+    """What ``_Unbuilt.detach`` gives; all else than a copy to it is that of a tensor."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def copy_(self, *_: Any, **__: Any) -> Tensor:
+        """ValueError: an average of another model's weights."""
+        raise _not_built("model")
+
+
 class _Unbuilt(torch.nn.Parameter):
     """Stands for the weights until they are made, and remembers whether they are to be trained.
 
@@ -35,18 +52,11 @@ class _Unbuilt(torch.nn.Parameter):
     @property
     def retains_grad(self) -> bool:  # type: ignore[override]
         """ValueError: only optimisers ask, for what is no leaf."""
-        raise self._refusal("optimizer")
+        raise _not_built("optimizer")
 
     def detach(self) -> Tensor:
-        """ValueError: who asks is about to read or write the weights."""
-        raise self._refusal("model")
-
-    @staticmethod
-    def _refusal(argument: str) -> ValueError:
-        return ValueError(
-            f"{argument}: expected parameters of layers that are built, got one of a layer that "
-            "waits for the shape of its input; call the model with one batch first"
-        )
+        """No elements, to which nothing can be copied."""
+        return self.data.as_subclass(_NoElements)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Of its own class, which torch's method would forget."""
@@ -153,10 +163,8 @@ class Layer(torch.nn.Module):
         return self
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        unbuilt = self._parameters.pop("unbuilt", None)
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if unbuilt is not None:
-            self._parameters["unbuilt"] = unbuilt
+        destination.pop(f"{prefix}unbuilt", None)
 
     def _load_from_state_dict(
         self, state: Any, prefix: str, metadata: Any, strict: bool, missing: list[str], *rest: Any

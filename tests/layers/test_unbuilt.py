@@ -88,6 +88,7 @@ def test_what_stands_for_the_weights_is_converted_and_moved():
 def test_averages_refuse_what_is_not_built():
     model = unbuilt()
     average = torch.optim.swa_utils.AveragedModel(model)
+    assert all(p.detach().clone().numel() == 0 for p in model.parameters())  # a snapshot is none
     model(X)
     with pytest.raises(ValueError, match="call the model with one batch first"):
         average.update_parameters(model)
