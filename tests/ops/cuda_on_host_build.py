@@ -14,9 +14,11 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
+import torch
 from torch.utils.cpp_extension import include_paths
 
 ROOT = Path(__file__).parents[2]
@@ -55,13 +57,14 @@ def sources() -> dict[Path, str]:
 def build(name: str) -> ctypes.CDLL:
     """The functions of cuda_on_host/NAME.cpp, which includes the kernels.
 
-    Compiled once for all processes and runs that share the sources.
+    Compiled once for all processes and runs that share the sources and torch.
     """
     rewritten = sources()
     compiler = shlex.split(os.environ.get("CXX", "c++"))
-    options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC"]
+    # Fortified, as some compilers have it unless told otherwise, a jump to another stack aborts.
+    options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE"]
     options += [f"-I{path}" for path in include_paths()]
-    parts = [*compiler, *options, *rewritten.values()]
+    parts = [torch.__version__, *compiler, *options, *map(str, rewritten), *rewritten.values()]
     parts += [file.read_text() for file in sorted(STAND_IN.iterdir())]
     built = BUILT / f"{name}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
     BUILT.mkdir(parents=True, exist_ok=True)
@@ -70,6 +73,7 @@ def build(name: str) -> ctypes.CDLL:
         if not built.exists():
             for old in BUILT.glob(f"{name}-*.so"):
                 old.unlink()
+            shutil.rmtree(BUILT / name, ignore_errors=True)  # with headers that are gone
             for path, text in rewritten.items():
                 copy = BUILT / name / path
                 copy.parent.mkdir(parents=True, exist_ok=True)
