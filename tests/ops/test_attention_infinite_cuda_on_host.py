@@ -58,17 +58,20 @@ def test_infinite_values(way, kind):  # noqa: F811
     assert ((out / expected)[..., 6][finite[..., 6]] - 1).abs().max() <= 10 * error
 
 
-@pytest.mark.parametrize("is_causal", [False, True])
-def test_infinite_grad_out(way, is_causal):  # noqa: F811
-    """The gradient of v is infinite where torch's is; nothing comes from a masked query."""
+@pytest.mark.parametrize(("is_causal", "dropout"), [(False, 0.0), (True, 0.0), (False, 0.3)])
+def test_infinite_grad_out(way, is_causal, dropout):  # noqa: F811
+    """The gradient of v is infinite where torch's is; of masked and dropped weights nothing is."""
     library, dtype = way
     (q, k, v), grad_out = arguments((1, 2, 1, 70, 40, 16, 24), dtype)
+    seed = torch.tensor([1 << 40]) if dropout else None
     grad_out[..., 0, 3, 2], grad_out[..., 1, 60, 5] = math.inf, -math.inf
-    found = kernels(library, (q, k, v), grad_out, is_causal=is_causal)[0][3].double()
+    found = kernels(library, (q, k, v), grad_out, None, seed, is_causal, dropout)[0][3].double()
     scores = q.double() @ k.double().mT * q.shape[-1] ** -0.5
     hidden = torch.ones(70, 40, dtype=torch.bool).triu(1) & is_causal
-    weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
+    weights = scores.masked_fill(hidden, -math.inf).softmax(-1) / (1 - dropout)
     parts = weights[..., None] * grad_out.double()[:, :, :, None]
+    if dropout:
+        hidden = hidden | ~torch.ops.pyneural.attention_keep(seed, scores.shape, dropout)
     expected = parts.masked_fill(hidden[..., None], 0).sum((1, 2))[:, None]
     assert expected.isinf().any()
     assert torch.equal(found.isnan(), expected.isnan())
