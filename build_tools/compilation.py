@@ -1,9 +1,9 @@
 """Compiles the C++ sources of all modules in one run of ninja.
 
-One run, so that no processor waits for the end of a module. Most of a compilation are templates of
-torch, the same in every source: a module's sources are compiled as one that includes them, in half
-of the time of one by one. Paths are relative to the root: the objects stay valid when the tree is
-moved or copied along with them.
+One run, so that no processor waits for the end of a module. A module's sources are compiled as one
+file that includes them, which takes half the time: most of it goes into torch's templates, which
+are the same in every source. Paths are relative to the root: the objects stay valid when the tree
+is moved or copied along with them.
 """
 
 from __future__ import annotations

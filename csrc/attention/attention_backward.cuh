@@ -137,9 +137,10 @@ struct QueryBlock : ColumnBlock {
   int64_t head;
 };
 
-// Computes the elements of the block's dV that are NaN once more, by plain multiply-adds: of an
-// infinite dO they may be infinite, where a product of tensor cores, of a dO that is split, is not.
-// Slow, and in a loop, for it is rarely needed. k: of the keys' head, their tile begins at `row`.
+// Computes the elements of the block's dV that are NaN once more, by plain multiply-adds: where dO
+// is infinite they may be infinite, while the tensor cores, which take dO in parts or an infinity
+// times a weight of 0, give NaN. Slow, and in a loop, for it is rarely needed. k: the keys of
+// key_head, of which the block's tile begins at `row`.
 template <class S>
 __device__ void compute_nan_again(const AttentionParams<typename S::T>& params,
                                   const Matrix<typename S::T>& k, int64_t n, int64_t key_head,
