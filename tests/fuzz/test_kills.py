@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def test_killed_saves_leave_a_whole_file(tmp_path, fuzz_seed, fuzz_seconds):
     path, kills = tmp_path / "run.safetensors", 10**6
     process = subprocess.Popen(
         [sys.executable, "-c", SAVES, str(path), str(fuzz_seed), str(kills)],
-        cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -79,7 +80,7 @@ def test_killed_saves_leave_a_whole_file(tmp_path, fuzz_seed, fuzz_seconds):
             process.stdin.flush()
         assert number >= 5
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the writer as well
         process.wait()
 
 
