@@ -92,11 +92,10 @@ __device__ void compute_nan_again(const AttentionParams<typename S::T>& params,
         product += load(tile.q.data + row * tile.q.stride + d) *
                    load(tile.k.data + key * tile.k.stride + d);
       const Accumulator score = tile.mask.score(product, row, key);
-      if (score == -infinity<Accumulator>()) continue;
-      const bool is_kept =
-          !params.seed || keeps_weight(dropout_of(params), tile.first_score + row_of(e), key);
-      const Accumulator weight = is_kept ? exp2(score - row_max) : Accumulator(0);
-      sum += weight * load(tile.v.data + key * tile.v.stride + column);
+      if (score == -infinity<Accumulator>() ||
+          (params.seed && !keeps_weight(dropout_of(params), tile.first_score + row_of(e), key)))
+        continue;
+      sum += exp2(score - row_max) * load(tile.v.data + key * tile.v.stride + column);
     }
     store(sum * (e < 2 ? factors[0] : factors[1]), element);
   }

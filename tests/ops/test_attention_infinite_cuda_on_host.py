@@ -31,19 +31,21 @@ def test_infinite_scores_in_float32(libraries):  # noqa: F811
     torch.testing.assert_close(out, expected)
 
 
-@pytest.mark.parametrize("kind", ["none", "bool"])
-def test_infinite_values(way, kind):  # noqa: F811
-    """What torch gives of an infinite, NaN or very large v; nothing of one that is masked."""
+@pytest.mark.parametrize(("kind", "dropout"), [("none", 0.0), ("bool", 0.0), ("none", 0.3)])
+def test_infinite_values(way, kind, dropout):  # noqa: F811
+    """What torch gives of an infinite, NaN or very large v; nothing of one masked or dropped."""
     library, dtype = way
     shape = (1, 1, 1, 40, 70, 16, 24)
     (q, k, v), grad_out = arguments(shape, dtype)
     v[..., 3, 2], v[..., 5, 3], v[..., 6, 3] = math.inf, math.inf, -math.inf
     v[..., 7, 4], v[..., 69, 5], v[..., 8, 6] = math.nan, -math.inf, torch.finfo(dtype).max
-    mask = mask_of(kind, shape)
-    out = kernels(library, (q, k, v), grad_out, mask)[0][0].double()
+    mask, seed = mask_of(kind, shape), torch.tensor([1 << 40]) if dropout else None
+    out = kernels(library, (q, k, v), grad_out, mask, seed, dropout=dropout)[0][0].double()
     scores = q.double() @ k.double().mT * q.shape[-1] ** -0.5
     allowed = torch.ones(40, 70, dtype=torch.bool) if mask is None else mask[0, 0]
-    weights = scores.masked_fill(~allowed, -math.inf).softmax(-1)
+    weights = scores.masked_fill(~allowed, -math.inf).softmax(-1) / (1 - dropout)
+    if dropout:
+        allowed = torch.ops.pyneural.attention_keep(seed, scores.shape, dropout)
     parts = weights[..., None] * v.double()[:, :, None]
     expected = parts.masked_fill(~allowed[..., None], 0).sum(3)
     assert expected.isinf().any()
