@@ -75,22 +75,23 @@ class Backward {
 
   struct Workspace {
     Word *keys, *k, *values, *v;  // left rows [kKeyBlock] and their panels [words(E, Ev)][width]
-    Word* k_right;
-    Word *q, *q_right, *grad_o, *grad_o_right;  // left and right rows [kQueryBlock]
+    Word* k_right;                // panels [words(kKeyBlock)]
+    Word *q, *q_right, *grad_o, *grad_o_right;  // left rows and panels [kQueryBlock]
     T *grad_k, *grad_v;                         // [kKeyBlock][ld]
-    T *p, *ds;                                  // [kQueryBlock][kKeyBlock]
+    T *p, *ds;                                  // [kQueryBlock][kScoresStride]
     Word *p_left, *ds_left;                     // the same as left operands
   };
   struct KeyBlock {
     int64_t n, key_head, first, count;
-    Rows<Word> k;  // right
+    Panels<Word> k;
   };
   // Queries [first, first + rows) of head h beside a block; dq are their rows of grad_q.
   struct QueryBlock {
     int64_t h, first, rows;
     T* dq;
     int64_t dq_stride;
-    Rows<Word> q, q_right, grad_o, grad_o_right;
+    Rows<Word> q, grad_o;
+    Panels<Word> q_right, grad_o_right;
   };
 
   T scale() const { return static_cast<T>(problem_.scale); }
@@ -166,17 +167,18 @@ class Backward {
     work.values = scratch.take<Word>(kKeyBlock * left_v);
     work.k = scratch.take<Word>(panels * Products::words(problem_.width));
     work.v = scratch.take<Word>(panels * Products::words(problem_.value_width));
-    work.k_right = scratch.take<Word>(Products::words(kKeyBlock) * ldq_);
+    work.k_right = scratch.take<Word>(panels_size<T>(Products::words(kKeyBlock), problem_.width));
     work.q = scratch.take<Word>(kQueryBlock * left_q);
-    work.q_right = scratch.take<Word>(Products::words(kQueryBlock) * ldq_);
+    work.q_right = scratch.take<Word>(panels_size<T>(Products::words(kQueryBlock), problem_.width));
     work.grad_o = scratch.take<Word>(kQueryBlock * left_v);
-    work.grad_o_right = scratch.take<Word>(Products::words(kQueryBlock) * ldv_);
+    work.grad_o_right =
+        scratch.take<Word>(panels_size<T>(Products::words(kQueryBlock), problem_.value_width));
     work.grad_k = scratch.take<T>(kKeyBlock * ldq_);
     work.grad_v = scratch.take<T>(kKeyBlock * ldv_);
-    work.p = scratch.take<T>(kQueryBlock * kKeyBlock);
-    work.ds = scratch.take<T>(kQueryBlock * kKeyBlock);
-    work.p_left = scratch.take<Word>(kQueryBlock * Products::words(kKeyBlock));
-    work.ds_left = scratch.take<Word>(kQueryBlock * Products::words(kKeyBlock));
+    work.p = scratch.take<T>(kQueryBlock * kScoresStride<T>);
+    work.ds = scratch.take<T>(kQueryBlock * kScoresStride<T>);
+    work.p_left = scratch.take<Word>(kQueryBlock * Products::words(kScoresStride<T>));
+    work.ds_left = scratch.take<Word>(kQueryBlock * Products::words(kScoresStride<T>));
     for (int64_t b = first_block; b < last_block; ++b) {
       const int64_t key = b * kKeyBlock;
       run_block(work, {n, key_head, key, std::min(kKeyBlock, problem_.keys - key), {}}, segment);
@@ -203,8 +205,8 @@ class Backward {
     const int64_t blocks = (problem_.queries - start + kQueryBlock - 1) / kQueryBlock;
     for (int64_t g = 0; g < problem_.group; ++g)
       for (int64_t i = 0; i < blocks; ++i) {
-        const int64_t first = start + i * (problem_.queries - start) / blocks,
-                      last = start + (i + 1) * (problem_.queries - start) / blocks;
+        const int64_t first = start + begin_of_part(i, blocks, problem_.queries - start),
+                      last = start + begin_of_part(i + 1, blocks, problem_.queries - start);
         run_query_block(
             work, block,
             query_block(block.n, block.key_head * problem_.group + g, first, last, segment));
@@ -225,7 +227,7 @@ class Backward {
   }
 
   QueryBlock query_block(int64_t n, int64_t h, int64_t first, int64_t last, int64_t segment) const {
-    QueryBlock g{h, first, last - first, nullptr, ldq_, {}, {}, {}, {}};
+    QueryBlock g{h, first, last - first, nullptr, ldq_};
     if (!gradients_.q.defined()) return g;
     if constexpr (std::is_same_v<In, T>) {
       if (is_direct_ && segment == 0) {
@@ -264,14 +266,14 @@ class Backward {
                               score_factor_, limit, work.p);
     multiply_panels<Products>(g.grad_o, 0, g.rows, Products::words(problem_.value_width), work.v,
                               block.count, T(1), limit, work.ds);
-    constexpr int64_t kStride = kKeyBlock / Products::kDepth;
+    constexpr int64_t kStride = kScoresStride<T> / Products::kDepth;
     for_row_tiles(0, g.rows, [&](int64_t first, int64_t rows) {
       const int64_t count = std::max<int64_t>(keys_of(block, g, first + rows - 1), 0);
       for (int64_t r = first; r < first + rows; ++r)
         softmax_gradient(block, g, r, round_up(count, lanes<T>()), round_up(max_keys, lanes<T>()),
-                         block_mask, work.p + r * kKeyBlock, work.ds + r * kKeyBlock);
+                         block_mask, work.p + r * kScoresStride<T>, work.ds + r * kScoresStride<T>);
       if (!g.dq || count == 0) return;
-      const Word* const ds = Products::left_of(work.ds + first * kKeyBlock, rows,
+      const Word* const ds = Products::left_of(work.ds + first * kScoresStride<T>, rows,
                                                round_up(count, lanes<T>()), work.ds_left);
       Products::add({ds, kStride, 1}, rows, Products::words(count), block.k,
                     g.dq + first * g.dq_stride, g.dq_stride);
@@ -285,12 +287,12 @@ class Backward {
       const int64_t row = problem_.is_causal ? std::max<int64_t>(block.first + first - g.first, 0) /
                                                    Products::kDepth
                                              : 0;
-      const int64_t depth = Products::words(g.rows) - row, at = row * kKeyBlock + first;
+      const int64_t depth = Products::words(g.rows) - row, at = row * kScoresStride<T> + first;
       if (gradients_.v.defined())
-        Products::add({p_left + at, 1, kKeyBlock}, keys, depth, g.grad_o_right.from(row),
+        Products::add({p_left + at, 1, kScoresStride<T>}, keys, depth, g.grad_o_right.from(row),
                       work.grad_v + first * ldv_, ldv_);
       if (gradients_.k.defined())
-        Products::add({ds_left + at, 1, kKeyBlock}, keys, depth, g.q_right.from(row),
+        Products::add({ds_left + at, 1, kScoresStride<T>}, keys, depth, g.q_right.from(row),
                       work.grad_k + first * ldq_, ldq_);
     });
   }

@@ -47,8 +47,9 @@ class Forward {
     parallel_tasks(problem_.batch * problem_.heads * chunks, threads, [&](int64_t task) {
       const int64_t head = task % (problem_.batch * problem_.heads),
                     chunk = chunks - 1 - task / (problem_.batch * problem_.heads);
-      attend(head / problem_.heads, head % problem_.heads, chunk * problem_.queries / chunks,
-             (chunk + 1) * problem_.queries / chunks);
+      attend(head / problem_.heads, head % problem_.heads,
+             begin_of_part(chunk, chunks, problem_.queries),
+             begin_of_part(chunk + 1, chunks, problem_.queries));
     });
   }
 
@@ -63,14 +64,15 @@ class Forward {
     int64_t n, h, first, rows;
     Rows<Word> q;
     T *o, *m, *l;        // [R][padded(Ev)], [R], [R]
-    Word *keys, *k, *v;  // [kKeyBlock][left_stride(E)], panels [words(E)][width], right rows
-    T* p;                // [kQueryBlock][kKeyBlock]: scores, then weights
+    Word *keys, *k, *v;  // [kKeyBlock][left_stride(E)], panels [words(E)][width], panels
+    T* p;                // [kQueryBlock][kScoresStride]: scores, then weights
     Word* p_left;        // the same as a left operand, where that has another form
   };
   // A block of keys of a chunk, packed.
   struct KeyBlock {
     int64_t first, count;
-    Rows<Word> k, v;  // left and right rows
+    Rows<Word> k;
+    Panels<Word> v;
   };
 
   int64_t chunks_of_head(int64_t threads) const {
@@ -94,9 +96,9 @@ class Forward {
     c.keys = scratch.take<Word>(kKeyBlock * Products::left_stride(problem_.width));
     c.k =
         scratch.take<Word>(round_up(kKeyBlock, panel_width<T>()) * Products::words(problem_.width));
-    c.v = scratch.take<Word>(Products::words(kKeyBlock) * ldo);
-    c.p = scratch.take<T>(kQueryBlock * kKeyBlock);
-    c.p_left = scratch.take<Word>(kQueryBlock * Products::words(kKeyBlock));
+    c.v = scratch.take<Word>(panels_size<T>(Products::words(kKeyBlock), problem_.value_width));
+    c.p = scratch.take<T>(kQueryBlock * kScoresStride<T>);
+    c.p_left = scratch.take<Word>(kQueryBlock * Products::words(kScoresStride<T>));
     prefetch(c, 0);
     c.q = Products::left_rows(
         q_.row(n, h, first), q_.row_stride, rows, problem_.width, score_factor_,
@@ -111,7 +113,8 @@ class Forward {
       prefetch(c, key + kKeyBlock);
       bool is_packed = false;
       for (int64_t g = 0; g < blocks; ++g) {
-        const int64_t begin = g * rows / blocks, end = (g + 1) * rows / blocks;
+        const int64_t begin = begin_of_part(g, blocks, rows),
+                      end = begin_of_part(g + 1, blocks, rows);
         const int64_t count = keys_of(c, block, end - 1);
         if (count <= 0) continue;
         const BlockMask block_mask = mask_.block_mask(n, h, first + begin, end - begin, key, count);
@@ -154,7 +157,7 @@ class Forward {
       pack_panels_transposed(block->k.data, block->k.stride, block->count,
                              Products::words(problem_.width), c.k);
     block->v = Products::right_rows(v_.row(c.n, h, block->first), v_.row_stride, block->count,
-                                    problem_.value_width, has_zero_weights_, c.v);
+                                    problem_.value_width, has_zero_weights_, c.rows, c.v);
   }
 
   // Whether the scores are dot products with the keys where they lie: for few queries, as of a
@@ -163,14 +166,15 @@ class Forward {
     return std::is_same_v<T, Word> && c.rows <= kFewRows && problem_.width % lanes<T>() == 0;
   }
 
-  // s [rows][kKeyBlock] = the scores of rows [begin, end) of the chunk, as far as they see keys.
+  // s [rows][kScoresStride] = the scores of rows [begin, end) of the chunk, as far as they see
+  // keys.
   void score(const Chunk& c, const KeyBlock& block, int64_t begin, int64_t end, T* s) const {
     if constexpr (std::is_same_v<T, Word>) {
       if (takes_dots(c)) {
-        std::fill_n(s, (end - begin) * kKeyBlock, T(0));
+        std::fill_n(s, (end - begin) * kScoresStride<T>, T(0));
         accumulate_dots<T>(end - begin, block.count, problem_.width / lanes<T>(),
                            c.q.from(begin).data, c.q.stride, block.k.data, block.k.stride, s,
-                           kKeyBlock);
+                           kScoresStride<T>);
         return;
       }
     }
@@ -185,13 +189,13 @@ class Forward {
     score(c, block, begin, end, c.p);
     softmax(c, block, begin, end, block_mask);
     const int64_t ldo = padded<T>(problem_.value_width);
-    constexpr int64_t kStride = kKeyBlock / Products::kDepth;
+    constexpr int64_t kStride = kScoresStride<T> / Products::kDepth;
     for_row_tiles(begin, end, [&](int64_t first, int64_t rows) {
       const int64_t count = keys_of(c, block, first + rows - 1);
       if (count <= 0) return;
       const Word* const p =
-          Products::left_of(c.p + (first - begin) * kKeyBlock, rows, round_up(count, lanes<T>()),
-                            c.p_left + (first - begin) * kStride);
+          Products::left_of(c.p + (first - begin) * kScoresStride<T>, rows,
+                            round_up(count, lanes<T>()), c.p_left + (first - begin) * kStride);
       Products::add({p, kStride, 1}, rows, Products::words(count), block.v, c.o + first * ldo, ldo);
     });
   }
@@ -204,7 +208,7 @@ class Forward {
     T* const m = c.m + begin;
     std::copy_n(m, end - begin, shift);
     for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
-      T* const s = c.p + (r - begin) * kKeyBlock;
+      T* const s = c.p + (r - begin) * kScoresStride<T>;
       const int64_t count = std::max<int64_t>(keys_of(c, block, r), 0);
       if (block_mask == BlockMask::partial)
         mask_.apply(c.n, c.h, c.first + r, block.first, count, s);
@@ -220,7 +224,7 @@ class Forward {
       from.store(shift + i);
     }
     for_tile_rows(c, block, begin, end, [&](int64_t r, int64_t width) {
-      T* const s = c.p + (r - begin) * kKeyBlock;
+      T* const s = c.p + (r - begin) * kScoresStride<T>;
       const T sum = exp2_row(s, width, shift[r - begin]);
       c.l[r] = c.l[r] * factor[r - begin] + sum;
       if (factor[r - begin] != T(1)) rescale(c, r, factor[r - begin]);

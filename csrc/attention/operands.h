@@ -84,7 +84,7 @@ bool load_rows(const In* from, int64_t stride, int64_t rows, int64_t width, T fa
   return lane_sum(sum) == T(0);
 }
 
-// Rows of an operand.
+// Rows of a left operand.
 template <class Word>
 struct Rows {
   const Word* data;
@@ -93,6 +93,38 @@ struct Rows {
 
   Rows from(int64_t row) const { return {data + row * stride, stride, is_finite}; }
 };
+
+// Rows of a right operand, `width` whole vectors long, in panels: where they lie, or packed.
+template <class Word>
+struct Panels {
+  const Word* data;
+  int64_t row_stride, panel_stride, width;
+  bool is_finite;
+
+  Panels from(int64_t row) const {
+    return {data + row * row_stride, row_stride, panel_stride, width, is_finite};
+  }
+};
+
+// Elements of `rows` of a right operand.
+template <class T>
+int64_t panels_size(int64_t rows, int64_t width) {
+  return rows * round_up(width, panel_width<T>());
+}
+
+// to [panels][rows][panel_width] = from, with zeros up to the last whole vector.
+template <class In, class T>
+Panels<T> pack_panels(const In* from, int64_t stride, int64_t rows, int64_t width, T* to) {
+  constexpr int64_t kWidth = panel_width<T>();
+  Vec<T> sum(T(0));
+  for (int64_t i = 0; i < rows; ++i, from += stride)
+    for (int64_t e = 0; e < width; e += lanes<T>()) {
+      const Vec<T> v = load_vector<T>(from + e, std::min(lanes<T>(), width - e));
+      sum = sum + (v - v);
+      v.store(to + (e / kWidth * rows + i) * kWidth + e % kWidth);
+    }
+  return {to, kWidth, rows * kWidth, padded<T>(width), lane_sum(sum) == T(0)};
+}
 
 // to [width] = factor * from, converted back.
 template <class T, class Out>

@@ -122,8 +122,8 @@ struct PairProducts {
     }
     return {scratch, ld, true};
   }
-  static Rows<Pair> right_rows(const In* from, int64_t stride, int64_t rows, int64_t width,
-                               bool check, Pair* scratch) {
+  static Panels<Pair> right_rows(const In* from, int64_t stride, int64_t rows, int64_t width,
+                                 bool check, int64_t, Pair* scratch) {
     const int64_t ld = padded<float>(width);
     const __m512i exponent = _mm512_set1_epi16(0x7f80);
     __mmask32 beyond = 0;  // elements that are infinite or NaN
@@ -138,23 +138,24 @@ struct PairProducts {
         _mm512_storeu_si512(scratch + i / 2 * ld + e, both);
       }
     }
-    return {scratch, ld, beyond == 0 || !check};
+    return {scratch, ld, panel_width<float>(), ld, beyond == 0 || !check};
   }
-  static Rows<Pair> right_of(const Rows<Pair>&, const In* from, int64_t stride, int64_t rows,
-                             int64_t width, bool check, Pair* scratch) {
-    return right_rows(from, stride, rows, width, check, scratch);
+  static Panels<Pair> right_of(const Rows<Pair>&, const In* from, int64_t stride, int64_t rows,
+                               int64_t width, bool check, Pair* scratch) {
+    return right_rows(from, stride, rows, width, check, 0, scratch);
   }
   static const Pair* left_of(const float* weights, int64_t rows, int64_t width, Pair* scratch) {
     for (int64_t r = 0; r < rows; ++r)
-      detail::narrow(weights + r * kKeyBlock, width, scratch + r * kKeyBlock / 2);
+      detail::narrow(weights + r * kScoresStride<float>, width,
+                     scratch + r * kScoresStride<float> / 2);
     return scratch;
   }
   static const Pair* left_transposed(const float* weights, int64_t rows, int64_t width,
                                      Pair* scratch) {
     for (int64_t r = 0; r < rows; r += 2) {
-      const float* const row = weights + r * kKeyBlock;
-      detail::narrow_two(row, r + 1 < rows ? row + kKeyBlock : nullptr, width,
-                         scratch + r / 2 * kKeyBlock);
+      const float* const row = weights + r * kScoresStride<float>;
+      detail::narrow_two(row, r + 1 < rows ? row + kScoresStride<float> : nullptr, width,
+                         scratch + r / 2 * kScoresStride<float>);
     }
     return scratch;
   }
@@ -164,13 +165,14 @@ struct PairProducts {
     detail::kPairTiles[(rows - 1) * kTileVectors + b.vectors - 1](
         depth, a.data, a.row_stride, a.depth_stride, b.data, b.stride, factor, c, ldc, false);
   }
-  static void add(const Strided<Pair>& a, int64_t rows, int64_t depth, const Rows<Pair>& b,
+  static void add(const Strided<Pair>& a, int64_t rows, int64_t depth, const Panels<Pair>& b,
                   float* c, int64_t ldc) {
     if (b.is_finite) {
-      for (int64_t e = 0; e < b.stride; e += panel_width<float>()) {
-        const int64_t vectors = std::min<int64_t>(kTileVectors, (b.stride - e) / lanes<float>());
+      for (int64_t e = 0; e < b.width; e += panel_width<float>()) {
+        const int64_t vectors = std::min<int64_t>(kTileVectors, (b.width - e) / lanes<float>());
         detail::kPairTiles[(rows - 1) * kTileVectors + vectors - 1](
-            depth, a.data, a.row_stride, a.depth_stride, b.data + e, b.stride, 1, c + e, ldc, true);
+            depth, a.data, a.row_stride, a.depth_stride, b.data + e, b.row_stride, 1, c + e, ldc,
+            true);
       }
       return;
     }
@@ -179,9 +181,9 @@ struct PairProducts {
         const int shift = k % 2 * 16;
         const float factor = detail::to_float(*a.at(m, k / 2) >> shift & 0xffff);
         if (factor == 0) continue;
-        for (int64_t e = 0; e < b.stride; ++e)
+        for (int64_t e = 0; e < b.width; ++e)
           c[m * ldc + e] +=
-              factor * detail::to_float(b.data[k / 2 * b.stride + e] >> shift & 0xffff);
+              factor * detail::to_float(b.data[k / 2 * b.row_stride + e] >> shift & 0xffff);
       }
   }
 };

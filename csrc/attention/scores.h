@@ -17,6 +17,10 @@ namespace pyneural::attention::cpu {
 // Keys of a block: with so many, both products stay in the first-level cache.
 constexpr int64_t kKeyBlock = 128;
 static_assert(kKeyBlock % kDropoutBlock == 0);
+// From a row of a block's scores to the next: two lines more than the row, since lines that are a
+// power of two apart share a few sets of the first-level cache.
+template <class T>
+constexpr int64_t kScoresStride = kKeyBlock + 128 / static_cast<int64_t>(sizeof(T));
 
 template <class T>
 constexpr T kMasked = -std::numeric_limits<T>::infinity();

@@ -30,8 +30,8 @@ namespace pyneural {
 constexpr int kMaxDerivative = 5;
 
 // Elementary functions of V, by common/vector_math.h for vectors and common/scalar_math.h for
-// scalars: exp, expm1, tanh, sigmoid, sin, cos, normal, softplus; where_positive(z, a, b), a where
-// z > 0, else b, and where_at_most_0(z, a, b); load(from) and store(value, to).
+// scalars: exp, expm1 (of z <= 0), tanh, sigmoid, sin, cos, normal, softplus; where_positive(z, a,
+// b), a where z > 0, else b, and where_at_most_0(z, a, b); load(from) and store(value, to).
 template <class V>
 struct Math;
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "caches.h"
 #include "micro_kernel.h"
 #include "transpose.h"
 
@@ -57,12 +58,40 @@ void for_row_tiles(int64_t begin, int64_t end, const Body& body) {
   }
 }
 
+// Rows of a panel that is worked on at a time. On AVX2 they fill the first-level cache, from which
+// a block of the left operand takes little. The panels of AVX-512 are four times as wide, for twice
+// the multiply-adds a load, and come from the second-level cache.
+template <class T>
+int64_t block_depth() {
+  if (kTileVectors > 2) return 1024;
+  return caches().level1 / (panel_width<T>() * static_cast<int64_t>(sizeof(T)));
+}
+
+// Where part i of `parts` of some rows begins: all but the last are whole tiles.
+inline int64_t begin_of_part(int64_t i, int64_t parts, int64_t rows) {
+  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  return std::min(i * tiles / parts * kTileRows, rows);
+}
+
 // c [rows][panel.vectors], rows <= kTileRows, = a b, or += a b.
 template <class T>
 void multiply(const Strided<T>& a, int64_t rows, int64_t depth, const Panel<T>& b, T* c,
               int64_t ldc, bool accumulate = false) {
   detail::kProductTiles<T>[(rows - 1) * kTileVectors + b.vectors - 1](
       depth, a.data, a.row_stride, a.depth_stride, b.data, b.stride, c, ldc, accumulate);
+}
+
+// The same for `columns` of c, by way of a tile where they are no whole vectors.
+template <class T>
+void multiply_columns(const Strided<T>& a, int64_t rows, int64_t depth, const Panel<T>& b, T* c,
+                      int64_t ldc, int64_t columns, bool accumulate) {
+  if (columns == b.vectors * lanes<T>()) return multiply(a, rows, depth, b, c, ldc, accumulate);
+  constexpr int64_t kWidth = panel_width<T>();
+  alignas(64) T tile[kTileRows * kWidth];
+  for (int64_t m = 0; accumulate && m < rows; ++m)
+    std::copy_n(c + m * ldc, columns, tile + m * kWidth);
+  multiply(a, rows, depth, b, tile, kWidth, accumulate);
+  for (int64_t m = 0; m < rows; ++m) std::copy_n(tile + m * kWidth, columns, c + m * ldc);
 }
 
 namespace detail {

@@ -8,7 +8,6 @@
 #include <limits>
 #include <optional>
 
-#include "../common/caches.h"
 #include "../common/panels.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
@@ -85,13 +84,6 @@ class Product {
 
  private:
   static constexpr int64_t kWidth = panel_width<T>();
-  // A block of the depth: on AVX2 a panel of b is as large as the first-level cache, from which a
-  // block of a takes little. The panels of AVX-512 are four times as wide, for twice the
-  // multiply-adds a load, and come from the second-level cache.
-  static int64_t block_depth() {
-    if (kTileVectors > 2) return 1024;
-    return caches().level1 / static_cast<int64_t>(kWidth * sizeof(T));
-  }
   // Rows of a block of a, which takes half of the second-level cache, where it stays while all
   // panels pass.
   static int64_t block_rows(int64_t depth) {
@@ -175,7 +167,8 @@ class Product {
   void tiles(const Block& block_of_c, const Prepare& prepare, const Finish& finish) const {
     Scratch scratch;
     const auto [rows, vectors, all, c] = block_of_c;
-    const int64_t steps = std::max<int64_t>((all.size() + block_depth() - 1) / block_depth(), 1);
+    const int64_t steps =
+        std::max<int64_t>((all.size() + block_depth<T>() - 1) / block_depth<T>(), 1);
     const int64_t most_depth = (all.size() + steps - 1) / steps;
     const int64_t blocks =
         std::max<int64_t>((rows.size() + block_rows(most_depth) - 1) / block_rows(most_depth), 1);
@@ -201,8 +194,9 @@ class Product {
                   : Panel<T>{packed_b + i * kWidth * depth.size(), kWidth, vectors_of<T>(columns)};
           for_row_tiles(0, some.size(), [&](int64_t first, int64_t count) {
             const int64_t row = some.begin + first;
-            multiply_tile(packed ? packed->tile(first, count) : a.from(first, 0), count,
-                          depth.size(), panel, c + row * columns_ + column, columns, step > 0);
+            multiply_columns(packed ? packed->tile(first, count) : a.from(first, 0), count,
+                             depth.size(), panel, c + row * columns_ + column, columns_, columns,
+                             step > 0);
             if (step + 1 == steps) finish(row, count, column, columns);
           });
         });
@@ -243,18 +237,6 @@ class Product {
                         to + i * depth.size() * kWidth);
       });
     }
-  }
-
-  // c [rows, columns] = or += a b, by way of a tile where columns are no whole vectors.
-  void multiply_tile(const Strided<T>& a, int64_t rows, int64_t depth, const Panel<T>& b, T* c,
-                     int64_t columns, bool accumulate) const {
-    if (columns == b.vectors * lanes<T>())
-      return multiply(a, rows, depth, b, c, columns_, accumulate);
-    alignas(64) T tile[kTileRows * kWidth];
-    for (int64_t m = 0; accumulate && m < rows; ++m)
-      std::copy_n(c + m * columns_, columns, tile + m * kWidth);
-    multiply(a, rows, depth, b, tile, kWidth, accumulate);
-    for (int64_t m = 0; m < rows; ++m) std::copy_n(tile + m * kWidth, columns, c + m * columns_);
   }
 
   Strided<T> a_, b_;

@@ -1,10 +1,12 @@
 // The gradients of a recurrent layer on the CPU. Letters as in rnn_forward.h.
 //
-// The steps run backward. A row of the work buffer holds the gradients of a step's gates, [B][H].
+// The steps run backward. A row of the work buffer holds the gradients z of a step's gates, [B][H].
 // Several steps are buffered until there are enough rows for the products with x and h, which are
 // added to the weights' gradients while the rows are in the cache. Each thread group has weight
 // gradients of its own, summed in the order of the groups; a rank owns the gates of its units.
 #pragma once
+
+#include <optional>
 
 #include "rnn_forward.h"
 
@@ -34,13 +36,18 @@ class Backward {
     dc_ = scratch_.take<T>(Cell::kHasCellState ? N * H : 0);
     std::copy_n(g.grad_h_n, N * H, dh_);
     if constexpr (Cell::kHasCellState) std::copy_n(g.grad_c_n, N * H, dc_);
-    steps_at_a_time_ = steps_at_a_time(layer.steps, groups.max_rows(), kBlocks * H);
+    // A line more than the gates of a row: with lines a power of two apart, a column of z would lie
+    // in one set of the caches.
+    z_stride_ = round_up(kBlocks * H, kLine) + kLine;
+    steps_at_a_time_ = steps_at_a_time(layer.steps, groups.max_rows(), z_stride_);
     const int64_t rows = steps_at_a_time_ * groups.max_rows();
     for (int64_t group = 0; group < groups.count; ++group)
-      z_.push_back(scratch_.take<T>(rows * kBlocks * H));
+      z_.push_back(scratch_.take<T>(rows * z_stride_));
+    const int64_t units = groups.max_unit_blocks() * kWidth;
     for (int64_t i = 0; i < groups.threads(); ++i)
-      works_.push_back(
-          {groups.part(i), i / groups.size, i % groups.size, scratch_.take<T>(rows * kWidth)});
+      works_.push_back({groups.part(i), i / groups.size, i % groups.size,
+                        scratch_.take<T>(rows * kWidth),
+                        scratch_.take<T>(kBlocks * PackedMatrix<T>::storage(units, rows))});
   }
 
   void run() {
@@ -49,14 +56,16 @@ class Backward {
 
  private:
   static constexpr int kGates = Cell::kGates, kBlocks = Cell::kBlocks, kSaved = Cell::kSaved;
-  static constexpr int64_t kWidth = panel_width<T>();
+  static constexpr int64_t kWidth = panel_width<T>(),
+                           kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
   // Gates whose input product's block is that of the hidden product.
   static constexpr int kJoint = Cell::input_block(kGates - 1) == kGates - 1 ? kGates : kGates - 1;
 
   struct Work {
     ThreadPart part;
     int64_t group, rank;
-    T* panel;  // [rows][W] of x or h
+    T* panel;   // [rows][W] of x or h
+    T* packed;  // the gradients of z, transposed
   };
 
   // [G * H, columns] packed for products with it.
@@ -95,7 +104,7 @@ class Backward {
 
   // Row (step in the buffer, row of the part) of a group's gradients of z.
   T* z_row(const Work& work, int64_t step, int64_t row) const {
-    return z_[work.group] + (step * work.part.rows() + row) * kBlocks * layer_.hidden;
+    return z_[work.group] + (step * work.part.rows() + row) * z_stride_;
   }
 
   const T* h_before(int64_t t, int64_t n) const {
@@ -149,40 +158,67 @@ class Backward {
     const ThreadPart& part = work.part;
     const int64_t H = layer_.hidden, R = part.rows(), depth = kGates * H;
     const T* const z = z_row(work, s_in_work, 0);
-    alignas(64) T product[kTileRows * kWidth];
     for (int64_t j = part.first_unit_block; j < part.last_unit_block; ++j) {
       const int64_t units = units_in_block<T>(j, H), vectors = vectors_of<T>(units);
       const T* const panel = weight_hh_ + j * depth * kWidth;
       T* const dh = dh_ + part.first_row * H + j * kWidth;
-      for_row_tiles(0, R, [&](int64_t first, int64_t count) {
-        if (count == 1) {
-          std::fill_n(product, kWidth, T(0));
-          multiply_row<1>(z + first * kBlocks * H, depth, panel, vectors, product);
-        } else {
-          multiply<T>({z + first * kBlocks * H, kBlocks * H, 1}, count, depth,
-                      {panel, kWidth, vectors}, product, kWidth);
-        }
-        for (int64_t m = 0; m < count; ++m) add(product + m * kWidth, units, dh + (first + m) * H);
-      });
+      if (R == 1) {
+        alignas(64) T product[kWidth] = {};
+        multiply_row<1>(z, depth, panel, vectors, product);
+        for (int64_t u = 0; u < units; ++u) dh[u] += product[u];
+        continue;
+      }
+      for (int64_t k = 0; k < depth; k += block_depth<T>()) {
+        const int64_t some = std::min(block_depth<T>(), depth - k);
+        for_row_tiles(0, R, [&](int64_t first, int64_t count) {
+          multiply_columns<T>({z + first * z_stride_ + k, z_stride_, 1}, count, some,
+                              {panel + k * kWidth, kWidth, vectors}, dh + first * H, H, units,
+                              /*accumulate=*/true);
+        });
+      }
     }
   }
 
-  static void add(const T* from, int64_t count, T* to) {
-    for (int64_t u = 0; u < count; u += lanes<T>()) {
-      const auto n = std::min(lanes<T>(), count - u);
-      (Vec<T>::loadu(to + u, n) + Vec<T>::loadu(from + u, n)).store(to + u, n);
+  // The gradients of z of some rows, transposed: a left operand with a row for each unit of a part.
+  class Transposed {
+   public:
+    // Packed to `storage` where it serves more than a few panels.
+    Transposed(const T* z, int64_t hidden, int64_t z_stride, int64_t units, int64_t rows,
+               int64_t panels, T* storage) {
+      constexpr int64_t kFewPanels = 4;
+      for (int b = 0; b < kBlocks; ++b) {
+        blocks_[b] = {z + b * hidden, 1, z_stride};
+        if (panels > kFewPanels)
+          packed_[b].emplace(blocks_[b], units, rows,
+                             storage + b * PackedMatrix<T>::storage(units, rows));
+      }
     }
-  }
+
+    Strided<T> tile(int block, int64_t first, int64_t height) const {
+      return packed_[block] ? packed_[block]->tile(first, height) : blocks_[block].from(first, 0);
+    }
+
+   private:
+    Strided<T> blocks_[kBlocks];
+    std::optional<PackedMatrix<T>> packed_[kBlocks];
+  };
 
   // Gradients of the weights and biases that the part's units own, of the steps [begin, end).
   void add_weight_gradients(const Work& work, int64_t begin, int64_t end) const {
     const int64_t H = layer_.hidden, I = layer_.in, gates = kGates * H;
     const auto x_row = [&](int64_t t, int64_t n) { return p_.x + t * p_.x_step + n * p_.x_row; };
     const auto h_row = [&](int64_t t, int64_t n) { return h_before(t, n); };
-    if (g_.weight_ih)
-      add_products(work, begin, end, x_row, I, true, g_.weight_ih + work.group * gates * I);
-    if (g_.weight_hh)
-      add_products(work, begin, end, h_row, H, false, g_.weight_hh + work.group * gates * H);
+    if (g_.weight_ih || g_.weight_hh) {
+      const int64_t u0 = first_unit<T>(work.part), units = last_unit<T>(work.part, H) - u0,
+                    panels = (g_.weight_ih ? panel_count<T>(I) : 0) +
+                             (g_.weight_hh ? panel_count<T>(H) : 0);
+      const Transposed z(z_row(work, 0, 0) + u0, H, z_stride_, units,
+                         (end - begin) * work.part.rows(), panels, work.packed);
+      if (g_.weight_ih)
+        add_products(work, z, begin, end, x_row, I, true, g_.weight_ih + work.group * gates * I);
+      if (g_.weight_hh)
+        add_products(work, z, begin, end, h_row, H, false, g_.weight_hh + work.group * gates * H);
+    }
     if (g_.bias_ih) add_sums(work, end - begin, true, g_.bias_ih + work.group * gates);
     if (g_.bias_hh) add_sums(work, end - begin, false, g_.bias_hh + work.group * gates);
   }
@@ -191,12 +227,11 @@ class Backward {
 
   // to [G * H, columns] += the sum over the rows of the gradient of z times row(t, n).
   template <class Row>
-  void add_products(const Work& work, int64_t begin, int64_t end, const Row& row, int64_t columns,
-                    bool of_input, T* to) const {
+  void add_products(const Work& work, const Transposed& z, int64_t begin, int64_t end,
+                    const Row& row, int64_t columns, bool of_input, T* to) const {
     const ThreadPart& part = work.part;
-    const int64_t H = layer_.hidden, R = part.rows(), rows = (end - begin) * R, ld = kBlocks * H;
-    const int64_t u0 = first_unit<T>(part), u1 = last_unit<T>(part, H);
-    alignas(64) T product[kTileRows * kWidth];
+    const int64_t H = layer_.hidden, R = part.rows(), rows = (end - begin) * R;
+    const int64_t u0 = first_unit<T>(part), units = last_unit<T>(part, H) - u0;
     for (int64_t column = 0; column < columns; column += kWidth) {
       const int64_t width = std::min(kWidth, columns - column);
       for (int64_t s = begin; s < end; ++s) {
@@ -212,25 +247,24 @@ class Backward {
       }
       const Panel<T> panel{work.panel, kWidth, vectors_of<T>(width)};
       for (int g = 0; g < kGates; ++g)
-        for_row_tiles(u0, u1, [&](int64_t u, int64_t count) {
-          multiply<T>({z_row(work, 0, 0) + block_of(g, of_input) * H + u, 1, ld}, count, rows,
-                      panel, product, kWidth);
-          for (int64_t m = 0; m < count; ++m)
-            add(product + m * kWidth, width, to + (g * H + u + m) * columns + column);
+        for_row_tiles(0, units, [&](int64_t first, int64_t count) {
+          multiply_columns<T>(z.tile(block_of(g, of_input), first, count), count, rows, panel,
+                              to + (g * H + u0 + first) * columns + column, columns, width,
+                              /*accumulate=*/true);
         });
     }
   }
 
   // to [G * H] += the sum over the rows of the gradient of z.
   void add_sums(const Work& work, int64_t steps, bool of_input, T* to) const {
-    const int64_t H = layer_.hidden, rows = steps * work.part.rows(), ld = kBlocks * H;
+    const int64_t H = layer_.hidden, rows = steps * work.part.rows();
     const int64_t u0 = first_unit<T>(work.part), u1 = last_unit<T>(work.part, H);
     for (int g = 0; g < kGates; ++g) {
       const T* const z = z_row(work, 0, 0) + block_of(g, of_input) * H;
       for (int64_t u = u0; u < u1; u += lanes<T>()) {
         const auto count = std::min(lanes<T>(), u1 - u);
         Vec<T> sum(T(0));
-        for (int64_t i = 0; i < rows; ++i) sum = sum + Vec<T>::loadu(z + i * ld + u, count);
+        for (int64_t i = 0; i < rows; ++i) sum = sum + Vec<T>::loadu(z + i * z_stride_ + u, count);
         (Vec<T>::loadu(to + g * H + u, count) + sum).store(to + g * H + u, count);
       }
     }
@@ -239,7 +273,7 @@ class Backward {
   // grad_x of the steps [begin, end); the ranks of a group share the rows.
   void input_gradients(const Work& work, int64_t begin, int64_t end) const {
     const ThreadPart& part = work.part;
-    const int64_t H = layer_.hidden, I = layer_.in, R = part.rows(), ld = kBlocks * H;
+    const int64_t H = layer_.hidden, I = layer_.in, R = part.rows(), ld = z_stride_;
     const int64_t rows = (end - begin) * R, joint = kJoint * H, apart = (kGates - kJoint) * H;
     alignas(64) T product[kTileRows * kWidth];
     for (int64_t column = 0; column < I; column += kWidth) {
@@ -271,7 +305,8 @@ class Backward {
   const T *weight_hh_, *weight_ih_ = nullptr;
   T *dh_, *dc_;
   int64_t steps_at_a_time_ = 1;
-  std::vector<T*> z_;  // [groups] of [steps at a time][rows][B][H]
+  int64_t z_stride_ = 0;
+  std::vector<T*> z_;  // [groups] of [steps at a time][rows][z_stride_], of which [B][H] count
   std::vector<Work> works_;
 };
 
