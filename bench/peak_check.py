@@ -32,7 +32,7 @@ EVIDENCE = 4  # tries that count, of those that a call needs to fail
 LONGEST = 0.1  # seconds of a call; those that took longer when kept are left out
 PAUSE = 5.0  # seconds from the first try of a round to that of the next, at least
 PATIENCE = 180.0  # seconds after which no round begins
-MIN_ROUNDS, PROBE_SECONDS = 3, 0.01
+MIN_ROUNDS, PROBE_SECONDS = 2, 0.01  # of a try
 
 
 @dataclass
