@@ -26,7 +26,8 @@ HEADINGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     ops = list(dict.fromkeys(lines.op for lines in LINES))
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES)
-    parser.add_argument("--op", nargs="+", choices=ops, default=ops, metavar="OP", help=str(ops))
+    help_ = f"some of {', '.join(ops)}"
+    parser.add_argument("--op", nargs="+", choices=ops, default=ops, metavar="OP", help=help_)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.5, help="of timing, a call")
     parser.add_argument("--seed", type=int, help="default: another at each run")
