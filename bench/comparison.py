@@ -18,7 +18,6 @@ from bench.harness import Implementation, Summary, device_seconds, host_seconds,
 from bench.report import keep, mebibytes, table
 
 PROBE = "multiply-add probe"
-BUSY = 0.5  # processes that were running in the minute before
 
 
 def add_arguments(
@@ -74,20 +73,20 @@ class Comparison:
             else place["device"]
         )
         print(f"{title}: {options.dtype}, {where}, torch {torch.__version__}, seed {options.seed}")
-        if place["load_before"] > BUSY:
-            load = place["load_before"]
-            print(f"the machine is busy (load {load}): the figures are not reliable")
+        remark = machine.remark(place)
+        if remark:
+            print(remark)
         self.copy = probes.copy_bandwidth(options.device)
         self.entry: dict[str, Any] = {
             "machine": place,
             "seed": options.seed,
             "copy_bytes_per_second": self.copy,
+            **({"remark": remark} if remark else {}),
             "cases": [],
         }
         self.path = None
         if options.json is not None:
-            default = machine.ROOT / "bench" / "results" / machine.file_name(place)
-            self.path = Path(options.json or default)
+            self.path = Path(options.json or machine.results_path(place))
 
     def keep(self) -> None:
         """Writes what there is; called after each case, so that an interrupted run keeps it."""

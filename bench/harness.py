@@ -75,6 +75,7 @@ def time_in_turns(
     calls: dict[str, Callable[[], Any]],
     clocks: dict[str, Callable[[Callable[[], Any]], float]],
     seconds: float,
+    min_rounds: int = MIN_ROUNDS,
 ) -> dict[str, list[float]]:
     """Seconds of every call, taken in rounds until each has run for about ``seconds`` in all.
 
@@ -88,7 +89,7 @@ def time_in_turns(
         repeats[name] = max(1, min(20, int(TURN_SECONDS / max(clocks[name](call), 1e-6))))
     names = list(calls)
     rounds, start = 0, time.perf_counter()
-    while rounds < MIN_ROUNDS or time.perf_counter() - start < seconds * len(names):
+    while rounds < min_rounds or time.perf_counter() - start < seconds * len(names):
         shift = rounds % len(names)
         for name in names[shift:] + names[:shift]:
             calls[name]()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
 import re
 import subprocess
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+
+BUSY = 0.5  # processes that were running in the minute before
 
 
 def cpu_name(text: str | None = None) -> str:
@@ -37,7 +41,10 @@ def cpu_name(text: str | None = None) -> str:
 
 
 def commit() -> str:
-    """Short commit of the checkout, with "+" where files differ from it; "unknown" outside git."""
+    """Short commit of the checkout, with "+" where files differ from it; "unknown" outside git.
+
+    Kept figures do not count: a bench that keeps them for each dtype would change its own commit.
+    """
     try:
         name, changes = (
             subprocess.run(
@@ -45,7 +52,7 @@ def commit() -> str:
             ).stdout.strip()
             for command in (
                 ["rev-parse", "--short", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
+                ["status", "--porcelain", "--untracked-files=no", "--", ":!bench/results"],
             )
         )
     except (OSError, subprocess.CalledProcessError):
@@ -60,8 +67,14 @@ def instruction_set() -> str:
     return _loader.loaded_isa()
 
 
+@functools.cache
+def load_before() -> float:
+    """Processes that ran in the minute before the first call: later it is the bench's own load."""
+    return round(os.getloadavg()[0], 2)
+
+
 def describe(device: str, threads: int) -> dict[str, Any]:
-    """Machine, versions and commit, for the JSON file."""
+    """Machine, versions, commit and date, for the JSON file."""
     versions = {"python": platform.python_version()}
     for package in ("pyneural", "torch", "jax"):
         try:
@@ -77,9 +90,16 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "system": f"{platform.system()} {platform.machine()}",
         "commit": commit(),
-        "load_before": round(os.getloadavg()[0], 2),
+        "date": date.today().isoformat(),
+        "load_before": load_before(),
         "versions": versions,
     }
+
+
+def remark(machine: dict[str, Any]) -> str:
+    """What to say of figures measured there; nothing if the machine was quiet."""
+    load = machine["load_before"]
+    return f"the machine is busy (load {load}): the figures are not reliable" if load > BUSY else ""
 
 
 def file_name(machine: dict[str, Any]) -> str:
@@ -89,6 +109,11 @@ def file_name(machine: dict[str, Any]) -> str:
     else:
         text = f"{machine['cpu']} {machine['instruction_set']} {machine['threads']} threads"
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") + ".json"
+
+
+def results_path(machine: dict[str, Any]) -> Path:
+    """Where ``--json`` keeps the figures of this machine."""
+    return ROOT / "bench" / "results" / file_name(machine)
 
 
 def use_threads(threads: int) -> None:
