@@ -17,13 +17,7 @@
 #include <string_view>
 #include <type_traits>
 
-#ifdef __CUDACC__
-#define PYNEURAL_INLINE __host__ __device__ __forceinline__
-#define PYNEURAL_UNROLL _Pragma("unroll")
-#else
-#define PYNEURAL_INLINE inline __attribute__((always_inline))
-#define PYNEURAL_UNROLL _Pragma("GCC unroll 8")
-#endif
+#include "inline.h"
 
 namespace pyneural {
 

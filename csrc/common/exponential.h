@@ -1,5 +1,5 @@
 // 2^x and e^x of a vector. at::vec's e^x is a call of a library, which empties the registers, and
-// takes two to three times as long.
+// takes two to three times as long; these are always inlined.
 #pragma once
 
 #include <ATen/cpu/vec/vec.h>
@@ -7,11 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "inline.h"
+
 namespace pyneural {
 
 // c[0] x^(n - 1) + ... + c[n - 1], even and odd powers apart: half as long a chain.
 template <class T, size_t n>
-inline at::vec::Vectorized<T> polynomial(at::vec::Vectorized<T> x, const T (&c)[n]) {
+PYNEURAL_INLINE at::vec::Vectorized<T> polynomial(at::vec::Vectorized<T> x, const T (&c)[n]) {
   using V = at::vec::Vectorized<T>;
   const V x2 = x * x;
   V sum[2] = {V(c[0]), V(c[1])};
@@ -33,7 +35,7 @@ template <class T>
 struct Rounded {
   using Int = at::vec::Vectorized<at::vec::int_same_size_t<T>>;
 
-  Rounded(at::vec::Vectorized<T> x, int bias) {
+  PYNEURAL_INLINE Rounded(at::vec::Vectorized<T> x, int bias) {
     const at::vec::Vectorized<T> shift(T(int64_t{3} << (kMantissaBits<T> - 1)) + T(bias));
     const at::vec::Vectorized<T> sum = x + shift;
     whole = sum - shift;
@@ -45,11 +47,11 @@ struct Rounded {
 };
 
 // 2^r on |r| <= 1/2: polynomials of least relative error, 1.9e-9 and 3.1e-18.
-inline at::vec::Vectorized<float> exp2_fraction(at::vec::Vectorized<float> r) {
+PYNEURAL_INLINE at::vec::Vectorized<float> exp2_fraction(at::vec::Vectorized<float> r) {
   return polynomial(r, {0.0001534581216f, 0.001339993121f, 0.009618488957f, 0.05550328777f,
                         0.2402264689f, 0.6931472057f, 1.0f});
 }
-inline at::vec::Vectorized<double> exp2_fraction(at::vec::Vectorized<double> r) {
+PYNEURAL_INLINE at::vec::Vectorized<double> exp2_fraction(at::vec::Vectorized<double> r) {
   return polynomial(r, {4.43528094461033616e-10, 7.07410562624565937e-9, 1.01781980333285277e-7,
                         1.3215433089594629e-6, 0.0000152527334899608046, 0.00015403530462514613,
                         0.00133335581467899503, 0.00961812910758833508, 0.0555041086648199215,
@@ -58,8 +60,8 @@ inline at::vec::Vectorized<double> exp2_fraction(at::vec::Vectorized<double> r) 
 
 // x - n log(2), whose log(2) is split so that n times its high part is exact.
 template <class T>
-inline at::vec::Vectorized<T> minus_multiple_of_log2(at::vec::Vectorized<T> x,
-                                                     at::vec::Vectorized<T> n) {
+PYNEURAL_INLINE at::vec::Vectorized<T> minus_multiple_of_log2(at::vec::Vectorized<T> x,
+                                                              at::vec::Vectorized<T> n) {
   using V = at::vec::Vectorized<T>;
   constexpr double kHigh = sizeof(T) == 4 ? 0.693145751953125 : 6.93147180369123816490e-1;
   constexpr double kLow = sizeof(T) == 4 ? 1.42860682030941723212e-6 : 1.90821492927058770002e-10;
@@ -74,7 +76,7 @@ constexpr double kLog2E = 1.44269504088896340736;
 // 1.5 units in the last place; exactly 1 at 0, and exactly 0 from -126.5 (double: -1022.5) down to
 // -inf, where the exponent n + bias of the power is 0.
 template <class T>
-inline at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
+PYNEURAL_INLINE at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
   using V = at::vec::Vectorized<T>;
   constexpr int kBias = detail::kExponentBias<T>;
   const V y = at::vec::clamp_min(x, V(T(-kBias)));
@@ -86,7 +88,7 @@ inline at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
 // e^x = 2^n e^r with r = x - n log(2), the power in two factors so that the product is rounded
 // once: within 2 units in the last place, subnormal numbers and infinity included.
 template <class T>
-inline at::vec::Vectorized<T> exp(at::vec::Vectorized<T> x) {
+PYNEURAL_INLINE at::vec::Vectorized<T> exp(at::vec::Vectorized<T> x) {
   using V = at::vec::Vectorized<T>;
   using Int = typename detail::Rounded<T>::Int;
   constexpr bool kSingle = sizeof(T) == 4;
@@ -107,7 +109,7 @@ inline at::vec::Vectorized<T> exp(at::vec::Vectorized<T> x) {
 #if defined(CPU_CAPABILITY_AVX512)
 // Three operations fewer.
 template <>
-inline at::vec::Vectorized<float> exp2(at::vec::Vectorized<float> x) {
+PYNEURAL_INLINE at::vec::Vectorized<float> exp2(at::vec::Vectorized<float> x) {
   const __mmask16 is_kept = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-126.5f), _CMP_NLE_UQ);
   const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 fraction = detail::exp2_fraction(_mm512_sub_ps(x, n));

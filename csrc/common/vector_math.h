@@ -16,7 +16,7 @@ namespace detail {
 // float: z P(z^2) / Q(z^2), of least relative error, 1.3e-9, on |z| <= 9.02, from where tanh rounds
 // to 1. Rounding makes that 5e-7, 0.6 units in the last place on average. Twice as fast as by an
 // exponential: half the operations, and P and Q do not wait for each other.
-inline at::vec::Vectorized<float> tanh(at::vec::Vectorized<float> z) {
+PYNEURAL_INLINE at::vec::Vectorized<float> tanh(at::vec::Vectorized<float> z) {
   using V = at::vec::Vectorized<float>;
   const V x = at::vec::clamp(z, V(-9.02f), V(9.02f));
   const V y = x * x;
@@ -29,17 +29,17 @@ inline at::vec::Vectorized<float> tanh(at::vec::Vectorized<float> z) {
 }
 
 // expm1(r) / r on |r| <= log(2) / 2: the Taylor series to less than half a unit in the last place.
-inline at::vec::Vectorized<float> expm1_ratio(at::vec::Vectorized<float> r) {
+PYNEURAL_INLINE at::vec::Vectorized<float> expm1_ratio(at::vec::Vectorized<float> r) {
   return polynomial(r, {1.f / 5040, 1.f / 720, 1.f / 120, 1.f / 24, 1.f / 6, 1.f / 2, 1.f});
 }
-inline at::vec::Vectorized<double> expm1_ratio(at::vec::Vectorized<double> r) {
+PYNEURAL_INLINE at::vec::Vectorized<double> expm1_ratio(at::vec::Vectorized<double> r) {
   return polynomial(r, {1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880,
                         1. / 40320, 1. / 5040, 1. / 720, 1. / 120, 1. / 24, 1. / 6, 1. / 2, 1.});
 }
 
 // e^z - 1 for |z| < 87 (double: 708): 2^n expm1(r) + (2^n - 1), which cancels nowhere.
 template <class T>
-inline at::vec::Vectorized<T> expm1(at::vec::Vectorized<T> z) {
+PYNEURAL_INLINE at::vec::Vectorized<T> expm1(at::vec::Vectorized<T> z) {
   using V = at::vec::Vectorized<T>;
   const Rounded<T> n(z * V(T(kLog2E)), kExponentBias<T>);
   const V r = minus_multiple_of_log2(z, n.whole);
@@ -48,7 +48,7 @@ inline at::vec::Vectorized<T> expm1(at::vec::Vectorized<T> z) {
 }
 
 // double: tanh|z| = e / (e + 2) with e = expm1(2 |z|), within 4 units in the last place.
-inline at::vec::Vectorized<double> tanh(at::vec::Vectorized<double> z) {
+PYNEURAL_INLINE at::vec::Vectorized<double> tanh(at::vec::Vectorized<double> z) {
   using V = at::vec::Vectorized<double>;
   constexpr double kLimit = 19.07;  // tanh rounds to 1 beyond it
   const V e = expm1(at::vec::clamp_max(z.abs() + z.abs(), V(2 * kLimit)));
@@ -57,17 +57,17 @@ inline at::vec::Vectorized<double> tanh(at::vec::Vectorized<double> z) {
 
 // log(1 + x) on 0 <= x <= 1: twice the area hyperbolic tangent of s = x / (2 + x), an odd function,
 // of least relative error, 4e-9 and 1.2e-18.
-inline at::vec::Vectorized<float> log1p_ratio(at::vec::Vectorized<float> s2) {
+PYNEURAL_INLINE at::vec::Vectorized<float> log1p_ratio(at::vec::Vectorized<float> s2) {
   return polynomial(s2, {0.2817833263f, 0.2796060759f, 0.4002490953f, 0.6666631471f, 2.0f});
 }
-inline at::vec::Vectorized<double> log1p_ratio(at::vec::Vectorized<double> s2) {
+PYNEURAL_INLINE at::vec::Vectorized<double> log1p_ratio(at::vec::Vectorized<double> s2) {
   return polynomial(
       s2, {0.170600600168503353, 0.0831568957465742252, 0.121122467097625648, 0.133001029572399428,
            0.15386635405788943, 0.181817397908259004, 0.222222241116558108, 0.285714285449276373,
            0.400000000001902986, 0.666666666666661343, 2.0});
 }
 template <class T>
-inline at::vec::Vectorized<T> log1p(at::vec::Vectorized<T> x) {
+PYNEURAL_INLINE at::vec::Vectorized<T> log1p(at::vec::Vectorized<T> x) {
   const at::vec::Vectorized<T> s = x / (x + at::vec::Vectorized<T>(T(2)));
   return s * log1p_ratio(s * s);
 }
@@ -76,12 +76,12 @@ inline at::vec::Vectorized<T> log1p(at::vec::Vectorized<T> x) {
 // relative error, 3.9e-8 and 1.3e-17, to where it is 0: it cancels nowhere.
 template <class T>
 constexpr T kTailCentre = sizeof(T) == 4 ? 3 : 5;
-inline at::vec::Vectorized<float> normal_tail(at::vec::Vectorized<float> t) {
+PYNEURAL_INLINE at::vec::Vectorized<float> normal_tail(at::vec::Vectorized<float> t) {
   return polynomial(
       t, {-0.0002729990339f, -0.0009126400601f, 0.001077652158f, 0.006930308797f, -0.01047943929f,
           -0.04725737971f, 0.2300192431f, -0.5093322193f, 0.7290836709f});
 }
-inline at::vec::Vectorized<double> normal_tail(at::vec::Vectorized<double> t) {
+PYNEURAL_INLINE at::vec::Vectorized<double> normal_tail(at::vec::Vectorized<double> t) {
   return polynomial(t,
                     {2.02539826167373034e-9,   7.2087685328185182e-9,     -1.02269647023354341e-8,
                      -6.53952272982113858e-8,  4.36052284780779839e-8,    4.32776730750694381e-7,
@@ -95,7 +95,7 @@ inline at::vec::Vectorized<double> normal_tail(at::vec::Vectorized<double> t) {
 
 // Phi and phi share the exponential.
 template <class T>
-inline Normal<at::vec::Vectorized<T>> normal(at::vec::Vectorized<T> z) {
+PYNEURAL_INLINE Normal<at::vec::Vectorized<T>> normal(at::vec::Vectorized<T> z) {
   using V = at::vec::Vectorized<T>;
   const V e = exp2(z * z * V(T(-0.5 * kLog2E)));
   const V q = V(T(1)) / (z.abs() + V(kTailCentre<T>));
@@ -112,22 +112,22 @@ struct Math<at::vec::Vectorized<T>> {
 
   static V load(const T* from) { return V::loadu(from); }
   static void store(V value, T* to) { value.store(to); }
-  static V exp(V z) { return pyneural::exp(z); }
+  PYNEURAL_INLINE static V exp(V z) { return pyneural::exp(z); }
   // Of z <= 0; -1 from where it rounds to that.
-  static V expm1(V z) {
+  PYNEURAL_INLINE static V expm1(V z) {
     return detail::expm1(at::vec::clamp(z, V(T(sizeof(T) == 4 ? -18 : -38)), V(T(0))));
   }
-  static V sin(V z) { return z.sin(); }
-  static V cos(V z) { return z.cos(); }
-  static Normal<V> normal(V z) { return detail::normal(z); }
-  static V sigmoid(V z) { return V(T(1)) / (V(T(1)) + exp(z.neg())); }
-  static V softplus(V z) {
+  PYNEURAL_INLINE static V sin(V z) { return z.sin(); }
+  PYNEURAL_INLINE static V cos(V z) { return z.cos(); }
+  PYNEURAL_INLINE static Normal<V> normal(V z) { return detail::normal(z); }
+  PYNEURAL_INLINE static V sigmoid(V z) { return V(T(1)) / (V(T(1)) + exp(z.neg())); }
+  PYNEURAL_INLINE static V softplus(V z) {
     return at::vec::maximum(z, V(T(0))) + detail::log1p(exp(z.abs().neg()));
   }
-  static V where_positive(V z, V a, V b) { return V::blendv(b, a, z > V(T(0))); }
-  static V where_at_most_0(V z, V a, V b) { return V::blendv(b, a, z <= V(T(0))); }
+  PYNEURAL_INLINE static V where_positive(V z, V a, V b) { return V::blendv(b, a, z > V(T(0))); }
+  PYNEURAL_INLINE static V where_at_most_0(V z, V a, V b) { return V::blendv(b, a, z <= V(T(0))); }
 
-  static V tanh(V z) { return detail::tanh(z); }
+  PYNEURAL_INLINE static V tanh(V z) { return detail::tanh(z); }
 };
 
 }  // namespace pyneural
