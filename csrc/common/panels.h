@@ -45,17 +45,28 @@ struct Panel {
   int64_t vectors;
 };
 
-// Calls body(first, count) for tiles of nearly equal height, at most kTileRows, of [begin, end).
+// Tiles of nearly equal height, at most kTileRows, of some rows.
+struct RowTiles {
+  explicit RowTiles(int64_t rows) : count((rows + kTileRows - 1) / kTileRows) {
+    if (count > 0) height = rows / count, higher = rows % count;
+  }
+
+  // body(first row, rows) for each.
+  template <class Body>
+  void for_each(const Body& body) const {
+    for (int64_t i = 0, first = 0; i < count; ++i) {
+      const int64_t rows = height + (i < higher);
+      body(first, rows);
+      first += rows;
+    }
+  }
+
+  int64_t count, height = 0, higher = 0;  // the first `higher` tiles have a row more
+};
+
 template <class Body>
 void for_row_tiles(int64_t begin, int64_t end, const Body& body) {
-  const int64_t tiles = (end - begin + kTileRows - 1) / kTileRows;
-  if (tiles <= 0) return;
-  const int64_t height = (end - begin) / tiles, higher = (end - begin) % tiles;
-  for (int64_t i = 0; i < tiles; ++i) {
-    const int64_t count = height + (i < higher);
-    body(begin, count);
-    begin += count;
-  }
+  RowTiles(end - begin).for_each([&](int64_t first, int64_t rows) { body(begin + first, rows); });
 }
 
 // Rows of a panel that is worked on at a time. On AVX2 they fill the first-level cache, from which
@@ -155,9 +166,9 @@ class PackedMatrix {
 
   // Into `to`, storage(rows, depth) long. The rows of a, or its columns, are contiguous.
   PackedMatrix(const Strided<T>& a, int64_t rows, int64_t depth, T* to)
-      : rows_(rows), depth_(depth), data_(to) {
+      : tiles_(rows), depth_(depth), data_(to) {
     if (a.depth_stride == 1) {
-      for_row_tiles(0, rows, [&](int64_t first, int64_t height) {
+      tiles_.for_each([&](int64_t first, int64_t height) {
         detail::pack_tile(a.from(first, 0), height, depth, to + first * depth);
       });
       return;
@@ -168,7 +179,7 @@ class PackedMatrix {
       detail::pack_tiles_of_columns(a.from(begin, 0), tiles, their_height, depth,
                                     to + begin * depth);
     };
-    for_row_tiles(0, rows, [&](int64_t first, int64_t height) {
+    tiles_.for_each([&](int64_t first, int64_t height) {
       if (tiles == kTogether || height != their_height) {
         pack();
         begin = first, tiles = 0, their_height = height;
@@ -178,14 +189,15 @@ class PackedMatrix {
     pack();
   }
 
-  int64_t rows() const { return rows_; }
+  const RowTiles& tiles() const { return tiles_; }
   int64_t depth() const { return depth_; }
   Strided<T> tile(int64_t first, int64_t height) const {
     return {data_ + first * depth_, 1, height};
   }
 
  private:
-  int64_t rows_, depth_;
+  RowTiles tiles_;
+  int64_t depth_;
   const T* data_;
 };
 
@@ -196,7 +208,7 @@ void multiply(const PackedMatrix<T>& a, const T* b, int64_t ldb, T* c, int64_t l
   // A panel of b stays in the first-level cache while all of a passes.
   for (int64_t v = 0; v < vectors; v += kTileVectors) {
     const Panel<T> panel{b + v * lanes<T>(), ldb, std::min<int64_t>(kTileVectors, vectors - v)};
-    for_row_tiles(0, a.rows(), [&](int64_t first, int64_t height) {
+    a.tiles().for_each([&](int64_t first, int64_t height) {
       multiply(a.tile(first, height), height, a.depth(), panel, c + first * ldc + v * lanes<T>(),
                ldc);
     });
