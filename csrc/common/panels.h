@@ -136,10 +136,10 @@ void pack_tile(const Strided<T>& a, int64_t height, int64_t depth, T* to) {
 }
 
 // The same of `tiles` tiles of one height, whose columns are contiguous: together, so that a column
-// is read along its lines.
+// is read along its lines. Tiles are `tile_depth` columns apart.
 template <class T>
 void pack_tiles_of_columns(const Strided<T>& a, int64_t tiles, int64_t height, int64_t depth,
-                           T* to) {
+                           int64_t tile_depth, T* to) {
   constexpr int kLanes = lanes<T>(), kRegisters = kTileRegisters<T>;
   int64_t k = 0;
   // The last columns might read beyond the end of a.
@@ -147,12 +147,12 @@ void pack_tiles_of_columns(const Strided<T>& a, int64_t tiles, int64_t height, i
     for (int64_t t = 0; t < tiles; ++t)
 #pragma GCC unroll 8
       for (int r = 0; r < kRegisters; ++r)
-        as_register(to + (t * depth + k) * height + r * kLanes) =
+        as_register(to + (t * tile_depth + k) * height + r * kLanes) =
             as_register(a.at(t * height + r * kLanes, k));
   for (; k < depth; ++k)
     for (int64_t t = 0; t < tiles; ++t)
       for (int64_t m = 0; m < height; ++m)
-        to[(t * depth + k) * height + m] = *a.at(t * height + m, k);
+        to[(t * tile_depth + k) * height + m] = *a.at(t * height + m, k);
 }
 
 }  // namespace detail
@@ -162,22 +162,24 @@ void pack_tiles_of_columns(const Strided<T>& a, int64_t tiles, int64_t height, i
 template <class T>
 class PackedMatrix {
  public:
-  static int64_t storage(int64_t rows, int64_t depth) { return rows * depth + 2 * lanes<T>(); }
+  static int64_t storage(int64_t rows, int64_t depth) {
+    return rows * tile_depth(depth) + 2 * lanes<T>();
+  }
 
   // Into `to`, storage(rows, depth) long. The rows of a, or its columns, are contiguous.
   PackedMatrix(const Strided<T>& a, int64_t rows, int64_t depth, T* to)
       : tiles_(rows), depth_(depth), data_(to) {
     if (a.depth_stride == 1) {
       tiles_.for_each([&](int64_t first, int64_t height) {
-        detail::pack_tile(a.from(first, 0), height, depth, to + first * depth);
+        detail::pack_tile(a.from(first, 0), height, depth, to + first * tile_depth(depth));
       });
       return;
     }
     constexpr int64_t kTogether = 16;
     int64_t begin = 0, tiles = 0, their_height = 0;
     const auto pack = [&] {
-      detail::pack_tiles_of_columns(a.from(begin, 0), tiles, their_height, depth,
-                                    to + begin * depth);
+      detail::pack_tiles_of_columns(a.from(begin, 0), tiles, their_height, depth, tile_depth(depth),
+                                    to + begin * tile_depth(depth));
     };
     tiles_.for_each([&](int64_t first, int64_t height) {
       if (tiles == kTogether || height != their_height) {
@@ -192,10 +194,14 @@ class PackedMatrix {
   const RowTiles& tiles() const { return tiles_; }
   int64_t depth() const { return depth_; }
   Strided<T> tile(int64_t first, int64_t height) const {
-    return {data_ + first * depth_, 1, height};
+    return {data_ + first * tile_depth(depth_), 1, height};
   }
 
  private:
+  // What is packed together is not written to lines that are a power of two apart: these share a
+  // few sets of the caches.
+  static int64_t tile_depth(int64_t depth) { return depth % 8 == 0 ? depth + 2 : depth; }
+
   RowTiles tiles_;
   int64_t depth_;
   const T* data_;

@@ -177,7 +177,7 @@ class Product {
     const bool packs_a = panels > (a_.depth_stride == 1 ? kFewPanels : kFewPanelsOfColumns);
     T* const packed_a =
         packs_a ? scratch.take<T>(PackedMatrix<T>::storage(most_rows, most_depth)) : nullptr;
-    T* const packed_b = scratch.take<T>(panels * kWidth * most_depth);
+    T* const packed_b = scratch.take<T>(panels * panel_size(most_depth));
     for (int64_t step = 0; step < steps; ++step) {
       const Range depth = all.part(step, steps);
       for (int64_t block = 0; block < blocks; ++block) {
@@ -191,7 +191,7 @@ class Product {
           const Panel<T> panel =
               reads_b_in_place(columns, rows.size())
                   ? Panel<T>{b_.at(column, depth.begin), b_.depth_stride, vectors_of<T>(columns)}
-                  : Panel<T>{packed_b + i * kWidth * depth.size(), kWidth, vectors_of<T>(columns)};
+                  : Panel<T>{packed_b + i * panel_size(depth.size()), kWidth, vectors_of<T>(columns)};
           for_row_tiles(0, some.size(), [&](int64_t first, int64_t count) {
             const int64_t row = some.begin + first;
             multiply_columns(packed ? packed->tile(first, count) : a.from(first, 0), count,
@@ -202,6 +202,12 @@ class Product {
         });
       }
     }
+  }
+
+  // A line more than its elements: rows of several panels are packed together, and lines that are a
+  // power of two apart share a few sets of the caches.
+  static int64_t panel_size(int64_t depth) {
+    return depth * kWidth + kCacheLine / static_cast<int64_t>(sizeof(T));
   }
 
   bool reads_b_in_place(int64_t columns, int64_t rows) const {
@@ -228,13 +234,13 @@ class Product {
         for_panels(vectors, [&](int64_t i, int64_t column, int64_t columns) {
           if (!reads_b_in_place(columns, rows))
             pack_rows(b_.at(column, k), b_.depth_stride, count, columns,
-                      to + (i * depth.size() + k - depth.begin) * kWidth);
+                      to + i * panel_size(depth.size()) + (k - depth.begin) * kWidth);
         });
       }
     } else {
       for_panels(vectors, [&](int64_t i, int64_t column, int64_t columns) {
         pack_transposed(b_.at(column, depth.begin), b_.row_stride, depth.size(), columns,
-                        to + i * depth.size() * kWidth);
+                        to + i * panel_size(depth.size()));
       });
     }
   }
