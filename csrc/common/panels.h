@@ -207,18 +207,25 @@ class PackedMatrix {
   const T* data_;
 };
 
-// c [rows][vectors] = a b, for b [depth][vectors].
-template <class T>
-void multiply(const PackedMatrix<T>& a, const T* b, int64_t ldb, T* c, int64_t ldc,
-              int64_t vectors) {
+// c [rows][vectors] = a b, for b [depth][vectors]; finish(row, rows, vector, vectors) is called for
+// a tile of c when it is complete.
+template <class T, class Finish>
+void multiply(const PackedMatrix<T>& a, const T* b, int64_t ldb, T* c, int64_t ldc, int64_t vectors,
+              const Finish& finish) {
   // A panel of b stays in the first-level cache while all of a passes.
   for (int64_t v = 0; v < vectors; v += kTileVectors) {
     const Panel<T> panel{b + v * lanes<T>(), ldb, std::min<int64_t>(kTileVectors, vectors - v)};
     a.tiles().for_each([&](int64_t first, int64_t height) {
       multiply(a.tile(first, height), height, a.depth(), panel, c + first * ldc + v * lanes<T>(),
                ldc);
+      finish(first, height, v, panel.vectors);
     });
   }
+}
+template <class T>
+void multiply(const PackedMatrix<T>& a, const T* b, int64_t ldb, T* c, int64_t ldc,
+              int64_t vectors) {
+  multiply(a, b, ldb, c, ldc, vectors, [](int64_t, int64_t, int64_t, int64_t) {});
 }
 
 // c [P][panel_width] += a [depth] times P packed panels side by side, `vectors` wide each.
