@@ -72,8 +72,8 @@ constexpr double kLog2E = 1.44269504088896340736;
 
 }  // namespace detail
 
-// 2^x for x <= 127 (double: 1023): what a softmax is made of once log2(e) is in the scale. At most
-// 1.5 units in the last place; exactly 1 at 0, and exactly 0 from -126.5 (double: -1022.5) down to
+// 2^x for x <= 127 (double: 1023): what a softmax is made of once log2(e) is in the scale. Within
+// 2 units in the last place; exactly 1 at 0, and exactly 0 from -126.5 (double: -1022.5) down to
 // -inf, where the exponent n + bias of the power is 0.
 template <class T>
 PYNEURAL_INLINE at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
@@ -86,7 +86,7 @@ PYNEURAL_INLINE at::vec::Vectorized<T> exp2(at::vec::Vectorized<T> x) {
 }
 
 // e^x = 2^n e^r with r = x - n log(2), the power in two factors so that the product is rounded
-// once: within 2 units in the last place, subnormal numbers and infinity included.
+// once: within 2.5 units in the last place, subnormal numbers and infinity included.
 template <class T>
 PYNEURAL_INLINE at::vec::Vectorized<T> exp(at::vec::Vectorized<T> x) {
   using V = at::vec::Vectorized<T>;
