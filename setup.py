@@ -64,6 +64,13 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     avx512 += ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
     ISA_FLAGS["avx2"] = ["-DCPU_CAPABILITY=AVX2", "-DCPU_CAPABILITY_AVX2", *avx2]
     ISA_FLAGS["avx512"] = ["-DCPU_CAPABILITY=AVX512", "-DCPU_CAPABILITY_AVX512", *avx512]
+elif platform.machine() == "aarch64":
+    # As torch itself is built on Linux: otherwise at::vec takes sines, error functions and
+    # logarithms lane by lane from the C library.
+    ISA_FLAGS["default"] += ["-DAT_BUILD_ARM_VEC256_WITH_SLEEF"]
+# gcc for Arm orders instructions before it allocates registers. By its default rule it would move
+# so many loads ahead that sums of a product's tile leave the registers.
+GCC_ARM_FLAGS = ["-Wno-psabi", "--param=sched-pressure-algorithm=1"]
 
 # Ampere and Hopper, and PTX of the older one: newer GPUs cannot run PTX of an "a" target.
 CUDA_ARCHITECTURES = "8.0+PTX;9.0a"
@@ -146,8 +153,11 @@ def options() -> dict:
                 )
                 return Module(folder, files[name], flags, **more)
 
+            cpu_flags = [*CPU_FLAGS]
+            if compiler.kind == "gcc" and platform.machine() == "aarch64":
+                cpu_flags += GCC_ARM_FLAGS
             found = {
-                f"_cpu_{isa}": module(f"_cpu_{isa}", *CPU_FLAGS, *ISA_FLAGS[isa]) for isa in isas
+                f"_cpu_{isa}": module(f"_cpu_{isa}", *cpu_flags, *ISA_FLAGS[isa]) for isa in isas
             }
             information = {
                 "PYNEURAL_ISAS": " ".join(isas),

@@ -4,10 +4,11 @@ import os
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The first call of an op and a busy machine are no failures.
-settings.register_profile("pyneural", deadline=None, derandomize=True)
+slow = [HealthCheck.too_slow]
+settings.register_profile("pyneural", deadline=None, derandomize=True, suppress_health_check=slow)
 settings.load_profile("pyneural")
 
 

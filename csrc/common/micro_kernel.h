@@ -80,7 +80,7 @@ void row_tile(int64_t depth, const T* __restrict a, const T* __restrict b, T* __
   constexpr int S = P * N >= 8 ? 1 : 8 / (P * N);
   constexpr int64_t kWidth = kTileVectors * lanes<T>();
   Register<T> sum[S][P][N] = {};
-  const auto add = [&](int s, int64_t k) {
+  const auto add = [&](int s, int64_t k) __attribute__((always_inline)) {
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p)
 #pragma GCC unroll 8

@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include <chrono>
+#include <limits>
 
 #include "micro_kernel.h"
 
@@ -14,21 +15,24 @@ namespace {
 template <class T>
 double multiply_add_rate(double seconds) {
   constexpr int kChains = kTileRows * kTileVectors, kBlock = 1 << 14;
-  Vec<T> sum[kChains];
-  for (int i = 0; i < kChains; ++i) sum[i] = Vec<T>(T(i));
-  const Vec<T> factor(T(0.5)), term(T(1));  // converges to 2
+  Register<T> sum[kChains];
+  for (int i = 0; i < kChains; ++i) sum[i] = Register<T>{} + T(i);
+  // In the form of Arm's instruction, whose sum and result are one register. What is added rounds
+  // away, so that a sum stays what it is, which the compiler must not know.
+  volatile T rounds_away = std::numeric_limits<T>::epsilon() / 4;
+  const T factor = rounds_away;
   const auto start = std::chrono::steady_clock::now();
   double elapsed = 0, operations = 0;
   while (elapsed < seconds) {
     for (int k = 0; k < kBlock; ++k) {
 #pragma GCC unroll 32
-      for (int i = 0; i < kChains; ++i) sum[i] = at::vec::fmadd(sum[i], factor, term);
+      for (int i = 0; i < kChains; ++i) sum[i] += sum[i] * factor;
     }
     operations += 2.0 * kBlock * kChains * lanes<T>();
     elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   T used = 0;
-  for (int i = 0; i < kChains; ++i) used += lane_sum<T>(sum[i]);
+  for (int i = 0; i < kChains; ++i) used += sum[i][0];
   return used != T(0) ? operations / elapsed : 0;
 }
 

@@ -79,5 +79,6 @@ def test_value_and_slope_are_those_of_torch(name, dtype):
     finite = x.detach().abs() < 1e12  # squares and cubes of them, too
     torch.testing.assert_close(found[finite].double(), exact[finite], **options)
     torch.testing.assert_close(slope[finite].double(), exact_slope[finite], **options)
-    by_torch = VALUES[name](x.detach())
-    torch.testing.assert_close(found[~finite], by_torch[~finite], equal_nan=True)
+    # In float64: on Arm torch's gelu_tanh of the largest float32 overflows.
+    extreme = VALUES[name](exact_x.detach())[~finite].to(dtype)
+    torch.testing.assert_close(found[~finite], extreme, equal_nan=True)
