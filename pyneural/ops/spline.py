@@ -97,7 +97,8 @@ def _broadcast(x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
             f"dimensions of the parameters, {', '.join(str(list(s)) for s in leading)}, got "
             f"{list(x.shape)}; widths[..., None, :] adds a dimension"
         ) from None
-    return x.expand(shape), *(p.expand(*shape, p.shape[-1]) for p in parameters)
+    # A scalar has no bins, which the check says.
+    return x.expand(shape), *(p.expand(*shape, p.shape[-1]) if p.dim() else p for p in parameters)
 
 
 def _fake(x, *parameters):

@@ -99,9 +99,9 @@ def test_against_the_paper(leading, bins, inverse):
 
 
 @for_both_ways
-@pytest.mark.parametrize("bins", [1, 3, 8, 32])
+@pytest.mark.parametrize("bins", [3, 8, 32])
 def test_float32(bins, inverse):
-    tensors = arguments((400, 3), bins, torch.float32)
+    tensors = arguments((1000, 3), bins, torch.float32, scale=0.5)
     wide = [tensor.double() for tensor in tensors]
     exact = value_and_gradients(by_paper, wide, inverse=inverse)
     theirs = value_and_gradients(by_paper, tensors, inverse=inverse)
@@ -110,9 +110,20 @@ def test_float32(bins, inverse):
         assert_as_good_as_torch(*triple)
 
 
-@for_both_ways
 @for_both_types
-def test_zuko(dtype, inverse):
+@for_both_ways
+def test_one_bin_is_the_identity(inverse, dtype):
+    tensors = arguments((50,), 1, dtype)
+    y, ladj, of_x, *of_parameters = value_and_gradients(spline, tensors, inverse=inverse)
+    luck = 16 * torch.finfo(dtype).eps
+    assert_close(y, tensors[0], luck)
+    assert ladj.abs().max() <= luck
+    assert_close(of_x, torch.linspace(-1, 2, 50, dtype=dtype), luck)
+    assert not any(gradient.any() for gradient in of_parameters)
+
+
+@for_both_ways
+def test_zuko(inverse):
     transforms = pytest.importorskip("zuko.transforms")
 
     def by_zuko(x, *parameters, bound, slope, inverse):
@@ -122,12 +133,15 @@ def test_zuko(dtype, inverse):
         y = transform.inv(x)
         return y, -transform.call_and_ladj(y)[1]
 
-    tensors = arguments((300, 7), 8, dtype, scale=0.5)
-    theirs = value_and_gradients(by_zuko, tensors, inverse=inverse)
-    found = value_and_gradients(spline, tensors, inverse=inverse)
-    limits = LIMITS if dtype is torch.float64 else [1e-6, 1e-6, *[1e-5] * 4]
-    for one, other, limit in zip(found, theirs, limits, strict=True):
+    tensors = arguments((3000, 7), 8, scale=0.5)
+    exact, found = (value_and_gradients(f, tensors, inverse=inverse) for f in (by_zuko, spline))
+    for one, other, limit in zip(found, exact, LIMITS, strict=True):
         assert_close(one, other, limit)
+    single = [tensor.float() for tensor in tensors]
+    theirs, found = (value_and_gradients(f, single, inverse=inverse) for f in (by_zuko, spline))
+    exact = value_and_gradients(by_zuko, [t.double() for t in single], inverse=inverse)
+    for triple in zip(found, theirs, exact, strict=True):
+        assert_as_good_as_torch(*triple)
 
 
 @for_both_ways
@@ -314,10 +328,8 @@ def test_round_trips(dtype, seed, points, bins, bound, slope, scale):
     assert ((back - x).abs() <= ROUND_TRIP[dtype] * x.abs().clamp(min=bound) * flatness).all()
     again, same_ladj = spline(back, *parameters, bound, slope)
     assert ((again - y).abs() <= ROUND_TRIP[dtype] * y.abs().clamp(min=bound)).all()
-    assert_close(inverse_ladj, -same_ladj, 100 * ROUND_TRIP[dtype] * max(1.0, float(bins)))
-    order = x.argsort()
-    if points and scale == 0.0:  # one spline for all points
-        assert (y[order].diff() >= 0).all()
+    if scale <= 1:  # else bins are too narrow for the rounding of x not to change the slope
+        assert ((inverse_ladj + same_ladj).abs() <= 100 * ROUND_TRIP[dtype] * bins).all()
 
 
 @for_both_types
