@@ -23,17 +23,16 @@ namespace pyneural::spline {
 
 template <class T>
 struct Spline {
-  Spline(int64_t bins, double bound, double slope, bool inverse)
-      : bins(bins),
-        bound(static_cast<T>(bound)),
-        per_limit(static_cast<T>(-1 / std::log(slope))),
-        inverse(inverse) {}
-
-  int64_t bins;  // K
-  T bound;       // B
-  T per_limit;   // 1 / L of derivatives, and half of it of widths and heights
-  bool inverse;
+  int64_t bins = 1;  // K
+  T bound = 1;       // B
+  T per_limit = 0;   // 1 / L of derivatives, and half of it of widths and heights
+  bool inverse = false;
 };
+
+template <class T>
+Spline<T> make_spline(int64_t bins, double bound, double slope, bool inverse) {
+  return {bins, static_cast<T>(bound), static_cast<T>(-1 / std::log(slope)), inverse};
+}
 
 namespace detail {
 

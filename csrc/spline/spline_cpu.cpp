@@ -5,7 +5,6 @@
 // chunks of the points.
 #include <torch/library.h>
 
-#include <optional>
 #include <vector>
 
 #include "../common/dispatch.h"
@@ -15,31 +14,17 @@
 #include "../common/vector_math.h"
 #include "../common/vectors.h"
 #include "spline.h"
-#include "spline_check.h"
+#include "spline_rows.h"
 
 namespace pyneural::spline {
 namespace {
-
-// Where rows [..., columns] are contiguous and evenly apart, how far: as those of a view of some
-// columns are, which is how a network gives all parameters at once.
-std::optional<int64_t> distance_of_rows(const at::Tensor& rows) {
-  if (rows.size(-1) > 1 && rows.stride(-1) != 1) return std::nullopt;
-  int64_t distance = 0, count = 1;
-  for (int64_t d = rows.dim() - 2; d >= 0; --d) {
-    if (rows.size(d) == 1) continue;
-    if (count == 1) distance = rows.stride(d);
-    if (rows.stride(d) != distance * count) return std::nullopt;
-    count *= rows.size(d);
-  }
-  return distance;
-}
 
 // One kind of parameters, [N, columns].
 template <class T>
 class Rows {
  public:
   explicit Rows(const at::Tensor& tensor)
-      : tensor_(distance_of_rows(tensor) ? tensor : tensor.contiguous()),
+      : tensor_(with_even_rows(tensor)),
         distance_(*distance_of_rows(tensor_)),
         columns_(tensor_.size(-1)),
         data_(tensor_.const_data_ptr<T>()) {}
@@ -85,11 +70,11 @@ void for_vectors(int64_t points, int64_t rows, const Body& body) {
 
 Two rational_quadratic_spline(const Arguments& a) {
   const int64_t bins = check_rational_quadratic_spline(a);
-  const Two result{empty_if(true, a.x.sizes(), a.x), empty_if(true, a.x.sizes(), a.x)};
+  const Two result = empty_values(a);
   if (a.x.numel() == 0) return result;
   dispatch_floating(a.x, [&](auto type) {
     using T = decltype(type);
-    const Spline<T> spline(bins, a.bound, a.slope, a.inverse);
+    const auto spline = make_spline<T>(bins, a.bound, a.slope, a.inverse);
     const Parameters<T> parameters(a);
     const at::Tensor points = a.x.contiguous();
     const T* const x = points.const_data_ptr<T>();
@@ -108,14 +93,12 @@ Two rational_quadratic_spline(const Arguments& a) {
 
 Four rational_quadratic_spline_backward(const BackwardArguments& b) {
   const int64_t bins = check_rational_quadratic_spline_backward(b);
-  const Four grads{empty_if(true, b.x.sizes(), b.x), empty_if(true, b.widths.sizes(), b.x),
-                   empty_if(true, b.heights.sizes(), b.x),
-                   empty_if(true, b.derivatives.sizes(), b.x)};
+  const Four grads = empty_gradients(b);
   if (b.x.numel() == 0) return grads;
   dispatch_floating(b.x, [&](auto type) {
     using T = decltype(type);
     constexpr int64_t P = lanes<T>();
-    const Spline<T> spline(bins, b.bound, b.slope, b.inverse);
+    const auto spline = make_spline<T>(bins, b.bound, b.slope, b.inverse);
     const Parameters<T> parameters(
         {b.x, b.widths, b.heights, b.derivatives, b.bound, b.slope, b.inverse});
     const at::Tensor points = b.x.contiguous(), of_y = b.grad_y.contiguous(),

@@ -86,6 +86,8 @@ _spline = by_kernel(
 
 def _broadcast(x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
     """The tensors with the same leading dimensions: x [...] and parameters [..., n]."""
+    if not all(isinstance(p, Tensor) for p in parameters):  # the check says so
+        return x, *parameters
     if all(p.shape[:-1] == x.shape for p in parameters):
         return x, *parameters
     leading = [p.shape[:-1] for p in parameters]
