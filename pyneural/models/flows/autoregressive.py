@@ -70,7 +70,7 @@ class MaskedAutoregressiveTransform(LazyTransform):
         adjacency: Any = None,
         *args: Any,
         **kwargs: Any,
-    ) -> LazyTransform:
+    ) -> Any:
         """An ``ElementWiseTransform`` for a single feature."""
         if features == 1:
             return ElementWiseTransform(features, context, *args, **kwargs)

@@ -69,10 +69,10 @@ class BoundedTransform(FlowTransform):
         info = torch.finfo(x.dtype)
         low, high, width = self._edges()
         # Shares of the interval; on a half-line, the distance from its end.
-        smallest = torch.where(self._both, info.eps, info.tiny)
-        a = torch.maximum((x - low) / width, smallest)
-        b = torch.maximum((high - x) / width, smallest)
-        from_low, from_high = a.log() * self._has_low, b.log() * self._has_high
+        smallest = torch.where(self._both, width.new_tensor(info.eps), info.tiny)
+        a = torch.where(self._has_low, torch.maximum((x - low) / width, smallest), 1)
+        b = torch.where(self._has_high, torch.maximum((high - x) / width, smallest), 1)
+        from_low, from_high = a.log(), b.log()
         y = torch.where(self._has_low | self._has_high, from_low - from_high, x)
         ladj = -(from_low + from_high) - width.log()
         outside = (x < self.low) | (x > self.high)

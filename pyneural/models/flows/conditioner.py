@@ -40,7 +40,8 @@ class _Network(nn.Sequential):
             return super().forward(x)
         weights, biases, activation = plan
         flat = x.reshape(-1, x.shape[-1])
-        return ops.mlp(flat, weights, biases, activation).unflatten(0, x.shape[:-1])
+        y = ops.mlp(flat, weights, biases, activation)
+        return y.reshape(*x.shape[:-1], y.shape[-1])
 
     def plan(self) -> tuple[list[Tensor], list[Tensor], str] | None:
         """Weights, masked where they are, biases and activation; None of other networks."""

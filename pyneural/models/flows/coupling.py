@@ -60,7 +60,7 @@ class GeneralCouplingTransform(LazyTransform):
         mask: Any = None,
         *args: Any,
         **kwargs: Any,
-    ) -> LazyTransform:
+    ) -> Any:
         """An ``ElementWiseTransform`` for a single feature."""
         if features == 1:
             return ElementWiseTransform(features, context, *args, **kwargs)

@@ -83,8 +83,9 @@ class Flow(Model):
         bounds: Bounds | None = None,
     ) -> None:
         super().__init__()
-        one = isinstance(transform, LazyTransform)
-        self.transform: Any = transform if one else LazyComposedTransform(*transform)
+        if not isinstance(transform, LazyTransform):
+            transform = LazyComposedTransform(*transform)
+        self.transform: Any = transform
         self.base: Any = base
         self.features = base().event_shape[0] if features is None else features
         self.context = context
@@ -102,7 +103,7 @@ class Flow(Model):
         """Whether there is a whitening before the transforms."""
         return "whitening" in self._modules
 
-    def forward(self, c: Tensor | None = None) -> NormalizingFlow:  # type: ignore[override]
+    def forward(self, c: Tensor | None = None) -> NormalizingFlow:
         """p(X | c) of the context c [..., C]; its batch shape is that of c."""
         if self.context is not None:
             check_context(type(self).__name__, c, self.context)
