@@ -4,6 +4,7 @@
 #include <torch/version.h>
 
 #include "attention/attention_check.h"
+#include "autoregressive/autoregressive_check.h"
 #include "common/activation.h"
 #include "common/direct_call.h"
 #include "dense/dense_check.h"
@@ -40,6 +41,13 @@ constexpr const char* kSchemas[] = {
     " -> Tensor",
     "mlp_backward(Tensor grad_y, Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
     " str final_activation, bool[2] output_mask) -> (Tensor, Tensor)",
+    "autoregressive(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
+    " Tensor degrees, str activation, str transform, float bound, float slope, bool inverse)"
+    " -> (Tensor, Tensor)",
+    "autoregressive_backward(Tensor grad_y, Tensor grad_ladj, Tensor x, Tensor? context,"
+    " Tensor[] weights, Tensor[] biases, Tensor degrees, Tensor saved, str activation,"
+    " str transform, float bound, float slope, bool inverse, bool[3] output_mask)"
+    " -> (Tensor, Tensor, Tensor)",
     "rnn(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
     " Tensor? bias_hh, Tensor? lengths, str cell, bool reverse) -> (Tensor, Tensor, Tensor)",
     "rnn_with_saved(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh,"
@@ -83,6 +91,8 @@ constexpr const char* kSchemas[] = {
 constexpr Op<"pyneural::dense", dense::ForwardSignature<at::Tensor>> call_dense;
 constexpr Op<"pyneural::masked_dense", masked_dense::ForwardSignature<Two>> call_masked_dense;
 constexpr Op<"pyneural::mlp", mlp::ForwardSignature<at::Tensor>> call_mlp;
+constexpr Op<"pyneural::autoregressive", autoregressive::ForwardSignature<Two>>
+    call_autoregressive;
 constexpr Op<"pyneural::rnn", rnn::ForwardSignature<Three>> call_rnn;
 constexpr Op<"pyneural::attention", attention::ForwardSignature<at::Tensor>> call_attention;
 
@@ -96,6 +106,7 @@ PyMethodDef direct_calls[] = {
     direct_call<call_dense>("dense"),
     direct_call<call_masked_dense>("masked_dense"),
     direct_call<call_mlp>("mlp"),
+    direct_call<call_autoregressive>("autoregressive"),
     direct_call<call_rnn>("rnn"),
     direct_call<call_attention>("attention"),
     {},

@@ -1,4 +1,7 @@
-"""A whole layer of an autoregressive flow in one call."""
+"""A whole layer of an autoregressive flow in one call.
+
+Its autograd is in ``csrc/autoregressive/autoregressive_autograd.cpp``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,102 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from pyneural.ops import reference
+from pyneural.ops.calls import by_kernel
+from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
+
+
+def autoregressive(
+    x: Tensor,
+    context: Tensor | None,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    degrees: Tensor,
+    activation: str = "relu",
+    transform: str = "affine",
+    bound: float = 5.0,
+    slope: float = 1e-3,
+    inverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Layer of an autoregressive flow: a masked network and the transforms that it gives.
+
+        y_d = f(x_d; p_d),  p = network(x, context),  ladj = sum over d of log(dy_d / dx_d)
+
+    where p_d depends on the context and on the features of lower order alone. Each unit has a
+    degree and sees the units below it of a degree not above its own: that of a feature is its
+    order as an output of the network and one more as an input, that of the context is 0. Masked
+    weights are multiplied by zero, and so have a gradient of exactly zero.
+
+    On the CPU units are sorted by degree, which skips about half of the products, and the inverse
+    is one forward substitution: the arithmetic of one pass, however many features there are. The
+    gradient of the inverse is that substitution backwards. Other devices invert by a pass for each
+    order, in plain torch. Gradients reach x, context, weights and biases, to any order: the first
+    backward is a kernel, further ones are torch's own.
+
+    Args:
+        x: [N, D], float32 or float64; other dtypes are computed by plain torch.
+        context: [N, C], or None.
+        weights: of the network, as torch.nn.Linear has them; the first [.., D + C], the last
+            [D P, ..] with P parameters for each feature.
+        biases: likewise.
+        degrees: int64, [D + number of hidden units]: the order of each feature, then the degree of
+            each hidden unit, layer by layer; ``autoregressive_degrees`` makes them.
+        activation: of the hidden layers, as in ``dense``.
+        transform: "affine", exp(c) x + t with P = 2 parameters t and c; or "spline", the
+            ``rational_quadratic_spline`` with P = 3 K - 1 of K bins: widths, heights, derivatives.
+        bound: where the spline becomes the identity.
+        slope: about the smallest slope of a transform, from 1e-6 to below 1.
+        inverse: gives the x of a y.
+
+    Returns:
+        y [N, D] and ladj [N]; of the inverse x, and the logarithm of its Jacobian's determinant.
+
+    Raises:
+        ArgumentError: shapes, dtypes or devices that do not match, degrees of another number, or
+            an unknown activation or transform.
+
+    Source: Papamakarios, Pavlakou and Murray 2017, Masked autoregressive flow; masks by degrees:
+        Germain et al. 2015, MADE. Parameters and limits as in zuko.
+
+    Example:
+        >>> weights, biases = [torch.tensor([[0.0, 0], [0, 0], [2, 0], [0, 0]])], [torch.zeros(4)]
+        >>> degrees = autoregressive_degrees(torch.tensor([0, 1]), [])
+        >>> x = torch.tensor([[1.0, 3.0]])
+        >>> y, ladj = autoregressive(x, None, weights, biases, degrees)  # x_1 + 2 x_0 behind x_0
+        >>> y, ladj
+        (tensor([[1., 5.]]), tensor([0.]))
+        >>> autoregressive(y, None, weights, biases, degrees, inverse=True)[0]
+        tensor([[1., 3.]])
+    """
+    return _autoregressive(
+        x, context, weights, biases, degrees, activation, transform, float(bound), float(slope),
+        inverse,
+    )  # fmt: skip
+
+
+_autoregressive = by_kernel(
+    "autoregressive",
+    reference.autoregressive,
+    operands=(0, 1, 2, 3),
+    dtypes=(torch.float32, torch.float64),
+)
+
+
+def _fake(x, *_):
+    return x.new_empty(x.shape), x.new_empty(x.shape[0])
+
+
+def _fake_backward(grad_y, grad_ladj, x, context, weights, biases, *others):
+    parameters = sum(p.numel() for p in (*weights, *biases))
+    shapes = x.shape, 0 if context is None else context.shape, parameters
+    return tuple(empty_gradients(x, shapes, others[-1]))
+
+
+register_reference("autoregressive", reference.autoregressive, _fake)
+register_derivative(
+    "autoregressive_backward", reference.autoregressive_backward, _fake_backward, ["saved"]
+)
 
 
 def autoregressive_degrees(

@@ -52,10 +52,7 @@ def autoregressive_backward(
     activation: str, transform: str, bound: float, slope: float, inverse: bool,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients for x, context and all parameters, flat, [0] where not wanted.
-
-    ``saved`` is not read.
-    """
+    """Gradients for x, context and all parameters, flat, [0] where not wanted; not by ``saved``."""
     layers = len(weights)
     options = degrees, activation, transform, bound, slope, inverse
 

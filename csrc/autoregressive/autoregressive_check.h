@@ -1,0 +1,158 @@
+// What the autoregressive ops ask of their arguments before memory is touched.
+#pragma once
+
+#include <array>
+#include <cmath>
+
+#include "../common/checks.h"
+
+namespace pyneural::autoregressive {
+
+enum class TransformKind : int32_t { affine, spline };
+
+// A masked network of x and a context gives the parameters of a monotonic transform of each
+// feature: y_d = f(x_d; parameters that depend on features of lower order).
+struct FlowLayer : NetworkSizes {
+  int64_t rows = 0, features = 0, context = 0;
+  int64_t parameters_of_feature = 0;  // of its transform; the outputs of the network are its
+  ActivationKind activation = ActivationKind::linear;
+  TransformKind transform = TransformKind::affine;
+  double bound = 0, slope = 0;
+  bool inverse = false;
+};
+
+template <class Result>
+using ForwardSignature = Result(const at::Tensor&, const OptionalTensor&, at::TensorList,
+                                at::TensorList, const at::Tensor&, std::string_view,
+                                std::string_view, double, double, bool);
+template <class Result>
+using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                 const OptionalTensor&, at::TensorList, at::TensorList,
+                                 const at::Tensor&, const at::Tensor&, std::string_view,
+                                 std::string_view, double, double, bool, std::array<bool, 3>);
+
+struct Arguments {
+  const at::Tensor& x;
+  const OptionalTensor& context;
+  at::TensorList weights, biases;
+  const at::Tensor& degrees;
+  std::string_view activation, transform;
+  double bound, slope;
+  bool inverse;
+};
+// saved: of the inverse what it gave, at which the derivatives are; else not read.
+struct BackwardArguments {
+  const at::Tensor &grad_y, &grad_ladj, &x;
+  const OptionalTensor& context;
+  at::TensorList weights, biases;
+  const at::Tensor &degrees, &saved;
+  std::string_view activation, transform;
+  double bound, slope;
+  bool inverse;
+  std::array<bool, 3> output_mask;
+};
+
+namespace detail {
+
+inline void check_network(const char* op, const Arguments& a, FlowLayer* layer) {
+  const int64_t layers = static_cast<int64_t>(a.weights.size());
+  layer->width = {layer->features + layer->context};
+  for (int64_t l = 0; l < layers; ++l) {
+    TORCH_CHECK_VALUE(a.weights[l].defined() && a.weights[l].dim() == 2,
+                      Argument{op, "weights", l}, ": expected a tensor [outputs, inputs], got ",
+                      a.weights[l].defined() ? "another shape" : "None",
+                      "; give it as torch.nn.Linear stores it");
+    const int64_t in = layer->width.back(), out = a.weights[l].size(0);
+    const char* const remedy =
+        l == 0 ? "the inputs are the columns of x and of the context"
+               : "a layer's inputs are the outputs of the one before";
+    check_like({op, "weights", l}, a.weights[l], {out, in}, {"x", a.x}, remedy);
+    check_like({op, "biases", l}, a.biases[l], {out}, {"x", a.x}, remedy);
+    layer->width.push_back(out);
+    layer->parameters += out * (in + 1);
+  }
+}
+
+inline void check_transform(const char* op, const Arguments& a, FlowLayer* layer) {
+  TORCH_CHECK_VALUE(a.transform == "affine" || a.transform == "spline", op,
+                    ": transform: expected affine or spline, got \"", a.transform,
+                    "\"; choose one of these");
+  const int64_t outputs = layer->width.back(), each = outputs / layer->features;
+  const bool is_affine = a.transform == "affine";
+  const Argument last{op, "weights", layer->layers() - 1};
+  if (is_affine) {
+    TORCH_CHECK_VALUE(outputs == 2 * layer->features, last, ": expected ", 2 * layer->features,
+                      " outputs, shift and scale of each column of x, got ", outputs,
+                      "; give the last layer as many");
+  } else {
+    TORCH_CHECK_VALUE(outputs % layer->features == 0 && each % 3 == 2, last,
+                      ": expected a multiple of ", layer->features,
+                      " outputs, 3 bins - 1 for each column of x, got ", outputs,
+                      "; give the last layer as many");
+  }
+  layer->transform = is_affine ? TransformKind::affine : TransformKind::spline;
+  layer->parameters_of_feature = each;
+  TORCH_CHECK_VALUE(a.bound > 0 && std::isfinite(a.bound), op,
+                    ": bound: expected a positive number, got ", a.bound,
+                    "; the spline is the identity beyond it");
+  TORCH_CHECK_VALUE(a.slope >= 1e-6 && a.slope < 1, op,
+                    ": slope: expected a number from 1e-6 to below 1, got ", a.slope,
+                    "; it is the smallest slope of the transform");
+  layer->bound = a.bound;
+  layer->slope = a.slope;
+}
+
+inline FlowLayer check_layer(const char* op, const Arguments& a) {
+  check_dtype({op, "x"}, a.x, Precisions::full, "convert it with x.float()");
+  check_layers(op, a.x, a.weights, a.biases, "[rows, features]");
+  FlowLayer layer;
+  layer.rows = a.x.size(0);
+  layer.features = a.x.size(1);
+  TORCH_CHECK_VALUE(layer.features > 0, op,
+                    ": x: expected shape [rows, features] with at least one column, got ",
+                    a.x.sizes(), "; give it the features");
+  if (a.context) {
+    const at::Tensor& context = *a.context;
+    TORCH_CHECK_VALUE(context.defined() && context.dim() == 2, op,
+                      ": context: expected shape [rows, columns], got ",
+                      context.defined() ? "another" : "None", "; a single row is context[None]");
+    layer.context = context.size(1);
+    check_like({op, "context"}, context, {layer.rows, layer.context}, {"x", a.x},
+               "it must have a row for each of x; context.expand(len(x), -1) repeats one");
+  }
+  check_network(op, a, &layer);
+  check_transform(op, a, &layer);
+  layer.activation = check_activation({op, "activation"}, a.activation);
+  layer.inverse = a.inverse;
+
+  int64_t units = layer.features;
+  for (int64_t l = 1; l < layer.layers(); ++l) units += layer.width[l];
+  check_given({op, "degrees"}, a.degrees);
+  TORCH_CHECK_VALUE(a.degrees.scalar_type() == at::kLong && a.degrees.dim() == 1 &&
+                        a.degrees.size(0) == units && a.degrees.device() == a.x.device(),
+                    op, ": degrees: expected ", units,
+                    " of int64, one for each column of x and each hidden unit, on ", a.x.device(),
+                    ", got ", a.degrees.sizes(), " of ", a.degrees.scalar_type(), " on ",
+                    a.degrees.device(), "; ops.autoregressive_degrees makes them");
+  return layer;
+}
+
+}  // namespace detail
+
+inline FlowLayer check_autoregressive(const Arguments& a) {
+  return detail::check_layer("autoregressive", a);
+}
+
+inline FlowLayer check_autoregressive_backward(const BackwardArguments& b) {
+  const char* const op = "autoregressive_backward";
+  const FlowLayer layer =
+      detail::check_layer(op, {b.x, b.context, b.weights, b.biases, b.degrees, b.activation,
+                               b.transform, b.bound, b.slope, b.inverse});
+  check_output_like(op, "grad_y", b.grad_y, b.x, layer.features);
+  check_like({op, "grad_ladj"}, b.grad_ladj, {layer.rows}, {"x", b.x}, "it must fit x, ",
+             b.x.sizes());
+  check_output_like(op, "saved", b.saved, b.x, layer.features);
+  return layer;
+}
+
+}  // namespace pyneural::autoregressive

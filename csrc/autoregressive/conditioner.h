@@ -1,0 +1,160 @@
+// The masked network of an autoregressive layer with its units sorted by degree.
+//
+// A unit sees the units below it of a degree not above its own. Sorted, it sees the leading ones:
+// the masks are staircases, a tile of rows multiplies no further than its last row sees, and units
+// of one degree are neighbours, so that they can be computed as soon as what they see is known.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "../common/panels.h"
+#include "../common/scratch.h"
+#include "autoregressive_check.h"
+
+namespace pyneural::autoregressive {
+
+// Where to find what was sorted by degree, and the degrees in rising order.
+struct Sorted {
+  explicit Sorted(const std::vector<int64_t>& unsorted) : at(unsorted.size()), degree(unsorted) {
+    std::iota(at.begin(), at.end(), int64_t{0});
+    std::stable_sort(at.begin(), at.end(),
+                     [&](int64_t i, int64_t j) { return unsorted[i] < unsorted[j]; });
+    std::sort(degree.begin(), degree.end());
+  }
+
+  int64_t size() const { return static_cast<int64_t>(at.size()); }
+  int64_t count_below(int64_t limit) const {
+    return std::lower_bound(degree.begin(), degree.end(), limit) - degree.begin();
+  }
+  int64_t count_up_to(int64_t limit) const {
+    return std::upper_bound(degree.begin(), degree.end(), limit) - degree.begin();
+  }
+
+  std::vector<int64_t> at, degree;
+};
+
+template <class T>
+struct MaskedLayer {
+  int64_t in, out;
+  int64_t in_stride, out_stride;         // of the rows below
+  const T* weight;                       // [out][in_stride], 0 where masked
+  const T* transposed;                   // [in][out_stride], for a backward
+  const T* bias;                         // [out]
+  std::vector<int64_t> visible;          // [out], how many inputs an output sees
+  std::vector<int64_t> first;            // [in], the first output that sees an input
+  std::vector<int64_t> input_at, output_at;  // columns and rows of the matrix that was given
+  int64_t offset;                        // of its gradients, those of weights before the bias
+};
+
+// What is computed at a time: units of each hidden layer up to an end, then transforms of features.
+struct Stage {
+  std::vector<int64_t> unit_end;
+  int64_t feature_begin, feature_end;
+};
+
+template <class T>
+class Conditioner {
+ public:
+  Conditioner(const FlowLayer& layer, at::TensorList weights, at::TensorList biases,
+              const int64_t* degrees, bool with_backward, Scratch& scratch) {
+    const int64_t D = layer.features, P = layer.parameters_of_feature;
+    std::vector<int64_t> below(D + layer.context, 0);
+    for (int64_t d = 0; d < D; ++d) below[d] = degrees[d] + 1;
+    const std::vector<int64_t> order(degrees, degrees + D);
+    degrees += D;
+    Sorted inputs(below);
+    feature_row.resize(D);
+    for (int64_t i = 0; i < inputs.size(); ++i)
+      (inputs.at[i] < D ? feature_row[inputs.at[i]] : context_row.emplace_back()) = i;
+
+    const Sorted features(order);
+    std::vector<Sorted> hidden;
+    int64_t offset = 0;
+    for (int64_t l = 0; l < layer.layers(); ++l) {
+      const bool is_last = l + 1 == layer.layers();
+      const int64_t out = layer.width[l + 1];
+      if (!is_last) hidden.emplace_back(std::vector<int64_t>(degrees, degrees + out));
+      degrees += out;
+      const Sorted outputs = is_last ? parameters_of(features, P) : hidden.back();
+      layers.push_back(masked_layer(inputs, outputs, weights[l].contiguous(),
+                                    biases[l].contiguous(), offset, with_backward, scratch));
+      offset += out * (layer.width[l] + 1);
+      inputs = outputs;
+    }
+    feature_at = features.at;
+
+    everything.feature_begin = 0;
+    everything.feature_end = D;
+    for (const Sorted& units : hidden) everything.unit_end.push_back(units.size());
+    for (int64_t f = 0; f < D;) {
+      Stage stage{{}, f, features.count_up_to(features.degree[f])};
+      for (const Sorted& units : hidden)
+        stage.unit_end.push_back(units.count_up_to(features.degree[f]));
+      f = stage.feature_end;
+      substitution.push_back(std::move(stage));
+    }
+  }
+
+  std::vector<MaskedLayer<T>> layers;
+  std::vector<int64_t> feature_at;                // the column of x of a sorted feature
+  std::vector<int64_t> feature_row, context_row;  // the sorted inputs of columns of x and context
+  Stage everything;
+  std::vector<Stage> substitution;  // one for each order of features
+
+ private:
+  // The outputs of the network: all parameters of a feature have its order.
+  static Sorted parameters_of(const Sorted& features, int64_t P) {
+    Sorted parameters({});
+    for (int64_t f = 0; f < features.size(); ++f)
+      for (int64_t p = 0; p < P; ++p) {
+        parameters.at.push_back(features.at[f] * P + p);
+        parameters.degree.push_back(features.degree[f]);
+      }
+    return parameters;
+  }
+
+  static MaskedLayer<T> masked_layer(const Sorted& inputs, const Sorted& outputs,
+                                     const at::Tensor& weight, const at::Tensor& bias,
+                                     int64_t offset, bool with_backward, Scratch& scratch) {
+    MaskedLayer<T> layer;
+    layer.in = inputs.size();
+    layer.out = outputs.size();
+    layer.in_stride = odd_lines(layer.in);
+    layer.out_stride = odd_lines(layer.out);
+    layer.input_at = inputs.at;
+    layer.output_at = outputs.at;
+    layer.offset = offset;
+    for (const int64_t degree : outputs.degree) layer.visible.push_back(inputs.count_up_to(degree));
+    for (const int64_t degree : inputs.degree) layer.first.push_back(outputs.count_below(degree));
+
+    T* const sorted = scratch.take<T>(layer.out * layer.in_stride);
+    T* const sorted_bias = scratch.take<T>(layer.out);
+    const T *const from = weight.const_data_ptr<T>(), *const from_bias = bias.const_data_ptr<T>();
+    for (int64_t o = 0; o < layer.out; ++o) {
+      const T* const row = from + outputs.at[o] * layer.in;
+      T* const to = sorted + o * layer.in_stride;
+      for (int64_t i = 0; i < layer.visible[o]; ++i) to[i] = row[inputs.at[i]];
+      std::fill(to + layer.visible[o], to + layer.in_stride, T(0));
+      sorted_bias[o] = from_bias[outputs.at[o]];
+    }
+    layer.weight = sorted;
+    layer.bias = sorted_bias;
+    layer.transposed = nullptr;
+    if (with_backward) {
+      T* const transposed = scratch.take<T>(layer.in * layer.out_stride);
+      transpose(sorted, layer.in_stride, layer.out, layer.in, transposed, layer.out_stride);
+      layer.transposed = transposed;
+    }
+    return layer;
+  }
+
+  // Rows an odd number of cache lines apart are not all in the same few sets of the caches.
+  static int64_t odd_lines(int64_t elements) {
+    constexpr int64_t kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
+    return (((elements + kLine - 1) / kLine) | 1) * kLine;
+  }
+};
+
+}  // namespace pyneural::autoregressive
