@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil, prod
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
+from pyneural import ops
 from pyneural.errors import ArgumentError
 from pyneural.models.flows.conditioner import MaskedMLP
 from pyneural.models.flows.element_wise import (
@@ -23,11 +24,13 @@ from pyneural.models.flows.element_wise import (
 )
 from pyneural.models.flows.flow import Bounds, Flow, standard_normal
 from pyneural.models.flows.lazy import LazyTransform, with_context
+from pyneural.models.flows.splines import MonotonicRQSTransform
 from pyneural.models.flows.transforms import (
     AutoregressiveTransform,
     DependentTransform,
     MonotonicAffineTransform,
 )
+from pyneural.ops.reference.autoregressive import masks_of
 
 _WHERE = "MaskedAutoregressiveTransform"
 
@@ -91,6 +94,7 @@ class MaskedAutoregressiveTransform(LazyTransform):
         self.univariate, self.shapes = univariate, shapes
         self.total = sum(prod(shape) for shape in shapes)
         self.register_buffer("order", None)
+        self._known_degrees: tuple[list[tuple[int, int]], Tensor | None] | None = None
         if adjacency is None:
             place = torch.arange(features) if order is None else torch.as_tensor(order).long()
             _check(place.shape == (features,), "order", f"[{features}]", list(place.shape))
@@ -114,18 +118,77 @@ class MaskedAutoregressiveTransform(LazyTransform):
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """f(. | c)."""
-        return AutoregressiveTransform(partial(self.meta, c), self.passes)
+        return AutoregressiveTransform(partial(self.meta, c), self.passes, self._layer(c))
 
     def meta(self, c: Tensor | None, x: Tensor) -> Transform:
         """The univariate transforms whose parameters follow from x [..., D] and c [..., C]."""
         phi = unpacked(self.hyper(with_context(x, c)), self.shapes)
         return DependentTransform(self.univariate(*phi), 1)
 
+    def _layer(self, c: Tensor | None) -> Callable[..., tuple[Tensor, Tensor]] | None:
+        """The whole transform in one call of ``ops.autoregressive``; None where it has no kernel.
+
+        It has one for affine transforms and splines of a plain network with masks by degrees.
+        """
+        plan, transform = self.hyper.plan(), _kernel_of(self.univariate, self.shapes)
+        degrees = None if plan is None or transform is None else self._degrees(plan[0])
+        if degrees is None:
+            return None
+        linears, activation = plan  # type: ignore[misc]
+        weights, biases = [one.weight for one in linears], [one.bias for one in linears]
+
+        def layer(x: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
+            shape, context = x.shape[:-1], None
+            if c is not None:
+                shape = torch.broadcast_shapes(shape, c.shape[:-1])
+                context = c.expand(*shape, c.shape[-1]).reshape(-1, c.shape[-1])
+            rows = x.expand(*shape, x.shape[-1]).reshape(-1, x.shape[-1])
+            y, ladj = ops.autoregressive(
+                rows, context, weights, biases, degrees, activation, *transform, inverse
+            )
+            return y.reshape(*shape, x.shape[-1]), ladj.reshape(shape)
+
+        return layer
+
+    def _degrees(self, linears: Sequence[Any]) -> Tensor | None:
+        """Those of features and hidden units; None where the masks, as loaded, follow from none."""
+        if self.order is None:
+            return None
+        masks = [layer.mask for layer in linears]
+        # Masks are read once, and again when they were loaded or moved.
+        state = [(m.data_ptr(), m._version) for m in (self.order, *masks)]
+        if self._known_degrees is None or self._known_degrees[0] != state:
+            hidden = [layer.out_features for layer in linears[:-1]]
+            has_context = masks[0].shape[1] > len(self.order)
+            degrees = ops.autoregressive_degrees(self.order, hidden, has_context)
+            implied = masks_of(degrees, [layer.weight for layer in linears], len(self.order))
+            same = all(map(torch.equal, masks, implied))
+            self._known_degrees = state, degrees if same else None
+        return self._known_degrees[1]
+
     def extra_repr(self) -> str:
         """The univariate transform, and the order or the number of passes."""
         order = None if self.order is None else shortened(self.order.tolist())
         last = f"(passes): {self.passes}" if order is None else f"(order): {order}"
         return f"(base): {example(self.univariate, self.shapes)}\n{last}"
+
+
+def _kernel_of(univariate: Univariate, shapes: Shapes) -> tuple[str, float, float] | None:
+    """Name, bound and slope of a univariate transform that ``ops.autoregressive`` has, or None."""
+    options: dict[str, float] = {}
+    if isinstance(univariate, partial) and not univariate.args:
+        univariate, options = univariate.func, univariate.keywords
+    kind = [tuple(shape) for shape in shapes]
+    bins = kind[0][0] if kind and kind[0] else 0
+    usual = {
+        MonotonicAffineTransform: ("affine", [(), ()]),
+        MonotonicRQSTransform: ("spline", [(bins,), (bins,), (bins - 1,)]),
+    }
+    name, wanted = usual.get(univariate, (None, None))  # type: ignore[call-overload]
+    bound, slope = options.get("bound", 5.0), options.get("slope", 1e-3)
+    if name is None or kind != wanted or not 1e-6 <= slope < 1:
+        return None
+    return name, bound, slope
 
 
 def depth(graph: Tensor) -> int:

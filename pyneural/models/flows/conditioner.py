@@ -38,24 +38,24 @@ class _Network(nn.Sequential):
         plan = self.plan()
         if plan is None or x.dtype not in (torch.float32, torch.float64):
             return super().forward(x)
-        weights, biases, activation = plan
+        linears, activation = plan
+        weights = [
+            layer.mask * layer.weight if isinstance(layer, MaskedLinear) else layer.weight
+            for layer in linears
+        ]
         flat = x.reshape(-1, x.shape[-1])
-        y = ops.mlp(flat, weights, biases, activation)
+        y = ops.mlp(flat, weights, [layer.bias for layer in linears], activation)
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
-    def plan(self) -> tuple[list[Tensor], list[Tensor], str] | None:
-        """Weights, masked where they are, biases and activation; None of other networks."""
+    def plan(self) -> tuple[list[nn.Linear], str] | None:
+        """The linear layers and the activation's name; None of a network that is more than that."""
         linears, between = list(self)[::2], list(self)[1::2]
         names = {_name(layer) for layer in between}
         if len(names) != 1 or None in names or len(linears) != len(between) + 1:
             return None
         if not all(_is_plain(layer) and layer.bias is not None for layer in linears):
             return None
-        weights = [
-            layer.mask * layer.weight if isinstance(layer, MaskedLinear) else layer.weight
-            for layer in linears
-        ]
-        return weights, [layer.bias for layer in linears], names.pop()  # type: ignore
+        return linears, names.pop()  # type: ignore[return-value]
 
 
 def _is_plain(layer: nn.Module) -> bool:

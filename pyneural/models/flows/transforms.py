@@ -242,6 +242,8 @@ class AutoregressiveTransform(FlowTransform):
     Args:
         meta: gives the univariate transform of all features, an event, from x [..., D].
         passes: groups of features; a feature depends on those of the groups before its own.
+        layer: value and log-determinant of x, or with ``inverse=True`` those of the inverse, where
+            one call computes them all; None to take ``meta``.
 
     Source: Papamakarios et al. 2017, arXiv:1705.07057; Kingma et al. 2016, arXiv:1606.04934.
     """
@@ -249,19 +251,25 @@ class AutoregressiveTransform(FlowTransform):
     domain = constraints.real_vector
     codomain = constraints.real_vector
 
-    def __init__(self, meta: Callable[[Tensor], Transform], passes: int) -> None:
+    def __init__(
+        self,
+        meta: Callable[[Tensor], Transform],
+        passes: int,
+        layer: Callable[..., tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
         super().__init__()
-        self.meta, self.passes = meta, passes
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.meta(x)(x)
+        self.meta, self.passes, self.layer = meta, passes, layer
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """One pass of the conditioner."""
+        if self.layer is not None:
+            return self.layer(x)
         return call_and_ladj(self.meta(x), x)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """As many passes as there are groups; the last one has all features right."""
+        if self.layer is not None:
+            return self.layer(y, inverse=True)
         x = torch.zeros_like(y)
         for _ in range(self.passes - 1):
             x = self.meta(x).inv(y)
