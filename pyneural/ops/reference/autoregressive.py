@@ -19,10 +19,10 @@ def autoregressive(
     x: Tensor, context: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor],
     degrees: Tensor, activation: str, transform: str, bound: float, slope: float, inverse: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """y [N, D] and the sum of log(dy_d / dx_d), [N]; the inverse by a pass for each order."""
+    """Y [N, D] and the sum of log(dy_d / dx_d), [N]; the inverse by a pass for each order."""
     features = x.shape[1]
     order = degrees[:features]
-    masks = _masks(degrees, weights, features)
+    masks = masks_of(degrees, weights, features)
 
     def transformed(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         a = x if context is None else torch.cat((x, context), 1)
@@ -67,7 +67,7 @@ def autoregressive_backward(
     return grad_x, grad_context, flat(grads[:layers], grads[layers:])
 
 
-def _masks(degrees: Tensor, weights: Sequence[Tensor], features: int) -> list[Tensor]:
+def masks_of(degrees: Tensor, weights: Sequence[Tensor], features: int) -> list[Tensor]:
     """Which inputs each unit of each layer sees: those of a degree not above its own, [O, I].
 
     The degree of a feature is its order as an output, one more as an input; that of the context 0.
