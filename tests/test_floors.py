@@ -18,6 +18,7 @@ BELOW = {
     "nn": {"ops", "errors"},
     "layers": {"ops", "nn", "errors"},
     "pde": {"ops", "errors"},
+    "ode": {"errors"},
     "data": {"errors"},
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors"},
