@@ -22,7 +22,7 @@ BELOW = {
     "data": {"errors"},
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors"},
-    "models": {"ops", "nn", "pde", "training", "layers", "data", "errors"},
+    "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors"},
     "demos": {"ops", "nn", "pde", "training", "models", "layers", "data", "plots"},
     "cli": {"_C", "_loader", "demos"},
     "__init__": set(),

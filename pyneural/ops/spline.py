@@ -70,7 +70,7 @@ _spline = reference.rational_quadratic_spline
 
 
 def _broadcast(x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-    """x [...] and parameters [..., n] with the same leading dimensions."""
+    """X [...] and parameters [..., n] with the same leading dimensions."""
     if all(p.shape[:-1] == x.shape for p in parameters):
         return x, *parameters
     leading = [p.shape[:-1] for p in parameters]
