@@ -106,7 +106,7 @@ class FreeFormJacobianTransform(FlowTransform):
     def _integrate(self, x: Tensor, times: Tensor) -> Tensor:
         x, c, shape = self._rows(x)
         field = _Field(self.module, c)
-        options = {"atol": self.module.atol, "rtol": self.module.rtol}
+        options: Any = {"atol": self.module.atol, "rtol": self.module.rtol}
         return odeint(field.value, x, times, **options)[-1].view(shape)
 
     def _integrate_with_ladj(self, x: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,7 +118,7 @@ class FreeFormJacobianTransform(FlowTransform):
             u, trace = field.value_and_trace(t, state[0], noise)
             return u, _LADJ_SCALE * trace
 
-        options = {"atol": self.module.atol, "rtol": self.module.rtol}
+        options: Any = {"atol": self.module.atol, "rtol": self.module.rtol}
         y, ladj = odeint(rates, (x, torch.zeros_like(x[:, 0])), times, **options)
         return y[-1].view(shape), ladj[-1].view(shape[:-1]) / _LADJ_SCALE
 
@@ -182,7 +182,7 @@ class _Field:
             else:
                 options: Any = {"create_graph": with_graph, "retain_graph": True}
                 rows = [torch.autograd.grad(v.sum(), leaf, **options)[0] for v in u.unbind(1)]
-                trace = sum(row[:, i] for i, row in enumerate(rows))
+                trace = torch.stack([row[:, i] for i, row in enumerate(rows)]).sum(0)
         return (u, trace) if with_graph else (u.detach(), trace.detach())
 
 

@@ -38,7 +38,7 @@ CASES = [
     (3, 2, {"hidden_features": [8, 7], **SILU}),
     (2, 2, {"hidden_features": [8], **SILU, "freqs": 5}),
     (2, 1, {"hidden_features": [8, 7, 6], **TANH}),
-    (2, 1, {"hidden_features": [8, 8], "activation": torch.nn.Tanhshrink}),  # no name in ops
+    (2, 1, {"hidden_features": [8, 8], "activation": torch.nn.Mish}),  # no name in ops
     (2, 1, {"hidden_features": [8, 8], **TANH, "normalize": True}),
 ]
 
@@ -57,7 +57,7 @@ def test_as_zuko(features, context, options, dtype):
     if "activation" in options:
         limit = 1e-5 if dtype == torch.float32 else 1e-8
     else:
-        limit = 1e-4 if dtype == torch.float32 else 1e-6
+        limit = 1e-4 if dtype == torch.float32 else 1e-5
     assert_close(ours(c).log_prob(x), theirs(c).log_prob(x), limit)
     assert_close(ours(c).transform(x), theirs(c).transform(x), limit)
     torch.manual_seed(3)
@@ -77,7 +77,7 @@ def test_the_log_determinant_is_that_of_the_jacobian(features, context, options)
     x, c = data(features, context, dtype=torch.float64)
     y, ladj = flow(c).transform.call_and_ladj(x)
     jacobian = torch.autograd.functional.jacobian(lambda x: flow(c).transform(x).sum(0), x)
-    limit = 1e-8 if tight(options) is TIGHT else 1e-5
+    limit = 1e-8 if tight(options) is TIGHT else 1e-4
     assert_close(ladj, torch.linalg.slogdet(jacobian.transpose(0, 1))[1], limit)
     back, inverse = flow(c).transform.inv.call_and_ladj(y)
     assert_close(back, x, 0.1 * limit)
@@ -102,7 +102,7 @@ def test_samples_and_their_density(features, context, options, in_training):
     with nullcontext() if in_training else torch.no_grad():
         x, log_prob = flow(c).rsample_and_log_prob((3,))
         assert x.shape == ((3, features) if c is None else (3, 4, features))
-        assert_close(log_prob, flow(c).log_prob(x), 1e-8 if tight(options) is TIGHT else 1e-5)
+        assert_close(log_prob, flow(c).log_prob(x), 1e-8 if tight(options) is TIGHT else 1e-4)
     assert log_prob.requires_grad == in_training
 
 
