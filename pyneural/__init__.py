@@ -5,6 +5,7 @@
 - `pyneural.ops`: the kernels as functions of tensors
 - `pyneural.nn`: drop-in layers for PyTorch; `pyneural.layers`: Keras-style layers
 - `pyneural.pde`: equations, domains, conditions, exact solutions
+- `pyneural.ode`: solutions of ordinary differential equations, with their gradients
 - `pyneural.training`: training of networks and of equations; `pyneural.models`: ready-made models
 - `pyneural.data`, `pyneural.plots`: data sets and figures
 
@@ -22,7 +23,7 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["data", "layers", "models", "nn", "ops", "pde", "plots", "training"]
+__all__ = ["data", "layers", "models", "nn", "ode", "ops", "pde", "plots", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:

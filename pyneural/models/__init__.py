@@ -7,6 +7,7 @@ from pyneural.models.feedforward.perceptron import MultilayerPerceptron
 from pyneural.models.feedforward.sparse_network import SparseNetwork
 from pyneural.models.flows.act_norm import ActNorm
 from pyneural.models.flows.autoregressive import MAF
+from pyneural.models.flows.continuous import CNF
 from pyneural.models.flows.coupling import NICE, RealNVP
 from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
@@ -27,6 +28,7 @@ from pyneural.models.transformers.transformer_translator import TransformerTrans
 from pyneural.training import Model, Sequential, load_model
 
 __all__ = [
+    "CNF",
     "MAF",
     "NCSF",
     "NICE",

@@ -149,6 +149,24 @@ class MLP(Scriptable):
         self._check_layers("jet")
         return ops.jet_mlp(x, *self._folded(), self.activation, derivatives)
 
+    def divergence(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and divergence of a network with as many outputs as inputs.
+
+        Args:
+            x: points, [N, D].
+
+        Returns:
+            u [N, D] and div u = sum_i du_i/dx_i [N], as in ``ops.mlp_divergence``.
+
+        >>> field = MLP(3, [8, 8], 3)
+        >>> u, divergence = field.divergence(torch.rand(5, 3))
+        >>> u.shape, divergence.shape
+        (torch.Size([5, 3]), torch.Size([5]))
+        """
+        self._check(x)
+        self._check_layers("divergence")
+        return ops.mlp_divergence(x, *self._folded(), self.activation)
+
     def jet_loss(
         self,
         x: Tensor,

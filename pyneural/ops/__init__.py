@@ -13,6 +13,7 @@ from pyneural.ops.dropout import dropout
 from pyneural.ops.jet import batching  # noqa: F401 (it registers itself)
 from pyneural.ops.jet.collapse import collapse_derivatives
 from pyneural.ops.jet.derivatives import Derivative, Laplacian, LinearOperator
+from pyneural.ops.jet.divergence import mlp_divergence
 from pyneural.ops.jet.functional import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
 from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
 from pyneural.ops.jet.residual import ResidualProgram
@@ -47,6 +48,7 @@ __all__ = [
     "kalman_smoother",
     "masked_dense",
     "mlp",
+    "mlp_divergence",
     "mse_loss",
     "rational_quadratic_spline",
     "record_residual",

@@ -145,8 +145,9 @@ def _leaky_relu(z: Tensor, slope: float = 0.01) -> Iterator[Tensor]:
 
 
 def _elu(z: Tensor) -> Iterator[Tensor]:
-    yield F.elu(z)
-    yield torch.where(z > 0, 1.0, torch.exp(z.clamp(max=0)))
+    a = F.elu(z)
+    yield a
+    yield 1 + a.clamp(max=0)
 
 
 def _gelu_tanh(z: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from pyneural.ops.transforms import by_autocast, by_forward_mode, by_torch_func
 _Result = TypeVar("_Result")
 
 
-def _in_full_precision(function: Callable[..., _Result]) -> Callable[..., _Result]:
+def in_full_precision(function: Callable[..., _Result]) -> Callable[..., _Result]:
     """Runs an op outside autocast, with half precision arguments as float32.
 
     Derivatives of a network lose too much in half precision, so the ops are on the side of the
@@ -50,7 +50,7 @@ def _float32(value: Any) -> Any:
     return value
 
 
-@_in_full_precision
+@in_full_precision
 def jet_mlp(
     x: Tensor,
     weights: Sequence[Tensor],
@@ -102,7 +102,7 @@ def jet_mlp(
     return _face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
 
 
-@_in_full_precision
+@in_full_precision
 def jet_mlp_jacobian(
     x: Tensor,
     weights: Sequence[Tensor],
@@ -141,7 +141,7 @@ def jet_mlp_jacobian(
     return _face().jet_mlp_jacobian(x, weights, biases, activation, *encoded)
 
 
-@_in_full_precision
+@in_full_precision
 def jet_mlp_loss(
     x: Tensor,
     weights: Sequence[Tensor],
