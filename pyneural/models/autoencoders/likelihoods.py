@@ -36,7 +36,7 @@ class Likelihood(torch.nn.Module):
         )
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
-        """log p(x|z) in nats, [N], summed over the elements of x, [N, ...]."""
+        """The sum of log p(x_i|z) over the elements of x, [N, ...]: [N], in nats."""
         return _summed(self.elementwise(output).log_prob(x))
 
     def check(self, where: str, x: Tensor) -> None:
@@ -73,7 +73,7 @@ class BinomialLikelihood(Likelihood):
         return distributions.Binomial(self.trials, logits=output, validate_args=False)
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
-        """log p(x|z) in nats, [N]."""
+        """The sum of log p(x_i|z), [N], in nats."""
         share = x if self.trials == 1 else x / self.trials
         entropy = binary_cross_entropy_with_logits(output, share, reduction="none")
         if self.trials == 1:
@@ -105,8 +105,8 @@ class BernoulliLikelihood(BinomialLikelihood):
 
         log p(x|z) = sum_i x_i log p_i + (1 - x_i) log(1 - p_i),   p = sigmoid(output)
 
-    Grey values between 0 and 1 are taken, too, as is usual; what is reported then is a cross-entropy
-    and no log-likelihood, to be compared with none (Loaiza-Ganem and Cunningham 2019).
+    Grey values between 0 and 1 are taken, too, as is usual; what is reported then is a
+    cross-entropy and no log-likelihood, to be compared with none (Loaiza-Ganem, Cunningham 2019).
 
     >>> BernoulliLikelihood().log_prob(torch.zeros(1, 3), torch.ones(1, 3))
     tensor([-2.0794])
@@ -170,7 +170,7 @@ class GaussianLikelihood(Likelihood):
         return distributions.Normal(output, std.expand_as(output), validate_args=False)
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
-        """log p(x|z) in nats, [N]."""
+        """The sum of log p(x_i|z), [N], in nats."""
         square = _summed((x - output).square())
         elements = math.prod(x.shape[1:])
         if self.learned:
@@ -190,7 +190,7 @@ _BY_NAME = {"bernoulli": BernoulliLikelihood, "gaussian": GaussianLikelihood}
 def likelihood_of(where: str, given: str | torch.nn.Module) -> Likelihood:
     """A likelihood by its name, or itself; ArgumentError for what is none."""
     if isinstance(given, str) and given.lower() in _BY_NAME:
-        return _BY_NAME[given.lower()]()  # type: ignore[abstract]
+        return _BY_NAME[given.lower()]()
     if not isinstance(given, Likelihood):
         remedy = "write BinomialLikelihood(16) for whole numbers from 0 to 16"
         names = " or ".join(map(repr, _BY_NAME))

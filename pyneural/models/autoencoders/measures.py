@@ -59,7 +59,7 @@ def aggregate_posterior(
         raise ArgumentError(f"{where}: expected a whole number >= 2, got {samples}; write 10_000")
     posterior = cast(distributions.Independent, model.encode(x))
     mean, std = posterior.mean.double(), posterior.stddev.double()  # [N, latent]
-    row = torch.arange(samples, device=mean.device) % len(mean)  # each sample as often
+    row = torch.arange(samples, device=mean.device) * len(mean) // samples  # each x_n as often
     z = mean[row] + std[row] * torch.randn_like(mean[row])
     by_prior = model.prior_distribution().log_prob(z.to(posterior.mean.dtype)).double()
     log_q = torch.cat([_log_mixture(part, mean, std) for part in z.split(_rows(len(mean)))])
@@ -77,7 +77,7 @@ def _rows(components: int) -> int:
 
 
 def _log_mixture(z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """log 1/N sum_n N(z; mean_n, std_n^2), [M], the squares expanded into products of matrices."""
+    """Log density, [M], of the mixture; its squares are expanded into products of matrices."""
     precision = std.square().reciprocal()
     constant = (mean.square() * precision).sum(1) + (2 * std.log() + math.log(2 * math.pi)).sum(1)
     squares = z.square() @ precision.T - 2 * z @ (mean * precision).T + constant  # [M, N]

@@ -51,7 +51,7 @@ class VariationalAutoencoder(Model):
         latent: components of z, where the encoder is a module.
         activation: of the hidden layers of an ``nn.MLP``.
         prior: p(z), with ``log_prob`` of [N, latent] and ``sample``; or a module whose call gives
-            such a distribution, as a flow, which is then trained along. None is the standard normal.
+            such a distribution, as a flow, which is then trained along. None for N(0, 1).
         beta: factor on the divergence, > 0; 1 for the ELBO (Higgins et al. 2017).
         warm_up: number of steps or epochs over which that factor rises linearly from 0 to beta,
             against a collapse at the start (Bowman et al. 2016).
@@ -100,7 +100,9 @@ class VariationalAutoencoder(Model):
             if decoder is None:
                 decoder = nn.MLP(latent, hidden[::-1], self.inputs, activation)
         remedy = "give it beside an encoder that is a module"
-        _check(decoder is not None, f"{name}: decoder", "a module", "None", remedy)
+        good = isinstance(decoder, torch.nn.Module)
+        got = "None" if decoder is None else type(decoder).__name__
+        _check(good, f"{name}: decoder", "a module", got, remedy)
         good = is_whole(latent) and latent >= 1  # type: ignore[operator]
         _check(good, f"{name}: latent", "a whole number >= 1", latent, "write latent=2")
         good = isinstance(beta, (int, float)) and 0 < beta < math.inf
@@ -111,9 +113,10 @@ class VariationalAutoencoder(Model):
         good = unit in ("step", "epoch")
         _check(good, f"{name}: unit", "'step' or 'epoch'", repr(unit), "write one")
         self.latent = int(latent)  # type: ignore[arg-type]
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder: torch.nn.Module = encoder
+        self.decoder: torch.nn.Module = decoder  # type: ignore[assignment]
         self.likelihood = likelihood_of(f"{name}: likelihood", likelihood)
-        self.prior = StandardNormal(self.latent) if prior is None else prior
+        self.prior: Any = StandardNormal(self.latent) if prior is None else prior
         checked_prior(f"{name}: prior", self.prior, self.latent)
         self.beta, self.warm_up, self.unit = float(beta), int(warm_up), unit
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -209,7 +212,8 @@ class VariationalAutoencoder(Model):
         """Means of p(x|z) on the straight line from the latent means of a to those of b.
 
         Args:
-            a, b: samples, [N, ...] each.
+            a: samples, [N, ...].
+            b: as many others.
             count: points of the line, ends included, >= 2.
 
         Returns:
@@ -287,7 +291,7 @@ class VariationalAutoencoder(Model):
         return {**super().config(), **own, **kinds}
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and log sigma^2, [N, latent] each."""
+        """The mean and log variance of q(z|x), [N, latent] each."""
         found = self.encoder(x)
         expected, got = [len(x), 2 * self.latent], list(found.shape)
         remedy = "its first half is mu, its second log sigma^2"
@@ -356,7 +360,7 @@ def _normal(mean: Tensor, std: Tensor) -> distributions.Distribution:
 
 
 def _log_normal(eps: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(mu + sigma eps; mu, sigma^2), summed over the components, [...]."""
+    """The log density of N(mu, sigma^2) at mu + sigma eps, [..., latent] to [...]."""
     return -0.5 * (eps.square() + log_variance + math.log(2 * math.pi)).sum(-1)
 
 

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_importance_weighted_bound_rises_to_the_likelihood():
         for k in (1, 4, 40, 400)
     ]
     assert bounds[0] == pytest.approx((exact - gap).mean().item(), abs=0.05)
-    assert all(after > before + 1e-3 for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(after > before + 1e-3 for before, after in pairwise(bounds))
     assert 0 < exact.mean() - bounds[-1] < 0.01
 
 
@@ -189,9 +190,8 @@ def test_gradient_is_that_of_the_elbo_with_the_noise_held_fixed():
 
 
 def test_training_reaches_the_exact_likelihood_of_a_linear_model():
-    _, _, exact, _ = probabilistic_pca()
-    torch.manual_seed(1)
     target, *_ = probabilistic_pca()
+    torch.manual_seed(1)
     z = torch.randn(4000, LATENT).double()
     x = target.decode(z).sample()
     torch.manual_seed(2)
@@ -445,15 +445,15 @@ REFUSED = {
                 r"decoder: expected a module, got None"),
     "latent": (lambda: VariationalAutoencoder(torch.nn.Linear(6, 4), decoder=torch.nn.Linear(2, 6)),
                r"latent: expected a whole number >= 1, got None"),
-    "shape": (lambda: VariationalAutoencoder([6, 2], decoder=torch.nn.Linear(2, 1)).elbo(X.clamp(0, 1)),
+    "shape": (lambda: VariationalAutoencoder([6, 2], decoder=torch.nn.Linear(2, 1)).elbo(X / 4),
               r"decoder\(z\): expected the shape of x, got \[64, 1\] for x of \[64, 6\]"),
     "encoder": (lambda: VariationalAutoencoder(torch.nn.Linear(6, 3), decoder=torch.nn.Linear(2, 6),
-                                               latent=2).elbo(X.clamp(0, 1)),
+                                               latent=2).elbo(X / 4),
                 r"encoder\(x\): expected \[64, 4\], got \[64, 3\]"),
-    "likelihood": (lambda: new_model(likelihood="poisson"), r"'bernoulli' or 'gaussian', or a Like"),
+    "likelihood": (lambda: new_model(likelihood="poisson"), r"expected 'bernoulli' or 'gaussian'"),
     "trials": (lambda: models.BinomialLikelihood(0), r"trials: expected >= 1, got 0"),
     "std": (lambda: models.GaussianLikelihood(0.0), r"std: expected a finite number > 0, got 0.0"),
-    "beta": (lambda: new_model(beta=0), r"beta: expected a finite number > 0, got 0; .*Autoencoder"),
+    "beta": (lambda: new_model(beta=0), r"beta: expected a finite number > 0, got 0.*Autoencoder"),
     "warm_up": (lambda: new_model(warm_up=2.5), r"warm_up: expected a whole number >= 0"),
     "unit": (lambda: new_model(unit="batch"), r"unit: expected 'step' or 'epoch', got 'batch'"),
     "prior": (lambda: new_model(prior=D.Normal(torch.zeros(2), 1.0)),
