@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributions
 
 from pyneural.errors import ArgumentError
+from pyneural.training.evaluation import evaluation_mode
 
 
 class StandardNormal(torch.nn.Module):
@@ -36,6 +37,12 @@ class StandardNormal(torch.nn.Module):
         return str(len(self.zeros))
 
 
+def distribution_of(prior: Any) -> Any:
+    """What has ``log_prob`` and ``sample``: the prior, or what its call gives, as of a flow."""
+    itself = hasattr(prior, "log_prob") and hasattr(prior, "sample")
+    return prior if itself or not isinstance(prior, torch.nn.Module) else prior()
+
+
 def checked_prior(where: str, prior: Any, latent: int) -> None:
     """ArgumentError unless it is, or its call gives, a distribution of z, [latent]."""
     remedy = "give a flow, or torch.distributions.Independent(Normal(...), 1)"
@@ -43,12 +50,13 @@ def checked_prior(where: str, prior: Any, latent: int) -> None:
     def refuse(expected: str, got: str) -> None:
         raise ArgumentError(f"{where}: expected {expected}, got {got}; {remedy}")
 
-    if not (hasattr(prior, "log_prob") or isinstance(prior, torch.nn.Module)):
-        refuse("log_prob and sample, or a module that gives what has them", type(prior).__name__)
-    found = prior if hasattr(prior, "log_prob") else prior()
-    if not (hasattr(found, "log_prob") and hasattr(found, "sample")):
-        refuse("a module whose call gives log_prob and sample", type(found).__name__)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    mode = prior if isinstance(prior, torch.nn.Module) else torch.nn.Identity()
+    # In evaluation mode, so that no layer takes these numbers for the first ones of a training.
+    with evaluation_mode(mode), torch.random.fork_rng(devices=[]):
+        found = distribution_of(prior)
+        if not (hasattr(found, "log_prob") and hasattr(found, "sample")):
+            expected = "log_prob and sample, or a module whose call gives what has them"
+            refuse(expected, type(found).__name__)
         z = found.sample((2,))
         if z.shape != (2, latent):
             refuse(f"samples [N, {latent}]", str(list(z.shape)))

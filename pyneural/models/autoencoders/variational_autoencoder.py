@@ -13,7 +13,7 @@ from torch import Tensor, distributions
 from pyneural import nn
 from pyneural.errors import ArgumentError, is_whole, whole
 from pyneural.models.autoencoders.likelihoods import Likelihood, likelihood_of
-from pyneural.models.autoencoders.priors import StandardNormal, checked_prior
+from pyneural.models.autoencoders.priors import StandardNormal, checked_prior, distribution_of
 from pyneural.training import Model
 from pyneural.training.callbacks import Callback
 from pyneural.training.data.adapter import DataAdapter
@@ -139,7 +139,7 @@ class VariationalAutoencoder(Model):
 
     def prior_distribution(self) -> distributions.Distribution:
         """p(z)."""
-        return self.prior if hasattr(self.prior, "log_prob") else self.prior()
+        return distribution_of(self.prior)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean of p(x|z) at the mean of q(z|x), in the units of x: the reconstruction."""

@@ -201,7 +201,7 @@ def test_training_reaches_the_exact_likelihood_of_a_linear_model():
     ).double()  # fmt: skip
     Trainer(
         model,
-        [Adam(1500, lr=0.02, final=0.05)],
+        [Adam(500, lr=0.05, final=0.05)],
         batches=TensorBatches(x, batch_size=200, seed=1),
         progress=False,
     ).fit()
