@@ -4,8 +4,9 @@ from pyneural.data import toys
 from pyneural.data.adding import adding_problem
 from pyneural.data.dates import DATE_FORMATS, dates
 from pyneural.data.galaxies import GALAXY_COLUMNS, galaxies
-from pyneural.data.images import digits, mnist
+from pyneural.data.images import digits, digits_8x8, mnist
 from pyneural.data.moving_shapes import MOTIONS, moving_shapes
+from pyneural.data.pixels import bits_per_dimension, dequantise
 from pyneural.data.reversal import reversal
 from pyneural.data.sentences import sentences
 from pyneural.data.vocabulary import Vocabulary
@@ -16,8 +17,11 @@ __all__ = [
     "MOTIONS",
     "Vocabulary",
     "adding_problem",
+    "bits_per_dimension",
     "dates",
+    "dequantise",
     "digits",
+    "digits_8x8",
     "galaxies",
     "mnist",
     "moving_shapes",

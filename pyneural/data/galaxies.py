@@ -63,10 +63,12 @@ def galaxies(path: str | os.PathLike[str] | None = None) -> Galaxies:
 class _Record:
     """Stands for a class of pandas: holds what the pickle gives it."""
 
-    def __init__(self, *arguments: object) -> None:
+    state: Any
+
+    def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
 
-    def __setstate__(self, state: object) -> None:
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
@@ -74,7 +76,7 @@ class _Array(_Record):
     """Stands for numpy.ndarray; its state is (version, shape, dtype, column-major, content)."""
 
     def array(self) -> np.ndarray:
-        _, shape, dtype, column_major, content = self.state  # type: ignore[misc]
+        _, shape, dtype, column_major, content = self.state
         order = dtype.state[1]
         if isinstance(content, list):  # of Python objects
             return np.array(content, object).reshape(shape)
