@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> object:
     (x, classes), (held_out, _) = data.digits_8x8()
     print("Variational autoencoder of handwritten digits\n")
     print_row("images", f"{len(x):,} for training, {len(held_out):,} held out, 8 x 8")
-    print_row("training", f"{counted(args.epochs, 'epoch')} of AdamW, batches of 100")
+    print_row("training", f"{counted(args.epochs, 'epoch')} of AdamW, batches of 50")
     print(f"\n  {'':<19}{'nats an image':>14}{'bits a pixel':>14}{'KL (nats)':>11}{'time':>9}")
     _print_bound("independent pixels", _independent(x, held_out))
     models, curves = [], {}
@@ -95,8 +95,7 @@ def _train(
     )
     model.compile(ADAMW)
     start = time.perf_counter()
-    options = {"validation_data": held_out, "epochs": epochs, "batch_size": 100}
-    history = _fit.fit(model, name, x, None, **options)
+    history = _fit.fit(model, name, x, None, validation_data=held_out, epochs=epochs, batch_size=50)
     return model, history, time.perf_counter() - start
 
 

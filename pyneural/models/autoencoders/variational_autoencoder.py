@@ -9,16 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributions
+from typing_extensions import Self
 
 from pyneural import nn
 from pyneural.errors import ArgumentError, is_whole, whole
 from pyneural.models.autoencoders.likelihoods import Likelihood, likelihood_of
 from pyneural.models.autoencoders.priors import StandardNormal, checked_prior, distribution_of
+from pyneural.models.autoencoders.warm_up import BetaWarmUp
 from pyneural.training import Model
 from pyneural.training.callbacks import Callback
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.batches import Batch
 from pyneural.training.data.tensors import check_finite
+from pyneural.training.state import file as files
 
 _ROWS = 1 << 16  # of the decoder in one pass of ``log_prob``
 _VALIDATION_SEED = 0
@@ -89,16 +92,15 @@ class VariationalAutoencoder(Model):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.inputs: int | None = None
         if not isinstance(encoder, torch.nn.Module):
             widths = [whole(f"{name}: encoder", width) for width in encoder]
             good, got = len(widths) >= 2 and latent in (None, widths[-1]), f"{widths}, {latent=}"
             remedy = "[784, 128, 2] encodes 784 inputs as 2 latent variables"
             _check(good, f"{name}: encoder", "widths [inputs, ..., latent]", got, remedy)
-            self.inputs, *hidden, latent = widths
-            encoder = nn.MLP(self.inputs, hidden, 2 * latent, activation)
+            inputs, *hidden, latent = widths
+            encoder = nn.MLP(inputs, hidden, 2 * latent, activation)
             if decoder is None:
-                decoder = nn.MLP(latent, hidden[::-1], self.inputs, activation)
+                decoder = nn.MLP(latent, hidden[::-1], inputs, activation)
         remedy = "give it beside an encoder that is a module"
         good = isinstance(decoder, torch.nn.Module)
         got = "None" if decoder is None else type(decoder).__name__
@@ -121,8 +123,8 @@ class VariationalAutoencoder(Model):
         self.beta, self.warm_up, self.unit = float(beta), int(warm_up), unit
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.term_weights = {"elbo": 0.0}
-        self._set_beta()
-        self.register_load_state_dict_post_hook(lambda model, _: model._set_beta())
+        self.set_beta()
+        self.register_load_state_dict_post_hook(_set_beta)
 
     def encode(self, x: Any) -> distributions.Distribution:
         """Posterior q(z|x) of x, [N, ...]: a normal distribution of z, [N, latent]."""
@@ -270,14 +272,15 @@ class VariationalAutoencoder(Model):
 
     def own_callbacks(self) -> list[Callback]:
         """The warm-up of beta."""
-        return [_BetaWarmUp()] if self.warm_up else []
+        return [BetaWarmUp()] if self.warm_up else []
 
     def check_inputs(self, where: str, x: Tensor) -> None:
         """ArgumentError where x has another width, or values that the likelihood does not have."""
-        if self.inputs is not None:
-            good, got = x.dim() == 2 and x.shape[1] == self.inputs, list(x.shape)
+        inputs = getattr(self.encoder, "in_features", None)
+        if inputs is not None:
+            good, got = x.dim() == 2 and x.shape[1] == inputs, list(x.shape)
             remedy = "write x.reshape(len(x), -1) for images, or give modules that take their shape"
-            _check(good, where, f"[N, {self.inputs}]", got, remedy)
+            _check(good, where, f"[N, {inputs}]", got, remedy)
         self.likelihood.check(where, x)
 
     def chain(self) -> list[torch.nn.Module]:
@@ -289,6 +292,31 @@ class VariationalAutoencoder(Model):
         own = {"beta": self.beta, "warm_up": self.warm_up, "unit": self.unit}
         kinds = {"likelihood": type(self.likelihood).__name__, "prior": type(self.prior).__name__}
         return {**super().config(), **own, **kinds}
+
+    def architecture(self) -> dict[str, Any] | None:
+        """What ``load_model`` makes it from; None where a part cannot be described."""
+        try:
+            return files.describe(self)
+        except ValueError:
+            return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor, the modules as ``load_model`` makes them."""
+        names = ["encoder", "likelihood", "decoder"]
+        if not isinstance(self.prior, StandardNormal):
+            names.append("prior")
+        parts = {name: files.describe(getattr(self, name)) for name in names}
+        plain = ("latent", "beta", "warm_up", "unit")
+        return parts | {name: getattr(self, name) for name in plain}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The model of ``get_config``, with new weights."""
+        made: dict[str, Any] = {
+            name: files.rebuild(value) if isinstance(value, dict) else value
+            for name, value in config.items()
+        }
+        return cls(**made)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and log variance of q(z|x), [N, latent] each."""
@@ -327,31 +355,15 @@ class VariationalAutoencoder(Model):
         self.check_inputs(f"{where}: x", x)
         return x
 
-    def _set_beta(self) -> None:
+    def set_beta(self) -> None:
         """Gives the divergence its present weight; never 0, so that every parameter is trained."""
         done = (int(self.updates) + 1) / self.warm_up if self.warm_up else 1.0
         self.term_weights["kl"] = self.beta * min(1.0, done)
 
 
-class _BetaWarmUp(Callback):
-    """Counts the steps or epochs of a model's warm-up."""
-
-    in_checkpoint = False  # the count is in the model's state
-
-    def on_train_batch_end(self) -> None:
-        """Counts a step."""
-        self._count("step")
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Counts an epoch."""
-        self._count("epoch")
-
-    def _count(self, unit: str) -> None:
-        model = self.run.model
-        if model.unit == unit and model.term_weights["kl"] < model.beta:
-            model.updates += 1
-            model._set_beta()
-            self.run.objective_changed()
+def _set_beta(model: VariationalAutoencoder, _: Any) -> None:
+    """After weights were loaded; a function of the module, so that the model can be pickled."""
+    model.set_beta()
 
 
 def _normal(mean: Tensor, std: Tensor) -> distributions.Distribution:

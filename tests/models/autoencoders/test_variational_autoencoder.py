@@ -3,6 +3,7 @@
 import copy
 import math
 import os
+import pickle
 import subprocess
 import sys
 from itertools import pairwise
@@ -319,6 +320,19 @@ def test_a_prior_is_trained_along():
     assert model.sample(7).shape == (7, 6)
 
 
+class Half(Mixture):
+    """As a flow of this package: ``log_prob`` of its own, but samples from what its call gives."""
+
+    def log_prob(self, x, context=None):
+        raise AssertionError("called in place of the distribution's")
+
+
+def test_a_module_that_only_has_log_prob_is_called():
+    model = new_model(Half(2))
+    model.fit(counts(), epochs=1, verbose=0)
+    assert model.sample(3).shape == (3, 6)
+
+
 def test_flow_of_zuko_is_a_prior():
     zuko = pytest.importorskip("zuko")
     model = new_model(prior=zuko.flows.MAF(2, transforms=1, hidden_features=(8,)))
@@ -418,6 +432,33 @@ def test_saved_and_loaded_gives_the_same_samples(tmp_path):
     assert torch.equal(*drawn)
     assert other.term_weights == model.term_weights
     assert "BinomialLikelihood(4)" in repr(other)
+
+
+@pytest.mark.parametrize("kind", ["binomial", "bernoulli", "gaussian", "images"])
+def test_load_model_makes_it_without_code(tmp_path, kind):
+    likelihoods = {"binomial": models.BinomialLikelihood(4), "images": "bernoulli"}
+    likelihoods["gaussian"] = models.GaussianLikelihood(0.5, learned=True)
+    model = new_model(likelihood=likelihoods.get(kind, kind), beta=2.0, warm_up=7, unit="epoch")
+    x = counts().double() / (1 if kind == "binomial" else 4)
+    if kind == "images":
+        x = x.view(-1, 1, 2, 3)
+        encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 4))
+        decoder = torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Unflatten(1, (1, 2, 3)))
+        model = VariationalAutoencoder(encoder, decoder=decoder, latent=2)
+    model.double().save(tmp_path / "vae.safetensors")
+    other = models.load_model(tmp_path / "vae.safetensors")
+    assert torch.equal(other.reconstruct(x), model.reconstruct(x))
+    assert repr(other) == repr(model)
+    assert other.config() == model.config()
+    assert other.term_weights == model.term_weights
+    pickled = pickle.loads(pickle.dumps(model))
+    assert torch.equal(pickled.reconstruct(x), model.reconstruct(x))
+
+
+def test_load_model_refuses_a_prior_that_takes_code(tmp_path):
+    new_model("mixture").save(tmp_path / "vae.safetensors")
+    with pytest.raises(ValueError, match="make the model and use its load"):
+        models.load_model(tmp_path / "vae.safetensors")
 
 
 X = counts()
