@@ -5,9 +5,9 @@
 
 Trained with AdamW on the native 8 x 8 images of scikit-learn; beta rises to 1
 over the first 20 epochs. Prints the evidence lower bound (ELBO) on held-out
-images in nats an image and bits a pixel, the tighter importance-weighted bound,
-and, for comparison, the likelihood of independent pixels; how q(z) fits the
-prior; and how sharp samples are beside the data. Writes vae.png: bound,
+images, in nats an image and bits a pixel, the tighter importance-weighted
+bound, and the likelihood of independent pixels for comparison; how q(z) fits
+the prior; and how sharp samples are beside the data. Writes vae.png: bound,
 reconstructions, samples, latent plane, and straight lines between digits.
 """
 

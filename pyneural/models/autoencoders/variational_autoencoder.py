@@ -16,7 +16,7 @@ from pyneural.errors import ArgumentError, is_whole, whole
 from pyneural.models.autoencoders.likelihoods import Likelihood, likelihood_of
 from pyneural.models.autoencoders.priors import StandardNormal, checked_prior, distribution_of
 from pyneural.models.autoencoders.warm_up import BetaWarmUp
-from pyneural.training import Model
+from pyneural.training import Model, Trainable
 from pyneural.training.callbacks import Callback
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.batches import Batch
@@ -258,6 +258,8 @@ class VariationalAutoencoder(Model):
         config = self._compile_config
         dtype = None if config is None else config.descent.mixed_precision
         x, eps = batch.x, None
+        where, remedy = f"{type(self).__name__}.losses: batch", "leave it out"
+        _check(len(x) > 0, where, "at least one row", "none", remedy)
         if not self.training:  # the same each time, without a change to the other random numbers
             generator = torch.Generator(x.device).manual_seed(_VALIDATION_SEED)
             options = {"generator": generator, "dtype": x.dtype, "device": x.device}
@@ -291,7 +293,8 @@ class VariationalAutoencoder(Model):
         """What a resumed training must have in common with the first one."""
         own = {"beta": self.beta, "warm_up": self.warm_up, "unit": self.unit}
         kinds = {"likelihood": type(self.likelihood).__name__, "prior": type(self.prior).__name__}
-        return {**super().config(), **own, **kinds}
+        # Not what ``Model`` adds: a ``Trainer`` needs no compiled model.
+        return {**Trainable.config(self), **own, **kinds}
 
     def architecture(self) -> dict[str, Any] | None:
         """What ``load_model`` makes it from; None where a part cannot be described."""

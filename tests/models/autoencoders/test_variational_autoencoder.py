@@ -190,7 +190,7 @@ def test_gradient_is_that_of_the_elbo_with_the_noise_held_fixed():
         assert weight.grad[row, column] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6)
 
 
-def test_training_reaches_the_exact_likelihood_of_a_linear_model():
+def test_training_reaches_the_exact_likelihood_of_a_linear_model(tmp_path):
     target, *_ = probabilistic_pca()
     torch.manual_seed(1)
     z = torch.randn(4000, LATENT).double()
@@ -200,12 +200,9 @@ def test_training_reaches_the_exact_likelihood_of_a_linear_model():
         torch.nn.Linear(INPUTS, 2 * LATENT), models.GaussianLikelihood(1.0, learned=True),
         decoder=torch.nn.Linear(LATENT, INPUTS), latent=LATENT,
     ).double()  # fmt: skip
-    Trainer(
-        model,
-        [Adam(500, lr=0.05, final=0.05)],
-        batches=TensorBatches(x, batch_size=200, seed=1),
-        progress=False,
-    ).fit()
+    batches = TensorBatches(x, batch_size=200, seed=1)
+    phases, file = [Adam(500, lr=0.05, final=0.05)], tmp_path / "fit.safetensors"
+    Trainer(model, phases, batches=batches, checkpoint=file, progress=False).fit()
     fitted = D.MultivariateNormal(x.mean(0), x.T.cov())
     entropy = -fitted.log_prob(x).mean().item()  # of the best Gaussian: no bound is above it
     found = -repeated(model.elbo, x, 5).mean().item()
