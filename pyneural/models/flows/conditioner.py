@@ -1,0 +1,201 @@
+"""The networks that give a transform's parameters from the other features and the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyneural import ops
+from pyneural.nn.plain import has_only_its_forward, is_plain_linear
+
+Activation = Callable[[], nn.Module]
+
+# The activations of torch.nn that ``ops.mlp`` has, where their options are torch's own.
+_NAMES = {
+    nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.SiLU: "silu", nn.GELU: "gelu",
+    nn.ELU: "elu", nn.Softplus: "softplus", nn.LeakyReLU: "leaky_relu",
+}  # fmt: skip
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / sqrt(variance + epsilon) over the features, without parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., F] to [..., F]."""
+        variance, mean = torch.var_mean(x, dim=-1, keepdim=True)
+        return (x - mean) / (variance + 1e-5).sqrt()
+
+
+class _Network(nn.Sequential):
+    """Linear layers with one activation between them, which ``ops.mlp`` computes in one call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., I] to [..., O]."""
+        plan = self.plan()
+        if plan is None or x.dtype not in (torch.float32, torch.float64):
+            return super().forward(x)
+        weights, biases, activation = plan
+        flat = x.reshape(-1, x.shape[-1])
+        y = ops.mlp(flat, weights, biases, activation)
+        return y.reshape(*x.shape[:-1], y.shape[-1])
+
+    def plan(self) -> tuple[list[Tensor], list[Tensor], str] | None:
+        """Weights, masked where they are, biases and activation; None of other networks."""
+        linears, between = list(self)[::2], list(self)[1::2]
+        names = {_name(layer) for layer in between}
+        if len(names) != 1 or None in names or len(linears) != len(between) + 1:
+            return None
+        if not all(_is_plain(layer) and layer.bias is not None for layer in linears):
+            return None
+        weights = [
+            layer.mask * layer.weight if isinstance(layer, MaskedLinear) else layer.weight
+            for layer in linears
+        ]
+        return weights, [layer.bias for layer in linears], names.pop()  # type: ignore
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    return is_plain_linear(layer) or (type(layer) is MaskedLinear and has_only_its_forward(layer))
+
+
+def _name(layer: nn.Module) -> str | None:
+    """The name in ``ops`` of an activation with torch's own options."""
+    kind = type(layer)
+    if kind not in _NAMES or not has_only_its_forward(layer):
+        return None
+    options = [o for o in getattr(kind, "__constants__", []) if o != "inplace"]
+    usual = kind()
+    same = all(getattr(layer, option) == getattr(usual, option) for option in options)
+    return _NAMES[kind] if same else None
+
+
+class MLP(_Network):
+    """Multilayer perceptron, with the arguments and the keys of zuko's.
+
+    Args:
+        in_features: number of inputs.
+        out_features: number of outputs.
+        hidden_features: widths of the hidden layers.
+        activation: what makes the activation's module; None for ``torch.nn.ReLU``.
+        normalize: whether the features are normalised after each activation.
+        bias: whether the linear layers have biases.
+
+    >>> MLP(3, 2, [16], activation=nn.ELU)
+    MLP(
+      (0): Linear(in_features=3, out_features=16, bias=True)
+      (1): ELU(alpha=1.0)
+      (2): Linear(in_features=16, out_features=2, bias=True)
+    )
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden_features: Sequence[int] = (64, 64),
+        activation: Activation | None = None,
+        normalize: bool = False,
+        bias: bool = True,
+    ) -> None:
+        make = nn.ReLU if activation is None else activation
+        layers: list[nn.Module] = []
+        for before, after in pairwise([in_features, *hidden_features]):
+            layers += [nn.Linear(before, after, bias), make()]
+            layers += [LayerNorm()] if normalize else []
+        last = hidden_features[-1] if hidden_features else in_features
+        super().__init__(*layers, nn.Linear(last, out_features, bias))
+        self.in_features, self.out_features = in_features, out_features
+
+
+class MaskedLinear(nn.Linear):
+    """y = (M o W) x + b.
+
+    Args:
+        mask: M, [O, I] of bool.
+        bias: whether there is b.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, bias: bool = True) -> None:
+        super().__init__(mask.shape[1], mask.shape[0], bias)
+        self.register_buffer("mask", mask)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., I] to [..., O]."""
+        return F.linear(input, self.mask * self.weight, self.bias)
+
+
+class Residual(nn.Sequential):
+    """x + f(x)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., F] to [..., F]."""
+        return input + super().forward(input)
+
+
+class MaskedMLP(_Network):
+    """Multilayer perceptron whose output i depends on input j only where A_ij is True.
+
+    Each hidden unit is given the dependencies of a class of outputs, in turn, and may look at the
+    units before it whose dependencies are among its own (Germain et al. 2015, arXiv:1502.03509, for
+    any graph instead of an order).
+
+    Args:
+        adjacency: A, [outputs, inputs] of bool.
+        hidden_features: widths of the hidden layers.
+        activation: what makes the activation's module; None for ``torch.nn.ReLU``.
+        residual: whether there is a residual block after each linear layer instead of an
+            activation.
+
+    Raises:
+        ValueError: a graph without an edge.
+
+    >>> _ = torch.manual_seed(0)
+    >>> network = MaskedMLP(torch.tensor([[False, False], [True, False]]), [16])
+    >>> jacobian = torch.autograd.functional.jacobian(network, torch.randn(2))
+    >>> jacobian != 0
+    tensor([[False, False],
+            [ True, False]])
+    """
+
+    def __init__(
+        self,
+        adjacency: Tensor,
+        hidden_features: Sequence[int] = (64, 64),
+        activation: Activation | None = None,
+        residual: bool = False,
+    ) -> None:
+        out_features, in_features = adjacency.shape
+        make = nn.ReLU if activation is None else activation
+        if not bool(adjacency.any()):
+            raise ValueError(
+                "MaskedMLP: adjacency: expected an edge from an input to an output, got none; with "
+                "a single feature and no context take an ElementWiseTransform"
+            )
+        # One class for each set of inputs that some outputs depend on.
+        sets, class_of_output = torch.unique(adjacency, dim=0, return_inverse=True)
+        size = sets.sum(1)
+        # [classes, classes]: whether all dependencies of class k are dependencies of class i.
+        contains = sets.double() @ sets.double().T == size
+        layers: list[nn.Module] = []
+        mask = sets
+        for i, width in enumerate(hidden_features):
+            usable = mask.any(1).nonzero().squeeze(1)
+            classes = usable[torch.arange(width) % len(usable)]
+            layers.append(MaskedLinear(mask[classes]))
+            inner = contains[classes][:, classes]
+            if residual:
+                if i > 0 and layers[-1].weight.shape[0] == layers[-1].weight.shape[1]:  # type: ignore
+                    layers.pop()
+                layers.append(Residual(MaskedLinear(inner), make(), MaskedLinear(inner)))
+            else:
+                layers.append(make())
+            mask = contains[:, classes]
+        layers.append(MaskedLinear(mask[class_of_output]))
+        super().__init__(*layers)
+        self.in_features, self.out_features = in_features, out_features

@@ -1,0 +1,154 @@
+"""The distribution that a flow is, and those that it starts from."""
+
+from __future__ import annotations
+
+from textwrap import indent
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution, Independent, Normal, Uniform, constraints
+from torch.distributions.transforms import Transform
+from torch.distributions.utils import _sum_rightmost as sum_rightmost
+
+from pyneural.errors import ArgumentError
+from pyneural.models.flows.transforms import call_and_ladj
+
+
+class NormalizingFlow(Distribution):
+    """Distribution of X = f^-1(Z), Z from a base distribution.
+
+        log p(x) = log p_Z(f(x)) + log |det df/dx|
+
+    It is a ``torch.distributions.Distribution``, of batch shape [...] and event shape [D].
+
+    Args:
+        transform: f, from data to base.
+        base: distribution of Z.
+        validate_args: whether values outside the support, where the transform has one, are an
+            error, as everywhere in torch.distributions; without it their density is 0.
+
+    Source: Tabak and Turner 2013; Rezende and Mohamed 2015, arXiv:1505.05770; Papamakarios et al.
+        2021, arXiv:1912.02762.
+
+    >>> from pyneural.models.flows.transforms import MonotonicAffineTransform
+    >>> double = MonotonicAffineTransform(torch.zeros(2), torch.ones(2).log())
+    >>> flow = NormalizingFlow(double, DiagNormal(torch.zeros(2), torch.ones(2)))
+    >>> flow.log_prob(torch.zeros(5, 2)).shape, flow.sample((4,)).shape
+    (torch.Size([5]), torch.Size([4, 2]))
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (as torch declares it)
+    has_rsample = True
+
+    def __init__(
+        self, transform: Transform, base: Distribution, validate_args: bool | None = None
+    ) -> None:
+        missing = transform.codomain.event_dim - len(base.event_shape)
+        self.transform = transform
+        self.base = Independent(base, missing, validate_args=False) if missing > 0 else base
+        self.reinterpreted = max(-missing, 0)
+        event_shape = transform.inverse_shape(self.base.event_shape)
+        super().__init__(self.base.batch_shape, event_shape, validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The domain of the transform."""
+        return self.transform.domain
+
+    def expand(self, batch_shape: Any, _instance: Distribution | None = None) -> NormalizingFlow:
+        """The same with a larger batch shape."""
+        new: Any = self._get_checked_instance(NormalizingFlow, _instance)
+        new.transform, new.reinterpreted = self.transform, self.reinterpreted
+        new.base = self.base.expand(Size(batch_shape))
+        Distribution.__init__(new, Size(batch_shape), self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats, [...], of value [..., D].
+
+        Raises:
+            ArgumentError: another number of features; a value outside the support.
+        """
+        self._check(value)
+        z, ladj = call_and_ladj(self.transform, value)
+        return self.base.log_prob(z) + sum_rightmost(ladj, self.reinterpreted)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Samples [*sample_shape, ..., D], with a gradient for the parameters."""
+        return self.transform.inv(self._noise(sample_shape))
+
+    def rsample_and_log_prob(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
+        """Samples and their log-density, from one pass of the inverse."""
+        z = self._noise(sample_shape)
+        x, ladj = call_and_ladj(self.transform.inv, z)
+        return x, self.base.log_prob(z) - sum_rightmost(ladj, self.reinterpreted)
+
+    def _noise(self, sample_shape: Any) -> Tensor:
+        shape = Size(sample_shape)
+        return self.base.rsample(shape) if self.base.has_rsample else self.base.sample(shape)
+
+    def _check(self, value: Tensor) -> None:
+        dims = len(self.event_shape)
+        if value.dim() < dims or value.shape[value.dim() - dims :] != self.event_shape:
+            sizes = ", ".join(map(str, self.event_shape))
+            raise ArgumentError(
+                f"NormalizingFlow.log_prob: value: expected [..., {sizes}], got "
+                f"{list(value.shape)}; give one row a sample, one column a feature"
+            )
+        check = getattr(self.support, "check_columns", None)
+        if self._validate_args and check is not None:
+            check("NormalizingFlow.log_prob: value", value)
+
+    def __repr__(self) -> str:
+        lines = indent(f"(transform): {self.transform}\n(base): {self.base}", "  ")
+        return f"{type(self).__name__}(\n{lines}\n)"
+
+
+class DiagNormal(Independent):
+    """Normal distribution of D independent features.
+
+    Args:
+        loc: means, [..., D].
+        scale: standard deviations, [..., D].
+        ndims: number of last dimensions that are one event.
+
+    >>> DiagNormal(torch.zeros(3), torch.ones(3))
+    DiagNormal(loc: torch.Size([3]), scale: torch.Size([3]))
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, ndims: int = 1) -> None:
+        loc, scale = torch.as_tensor(loc), torch.as_tensor(scale)
+        super().__init__(Normal(loc, scale, validate_args=False), ndims, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Distribution | None = None) -> Distribution:
+        """The same with a larger batch shape."""
+        return super().expand(batch_shape, self._get_checked_instance(DiagNormal, _instance))
+
+    def __repr__(self) -> str:
+        return f"Diag{self.base_dist!r}"
+
+
+class BoxUniform(Independent):
+    """Uniform distribution on a box, lower_i <= X_i < upper_i.
+
+    Args:
+        lower: [..., D].
+        upper: [..., D].
+        ndims: number of last dimensions that are one event.
+
+    >>> BoxUniform(torch.zeros(3), torch.ones(3)).log_prob(torch.full((3,), 0.5))
+    tensor(0.)
+    """
+
+    def __init__(self, lower: Tensor, upper: Tensor, ndims: int = 1) -> None:
+        lower, upper = torch.as_tensor(lower), torch.as_tensor(upper)
+        super().__init__(Uniform(lower, upper, validate_args=False), ndims, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Distribution | None = None) -> Distribution:
+        """The same with a larger batch shape."""
+        return super().expand(batch_shape, self._get_checked_instance(BoxUniform, _instance))
+
+    def __repr__(self) -> str:
+        return f"Box{self.base_dist!r}"
