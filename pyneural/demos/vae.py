@@ -38,8 +38,8 @@ LEVELS, PIXELS, HIDDEN = 16, 64, (256, 256)
 LATENT = (2, 12)
 BOUND = 500  # samples of the importance-weighted bound
 # The weight decay is for 1,437 images, which a network of this size learns by heart.
-ADAMW = partial(torch.optim.AdamW, lr=2e-3, weight_decay=1.0)
-OPTIONS = {"--epochs": whole("passes through the images", 150, 1, 10**6)}
+ADAMW = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.3)
+OPTIONS = {"--epochs": whole("passes through the images", 200, 1, 10**6)}
 
 
 def run(args: argparse.Namespace) -> object:
