@@ -58,7 +58,8 @@ class VariationalAutoencoder(Model):
         beta: factor on the divergence, > 0; 1 for the ELBO (Higgins et al. 2017).
         warm_up: number of steps or epochs over which that factor rises linearly from 0 to beta,
             against a collapse at the start (Bowman et al. 2016).
-        unit: "step" or "epoch", of the warm-up. What was done of it is in the ``state_dict``.
+        unit: "step" or "epoch", of the warm-up, whose place is in the ``state_dict``; beta as it is
+            now is ``term_weights["kl"]``.
 
     Raises:
         ArgumentError: arguments that do not fit each other, or out of their range.
