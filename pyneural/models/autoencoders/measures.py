@@ -25,6 +25,10 @@ class AggregatePosterior(NamedTuple):
     Johnson 2016):
 
         1/N sum_n KL(q(z|x_n) || p(z)) = KL(q(z) || p(z)) + I(n; z)
+
+    Where I is at its limit, the N posteriors do not overlap: ``kl`` is then that mean less log N
+    and falls with more data, so that models are to be compared on as many samples. ``mean`` and
+    ``covariance``, 0 and 1 for the standard normal prior, do not have this limit.
     """
 
     kl: float
