@@ -1,22 +1,31 @@
-"""Data sets; the image data sets need scikit-learn: pip install 'pyneural[data]'."""
+"""Data sets; those of images and galaxies need packages: pip install 'pyneural[data]'."""
 
+from pyneural.data import toys
 from pyneural.data.adding import adding_problem
 from pyneural.data.dates import DATE_FORMATS, dates
-from pyneural.data.images import digits, mnist
+from pyneural.data.galaxies import GALAXY_COLUMNS, galaxies
+from pyneural.data.images import digits, digits_8x8, mnist
 from pyneural.data.moving_shapes import MOTIONS, moving_shapes
+from pyneural.data.pixels import bits_per_dimension, dequantise
 from pyneural.data.reversal import reversal
 from pyneural.data.sentences import sentences
 from pyneural.data.vocabulary import Vocabulary
 
 __all__ = [
     "DATE_FORMATS",
+    "GALAXY_COLUMNS",
     "MOTIONS",
     "Vocabulary",
     "adding_problem",
+    "bits_per_dimension",
     "dates",
+    "dequantise",
     "digits",
+    "digits_8x8",
+    "galaxies",
     "mnist",
     "moving_shapes",
     "reversal",
     "sentences",
+    "toys",
 ]

@@ -27,6 +27,9 @@ def digits() -> Images:
     of Handwritten Digits"), enlarged to 28 x 28, the size of MNIST, by bicubic interpolation. The
     split is fixed: the last fifth, in the original order, is the test set.
 
+    The 784 pixels of an image are functions of 64 numbers, so that a density over them does not
+    exist and bits per dimension mean nothing: for likelihoods there is ``digits_8x8``.
+
     Returns:
         ((x_train, y_train), (x_test, y_test)): images in [0, 1], float32 [1437, 28, 28] and
         [360, 28, 28], and labels 0 to 9, int64.
@@ -40,10 +43,32 @@ def digits() -> Images:
         >>> x_train.shape, x_test.shape
         (torch.Size([1437, 28, 28]), torch.Size([360, 28, 28]))
     """
-    source = _sklearn("digits").load_digits()
-    small = torch.from_numpy(source.images).float().unsqueeze(1) / 16  # [1797, 1, 8, 8]
-    images = interpolate(small, (SIZE, SIZE), mode="bicubic").squeeze(1).clamp(0, 1)
-    return _split(images, torch.from_numpy(source.target), 1437)
+    small, labels = _native_digits("digits")
+    images = interpolate(small.unsqueeze(1) / 16, (SIZE, SIZE), mode="bicubic")
+    return _split(images.squeeze(1).clamp(0, 1), labels, 1437)
+
+
+def digits_8x8() -> Images:
+    """1,797 handwritten digits of 8 x 8 pixels, whole numbers 0 to 16, for likelihoods.
+
+    The images of ``digits`` before they are enlarged, with the same split. See ``dequantise`` and
+    ``bits_per_dimension``.
+
+    Returns:
+        ((x_train, y_train), (x_test, y_test)): pixels 0 to 16, float32 [1437, 64] and [360, 64],
+        and labels 0 to 9, int64.
+
+    Raises:
+        ImportError: scikit-learn is missing.
+
+    Example:
+        >>> import pytest; _ = pytest.importorskip("sklearn")
+        >>> (x_train, y_train), (x_test, y_test) = digits_8x8()
+        >>> x_train.shape, x_train.max().item()
+        (torch.Size([1437, 64]), 16.0)
+    """
+    images, labels = _native_digits("digits_8x8")
+    return _split(images.flatten(1), labels, 1437)
 
 
 def mnist(cache: str | os.PathLike[str] | None = None) -> Images:
@@ -79,6 +104,12 @@ def _sklearn(name: str) -> Any:
         raise ImportError(
             f"data.{name}: expected scikit-learn, got {error}; pip install 'pyneural[data]'"
         ) from error
+
+
+def _native_digits(name: str) -> tuple[Tensor, Tensor]:
+    """Images [1797, 8, 8] of whole numbers 0 to 16, and labels."""
+    source = _sklearn(name).load_digits()
+    return torch.from_numpy(source.images).float(), torch.from_numpy(source.target)
 
 
 def _split(images: Tensor, labels: Tensor, train: int) -> Images:

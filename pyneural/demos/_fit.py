@@ -36,7 +36,12 @@ class Bar(Callback):
 
 
 def fit(
-    model: Model, name: str, x: Tensor, y: Tensor, schedule: Callback | None = None, **options: Any
+    model: Model,
+    name: str,
+    x: Tensor,
+    y: Tensor | None,
+    schedule: Callback | None = None,
+    **options: Any,
 ) -> History:
     """``model.fit`` with a progress bar; KeyboardInterrupt after Ctrl-C.
 

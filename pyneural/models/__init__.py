@@ -1,6 +1,14 @@
 """Ready-made networks and models, one file each, in folders by kind."""
 
 from pyneural.models.autoencoders.autoencoder import Autoencoder
+from pyneural.models.autoencoders.likelihoods import (
+    BernoulliLikelihood,
+    BinomialLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+)
+from pyneural.models.autoencoders.measures import aggregate_posterior, sharpness
+from pyneural.models.autoencoders.variational_autoencoder import VariationalAutoencoder
 from pyneural.models.feedforward.function_fit import fit_function
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
@@ -36,9 +44,13 @@ __all__ = [
     "PINN",
     "ActNorm",
     "Autoencoder",
+    "BernoulliLikelihood",
+    "BinomialLikelihood",
     "Captioner",
     "Flow",
     "FrameClassifier",
+    "GaussianLikelihood",
+    "Likelihood",
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
@@ -54,6 +66,8 @@ __all__ = [
     "StateSpaceModel",
     "TransformerTranslator",
     "Translator",
+    "VariationalAutoencoder",
+    "aggregate_posterior",
     "best_affine",
     "damped_oscillation",
     "fit_by_em",
@@ -61,5 +75,6 @@ __all__ = [
     "fit_function",
     "load_model",
     "pushed_oscillator",
+    "sharpness",
     "teacher_forced",
 ]

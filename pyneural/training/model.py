@@ -242,7 +242,7 @@ class Model(Trainable):
         check(good, "fit: validation_split", expected, "both", "leave one out")
         loss = compile_config.loss
         data: tuple[Any, ...] = (x, with_outputs(loss, y), sample_weight)
-        validation = as_triple(validation_data)
+        validation = as_triple(validation_data, alone=loss is None)
         if validation_split:
             data, validation = split_off("fit", data, validation_split)
         data = (as_stream("fit: steps_per_epoch", data[0], steps_per_epoch), *data[1:])

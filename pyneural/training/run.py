@@ -63,7 +63,7 @@ class Run:
         initial_epoch: int = 0,
     ) -> None:
         self.model, self.phases, self.batches = model, list(phases), batches
-        self.callbacks, self.validation = list(callbacks), validation
+        self.callbacks, self.validation = [*model.own_callbacks(), *callbacks], validation
         self.process_group, self.refuse_nonfinite = process_group, refuse_nonfinite
         self.device = next(model.parameters()).device
         self.history, self.meter = History(), Meter()

@@ -159,11 +159,11 @@ def _shape(output: Any) -> Shape | None:
     return tuple(output.shape[1:]) if isinstance(output, Tensor) else None
 
 
-def load_model(path: str | os.PathLike[str]) -> Sequential:
+def load_model(path: str | os.PathLike[str]) -> Any:
     """The ``Sequential`` that ``Model.save`` wrote, with its weights; it is not compiled.
 
-    Only classes of torch.nn, pyneural.nn and pyneural.layers are made from a file; one of another
-    model is a CheckpointError.
+    So are variational autoencoders, if their parts are layers. Only classes of torch.nn,
+    pyneural.nn and pyneural.layers are made from a file; one of another model is a CheckpointError.
 
     >>> import tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
@@ -182,9 +182,14 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         files.refused_as_checkpoint(where, what, remedy),
         torch.random.fork_rng(devices=[]),  # the weights come from the file
     ):
-        plan = _planned(config)
-        files.check_weights(plan, tensors, path)  # before memory is taken
-        model = _made(config, plan)
+        model: Any
+        if "class" in config:  # of a model that describes itself
+            model = files.rebuild(config)
+            files.check_weights(model, tensors, path)
+        else:
+            plan = _planned(config)
+            files.check_weights(plan, tensors, path)  # before memory is taken
+            model = _made(config, plan)
     for name, value in tensors.items():
         own = model.state_dict().get(name)
         if own is not None and own.is_floating_point() and own.dtype != value.dtype:

@@ -123,6 +123,10 @@ class Trainable(nn.Module):
         solver.minimise(sum(terms[1:], start=terms[0]))
         return losses
 
+    def own_callbacks(self) -> Sequence[Any]:
+        """Callbacks of the model itself, which each training has before those of the user."""
+        return ()
+
     def begin_phase(self, index: int) -> None:
         """Called before each phase; may change the problem, as by drawing new points."""
 

@@ -15,7 +15,13 @@ def autoencoder():
     return models.Autoencoder([2, 3, 2])
 
 
+def variational():
+    torch.manual_seed(0)
+    return models.VariationalAutoencoder([2, 3, 2], "gaussian")
+
+
 CALLS = {
+    "reconstruct": lambda: variational().reconstruct,
     "encode": lambda: autoencoder().encode,
     "decode": lambda: autoencoder().decode,
     "predict": lambda: small_pinn().predict,

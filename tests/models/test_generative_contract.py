@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from pyneural.errors import ArgumentError
-from pyneural.models import MAF, NCSF, NICE, NSF, ActNorm, Flow, RealNVP
+from pyneural.models import (
+    MAF,
+    NCSF,
+    NICE,
+    NSF,
+    ActNorm,
+    Flow,
+    GaussianLikelihood,
+    RealNVP,
+    VariationalAutoencoder,
+)
 from pyneural.models.flows.flow import standard_normal
 from pyneural.models.flows.transforms import AdditiveTransform, call_and_ladj
 from pyneural.training import Batch
@@ -221,3 +231,75 @@ def test_context_of_another_length_is_refused(make):
         plain(torch.zeros(5, 4))
     with refused(match=r"value: expected \[\.\.\., 3\], got \[5, 4\]; give one row a sample"):
         plain().log_prob(torch.zeros(5, 4))
+
+
+def vae(features, prior=None):
+    likelihood = GaussianLikelihood(0.5, learned=True)
+    return VariationalAutoencoder([features, 8, 2], likelihood, prior=prior and prior())
+
+
+# A constructor each, of features: models without a density of their own, but with a bound of it.
+LATENT = {
+    "VAE": vae,
+    "VAE, NSF as prior": partial(vae, prior=lambda: small(NSF)(2, 0)),
+    "VAE, RealNVP as prior": partial(vae, prior=lambda: small(RealNVP)(2, 0)),
+}
+every_latent = pytest.mark.parametrize("make", LATENT.values(), ids=LATENT)
+
+
+def made_latent(make, features, dtype=torch.float32, device="cpu"):
+    """The model and samples of it."""
+    torch.manual_seed(0)
+    model = make(features).to(device, dtype)
+    x = model.sample(20)
+    assert x.shape == (20, features)
+    assert x.dtype == dtype
+    return model, x
+
+
+@every_latent
+@pytest.mark.parametrize("features", [1, 3, 64])
+@both_dtypes
+def test_gradient_of_a_bound_reaches_every_parameter(make, features, dtype, device):
+    model, x = made_latent(make, features, dtype, device)
+    losses = model.losses(batch_of(x, None))
+    (losses["reconstruction"] + losses["kl"]).backward()
+    assert type(model).__name__ in repr(model)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+    assert model.log_prob(x, 3).shape == model.elbo(x).shape == (20,)
+
+
+@every_latent
+def test_latent_model_after_training_save_and_load_and_resumed(make, tmp_path):
+    path, weights, drawn = tmp_path / "fit.safetensors", [], []
+    for epochs in ([4], [2, 4]):
+        for n in epochs:
+            model, x = made_latent(make, 3)
+            model.compile("adam")
+            torch.manual_seed(2)
+            file = path.with_stem(f"fit{len(epochs)}")
+            model.fit(x, batch_size=5, epochs=n, verbose=0, checkpoint=file, resume=True)
+        weights.append(model.state_dict())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+    model.save(tmp_path / "model.safetensors")
+    torch.manual_seed(5)
+    again = make(3)
+    again.load(tmp_path / "model.safetensors")
+    for one in (model, again):
+        torch.manual_seed(1)
+        drawn.append(one.sample(7))
+    assert torch.equal(*drawn)
+
+
+@every_latent
+def test_empty_batch_of_a_latent_model_is_refused(make):
+    model, x = made_latent(make, 3)
+    model.compile("adam")
+    with pytest.raises(ValueError, match="at least one row"):
+        model.losses(batch_of(x[:0], None))
+    with pytest.raises(ValueError, match="at least one sample"):
+        model.fit(x[:0], verbose=0)

@@ -76,9 +76,12 @@ class DataAdapter:
             expected, remedy = f"the columns {known}, as fit had", "write x[columns]"
             check(columns == known, where, expected, columns, remedy)
         x = to_tensor(where, x)
-        if x.is_floating_point():
+        counts = getattr(self.model, "takes_counts", False) and not x.is_complex()
+        if x.is_floating_point() or counts:
             x = x.to(self.dtype)
             check_finite(where, x)
+            if name.endswith("x") and hasattr(self.model, "check_inputs"):
+                self.model.check_inputs(where, x)  # type: ignore[operator]
             return self._moved(x if x.dim() > 1 or self.whole_numbers else x[:, None])
         remedy = "scale them, as x.astype('float32') / 255 for images"
         good = self.whole_numbers and not x.is_complex()
@@ -330,10 +333,12 @@ def _cut(value: Any, begin: int | None, end: int | None) -> Any:
     return None if value is None else rows(value, begin, end)
 
 
-def as_triple(data: Any) -> tuple[Any, ...] | None:
-    """validation_data as x, y and weight."""
+def as_triple(data: Any, alone: bool = False) -> tuple[Any, ...] | None:
+    """validation_data as x, y and weight; ``alone``: an array may be x, as no y is needed."""
     if data is None:
         return None
+    if alone and not isinstance(data, (tuple, list, dict)):
+        return data, None, None
     if isinstance(data, DataLoader) or is_stream(data):
         return data, None, None
     good = isinstance(data, (tuple, list)) and len(data) in (2, 3)

@@ -130,7 +130,7 @@ _EACH_BY_ITSELF = (
 _TAKEN = ("loss", "learning_rate", "epoch", "regularization")
 _GROW = {
     "acc", "accuracy", "auc", "f1", "r2", "precision", "recall", "iou", "dice", "psnr", "ssim",
-    "specificity", "sensitivity", "correlation", "likelihood",
+    "specificity", "sensitivity", "correlation", "likelihood", "elbo",
 }  # fmt: skip
 _FALL = {
     "loss", "error", "mse", "mae", "rmse", "msle", "mape", "cost", "crossentropy", "divergence",

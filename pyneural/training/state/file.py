@@ -30,7 +30,7 @@ from pyneural.training.state.replacing import followed, replaced
 
 FORMAT = "pyneural checkpoint 1"
 # Only these modules' classes are made from a file, so that a file can run nothing else.
-_TRUSTED = ("torch.nn.modules", "pyneural.nn", "pyneural.layers")
+_TRUSTED = ("torch.nn.modules", "pyneural.nn", "pyneural.layers", "pyneural.models.autoencoders")
 _INSTEAD = "save its state_dict with safetensors instead"
 _MISFITS = (
     ArithmeticError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
