@@ -47,7 +47,7 @@ def test_equal_to_zuko_with_the_same_weights_both_ways(name, options, features, 
     for a, b in ((ours, theirs), (theirs, ours)):
         with torch.no_grad():
             for parameter in a.parameters():
-                parameter.copy_(torch.randn_like(parameter) / 3)
+                parameter.copy_(torch.randn_like(parameter) / 10)
         b.load_state_dict(a.state_dict(), strict=True)
         c = torch.randn(6, context, dtype=dtype) if context else None
         x = 2 * torch.randn(6, features, dtype=dtype)
@@ -86,7 +86,7 @@ def test_masks_that_follow_from_no_degrees_are_kept():
     flow, x = MAF(3, transforms=1), torch.randn(5, 3)
     layer = flow.transform.transforms[0].hyper[2]
     before = flow().log_prob(x)
-    layer.mask[0] = False  # as a checkpoint may have it
+    layer.mask[:32] = False  # as a checkpoint may have it
     after = flow().log_prob(x)
     assert not torch.equal(before, after)
     assert flow.transform.transforms[0]().layer is None

@@ -131,10 +131,12 @@ class MaskedAutoregressiveTransform(LazyTransform):
         It has one for affine transforms and splines of a plain network with masks by degrees.
         """
         plan, transform = self.hyper.plan(), _kernel_of(self.univariate, self.shapes)
-        degrees = None if plan is None or transform is None else self._degrees(plan[0])
+        if plan is None or transform is None:
+            return None
+        (linears, activation), (name, bound, slope) = plan, transform
+        degrees = self._degrees(linears)
         if degrees is None:
             return None
-        linears, activation = plan  # type: ignore[misc]
         weights, biases = [one.weight for one in linears], [one.bias for one in linears]
 
         def layer(x: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
@@ -144,7 +146,7 @@ class MaskedAutoregressiveTransform(LazyTransform):
                 context = c.expand(*shape, c.shape[-1]).reshape(-1, c.shape[-1])
             rows = x.expand(*shape, x.shape[-1]).reshape(-1, x.shape[-1])
             y, ladj = ops.autoregressive(
-                rows, context, weights, biases, degrees, activation, *transform, inverse
+                rows, context, weights, biases, degrees, activation, name, bound, slope, inverse
             )
             return y.reshape(*shape, x.shape[-1]), ladj.reshape(shape)
 
@@ -175,16 +177,17 @@ class MaskedAutoregressiveTransform(LazyTransform):
 
 def _kernel_of(univariate: Univariate, shapes: Shapes) -> tuple[str, float, float] | None:
     """Name, bound and slope of a univariate transform that ``ops.autoregressive`` has, or None."""
+    function: Any = univariate
     options: dict[str, float] = {}
-    if isinstance(univariate, partial) and not univariate.args:
-        univariate, options = univariate.func, univariate.keywords
+    if isinstance(function, partial) and not function.args:
+        function, options = function.func, function.keywords
     kind = [tuple(shape) for shape in shapes]
     bins = kind[0][0] if kind and kind[0] else 0
     usual = {
         MonotonicAffineTransform: ("affine", [(), ()]),
         MonotonicRQSTransform: ("spline", [(bins,), (bins,), (bins - 1,)]),
     }
-    name, wanted = usual.get(univariate, (None, None))  # type: ignore[call-overload]
+    name, wanted = usual.get(function, (None, None))
     bound, slope = options.get("bound", 5.0), options.get("slope", 1e-3)
     if name is None or kind != wanted or not 1e-6 <= slope < 1:
         return None

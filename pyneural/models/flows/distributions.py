@@ -25,8 +25,8 @@ class NormalizingFlow(Distribution):
     Args:
         transform: f, from data to base.
         base: distribution of Z.
-        validate_args: whether values outside the support, where the transform has one, are an
-            error, as everywhere in torch.distributions; without it their density is 0.
+        validate_args: whether values outside of bounded features are an error, as by default in
+            torch.distributions; without it their density is 0.
 
     Source: Tabak and Turner 2013; Rezende and Mohamed 2015, arXiv:1505.05770; Papamakarios et al.
         2021, arXiv:1912.02762.
@@ -42,7 +42,7 @@ class NormalizingFlow(Distribution):
     has_rsample = True
 
     def __init__(
-        self, transform: Transform, base: Distribution, validate_args: bool | None = None
+        self, transform: Transform, base: Distribution, validate_args: bool = True
     ) -> None:
         missing = transform.codomain.event_dim - len(base.event_shape)
         self.transform = transform
