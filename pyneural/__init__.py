@@ -7,6 +7,7 @@
 - `pyneural.pde`: equations, domains, conditions, exact solutions
 - `pyneural.training`: training of networks and of equations; `pyneural.models`: ready-made models
 - `pyneural.data`, `pyneural.plots`: data sets and figures
+- `pyneural.metrics`: two-sample tests, calibration of posteriors, sharpness of images
 
 Two names exist twice, once as in PyTorch and once as in Keras:
 
@@ -22,7 +23,7 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["data", "layers", "models", "nn", "ops", "pde", "plots", "training"]
+__all__ = ["data", "layers", "metrics", "models", "nn", "ops", "pde", "plots", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:
