@@ -39,12 +39,12 @@ def tarp(
         coverage(alpha) = mean over simulations of [f < alpha],    f = (k + u) / (S + 1)
 
     where k counts the samples that are closer to the reference point r than the truth is, and u is
-    uniform in [0, 1). For the exact posterior, f is uniform and the curve the diagonal, whatever the
-    reference points; the paper's f = k / S differs by 1 / S. Above the diagonal for levels near 1
-    and below it near 0 means too wide, the reverse too narrow.
+    uniform in [0, 1). For the exact posterior, f is uniform and the curve the diagonal, whatever
+    the reference points; the paper's f = k / S differs by at most 1 / S. A curve above the diagonal
+    for levels near 1 and below it near 0 means too wide, the reverse too narrow.
 
-    Only reference points that depend on the data can find a posterior that does not: the prior itself
-    passes with random ones.
+    Only reference points that depend on the data can find a posterior that does not: the prior
+    itself passes with random ones.
 
     Args:
         truth: parameters [N, D].

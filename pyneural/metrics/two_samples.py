@@ -22,9 +22,9 @@ def c2st(x: Tensor, y: Tensor, *, folds: int = 5, epochs: int = 1000, seed: int 
 
     1/2 where the distributions are equal, 1 where they do not overlap. The classifier is a network
     with two hidden layers of 10 D rectified linear units, trained by Adam until its loss ceases to
-    fall; the accuracy is the mean over cross-validation. The standard error is sqrt(c (1 - c) / 2N): two
-    sets of 1,000 samples of one distribution score 0.50 +- 0.01, so that a value closer to 1/2 than 0.02 is noise. The result is a lower bound of
-    what the best classifier would reach.
+    fall; the accuracy is the mean over cross-validation. Its standard error is
+    sqrt(c (1 - c) / 2N): two sets of 1,000 samples of one distribution score 0.50 +- 0.01, so that
+    a value within 0.02 of 1/2 is noise. What the best classifier would reach may be more.
 
     Args:
         x: samples [N, D]; both sets are standardised by its mean and standard deviation.
@@ -124,8 +124,8 @@ def _check(x: Tensor, y: Tensor, folds: int) -> None:
         )
     if not 2 <= folds <= len(x):
         raise ArgumentError(
-            f"c2st: folds: expected 2 to the {len(x)} rows of x, got {folds}; write 5 and give more "
-            "samples"
+            f"c2st: folds: expected 2 to the {len(x)} rows of x, got {folds}; write 5 and "
+            "give more samples"
         )
     for name, values in (("x", x), ("y", y)):
         if not values.is_floating_point():
