@@ -8,6 +8,7 @@
 - `pyneural.ode`: solutions of ordinary differential equations, with their gradients
 - `pyneural.training`: training of networks and of equations; `pyneural.models`: ready-made models
 - `pyneural.data`, `pyneural.plots`: data sets and figures
+- `pyneural.metrics`: two-sample tests, calibration of posteriors, sharpness of images
 
 Two names exist twice, once as in PyTorch and once as in Keras:
 
@@ -23,7 +24,7 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["data", "layers", "models", "nn", "ode", "ops", "pde", "plots", "training"]
+__all__ = ["data", "layers", "metrics", "models", "nn", "ode", "ops", "pde", "plots", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:

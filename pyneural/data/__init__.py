@@ -9,12 +9,14 @@ from pyneural.data.moving_shapes import MOTIONS, moving_shapes
 from pyneural.data.pixels import bits_per_dimension, dequantise
 from pyneural.data.reversal import reversal
 from pyneural.data.sentences import sentences
+from pyneural.data.two_moons_posterior import TwoMoonsPosterior
 from pyneural.data.vocabulary import Vocabulary
 
 __all__ = [
     "DATE_FORMATS",
     "GALAXY_COLUMNS",
     "MOTIONS",
+    "TwoMoonsPosterior",
     "Vocabulary",
     "adding_problem",
     "bits_per_dimension",
