@@ -10,7 +10,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Modules whose distribution has another name, or that another module imports.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "torch.utils.tensorboard": "tensorboard"}
-READ = {"pzflow"}  # a data file of theirs is read; they are not imported
 
 
 def imported(path: Path) -> set[str]:
@@ -34,4 +33,4 @@ def test_dependencies_and_extras_are_those_imported():
     groups = [project["dependencies"], *(extras[name] for name in extras if name != "dev")]
     declared = {re.match(r"[\w-]+", requirement)[0] for group in groups for requirement in group}
     used = set().union(*(imported(path) for path in (ROOT / "pyneural").rglob("*.py")))
-    assert declared == used - {"pyneural"} | READ
+    assert declared == used - {"pyneural"}

@@ -145,7 +145,9 @@ class _Field:
         self.module, self.c = module, c
         self.plan = module.ode.plan()
         if self.plan is not None:
-            (first, *self.weights), (bias, *self.biases), self.activation = self.plan
+            linears, self.activation = self.plan
+            first, *self.weights = [linear.weight for linear in linears]
+            bias, *self.biases = [linear.bias for linear in linears]
             sizes = 2 * len(module.freqs), module.ode.out_features, 0 if c is None else c.shape[1]
             self.of_time, self.of_x, of_c = first.split(sizes, 1)
             self.bias = bias if c is None else ops.dense(c, of_c, bias)  # [H] or [N, H]

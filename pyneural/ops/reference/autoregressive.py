@@ -32,8 +32,8 @@ def autoregressive(
         if transform == "affine":
             return _affine(given, parameters, slope, inverse)
         bins = (parameters.shape[-1] + 1) // 3
-        parts = parameters.split((bins, bins, bins - 1), -1)
-        return rational_quadratic_spline(given, *parts, bound, slope, inverse)
+        widths, heights, derivatives = parameters.split((bins, bins, bins - 1), -1)
+        return rational_quadratic_spline(given, widths, heights, derivatives, bound, slope, inverse)
 
     if not inverse:
         y, ladj = transformed(x, x)
