@@ -17,8 +17,8 @@ def rational_quadratic_spline(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The values y and log|dy/dx|, both like x; reduced precisions are computed in float32."""
     if x.dtype in (torch.bfloat16, torch.float16):
-        wide = (t.float() for t in (x, widths, heights, derivatives))
-        y, ladj = rational_quadratic_spline(*wide, bound, slope, inverse)
+        w, h, d = widths.float(), heights.float(), derivatives.float()
+        y, ladj = rational_quadratic_spline(x.float(), w, h, d, bound, slope, inverse)
         return y.to(x.dtype), ladj.to(x.dtype)
 
     limit = -math.log(slope)
@@ -56,8 +56,8 @@ def rational_quadratic_spline_backward(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients for x, widths, heights and derivatives."""
 
-    def spline(*tensors: Tensor) -> tuple[Tensor, Tensor]:
-        return rational_quadratic_spline(*tensors, bound, slope, inverse)
+    def spline(x: Tensor, w: Tensor, h: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+        return rational_quadratic_spline(x, w, h, d, bound, slope, inverse)
 
     tensors = x, widths, heights, derivatives
     return tuple(gradients(spline, tensors, [grad_y, grad_ladj], [True] * 4))
