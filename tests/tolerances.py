@@ -23,6 +23,10 @@ LUCK_ULP = 16.0
 # 9.2 gives 5.4 at most with fused multiply-adds and 6.8 without; samples in float64 give 3.1.
 TANH_ULP = {torch.float32: 7.0, torch.float64: 4.0}
 
+# The inverse of a spline after the spline, relative to the bound and times what it enlarges
+# rounding by where the spline is flat.
+ROUND_TRIP = {torch.float32: 1e-5, torch.float64: 1e-10}
+
 
 def error(actual: Tensor, exact: Tensor) -> float:
     """Largest difference, relative to the largest element of the exact tensor."""

@@ -17,8 +17,8 @@ def rational_quadratic_spline(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The values y and log|dy/dx|, both like x; reduced precisions are computed in float32."""
     if x.dtype in (torch.bfloat16, torch.float16):
-        wide = widths.float(), heights.float(), derivatives.float()
-        y, ladj = rational_quadratic_spline(x.float(), *wide, bound, slope, inverse)
+        w, h, d = widths.float(), heights.float(), derivatives.float()
+        y, ladj = rational_quadratic_spline(x.float(), w, h, d, bound, slope, inverse)
         return y.to(x.dtype), ladj.to(x.dtype)
 
     limit = -math.log(slope)

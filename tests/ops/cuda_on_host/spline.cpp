@@ -37,15 +37,15 @@ int run(int backward, int shared_bytes, int order, double bound, double slope, i
 
 }  // namespace
 
-#define EXPORT(T)                                                                                 \
-  extern "C" int run_##T(int backward, int shared_bytes, int order, double bound, double slope,   \
-                         int inverse, int64_t points, int64_t bins, int64_t distance, const T* x, \
-                         const T* widths, const T* heights, const T* derivatives,                 \
-                         const T* grad_y, const T* grad_ladj, T* y, T* ladj, T* grad_x,           \
-                         T* grad_widths, T* grad_heights, T* grad_derivatives) {                  \
-    return run(backward, shared_bytes, order, bound, slope, inverse, points, bins, distance, x,   \
-               widths, heights, derivatives, grad_y, grad_ladj, y, ladj, grad_x, grad_widths,     \
-               grad_heights, grad_derivatives);                                                   \
+#define EXPORT(T)                                                                                  \
+  extern "C" int run_##T(int backward, int shared_bytes, int order, double bound, double slope,    \
+                         int inverse, int64_t points, int64_t bins, int64_t distance, const T* x,  \
+                         const T* widths, const T* heights, const T* derivatives, const T* grad_y, \
+                         const T* grad_ladj, T* y, T* ladj, T* grad_x, T* grad_widths,             \
+                         T* grad_heights, T* grad_derivatives) {                                   \
+    return run(backward, shared_bytes, order, bound, slope, inverse, points, bins, distance, x,    \
+               widths, heights, derivatives, grad_y, grad_ladj, y, ladj, grad_x, grad_widths,      \
+               grad_heights, grad_derivatives);                                                    \
   }
 EXPORT(float)
 EXPORT(double)
