@@ -13,6 +13,7 @@
 #include "masked_dense/masked_dense_check.h"
 #include "mlp/mlp_check.h"
 #include "rnn/rnn_check.h"
+#include "spline/spline_check.h"
 
 namespace pyneural {
 namespace {
@@ -81,6 +82,11 @@ constexpr const char* kSchemas[] = {
     "kalman_smoother_backward(Tensor[] grads, Tensor transition, Tensor process_noise,"
     " Tensor mean, Tensor covariance, Tensor predicted_mean, Tensor predicted_covariance,"
     " Tensor smoothed_mean, Tensor smoothed_covariance) -> Tensor[]",
+    "rational_quadratic_spline(Tensor x, Tensor widths, Tensor heights, Tensor derivatives,"
+    " float bound, float slope, bool inverse) -> (Tensor, Tensor)",
+    "rational_quadratic_spline_backward(Tensor grad_y, Tensor grad_ladj, Tensor x, Tensor widths,"
+    " Tensor heights, Tensor derivatives, float bound, float slope, bool inverse)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
     "attention_keep(Tensor seed, int[] shape, float dropout_p) -> Tensor",
     "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
     " Tensor(c!)[] changes, Tensor(d!)[] steps, float learning_rate, float rho, float epsilon,"
@@ -94,6 +100,7 @@ constexpr Op<"pyneural::mlp", mlp::ForwardSignature<at::Tensor>> call_mlp;
 constexpr Op<"pyneural::autoregressive", autoregressive::ForwardSignature<Two>>
     call_autoregressive;
 constexpr Op<"pyneural::rnn", rnn::ForwardSignature<Three>> call_rnn;
+constexpr Op<"pyneural::rational_quadratic_spline", spline::ForwardSignature<Two>> call_spline;
 constexpr Op<"pyneural::attention", attention::ForwardSignature<at::Tensor>> call_attention;
 
 template <auto op>
@@ -108,6 +115,7 @@ PyMethodDef direct_calls[] = {
     direct_call<call_mlp>("mlp"),
     direct_call<call_autoregressive>("autoregressive"),
     direct_call<call_rnn>("rnn"),
+    direct_call<call_spline>("rational_quadratic_spline"),
     direct_call<call_attention>("attention"),
     {},
 };

@@ -21,8 +21,8 @@ void with_transform(const FlowLayer& layer, const Body& body) {
   if (layer.transform == TransformKind::affine)
     body(Affine<T>{static_cast<T>(-1 / std::log(layer.slope)), layer.inverse});
   else
-    body(spline::Spline<T>((layer.parameters_of_feature + 1) / 3, layer.bound, layer.slope,
-                           layer.inverse));
+    body(spline::make_spline<T>((layer.parameters_of_feature + 1) / 3, layer.bound, layer.slope,
+                                layer.inverse));
 }
 
 int64_t threads_for(const FlowLayer& layer) {
@@ -108,8 +108,8 @@ Three autoregressive_backward(const BackwardArguments& b) {
   if (layer.rows == 0) return {grad_x, grad_context, grad_parameters.zero_()};
   const at::Tensor given = b.x.contiguous(), degrees = b.degrees.contiguous(),
                    context = b.context ? b.context->contiguous() : at::Tensor(),
-                   x = layer.inverse ? b.saved.contiguous() : given,
-                   grad_y = b.grad_y.contiguous(), grad_ladj = b.grad_ladj.contiguous();
+                   x = layer.inverse ? b.saved.contiguous() : given, grad_y = b.grad_y.contiguous(),
+                   grad_ladj = b.grad_ladj.contiguous();
   const int64_t threads = threads_for(layer);
   dispatch_floating(b.x, [&](auto type) {
     using T = decltype(type);
@@ -133,8 +133,7 @@ Three autoregressive_backward(const BackwardArguments& b) {
                                 at_row(to_context, first, C));
                });
     if (with_parameters)
-      unsort(network, sum_parts(parts).template const_data_ptr<T>(),
-             grad_parameters.data_ptr<T>());
+      unsort(network, sum_parts(parts).template const_data_ptr<T>(), grad_parameters.data_ptr<T>());
   });
   return {grad_x, grad_context, grad_parameters};
 }

@@ -204,8 +204,7 @@ class Block {
   // The units of a stage that were not computed before, and its parameters.
   void compute_parameters(const Stage& stage, const std::vector<int64_t>& done) const {
     const int64_t last = layer_.layers() - 1, P = layer_.parameters_of_feature;
-    for (int64_t l = 0; l < last; ++l)
-      compute_units(l, {done[l], stage.unit_end[l]}, activate_);
+    for (int64_t l = 0; l < last; ++l) compute_units(l, {done[l], stage.unit_end[l]}, activate_);
     compute_units(last, {stage.feature_begin * P, stage.feature_end * P}, activate<Linear, T>);
   }
 
@@ -257,9 +256,9 @@ class Block {
   void add_gradients_by_network(const Stage& stage) {
     const auto input = [&](int64_t f) { return network_.feature_row[network_.feature_at[f]]; };
     // Features of one order are neighbours among the inputs.
-    differentiate_inputs(0, layer_.inverse ? Range{input(stage.feature_begin),
-                                                   input(stage.feature_end - 1) + 1}
-                                           : Range{0, network_.layers[0].in});
+    differentiate_inputs(
+        0, layer_.inverse ? Range{input(stage.feature_begin), input(stage.feature_end - 1) + 1}
+                          : Range{0, network_.layers[0].in});
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f)
       for (int64_t n = 0; n < vectors_ * lanes<T>(); n += lanes<T>())
         (Vec<T>::loadu(row(result_, f) + n) + Vec<T>::loadu(row(grad_[0], input(f)) + n))

@@ -38,15 +38,15 @@ struct Sorted {
 template <class T>
 struct MaskedLayer {
   int64_t in, out;
-  int64_t in_stride, out_stride;         // of the rows below
-  const T* weight;                       // [out][in_stride], 0 where masked
-  const T* transposed;                   // [in][out_stride], for a backward
-  const T* bias;                         // [out]
-  std::vector<int64_t> visible;          // [out], how many inputs an output sees
-  std::vector<int64_t> first;            // [in], the first output that sees an input
+  int64_t in_stride, out_stride;             // of the rows below
+  const T* weight;                           // [out][in_stride], 0 where masked
+  const T* transposed;                       // [in][out_stride], for a backward
+  const T* bias;                             // [out]
+  std::vector<int64_t> visible;              // [out], how many inputs an output sees
+  std::vector<int64_t> first;                // [in], the first output that sees an input
   std::vector<int64_t> input_at, output_at;  // columns and rows of the matrix that was given
-  std::vector<int64_t> input_row;        // of a column, where it is among the sorted ones
-  int64_t offset;                        // of its gradients, [out][in_stride] and then [out]
+  std::vector<int64_t> input_row;            // of a column, where it is among the sorted ones
+  int64_t offset;                            // of its gradients, [out][in_stride] and then [out]
 };
 
 // What is computed at a time: units of each hidden layer up to an end, then transforms of features.

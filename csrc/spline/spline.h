@@ -23,17 +23,16 @@ namespace pyneural::spline {
 
 template <class T>
 struct Spline {
-  Spline(int64_t bins, double bound, double slope, bool inverse)
-      : bins(bins),
-        bound(static_cast<T>(bound)),
-        per_limit(static_cast<T>(-1 / std::log(slope))),
-        inverse(inverse) {}
-
-  int64_t bins;  // K
-  T bound;       // B
-  T per_limit;   // 1 / L of derivatives, and half of it of widths and heights
-  bool inverse;
+  int64_t bins = 1;  // K
+  T bound = 1;       // B
+  T per_limit = 0;   // 1 / L of derivatives, and half of it of widths and heights
+  bool inverse = false;
 };
+
+template <class T>
+Spline<T> make_spline(int64_t bins, double bound, double slope, bool inverse) {
+  return {bins, static_cast<T>(bound), static_cast<T>(-1 / std::log(slope)), inverse};
+}
 
 namespace detail {
 
@@ -75,6 +74,19 @@ PYNEURAL_INLINE V exp_limited(V c, V per_limit) {
   return Math<V>::exp(c * limit_factor(c, per_limit));
 }
 
+// A sum with the rounding error of the last addition (Kahan 1965): in float32, knots are as exact
+// as torch's, whose cumsum is in double precision.
+template <class V>
+struct Sum {
+  PYNEURAL_INLINE void add(V v) {
+    const V term = v - error, next = value + term;
+    error = (next - value) - term;
+    value = next;
+  }
+
+  V value{0}, error{0};
+};
+
 }  // namespace detail
 
 // Whether a point is inside the bound; NaN is not.
@@ -87,9 +99,10 @@ template <class V>
 struct Bin {
   V x0, y0, w, h, d0, d1;
   V s;
-  V k;                 // its index
-  V c0, c1;            // the parameters of d0 and d1; 0 at -B and B, where the derivative is 1
-  V w_scale, h_scale;  // 2 B over the sum of the exponentials
+  V k;                     // its index
+  V c0, c1;                // the parameters of d0 and d1; 0 at -B and B, where the derivative is 1
+  V w_share, h_share;      // w / 2 B and h / 2 B
+  V per_w_sum, per_h_sum;  // of the exponentials
 };
 
 // The bin of a point inside the bound: an x, or a y for the inverse. Of the exponentials of widths
@@ -104,26 +117,27 @@ PYNEURAL_INLINE Bin<V> find_bin(const Spline<T>& spline, V point, const T* param
   const V bound(spline.bound);
   const T *const widths = exponentials, *const heights = exponentials + K * stride;
   const T* const derivatives = parameters + 2 * K * stride;
-  V w_sum(0), h_sum(0);
+  detail::Sum<V> w_sum, h_sum;
   for (int64_t k = 0; k < K; ++k) {
     const V w = detail::exp_limited(M::load(parameters + k * stride), per_size_limit);
     const V h = detail::exp_limited(M::load(parameters + (K + k) * stride), per_size_limit);
     M::store(w, exponentials + k * stride);
     M::store(h, exponentials + (K + k) * stride);
-    w_sum = w_sum + w;
-    h_sum = h_sum + h;
+    w_sum.add(w);
+    h_sum.add(h);
   }
   Bin<V> bin;
-  bin.w_scale = (bound + bound) / w_sum;
-  bin.h_scale = (bound + bound) / h_sum;
+  bin.per_w_sum = V(1) / w_sum.value;
+  bin.per_h_sum = V(1) / h_sum.value;
+  const V w_scale = (bound + bound) / w_sum.value, h_scale = (bound + bound) / h_sum.value;
   bin.x0 = bin.y0 = V(0) - bound;
   bin.w = M::load(widths);
   bin.h = M::load(heights);
   bin.k = bin.c0 = V(0);
   bin.c1 = K > 1 ? M::load(derivatives) : V(0);
-  V left = bin.w, bottom = bin.h;  // of bin k, from -B and without the scale
+  detail::Sum<V> left{bin.w}, bottom{bin.h};  // of bin k, from -B and without the scale
   for (int64_t k = 1; k < K; ++k) {
-    const V x0 = left * bin.w_scale - bound, y0 = bottom * bin.h_scale - bound;
+    const V x0 = left.value * w_scale - bound, y0 = bottom.value * h_scale - bound;
     const V w = M::load(widths + k * stride), h = M::load(heights + k * stride);
     const V c0 = M::load(derivatives + (k - 1) * stride);
     const V c1 = k + 1 < K ? M::load(derivatives + k * stride) : V(0);
@@ -135,11 +149,13 @@ PYNEURAL_INLINE Bin<V> find_bin(const Spline<T>& spline, V point, const T* param
     bin.c0 = M::where_positive(beyond, c0, bin.c0);
     bin.c1 = M::where_positive(beyond, c1, bin.c1);
     bin.k = M::where_positive(beyond, V(static_cast<T>(k)), bin.k);
-    left = left + w;
-    bottom = bottom + h;
+    left.add(w);
+    bottom.add(h);
   }
-  bin.w = bin.w * bin.w_scale;
-  bin.h = bin.h * bin.h_scale;
+  bin.w_share = bin.w / w_sum.value;  // exactly 1 of a single bin
+  bin.h_share = bin.h / h_sum.value;
+  bin.w = (bound + bound) * bin.w_share;
+  bin.h = (bound + bound) * bin.h_share;
   bin.s = bin.h / bin.w;
   bin.d0 = detail::exp_limited(bin.c0, per_limit);
   bin.d1 = detail::exp_limited(bin.c1, per_limit);
@@ -238,13 +254,14 @@ PYNEURAL_INLINE V differentiate(const Spline<T>& spline, V x, V grad_y, V grad_l
   const V bound(spline.bound), per_size = V(1) / (bound + bound);
   const V of_x0 = V(0) - of_z * per_w, of_w = (V(0) - of_z * z - of_s * s) * per_w;
   const V of_y0 = of_y, of_h = of_y * t + of_s * per_w;
-  const V w_mean = (of_x0 * (bin.x0 + bound) + of_w * bin.w) * per_size;
-  const V h_mean = (of_y0 * (bin.y0 + bound) + of_h * bin.h) * per_size;
+  const V w_mean = of_x0 * ((bin.x0 + bound) * per_size) + of_w * bin.w_share;
+  const V h_mean = of_y0 * ((bin.y0 + bound) * per_size) + of_h * bin.h_share;
+  const V w_scale = (bound + bound) * bin.per_w_sum, h_scale = (bound + bound) * bin.per_h_sum;
   for (int64_t k = 0; k < K; ++k) {
     T *const width = parameters + k * stride, *const height = width + K * stride;
     const V before = bin.k - V(static_cast<T>(k)), not_behind = before + V(1);
-    const V w_share = M::load(exponentials + k * stride) * bin.w_scale;
-    const V h_share = M::load(exponentials + (K + k) * stride) * bin.h_scale;
+    const V w_share = M::load(exponentials + k * stride) * w_scale;
+    const V h_share = M::load(exponentials + (K + k) * stride) * h_scale;
     const V w_factor = detail::limit_factor(M::load(width), per_size_limit);
     const V h_factor = detail::limit_factor(M::load(height), per_size_limit);
     const V of_width = M::where_positive(before, of_x0, M::where_positive(not_behind, of_w, V(0)));

@@ -21,6 +21,7 @@ from pyneural.ops.masked_dense import SparsityPattern, masked_dense
 from pyneural.ops.mlp import mlp
 from pyneural.ops.mse_loss import mse_loss
 from pyneural.ops.rnn import rnn
+from pyneural.ops.spline import rational_quadratic_spline
 
 __all__ = [
     "Derivative",
@@ -47,6 +48,7 @@ __all__ = [
     "masked_dense",
     "mlp",
     "mse_loss",
+    "rational_quadratic_spline",
     "record_residual",
     "rnn",
 ]

@@ -82,6 +82,19 @@ def _masked_dense_backward(draw: Draw) -> list:
     return [grad_y, *parts, _saved((y, z)), activation, *draw.bools(1)]
 
 
+def _spline(draw: Draw) -> list:
+    dtype, bins = draw.choice(FULL), draw.size(1)
+    leading = draw.choice([(), (draw.size(),), (2, draw.size())])
+    columns = (), (bins,), (bins,), (bins - 1,)
+    tensors = [draw.normal(dtype, *leading, *c) for c in columns]
+    return [*tensors, draw.choice((1.0, 5.0)), draw.choice((1e-3, 0.1)), *draw.bools(1)]
+
+
+def _spline_backward(draw: Draw) -> list:
+    x, *others = _spline(draw)
+    return [draw.normal(x.dtype, *x.shape), draw.normal(x.dtype, *x.shape), x, *others]
+
+
 def _network(draw: Draw, least: int = 0, widest: int = 40) -> list:
     dtype = draw.choice(FULL)
     widths = [min(widest, draw.size(least)) for _ in range(draw.choice((2, 3, 4)))]
@@ -295,6 +308,8 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "attention_backward": _attention_backward,
     "attention_mask_backward": _attention_mask_backward,
     "attention_keep": _attention_keep,
+    "rational_quadratic_spline": _spline,
+    "rational_quadratic_spline_backward": _spline_backward,
     "dropout": _dropout,
     "mse_loss": _mse_loss,
     "mse_loss_backward": _mse_loss_backward,
@@ -340,5 +355,6 @@ PUBLIC: dict[str, list[Callable]] = {
     "rnn": [_public_rnn],
     "attention": [_public_attention, _weights],
     "mse_loss": [ops.mse_loss],
+    "rational_quadratic_spline": [ops.rational_quadratic_spline],
     "jet_mlp": [_public_jet],
 }

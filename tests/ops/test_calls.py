@@ -27,6 +27,9 @@ def arguments():
         ),
         "rnn": (random(6, 5, 3), random(5, 2), random(5, 2), *gates, None, "lstm", True),
         "attention": (q, q, q, None, None, True, 0.0, 0.5),
+        "rational_quadratic_spline": (
+            random(4), random(4, 3), random(4, 3), random(4, 2), 5.0, 1e-3, True
+        ),
     }  # fmt: skip
 
 

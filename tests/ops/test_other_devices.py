@@ -15,6 +15,7 @@ from tests.ops.networks import Network
 from tests.ops.test_attention import arguments as attention_arguments
 from tests.ops.test_kalman import arguments as kalman_arguments
 from tests.ops.test_rnn import arguments as rnn_arguments
+from tests.ops.test_spline import arguments as spline_arguments
 from tests.tolerances import FLOAT64_GRADIENT, assert_close
 
 COMPOSITE = torch._C.DispatchKey.CompositeExplicitAutograd
@@ -177,3 +178,10 @@ def test_kalman(offset, varies):
     smoothed = assert_same(OPS.kalman_smoother, *smoother)
     more = [torch.randn_like(tensor) for tensor in smoothed]
     assert_same(OPS.kalman_smoother_backward, more, *smoother, *smoothed[:2])
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_spline(inverse):
+    given = *spline_arguments((11, 2), 6), 3.0, 1e-3, inverse
+    y, ladj = assert_same(OPS.rational_quadratic_spline, *given)
+    assert_same(OPS.rational_quadratic_spline_backward, y, ladj, *given)

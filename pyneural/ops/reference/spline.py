@@ -15,7 +15,7 @@ def rational_quadratic_spline(
     x: Tensor, widths: Tensor, heights: Tensor, derivatives: Tensor, bound: float, slope: float,
     inverse: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """y and log|dy/dx|, both like x; reduced precisions are computed in float32."""
+    """The values y and log|dy/dx|, both like x; reduced precisions are computed in float32."""
     if x.dtype in (torch.bfloat16, torch.float16):
         wide = (t.float() for t in (x, widths, heights, derivatives))
         y, ladj = rational_quadratic_spline(*wide, bound, slope, inverse)
@@ -74,7 +74,7 @@ def _at_most_1(z: Tensor) -> Tensor:
 
 
 def _root(t: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
-    """z between 0 and 1 at which a bin of slope s has risen by the share t.
+    """The z from 0 to 1 at which a bin of slope s has risen by the share t.
 
     The quadratic equation of Durkan et al. 2019 (eq. 29) for z, where d0 is the larger slope of the
     knots, seen from t, and else for 1 - z: all terms are positive, so that none cancels.
