@@ -20,6 +20,7 @@ BELOW = {
     "pde": {"ops", "errors"},
     "ode": {"errors"},
     "data": {"errors"},
+    "metrics": {"errors"},
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors"},
     "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors"},

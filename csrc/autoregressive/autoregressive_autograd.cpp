@@ -46,13 +46,11 @@ struct Autoregressive : torch::autograd::Function<Autoregressive> {
       return ctx->needs_input_grad(1 + has_context + parameter);
     };
     for (size_t i = 0; i < parameters; ++i) mask[2] |= needs(i);
-    const auto [grad_x, grad_context, flat] =
-        call_backward(call_autoregressive_backward, grads[0], grads[1], saved[0],
-                      if_defined(saved[1]), weights, biases, saved[2], saved[3],
-                      ctx->saved_data["activation"].toStringRef(),
-                      ctx->saved_data["transform"].toStringRef(),
-                      ctx->saved_data["bound"].toDouble(), ctx->saved_data["slope"].toDouble(),
-                      ctx->saved_data["inverse"].toBool(), mask);
+    const auto [grad_x, grad_context, flat] = call_backward(
+        call_autoregressive_backward, grads[0], grads[1], saved[0], if_defined(saved[1]), weights,
+        biases, saved[2], saved[3], ctx->saved_data["activation"].toStringRef(),
+        ctx->saved_data["transform"].toStringRef(), ctx->saved_data["bound"].toDouble(),
+        ctx->saved_data["slope"].toDouble(), ctx->saved_data["inverse"].toBool(), mask);
     constexpr size_t kOthers = 6;  // arguments that have no gradient
     variable_list result(2 + parameters + kOthers);
     if (mask[0]) result[0] = grad_x;

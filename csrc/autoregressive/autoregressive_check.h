@@ -58,14 +58,13 @@ inline void check_network(const char* op, const Arguments& a, FlowLayer* layer) 
   const int64_t layers = static_cast<int64_t>(a.weights.size());
   layer->width = {layer->features + layer->context};
   for (int64_t l = 0; l < layers; ++l) {
-    TORCH_CHECK_VALUE(a.weights[l].defined() && a.weights[l].dim() == 2,
-                      Argument{op, "weights", l}, ": expected a tensor [outputs, inputs], got ",
+    TORCH_CHECK_VALUE(a.weights[l].defined() && a.weights[l].dim() == 2, Argument{op, "weights", l},
+                      ": expected a tensor [outputs, inputs], got ",
                       a.weights[l].defined() ? "another shape" : "None",
                       "; give it as torch.nn.Linear stores it");
     const int64_t in = layer->width.back(), out = a.weights[l].size(0);
-    const char* const remedy =
-        l == 0 ? "the inputs are the columns of x and of the context"
-               : "a layer's inputs are the outputs of the one before";
+    const char* const remedy = l == 0 ? "the inputs are the columns of x and of the context"
+                                      : "a layer's inputs are the outputs of the one before";
     check_like({op, "weights", l}, a.weights[l], {out, in}, {"x", a.x}, remedy);
     check_like({op, "biases", l}, a.biases[l], {out}, {"x", a.x}, remedy);
     layer->width.push_back(out);

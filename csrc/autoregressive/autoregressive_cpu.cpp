@@ -22,7 +22,7 @@ void with_transform(const FlowLayer& layer, const Body& body) {
     body(Affine<T>{static_cast<T>(-1 / std::log(layer.slope)), layer.inverse});
   else
     body(spline::make_spline<T>((layer.parameters_of_feature + 1) / 3, layer.bound, layer.slope,
-                           layer.inverse));
+                                layer.inverse));
 }
 
 int64_t threads_for(const FlowLayer& layer) {
@@ -79,43 +79,46 @@ Two autoregressive(const Arguments& a) {
   return {y, ladj};
 }
 
-// The gradients of all parameters where they were before they were sorted; 0 where masked.
+// The gradients of all parameters, flat, where they were before they were sorted; 0 where masked.
 template <class T>
 void unsort(const Conditioner<T>& network, const T* sorted, T* to) {
   for (const MaskedLayer<T>& layer : network.layers) {
-    const T* const from = sorted + layer.offset;
-    T* const weight = to + layer.offset;
-    T* const bias = weight + layer.out * layer.in;
-    std::fill_n(weight, layer.out * layer.in, T(0));
-    for (int64_t o = 0; o < layer.out; ++o) {
-      T* const row = weight + layer.output_at[o] * layer.in;
-      for (int64_t i = 0; i < layer.visible[o]; ++i)
-        row[layer.input_at[i]] = from[o * layer.in + i];
-      bias[layer.output_at[o]] = from[layer.out * layer.in + o];
+    const T* from = sorted + layer.offset;
+    T* const bias = to + layer.out * layer.in;
+    for (int64_t o = 0; o < layer.out; ++o, from += layer.in_stride) {
+      T* const row = to + layer.output_at[o] * layer.in;
+      const int64_t visible = layer.visible[o];
+      for (int64_t i = 0; i < layer.in; ++i) {
+        const T gradient = from[layer.input_row[i]];
+        row[i] = layer.input_row[i] < visible ? gradient : T(0);
+      }
     }
+    for (int64_t o = 0; o < layer.out; ++o) bias[layer.output_at[o]] = from[o];
+    to = bias + layer.out;
   }
 }
 
 Three autoregressive_backward(const BackwardArguments& b) {
   const FlowLayer layer = check_autoregressive_backward(b);
-  const int64_t D = layer.features, C = layer.context, size = layer.parameters;
+  const int64_t D = layer.features, C = layer.context;
   const auto [with_x, with_context, with_parameters] = b.output_mask;
   const at::Tensor grad_x = empty_if(with_x, b.x.sizes(), b.x),
-                   grad_context = empty_if(with_context, {layer.rows, C}, b.x),
-                   grad_parameters = empty_if(with_parameters, {size}, b.x);
+                   grad_context = empty_if(with_context && b.context, {layer.rows, C}, b.x),
+                   grad_parameters = empty_if(with_parameters, {layer.parameters}, b.x);
   if (layer.rows == 0) return {grad_x, grad_context, grad_parameters.zero_()};
   const at::Tensor given = b.x.contiguous(), degrees = b.degrees.contiguous(),
                    context = b.context ? b.context->contiguous() : at::Tensor(),
-                   x = layer.inverse ? b.saved.contiguous() : given,
-                   grad_y = b.grad_y.contiguous(), grad_ladj = b.grad_ladj.contiguous();
+                   x = layer.inverse ? b.saved.contiguous() : given, grad_y = b.grad_y.contiguous(),
+                   grad_ladj = b.grad_ladj.contiguous();
   const int64_t threads = threads_for(layer);
-  at::Tensor parts;
-  if (with_parameters) parts = at::zeros({threads, size}, b.x.options());
   dispatch_floating(b.x, [&](auto type) {
     using T = decltype(type);
     Scratch scratch;
     const Conditioner<T> network(layer, b.weights, b.biases, degrees.const_data_ptr<int64_t>(),
                                  true, scratch);
+    const int64_t part = network.gradient_size();
+    at::Tensor parts;
+    if (with_parameters) parts = at::zeros({threads, part}, b.x.options());
     const T *const from = given.const_data_ptr<T>(), *const seen = x.const_data_ptr<T>(),
                    *const from_context = data_or_null<const T>(context),
                    *const from_grad = grad_y.const_data_ptr<T>(),
@@ -126,12 +129,11 @@ Three autoregressive_backward(const BackwardArguments& b) {
                [&](int64_t thread, auto& block, int64_t first, int64_t rows) {
                  block.backward(from + first * D, at_row(from_context, first, C), seen + first * D,
                                 from_grad + first * D, from_ladj + first, rows,
-                                at_row(gradients, thread, size), at_row(to_x, first, D),
+                                at_row(gradients, thread, part), at_row(to_x, first, D),
                                 at_row(to_context, first, C));
                });
     if (with_parameters)
-      unsort(network, sum_parts(parts).template const_data_ptr<T>(),
-             grad_parameters.data_ptr<T>());
+      unsort(network, sum_parts(parts).template const_data_ptr<T>(), grad_parameters.data_ptr<T>());
   });
   return {grad_x, grad_context, grad_parameters};
 }

@@ -77,6 +77,10 @@ class Block {
     result_ = take(layer.features);
     ladj_ = take(1);
     working_ = take(layer.parameters_of_feature);
+    int64_t widest = 0;
+    for (const MaskedLayer<T>& each : network.layers) widest = std::max(widest, each.in_stride);
+    transposed_ = with_backward ? take(widest) : nullptr;
+    if (with_backward) std::fill_n(transposed_, widest * stride_, T(0));
     visit_activation(layer.activation, [&](auto f) {
       activate_ = activate<decltype(f), T>;
       activate_backward_ = activate_backward<decltype(f), T>;
@@ -133,7 +137,7 @@ class Block {
     } else {
       differentiate_features(network_.everything);
       differentiate_units(network_.everything, none);
-      add_gradients_by_network(network_.everything);
+      if (grad_given || grad_context) add_gradients_by_network(network_.everything);
     }
     if (gradient) add_gradients(gradient);
     if (grad_given) store_features(result_, grad_given);
@@ -200,8 +204,7 @@ class Block {
   // The units of a stage that were not computed before, and its parameters.
   void compute_parameters(const Stage& stage, const std::vector<int64_t>& done) const {
     const int64_t last = layer_.layers() - 1, P = layer_.parameters_of_feature;
-    for (int64_t l = 0; l < last; ++l)
-      compute_units(l, {done[l], stage.unit_end[l]}, activate_);
+    for (int64_t l = 0; l < last; ++l) compute_units(l, {done[l], stage.unit_end[l]}, activate_);
     compute_units(last, {stage.feature_begin * P, stage.feature_end * P}, activate<Linear, T>);
   }
 
@@ -251,36 +254,41 @@ class Block {
 
   // Adds what reaches the features of a stage through the network.
   void add_gradients_by_network(const Stage& stage) {
-    for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
-      const int64_t input = network_.feature_row[network_.feature_at[f]];
-      differentiate_inputs(0, {input, input + 1});
+    const auto input = [&](int64_t f) { return network_.feature_row[network_.feature_at[f]]; };
+    // Features of one order are neighbours among the inputs.
+    differentiate_inputs(
+        0, layer_.inverse ? Range{input(stage.feature_begin), input(stage.feature_end - 1) + 1}
+                          : Range{0, network_.layers[0].in});
+    for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f)
       for (int64_t n = 0; n < vectors_ * lanes<T>(); n += lanes<T>())
-        (Vec<T>::loadu(row(result_, f) + n) + Vec<T>::loadu(row(grad_[0], input) + n))
+        (Vec<T>::loadu(row(result_, f) + n) + Vec<T>::loadu(row(grad_[0], input(f)) + n))
             .store(row(result_, f) + n);
-    }
   }
 
   void store_context(T* to) const {
-    if (layer_.context == 0) return;
     const int64_t begin = network_.context_row.front();
-    differentiate_inputs(0, {begin, begin + layer_.context});
+    if (layer_.inverse) differentiate_inputs(0, {begin, begin + layer_.context});
     for (int64_t c = 0; c < layer_.context; ++c)
       for (int64_t n = 0; n < count_; ++n)
         to[n * layer_.context + c] = row(grad_[0], network_.context_row[c])[n];
   }
 
-  // gradient: for each layer [U][inputs], sorted, of which masked elements mean nothing, then [U].
+  // gradient: for each layer [U][in_stride], sorted, of which masked elements mean nothing; then
+  // [U] of the bias.
   void add_gradients(T* gradient) const {
-    constexpr int64_t kRows = 4 * kDotRows;  // of which the last sees little more than the first
     for (int64_t l = 0; l < layer_.layers(); ++l) {
       const MaskedLayer<T>& layer = network_.layers[l];
       T* const weight = gradient + layer.offset;
-      for (int64_t o = 0; o < layer.out; o += kRows) {
-        const int64_t rows = std::min(kRows, layer.out - o);
-        accumulate_dots(rows, layer.visible[o + rows - 1], vectors_, row(grad_[l + 1], o), stride_,
-                        a_[l], stride_, weight + o * layer.in, layer.in);
+      transpose(a_[l], stride_, layer.in, count_, transposed_, layer.in_stride);
+      for (int64_t i = 0; i < layer.in; i += panel_width<T>()) {
+        const int64_t vectors = vectors_of<T>(std::min(panel_width<T>(), layer.in - i));
+        for_row_tiles(layer.first[i], layer.out, [&](int64_t o, int64_t rows) {
+          multiply<T>({row(grad_[l + 1], o), stride_, 1}, rows, count_,
+                      {transposed_ + i, layer.in_stride, vectors}, weight + o * layer.in_stride + i,
+                      layer.in_stride, true);
+        });
       }
-      T* const bias = weight + layer.out * layer.in;
+      T* const bias = weight + layer.out * layer.in_stride;
       for (int64_t o = 0; o < layer.out; ++o) {
         Vec<T> sum(T(0));
         for (int64_t n = 0; n < vectors_ * lanes<T>(); n += lanes<T>())
@@ -301,6 +309,7 @@ class Block {
   std::vector<T*> grad_;  // [L + 1] likewise
   T *given_, *result_;    // [features][n], sorted
   T *ladj_, *working_;    // [n], [P][n]
+  T* transposed_;         // [n][U], inputs of a layer; what is behind its rows means nothing
 };
 
 }  // namespace pyneural::autoregressive

@@ -38,14 +38,15 @@ struct Sorted {
 template <class T>
 struct MaskedLayer {
   int64_t in, out;
-  int64_t in_stride, out_stride;         // of the rows below
-  const T* weight;                       // [out][in_stride], 0 where masked
-  const T* transposed;                   // [in][out_stride], for a backward
-  const T* bias;                         // [out]
-  std::vector<int64_t> visible;          // [out], how many inputs an output sees
-  std::vector<int64_t> first;            // [in], the first output that sees an input
+  int64_t in_stride, out_stride;             // of the rows below
+  const T* weight;                           // [out][in_stride], 0 where masked
+  const T* transposed;                       // [in][out_stride], for a backward
+  const T* bias;                             // [out]
+  std::vector<int64_t> visible;              // [out], how many inputs an output sees
+  std::vector<int64_t> first;                // [in], the first output that sees an input
   std::vector<int64_t> input_at, output_at;  // columns and rows of the matrix that was given
-  int64_t offset;                        // of its gradients, those of weights before the bias
+  std::vector<int64_t> input_row;            // of a column, where it is among the sorted ones
+  int64_t offset;                            // of its gradients, [out][in_stride] and then [out]
 };
 
 // What is computed at a time: units of each hidden layer up to an end, then transforms of features.
@@ -80,7 +81,7 @@ class Conditioner {
       const Sorted outputs = is_last ? parameters_of(features, P) : hidden.back();
       layers.push_back(masked_layer(inputs, outputs, weights[l].contiguous(),
                                     biases[l].contiguous(), offset, with_backward, scratch));
-      offset += out * (layer.width[l] + 1);
+      offset += out * (layers.back().in_stride + 1);
       inputs = outputs;
     }
     feature_at = features.at;
@@ -95,6 +96,11 @@ class Conditioner {
       f = stage.feature_end;
       substitution.push_back(std::move(stage));
     }
+  }
+
+  // How many elements the gradients of all parameters are.
+  int64_t gradient_size() const {
+    return layers.back().offset + layers.back().out * (layers.back().in_stride + 1);
   }
 
   std::vector<MaskedLayer<T>> layers;
@@ -125,6 +131,8 @@ class Conditioner {
     layer.out_stride = odd_lines(layer.out);
     layer.input_at = inputs.at;
     layer.output_at = outputs.at;
+    layer.input_row.resize(layer.in);
+    for (int64_t i = 0; i < layer.in; ++i) layer.input_row[inputs.at[i]] = i;
     layer.offset = offset;
     for (const int64_t degree : outputs.degree) layer.visible.push_back(inputs.count_up_to(degree));
     for (const int64_t degree : inputs.degree) layer.first.push_back(outputs.count_below(degree));

@@ -68,6 +68,23 @@ def _network_backward(
     return 2 * rows * (of_inputs + of_weights)
 
 
+# Masked weights count, as those of the masked matrices that torch would multiply with.
+
+
+@register_flop_formula(_OPS.autoregressive)
+def _autoregressive(x: Shape, context: Any, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
+    return 2 * x[0] * sum(map(prod, weights))
+
+
+@register_flop_formula(_OPS.autoregressive_backward)
+def _autoregressive_backward(
+    grad_y: Shape, grad_ladj: Shape, x: Shape, context: Any, weights: Sequence[Shape],
+    *others: Any, **_: Any,
+) -> int:  # fmt: skip
+    with_x, with_context, with_parameters = others[-1]
+    return _network_backward(x[0], weights, (with_x or with_context, with_parameters))
+
+
 @register_flop_formula([_OPS.rnn, _OPS.rnn_with_saved])
 def _rnn(
     x: Shape, h0: Shape, c0: Any, weight_ih: Shape, weight_hh: Shape, *_: Any, **__: Any

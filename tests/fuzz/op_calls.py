@@ -114,6 +114,32 @@ def _mlp_backward(draw: Draw) -> list:
     return [draw.normal(y.dtype, *y.shape), *call, draw.bools(2)]
 
 
+def _autoregressive(draw: Draw) -> list:
+    dtype, rows, features, bins = draw.choice(FULL), draw.size(), draw.size(1), draw.size(1)
+    context = draw.maybe(draw.normal(dtype, rows, draw.size()))
+    transform = draw.choice(("affine", "spline"))
+    hidden = [draw.size() for _ in range(draw.choice((0, 1, 2)))]
+    outputs = features * (2 if transform == "affine" else 3 * bins - 1)
+    inputs = features + (0 if context is None else context.shape[1])
+    pairs = list(pairwise([inputs, *hidden, outputs]))
+    weights = [draw.normal(dtype, after, before) for before, after in pairs]
+    biases = [draw.normal(dtype, after) for _, after in pairs]
+    degrees = torch.tensor(
+        [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))], dtype=torch.int64
+    )
+    x = draw.normal(dtype, rows, features)
+    options = draw.choice(NAMES), transform, 3.0, 1e-3, draw.choice((False, True))
+    return [x, context, weights, biases, degrees, *options]
+
+
+def _autoregressive_backward(draw: Draw) -> list:
+    *tensors, activation, transform, bound, slope, inverse = _autoregressive(draw)
+    options = activation, transform, bound, slope, inverse
+    y, ladj = OPS.autoregressive(*tensors, *options)
+    grads = [draw.normal(t.dtype, *t.shape) for t in (y, ladj)]
+    return [*grads, *tensors, y if inverse else tensors[0], *options, draw.bools(3)]
+
+
 def _jet(draw: Draw) -> list:
     x, weights, biases = _network(draw, least=1, widest=17)
     inputs = range(x.shape[1])
@@ -272,6 +298,8 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "masked_dense_backward": _masked_dense_backward,
     "mlp": _mlp,
     "mlp_backward": _mlp_backward,
+    "autoregressive": _autoregressive,
+    "autoregressive_backward": _autoregressive_backward,
     "rnn": _rnn,
     "rnn_with_saved": _rnn,
     "rnn_backward": _rnn_backward,
@@ -323,6 +351,7 @@ PUBLIC: dict[str, list[Callable]] = {
     "dense": [ops.dense],
     "mlp": [ops.mlp],
     "masked_dense": [_public_masked_dense],
+    "autoregressive": [ops.autoregressive],
     "rnn": [_public_rnn],
     "attention": [_public_attention, _weights],
     "mse_loss": [ops.mse_loss],

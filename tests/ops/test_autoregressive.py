@@ -241,7 +241,7 @@ def small(**options):
     [*itertools.product(["affine", "spline"], [False, True], [0, 1])],
 )
 def test_gradcheck(transform, inverse, context):
-    layer = small(transform=transform, context=context).leaves()
+    layer = small(features=2, hidden=(3,), bins=2, transform=transform, context=context).leaves()
 
     def function(*tensors):
         return layer.of(tensors).call(ops.autoregressive, inverse=inverse)
@@ -270,8 +270,10 @@ def test_torch_func():
     layer = small(context=1)
 
     def function(x):
-        y, ladj = layer.at(x[None]).of([x[None], layer.context[:1], *layer.tensors[2:]]).call(
-            ops.autoregressive
+        y, ladj = (
+            layer.at(x[None])
+            .of([x[None], layer.context[:1], *layer.tensors[2:]])
+            .call(ops.autoregressive)
         )
         return torch.cat((y[0], ladj))
 

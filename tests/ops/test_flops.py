@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pyneural import nn, ops
+from tests.ops.flow_layers import FlowLayer
 
 X = torch.randn(5, 3, 8)
 
@@ -82,6 +83,16 @@ def test_sparse_layers_count_their_edges():
     layer = nn.MaskedLinear(nn.random_mask(4, 8, 0.75))
     assert trained(layer, X) == 2 * 2 * 15 * 8
     assert trained(layer, X.clone().requires_grad_()) == 3 * 2 * 15 * 8
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_layers_of_flows_count_their_network_once(inverse):
+    layer = FlowLayer.random(3, 2, (8, 6), 10, bins=4, dtype=torch.float32)
+    products = 2 * 10 * (5 * 8 + 8 * 6 + 6 * 33)
+    assert count(lambda: layer.call(ops.autoregressive, inverse=inverse)) == products
+    leaves = layer.leaves()
+    found = trained(lambda _: leaves.call(ops.autoregressive, inverse=inverse), None)
+    assert found == 3 * products
 
 
 def test_jets():

@@ -169,6 +169,13 @@ FUNCTIONS = {
     "masked_dense": lambda x, w: ops.masked_dense(
         x, w.flatten()[:4], ops.SparsityPattern(torch.tensor([0, 2, 4]), torch.arange(4) % 2), None
     ),
+    "autoregressive": lambda x, w: ops.autoregressive(
+        x,
+        None,
+        [w, torch.cat((w.T, w.T))],
+        [w[:, 0], torch.cat((w[0], w[1]))],
+        torch.tensor([0, 1, 2, 1, 2, 1, 2]),
+    )[0],
     "spline": lambda x, w: ops.rational_quadratic_spline(x, w.T, w.T, w[1:].T)[0],
     "jet": lambda x, w: ops.jet_mlp(x, [w], [w[:, 0]], "tanh", [(0,), (1, 1)])[1],
 }

@@ -10,6 +10,7 @@ import torch
 from pyneural.ops import SparsityPattern
 from pyneural.ops.activations import NAMES
 from pyneural.ops.rnn import GATES
+from tests.ops.flow_layers import FlowLayer
 from tests.ops.networks import Network
 from tests.ops.test_attention import arguments as attention_arguments
 from tests.ops.test_kalman import arguments as kalman_arguments
@@ -71,6 +72,19 @@ def test_mlp(activation):
     grad_y = torch.randn_like(y)
     for mask in ([True, True], [True, False], [False, True]):
         assert_same(OPS.mlp_backward, grad_y, *network.parts, *options, mask)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("transform", ["affine", "spline"])
+@pytest.mark.parametrize("context", [0, 2])
+def test_autoregressive(context, transform, inverse):
+    layer = FlowLayer.random(4, context, (9, 7), 11, [2, 0, 3, 1], transform=transform)
+    tensors = layer.x, layer.context, layer.weights, layer.biases, layer.degrees
+    options = "silu", transform, 4.0, 1e-2, inverse
+    y, ladj = assert_same(OPS.autoregressive, *tensors, *options)
+    grads, saved = (torch.randn_like(y), torch.randn_like(ladj)), y if inverse else layer.x
+    for mask in ([True, context > 0, True], [True, False, False], [False, False, True]):
+        assert_same(OPS.autoregressive_backward, *grads, *tensors, saved, *options, mask)
 
 
 def test_mse_loss_and_dropout():

@@ -77,7 +77,7 @@ def unpacked(phi: Tensor, shapes: Shapes) -> list[Tensor]:
 
 def example(univariate: Univariate, shapes: Shapes) -> Transform:
     """One of the transforms, for ``repr``; no random number is drawn for it."""
-    return univariate(*(torch.zeros(*shape) for shape in shapes))
+    return univariate(*(torch.zeros(shape) for shape in shapes))
 
 
 def shortened(values: list[int]) -> str:

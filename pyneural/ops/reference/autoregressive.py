@@ -19,7 +19,7 @@ def autoregressive(
     x: Tensor, context: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor],
     degrees: Tensor, activation: str, transform: str, bound: float, slope: float, inverse: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Y [N, D] and the sum of log(dy_d / dx_d), [N]; the inverse by a pass for each order."""
+    """The values y [N, D] and ladj [N]; the inverse by a pass for each order."""
     features = x.shape[1]
     order = degrees[:features]
     masks = masks_of(degrees, weights, features)
