@@ -119,7 +119,7 @@ def _print_bound(name: str, nats: float, rest: str = "") -> None:
 def _print_measures(model: VariationalAutoencoder, x: Tensor) -> None:
     found = aggregate_posterior(model, x)
     told = f"tells {found.mutual_information:.2f} of log N = {math.log(len(x)):.2f} nats"
-    print_row("q(z)", f"{found.kl:.2f} nats from the prior (KL); z {told}")
+    print_row("q(z)", f"{found.kl:.2f} nats from the prior; z {told}")
     of_data = sharpness(x.unflatten(1, (8, 8)))
     for name, mean in (("samples", False), ("their means", True)):
         images = model.sample(len(x), mean=mean).unflatten(1, (8, 8))
