@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +15,13 @@ from bench import attention, burgers, dense, kalman, mse_loss, probes, rnn
 from bench.harness import MIN_ROUNDS, Implementation, Summary, host_seconds, time_in_turns
 from bench.peers import jet_pyneural
 from pyneural import ops
+from pyneural.ops.reference.autoregressive import masks_of
 
 MULTIPLY_ADDS, MEMORY = "multiply-adds", "memory"
 DTYPES = ("float32", "float64", "bfloat16")
 ELEMENTS = 1 << 23  # more than the caches hold
 JACOBIAN_POINTS = 200
+BINS = 8  # of a spline
 
 
 class Work(NamedTuple):
@@ -180,6 +183,61 @@ def of_adadelta(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Wor
     return Work(step, 7 * len(w) * dtype.itemsize)
 
 
+def of_autoregressive(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
+    """Products with the weights that are not masked."""
+    sizes, transform = text.split(":")
+    rows, features, units = map(int, sizes.split("x"))
+    hidden = [units, units]
+    outputs = features * (2 if transform == "affine" else 3 * BINS - 1)
+    degrees = ops.autoregressive_degrees(torch.arange(features), hidden, has_context=False)
+    generator = torch.Generator().manual_seed(seed)
+    widths = [features, *hidden, outputs]
+    x = torch.randn(rows, features, generator=generator, dtype=dtype)
+    weights = [
+        (torch.randn(o, i, generator=generator, dtype=dtype) / i**0.5).requires_grad_()
+        for i, o in pairwise(widths)
+    ]
+    biases = [torch.zeros(width, dtype=dtype, requires_grad=True) for width in widths[1:]]
+
+    def layer() -> Any:
+        return ops.autoregressive(x, None, weights, biases, degrees, transform=transform)
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return layer()
+
+    def both() -> Any:
+        y, ladj = layer()
+        ones = torch.ones_like(y), torch.ones_like(ladj)
+        return torch.autograd.grad((y, ladj), [*weights, *biases], ones)
+
+    edges = sum(int(mask.sum()) for mask in masks_of(degrees, weights, features))
+    return Work(both if backward else forward, (6 if backward else 2) * rows * edges)
+
+
+def of_spline(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
+    """Reads an element and its parameters and writes two; backwards also two gradients."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [(int(text), k) for k in (BINS, BINS, BINS - 1)]
+    x = torch.randn(int(text), generator=generator, dtype=dtype).requires_grad_()
+    parameters = [
+        torch.randn(size, generator=generator, dtype=dtype).requires_grad_() for size in sizes
+    ]
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return ops.rational_quadratic_spline(x, *parameters)
+
+    def both() -> Any:
+        y, ladj = ops.rational_quadratic_spline(x, *parameters)
+        ones = torch.ones_like(y)
+        return torch.autograd.grad((y, ladj), [x, *parameters], (ones, ones))
+
+    read = 3 * BINS  # the element and its parameters
+    elements = (read + 2) + (read + 2 + read if backward else 0)
+    return Work(both if backward else forward, elements * len(x) * dtype.itemsize)
+
+
 DENSE = (
     "4096x512x512:linear",
     "1000x1024x1024:relu",
@@ -204,6 +262,12 @@ LINES = (
         of_bench(dense, dense.MASKED),
     ),
     Lines("mlp", NETWORK, ("8x20", "4x64", "5x128"), of_mlp),
+    Lines(
+        "autoregressive",
+        "rows x features x units of two hidden layers, transform; of the weights that are present",
+        ("1024x7x128:affine", "1024x7x128:spline", "1024x64x128:spline"),
+        of_autoregressive,
+    ),
     Lines("attention", SCORES, ATTENTION, of_bench(attention, attention.OURS)),
     Lines(
         "attention",
@@ -248,6 +312,7 @@ LINES = (
         of_mse_loss,
         MEMORY,
     ),
+    Lines("spline", f"elements, with {BINS} bins each", (str(1 << 20),), of_spline, MEMORY),
     Lines("dropout", "elements", ELEMENTWISE, of_dropout, MEMORY),
     Lines("adadelta", "elements, a step", ELEMENTWISE, of_adadelta, MEMORY, directions=(False,)),
 )
