@@ -43,7 +43,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("features", "context", "options"), [*CASES, (1, 0, {})])
+@pytest.mark.parametrize(("features", "context", "options"), [*CASES[2:], (1, 0, {})])
 def test_as_zuko(features, context, options, dtype):
     zuko = pytest.importorskip("zuko")
     tolerances = {"atol": 1e-7, "rtol": 1e-6} if dtype == torch.float32 else tight(options)
@@ -70,7 +70,7 @@ def test_as_zuko(features, context, options, dtype):
     assert_close(*joined, 100 * limit)
 
 
-@pytest.mark.parametrize(("features", "context", "options"), CASES)
+@pytest.mark.parametrize(("features", "context", "options"), CASES[::2])
 def test_the_log_determinant_is_that_of_the_jacobian(features, context, options):
     flow = make(features, context, **options, **tight(options)).double()
     x, c = data(features, context, dtype=torch.float64)
@@ -94,7 +94,7 @@ def test_round_trip(dtype, tolerance, limit):
 
 
 @pytest.mark.parametrize("in_training", [True, False])
-@pytest.mark.parametrize(("features", "context", "options"), CASES)
+@pytest.mark.parametrize(("features", "context", "options"), CASES[:3])
 def test_samples_and_their_density(features, context, options, in_training):
     flow = make(features, context, **options, **tight(options)).double()
     _, c = data(features, context, dtype=torch.float64)
@@ -105,7 +105,7 @@ def test_samples_and_their_density(features, context, options, in_training):
     assert log_prob.requires_grad == in_training
 
 
-@pytest.mark.parametrize(("features", "context", "options"), CASES)
+@pytest.mark.parametrize(("features", "context", "options"), CASES[:1])
 def test_gradcheck(features, context, options):
     flow = make(features, context, **options, **tight(options)).double()
     x, c = data(features, context, rows=2, dtype=torch.float64)
