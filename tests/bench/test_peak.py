@@ -22,6 +22,8 @@ SMALL = {
     "kalman": "9x2x1",
     "mse_loss": "50",
     "dropout": "50",
+    "spline": "50",
+    "autoregressive": "9x3x4:spline",
     "adadelta": "50",
 }
 KEPT = {"share_of_peak": 0.5, "peak": 1e11, "median": 0.01}

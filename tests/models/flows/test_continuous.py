@@ -38,7 +38,7 @@ CASES = [
     (3, 2, {"hidden_features": [8, 7], **SILU}),
     (2, 2, {"hidden_features": [8], **SILU, "freqs": 5}),
     (2, 1, {"hidden_features": [8, 7, 6], **TANH}),
-    (2, 1, {"hidden_features": [8, 8], **TANH, "normalize": True}),  # by autograd
+    (2, 1, {"hidden_features": [8], **TANH, "normalize": True}),  # by autograd
 ]
 
 
