@@ -97,8 +97,7 @@ constexpr const char* kSchemas[] = {
 constexpr Op<"pyneural::dense", dense::ForwardSignature<at::Tensor>> call_dense;
 constexpr Op<"pyneural::masked_dense", masked_dense::ForwardSignature<Two>> call_masked_dense;
 constexpr Op<"pyneural::mlp", mlp::ForwardSignature<at::Tensor>> call_mlp;
-constexpr Op<"pyneural::autoregressive", autoregressive::ForwardSignature<Two>>
-    call_autoregressive;
+constexpr Op<"pyneural::autoregressive", autoregressive::ForwardSignature<Two>> call_autoregressive;
 constexpr Op<"pyneural::rnn", rnn::ForwardSignature<Three>> call_rnn;
 constexpr Op<"pyneural::rational_quadratic_spline", spline::ForwardSignature<Two>> call_spline;
 constexpr Op<"pyneural::attention", attention::ForwardSignature<at::Tensor>> call_attention;

@@ -191,7 +191,8 @@ class Product {
           const Panel<T> panel =
               reads_b_in_place(columns, rows.size())
                   ? Panel<T>{b_.at(column, depth.begin), b_.depth_stride, vectors_of<T>(columns)}
-                  : Panel<T>{packed_b + i * panel_size(depth.size()), kWidth, vectors_of<T>(columns)};
+                  : Panel<T>{packed_b + i * panel_size(depth.size()), kWidth,
+                             vectors_of<T>(columns)};
           for_row_tiles(0, some.size(), [&](int64_t first, int64_t count) {
             const int64_t row = some.begin + first;
             multiply_columns(packed ? packed->tile(first, count) : a.from(first, 0), count,
