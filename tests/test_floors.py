@@ -24,7 +24,7 @@ BELOW = {
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors"},
     "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors"},
-    "demos": {"ops", "nn", "pde", "training", "models", "layers", "data", "plots"},
+    "demos": {"ops", "nn", "pde", "training", "models", "layers", "data", "metrics", "plots"},
     "cli": {"_C", "_loader", "demos"},
     "__init__": set(),
 }

@@ -162,8 +162,9 @@ void pack_tiles_of_columns(const Strided<T>& a, int64_t tiles, int64_t height, i
 template <class T>
 class PackedMatrix {
  public:
+  // Enough for a smaller depth, too.
   static int64_t storage(int64_t rows, int64_t depth) {
-    return rows * tile_depth(depth) + 2 * lanes<T>();
+    return rows * (depth + kGap) + detail::kTileRegisters<T> * lanes<T>();
   }
 
   // Into `to`, storage(rows, depth) long. The rows of a, or its columns, are contiguous.
@@ -200,7 +201,8 @@ class PackedMatrix {
  private:
   // What is packed together is not written to lines that are a power of two apart: these share a
   // few sets of the caches.
-  static int64_t tile_depth(int64_t depth) { return depth % 8 == 0 ? depth + 2 : depth; }
+  static constexpr int64_t kGap = 2;
+  static int64_t tile_depth(int64_t depth) { return depth % 8 == 0 ? depth + kGap : depth; }
 
   RowTiles tiles_;
   int64_t depth_;

@@ -150,12 +150,13 @@ class Block {
   void backward(const T* grad_y, T* gradient, T* grad_x) {
     const int64_t outputs = layers_.back().out;
     copy_in(grad_y, outputs, grad_);
-    for (int64_t o = 0; o < outputs; ++o)
-      std::fill(grad_ + o * stride_ + rows_, grad_ + o * stride_ + vectors() * lanes<T>(), T(0));
+    clear_padding(outputs, grad_);
     for (int64_t l = static_cast<int64_t>(layers_.size()) - 1; l >= 0; --l) {
       const Layer<T>& layer = layers_[l];
       layer.activate_backward(layer.out, vectors(), layer.saves_z ? z_[l] : a_[l + 1], grad_,
                               stride_);
+      clear_padding(layer.out, grad_);
+      clear_padding(layer.in, a_[l]);
       if (gradient) add_gradient(layer, a_[l], gradient + layer.offset);
       if (l == 0 && !grad_x) return;
       multiply(*layer.backward, grad_, stride_, grad_next_, stride_, vectors());
@@ -166,6 +167,12 @@ class Block {
 
  private:
   int64_t vectors() const { return vectors_of<T>(rows_); }
+
+  // What repeats a row counts for nothing, an infinity neither.
+  void clear_padding(int64_t width, T* rows) const {
+    for (int64_t i = 0; i < width; ++i)
+      std::fill(rows + i * stride_ + rows_, rows + i * stride_ + vectors() * lanes<T>(), T(0));
+  }
 
   // to [width][R] = from [R, width].
   void copy_in(const T* from, int64_t width, T* to) const {

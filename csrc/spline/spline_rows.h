@@ -11,6 +11,7 @@ namespace pyneural::spline {
 // Where rows [..., columns] are contiguous and evenly apart, how far: as those of a view of some
 // columns are, which is how a network gives all parameters at once.
 inline std::optional<int64_t> distance_of_rows(const at::Tensor& rows) {
+  if (rows.size(-1) == 0) return 0;
   if (rows.size(-1) > 1 && rows.stride(-1) != 1) return std::nullopt;
   int64_t distance = 0, count = 1;
   for (int64_t d = rows.dim() - 2; d >= 0; --d) {

@@ -24,11 +24,11 @@ from torch import Tensor
 from pyneural import data, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import counted, print_row, whole
+from pyneural.metrics import sharpness
 from pyneural.models import (
     BinomialLikelihood,
     VariationalAutoencoder,
     aggregate_posterior,
-    sharpness,
 )
 from pyneural.training import History
 
@@ -120,8 +120,8 @@ def _print_measures(model: VariationalAutoencoder, x: Tensor) -> None:
     found = aggregate_posterior(model, x)
     told = f"tells {found.mutual_information:.2f} of log N = {math.log(len(x)):.2f} nats"
     print_row("q(z)", f"{found.kl:.2f} nats from the prior; z {told}")
-    of_data = sharpness(x.unflatten(1, (8, 8)))
+    of_data = sharpness(x.unflatten(1, (8, 8))).mean()
     for name, mean in (("samples", False), ("their means", True)):
         images = model.sample(len(x), mean=mean).unflatten(1, (8, 8))
-        share = sharpness(images) / of_data
+        share = sharpness(images).mean() / of_data
         print_row(name, f"variance of the Laplacian {share:.2f} of the data's")

@@ -7,7 +7,7 @@ from pyneural.models.autoencoders.likelihoods import (
     GaussianLikelihood,
     Likelihood,
 )
-from pyneural.models.autoencoders.measures import aggregate_posterior, sharpness
+from pyneural.models.autoencoders.measures import aggregate_posterior
 from pyneural.models.autoencoders.variational_autoencoder import VariationalAutoencoder
 from pyneural.models.feedforward.function_fit import fit_function
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
@@ -75,6 +75,5 @@ __all__ = [
     "fit_function",
     "load_model",
     "pushed_oscillator",
-    "sharpness",
     "teacher_forced",
 ]

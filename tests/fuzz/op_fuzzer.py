@@ -29,7 +29,13 @@ FLOATS = (0.0, 1.0, -1.0, 0.5, 1.5, 1e300, float("inf"), float("-inf"), float("n
 INTS = (0, 1, -1, 2, 7, 2**31, -(2**63), 2**63 - 1)
 GIANTS = ((2**45, 1, 1, 0), (0, 2**45), (1, 2**40, 0, 1), (2**31, 0), (0, 2**62))
 # What a forward saved belongs to its arguments: with others, nothing can be said of the result.
-WITH_SAVED = ("dense_backward", "masked_dense_backward", "rnn_backward", "attention_backward")
+WITH_SAVED = (
+    "dense_backward",
+    "masked_dense_backward",
+    "rnn_backward",
+    "attention_backward",
+    "autoregressive_backward",
+)
 # With numbers at random a covariance is singular or not by its last digit.
 FUZZED = [name for name in CALLS if not name.startswith("kalman")]
 AS_THE_OP = [PUBLIC[name][0] for name in ("dense", "mlp", "masked_dense", "rnn", "mse_loss")]

@@ -341,3 +341,48 @@ def test_arrays_give_arrays():
     found = flow.log_prob(x, np.zeros((4, 1)))
     assert isinstance(found, np.ndarray)
     assert found.shape == (4,)
+
+
+def test_angles_take_neither_bounds_nor_a_whitening():
+    """Both would change what a full turn is."""
+    with pytest.raises(ArgumentError, match=r"NCSF: bounds: expected none, as its features are"):
+        NCSF(2, bounds=[(0, 6), None])
+    with pytest.raises(ValueError, match=r"NCSF.whiten: expected features on the line"):
+        NCSF(2).whiten(torch.rand(50, 2))
+
+
+def test_bounds_are_in_the_file(tmp_path):
+    flow = NSF(2, bounds=[(0, 1), None], transforms=1)
+    flow.save(tmp_path / "flow.safetensors")
+    other = NSF(2, bounds=[(0, 5), None], transforms=1)
+    other.load(tmp_path / "flow.safetensors")
+    x = torch.rand(5, 2)
+    assert other().log_prob(x).equal(flow().log_prob(x))
+    with pytest.raises(ValueError, match="bounded"):
+        NSF(2, transforms=1).load(tmp_path / "flow.safetensors")
+
+
+def test_what_was_trained_is_not_whitened_later():
+    x = torch.randn(200, 2) * 5 + 3
+    flow = MAF(2, transforms=1)
+    (-flow().log_prob(x).mean()).backward()
+    flow.compile("adam")
+    flow.fit(x, epochs=1, verbose=0)
+    assert not flow.whitened
+
+
+def test_a_file_that_does_not_fit_leaves_the_flow_as_it_was(tmp_path):
+    x = torch.randn(200, 2) * 5 + 3
+    flow = MAF(2, transforms=1)
+    flow.whiten(x)
+    expected = flow().log_prob(x)
+    MAF(3, transforms=1).save(tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="other"):
+        flow.load(tmp_path / "other.safetensors")
+    assert flow.whitened
+    assert flow().log_prob(x).equal(expected)
+
+
+def test_mixed_precision_is_refused():
+    with pytest.raises(ValueError, match=r"MAF.compile: mixed_precision: expected None"):
+        MAF(2).compile("adam", mixed_precision=torch.bfloat16)

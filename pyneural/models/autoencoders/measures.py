@@ -1,4 +1,4 @@
-"""Measures of a variational autoencoder: how sharp its samples are, and how q(z) fits the prior."""
+"""How the aggregate posterior q(z) of a variational autoencoder fits the prior."""
 
 from __future__ import annotations
 
@@ -86,25 +86,3 @@ def _log_mixture(z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     constant = (mean.square() * precision).sum(1) + (2 * std.log() + math.log(2 * math.pi)).sum(1)
     squares = z.square() @ precision.T - 2 * z @ (mean * precision).T + constant  # [M, N]
     return (-0.5 * squares).logsumexp(1) - math.log(len(mean))
-
-
-def sharpness(images: Tensor) -> float:
-    """Mean variance of the Laplacian of images, [N, H, W]: blurred ones have less than the data.
-
-        (Delta u)_ij = u_(i+1,j) + u_(i-1,j) + u_(i,j+1) + u_(i,j-1) - 4 u_ij
-
-    inside each image, the variance over its pixels (Pech-Pacheco et al. 2000). Compare samples with
-    data of the same size and units: it grows with the square of the contrast, and with noise.
-
-    >>> sharpness(torch.eye(4).expand(3, 4, 4))
-    9.0
-    """
-    if images.dim() != 3 or min(images.shape[1:]) < 3 or len(images) < 1:
-        raise ArgumentError(
-            f"sharpness: images: expected [N, H, W] of 3 x 3 pixels at least, got "
-            f"{list(images.shape)}; reshape them, one colour at a time"
-        )
-    u = images.double()
-    beside = u[:, 2:, 1:-1] + u[:, :-2, 1:-1] + u[:, 1:-1, 2:] + u[:, 1:-1, :-2]
-    laplacian = beside - 4 * u[:, 1:-1, 1:-1]
-    return float(laplacian.flatten(1).var(1, correction=0).mean())

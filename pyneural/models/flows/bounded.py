@@ -115,7 +115,7 @@ class BoundedTransform(FlowTransform):
 
 
 class Bounded(LazyTransform):
-    """The ``BoundedTransform`` of given intervals; it has no parameters and no state.
+    """The ``BoundedTransform`` of given intervals, which are buffers: a file of weights has them.
 
     Args:
         bounds: (low, high) for each feature, None where there is no edge, or instead of a pair.
@@ -131,21 +131,23 @@ class Bounded(LazyTransform):
     def __init__(self, bounds: Bounds) -> None:
         super().__init__()
         pairs = [(None, None) if pair is None else pair for pair in bounds]
-        self.low = [-math.inf if low is None else float(low) for low, _ in pairs]
-        self.high = [math.inf if high is None else float(high) for _, high in pairs]
-        for column, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+        lows = [-math.inf if low is None else float(low) for low, _ in pairs]
+        highs = [math.inf if high is None else float(high) for _, high in pairs]
+        for column, (low, high) in enumerate(zip(lows, highs, strict=True)):
             if not low < high:
                 raise ArgumentError(
                     f"Bounded: bounds: expected low < high, got ({low:g}, {high:g}) for column "
                     f"{column}; write (low, high), or None for no bound"
                 )
-        self.register_buffer("_like", torch.zeros(()), persistent=False)  # dtype and device
+        self.low: Tensor
+        self.high: Tensor
+        self.register_buffer("low", torch.tensor(lows))
+        self.register_buffer("high", torch.tensor(highs))
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """The transform; the context is not used."""
-        like: Tensor = self._like  # type: ignore[assignment]
-        return BoundedTransform(like.new_tensor(self.low), like.new_tensor(self.high))
+        return BoundedTransform(self.low, self.high)
 
     def extra_repr(self) -> str:
         """The intervals."""
-        return str(list(zip(self.low, self.high, strict=True)))
+        return str(list(zip(self.low.tolist(), self.high.tolist(), strict=True)))

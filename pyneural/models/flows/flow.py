@@ -90,6 +90,11 @@ class Flow(Model):
         self.features = base().event_shape[0] if features is None else features
         self.context = context
         if bounds is not None:
+            if self.periodic:
+                raise ArgumentError(
+                    f"{type(self).__name__}: bounds: expected none, as its features are angles in "
+                    "[-pi, pi[, got some; shift and scale the data to that interval"
+                )
             if len(bounds) != self.features:
                 raise ArgumentError(
                     f"{type(self).__name__}: bounds: expected {self.features}, one for each "
@@ -124,6 +129,8 @@ class Flow(Model):
         Raises:
             ValueError: an empty batch.
         """
+        if self.training and torch.is_grad_enabled():
+            self._whitens = False  # what is trained without a whitening does without it
         x, c = batch.x, batch.y
         good, name = len(x) > 0, f"{type(self).__name__}.losses: batch"
         check(good, name, "at least one row", "none", "leave it out")
@@ -144,7 +151,7 @@ class Flow(Model):
             y: context of each row, [N, C]; None without one.
             args: see ``Model.fit``.
             whiten: whether the data are whitened, unless the flow has a whitening already, was
-                given weights, or is one of angles.
+                given weights or trained, or is one of angles.
             kwargs: see ``Model.fit``.
 
         Returns:
@@ -154,7 +161,8 @@ class Flow(Model):
             ValueError: a column that is constant, is not finite, leaves its bounds, or follows from
                 others where it is to be whitened; and what ``Model.fit`` raises.
         """
-        self._whitens &= whiten  # a flow that was trained without one does without it
+        trained = any(parameter.grad is not None for parameter in self.parameters())
+        self._whitens &= whiten and not trained
         return super().fit(x, y, *args, **kwargs)
 
     def log_prob(self, x: Any, context: Any = None) -> Any:
@@ -173,9 +181,25 @@ class Flow(Model):
     def load(self, path: str | os.PathLike[str]) -> None:
         """Takes over the weights that ``save`` wrote, and their whitening if there is one."""
         tensors, _ = read_model(path)
+        before = self._modules.get("whitening"), self._whitens
         self._match(tensors)
-        check_weights(self, tensors, path)
+        try:
+            check_weights(self, tensors, path)
+        except Exception:  # the flow stays what it was
+            self._modules.pop("whitening", None)
+            if before[0] is not None:
+                self.whitening = before[0]
+            self._whitens = before[1]
+            raise
         self.load_state_dict(tensors)
+
+    def compile(
+        self, *args: Any, mixed_precision: torch.dtype | None = None, **kwargs: Any
+    ) -> None:
+        """As ``Model.compile``, in the precision of the parameters."""
+        name, remedy = f"{type(self).__name__}.compile: mixed_precision", "leave it out"
+        check(mixed_precision is None, name, "None", mixed_precision, remedy)
+        super().compile(*args, **kwargs)
 
     def _build_for(self, where: str, x: Any) -> None:
         """Looks at the data of ``fit``, its validation part left out."""
@@ -199,8 +223,10 @@ class Flow(Model):
         ``fit`` does it. For ``Trainer`` and for a DataLoader it is to be called before.
 
         Raises:
-            ValueError: see ``fit``.
+            ValueError: see ``fit``; a flow of angles, which are not to be scaled.
         """
+        name, remedy = f"{type(self).__name__}.whiten", "call it on a flow that is not periodic"
+        check(not self.periodic, name, "features on the line", "a flow of angles", remedy)
         rows = self._rows(x)
         if "bounded" in self._modules:
             rows = self.bounded()(rows)

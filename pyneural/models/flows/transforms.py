@@ -79,6 +79,12 @@ class InverseTransform(FlowTransform):
         """What it inverts."""
         return self.base
 
+    def _call(self, x: Tensor) -> Tensor:
+        return self.base._inverse(x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.base._call(y)
+
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse, and its log-determinant."""
         return self.base.inverse_and_ladj(x)

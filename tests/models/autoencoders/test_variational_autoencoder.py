@@ -358,17 +358,6 @@ def test_aggregate_posterior_against_what_is_known():
     assert found.kl + found.mutual_information == pytest.approx(kl.item(), abs=0.05)
 
 
-def test_sharpness_falls_with_blur():
-    torch.manual_seed(0)
-    images = torch.rand(9, 12, 12)
-    blurred = torch.nn.functional.avg_pool2d(images, 3, 1)
-    assert models.sharpness(blurred) < models.sharpness(images) / 10
-    i, j = torch.meshgrid(torch.arange(5.0), torch.arange(6.0), indexing="ij")
-    assert models.sharpness((3 * i - 2 * j + i * i)[None]) < 1e-12  # its Laplacian is constant
-    with pytest.raises(ValueError, match=r"expected \[N, H, W\] of 3 x 3"):
-        models.sharpness(torch.rand(5, 64))
-
-
 def test_latent_space():
     model, x = new_model(), counts(8)
     line = model.interpolate(x[:3], x[3:6], 5)
