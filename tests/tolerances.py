@@ -44,7 +44,14 @@ def assert_close(actual: Tensor, exact: Tensor, limit: float) -> None:
     assert found <= limit, f"error {found:.2e} above {limit:.2e}"
 
 
-def assert_as_good_as_torch(actual: Tensor, by_torch: Tensor, exact: Tensor) -> None:
+# Of splines: on the baseline instruction set, which has no fused multiply-add, the quotients of a
+# bin are rounded more often than by torch's vectors; 3.1 was seen.
+SPLINE_ERROR_RATIO = 4
+
+
+def assert_as_good_as_torch(
+    actual: Tensor, by_torch: Tensor, exact: Tensor, ratio: float = TORCH_ERROR_RATIO
+) -> None:
     """Fails if the error against float64 is more than torch's own, as above."""
     luck = LUCK_ULP * torch.finfo(actual.dtype).eps
-    assert_close(actual, exact, max(TORCH_ERROR_RATIO * error(by_torch, exact), luck))
+    assert_close(actual, exact, max(ratio * error(by_torch, exact), luck))
