@@ -1,4 +1,4 @@
-"""Data sets; those of images and galaxies need packages: pip install 'pyneural[data]'."""
+"""Data sets. Images need pip install 'pyneural[data]', galaxies pip install --no-deps pzflow."""
 
 from pyneural.data import toys
 from pyneural.data.adding import adding_problem
