@@ -12,6 +12,11 @@ struct Affine {
   bool inverse;
 };
 
+template <class T>
+Affine<T> make_affine(double slope, bool inverse) {
+  return {static_cast<T>(-1 / std::log(slope)), inverse};
+}
+
 template <class V, class T>
 PYNEURAL_INLINE spline::Values<V> evaluate(const Affine<T>& affine, V x, const T* parameters, T*,
                                            int64_t stride) {

@@ -19,7 +19,7 @@ namespace {
 template <class T, class Body>
 void with_transform(const FlowLayer& layer, const Body& body) {
   if (layer.transform == TransformKind::affine)
-    body(Affine<T>{static_cast<T>(-1 / std::log(layer.slope)), layer.inverse});
+    body(make_affine<T>(layer.slope, layer.inverse));
   else
     body(spline::make_spline<T>((layer.parameters_of_feature + 1) / 3, layer.bound, layer.slope,
                                 layer.inverse));
