@@ -11,14 +11,20 @@ namespace pyneural::autoregressive {
 enum class TransformKind : int32_t { affine, spline };
 
 // A masked network of x and a context gives the parameters of a monotonic transform of each
-// feature: y_d = f(x_d; parameters that depend on features of lower order).
+// feature: y_d = f(x_d; parameters that depend on features of lower order). In a coupling layer
+// some features stay as they are: they and the context are all that the network sees.
 struct FlowLayer : NetworkSizes {
   int64_t rows = 0, features = 0, context = 0;
+  int64_t staying = 0;                // features of a coupling layer that stay; else 0
   int64_t parameters_of_feature = 0;  // of its transform; the outputs of the network are its
   ActivationKind activation = ActivationKind::linear;
   TransformKind transform = TransformKind::affine;
   double bound = 0, slope = 0;
   bool inverse = false;
+
+  int64_t transformed() const { return features - staying; }
+  // Whether features are solved for in their order: in a coupling layer what counts is known.
+  bool by_substitution() const { return inverse && staying == 0; }
 };
 
 template <class Result>
@@ -56,7 +62,11 @@ namespace detail {
 
 inline void check_network(const char* op, const Arguments& a, FlowLayer* layer) {
   const int64_t layers = static_cast<int64_t>(a.weights.size());
-  layer->width = {layer->features + layer->context};
+  if (a.weights[0].defined() && a.weights[0].dim() == 2) {
+    const int64_t seen = a.weights[0].size(1) - layer->context;
+    if (0 < seen && seen < layer->features) layer->staying = seen;
+  }
+  layer->width = {(layer->staying > 0 ? layer->staying : layer->features) + layer->context};
   for (int64_t l = 0; l < layers; ++l) {
     TORCH_CHECK_VALUE(a.weights[l].defined() && a.weights[l].dim() == 2, Argument{op, "weights", l},
                       ": expected a tensor [outputs, inputs], got ",
@@ -76,17 +86,18 @@ inline void check_transform(const char* op, const Arguments& a, FlowLayer* layer
   TORCH_CHECK_VALUE(a.transform == "affine" || a.transform == "spline", op,
                     ": transform: expected affine or spline, got \"", a.transform,
                     "\"; choose one of these");
-  const int64_t outputs = layer->width.back(), each = outputs / layer->features;
+  const int64_t outputs = layer->width.back(), features = layer->transformed(),
+                each = outputs / features;
+  const char* const which = layer->staying > 0 ? " that does not stay" : "";
   const bool is_affine = a.transform == "affine";
   const Argument last{op, "weights", layer->layers() - 1};
   if (is_affine) {
-    TORCH_CHECK_VALUE(outputs == 2 * layer->features, last, ": expected ", 2 * layer->features,
-                      " outputs, shift and scale of each column of x, got ", outputs,
+    TORCH_CHECK_VALUE(outputs == 2 * features, last, ": expected ", 2 * features,
+                      " outputs, shift and scale of each column of x", which, ", got ", outputs,
                       "; give the last layer as many");
   } else {
-    TORCH_CHECK_VALUE(outputs % layer->features == 0 && each % 3 == 2, last,
-                      ": expected a multiple of ", layer->features,
-                      " outputs, 3 bins - 1 for each column of x, got ", outputs,
+    TORCH_CHECK_VALUE(outputs % features == 0 && each % 3 == 2, last, ": expected a multiple of ",
+                      features, " outputs, 3 bins - 1 for each column of x", which, ", got ", outputs,
                       "; give the last layer as many");
   }
   layer->transform = is_affine ? TransformKind::affine : TransformKind::spline;
@@ -120,7 +131,6 @@ inline FlowLayer check_layer(const char* op, const Arguments& a) {
                "it must have a row for each of x; context.expand(len(x), -1) repeats one");
   }
   check_network(op, a, &layer);
-  check_transform(op, a, &layer);
   layer.activation = check_activation({op, "activation"}, a.activation);
   layer.inverse = a.inverse;
 
@@ -132,7 +142,18 @@ inline FlowLayer check_layer(const char* op, const Arguments& a) {
                     op, ": degrees: expected ", units,
                     " of int64, one for each column of x and each hidden unit, on ", a.x.device(),
                     ", got ", a.degrees.sizes(), " of ", a.degrees.scalar_type(), " on ",
-                    a.degrees.device(), "; ops.autoregressive_degrees makes them");
+                    a.degrees.device(),
+                    "; ops.autoregressive_degrees or ops.coupling_degrees makes them");
+  if (layer.staying > 0 && a.degrees.is_cpu()) {
+    const auto degrees = a.degrees.accessor<int64_t, 1>();
+    int64_t staying = 0;
+    for (int64_t d = 0; d < layer.features; ++d) staying += degrees[d] < 0;
+    TORCH_CHECK_VALUE(staying == layer.staying, Argument{op, "weights", 0}, ": expected ",
+                      layer.features + layer.context, " columns, those of x and of the context, or ",
+                      staying + layer.context, " of the features of order -1 and the context, got ",
+                      a.weights[0].size(1), "; see ops.coupling_degrees");
+  }
+  check_transform(op, a, &layer);
   return layer;
 }
 

@@ -92,9 +92,10 @@ class Block {
     count_ = count;
     vectors_ = vectors_of<T>(count);
     load_features(given, given_);
-    load_inputs(layer_.inverse ? nullptr : given, context);
+    load_inputs(layer_.by_substitution() ? nullptr : given, context);
+    std::copy_n(given_, layer_.staying * stride_, result_);
     std::fill_n(ladj_, stride_, T(0));
-    if (layer_.inverse) {
+    if (layer_.by_substitution()) {
       std::vector<int64_t> done(layer_.layers() - 1, 0);
       for (const Stage& stage : network_.substitution) {
         compute_parameters(stage, done);
@@ -123,21 +124,26 @@ class Block {
     std::copy_n(grad_ladj, count_, ladj_);
     std::fill(ladj_ + count_, ladj_ + vectors_ * lanes<T>(), T(0));
 
-    if (layer_.inverse) {
+    if (layer_.by_substitution()) {
       // The substitution backwards. Units that no feature sees have no gradient.
       const std::vector<Stage>& stages = network_.substitution;
       for (int64_t l = 1; l < layer_.layers(); ++l)
         std::fill(grad_[l] + stages.back().unit_end[l - 1] * stride_,
                   grad_[l] + layer_.width[l] * stride_, T(0));
       for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage) {
-        add_gradients_by_network(*stage);
+        // Features of one order are neighbours among the inputs.
+        differentiate_inputs(0, {input_of(stage->feature_begin),
+                                 input_of(stage->feature_end - 1) + 1});
+        add_gradients_by_network({stage->feature_begin, stage->feature_end});
         differentiate_features(*stage);
         differentiate_units(*stage, stage + 1 == stages.rend() ? none : (stage + 1)->unit_end);
       }
     } else {
       differentiate_features(network_.everything);
       differentiate_units(network_.everything, none);
-      if (grad_given || grad_context) add_gradients_by_network(network_.everything);
+      if (grad_given || grad_context) differentiate_inputs(0, {0, layer_.width[0]});
+      if (grad_given)
+        add_gradients_by_network({0, layer_.staying > 0 ? layer_.staying : layer_.features});
     }
     if (gradient) add_gradients(gradient);
     if (grad_given) store_features(result_, grad_given);
@@ -146,8 +152,13 @@ class Block {
 
  private:
   T* row(T* rows, int64_t i) const { return rows + i * stride_; }
-  T* input_of(int64_t sorted_feature) const {
-    return row(a_[0], network_.feature_row[network_.feature_at[sorted_feature]]);
+  int64_t input_of(int64_t sorted_feature) const {
+    return network_.feature_row[network_.feature_at[sorted_feature]];
+  }
+  // The rows of the parameters of some sorted features.
+  Range parameters_of(int64_t begin, int64_t end) const {
+    const int64_t P = layer_.parameters_of_feature;
+    return {(begin - layer_.staying) * P, (end - layer_.staying) * P};
   }
 
   // to [n] from a column of [n, columns], 0 up to the vector's end.
@@ -161,7 +172,8 @@ class Block {
   }
   void load_inputs(const T* x, const T* context) const {
     for (int64_t d = 0; x && d < layer_.features; ++d)
-      load_column(x + d, layer_.features, row(a_[0], network_.feature_row[d]));
+      if (const int64_t input = network_.feature_row[d]; input >= 0)
+        load_column(x + d, layer_.features, row(a_[0], input));
     for (int64_t c = 0; c < layer_.context; ++c)
       load_column(context + c, layer_.context, row(a_[0], network_.context_row[c]));
   }
@@ -203,9 +215,9 @@ class Block {
 
   // The units of a stage that were not computed before, and its parameters.
   void compute_parameters(const Stage& stage, const std::vector<int64_t>& done) const {
-    const int64_t last = layer_.layers() - 1, P = layer_.parameters_of_feature;
+    const int64_t last = layer_.layers() - 1;
     for (int64_t l = 0; l < last; ++l) compute_units(l, {done[l], stage.unit_end[l]}, activate_);
-    compute_units(last, {stage.feature_begin * P, stage.feature_end * P}, activate<Linear, T>);
+    compute_units(last, parameters_of(stage.feature_begin, stage.feature_end), activate<Linear, T>);
   }
 
   // The gradients of a layer's inputs from those of the outputs that see them.
@@ -229,21 +241,22 @@ class Block {
 
   void transform_features(const Stage& stage) {
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
-      T* const parameters = row(a_.back(), f * layer_.parameters_of_feature);
+      T* const parameters = row(a_.back(), parameters_of(f, f).begin);
       for (int64_t n = 0; n < vectors_ * lanes<T>(); n += lanes<T>()) {
         const auto [value, ladj] = evaluate(transform_, Vec<T>::loadu(row(given_, f) + n),
                                             parameters + n, parameters + n, stride_);
         value.store(row(result_, f) + n);
         (Vec<T>::loadu(ladj_ + n) + ladj).store(ladj_ + n);
       }
-      if (layer_.inverse) std::copy_n(row(result_, f), vectors_ * lanes<T>(), input_of(f));
+      if (layer_.by_substitution())
+        std::copy_n(row(result_, f), vectors_ * lanes<T>(), row(a_[0], input_of(f)));
     }
   }
 
   // From the gradients of the results, in their place those of what was given by the transforms.
   void differentiate_features(const Stage& stage) {
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
-      T* const parameters = row(a_.back(), f * layer_.parameters_of_feature);
+      T* const parameters = row(a_.back(), parameters_of(f, f).begin);
       T* const grad = row(result_, f);
       for (int64_t n = 0; n < vectors_ * lanes<T>(); n += lanes<T>())
         differentiate(transform_, Vec<T>::loadu(row(given_, f) + n), Vec<T>::loadu(grad + n),
@@ -252,22 +265,17 @@ class Block {
     }
   }
 
-  // Adds what reaches the features of a stage through the network.
-  void add_gradients_by_network(const Stage& stage) {
-    const auto input = [&](int64_t f) { return network_.feature_row[network_.feature_at[f]]; };
-    // Features of one order are neighbours among the inputs.
-    differentiate_inputs(
-        0, layer_.inverse ? Range{input(stage.feature_begin), input(stage.feature_end - 1) + 1}
-                          : Range{0, network_.layers[0].in});
-    for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f)
+  // Adds what reaches some sorted features as inputs of the network.
+  void add_gradients_by_network(Range features) {
+    for (int64_t f = features.begin; f < features.end; ++f)
       for (int64_t n = 0; n < vectors_ * lanes<T>(); n += lanes<T>())
-        (Vec<T>::loadu(row(result_, f) + n) + Vec<T>::loadu(row(grad_[0], input(f)) + n))
+        (Vec<T>::loadu(row(result_, f) + n) + Vec<T>::loadu(row(grad_[0], input_of(f)) + n))
             .store(row(result_, f) + n);
   }
 
   void store_context(T* to) const {
     const int64_t begin = network_.context_row.front();
-    if (layer_.inverse) differentiate_inputs(0, {begin, begin + layer_.context});
+    if (layer_.by_substitution()) differentiate_inputs(0, {begin, begin + layer_.context});
     for (int64_t c = 0; c < layer_.context; ++c)
       for (int64_t n = 0; n < count_; ++n)
         to[n * layer_.context + c] = row(grad_[0], network_.context_row[c])[n];

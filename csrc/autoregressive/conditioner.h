@@ -60,15 +60,22 @@ class Conditioner {
  public:
   Conditioner(const FlowLayer& layer, at::TensorList weights, at::TensorList biases,
               const int64_t* degrees, bool with_backward, Scratch& scratch) {
-    const int64_t D = layer.features, P = layer.parameters_of_feature;
-    std::vector<int64_t> below(D + layer.context, 0);
-    for (int64_t d = 0; d < D; ++d) below[d] = degrees[d] + 1;
+    const int64_t D = layer.features, S = layer.staying;
     const std::vector<int64_t> order(degrees, degrees + D);
     degrees += D;
+    std::vector<int64_t> seen, below;  // features that are inputs, and the degrees of all inputs
+    for (int64_t d = 0; d < D; ++d)
+      if (S == 0 || order[d] < 0) {
+        seen.push_back(d);
+        below.push_back(order[d] + 1);
+      }
+    const auto features_seen = static_cast<int64_t>(seen.size());
+    below.resize(features_seen + layer.context, 0);
     Sorted inputs(below);
-    feature_row.resize(D);
+    feature_row.resize(D, -1);
     for (int64_t i = 0; i < inputs.size(); ++i)
-      (inputs.at[i] < D ? feature_row[inputs.at[i]] : context_row.emplace_back()) = i;
+      (inputs.at[i] < features_seen ? feature_row[seen[inputs.at[i]]]
+                                    : context_row.emplace_back()) = i;
 
     const Sorted features(order);
     std::vector<Sorted> hidden;
@@ -78,7 +85,7 @@ class Conditioner {
       const int64_t out = layer.width[l + 1];
       if (!is_last) hidden.emplace_back(std::vector<int64_t>(degrees, degrees + out));
       degrees += out;
-      const Sorted outputs = is_last ? parameters_of(features, P) : hidden.back();
+      const Sorted outputs = is_last ? parameters_of(features, layer) : hidden.back();
       layers.push_back(masked_layer(inputs, outputs, weights[l].contiguous(),
                                     biases[l].contiguous(), offset, with_backward, scratch));
       offset += out * (layers.back().in_stride + 1);
@@ -86,10 +93,10 @@ class Conditioner {
     }
     feature_at = features.at;
 
-    everything.feature_begin = 0;
+    everything.feature_begin = S;
     everything.feature_end = D;
     for (const Sorted& units : hidden) everything.unit_end.push_back(units.size());
-    for (int64_t f = 0; f < D;) {
+    for (int64_t f = S; f < D;) {
       Stage stage{{}, f, features.count_up_to(features.degree[f])};
       for (const Sorted& units : hidden)
         stage.unit_end.push_back(units.count_up_to(features.degree[f]));
@@ -104,18 +111,24 @@ class Conditioner {
   }
 
   std::vector<MaskedLayer<T>> layers;
-  std::vector<int64_t> feature_at;                // the column of x of a sorted feature
-  std::vector<int64_t> feature_row, context_row;  // the sorted inputs of columns of x and context
+  std::vector<int64_t> feature_at;   // the column of x of a sorted feature; those that stay first
+  std::vector<int64_t> feature_row;  // the sorted input of a column of x; -1 of none
+  std::vector<int64_t> context_row;  // likewise of a column of the context
   Stage everything;
   std::vector<Stage> substitution;  // one for each order of features
 
  private:
-  // The outputs of the network: all parameters of a feature have its order.
-  static Sorted parameters_of(const Sorted& features, int64_t P) {
+  // The outputs of the network: all parameters of a feature have its order. Those of features that
+  // do not stay follow each other in the order of the columns.
+  static Sorted parameters_of(const Sorted& features, const FlowLayer& layer) {
+    const int64_t S = layer.staying, P = layer.parameters_of_feature;
+    std::vector<int64_t> columns(features.at.begin() + S, features.at.end());
+    std::sort(columns.begin(), columns.end());
     Sorted parameters({});
-    for (int64_t f = 0; f < features.size(); ++f)
+    for (int64_t f = S; f < features.size(); ++f)
       for (int64_t p = 0; p < P; ++p) {
-        parameters.at.push_back(features.at[f] * P + p);
+        const auto place = std::lower_bound(columns.begin(), columns.end(), features.at[f]);
+        parameters.at.push_back((place - columns.begin()) * P + p);
         parameters.degree.push_back(features.degree[f]);
       }
     return parameters;

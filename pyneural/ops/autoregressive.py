@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pyneural.ops import reference
@@ -36,6 +37,9 @@ def autoregressive(
     order as an output of the network and one more as an input, that of the context is 0. Masked
     weights are multiplied by zero, and so have a gradient of exactly zero.
 
+    A coupling layer is one whose features of order -1 stay as they are. They and the context are
+    the network's only inputs, and its outputs are the parameters of the other features.
+
     On the CPU units are sorted by degree, which skips about half of the products, and the inverse
     is one forward substitution: the arithmetic of one pass, however many features there are. The
     gradient of the inverse is that substitution backwards. Other devices invert by a pass for each
@@ -46,10 +50,12 @@ def autoregressive(
         x: [N, D], float32 or float64; other dtypes are computed by plain torch.
         context: [N, C], or None.
         weights: of the network, as torch.nn.Linear has them; the first [.., D + C], the last
-            [D P, ..] with P parameters for each feature.
+            [D P, ..] with P parameters for each feature. Where S features stay, the first has
+            S + C columns and the last (D - S) P rows, both in the order of the columns of x.
         biases: likewise.
         degrees: int64, [D + number of hidden units]: the order of each feature, then the degree of
-            each hidden unit, layer by layer; ``autoregressive_degrees`` makes them.
+            each hidden unit, layer by layer; ``autoregressive_degrees`` makes them, and
+            ``coupling_degrees`` those of a coupling layer.
         activation: of the hidden layers, as in ``dense``.
         transform: "affine", exp(c) x + t with P = 2 parameters t and c; or "spline", the
             ``rational_quadratic_spline`` with P = 3 K - 1 of K bins: widths, heights, derivatives.
@@ -65,7 +71,7 @@ def autoregressive(
             an unknown activation or transform.
 
     Source: Papamakarios, Pavlakou and Murray 2017, Masked autoregressive flow; masks by degrees:
-        Germain et al. 2015, MADE. Parameters and limits as in zuko.
+        Germain et al. 2015, MADE; coupling: Dinh et al. 2016. Parameters and limits as in zuko.
 
     Example:
         >>> weights, biases = [torch.tensor([[0.0, 0], [0, 0], [2, 0], [0, 0]])], [torch.zeros(4)]
@@ -132,3 +138,20 @@ def autoregressive_degrees(
     choices = torch.arange(lowest, max(len(orders), lowest + 1), device=order.device)
     hidden = [choices[torch.arange(h, device=order.device) % len(choices)] for h in hidden_features]
     return torch.cat([order, *hidden])
+
+
+def coupling_degrees(stays: Tensor, hidden_features: Sequence[int]) -> Tensor:
+    """The degrees that ``autoregressive`` takes for a coupling layer, which has no masks.
+
+    Args:
+        stays: [D] of bool, which features stay: some, and not all.
+        hidden_features: width of each hidden layer.
+
+    Returns:
+        int64, [D + the sum of hidden_features]: -1 for a feature that stays, else 0.
+
+    Example:
+        >>> coupling_degrees(torch.tensor([True, False, True]), [4]).tolist()
+        [-1, 0, -1, 0, 0, 0, 0]
+    """
+    return F.pad(-stays.long(), (0, sum(hidden_features)))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyneural.ops.autoregressive import autoregressive_degrees
+from pyneural.ops.autoregressive import autoregressive_degrees, coupling_degrees
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "silu": torch.nn.SiLU}
 
@@ -26,12 +26,14 @@ class FlowLayer:
     transform: str = "spline"
     order: Tensor | None = None  # that of the features, before the passes coarsen it
     passes: int | None = None
+    stays: Tensor | None = None  # of a coupling layer, [D] of bool
 
     @staticmethod
     def random(
         features=5, context=0, hidden=(16, 16), rows=20, order=None, passes=None, bins=4,
-        activation="tanh", transform="spline", dtype=torch.float64, seed=0,
+        activation="tanh", transform="spline", dtype=torch.float64, seed=0, stays=None,
     ) -> FlowLayer:  # fmt: skip
+        """``stays``, the columns that stay, makes it a coupling layer."""
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape):
@@ -39,19 +41,26 @@ class FlowLayer:
 
         order = torch.arange(features) if order is None else torch.as_tensor(order)
         coarse = order if passes is None else order // -(-features // passes)
+        degrees = autoregressive_degrees(coarse, hidden, context > 0)
+        seen = transformed = features
+        if stays is not None:
+            stays = (torch.arange(features)[:, None] == torch.as_tensor(stays)).any(1)
+            degrees = coupling_degrees(stays, hidden)
+            seen, transformed = int(stays.sum()), int((~stays).sum())
         parameters = 2 if transform == "affine" else 3 * bins - 1
-        widths = [features + context, *hidden, features * parameters]
+        widths = [seen + context, *hidden, transformed * parameters]
         pairs = list(zip(widths[1:], widths[:-1], strict=True))
         return FlowLayer(
             2 * normal(rows, features),
             normal(rows, context) if context else None,
             [normal(out, into) * into**-0.5 for out, into in pairs],
             [0.3 * normal(out) for out, _ in pairs],
-            autoregressive_degrees(coarse, hidden, context > 0),
+            degrees,
             activation,
             transform,
             order,
             passes,
+            stays,
         )
 
     @property
@@ -86,19 +95,22 @@ class FlowLayer:
 
     def zuko(self):
         """The lazy transform of zuko with these weights."""
-        flows = pytest.importorskip("zuko.flows.autoregressive")
+        flows = pytest.importorskip("zuko.flows")
         transforms = pytest.importorskip("zuko.transforms")
         features = self.x.shape[1]
-        bins = (len(self.weights[-1]) // features + 1) // 3
+        transformed = features if self.stays is None else int((~self.stays).sum())
+        bins = (len(self.weights[-1]) // transformed + 1) // 3
         spline = {
             "univariate": transforms.MonotonicRQSTransform,
             "shapes": [(bins,), (bins,), (bins - 1,)],
         }
-        lazy = flows.MaskedAutoregressiveTransform(
+        kind, options = flows.MaskedAutoregressiveTransform, (self.passes, self.order)
+        if self.stays is not None:
+            kind, options = flows.coupling.GeneralCouplingTransform, (self.stays,)
+        lazy = kind(
             features,
             0 if self.context is None else self.context.shape[1],
-            self.passes,
-            self.order,
+            *options,
             hidden_features=[len(w) for w in self.weights[:-1]],
             activation=ACTIVATIONS[self.activation],
             **(spline if self.transform == "spline" else {}),
@@ -112,4 +124,4 @@ class FlowLayer:
 
 def linears(lazy):
     """The linear layers of a lazy transform of zuko."""
-    return [layer for layer in lazy.hyper if isinstance(layer, torch.nn.Linear)]
+    return [layer for layer in lazy.hyper if hasattr(layer, "weight")]

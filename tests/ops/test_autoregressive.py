@@ -25,16 +25,22 @@ LAYERS = {
     "two features": {"features": 2},
     "in descending order": {"order": [4, 3, 2, 1, 0], "rows": 1},
     "permuted": {"features": 7, "order": [3, 0, 6, 2, 5, 1, 4], "rows": 150},
-    "coupling": {"features": 5, "passes": 2},
+    "two passes": {"features": 5, "passes": 2},
     "three passes": {"features": 7, "order": [3, 0, 6, 2, 5, 1, 4], "passes": 3},
     "context": {"context": 3},
-    "coupling with context": {"features": 4, "context": 2, "passes": 2},
+    "two passes with context": {"features": 4, "context": 2, "passes": 2},
     "no hidden layer": {"hidden": ()},
     "one hidden layer": {"hidden": (20,), "activation": "relu"},
     "three of other widths": {"hidden": (20, 7, 33), "activation": "silu", "context": 1},
     "fewer units than degrees": {"features": 9, "hidden": (3, 5)},
     "many features": {"features": 64, "hidden": (70, 70), "rows": 5},
     "wide, many rows": {"features": 3, "hidden": (140, 100), "rows": 500, "context": 2},
+    "one of two stays": {"features": 2, "stays": [1]},
+    "every second stays": {"features": 7, "stays": [0, 2, 4, 6], "rows": 150},
+    "most stay, context": {"features": 5, "stays": [0, 1, 3, 4], "context": 2},
+    "one of many stays": {"features": 64, "stays": [40], "hidden": (70,), "rows": 5, "context": 1},
+    "half stay, many rows": {"features": 6, "stays": [1, 2, 5], "hidden": (140, 90), "rows": 500},
+    "some stay, no hidden layer": {"features": 4, "stays": [0, 2], "hidden": ()},
 }
 
 
@@ -129,11 +135,11 @@ def test_gradient_of_the_inverse(name, transform, form):
 
 
 @pytest.mark.parametrize("activation", NAMES)
-@pytest.mark.parametrize("transform", ["affine", "spline"])
-def test_every_activation_in_float32(activation, transform):
+@pytest.mark.parametrize(("transform", "stays"), [("affine", None), ("spline", None), ("affine", [1])])
+def test_every_activation_in_float32(activation, transform, stays):
     layer = FlowLayer.random(
         5, 2, (33, 20), 150, [2, 0, 4, 1, 3], activation=activation, transform=transform,
-        dtype=torch.float32,
+        dtype=torch.float32, stays=stays,
     )  # fmt: skip
     grads = gradients_like(layer)
     exact = value_and_gradients(in_plain_torch, layer.map(torch.Tensor.double),
@@ -160,6 +166,8 @@ def test_round_trip(name, transform, dtype, limit):
 
 def masked_elements(layer):
     """For each weight, where no path of rising degrees leads through it."""
+    if layer.stays is not None:
+        return [torch.zeros_like(weight, dtype=torch.bool) for weight in layer.weights]
     features = layer.x.shape[1]
     widths = [len(w) for w in layer.weights[:-1]]
     order, *hidden = layer.degrees.split([features, *widths])
@@ -187,25 +195,28 @@ def test_masked_weights_have_no_gradient_and_no_effect(name, inverse):
 
 
 def test_any_degrees():
-    """Gaps, ties, hidden units that see nothing and such as no feature sees."""
+    """Gaps, ties, hidden units that see nothing and such as no feature sees; also of coupling."""
     generator = torch.Generator().manual_seed(3)
     for seed in range(10):
         layer = FlowLayer.random(4, 2, (9, 11), 7, seed=seed)
         degrees = torch.randint(-2, 9, layer.degrees.shape, generator=generator)
-        layer = replace(layer, degrees=degrees)
-        grads = gradients_like(layer)
-        for inverse in (False, True):
-            found, exact = (
-                value_and_gradients(form, layer, grads, inverse=inverse) for form in FORMS.values()
-            )
-            assert_all_close(found, exact)
+        coupling = FlowLayer.random(4, 2, (9, 11), 7, seed=seed, stays=[1, 2])
+        stays = torch.where(coupling.stays, -1, degrees[:4].clamp_min(0))
+        others = replace(coupling, degrees=torch.cat((stays, degrees[4:])))
+        for one in (replace(layer, degrees=degrees), others):
+            grads = gradients_like(one)
+            for inverse in (False, True):
+                found, exact = (
+                    value_and_gradients(f, one, grads, inverse=inverse) for f in FORMS.values()
+                )
+                assert_all_close(found, exact)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("inverse", [False, True])
-@pytest.mark.parametrize("features", [1, 3])
-def test_no_rows(features, inverse, form):
-    layer = FlowLayer.random(features, 2, (5,), rows=0)
+@pytest.mark.parametrize(("features", "stays"), [(1, None), (3, None), (3, [1])])
+def test_no_rows(features, stays, inverse, form):
+    layer = FlowLayer.random(features, 2, (5,), rows=0, stays=stays)
     y, ladj, *grads = value_and_gradients(
         FORMS[form], layer, gradients_like(layer), inverse=inverse
     )
@@ -214,8 +225,9 @@ def test_no_rows(features, inverse, form):
     assert not any(grad.any() for grad in grads)
 
 
-def test_only_the_gradients_asked_for():
-    layer = FlowLayer.random(context=2)
+@pytest.mark.parametrize("stays", [None, [0, 3]])
+def test_only_the_gradients_asked_for(stays):
+    layer = FlowLayer.random(context=2, stays=stays)
     for inverse in (False, True):
         exact = value_and_gradients(
             ops.autoregressive, layer, gradients_like(layer), inverse=inverse
@@ -228,8 +240,9 @@ def test_only_the_gradients_asked_for():
             assert torch.equal(found[0], expected)
 
 
-def test_not_contiguous():
-    layer = FlowLayer.random(context=2)
+@pytest.mark.parametrize("stays", [None, [0, 3]])
+def test_not_contiguous(stays):
+    layer = FlowLayer.random(context=2, stays=stays)
     strided = layer.map(lambda t: t.repeat_interleave(2, dim=-1)[..., ::2])
     strided = replace(strided, degrees=layer.degrees.repeat_interleave(2)[::2])
     assert not any(t.is_contiguous() for t in strided.tensors)
@@ -243,11 +256,13 @@ def small(**options):
 
 
 @pytest.mark.parametrize(
-    ("transform", "inverse", "context"),
-    [*itertools.product(["affine", "spline"], [False, True], [0, 1])],
+    ("transform", "inverse", "context", "stays"),
+    [*itertools.product(["affine", "spline"], [False, True], [0, 1], [None, [1]])],
 )
-def test_gradcheck(transform, inverse, context):
-    layer = small(features=2, hidden=(3,), bins=2, transform=transform, context=context).leaves()
+def test_gradcheck(transform, inverse, context, stays):
+    layer = small(
+        features=2, hidden=(3,), bins=2, transform=transform, context=context, stays=stays
+    ).leaves()
 
     def function(*tensors):
         return layer.of(tensors).call(ops.autoregressive, inverse=inverse)
@@ -257,9 +272,9 @@ def test_gradcheck(transform, inverse, context):
 
 
 @pytest.mark.parametrize("inverse", [False, True])
-@pytest.mark.parametrize("context", [0, 2])
-def test_opcheck_and_compile(inverse, context):
-    layer = small(context=context).leaves()
+@pytest.mark.parametrize(("context", "stays"), [(0, None), (2, None), (2, [0])])
+def test_opcheck_and_compile(inverse, context, stays):
+    layer = small(context=context, stays=stays).leaves()
     arguments = (
         layer.x, layer.context, layer.weights, layer.biases, layer.degrees, "tanh", "spline", 5.0,
         1e-3, inverse,
@@ -272,8 +287,9 @@ def test_opcheck_and_compile(inverse, context):
     assert_all_close(found, exact)
 
 
-def test_torch_func():
-    layer = small(context=1)
+@pytest.mark.parametrize("stays", [None, [0]])
+def test_torch_func(stays):
+    layer = small(context=1, stays=stays)
 
     def function(x):
         y, ladj = (
@@ -303,8 +319,10 @@ def test_autocast_computes_in_float32():
 @pytest.mark.parametrize("inverse", [False, True])
 def test_far_points_have_finite_results(inverse):
     far = torch.tensor([-1e6, -5.0, 0.0, 5.0, 1e6, 1e30])
-    for transform in ("affine", "spline"):
-        layer = FlowLayer.random(3, hidden=(8,), transform=transform, dtype=torch.float32)
+    for transform, stays in itertools.product(("affine", "spline"), (None, [1])):
+        layer = FlowLayer.random(
+            3, hidden=(8,), transform=transform, dtype=torch.float32, stays=stays
+        )
         layer = layer.at(torch.cartesian_prod(far, far, far))
         grads = gradients_like(layer)
         for result in value_and_gradients(ops.autoregressive, layer, grads, inverse=inverse):

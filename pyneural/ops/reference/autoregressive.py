@@ -22,19 +22,25 @@ def autoregressive(
     """The values y [N, D] and ladj [N]; the inverse by a pass for each order."""
     features = x.shape[1]
     order = degrees[:features]
-    masks = masks_of(degrees, weights, features)
+    stays, masks = staying(weights, features, context), masks_of(degrees, weights, features, context)
 
-    def transformed(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        a = x if context is None else torch.cat((x, context), 1)
+    def transformed(seen: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        a = seen if context is None else torch.cat((seen, context), 1)
         for i, (weight, bias, mask) in enumerate(zip(weights, biases, masks, strict=True), 1):
             a = dense(a, weight * mask, bias, "linear" if i == len(weights) else activation)
-        parameters = a.unflatten(1, (features, -1)) if features else a.reshape(len(a), 0, 2)
+        count = given.shape[1]
+        parameters = a.unflatten(1, (count, -1)) if count else a.reshape(len(a), 0, 2)
         if transform == "affine":
             return _affine(given, parameters, slope, inverse)
         bins = (parameters.shape[-1] + 1) // 3
         widths, heights, derivatives = parameters.split((bins, bins, bins - 1), -1)
         return rational_quadratic_spline(given, widths, heights, derivatives, bound, slope, inverse)
 
+    if stays:
+        columns = _staying_first(order)
+        seen, given = x[:, columns].split([stays, features - stays], 1)
+        found, ladj = transformed(seen, given)
+        return torch.cat((seen, found), 1)[:, columns.argsort()], ladj.sum(1)
     if not inverse:
         y, ladj = transformed(x, x)
         return y, ladj.sum(1)
@@ -67,17 +73,34 @@ def autoregressive_backward(
     return grad_x, grad_context, flat(grads[:layers], grads[layers:])
 
 
-def masks_of(degrees: Tensor, weights: Sequence[Tensor], features: int) -> list[Tensor]:
+def staying(weights: Sequence[Tensor], features: int, context: Tensor | None = None) -> int:
+    """How many features stay in a coupling layer, whose network sees these alone; else 0."""
+    seen = weights[0].shape[1] - (0 if context is None else context.shape[1])
+    return seen if 0 < seen < features else 0
+
+
+def masks_of(
+    degrees: Tensor, weights: Sequence[Tensor], features: int, context: Tensor | None = None
+) -> list[Tensor]:
     """Which inputs each unit of each layer sees: those of a degree not above its own, [O, I].
 
     The degree of a feature is its order as an output, one more as an input; that of the context 0.
     """
     order, *hidden = degrees.split([features, *(len(weight) for weight in weights[:-1])])
-    columns = weights[0].shape[1] - features
-    below = [F.pad(order + 1, (0, columns)), *hidden]
-    parameters = len(weights[-1]) // max(features, 1)
-    above = [*hidden, order[:, None].expand(-1, parameters).reshape(-1)]
+    stays = staying(weights, features, context)
+    seen = transformed = order
+    if stays:
+        seen, transformed = order[_staying_first(order)].split([stays, features - stays])
+    columns = weights[0].shape[1] - len(seen)
+    below = [F.pad(seen + 1, (0, columns)), *hidden]
+    parameters = len(weights[-1]) // max(len(transformed), 1)
+    above = [*hidden, transformed[:, None].expand(-1, parameters).reshape(-1)]
     return [o[:, None] >= i for i, o in zip(below, above, strict=True)]
+
+
+def _staying_first(order: Tensor) -> Tensor:
+    """The columns of features that stay, then those of the others."""
+    return (order >= 0).long().argsort(stable=True)
 
 
 def _affine(x: Tensor, parameters: Tensor, slope: float, inverse: bool) -> tuple[Tensor, Tensor]:
