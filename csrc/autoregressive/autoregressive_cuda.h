@@ -74,11 +74,11 @@ struct AutoregressiveParams {
   static constexpr int kIndices = 6;
   enum Index { source, degree, column, visible, first, input };
 
-  PYNEURAL_INLINE int64_t inputs() const { return width[0]; }
-  // Features that stay are the only ones that the network sees.
-  PYNEURAL_INLINE bool is_coupling() const { return width[0] - context_columns < features; }
+  PYNEURAL_INLINE int64_t features_seen() const { return width[0] - context_columns; }
+  // Features that stay are then the only ones that the network sees.
+  PYNEURAL_INLINE bool is_coupling() const { return features_seen() < features; }
   PYNEURAL_INLINE int64_t transformed() const {
-    return is_coupling() ? features - (width[0] - context_columns) : features;
+    return is_coupling() ? features - features_seen() : features;
   }
   PYNEURAL_INLINE int64_t units_of(int level) const {
     return level == layers ? transformed() : width[level];

@@ -5,6 +5,8 @@
 // does not know them, and units are few.
 #pragma once
 
+#include <limits>
+
 #include "../common/blocks.cuh"
 #include "autoregressive_cuda.h"
 
@@ -25,30 +27,38 @@ __device__ int64_t* index_of(const AutoregressiveParams<T>& params, int level, i
 // The i-th feature that stays, or that does not.
 template <class T>
 __device__ int64_t feature_of(const AutoregressiveParams<T>& params, int64_t i, bool stays) {
-  for (int64_t d = 0; d < params.features; ++d)
-    if ((params.degrees[d] < 0) == stays && i-- == 0) return d;
-  return params.features;
+  int64_t d = 0;
+  for (; d + 1 < params.features; ++d)
+    if ((params.degrees[d] < 0) == stays && i-- == 0) break;
+  return d;
 }
 
-// The column of a unit in [x, context].
+// The column of an input or of a transformed feature in [x, context].
 template <class T>
 __device__ int64_t column_of(const AutoregressiveParams<T>& params, int level, int64_t u) {
-  const bool is_input = level == 0;
-  const int64_t features = params.inputs() - params.context_columns;
-  if (is_input && u >= features) return params.features + u - features;
-  return params.is_coupling() ? feature_of(params, u, is_input) : u;
+  if (level == 0 && u >= params.features_seen())
+    return params.features + u - params.features_seen();
+  return params.is_coupling() ? feature_of(params, u, level == 0) : u;
 }
 
 // The degree of a unit: that of a feature is one more as an input than as an output.
 template <class T>
 __device__ int64_t degree_of(const AutoregressiveParams<T>& params, int level, int64_t u) {
-  if (level > 0 && level < params.layers) {
-    int64_t before = params.features;
-    for (int l = 1; l < level; ++l) before += params.width[l];
-    return params.degrees[before + u];
+  if (level == 0 || level == params.layers) {
+    const int64_t column = column_of(params, level, u);
+    return column < params.features ? params.degrees[column] + (level == 0) : 0;
   }
-  if (level == 0 && u >= params.inputs() - params.context_columns) return 0;
-  return params.is_coupling() ? 0 : params.degrees[u] + (level == 0);
+  int64_t before = params.features;
+  for (int l = 1; l < level; ++l) before += params.width[l];
+  return params.degrees[before + u];
+}
+
+// Whether as many features stay as the network has inputs for, which the host does not know.
+template <class T>
+__device__ bool is_consistent(const AutoregressiveParams<T>& params) {
+  int64_t staying = 0;
+  for (int64_t d = 0; d < params.features; ++d) staying += params.degrees[d] < 0;
+  return !params.is_coupling() || staying == params.features_seen();
 }
 
 // A block sorts a level.
@@ -112,12 +122,13 @@ __device__ bool sees(const AutoregressiveParams<T>& params, int l, int64_t m, in
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     sort_weights_kernel(const __grid_constant__ AutoregressiveParams<T> params) {
+  const T factor = is_consistent(params) ? T(1) : std::numeric_limits<T>::quiet_NaN();
   for_parameters(params, [&](int l, int64_t m, int64_t k, int64_t row, int64_t column) {
     const int64_t in = params.width[l], out = params.width[l + 1];
     const T* const from = params.parameters + params.offset[l];
     T* const to = params.sorted + params.weight_at[l];
     if (k < 0) {
-      to[out * whole_quads(in) + m] = from[out * in + row];
+      to[out * whole_quads(in) + m] = factor * from[out * in + row];
       return;
     }
     const T weight = sees(params, l, m, k) ? from[row * in + column] : T(0);

@@ -102,7 +102,7 @@ class BlockTile {
     });
     for (int64_t n = threadIdx.x; n < kPoints; n += kThreads)
       if (is_row(n)) params_.ladj[first_ + n] = memory_[slab_.total_ladj + n];
-    for_points(params_.is_coupling() ? features_seen() : 0, [&](int64_t i, int64_t n) {
+    for_points(params_.is_coupling() ? params_.width[0] : 0, [&](int64_t i, int64_t n) {
       const int64_t column = index_of(params_, 0, P::column)[i];
       if (column < params_.features && is_row(n)) at(params_.y, n, column) = given(n, column);
     });
@@ -152,7 +152,6 @@ class BlockTile {
   __device__ T given(int64_t n, int64_t column) const {
     return params_.x[row_of(n) * params_.features + column];
   }
-  __device__ int64_t features_seen() const { return params_.inputs(); }
   __device__ const T* weights(int l) const { return params_.sorted + params_.weight_at[l]; }
   __device__ int64_t stride(int l) const { return whole_quads(params_.width[l]); }
 
@@ -213,7 +212,7 @@ class BlockTile {
   // The context, and the features where they are known.
   __device__ void load_inputs(const T* x, bool with_features) const {
     const int64_t D = params_.features, C = params_.context_columns;
-    for_points(params_.inputs(), [&](int64_t i, int64_t n) {
+    for_points(params_.width[0], [&](int64_t i, int64_t n) {
       const int64_t column = index_of(params_, 0, P::column)[i], row = row_of(n);
       if (column >= D)
         level(0)[i * kPoints + n] = params_.context[row * C + column - D];
@@ -378,7 +377,7 @@ class BlockTile {
   __device__ void store_gradients() const {
     const int64_t D = params_.features, C = params_.context_columns;
     const T* const grad = memory_ + slab_.grad[0];
-    for_points(params_.inputs(), [&](int64_t i, int64_t n) {
+    for_points(params_.width[0], [&](int64_t i, int64_t n) {
       const int64_t column = index_of(params_, 0, P::column)[i], row = first_ + n;
       if (!is_row(n)) return;
       if (column >= D) {

@@ -1,4 +1,4 @@
-"""The CUDA kernels of flow layers where there is no GPU: arithmetic, barriers, buffers, on the host."""
+"""The CUDA kernels of flow layers where there is no GPU: on the host, by a stand-in."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def random_grads(layer):
     ]
 
 
+def transformed(layer):
+    seen = layer.weights[0].shape[1] - (0 if layer.context is None else layer.context.shape[1])
+    features = layer.x.shape[1]
+    return features - seen if seen < features else features
+
+
 def run(
     library, layer, inverse, order=ASCENDING, multiprocessors=1, shared=HOPPER, wanted=(True,) * 3
 ):
@@ -47,8 +53,7 @@ def run(
     flat = torch.cat([part.flatten() for pair in pairs for part in pair])
     widths = [layer.weights[0].shape[1], *(len(w) for w in layer.weights)]
     columns = 0 if context is None else context.shape[1]
-    stay = int((layer.degrees[: x.shape[1]] < 0).sum())
-    each = widths[-1] // (x.shape[1] - stay)
+    each = widths[-1] // transformed(layer)
     function = library.run_double if dtype == torch.float64 else library.run_float
 
     def call(backward, seen, results):
@@ -99,6 +104,8 @@ LAYERS = {
     "passes": {"features": 6, "hidden": (12, 12), "passes": 2},
     "many": {"features": 70, "hidden": (150,), "rows": 3},
     "narrow": {"features": 9, "hidden": (3, 2)},
+    "coupling": {"features": 7, "hidden": (20, 33), "rows": 70, "stays": [0, 2, 5, 6]},
+    "coupling by a context": {"features": 3, "context": 2, "hidden": (9,), "stays": [1]},
 }
 
 
@@ -152,11 +159,19 @@ def test_blocks_share_the_rows(library, inverse):
 @for_both_ways
 def test_only_what_is_wanted(library, inverse):
     layer = FlowLayer.random(3, 2, (9, 8))
-    (y, ladj, *grads), _ = run(library, layer, inverse)
+    (_, _, *grads), _ = run(library, layer, inverse)
     for i, grad in enumerate(grads):
         wanted = tuple(j == i for j in range(3))
         found, _ = run(library, layer, inverse, wanted=wanted)
         assert torch.equal(found[2], grad)
+
+
+@for_both_ways
+def test_as_many_features_must_stay_as_the_network_sees(library, inverse):
+    layer = FlowLayer.random(5, hidden=(9,), stays=[0, 2])
+    layer.degrees[0] = 0
+    (_, ladj, *_), _ = run(library, layer, inverse)
+    assert ladj.isnan().all()  # what degrees are, only the device knows
 
 
 def test_what_is_masked_has_no_gradient(library):
