@@ -20,6 +20,8 @@ def main() -> None:
     mlp()
     rnn()
     attention()
+    spline()
+    autoregressive()
     torch.cuda.synchronize()
 
 
@@ -74,6 +76,50 @@ def attention() -> None:
                 out = ops.attention(q, k, v, enable_gqa=True, **options)
                 gradients = torch.autograd.grad(out.float().square().mean(), [q, k, v])
                 check(f"{dtype} attention {queries} x {keys} x {width}", gradients)
+
+
+def spline() -> None:
+    """The spline's: few bins, and so many that few points fit into shared memory."""
+    for dtype in (torch.float32, torch.float64):
+        for points, bins in ((1, 2), (300, 8), (40, 500)):
+            tensors = [
+                torch.randn(*size, dtype=dtype, device="cuda", requires_grad=True)
+                for size in ((points,), (points, bins), (points, bins), (points, bins - 1))
+            ]
+            for inverse in (False, True):
+                y, ladj = ops.rational_quadratic_spline(*tensors, inverse=inverse)
+                gradients = torch.autograd.grad((y * ladj).mean(), tensors)
+                check(f"{dtype} spline of {bins} bins", gradients)
+
+
+def autoregressive() -> None:
+    """Flow layers': units in shared memory and in global memory, by order and by coupling."""
+    for dtype in (torch.float32, torch.float64):
+        for features, width, rows in ((3, 20, 130), (7, 128, 70), (40, 300, 10)):
+            stays = torch.arange(features, device="cuda") % 2 == 0
+            for staying in (0, int(stays.sum())):
+                hidden = [width, width]
+                degrees = ops.autoregressive_degrees(torch.arange(features), hidden).cuda()
+                if staying:
+                    degrees = ops.coupling_degrees(stays, hidden)
+                seen, transformed = staying or features, features - staying
+                sizes = [seen, *hidden, 23 * transformed]
+                weights = [
+                    torch.randn(o, i, dtype=dtype, device="cuda").div(i**0.5).requires_grad_()
+                    for i, o in itertools.pairwise(sizes)
+                ]
+                biases = [
+                    torch.zeros(o, dtype=dtype, device="cuda", requires_grad=True)
+                    for o in sizes[1:]
+                ]
+                x = torch.randn(rows, features, dtype=dtype, device="cuda", requires_grad=True)
+                for inverse in (False, True):
+                    y, ladj = ops.autoregressive(
+                        x, None, weights, biases, degrees, "silu", "spline", inverse=inverse
+                    )
+                    loss = y.square().mean() - ladj.mean()
+                    gradients = torch.autograd.grad(loss, [x, *weights, *biases])
+                    check(f"{dtype} flow layer {features} x {width}", gradients)
 
 
 def check(name: str, gradients: Sequence[torch.Tensor]) -> None:
