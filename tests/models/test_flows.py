@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
-from pyneural import models, ops
+from pyneural import models
 from pyneural.errors import ArgumentError
 from pyneural.models import MAF, NCSF, NSF, ActNorm, RealNVP
 from pyneural.models.flows.autoregressive import MaskedAutoregressiveTransform
 from pyneural.models.flows.bounded import Bounded
 from pyneural.models.flows.conditioner import MaskedMLP
-from pyneural.models.flows.transforms import call_and_ladj
+from pyneural.models.flows.coupling import GeneralCouplingTransform
 from pyneural.models.flows.whitening import Whitening
 from pyneural.training import Adam, TensorBatches, Trainer
 
@@ -61,26 +60,6 @@ def test_equal_to_zuko_with_the_same_weights_both_ways(name, options, features, 
             torch.testing.assert_close(mine, exact, rtol=10 * limit, atol=10 * limit)
 
 
-def test_layers_are_one_call_each_forwards_and_backwards():
-    flow, x = NSF(5, transforms=3), torch.randn(4, 5)
-    with mock.patch.object(ops, "autoregressive", wraps=ops.autoregressive) as op:
-        flow().log_prob(x)
-        assert op.call_count == 3
-        flow().sample((2,))
-        assert op.call_count == 6
-
-
-@pytest.mark.parametrize("model", [NSF, MAF])
-def test_a_layer_in_one_call_is_that_of_the_passes(model):
-    torch.manual_seed(0)
-    flow, x = model(5, 2, randperm=True).double(), torch.randn(6, 5).double()
-    transform = flow.transform.transforms[0](torch.randn(2).double())
-    fused = call_and_ladj(transform, x), call_and_ladj(transform.inv, x)
-    transform.layer = None
-    passes = call_and_ladj(transform, x), call_and_ladj(transform.inv, x)
-    torch.testing.assert_close(fused, passes, rtol=1e-10, atol=1e-10)
-
-
 def test_masks_that_follow_from_no_degrees_are_kept():
     torch.manual_seed(0)
     flow, x = MAF(3, transforms=1), torch.randn(5, 3)
@@ -113,7 +92,7 @@ def test_graphs_orders_and_masks_that_do_not_fit():
     with pytest.raises(ValueError, match="an edge from an input"):
         MaskedMLP(torch.zeros(2, 2).bool())
     with pytest.raises(ArgumentError, match="features of both kinds"):
-        models.flows.coupling.GeneralCouplingTransform(2, mask=[True, True])
+        GeneralCouplingTransform(2, mask=[True, True])
 
 
 def correlated(rows=2000, dtype=torch.float32):

@@ -135,7 +135,8 @@ def test_gradient_of_the_inverse(name, transform, form):
 
 
 @pytest.mark.parametrize("activation", NAMES)
-@pytest.mark.parametrize(("transform", "stays"), [("affine", None), ("spline", None), ("affine", [1])])
+@pytest.mark.parametrize("stays", [None, [1, 4]])
+@pytest.mark.parametrize("transform", ["affine", "spline"])
 def test_every_activation_in_float32(activation, transform, stays):
     layer = FlowLayer.random(
         5, 2, (33, 20), 150, [2, 0, 4, 1, 3], activation=activation, transform=transform,
@@ -383,6 +384,14 @@ WRONG = {
                  "biases": [a["biases"][0], a["biases"][1][:9]]}
         ),
         r"weights\[1\]: expected a multiple of 3 outputs, 3 bins - 1 for each column of x, got 9",
+    ),
+    "another number of features that stay": (
+        lambda a: (
+            a | {"weights": [a["weights"][0][:, 1:], a["weights"][1][:16]],
+                 "biases": [a["biases"][0], a["biases"][1][:16]]}
+        ),
+        r"weights\[0\]: expected 5 columns, those of x and of the context, or 2 of the features of "
+        r"order -1 and the context, got 4; see ops.coupling_degrees",
     ),
     "a negative bound": (lambda a: a | {"bound": -1.0}, "bound: expected a positive number"),
     "a slope above 1": (lambda a: a | {"slope": 2.0}, "slope: expected a number from 1e-6 to"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from math import ceil, prod
+from math import ceil
 from typing import Any
 
 import torch
@@ -13,29 +13,17 @@ from torch.distributions.transforms import Transform
 
 from pyneural import ops
 from pyneural.errors import ArgumentError
+from pyneural.models.flows.conditional import ConditionalTransform
 from pyneural.models.flows.conditioner import MaskedMLP
-from pyneural.models.flows.element_wise import (
-    ElementWiseTransform,
-    Shapes,
-    Univariate,
-    example,
-    shortened,
-    unpacked,
-)
+from pyneural.models.flows.element_wise import ElementWiseTransform, Shapes, Univariate, shortened
 from pyneural.models.flows.flow import Bounds, Flow, standard_normal
-from pyneural.models.flows.lazy import LazyTransform, with_context
-from pyneural.models.flows.splines import MonotonicRQSTransform
-from pyneural.models.flows.transforms import (
-    AutoregressiveTransform,
-    DependentTransform,
-    MonotonicAffineTransform,
-)
+from pyneural.models.flows.transforms import AutoregressiveTransform, MonotonicAffineTransform
 from pyneural.ops.reference.autoregressive import masks_of
 
 _WHERE = "MaskedAutoregressiveTransform"
 
 
-class MaskedAutoregressiveTransform(LazyTransform):
+class MaskedAutoregressiveTransform(ConditionalTransform):
     """y_i = f(x_i; phi_i(x_j for j before i, c)), with phi one masked network for all i.
 
     Args:
@@ -90,11 +78,8 @@ class MaskedAutoregressiveTransform(LazyTransform):
         shapes: Shapes = ((), ()),
         **network: Any,
     ) -> None:
-        super().__init__()
-        self.univariate, self.shapes = univariate, shapes
-        self.total = sum(prod(shape) for shape in shapes)
+        super().__init__(univariate, shapes)
         self.register_buffer("order", None)
-        self._known_degrees: tuple[list[tuple[int, int]], Tensor | None] | None = None
         if adjacency is None:
             place = torch.arange(features) if order is None else torch.as_tensor(order).long()
             _check(place.shape == (features,), "order", f"[{features}]", list(place.shape))
@@ -118,80 +103,28 @@ class MaskedAutoregressiveTransform(LazyTransform):
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """f(. | c)."""
-        return AutoregressiveTransform(partial(self.meta, c), self.passes, self._layer(c))
+        return AutoregressiveTransform(partial(self.meta, c), self.passes, self.layer(c))
 
-    def meta(self, c: Tensor | None, x: Tensor) -> Transform:
-        """The univariate transforms whose parameters follow from x [..., D] and c [..., C]."""
-        phi = unpacked(self.hyper(with_context(x, c)), self.shapes)
-        return DependentTransform(self.univariate(*phi), 1)
+    def _tensors_of_degrees(self, linears: Sequence[Any]) -> list[Tensor]:
+        order = [] if self.order is None else [self.order]
+        return order + [layer.mask for layer in linears]
 
-    def _layer(self, c: Tensor | None) -> Callable[..., tuple[Tensor, Tensor]] | None:
-        """The whole transform in one call of ``ops.autoregressive``; None where it has no kernel.
-
-        It has one for affine transforms and splines of a plain network with masks by degrees.
-        """
-        plan, transform = self.hyper.plan(), _kernel_of(self.univariate, self.shapes)
-        if plan is None or transform is None:
-            return None
-        (linears, activation), (name, bound, slope) = plan, transform
-        degrees = self._degrees(linears)
-        if degrees is None:
-            return None
-        weights, biases = [one.weight for one in linears], [one.bias for one in linears]
-
-        def layer(x: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
-            shape, context = x.shape[:-1], None
-            if c is not None:
-                shape = torch.broadcast_shapes(shape, c.shape[:-1])
-                context = c.expand(*shape, c.shape[-1]).reshape(-1, c.shape[-1])
-            rows = x.expand(*shape, x.shape[-1]).reshape(-1, x.shape[-1])
-            y, ladj = ops.autoregressive(
-                rows, context, weights, biases, degrees, activation, name, bound, slope, inverse
-            )
-            return y.reshape(*shape, x.shape[-1]), ladj.reshape(shape)
-
-        return layer
-
-    def _degrees(self, linears: Sequence[Any]) -> Tensor | None:
-        """Those of features and hidden units; None where the masks, as loaded, follow from none."""
+    def _find_degrees(self, linears: Sequence[Any]) -> Tensor | None:
+        """None where the masks, as loaded, follow from no degrees."""
         if self.order is None:
             return None
-        masks = [layer.mask for layer in linears]
-        # Masks are read once, and again when they were loaded or moved.
-        state = [(m.data_ptr(), m._version) for m in (self.order, *masks)]
-        if self._known_degrees is None or self._known_degrees[0] != state:
-            hidden = [layer.out_features for layer in linears[:-1]]
-            has_context = masks[0].shape[1] > len(self.order)
-            degrees = ops.autoregressive_degrees(self.order, hidden, has_context)
-            implied = masks_of(degrees, [layer.weight for layer in linears], len(self.order))
-            same = all(map(torch.equal, masks, implied))
-            self._known_degrees = state, degrees if same else None
-        return self._known_degrees[1]
+        hidden = [layer.out_features for layer in linears[:-1]]
+        has_context = linears[0].in_features > len(self.order)
+        degrees = ops.autoregressive_degrees(self.order, hidden, has_context)
+        implied = masks_of(degrees, [layer.weight for layer in linears], len(self.order))
+        same = all(map(torch.equal, [layer.mask for layer in linears], implied))
+        return degrees if same else None
 
     def extra_repr(self) -> str:
         """The univariate transform, and the order or the number of passes."""
         order = None if self.order is None else shortened(self.order.tolist())
         last = f"(passes): {self.passes}" if order is None else f"(order): {order}"
-        return f"(base): {example(self.univariate, self.shapes)}\n{last}"
-
-
-def _kernel_of(univariate: Univariate, shapes: Shapes) -> tuple[str, float, float] | None:
-    """Name, bound and slope of a univariate transform that ``ops.autoregressive`` has, or None."""
-    function: Any = univariate
-    options: dict[str, float] = {}
-    if isinstance(function, partial) and not function.args:
-        function, options = function.func, function.keywords
-    kind = [tuple(shape) for shape in shapes]
-    bins = kind[0][0] if kind and kind[0] else 0
-    usual = {
-        MonotonicAffineTransform: ("affine", [(), ()]),
-        MonotonicRQSTransform: ("spline", [(bins,), (bins,), (bins - 1,)]),
-    }
-    name, wanted = usual.get(function, (None, None))
-    bound, slope = options.get("bound", 5.0), options.get("slope", 1e-3)
-    if name is None or kind != wanted or not 1e-6 <= slope < 1:
-        return None
-    return name, bound, slope
+        return f"{self._repr_of_base()}\n{last}"
 
 
 def depth(graph: Tensor) -> int:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
+from pyneural import ops
 from pyneural.errors import ArgumentError
+from pyneural.models.flows.conditional import ConditionalTransform
 from pyneural.models.flows.conditioner import MLP
-from pyneural.models.flows.element_wise import (
-    ElementWiseTransform,
-    Shapes,
-    Univariate,
-    example,
-    shortened,
-    unpacked,
-)
+from pyneural.models.flows.element_wise import ElementWiseTransform, Shapes, Univariate, shortened
 from pyneural.models.flows.flow import Bounds, Flow, standard_normal
-from pyneural.models.flows.lazy import LazyTransform, with_context
-from pyneural.models.flows.transforms import (
-    CouplingTransform,
-    DependentTransform,
-    MonotonicAffineTransform,
-)
+from pyneural.models.flows.transforms import CouplingTransform, MonotonicAffineTransform
 
 
-class GeneralCouplingTransform(LazyTransform):
+class GeneralCouplingTransform(ConditionalTransform):
     """y_a = x_a,  y_b = f(x_b; phi(x_a, c)).
 
     Args:
@@ -75,9 +65,7 @@ class GeneralCouplingTransform(LazyTransform):
         shapes: Shapes = ((), ()),
         **network: Any,
     ) -> None:
-        super().__init__()
-        self.univariate, self.shapes = univariate, shapes
-        self.total = sum(prod(shape) for shape in shapes)
+        super().__init__(univariate, shapes)
         if mask is None:
             mask = torch.arange(features) % 2 == 1
         mask = torch.as_tensor(mask, dtype=torch.bool)
@@ -92,17 +80,18 @@ class GeneralCouplingTransform(LazyTransform):
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """f(. | c)."""
-        return CouplingTransform(partial(self.meta, c), self.mask)
+        return CouplingTransform(partial(self.meta, c), self.mask, self.layer(c))
 
-    def meta(self, c: Tensor | None, x: Tensor) -> Transform:
-        """The univariate transforms of x_b whose parameters follow from x_a and c."""
-        phi = unpacked(self.hyper(with_context(x, c)), self.shapes)
-        return DependentTransform(self.univariate(*phi), 1)
+    def _tensors_of_degrees(self, linears: Sequence[Any]) -> list[Tensor]:
+        return [self.mask]
+
+    def _find_degrees(self, linears: Sequence[Any]) -> Tensor:
+        return ops.coupling_degrees(self.mask, [layer.out_features for layer in linears[:-1]])
 
     def extra_repr(self) -> str:
         """The univariate transform, and the mask."""
         mask = shortened(self.mask.int().tolist())
-        return f"(base): {example(self.univariate, self.shapes)}\n(mask): {mask}"
+        return f"{self._repr_of_base()}\n(mask): {mask}"
 
 
 class NICE(Flow):

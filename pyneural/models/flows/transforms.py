@@ -288,6 +288,7 @@ class CouplingTransform(FlowTransform):
     Args:
         meta: gives the univariate transform of x_b, an event, from x_a.
         mask: [D], True for the features x_a, which stay.
+        layer: as for ``AutoregressiveTransform``.
 
     Source: Dinh et al. 2014, arXiv:1410.8516; 2016, arXiv:1605.08803.
     """
@@ -295,28 +296,37 @@ class CouplingTransform(FlowTransform):
     domain = constraints.real_vector
     codomain = constraints.real_vector
 
-    def __init__(self, meta: Callable[[Tensor], Transform], mask: Tensor) -> None:
+    def __init__(
+        self,
+        meta: Callable[[Tensor], Transform],
+        mask: Tensor,
+        layer: Callable[..., tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
         super().__init__()
-        self.meta = meta
-        self.a, self.b = mask.nonzero().squeeze(-1), (~mask).nonzero().squeeze(-1)
+        self.meta, self.mask, self.layer = meta, mask, layer
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """One pass of the conditioner."""
-        x_a = x[..., self.a]
-        y_b, ladj = call_and_ladj(self.meta(x_a), x[..., self.b])
-        return self._merge(x_a, y_b), ladj
+        if self.layer is not None:
+            return self.layer(x)
+        return self._transformed(x, self.meta)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """One pass of the conditioner."""
-        y_a = y[..., self.a]
-        x_b, ladj = call_and_ladj(self.meta(y_a).inv, y[..., self.b])
-        return self._merge(y_a, x_b), ladj
+        if self.layer is not None:
+            return self.layer(y, inverse=True)
+        return self._transformed(y, lambda y_a: self.meta(y_a).inv)
 
-    def _merge(self, a: Tensor, b: Tensor) -> Tensor:
+    def _transformed(
+        self, x: Tensor, transform_of: Callable[[Tensor], Transform]
+    ) -> tuple[Tensor, Tensor]:
         """Both parts in the order of the features; a context may have given b more dimensions."""
-        a = a.expand(*b.shape[:-1], a.shape[-1])
-        order = torch.cat([self.a, self.b]).argsort()
-        return torch.cat([a, b], -1)[..., order]
+        columns = torch.cat([self.mask.nonzero().squeeze(-1), (~self.mask).nonzero().squeeze(-1)])
+        stay = int(self.mask.sum())
+        x_a, x_b = x[..., columns].split([stay, len(columns) - stay], -1)
+        y_b, ladj = call_and_ladj(transform_of(x_a), x_b)
+        x_a = x_a.expand(*y_b.shape[:-1], stay)
+        return torch.cat([x_a, y_b], -1)[..., columns.argsort()], ladj
 
 
 class AdditiveTransform(FlowTransform):

@@ -22,7 +22,8 @@ def autoregressive(
     """The values y [N, D] and ladj [N]; the inverse by a pass for each order."""
     features = x.shape[1]
     order = degrees[:features]
-    stays, masks = staying(weights, features, context), masks_of(degrees, weights, features, context)
+    stays = staying(weights, features, context)
+    masks = masks_of(degrees, weights, features, context)
 
     def transformed(seen: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         a = seen if context is None else torch.cat((seen, context), 1)
