@@ -49,6 +49,13 @@ constexpr const char* kSchemas[] = {
     " Tensor[] weights, Tensor[] biases, Tensor degrees, Tensor saved, str activation,"
     " str transform, float bound, float slope, bool inverse, bool[3] output_mask)"
     " -> (Tensor, Tensor, Tensor)",
+    "continuous_flow(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
+    " float[] frequencies, str activation, float start, float end, float rtol, float atol,"
+    " int steps, int max_steps, bool with_ladj) -> (Tensor, Tensor)",
+    "continuous_flow_backward(Tensor grad_y, Tensor grad_ladj, Tensor x, Tensor? context,"
+    " Tensor[] weights, Tensor[] biases, float[] frequencies, str activation, float start,"
+    " float end, float rtol, float atol, int steps, int max_steps, bool with_ladj,"
+    " bool[3] output_mask) -> (Tensor, Tensor, Tensor)",
     "rnn(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
     " Tensor? bias_hh, Tensor? lengths, str cell, bool reverse) -> (Tensor, Tensor, Tensor)",
     "rnn_with_saved(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh,"

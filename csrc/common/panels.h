@@ -14,6 +14,7 @@
 
 #include "caches.h"
 #include "micro_kernel.h"
+#include "scratch.h"
 #include "transpose.h"
 
 namespace pyneural {
@@ -25,6 +26,13 @@ constexpr int64_t panel_width() {
 template <class T>
 int64_t panel_count(int64_t columns) {
   return (columns + panel_width<T>() - 1) / panel_width<T>();
+}
+
+// Rows an odd number of cache lines apart are not all in the same few sets of the caches.
+template <class T>
+int64_t odd_lines(int64_t elements) {
+  constexpr int64_t kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
+  return (((elements + kLine - 1) / kLine) | 1) * kLine;
 }
 
 // The left operand: element (row, k) at data[row * row_stride + k * depth_stride].

@@ -8,6 +8,7 @@ from pyneural.ops import flops  # noqa: F401 (it registers itself)
 from pyneural.ops.adadelta import adadelta_
 from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.autoregressive import autoregressive, autoregressive_degrees, coupling_degrees
+from pyneural.ops.continuous_flow import continuous_flow
 from pyneural.ops.dense import dense
 from pyneural.ops.dropout import dropout
 from pyneural.ops.jet import batching  # noqa: F401 (it registers itself)
@@ -39,6 +40,7 @@ __all__ = [
     "autoregressive",
     "autoregressive_degrees",
     "collapse_derivatives",
+    "continuous_flow",
     "coupling_degrees",
     "dense",
     "dropout",

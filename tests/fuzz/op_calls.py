@@ -140,6 +140,27 @@ def _autoregressive_backward(draw: Draw) -> list:
     return [*grads, *tensors, y if inverse else tensors[0], *options, draw.bools(3)]
 
 
+def _continuous_flow(draw: Draw) -> list:
+    dtype, rows, features = draw.choice(FULL), draw.size(), draw.size(1)
+    context = draw.maybe(draw.normal(dtype, rows, draw.size()))
+    frequencies = [float(k) for k in range(1, draw.choice((0, 1, 3)) + 1)]
+    hidden = [draw.size(1) for _ in range(draw.choice((1, 2)))]
+    inputs = 2 * len(frequencies) + features + (0 if context is None else context.shape[1])
+    pairs = list(pairwise([inputs, *hidden, features]))
+    weights = [draw.normal(dtype, after, before) / before**0.5 for before, after in pairs]
+    biases = [draw.normal(dtype, after) for _, after in pairs]
+    x = draw.normal(dtype, rows, features)
+    times = draw.choice(((0.0, 1.0), (1.0, 0.0)))
+    options = 1e-5, 1e-6, draw.choice((1, 3)), 1000, draw.choice((False, True))
+    return [x, context, weights, biases, frequencies, draw.choice(NAMES), *times, *options]
+
+
+def _continuous_flow_backward(draw: Draw) -> list:
+    call = _continuous_flow(draw)
+    y, ladj = OPS.continuous_flow(*call)
+    return [*(draw.normal(t.dtype, *t.shape) for t in (y, ladj)), *call, draw.bools(3)]
+
+
 def _jet(draw: Draw) -> list:
     x, weights, biases = _network(draw, least=1, widest=17)
     inputs = range(x.shape[1])
@@ -300,6 +321,8 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "mlp_backward": _mlp_backward,
     "autoregressive": _autoregressive,
     "autoregressive_backward": _autoregressive_backward,
+    "continuous_flow": _continuous_flow,
+    "continuous_flow_backward": _continuous_flow_backward,
     "rnn": _rnn,
     "rnn_with_saved": _rnn,
     "rnn_backward": _rnn_backward,

@@ -176,6 +176,9 @@ FUNCTIONS = {
         [w[:, 0], torch.cat((w[0], w[1]))],
         torch.tensor([0, 1, 2, 1, 2, 1, 2]),
     )[0],
+    "continuous_flow": lambda x, w: ops.continuous_flow(
+        x, None, [w, w.T], [w[:, 0], w[0]], steps=2
+    )[1],
     "spline": lambda x, w: ops.rational_quadratic_spline(x, w.T, w.T, w[1:].T)[0],
     "jet": lambda x, w: ops.jet_mlp(x, [w], [w[:, 0]], "tanh", [(0,), (1, 1)])[1],
 }

@@ -10,6 +10,7 @@ import torch
 from pyneural.ops import SparsityPattern
 from pyneural.ops.activations import NAMES
 from pyneural.ops.rnn import GATES
+from tests.ops.continuous_flows import ContinuousFlow
 from tests.ops.flow_layers import FlowLayer
 from tests.ops.networks import Network
 from tests.ops.test_attention import arguments as attention_arguments
@@ -85,6 +86,18 @@ def test_autoregressive(context, transform, inverse):
     grads, saved = (torch.randn_like(y), torch.randn_like(ladj)), y if inverse else layer.x
     for mask in ([True, context > 0, True], [True, False, False], [False, False, True]):
         assert_same(OPS.autoregressive_backward, *grads, *tensors, saved, *options, mask)
+
+
+@pytest.mark.parametrize("with_ladj", [False, True])
+@pytest.mark.parametrize("hidden", [(9, 7), (9,)])
+@pytest.mark.parametrize("context", [0, 2])
+def test_continuous_flow(context, hidden, with_ladj):
+    flow = ContinuousFlow.random(4, context, 3, hidden, 11)
+    options = 0.0, 1.0, 1e-5, 1e-6, 3, 1000, with_ladj
+    results = assert_same(OPS.continuous_flow, *flow.arguments(), *options)
+    grads = [torch.randn_like(t) for t in results]
+    for mask in ([True, context > 0, True], [True, False, False], [False, False, True]):
+        assert_same(OPS.continuous_flow_backward, *grads, *flow.arguments(), *options, mask)
 
 
 def test_mse_loss_and_dropout():

@@ -14,9 +14,7 @@ from pyneural.models.flows.flow import Bounds, Flow, standard_normal
 from pyneural.models.flows.lazy import LazyTransform, with_context
 from pyneural.models.flows.transforms import FlowTransform
 from pyneural.ode import odeint
-
-# An error of the log-determinant is no error of the path, so it is tolerated this much more.
-_LADJ_SCALE = 1e-2
+from pyneural.ops.reference.continuous_flow import LADJ_SCALE
 
 
 class FFJTransform(LazyTransform):
@@ -33,8 +31,8 @@ class FFJTransform(LazyTransform):
         freqs: number F of frequencies.
         atol: absolute tolerance of ``odeint``.
         rtol: relative tolerance of ``odeint``.
-        exact: whether the trace is exact, by ``ops.mlp_divergence``, or e^T (du/dx) e with a random
-            e that is the same along the path: unbiased, but noisy.
+        exact: whether the trace is exact, or e^T (du/dx) e with a random e that is the same along
+            the path: unbiased, but noisy.
         network: further arguments of the network, ``conditioner.MLP``; its activation is
             ``torch.nn.ELU`` unless given.
 
@@ -68,6 +66,22 @@ class FFJTransform(LazyTransform):
     def forward(self, c: Tensor | None = None) -> FreeFormJacobianTransform:
         """f(. | c)."""
         return FreeFormJacobianTransform(self, c)
+
+    def kernel_arguments(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list, str] | None:
+        """Weights, biases, frequencies and activation for ``ops.continuous_flow``.
+
+        None where there is no kernel: for another device or dtype than it has, and for a network
+        that is more than linear layers and one activation, or of another depth.
+        """
+        plan = self.ode.plan()
+        on_cpu = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+        if plan is None or not on_cpu or self.times.requires_grad or self.freqs.requires_grad:
+            return None
+        linears, activation = plan
+        if len(linears) not in (2, 3):
+            return None
+        weights, biases = [one.weight for one in linears], [one.bias for one in linears]
+        return weights, biases, self.freqs.tolist(), activation
 
     def extra_repr(self) -> str:
         """The tolerances, and how the trace is computed."""
@@ -105,22 +119,38 @@ class FreeFormJacobianTransform(FlowTransform):
 
     def _integrate(self, x: Tensor, times: Tensor) -> Tensor:
         x, c, shape = self._rows(x)
+        solved = self._by_kernel(x, c, times, with_ladj=False)
+        if solved is not None:
+            return solved[0].view(shape)
         field = _Field(self.module, c)
-        options: Any = {"atol": self.module.atol, "rtol": self.module.rtol}
-        return odeint(field.value, x, times, **options)[-1].view(shape)
+        return odeint(field.value, x, times, **self._tolerances())[-1].view(shape)
 
     def _integrate_with_ladj(self, x: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         x, c, shape = self._rows(x)
+        solved = self._by_kernel(x, c, times, with_ladj=True) if self.module.exact else None
+        if solved is not None:
+            return solved[0].view(shape), solved[1].view(shape[:-1])
         field = _Field(self.module, c)
         noise = None if self.module.exact else torch.randn_like(x)
 
         def rates(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             u, trace = field.value_and_trace(t, state[0], noise)
-            return u, _LADJ_SCALE * trace
+            return u, LADJ_SCALE * trace
 
-        options: Any = {"atol": self.module.atol, "rtol": self.module.rtol}
-        y, ladj = odeint(rates, (x, torch.zeros_like(x[:, 0])), times, **options)
-        return y[-1].view(shape), ladj[-1].view(shape[:-1]) / _LADJ_SCALE
+        y, ladj = odeint(rates, (x, torch.zeros_like(x[:, 0])), times, **self._tolerances())
+        return y[-1].view(shape), ladj[-1].view(shape[:-1]) / LADJ_SCALE
+
+    def _by_kernel(self, x: Tensor, c: Tensor | None, times: Tensor, with_ladj: bool) -> Any:
+        """The whole integration in one call, or None."""
+        network = self.module.kernel_arguments(x)
+        if network is None:
+            return None
+        start, end = times.tolist()
+        options: Any = {"start": start, "end": end, "with_ladj": with_ladj}
+        return ops.continuous_flow(x, c, *network, **options, **self._tolerances())
+
+    def _tolerances(self) -> dict[str, Any]:
+        return {"atol": self.module.atol, "rtol": self.module.rtol}
 
     def _rows(self, x: Tensor) -> tuple[Tensor, Tensor | None, torch.Size]:
         """Points [N, D] and their contexts [N, C], broadcast, and the shape [..., D]."""

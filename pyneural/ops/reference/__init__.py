@@ -16,6 +16,7 @@ from pyneural.ops.reference.attention import (
     attention_with_lse,
 )
 from pyneural.ops.reference.autoregressive import autoregressive, autoregressive_backward
+from pyneural.ops.reference.continuous_flow import continuous_flow, continuous_flow_backward
 from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
 from pyneural.ops.reference.dropout import dropout
 from pyneural.ops.reference.jet import (
