@@ -55,7 +55,7 @@ class Toy(ABC):
         return self._sample(count, seed).float()
 
     def log_density(self, x: Tensor) -> Tensor:
-        """Log p(x) in nats, computed in float64.
+        """Log-density log p(x) in nats, computed in float64.
 
         Args:
             x: points [..., 2].
@@ -82,7 +82,7 @@ class Toy(ABC):
 
     @abstractmethod
     def _log_density(self, x: Tensor) -> Tensor:
-        """Log p of float64 points [N, 2]."""
+        """Log-density of float64 points [N, 2]."""
 
 
 class _Mixture(Toy):

@@ -58,7 +58,7 @@ class TwoMoonsPosterior:
         return _crescent(len(theta), _generator(seed)).to(theta) + _shift(theta)
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Log p(x | theta), [N], for parameters [N, 2] and data [N, 2] or [2].
+        """Log-likelihood log p(x | theta), [N], of parameters [N, 2] and data [N, 2] or [2].
 
         p(x | theta) = N(r; 0.1, 0.01^2) / (pi r) in polar coordinates around the crescent's centre,
         to the right of it; the factor 1 / (pi r), which sbibm omits, makes it a density of x.
