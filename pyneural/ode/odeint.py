@@ -210,7 +210,7 @@ def _check(
     """The method, where the arguments fit."""
     for part in state:
         good = isinstance(part, Tensor) and (part.is_floating_point() or part.is_complex())
-        got = part.dtype if isinstance(part, Tensor) else type(part).__name__
+        got = str(part.dtype) if isinstance(part, Tensor) else type(part).__name__
         remedy = "write torch.as_tensor(y0).float()"
         check_argument(good, "odeint: y0", "floating tensors", got, remedy)
     expected, got = "a tensor or several", "an empty tuple"
