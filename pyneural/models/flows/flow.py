@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from typing_extensions import Self
 
 from pyneural.errors import check_argument
 from pyneural.models.flows.bounded import Bounded, Bounds
@@ -18,6 +19,7 @@ from pyneural.models.flows.columns import (
     check_context,
     check_finite_columns,
 )
+from pyneural.models.flows.description import keep_arguments, made
 from pyneural.models.flows.distributions import DiagNormal, NormalizingFlow
 from pyneural.models.flows.lazy import (
     LazyComposedTransform,
@@ -32,7 +34,7 @@ from pyneural.training.data.adapter import of_arrays
 from pyneural.training.data.nested import several
 from pyneural.training.data.stream import Stream
 from pyneural.training.data.tensors import columns_of, to_tensor
-from pyneural.training.state.file import check_weights, read_model
+from pyneural.training.state import file as files
 
 _WHITENING = "whitening."
 
@@ -52,7 +54,9 @@ class Flow(Model):
     only difference from zuko's flows of the same name: constructor and ``state_dict`` keys are
     theirs, and ``load_state_dict(strict=True)`` takes a checkpoint either way, as long as ``fit``
     was told ``whiten=False``; a whitening adds the keys ``whitening.*``. A flow that was given
-    weights by ``load_state_dict`` or ``load`` keeps what they came with.
+    weights by ``load_state_dict`` or ``load`` keeps what they came with. ``models.load_model``
+    makes the flow and its weights from a file of ``save``, unless it was made of modules, as here,
+    or of functions.
 
     Args:
         transform: lazy transforms, from data to base, or one.
@@ -76,6 +80,12 @@ class Flow(Model):
     """
 
     periodic = False  # whether the features are angles in [-pi, pi[
+    _arguments: dict[str, Any] | None = None  # of the constructor
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Has the constructor keep its arguments, for ``architecture``."""
+        super().__init_subclass__(**options)
+        keep_arguments(cls)
 
     def __init__(
         self,
@@ -202,11 +212,11 @@ class Flow(Model):
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Takes over the weights that ``save`` wrote, and their whitening if there is one."""
-        tensors, _ = read_model(path)
+        tensors, _ = files.read_model(path)
         before = self._modules.get("whitening"), self._whitens
         self._match(tensors)
         try:
-            check_weights(self, tensors, path)
+            files.check_weights(self, tensors, path)
         except Exception:  # the flow stays what it was
             self._modules.pop("whitening", None)
             if before[0] is not None:
@@ -214,6 +224,27 @@ class Flow(Model):
             self._whitens = before[1]
             raise
         self.load_state_dict(tensors)
+
+    def architecture(self) -> dict[str, Any] | None:
+        """What ``load_model`` makes it from; None of a flow that was given modules or functions."""
+        return None if self._arguments is None else files.describe(self)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor in JSON's types, and whether there is a whitening."""
+        what, remedy = f"save: {type(self).__name__}", "save its weights, and load() them"
+        got = "modules or functions"
+        check_argument(self._arguments is not None, what, "arguments of JSON's types", got, remedy)
+        return {**(self._arguments or {}), "whitened": self.whitened}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The flow of ``get_config``, with new weights."""
+        arguments = {name: made(value) for name, value in config.items()}
+        whitened = arguments.pop("whitened")
+        flow = cls(**arguments)
+        if whitened:
+            flow.whitening = Whitening(flow.features)
+        return flow
 
     def compile(
         self, *args: Any, mixed_precision: torch.dtype | None = None, **kwargs: Any
