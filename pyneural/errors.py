@@ -26,6 +26,19 @@ def as_argument_error(error: Exception) -> Exception:
     return ArgumentError(str(error)) if type(error) is ValueError else error
 
 
+def check_argument(
+    good: bool, where: str, expected: str, got: object, remedy: str = "correct it"
+) -> None:
+    """ArgumentError unless it is good; ``where`` names function and argument, as "odeint: t".
+
+    >>> check_argument(2 > 3, "odeint: t", "increasing times", [3, 2], "sort them")
+    Traceback (most recent call last):
+    pyneural.errors.ArgumentError: odeint: t: expected increasing times, got [3, 2]; sort them
+    """
+    if not good:
+        raise ArgumentError(f"{where}: expected {expected}, got {got}; {remedy}")
+
+
 def is_whole(value: object) -> bool:
     """Whether it is a whole number, of Python or NumPy, and no truth value.
 

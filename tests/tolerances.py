@@ -27,6 +27,10 @@ TANH_ULP = {torch.float32: 7.0, torch.float64: 4.0}
 # rounding by where the spline is flat.
 ROUND_TRIP = {torch.float32: 1e-5, torch.float64: 1e-10}
 
+# Flows: against zuko, the inverse after the transform, the log-determinant against that of
+# autograd's Jacobian. Some tens of rounding errors of a few layers.
+FLOW = {torch.float32: 1e-5, torch.float64: 1e-10}
+
 
 def error(actual: Tensor, exact: Tensor) -> float:
     """Largest difference, relative to the largest element of the exact tensor."""

@@ -21,12 +21,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural.errors import ArgumentError, whole
+from pyneural.errors import check_argument, whole
 
 _ELEMENTS = 1 << 22  # of a temporary array of log_density
 _STEP = 0.25  # of the grid under an entropy, in standard deviations of the noise
@@ -48,14 +49,13 @@ class Toy(ABC):
         """
         where = f"{type(self).__name__}.sample"
         count = whole(f"{where}: count", count)
-        if count < 0:
-            raise ArgumentError(f"{where}: count: expected >= 0, got {count}; write 10000")
+        check_argument(count >= 0, f"{where}: count", ">= 0", count, "write 10000")
         if not isinstance(seed, torch.Generator):
             seed = torch.Generator().manual_seed(whole(f"{where}: seed", seed))
         return self._sample(count, seed).float()
 
     def log_density(self, x: Tensor) -> Tensor:
-        """Log p(x) in nats, computed in float64.
+        """Log-density log p(x) in nats, computed in float64.
 
         Args:
             x: points [..., 2].
@@ -63,12 +63,13 @@ class Toy(ABC):
         Returns:
             [...], of the dtype of x; -inf outside the support.
         """
-        if x.ndim == 0 or x.shape[-1] != 2 or not x.is_floating_point():
-            got = f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
-            raise ArgumentError(
-                f"{type(self).__name__}.log_density: x: expected floats [..., 2], got {got}; "
-                "each row is a point of the plane"
-            )
+        where = f"{type(self).__name__}.log_density: x"
+        got, remedy = type(x).__name__, "write torch.as_tensor(x)"
+        check_argument(isinstance(x, Tensor), where, "a tensor", got, remedy)
+        good = x.ndim > 0 and x.shape[-1] == 2 and x.is_floating_point()
+        got = f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
+        remedy = "each row is a point of the plane"
+        check_argument(good, where, "floats [..., 2]", got, remedy)
         points = x.reshape(-1, 2).double()
         return self._log_density(points).to(x.dtype).reshape(x.shape[:-1])
 
@@ -82,7 +83,7 @@ class Toy(ABC):
 
     @abstractmethod
     def _log_density(self, x: Tensor) -> Tensor:
-        """Log p of float64 points [N, 2]."""
+        """Log-density of float64 points [N, 2]."""
 
 
 class _Mixture(Toy):
@@ -200,7 +201,11 @@ class Checkerboard(Toy):
         column = torch.randint(4, (count,), generator=generator)
         row = 2 * torch.randint(2, (count,), generator=generator) + column % 2
         place = torch.rand(count, 2, generator=generator)
-        return 2 * (torch.stack([column, row], 1) + place) - 4
+        square = torch.stack([column, row], 1)
+        # Close to its upper edge a point is rounded onto it, and so out of its square.
+        edge = 2.0 * square - 2
+        inside = torch.nextafter(edge, torch.tensor(-math.inf))
+        return torch.minimum(2 * (square + place) - 4, inside)
 
     def _log_density(self, x: Tensor) -> Tensor:
         square = (x / 2).floor()
@@ -283,10 +288,9 @@ class Spirals(_Mixture):
 
 
 def _positive(where: str, value: float) -> float:
-    value = float(value)
-    if not 0 < value < math.inf:
-        raise ArgumentError(f"{where}: expected a positive number, got {value}; write 0.1")
-    return value
+    good = isinstance(value, Real) and not isinstance(value, bool) and 0 < value < math.inf
+    check_argument(good, where, "a positive number", repr(value), "write 0.1")
+    return float(value)
 
 
 def _direction(angle: Tensor) -> Tensor:

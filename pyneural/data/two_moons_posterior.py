@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pyneural.data.packages import package_file
-from pyneural.errors import ArgumentError, whole
+from pyneural.errors import ArgumentError, check_argument, whole
 
 # Of the crescent: its centre, and the mean and standard deviation of its radius.
 _CENTRE, _RADIUS, _SPREAD = 0.25, 0.1, 0.01
@@ -49,7 +49,7 @@ class TwoMoonsPosterior:
 
     def prior(self, count: int, seed: int | torch.Generator = 0) -> Tensor:
         """Parameters theta, float32 [N, 2], uniform in (-1, 1)^2."""
-        count = whole("TwoMoonsPosterior.prior: count", count)
+        count = _count("prior", count)
         return 2 * torch.rand(count, 2, generator=_generator(seed)) - 1
 
     def simulate(self, theta: Tensor, seed: int | torch.Generator = 1) -> Tensor:
@@ -58,13 +58,16 @@ class TwoMoonsPosterior:
         return _crescent(len(theta), _generator(seed)).to(theta) + _shift(theta)
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Log p(x | theta), [N], for parameters [N, 2] and data [N, 2] or [2].
+        """Log-likelihood log p(x | theta), [N], of parameters [N, 2] and data [N, 2] or [2].
 
         p(x | theta) = N(r; 0.1, 0.01^2) / (pi r) in polar coordinates around the crescent's centre,
         to the right of it; the factor 1 / (pi r), which sbibm omits, makes it a density of x.
         """
         _check("log_likelihood: theta", theta, 2)
-        _check("log_likelihood: x", x, x.ndim)
+        _check("log_likelihood: x", x, 1 if isinstance(x, Tensor) and x.ndim == 1 else 2)
+        good, got = x.ndim == 1 or len(x) == len(theta), f"{len(x):,} rows"
+        expected, remedy = f"{len(theta):,} rows, as theta has, or [2]", "give one for each"
+        check_argument(good, "TwoMoonsPosterior.log_likelihood: x", expected, got, remedy)
         offset = x - _shift(theta) - x.new_tensor([_CENTRE, 0.0])
         r = torch.linalg.vector_norm(offset, dim=-1)
         normal = -0.5 * ((r - _RADIUS) / _SPREAD).square() - math.log(_SPREAD)
@@ -82,7 +85,7 @@ class TwoMoonsPosterior:
             ArgumentError: data that hardly any parameters of the prior can give.
         """
         _check("sample_posterior: x", x, 1)
-        count = whole("TwoMoonsPosterior.sample_posterior: count", count)
+        count = _count("sample_posterior", count)
         generator = _generator(seed)
         parts: list[Tensor] = []
         missing, trials = count, 0
@@ -117,11 +120,9 @@ class TwoMoonsPosterior:
             ImportError: sbibm is not installed and no path is given.
         """
         number = whole("TwoMoonsPosterior.reference: number", number)
-        if not 1 <= number <= _OBSERVATIONS:
-            raise ArgumentError(
-                f"TwoMoonsPosterior.reference: number: expected 1 to {_OBSERVATIONS}, got "
-                f"{number}; the first is 1"
-            )
+        good, expected = 1 <= number <= _OBSERVATIONS, f"1 to {_OBSERVATIONS}"
+        where = "TwoMoonsPosterior.reference: number"
+        check_argument(good, where, expected, number, "the first is 1")
         folder = f"{_FOLDER}/num_observation_{number}"
         read = [
             package_file("TwoMoonsPosterior.reference", "sbibm", f"{folder}/{name}", path)
@@ -157,11 +158,18 @@ def _generator(seed: int | torch.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(whole("TwoMoonsPosterior: seed", seed))
 
 
+def _count(method: str, count: int) -> int:
+    where = f"TwoMoonsPosterior.{method}: count"
+    count = whole(where, count)
+    check_argument(count >= 0, where, ">= 0", count, "write 1000")
+    return count
+
+
 def _check(where: str, values: Tensor, axes: int) -> None:
-    good = values.ndim == axes and axes in (1, 2) and values.shape[-1] == 2
-    if not good or not values.is_floating_point():
-        expected = "[2]" if axes == 1 else "[N, 2]"
-        got = f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)}"
-        raise ArgumentError(
-            f"TwoMoonsPosterior.{where}: expected floats {expected}, got {got}; give two columns"
-        )
+    where = f"TwoMoonsPosterior.{where}"
+    got, remedy = type(values).__name__, "write torch.as_tensor(...)"
+    check_argument(isinstance(values, Tensor), where, "a tensor", got, remedy)
+    good = values.ndim == axes and values.shape[-1] == 2 and values.is_floating_point()
+    expected = "floats [2]" if axes == 1 else "floats [N, 2]"
+    got = f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)}"
+    check_argument(good, where, expected, got, "give two columns")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from pyneural.errors import ArgumentError, is_whole
+from pyneural.errors import check_argument, is_whole
 from pyneural.ode.step import Controller, Field, State, take_step
 from pyneural.ode.tableau import METHODS, Tableau
 
@@ -42,11 +42,12 @@ def odeint(
     made of, to any order. Nothing needs to be listed for it.
 
     Args:
-        f: f(t, y) with t [] and y like y0; it returns what is like y0.
+        f: f(t, y) with t [] and y like y0; it returns dy/dt, of the shape and dtype of y0.
         y0: tensor of any shape, floating or complex, or a tuple of tensors.
         t: times, [T], T >= 2, increasing or decreasing.
-        rtol: relative tolerance of the adaptive method.
-        atol: absolute tolerance of the adaptive method, in units of y.
+        rtol: tolerated error of a step of the adaptive method as a share of |y|, without a unit.
+        atol: tolerated error near y = 0, in the units of y: for all its elements the same, so that
+            quantities of different sizes are to be scaled to the order of 1.
         method: "dopri5" or "rk4".
         steps: number of equal steps from each time to the next; None for the adaptive method.
         max_steps: of the adaptive method, rejected ones included, from each time to the next.
@@ -58,7 +59,8 @@ def odeint(
 
     Raises:
         ArgumentError: times that are not monotonic, tolerances that are not above zero, an unknown
-            method, or rk4 without steps, which has no error estimate.
+            method, rk4 without steps, which has no error estimate, or an f that returns another
+            shape or dtype.
         IntegrationError: max_steps are not enough, a step is too small for the time's rounding, or
             values are not finite.
 
@@ -77,9 +79,15 @@ def odeint(
     times = torch.as_tensor(t, dtype=real.dtype, device=real.device)
     _check_times(times)
 
+    several = isinstance(y0, tuple)
+
     def field(time: Tensor, y: State) -> State:
-        slope = f(time, y if isinstance(y0, tuple) else y[0])
-        return slope if isinstance(y0, tuple) else (slope,)
+        slope = f(time, y if several else y[0])
+        slope = slope if several else (slope,)
+        if not _is_like(slope, y):
+            remedy = "return dy/dt of the shape and dtype of y"
+            check_argument(False, "odeint: f", _described(y), _described(slope), remedy)
+        return tuple(slope)
 
     integrator = _Integrator(field, tableau, checkpoint, max_steps)
     slope = integrator.evaluate(times[0], state)
@@ -93,7 +101,7 @@ def odeint(
             state, slope = integrator.fixed(start, end, state, slope, steps)
         solution.append(state)
     stacked = tuple(torch.stack(parts) for parts in zip(*solution, strict=True))
-    return stacked if isinstance(y0, tuple) else stacked[0]
+    return stacked if several else stacked[0]
 
 
 class _Integrator:
@@ -173,9 +181,27 @@ class _Integrator:
         )
 
 
-def _expect(is_good: bool, name: str, expected: str, got: object, remedy: str) -> None:
-    if not is_good:
-        raise ArgumentError(f"odeint: {name}: expected {expected}, got {got}; {remedy}")
+def _is_like(slope: Any, y: State) -> bool:
+    """Whether it has the tensors of a state, each of its shape and dtype."""
+    if not isinstance(slope, tuple | list) or len(slope) != len(y):
+        return False
+    return all(
+        isinstance(a, Tensor) and a.shape == b.shape and a.dtype == b.dtype
+        for a, b in zip(slope, y, strict=True)
+    )
+
+
+def _described(values: Any) -> str:
+    """Shapes and dtypes of a state, or what is there instead."""
+    if not isinstance(values, tuple | list):
+        return type(values).__name__
+    parts = [
+        f"{list(part.shape)} of {str(part.dtype).removeprefix('torch.')}"
+        if isinstance(part, Tensor)
+        else type(part).__name__
+        for part in values
+    ]
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
 
 def _check(
@@ -184,26 +210,32 @@ def _check(
     """The method, where the arguments fit."""
     for part in state:
         good = isinstance(part, Tensor) and (part.is_floating_point() or part.is_complex())
-        got = part.dtype if isinstance(part, Tensor) else type(part).__name__
-        _expect(good, "y0", "floating tensors", got, "write torch.as_tensor(y0).float()")
-    _expect(len(state) > 0, "y0", "a tensor or several", "an empty tuple", "give a state")
-    _expect(method in METHODS, "method", " or ".join(METHODS), repr(method), "choose one of these")
+        got = str(part.dtype) if isinstance(part, Tensor) else type(part).__name__
+        remedy = "write torch.as_tensor(y0).float()"
+        check_argument(good, "odeint: y0", "floating tensors", got, remedy)
+    expected, got = "a tensor or several", "an empty tuple"
+    check_argument(len(state) > 0, "odeint: y0", expected, got, "give a state")
+    names, remedy = " or ".join(METHODS), "choose one of these"
+    check_argument(method in METHODS, "odeint: method", names, repr(method), remedy)
     good = min(rtol, atol) >= 0 and max(rtol, atol) > 0
-    _expect(good, "rtol, atol", "numbers >= 0, not both 0", (rtol, atol), "such as 1e-5, 1e-6")
+    expected, remedy = "numbers >= 0, not both 0", "such as 1e-5, 1e-6"
+    check_argument(good, "odeint: rtol, atol", expected, (rtol, atol), remedy)
     good = is_whole(max_steps) and max_steps > 0
-    _expect(good, "max_steps", "a whole number above 0", repr(max_steps), "such as 1000")
-    good = steps is None or (is_whole(steps) and steps > 0)
-    _expect(good, "steps", "None or a whole number above 0", repr(steps), "such as 100")
-    good = steps is not None or METHODS[method].lower is not None
-    _expect(good, "steps", f"a number of steps with {method}", "None", "only dopri5 is adaptive")
+    expected, got = "a whole number above 0", repr(max_steps)
+    check_argument(good, "odeint: max_steps", expected, got, "such as 1000")
+    good, got = steps is None or (is_whole(steps) and steps > 0), repr(steps)
+    check_argument(good, "odeint: steps", f"None or {expected}", got, "such as 100")
+    good, expected = steps is not None or METHODS[method].lower is not None, "a number of steps"
+    remedy = "only dopri5 is adaptive"
+    check_argument(good, "odeint: steps", f"{expected} with {method}", "None", remedy)
     return METHODS[method]
 
 
 def _check_times(times: Tensor) -> None:
     good = times.dim() == 1 and len(times) >= 2
-    _expect(good, "t", "two or more times, [T]", list(times.shape), "give (start, end)")
+    got, remedy = list(times.shape), "give (start, end)"
+    check_argument(good, "odeint: t", "two or more times, [T]", got, remedy)
     forward = times.detach().diff()
     good = bool(times.isfinite().all()) and bool((forward > 0).all() or (forward < 0).all())
-    _expect(
-        good, "t", "finite times, all increasing or all decreasing", times.tolist(), "sort them"
-    )
+    expected = "finite times, all increasing or all decreasing"
+    check_argument(good, "odeint: t", expected, times.tolist(), "sort them")

@@ -49,7 +49,7 @@ def _times(h: Tensor, slope: State) -> State:
 
 
 def _combine(y: State, coefficients: Sequence[float], increments: Sequence[State]) -> State:
-    """Y + sum_j a_j (h k_j)."""
+    """The sum y + sum_j a_j (h k_j)."""
     sums = list(y)
     for a, increment in zip(coefficients, increments, strict=False):
         if a != 0:

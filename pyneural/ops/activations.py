@@ -102,7 +102,7 @@ def _sigmoid(z: Tensor) -> Iterator[Tensor]:
 
 
 def _times_z(z: Tensor, factor: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Z s: (z s)^(k) = k s^(k-1) + z s^(k)."""
+    """Derivatives of z s: (z s)^(k) = k s^(k-1) + z s^(k)."""
     before = next(factor)
     yield z * before
     for k, s in enumerate(factor, 1):

@@ -162,8 +162,9 @@ def _shape(output: Any) -> Shape | None:
 def load_model(path: str | os.PathLike[str]) -> Any:
     """The ``Sequential`` that ``Model.save`` wrote, with its weights; it is not compiled.
 
-    So are variational autoencoders, if their parts are layers. Only classes of torch.nn,
-    pyneural.nn and pyneural.layers are made from a file; one of another model is a CheckpointError.
+    So are flows, with their whitening, and variational autoencoders, if their parts are layers.
+    Only classes of torch.nn and pyneural are made from a file; one of another model is a
+    CheckpointError.
 
     >>> import tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")

@@ -126,6 +126,30 @@ def test_seed_generator_shape_and_dtype(toy):
     assert toy.log_density(torch.tensor([math.nan, 0.0])).isnan()
 
 
+def test_a_square_of_the_checkerboard_keeps_its_points(monkeypatch):
+    """Next to an edge, where float32 rounds column + place up to the next square."""
+    most = 1 - 2.0**-24  # the largest number that torch.rand gives
+    monkeypatch.setattr(torch, "rand", lambda *size, generator: torch.full(size, most))
+    x = Checkerboard().sample(64)
+    assert x.amax() < 4
+    assert Checkerboard().log_density(x).isfinite().all()
+
+
+@pytest.mark.parametrize("toy", TOYS, ids=NAMES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_density_far_away_is_zero_and_never_nan(toy, dtype):
+    most = torch.finfo(dtype).max
+    x = torch.tensor([[most, 0], [-most, most], [math.inf, 0], [-math.inf, math.inf]], dtype=dtype)
+    value = toy.log_density(x)
+    assert value.dtype == dtype
+    assert (value < -1e4).all()
+
+
+def test_numbers_of_numpy():
+    toy = Ring(np.float32(2), np.float64(0.1))
+    assert toy.sample(np.int64(3), np.int32(7)).equal(Ring().sample(3, 7))
+
+
 def test_long_inputs_in_parts_are_those_in_one(monkeypatch):
     toy = TwoMoons()
     x = toy.sample(100)
@@ -141,6 +165,8 @@ def test_long_inputs_in_parts_are_those_in_one(monkeypatch):
         (lambda: Ring(radius=math.inf), r"Ring: radius: expected a positive .*, got inf"),
         (lambda: Ring().sample(-1), r"Ring\.sample: count: expected >= 0, got -1; write"),
         (lambda: Ring().sample(2.0), r"Ring\.sample: count: expected a whole number"),
+        (lambda: Ring(radius="2"), r"Ring: radius: expected a positive number, got '2'"),
+        (lambda: Ring().log_density(np.zeros((3, 2))), r"x: expected a tensor, got ndarray; write"),
         (
             lambda: Spirals().log_density(torch.zeros(3, 4)),
             r"Spirals\.log_density: x: expected floats \[\.\.\., 2\], got float32 \[3, 4\]; each",

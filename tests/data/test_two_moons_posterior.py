@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,6 +82,7 @@ def test_seeds():
     assert torch.equal(TASK.simulate(theta, 3), TASK.simulate(theta, 3))
     assert not torch.equal(TASK.simulate(theta, 3), TASK.simulate(theta, 4))
     assert TASK.sample_posterior(TASK.simulate(theta)[0], 0).shape == (0, 2)
+    assert torch.equal(TASK.prior(np.int64(5), np.int64(1)), TASK.prior(5, 1))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,20 @@ def test_seeds():
         (lambda: TASK.sample_posterior(torch.ones(2) * 9, 3), r"data of parameters in \(-1, 1\)"),
         (lambda: TASK.reference(0), r"reference: number: expected 1 to 10, got 0"),
         (lambda: TASK.prior(2.5), r"prior: count: expected a whole number"),
+        (lambda: TASK.prior(-1), r"prior: count: expected >= 0, got -1; write 1000"),
+        (
+            lambda: TASK.sample_posterior(torch.zeros(2), -3),
+            r"sample_posterior: count: expected >= 0, got -3",
+        ),
+        (
+            lambda: TASK.log_likelihood(torch.zeros(3, 2), torch.zeros(4, 2)),
+            r"x: expected 3 rows, as theta has, or \[2\], got 4 rows",
+        ),
+        (
+            lambda: TASK.log_likelihood(torch.zeros(3, 2), torch.zeros(3, 1, 2)),
+            r"x: expected floats \[N, 2\], got float32 \[3, 1, 2\]",
+        ),
+        (lambda: TASK.simulate(np.zeros((3, 2))), r"theta: expected a tensor, got ndarray"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from pyneural import nn
+from pyneural.errors import ArgumentError
 from pyneural.ode import METHODS, IntegrationError, odeint
 from tests.tolerances import assert_close
 
@@ -242,3 +244,31 @@ def test_wrong_arguments(case):
     y0, times, options, text = WRONG[case]
     with pytest.raises(ValueError, match="odeint: " + text):
         odeint(logistic, y0, times, **options)
+
+
+RETURNS = {
+    "a column": (Y0, lambda t, y: y[:, None], r"\[3\] of float64, got \[3, 1\] of float64"),
+    "an element": (Y0, lambda t, y: y[:1], r"\[3\] of float64, got \[1\] of float64"),
+    "a dtype": (Y0, lambda t, y: y.float(), r"\[3\] of float64, got \[3\] of float32"),
+    "nothing": (Y0, lambda t, y: None, r"\[3\] of float64, got NoneType"),
+    "one of two": ((Y0, Y0), lambda t, y: y[0], r"\(\[3\] .*, \[3\] .*\), got Tensor"),
+    "three of two": ((Y0, Y0), lambda t, y: (*y, y[0]), r"\(\[3\] .*, \[3\] .*\), got \(\[3\]"),
+    "one column of two": ((Y0, Y0), lambda t, y: (y[0], y[1][:1]), r"got \(.*, \[1\] of float64\)"),
+}
+
+
+@pytest.mark.parametrize("case", RETURNS)
+@pytest.mark.parametrize("options", [ADAPTIVE, FIXED])
+def test_what_f_returns_is_like_the_state(case, options):
+    """Else it would be broadcast, and the state grow at every step."""
+    y0, f, text = RETURNS[case]
+    with pytest.raises(ArgumentError, match=f"odeint: f: expected .*{text}.*; return dy/dt of"):
+        odeint(f, y0, [0.0, 1.0], **options)
+
+
+def test_a_list_of_slopes_and_numbers_of_numpy():
+    times = np.array([0, 1])
+    options = {"rtol": np.float32(1e-6), "atol": np.float32(1e-6)}
+    found = odeint(lambda t, y: [-y[0], y[1]], (Y0, Y0), times, **options)
+    assert_close(found[0][-1], Y0 * math.exp(-1), 1e-5)
+    assert odeint(logistic, Y0, times, steps=np.int64(3)).shape == (2, 3)

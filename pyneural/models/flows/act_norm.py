@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
+from pyneural.errors import check_argument
+from pyneural.models.flows.columns import check_varying, column_name
 from pyneural.models.flows.lazy import LazyTransform
 from pyneural.models.flows.transforms import FlowTransform
-from pyneural.models.flows.whitening import check_columns
 
 
 class ActNorm(LazyTransform):
@@ -22,7 +26,8 @@ class ActNorm(LazyTransform):
         features: number of features D.
 
     Raises:
-        ValueError: the first batch has a column that is constant or not finite.
+        ArgumentError: the first batch, of all processes together, is a single row, or has a column
+            that is constant or not finite.
 
     Source: Kingma and Dhariwal 2018, arXiv:1807.03039.
 
@@ -51,13 +56,9 @@ class ActNorm(LazyTransform):
         if self._done or not self.training:
             return
         if not self.initialised:
-            rows = x.detach().reshape(-1, x.shape[-1])
-            check_columns("ActNorm: first batch", rows)
-            count, total = _sum(rows.new_tensor(float(len(rows)))), _sum(rows.sum(0))
-            mean = total / count
-            variance = _sum((rows - mean).square().sum(0)) / (count - 1)
+            mean, variance = _moments(x.detach().reshape(-1, x.shape[-1]).double())
             self.log_scale.copy_(-0.5 * variance.log())
-            self.shift.copy_(-mean * self.log_scale.exp())
+            self.shift.copy_(-mean / variance.sqrt())
             self.initialised.fill_(True)
         self._done = True
 
@@ -65,12 +66,42 @@ class ActNorm(LazyTransform):
         """Number of features."""
         return str(len(self.shift))
 
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._done = False  # what was loaded may wait for its first batch
 
-def _sum(value: Tensor) -> Tensor:
+
+def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance, [D] each, of the rows [N, D] of all processes.
+
+    What has no variance is refused by all of them, so that none waits for another one.
+    """
+    where, features = "ActNorm: first batch", rows.shape[1]
+    bad = ~rows.isfinite()
+    rows = rows.masked_fill(bad, 0)
+    of_none = rows.new_full((1, features), math.inf)  # a process may have no rows
+    ends = torch.cat([rows, of_none]).amin(0), torch.cat([-rows, of_none]).amin(0)
+    low, minus_high = _reduced(torch.stack(ends), "MIN")
+    total, bads, counts = _reduced(
+        torch.stack([rows.sum(0), bad.sum(0), rows.new_full((features,), float(len(rows)))])
+    )
+    count = int(counts[0])
+    if bads.any():
+        column = int(bads.nonzero()[0])
+        got = f"{int(bads[column]):,} that are nan or infinite in {column_name(column)}"
+        check_argument(False, where, "finite numbers", got, "remove those rows or replace them")
+    remedy = "give a larger batch, or call eval() before"
+    check_argument(count > 1, where, "two or more rows", count, remedy)
+    check_varying(where, low, -minus_high, count)
+    mean = total / count
+    return mean, _reduced((rows - mean).square().sum(0)) / (count - 1)
+
+
+def _reduced(value: Tensor, operation: str = "SUM") -> Tensor:
     """Over all processes."""
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(value)
+        distributed.all_reduce(value, getattr(distributed.ReduceOp, operation))
     return value
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
-from pyneural.errors import ArgumentError
+from pyneural.errors import check_argument
+from pyneural.models.flows.columns import are_readable, column_name
 from pyneural.models.flows.lazy import LazyTransform
 from pyneural.models.flows.transforms import FlowTransform
 
 Bounds = Sequence[tuple[float | None, float | None] | None]
+
+# Share of the rows on the end of an interval that is taken for rounding.
+_BY_ROUNDING = 1e-3
 
 
 class _Box(constraints.Constraint):
@@ -28,18 +33,44 @@ class _Box(constraints.Constraint):
     def check(self, value: Tensor) -> Tensor:
         return ((value >= self.low) & (value <= self.high)).all(-1)
 
-    def check_columns(self, where: str, value: Tensor) -> None:
+    def check_columns(self, where: str, value: Tensor, names: Any = None) -> None:
         """ArgumentError with the first column that has values outside."""
         outside = (value < self.low) | (value > self.high)
-        if not outside.any():
+        if not are_readable(value) or not outside.any():
             return
-        column = int(outside.flatten(0, -2).any(0).nonzero()[0])
-        low, high = float(self.low[column]), float(self.high[column])
-        one = float(value[..., column][outside[..., column]][0])
-        raise ArgumentError(
-            f"{where}: expected column {column} in [{low:g}, {high:g}], got {one:g} in "
-            f"{int(outside[..., column].sum()):,} rows; correct them, or widen bounds"
+        column, count, one = _first(outside, value)
+        name = column_name(column, names)
+        expected = f"{name} in [{float(self.low[column]):g}, {float(self.high[column]):g}]"
+        remedy = "correct them, or widen bounds"
+        check_argument(False, where, expected, f"{one:g} in {count:,} rows", remedy)
+
+    def check_ends(self, where: str, value: Tensor, names: Any = None) -> None:
+        """ArgumentError where rows [N, D] lie on the end of a half-line, or many on an interval's.
+
+        As with zero counts, or fluxes of what was not detected, a single value has a probability: a
+        likelihood grows without bound as the density gets a peak there. Rounding puts few rows on
+        the end of an interval, and none on that of a half-line which begins at 0.
+        """
+        half_line = self.low.isfinite() ^ self.high.isfinite()
+        on_end = (value == self.low) | (value == self.high)
+        on_end &= half_line | (on_end.double().mean(0) > _BY_ROUNDING)
+        if not on_end.any():
+            return
+        column, count, one = _first(on_end, value)
+        sign = ">" if one == self.low[column] else "<"
+        remedy = (
+            "add uniform noise in [0, 1[ to counts; where a flux was not detected, leave out the "
+            "row or move the bound"
         )
+        expected, got = f"{column_name(column, names)} {sign} {one:g}", f"{one:g} in {count:,} rows"
+        check_argument(False, where, f"{expected}, which is a bound", got, remedy)
+
+
+def _first(bad: Tensor, value: Tensor) -> tuple[int, int, float]:
+    """Of [..., D]: the first bad column, its number of bad values, and the first of them."""
+    column = int(bad.reshape(-1, bad.shape[-1]).any(0).nonzero()[0])
+    values = value[..., column][bad[..., column]]
+    return column, len(values), float(values[0])
 
 
 class BoundedTransform(FlowTransform):
@@ -50,7 +81,8 @@ class BoundedTransform(FlowTransform):
         f(x) = log (x - l), -log (h - x)   of a half-line;  f(x) = x of the line
 
     At an edge x is taken to be one rounding error inside, so that all stays finite; beyond it the
-    log-determinant is -inf, the density 0.
+    log-determinant is -inf, the density 0. So is the end of a half-line, which samples may be
+    rounded to; ``fit`` refuses data on it, see ``check_ends``.
 
     Args:
         low: l, [D]; -inf for none.
@@ -70,8 +102,11 @@ class BoundedTransform(FlowTransform):
         low, high, width = self._edges()
         # Shares of the interval; on a half-line, the distance from its end.
         smallest = torch.where(self._both, width.new_tensor(info.eps), info.tiny)
-        a = torch.where(self._has_low, torch.maximum((x - low) / width, smallest), 1)
-        b = torch.where(self._has_high, torch.maximum((high - x) / width, smallest), 1)
+        smallest_a, smallest_b = (
+            torch.maximum(smallest, info.eps * edge.abs() / width) for edge in (low, high)
+        )
+        a = torch.where(self._has_low, torch.maximum((x - low) / width, smallest_a), 1)
+        b = torch.where(self._has_high, torch.maximum((high - x) / width, smallest_b), 1)
         from_low, from_high = a.log(), b.log()
         y = torch.where(self._has_low | self._has_high, from_low - from_high, x)
         ladj = -(from_low + from_high) - width.log()
@@ -134,11 +169,11 @@ class Bounded(LazyTransform):
         lows = [-math.inf if low is None else float(low) for low, _ in pairs]
         highs = [math.inf if high is None else float(high) for _, high in pairs]
         for column, (low, high) in enumerate(zip(lows, highs, strict=True)):
-            if not low < high:
-                raise ArgumentError(
-                    f"Bounded: bounds: expected low < high, got ({low:g}, {high:g}) for column "
-                    f"{column}; write (low, high), or None for no bound"
-                )
+            got, remedy = (
+                f"({low:g}, {high:g}) for column {column}",
+                "write (low, high), or None for",
+            )
+            check_argument(low < high, "Bounded: bounds", "low < high", got, f"{remedy} no bound")
         self.low: Tensor
         self.high: Tensor
         self.register_buffer("low", torch.tensor(lows))

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal, Uniform, cons
 from torch.distributions.transforms import Transform
 from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
-from pyneural.errors import ArgumentError
+from pyneural.errors import check_argument
 from pyneural.models.flows.transforms import call_and_ladj
 
 
@@ -90,16 +90,14 @@ class NormalizingFlow(Distribution):
         return self.base.rsample(shape) if self.base.has_rsample else self.base.sample(shape)
 
     def _check(self, value: Tensor) -> None:
-        dims = len(self.event_shape)
-        if value.dim() < dims or value.shape[value.dim() - dims :] != self.event_shape:
-            sizes = ", ".join(map(str, self.event_shape))
-            raise ArgumentError(
-                f"NormalizingFlow.log_prob: value: expected [..., {sizes}], got "
-                f"{list(value.shape)}; give one row a sample, one column a feature"
-            )
+        where, dims = "NormalizingFlow.log_prob: value", len(self.event_shape)
+        good = value.dim() >= dims and value.shape[value.dim() - dims :] == self.event_shape
+        sizes, remedy = ", ".join(map(str, self.event_shape)), "give one row a sample, one column a"
+        got = list(value.shape)
+        check_argument(good, where, f"[..., {sizes}]", got, f"{remedy} feature")
         check = getattr(self.support, "check_columns", None)
         if self._validate_args and check is not None:
-            check("NormalizingFlow.log_prob: value", value)
+            check(where, value)
 
     def __repr__(self) -> str:
         lines = indent(f"(transform): {self.transform}\n(base): {self.base}", "  ")

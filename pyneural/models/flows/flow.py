@@ -9,26 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from typing_extensions import Self
 
-from pyneural.errors import ArgumentError
+from pyneural.errors import check_argument
 from pyneural.models.flows.bounded import Bounded, Bounds
+from pyneural.models.flows.columns import (
+    are_readable,
+    check_columns,
+    check_context,
+    check_finite_columns,
+)
+from pyneural.models.flows.description import keep_arguments, made
 from pyneural.models.flows.distributions import DiagNormal, NormalizingFlow
 from pyneural.models.flows.lazy import (
     LazyComposedTransform,
     LazyDistribution,
     LazyTransform,
     UnconditionalDistribution,
-    check_context,
 )
 from pyneural.models.flows.transforms import ComposedTransform
-from pyneural.models.flows.whitening import Whitening, check_columns
+from pyneural.models.flows.whitening import Whitening
 from pyneural.training import Batch, History, Model
-from pyneural.training.checks import check
 from pyneural.training.data.adapter import of_arrays
 from pyneural.training.data.nested import several
 from pyneural.training.data.stream import Stream
 from pyneural.training.data.tensors import columns_of, to_tensor
-from pyneural.training.state.file import check_weights, read_model
+from pyneural.training.state import file as files
 
 _WHITENING = "whitening."
 
@@ -48,7 +54,9 @@ class Flow(Model):
     only difference from zuko's flows of the same name: constructor and ``state_dict`` keys are
     theirs, and ``load_state_dict(strict=True)`` takes a checkpoint either way, as long as ``fit``
     was told ``whiten=False``; a whitening adds the keys ``whitening.*``. A flow that was given
-    weights by ``load_state_dict`` or ``load`` keeps what they came with.
+    weights by ``load_state_dict`` or ``load`` keeps what they came with. ``models.load_model``
+    makes the flow and its weights from a file of ``save``, unless it was made of modules, as here,
+    or of functions.
 
     Args:
         transform: lazy transforms, from data to base, or one.
@@ -72,6 +80,12 @@ class Flow(Model):
     """
 
     periodic = False  # whether the features are angles in [-pi, pi[
+    _arguments: dict[str, Any] | None = None  # of the constructor
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Has the constructor keep its arguments, for ``architecture``."""
+        super().__init_subclass__(**options)
+        keep_arguments(cls)
 
     def __init__(
         self,
@@ -90,18 +104,16 @@ class Flow(Model):
         self.features = base().event_shape[0] if features is None else features
         self.context = context
         if bounds is not None:
-            if self.periodic:
-                raise ArgumentError(
-                    f"{type(self).__name__}: bounds: expected none, as its features are angles in "
-                    "[-pi, pi[, got some; shift and scale the data to that interval"
-                )
-            if len(bounds) != self.features:
-                raise ArgumentError(
-                    f"{type(self).__name__}: bounds: expected {self.features}, one for each "
-                    f"feature, got {len(bounds)}; write None for a feature without bounds"
-                )
+            where = f"{type(self).__name__}: bounds"
+            expected = "none, as its features are angles in [-pi, pi["
+            remedy = "shift and scale the data to that interval"
+            check_argument(not self.periodic, where, expected, "some", remedy)
+            good, expected = len(bounds) == self.features, f"{self.features}, one for each feature"
+            remedy = "write None for a feature without bounds"
+            check_argument(good, where, expected, len(bounds), remedy)
             self.bounded = Bounded(bounds)
         self._whitens = True  # whether fit may put a whitening before the transforms
+        self._partial = False  # whether weights are being loaded that may lack some
 
     @property
     def whitened(self) -> bool:
@@ -111,7 +123,9 @@ class Flow(Model):
     def forward(self, c: Tensor | None = None) -> NormalizingFlow:
         """p(X | c) of the context c [..., C]; its batch shape is that of c."""
         if self.context is not None:
-            check_context(type(self).__name__, c, self.context)
+            check_context(f"{type(self).__name__}: context", c, self.context)
+        if c is not None:
+            c = self._checked_values(f"{type(self).__name__}: context", c)
         transform, base = self.transform(c), self.base(c)
         before = [self._modules[name]() for name in _BEFORE if name in self._modules]  # type: ignore
         if before:
@@ -124,17 +138,21 @@ class Flow(Model):
         """The mean negative log-likelihood of x [N, D] given y [N, C], in nats a row.
 
         Args:
-            batch: x are the features, y the context, None without one.
+            batch: x are the features, y the context, None without one; [N] is taken as [N, 1].
 
         Raises:
-            ValueError: an empty batch.
+            ArgumentError: an empty batch, or a context that is missing, of another length or, where
+                that can be seen without waiting for a GPU, not finite.
         """
         if self.training and torch.is_grad_enabled():
             self._whitens = False  # what is trained without a whitening does without it
         x, c = batch.x, batch.y
-        good, name = len(x) > 0, f"{type(self).__name__}.losses: batch"
-        check(good, name, "at least one row", "none", "leave it out")
-        log_prob = self(None if c is None else c.to(x.dtype)).log_prob(x)
+        where = f"{type(self).__name__}.losses"
+        check_argument(len(x) > 0, f"{where}: batch", "at least one row", "none", "leave it out")
+        c = None if c is None else _with_columns(c).to(x.dtype)
+        if self.context is not None:
+            check_context(f"{where}: context", c, self.context, _GIVE_Y)
+        log_prob = self(c).log_prob(_with_columns(x))
         if batch.weight is not None:
             log_prob = batch.weight * log_prob
         return {"loss": -log_prob.mean()}
@@ -148,7 +166,7 @@ class Flow(Model):
 
         Args:
             x: data, [N, D].
-            y: context of each row, [N, C]; None without one.
+            y: context of each row, [N, C], or [N] for C = 1; None without one.
             args: see ``Model.fit``.
             whiten: whether the data are whitened, unless the flow has a whitening already, was
                 given weights or trained, or is one of angles.
@@ -158,33 +176,47 @@ class Flow(Model):
             curve of the loss, in nats a row.
 
         Raises:
-            ValueError: a column that is constant, is not finite, leaves its bounds, or follows from
-                others where it is to be whitened; and what ``Model.fit`` raises.
+            ValueError: a column that is constant, is not finite, leaves its bounds, has rows on
+                the end of a half-line or many on that of an interval, or follows from others where
+                it is to be whitened; a context that does not fit or is not finite; and what
+                ``Model.fit`` raises.
         """
+        if y is not None and not several(y):
+            self.check_targets("fit: y", to_tensor("fit: y", y), columns_of(y))
         trained = any(parameter.grad is not None for parameter in self.parameters())
         self._whitens &= whiten and not trained
         return super().fit(x, y, *args, **kwargs)
 
     def log_prob(self, x: Any, context: Any = None) -> Any:
-        """Log-density in nats of rows x [N, D], [N]; an array of an array or frame."""
+        """Log-density in nats of rows x [N, D], [N]; an array of an array or frame.
+
+        Args:
+            x: data.
+            context: that of each row, [N, C], or [N] for C = 1; or one for all of them, [C].
+        """
         where = f"{type(self).__name__}.log_prob"
-        if not isinstance(x, Tensor) and context is not None:
-            like = next(self.parameters())
-            context = to_tensor(f"{where}: context", context).to(like)
+        if context is not None:
+            context = to_tensor(f"{where}: context", context)
+            if self.context == 1 and context.dim() == 1 and len(context) > 1:
+                context = _with_columns(context)
+            if not isinstance(x, Tensor):
+                context = context.to(next(self.parameters()))
         return of_arrays(where, self, lambda rows: self(context).log_prob(rows), x)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Refused: a flow has no output beside its densities and samples."""
-        got, remedy = "predict", "write flow.log_prob(x) or flow().sample((n,))"
-        check(False, type(self).__name__, "log_prob or sample", got, remedy, NotImplementedError)
+        raise NotImplementedError(
+            f"{type(self).__name__}: expected log_prob or sample, got predict; write "
+            "flow.log_prob(x) or flow().sample((n,))"
+        )
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Takes over the weights that ``save`` wrote, and their whitening if there is one."""
-        tensors, _ = read_model(path)
+        tensors, _ = files.read_model(path)
         before = self._modules.get("whitening"), self._whitens
         self._match(tensors)
         try:
-            check_weights(self, tensors, path)
+            files.check_weights(self, tensors, path)
         except Exception:  # the flow stays what it was
             self._modules.pop("whitening", None)
             if before[0] is not None:
@@ -193,13 +225,51 @@ class Flow(Model):
             raise
         self.load_state_dict(tensors)
 
+    def architecture(self) -> dict[str, Any] | None:
+        """What ``load_model`` makes it from; None of a flow that was given modules or functions."""
+        return None if self._arguments is None else files.describe(self)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor in JSON's types, and whether there is a whitening."""
+        what, remedy = f"save: {type(self).__name__}", "save its weights, and load() them"
+        got = "modules or functions"
+        check_argument(self._arguments is not None, what, "arguments of JSON's types", got, remedy)
+        return {**(self._arguments or {}), "whitened": self.whitened}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The flow of ``get_config``, with new weights."""
+        arguments = {name: made(value) for name, value in config.items()}
+        whitened = arguments.pop("whitened")
+        flow = cls(**arguments)
+        if whitened:
+            flow.whitening = Whitening(flow.features)
+        return flow
+
     def compile(
         self, *args: Any, mixed_precision: torch.dtype | None = None, **kwargs: Any
     ) -> None:
         """As ``Model.compile``, in the precision of the parameters."""
         name, remedy = f"{type(self).__name__}.compile: mixed_precision", "leave it out"
-        check(mixed_precision is None, name, "None", mixed_precision, remedy)
+        check_argument(mixed_precision is None, name, "None", mixed_precision, remedy)
         super().compile(*args, **kwargs)
+
+    def check_inputs(self, where: str, x: Tensor) -> None:
+        """ArgumentError where rows [N, D] have another width, or values that have no density."""
+        rows = _with_columns(x)
+        good, remedy = rows.dim() == 2 and rows.shape[1] == self.features, "one column a feature"
+        check_argument(good, where, f"[N, {self.features}]", list(rows.shape), remedy)
+        self._check_domain(where, rows, None)
+
+    def check_targets(self, where: str, y: Tensor, names: Any = None) -> None:
+        """ArgumentError where contexts [N, C], of columns with names, do not fit or are not finite.
+
+        [N] is taken as [N, 1].
+        """
+        rows = _with_columns(y)
+        if self.context is not None:
+            check_context(where, rows, self.context)
+        check_finite_columns(where, rows.to(next(self.parameters()).dtype), names)
 
     def _build_for(self, where: str, x: Any) -> None:
         """Looks at the data of ``fit``, its validation part left out."""
@@ -210,12 +280,11 @@ class Flow(Model):
         if isinstance(x, (DataLoader, Stream)):
             good, expected = not wanted or self.whitened, "arrays or tensors to whiten by"
             remedy = "call flow.whiten(rows) before, or write fit(whiten=False)"
-            check(good, "fit: x", expected, "batches", remedy)
+            check_argument(good, "fit: x", expected, "batches", remedy)
             return
+        rows = self._rows("fit: x", x)
         if wanted and not self.whitened:
-            self.whiten(x)
-        else:
-            self._rows(x)
+            self._whiten("fit: x", rows, columns_of(x))
 
     def whiten(self, x: Any) -> None:
         """Puts a whitening by data [N, D] before the transforms, in place of one that is there.
@@ -225,47 +294,89 @@ class Flow(Model):
         Raises:
             ValueError: see ``fit``; a flow of angles, which are not to be scaled.
         """
-        name, remedy = f"{type(self).__name__}.whiten", "call it on a flow that is not periodic"
-        check(not self.periodic, name, "features on the line", "a flow of angles", remedy)
-        rows = self._rows(x)
+        where, remedy = f"{type(self).__name__}.whiten", "call it on a flow that is not periodic"
+        check_argument(not self.periodic, where, "features on the line", "a flow of angles", remedy)
+        self._whiten(f"{where}: x", self._rows(f"{where}: x", x), columns_of(x))
+
+    def _whiten(self, where: str, rows: Tensor, names: Any) -> None:
         if "bounded" in self._modules:
             rows = self.bounded()(rows)
         whitening = Whitening(self.features).to(rows)
-        whitening.set_from(rows, "fit: x", columns_of(x))
+        whitening.set_from(rows, where, names)
         self.whitening = whitening
 
-    def _rows(self, x: Any) -> Tensor:
-        """Data [N, D] as a tensor of the flow's dtype; ValueError where they have no density."""
-        got, remedy = "several inputs", "give [N, D], and the context as y"
-        check(not several(x), "fit: x", "one array of features", got, remedy)
-        rows = to_tensor("fit: x", x)
-        rows = rows[:, None] if rows.dim() == 1 else rows
+    def _rows(self, where: str, x: Any) -> Tensor:
+        """Data [N, D] as a tensor of the flow's dtype; ArgumentError where they have no density."""
+        remedy = "give [N, D], and the context as y"
+        check_argument(not several(x), where, "one array of features", "several inputs", remedy)
+        rows = _with_columns(to_tensor(where, x))
         good, remedy = rows.dim() == 2 and rows.shape[1] == self.features, "one column a feature"
-        check(good, "fit: x", f"[N, {self.features}]", list(rows.shape), remedy)
+        check_argument(good, where, f"[N, {self.features}]", list(rows.shape), remedy)
         rows = rows.to(next(self.parameters()))
-        check_columns("fit: x", rows, columns_of(x))
+        check_columns(where, rows, columns_of(x))
+        self._check_domain(where, rows, columns_of(x))
         if "bounded" in self._modules:
-            self.bounded().domain.check_columns("fit: x", rows)
+            self.bounded().domain.check_ends(where, rows, columns_of(x))
+        return rows
+
+    def _check_domain(self, where: str, rows: Tensor, names: Any) -> None:
+        """ArgumentError where data leave their bounds, or angles the circle."""
+        if "bounded" in self._modules:
+            self.bounded().domain.check_columns(where, rows, names)
         if self.periodic:
             most = float(rows.abs().max())
             remedy = "write (x + pi) % (2 * pi) - pi, of radians"
-            check(most <= 3.1416, "fit: x", "angles in [-pi, pi[", f"{most:g}", remedy)
-        return rows
+            check_argument(most <= 3.1416, where, "angles in [-pi, pi[", f"{most:g}", remedy)
+
+    def _checked_values(self, where: str, c: Tensor) -> Tensor:
+        """A context in the dtype of the parameters; ArgumentError where it is not finite.
+
+        A step of the training on a GPU does not wait for the answer: ``fit`` has asked before.
+        """
+        dtype = next(self.parameters()).dtype
+        good, remedy = torch.promote_types(c.dtype, dtype) == dtype, f"write context.to({dtype})"
+        check_argument(good, where, f"{dtype}, as the parameters", c.dtype, remedy)
+        c = c.to(dtype)
+        in_step = self.training and torch.is_grad_enabled() and c.is_cuda
+        if not in_step and are_readable(c) and c.dim() > 0:
+            check_finite_columns(where, c)
+        return c
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As torch's; where not ``strict``, a whitening stays that the weights do not have."""
+        self._partial = not strict
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        finally:
+            self._partial = False
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self._match(state_dict, prefix)  # before torch goes on to the modules inside
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _match(self, tensors: Mapping[str, Any], prefix: str = "") -> None:
-        """Has a whitening where, and only where, the weights to be loaded have one."""
+        """Has a whitening where, and only where, the weights to be loaded have one.
+
+        Those of a part of the flow have none, and leave it what it has.
+        """
         self._whitens = False
         name = f"{prefix}{_WHITENING}mean"
+        own = (key for key in self.state_dict() if not key.startswith(_WHITENING))
         if name not in tensors:
-            self._modules.pop("whitening", None)
+            if not self._partial and all(f"{prefix}{key}" in tensors for key in own):
+                self._modules.pop("whitening", None)
         elif not self.whitened:
             self.whitening = Whitening(len(tensors[name])).to(next(self.parameters()))
 
 
+def _with_columns(values: Tensor) -> Tensor:
+    """Rows [N, ...], as one column where they are numbers [N]."""
+    return values[:, None] if values.dim() == 1 else values
+
+
+_GIVE_Y = "give the context of each row as y"
 _BEFORE = "bounded", "whitening"  # what data go through before the transforms, in this order
 
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.transforms import Transform
 
-from pyneural.errors import ArgumentError
 from pyneural.models.flows.transforms import ComposedTransform
 
 
@@ -120,22 +119,6 @@ class UnconditionalTransform(_Partial, LazyTransform):
     >>> UnconditionalTransform(ExpTransform)()(torch.zeros(2))
     tensor([1., 1.])
     """
-
-
-def check_context(where: str, c: Tensor | None, length: int) -> None:
-    """ArgumentError unless a context [..., length] is given where there is to be one."""
-    if c is None and length == 0:
-        return
-    if c is None:
-        got, remedy = "None", "call flow(context)"
-    elif length == 0:
-        got, remedy = str(list(c.shape)), f"make it with context={c.shape[-1] if c.dim() else 1}"
-    elif c.dim() == 0 or c.shape[-1] != length:
-        got, remedy = str(list(c.shape)), f"give {length} columns, or make it for other ones"
-    else:
-        return
-    expected = f"[..., {length}]" if length else "None, as it was made with context=0"
-    raise ArgumentError(f"{where}: context: expected {expected}, got {got}; {remedy}")
 
 
 def with_context(x: Tensor, c: Tensor | None) -> Tensor:

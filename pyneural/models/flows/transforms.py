@@ -36,11 +36,11 @@ class FlowTransform(Transform):
         return InverseTransform(self)
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Y = f(x), and log |det df/dx|."""
+        """Value y = f(x), and log |det df/dx|."""
         raise NotImplementedError
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """X = f^-1(y), and log |det dx/dy|, which is minus that of f."""
+        """Inverse x = f^-1(y), and log |det dx/dy|, which is minus that of f."""
         raise NotImplementedError
 
     def _call(self, x: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class FlowTransform(Transform):
         return self.inverse_and_ladj(y)[0]
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Log |det df/dx| at x; y is not needed."""
+        """Log-determinant log |det df/dx| at x; y is not needed."""
         return self.call_and_ladj(x)[1]
 
     def __repr__(self) -> str:
@@ -347,11 +347,11 @@ class AdditiveTransform(FlowTransform):
         self.shift = shift
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """X + b, and 0."""
+        """The sum x + b, and 0."""
         return x + self.shift, torch.zeros_like(x)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Y - b, and 0."""
+        """The difference y - b, and 0."""
         return y - self.shift, torch.zeros_like(y)
 
 

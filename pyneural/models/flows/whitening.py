@@ -10,9 +10,10 @@ from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 from torch.nn import functional as F
 
+from pyneural.errors import check_argument
+from pyneural.models.flows.columns import check_columns, column_name
 from pyneural.models.flows.lazy import LazyTransform
 from pyneural.models.flows.transforms import FlowTransform
-from pyneural.training.checks import check
 
 # Smallest share of a column's variance that the columns before it leave unexplained. Covariances
 # are computed in float64, of data that may have been rounded to float32.
@@ -36,11 +37,11 @@ class WhiteningTransform(FlowTransform):
         self.mean, self.factor, self.inverse = mean, factor, inverse
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Z [..., D], and -sum_i log L_ii."""
+        """Whitened z [..., D], and -sum_i log L_ii."""
         return F.linear(x - self.mean, self.inverse), self._ladj(x)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """M + L z, and sum_i log L_ii."""
+        """Data m + L z, and sum_i log L_ii."""
         return self.mean + F.linear(y, self.factor), -self._ladj(y)
 
     def _ladj(self, x: Tensor) -> Tensor:
@@ -101,13 +102,11 @@ class Whitening(LazyTransform):
         factor, failed = torch.linalg.cholesky_ex(correlation)
         pivots = factor.diagonal().square()
         first = int(failed) - 1 if failed else int((pivots < _SINGULAR).int().argmax())
-        check(
-            not failed and bool((pivots >= _SINGULAR).all()), where,
-            "columns of which none is a linear combination of others",
-            f"a singular covariance of {len(x):,} rows: {_column(first, names)} follows from those "
-            "before it",
-            f"leave it out, give more than {len(mean)} rows, or write fit(whiten=False)",
-        )  # fmt: skip
+        good, name = not failed and bool((pivots >= _SINGULAR).all()), column_name(first, names)
+        expected = "columns of which none is a linear combination of others"
+        got = f"a singular covariance of {len(x):,} rows: {name} follows from those before it"
+        remedy = f"leave it out, give more than {len(mean)} rows, or write fit(whiten=False)"
+        check_argument(good, where, expected, got, remedy)
         factor = std[:, None] * factor
         inverse = torch.linalg.solve_triangular(
             factor, torch.eye(len(mean), dtype=x.dtype, device=x.device), upper=False
@@ -118,25 +117,3 @@ class Whitening(LazyTransform):
     def extra_repr(self) -> str:
         """Number of features."""
         return str(len(self.mean))
-
-
-def check_columns(where: str, x: Tensor, names: Any = None) -> None:
-    """ValueError where a column of [N, D] is constant or not finite: it has no density."""
-    finite = x.isfinite()
-    if not finite.all():
-        column = int((~finite).any(0).nonzero()[0])
-        bad = ~finite[:, column]
-        got = (
-            f"{int(bad.sum()):,} that are nan or infinite in {_column(column, names)} (first in "
-            f"row {int(bad.nonzero()[0])})"
-        )
-        check(False, where, "finite numbers", got, "remove those rows or replace them")
-    constant = x.amax(0) == x.amin(0)
-    if constant.any():
-        column = int(constant.nonzero()[0])
-        got = f"{_column(column, names)} constant, {float(x[0, column]):g} in all {len(x):,} rows"
-        check(False, where, "columns that vary", got, "leave it out: it has no density")
-
-
-def _column(number: int, names: Any) -> str:
-    return f"column {number}" if names is None else f"column {number} ({names[number]!r})"

@@ -38,7 +38,7 @@ def masked_dense_backward(
 
 
 def _weight(x: Tensor, values: Tensor, starts: Tensor, inputs: Tensor) -> Tensor:
-    """W, [O, I]."""
+    """The matrix W, [O, I]."""
     if torch.onnx.is_in_onnx_export():  # which knows no repeat_interleave
         outputs = (torch.arange(len(inputs))[:, None] >= starts[1:]).sum(1)
     else:

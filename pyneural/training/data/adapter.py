@@ -224,6 +224,8 @@ class DataAdapter:
                 targets = targets.to(targets.dtype if targets.is_complex() else self.dtype)
             elif targets.dtype != torch.bool:
                 targets = targets.long()  # which is what torch's losses of classes take
+        if hasattr(self.model, "check_targets"):
+            self.model.check_targets(where, targets, columns_of(y))  # type: ignore[operator]
         return self._moved(targets) if moved else targets
 
     def _moved(self, value: Tensor) -> Tensor:

@@ -30,7 +30,10 @@ from pyneural.training.state.replacing import followed, replaced
 
 FORMAT = "pyneural checkpoint 1"
 # Only these modules' classes are made from a file, so that a file can run nothing else.
-_TRUSTED = ("torch.nn.modules", "pyneural.nn", "pyneural.layers", "pyneural.models.autoencoders")
+_TRUSTED = (
+    "torch.nn.modules", "pyneural.nn", "pyneural.layers", "pyneural.models.autoencoders",
+    "pyneural.models.flows",
+)  # fmt: skip
 _INSTEAD = "save its state_dict with safetensors instead"
 _MISFITS = (
     ArithmeticError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
@@ -346,7 +349,26 @@ def _description(layer: nn.Module, arguments: dict[str, Any]) -> dict[str, Any]:
             f"save: layer {kind.__name__}: expected arguments that JSON can hold, got {arguments} "
             f"({error}); {_INSTEAD}"
         ) from error
-    return {"class": f"{kind.__module__}.{kind.__qualname__}", "arguments": plain}
+    return {"class": class_name(kind), "arguments": plain}
+
+
+def class_name(kind: type) -> str:
+    """What ``class_of`` finds a class by."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def class_of(full_name: str, base: type | tuple[type, ...]) -> Any:
+    """A class of torch.nn or pyneural by its module and name; CheckpointError for any other."""
+    module, _, name = full_name.rpartition(".")
+    trusted = any(f"{module}.".startswith(f"{package}.") for package in _TRUSTED)
+    expected = "layers of torch.nn, pyneural.nn and pyneural.layers"
+    remedy = "make the model yourself and use its load()"
+    check(trusted, "load_model", expected, full_name, remedy, CheckpointError)
+    remedy = "use the version of pyneural and torch that saved it"
+    kind: Any = getattr(import_module(module), name, None)
+    good = isinstance(kind, type) and issubclass(kind, base)
+    check(good, "load_model", "a layer", full_name, remedy, CheckpointError)
+    return kind
 
 
 def rebuild(description: dict[str, Any]) -> nn.Module:
@@ -355,15 +377,7 @@ def rebuild(description: dict[str, Any]) -> nn.Module:
     >>> rebuild(describe(nn.Linear(3, 4)))
     Linear(in_features=3, out_features=4, bias=True)
     """
-    module, _, name = description["class"].rpartition(".")
-    trusted = any(f"{module}.".startswith(f"{package}.") for package in _TRUSTED)
-    got, expected = description["class"], "layers of torch.nn, pyneural.nn and pyneural.layers"
-    remedy = "make the model yourself and use its load()"
-    check(trusted, "load_model", expected, got, remedy, CheckpointError)
-    remedy = "use the version of pyneural and torch that saved it"
-    kind: Any = getattr(import_module(module), name, None)
-    good = isinstance(kind, type) and issubclass(kind, nn.Module)
-    check(good, "load_model", "a layer", got, remedy, CheckpointError)
+    kind = class_of(description["class"], nn.Module)
     arguments = dict(description["arguments"])
     if hasattr(kind, "from_config"):
         return kind.from_config(arguments)
