@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,7 +28,6 @@ from pyneural.training.data.adapter import of_arrays
 from pyneural.training.data.nested import several
 from pyneural.training.data.stream import Stream
 from pyneural.training.data.tensors import columns_of, to_tensor
-from pyneural.training.state.file import check_weights, read_model
 
 _WHITENING = "whitening."
 
@@ -48,7 +47,8 @@ class Flow(Model):
     only difference from zuko's flows of the same name: constructor and ``state_dict`` keys are
     theirs, and ``load_state_dict(strict=True)`` takes a checkpoint either way, as long as ``fit``
     was told ``whiten=False``; a whitening adds the keys ``whitening.*``. A flow that was given
-    weights by ``load_state_dict`` or ``load`` keeps what they came with.
+    weights by ``load_state_dict`` or ``load`` has the whitening that they came with or none, as a
+    part of another model too; given some of them, by ``strict=False``, it keeps its own.
 
     Args:
         transform: lazy transforms, from data to base, or one.
@@ -178,20 +178,19 @@ class Flow(Model):
         got, remedy = "predict", "write flow.log_prob(x) or flow().sample((n,))"
         check(False, type(self).__name__, "log_prob or sample", got, remedy, NotImplementedError)
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Takes over the weights that ``save`` wrote, and their whitening if there is one."""
-        tensors, _ = read_model(path)
+    @contextmanager
+    def matching(self, tensors: Mapping[str, Any], prefix: str = "") -> Iterator[None]:
+        """Has a whitening as the weights to be loaded, unless they are refused in the context."""
         before = self._modules.get("whitening"), self._whitens
-        self._match(tensors)
+        self._match(tensors, prefix)
         try:
-            check_weights(self, tensors, path)
+            yield
         except Exception:  # the flow stays what it was
             self._modules.pop("whitening", None)
             if before[0] is not None:
                 self.whitening = before[0]
             self._whitens = before[1]
             raise
-        self.load_state_dict(tensors)
 
     def compile(
         self, *args: Any, mixed_precision: torch.dtype | None = None, **kwargs: Any
@@ -257,12 +256,16 @@ class Flow(Model):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _match(self, tensors: Mapping[str, Any], prefix: str = "") -> None:
-        """Has a whitening where, and only where, the weights to be loaded have one."""
-        self._whitens = False
+        """Has a whitening where, and only where, the weights to be loaded have one.
+
+        A part of the weights, as ``strict=False`` allows, says nothing about a whitening.
+        """
         name = f"{prefix}{_WHITENING}mean"
-        if name not in tensors:
+        own = {f"{prefix}{key}" for key in self.state_dict() if not key.startswith(_WHITENING)}
+        self._whitens &= own.isdisjoint(tensors)
+        if name not in tensors and own <= tensors.keys():
             self._modules.pop("whitening", None)
-        elif not self.whitened:
+        elif name in tensors and not self.whitened:
             self.whitening = Whitening(len(tensors[name])).to(next(self.parameters()))
 
 

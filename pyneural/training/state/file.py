@@ -244,9 +244,17 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Gives a model the weights of a file; CheckpointError where they do not fit it."""
+    """Gives a model the weights of a file; CheckpointError where they do not fit it.
+
+    A part whose buffers depend on its data, as the whitening of a flow, says by ``matching`` how it
+    takes the shape of what is loaded.
+    """
     tensors, _ = read_model(path)
-    check_weights(model, tensors, path)
+    with contextlib.ExitStack() as parts:
+        for name, part in list(model.named_modules()):
+            if hasattr(part, "matching"):
+                parts.enter_context(part.matching(tensors, f"{name}." if name else ""))
+        check_weights(model, tensors, path)
     model.load_state_dict(tensors)
 
 
@@ -357,7 +365,7 @@ def rebuild(description: dict[str, Any]) -> nn.Module:
     """
     module, _, name = description["class"].rpartition(".")
     trusted = any(f"{module}.".startswith(f"{package}.") for package in _TRUSTED)
-    got, expected = description["class"], "layers of torch.nn, pyneural.nn and pyneural.layers"
+    got, expected = description["class"], f"layers of {', '.join(_TRUSTED)}"
     remedy = "make the model yourself and use its load()"
     check(trusted, "load_model", expected, got, remedy, CheckpointError)
     remedy = "use the version of pyneural and torch that saved it"
