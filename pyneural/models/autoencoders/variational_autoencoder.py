@@ -123,8 +123,7 @@ class VariationalAutoencoder(Model):
         self.prior: Any = StandardNormal(self.latent) if prior is None else prior
         checked_prior(f"{name}: prior", self.prior, self.latent)
         self.beta, self.warm_up, self.unit = float(beta), int(warm_up), unit
-        # On the CPU also where the model is made on the meta device: it is read at once.
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device="cpu"))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.term_weights = {"elbo": 0.0}
         self.set_beta()
         self.register_load_state_dict_post_hook(_set_beta)
@@ -135,14 +134,14 @@ class VariationalAutoencoder(Model):
         return posterior.normal(*self._posterior(x))
 
     def decode(self, z: Tensor) -> distributions.Distribution:
-        """p(x|z) of z, [N, latent]."""
+        """The distribution p(x|z) of z, [N, latent]."""
         good, got = z.dim() == 2 and z.shape[1] == self.latent, list(z.shape)
         remedy = "one row for each sample"
         _check(good, f"{type(self).__name__}.decode: z", f"[N, {self.latent}]", got, remedy)
         return self.likelihood(self.decoder(z))
 
     def prior_distribution(self) -> distributions.Distribution:
-        """p(z)."""
+        """The prior p(z)."""
         return distribution_of(self.prior)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -370,7 +369,8 @@ class VariationalAutoencoder(Model):
 
     def set_beta(self) -> None:
         """Gives the divergence its present weight; never 0, so that every parameter is trained."""
-        done = (int(self.updates) + 1) / self.warm_up if self.warm_up else 1.0
+        updates = 0 if self.updates.is_meta else int(self.updates)
+        done = (updates + 1) / self.warm_up if self.warm_up else 1.0
         self.term_weights["kl"] = self.beta * min(1.0, done)
 
 
