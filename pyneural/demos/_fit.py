@@ -40,7 +40,7 @@ def fit(
     name: str,
     x: Tensor,
     y: Tensor | None,
-    schedule: Callback | None = None,
+    *callbacks: Callback,
     **options: Any,
 ) -> History:
     """``model.fit`` with a progress bar; KeyboardInterrupt after Ctrl-C.
@@ -51,5 +51,4 @@ def fit(
     >>> len(fit(model, "line", torch.ones(4, 1), torch.ones(4, 1), epochs=3))
     3
     """
-    callbacks = [Bar(name)] if schedule is None else [Bar(name), schedule]
-    return model.fit(x, y, verbose=0, callbacks=callbacks, **options)
+    return model.fit(x, y, verbose=0, callbacks=[Bar(name), *callbacks], **options)

@@ -1,7 +1,17 @@
 """Measures of generative models: of samples, of posteriors and of images."""
 
 from pyneural.metrics.calibration import Coverage, rank_uniformity, sbc_ranks, tarp
+from pyneural.metrics.conformal import conformal_level, expected_coverage
 from pyneural.metrics.images import sharpness
 from pyneural.metrics.two_samples import c2st
 
-__all__ = ["Coverage", "c2st", "rank_uniformity", "sbc_ranks", "sharpness", "tarp"]
+__all__ = [
+    "Coverage",
+    "c2st",
+    "conformal_level",
+    "expected_coverage",
+    "rank_uniformity",
+    "sbc_ranks",
+    "sharpness",
+    "tarp",
+]

@@ -84,6 +84,7 @@ class _Networks(nn.Module):
         return torch.baddbmm(self.biases[-1], x, self.weights[-1]).squeeze(2)
 
 
+@torch.enable_grad()
 def _train(
     networks: _Networks,
     rows: Tensor,  # [N, D]
@@ -93,7 +94,7 @@ def _train(
     generator: torch.Generator,
 ) -> None:
     """Adam, until the mean loss over an epoch and all folds has ceased to fall."""
-    optimizer = torch.optim.Adam(networks.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(networks.parameters(), lr=1e-3, fused=True)
     best, waited = math.inf, 0
     for _ in range(epochs):
         order = others.gather(1, torch.rand(others.shape, generator=generator).argsort(1))

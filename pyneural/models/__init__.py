@@ -20,6 +20,7 @@ from pyneural.models.flows.coupling import NICE, RealNVP
 from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.spline_flows import NCSF, NSF
+from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier
@@ -54,6 +55,7 @@ __all__ = [
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
+    "NeuralPosterior",
     "NormalizingFlow",
     "PatchTransformer",
     "RealNVP",

@@ -11,6 +11,7 @@ from pyneural.plots.functions import activations, approximation
 from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
+from pyneural.plots.posteriors import posteriors
 from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.series import predictions, state_space
 from pyneural.plots.space_time import space_time
@@ -31,6 +32,7 @@ __all__ = [
     "losses",
     "matrices",
     "model_choice",
+    "posteriors",
     "predictions",
     "reconstructions",
     "save",

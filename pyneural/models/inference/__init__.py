@@ -1,0 +1,1 @@
+"""Inference of a simulator's parameters."""
