@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +32,7 @@ class Recipe:
 
 
 def train(
-    flow: Flow, name: str, x: Tensor | DataLoader, held_out: Tensor, recipe: Recipe, **options: Any
+    flow: Flow, name: str, x: Tensor | DataLoader, held_out: Tensor, recipe: Recipe
 ) -> tuple[History, float]:
     """Trains a flow with a progress bar; the curves and the time in s."""
     flow.compile(partial(torch.optim.AdamW, lr=recipe.rate, weight_decay=recipe.weight_decay))
@@ -45,7 +44,7 @@ def train(
     start = time.perf_counter()
     history = _fit.fit(
         flow, name, x, None, TorchScheduler(cycle, "batch"), validation_data=held_out,
-        epochs=recipe.epochs, batch_size=recipe.batch, **options,
+        epochs=recipe.epochs, batch_size=recipe.batch,
     )  # fmt: skip
     return history, time.perf_counter() - start
 

@@ -12,7 +12,7 @@ from pyneural.plots import style
 from pyneural.plots.latent_variables import mosaic
 
 _DENSITY = "magma"
-_CELLS = 110  # of a histogram, in each direction
+_CELLS = 160  # of a histogram, in each direction
 _SHOWN = 0.001  # share of the samples that is beyond each edge of a histogram
 
 
@@ -40,7 +40,12 @@ def densities(panels: Mapping[str, PlaneDensity]) -> Any:
     >>> len(densities({"uniform": panel}).axes)
     4
     """
-    titles = ("Exact density", "Density of the flow", "$z$ from the base", "Samples $x = f^{-1}(z)$")
+    titles = (
+        "Exact density",
+        "Density of the flow",
+        "$z$ from the base",
+        "Samples $x = f^{-1}(z)$",
+    )
     with style.figure(16, 4.15 * len(panels) + 0.25) as figure:
         grid = figure.subplots(len(panels), 4, squeeze=False)
         for axes, title in zip(grid[0], titles, strict=True):
@@ -103,7 +108,9 @@ def pairwise(
         scales: list[Any] = [None] * len(pairs)
         for row, (title, x) in zip(rows, samples.items(), strict=True):
             row.suptitle(title, x=0.012, ha="left", fontsize=15)
-            for i, (axes, (a, b)) in enumerate(zip(row.subplots(1, len(pairs)), pairs, strict=True)):
+            for i, (axes, (a, b)) in enumerate(
+                zip(row.subplots(1, len(pairs)), pairs, strict=True)
+            ):
                 columns = x.detach().cpu().float()[:, [a, b]]
                 counts, _ = torch.histogramdd(columns, [edges[a], edges[b]])
                 share = counts.T / len(columns)
@@ -152,7 +159,7 @@ def image_density(
         top = max([*levels.values(), best])
         axes.set_ylim(best - 0.1 * (top - best), top + 0.12 * (top - best))
         axes.set(xlabel="epoch", title="Bits a dimension")
-        axes.legend(loc="lower left")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.55))
         for panel, (title, images) in zip(others, panels.items(), strict=True):
             picture = mosaic(images.detach().cpu().float(), gap=0.12 * high)
             style.draw_image(panel, picture, cmap="gray_r", vmin=0, vmax=high)

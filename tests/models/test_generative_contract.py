@@ -16,12 +16,12 @@ from pyneural.models import (
     NSF,
     ActNorm,
     Flow,
+    Gaussianisation,
     GaussianLikelihood,
     RealNVP,
     VariationalAutoencoder,
 )
 from pyneural.models.flows.flow import standard_normal
-from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.transforms import AdditiveTransform, call_and_ladj
 from pyneural.training import Batch
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from pyneural.errors import ArgumentError
-from pyneural.models import MAF, Flow
+from pyneural.models import MAF, Flow, Gaussianisation
 from pyneural.models.flows.flow import standard_normal
-from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.transforms import call_and_ladj
 
 LEVELS = 17
