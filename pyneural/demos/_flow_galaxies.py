@@ -12,7 +12,7 @@ from pyneural.demos._flows import Recipe, gaussian_log_prob, mean_log_prob, prin
 from pyneural.demos._options import counted, print_row
 from pyneural.models import NSF
 
-RECIPE = Recipe(epochs=60, batch=512, rate=5e-3)
+RECIPE = Recipe(epochs=60, batch=512, rate=1e-2)
 # Held-out log-likelihood, in nats, of scikit-learn's mixture of 50 Gaussians with full covariances.
 MIXTURE = 5.17
 SHOWN_COLUMNS = ("redshift", "$i$ (magnitude)", "$u - g$", "$g - r$", "$r - i$")

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, names: Sequence[str]) -> object:
     recipe = Recipe(epochs, RECIPE.batch, RECIPE.rate)
     print("Densities in the plane, learnt by spline flows\n")
     print_row("samples", f"{SAMPLES:,} for training, {HELD_OUT:,} held out")
-    print_row("model", "NSF, 4 transforms of 64-64 hidden units, 8 bins")
+    print_row("model", "NSF, 4 transforms of 64-64 hidden units, 16 bins")
     print_row("training", f"{counted(epochs, 'epoch')} of Adam, batches of {recipe.batch:,}")
     columns = ("flow", "exact density", "entropy", "a Gaussian", "time")
     print("\n  {:<15}{:>9}{:>16}{:>10}{:>13}{:>10}".format("held out, nats", *columns))
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, names: Sequence[str]) -> object:
         torch.manual_seed(args.seed)
         toy, window = TOYS[name][0](), TOYS[name][1]
         x, held_out = toy.sample(SAMPLES, args.seed + 1), toy.sample(HELD_OUT, args.seed + 2)
-        flow = NSF(2, transforms=4, hidden_features=[64, 64])
+        flow = NSF(2, bins=16, transforms=4, hidden_features=[64, 64])
         _, seconds = train(flow, name, x, held_out[:5000], recipe)
         loss = -mean_log_prob(flow, held_out)
         exact = -float(toy.log_density(held_out).double().mean())
