@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pyneural.training import History, Model
@@ -38,7 +39,7 @@ class Bar(Callback):
 def fit(
     model: Model,
     name: str,
-    x: Tensor,
+    x: Tensor | DataLoader,
     y: Tensor | None,
     *callbacks: Callback,
     **options: Any,

@@ -19,6 +19,7 @@ from pyneural.models.flows.continuous import CNF
 from pyneural.models.flows.coupling import NICE, RealNVP
 from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
+from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.spline_flows import NCSF, NSF
 from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
@@ -51,6 +52,7 @@ __all__ = [
     "Flow",
     "FrameClassifier",
     "GaussianLikelihood",
+    "Gaussianisation",
     "Likelihood",
     "MatrixChain",
     "Model",

@@ -7,6 +7,7 @@ matplotlib is missing.
 from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
+from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
 from pyneural.plots.functions import activations, approximation
 from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
@@ -18,11 +19,14 @@ from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
 
 __all__ = [
+    "PlaneDensity",
     "activations",
     "approximation",
     "attention_maps",
     "backpropagation",
     "check_installed",
+    "densities",
+    "image_density",
     "latent_planes",
     "latent_priors",
     "latent_variables",
@@ -32,6 +36,7 @@ __all__ = [
     "losses",
     "matrices",
     "model_choice",
+    "pairwise",
     "posteriors",
     "predictions",
     "reconstructions",

@@ -16,6 +16,7 @@ from pyneural.models import (
     NSF,
     ActNorm,
     Flow,
+    Gaussianisation,
     GaussianLikelihood,
     RealNVP,
     VariationalAutoencoder,
@@ -43,6 +44,13 @@ def act_norm(features, context):
     return Flow(layers, standard_normal(features), features=features, context=context)
 
 
+def gaussianised(features, context):
+    first = Gaussianisation(features, bins=8, low=-1.0, high=2.0)
+    first.set_from(3 * torch.rand(200, features).square() - 1)
+    layers = [first, *small(MAF)(features, context).transform]
+    return Flow(layers, standard_normal(features), features=features, context=context)
+
+
 def bounded(features, context):
     """An interval, half-lines and the line."""
     bounds = [(0.0, 2.0), (None, 1.0), (0.5, None), None] * 16
@@ -61,6 +69,7 @@ MODELS = {
     "RealNVP": small(RealNVP),
     "NICE": small(NICE, univariate=AdditiveTransform, shapes=[()]),
     "ActNorm and MAF": act_norm,
+    "Gaussianisation and MAF": gaussianised,
 }
 SIZES = [(1, 0), (1, 2), (3, 2), (64, 0)]
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}

@@ -21,6 +21,7 @@ from pyneural.models.flows.columns import (
 )
 from pyneural.models.flows.description import keep_arguments, made
 from pyneural.models.flows.distributions import DiagNormal, NormalizingFlow
+from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.lazy import (
     LazyComposedTransform,
     LazyDistribution,
@@ -168,8 +169,8 @@ class Flow(Model):
             x: data, [N, D].
             y: context of each row, [N, C], or [N] for C = 1; None without one.
             args: see ``Model.fit``.
-            whiten: whether the data are whitened, unless the flow has a whitening already, was
-                given weights or trained, or is one of angles.
+            whiten: whether the data are whitened, unless the flow has a whitening or a
+                ``Gaussianisation`` already, was given weights or trained, or is one of angles.
             kwargs: see ``Model.fit``.
 
         Returns:
@@ -275,7 +276,8 @@ class Flow(Model):
         super()._build_for(where, x)
         if where != "fit":
             return
-        wanted = self._whitens and not self.periodic
+        own_scale = self.periodic or any(isinstance(m, Gaussianisation) for m in self.modules())
+        wanted = self._whitens and not own_scale
         if isinstance(x, (DataLoader, Stream)):
             good, expected = not wanted or self.whitened, "arrays or tensors to whiten by"
             remedy = "call flow.whiten(rows) before, or write fit(whiten=False)"
