@@ -9,6 +9,10 @@ from pyneural.models.autoencoders.likelihoods import (
 )
 from pyneural.models.autoencoders.measures import aggregate_posterior
 from pyneural.models.autoencoders.variational_autoencoder import VariationalAutoencoder
+from pyneural.models.diffusion.ddpm import DDPM
+from pyneural.models.diffusion.denoiser import MLPDenoiser
+from pyneural.models.diffusion.flow_matching import FlowMatching
+from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.feedforward.function_fit import fit_function
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
@@ -39,6 +43,7 @@ from pyneural.training import Model, Sequential, load_model
 
 __all__ = [
     "CNF",
+    "DDPM",
     "MAF",
     "NCSF",
     "NICE",
@@ -50,14 +55,17 @@ __all__ = [
     "BinomialLikelihood",
     "Captioner",
     "Flow",
+    "FlowMatching",
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
     "Likelihood",
+    "MLPDenoiser",
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
     "NeuralPosterior",
+    "NoiseSchedule",
     "NormalizingFlow",
     "PatchTransformer",
     "RealNVP",

@@ -1,0 +1,137 @@
+"""Denoising diffusion probabilistic models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.models.diffusion.denoising_model import DenoisingModel
+from pyneural.models.diffusion.samplers import ddim_steps
+from pyneural.models.diffusion.schedule import NoiseSchedule
+from pyneural.models.diffusion.targets import TARGETS
+from pyneural.training.checks import check, look_up
+
+SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
+    "linear": NoiseSchedule.linear,
+    "cosine": NoiseSchedule.cosine,
+}
+
+
+class DDPM(DenoisingModel):
+    """Denoising diffusion probabilistic model.
+
+        x_t = alpha_t x_0 + sigma_t eps,  t = 1, ..., T
+        loss = E |target - f(x_t, t / T)|^2,  target = eps, or v = alpha_t eps - sigma_t x_0, or x_0
+
+    the mean over the elements of a sample, at one random t for each. Samples go back from x_T,
+    which is noise, step by step. Schedule, target and sampler are three separate things: a model
+    that is trained once can be sampled with any list of times, and any share of noise.
+
+    Args:
+        denoiser: f(x, t) of x [N, ...] and t / T [N], or f(x, t, c) of conditions, as
+            ``MLPDenoiser``.
+        schedule: "linear", "cosine", or a ``NoiseSchedule``.
+        target: "epsilon", "v" or "x0".
+        steps: T of a schedule that is given by its name.
+        drop_condition: see ``DenoisingModel``.
+
+    Raises:
+        ValueError: an unknown schedule or target, or a share that is none.
+
+    Source: Ho, Jain and Abbeel 2020, arXiv:2006.11239.
+
+    >>> from pyneural.models import MLPDenoiser
+    >>> _ = torch.manual_seed(0)
+    >>> model = DDPM(MLPDenoiser(2, [32, 32]))
+    >>> model.compile("adam")
+    >>> history = model.fit(torch.randn(500, 2) + 3, epochs=2, verbose=0)
+    >>> model.sample(5).shape, model.sample(5, steps=20, eta=0.0).shape
+    (torch.Size([5, 2]), torch.Size([5, 2]))
+    """
+
+    alpha: Tensor
+    sigma: Tensor
+
+    def __init__(
+        self,
+        denoiser: torch.nn.Module,
+        schedule: str | NoiseSchedule = "linear",
+        target: str = "epsilon",
+        *,
+        steps: int = 1000,
+        drop_condition: float = 0.0,
+    ) -> None:
+        super().__init__(denoiser, drop_condition)
+        self.target = target
+        self._target = look_up("DDPM: target", target, TARGETS)
+        self.schedule = schedule
+        if isinstance(schedule, str):
+            schedule = look_up("DDPM: schedule", schedule, SCHEDULES)(steps)
+        self._schedule = schedule
+        self.steps = schedule.steps
+        self.register_buffer("alpha", schedule.alpha.float(), persistent=False)
+        self.register_buffer("sigma", schedule.sigma.float(), persistent=False)
+
+    def diffuse(self, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """x_t of x_0 = x [N, ...] in scaled units, for steps t [N] and noise eps like x."""
+        return self._at(self.alpha, t, x) * x + self._at(self.sigma, t, x) * eps
+
+    def _at(self, of_time: Tensor, t: Tensor, like: Tensor) -> Tensor:
+        """Elements [N, 1, ...] of [T + 1]."""
+        return of_time.to(like.dtype)[t].reshape(-1, *[1] * (like.dim() - 1))
+
+    def errors(self, x: Tensor, c: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """The mean square error of each sample, at a random step, [N]."""
+        options: dict[str, Any] = {"generator": generator, "device": x.device}
+        t = torch.randint(1, self.steps + 1, (len(x),), **options)
+        eps = torch.randn(x.shape, dtype=x.dtype, **options)
+        target = self._target.of(x, eps, self._at(self.alpha, t, x), self._at(self.sigma, t, x))
+        found = self(self.diffuse(x, t, eps), t.to(x.dtype) / self.steps, c)
+        return (found - target).square().flatten(1).mean(1)
+
+    def sample(
+        self,
+        count: int,
+        condition: Any = None,
+        *,
+        steps: int | Sequence[int] | None = None,
+        eta: float = 1.0,
+        guidance: float = 0.0,
+    ) -> Tensor:
+        """Samples [count, ...] in the units of the data.
+
+        Args:
+            count: how many.
+            condition: of each sample, [count, C], or its class, [count].
+            steps: a number of times, evenly spaced, or the times themselves, falling; None for all
+                T of them.
+            eta: share of the noise of a step: 1 is the ancestral sampler of DDPM, 0 is DDIM.
+            guidance: w of f(x, t, c) + w (f(x, t, c) - f(x, t, 0)); 0 for none.
+
+        Raises:
+            ValueError: times, shares or conditions that do not fit.
+        """
+        times = steps if isinstance(steps, Sequence) else self._schedule.times(steps)
+        table = ddim_steps(self._schedule, self._target, times, eta)
+        x = self.noise(count)
+        c = None if condition is None else self._condition("sample: condition", condition, x)
+        good, got = c is None or len(c) == count, None if c is None else len(c)
+        check(good, "DDPM.sample: condition", f"{count} of them", got, "one for each sample")
+        with self.evaluating():
+            for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
+                f = self.guided(x, x.new_full((count,), t / self.steps), c, guidance)
+                x = a * x + b * f
+                if noise:
+                    x = x + noise * torch.randn_like(x)
+            return x * self.scale + self.shift
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor, the denoiser as ``load_model`` makes it."""
+        good = isinstance(self.schedule, str)
+        remedy = "give it by its name, or save the weights and make the model in code"
+        check(good, "save: schedule", "'linear' or 'cosine'", repr(self.schedule), remedy)
+        plain = ("schedule", "target", "steps", "drop_condition")
+        return self.denoiser_config() | {name: getattr(self, name) for name in plain}
