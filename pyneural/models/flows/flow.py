@@ -115,6 +115,7 @@ class Flow(Model):
             check_argument(good, where, expected, len(bounds), remedy)
             self.bounded = Bounded(bounds)
         self._whitens = True  # whether fit may put a whitening before the transforms
+        self._may_lack_weights = False  # while weights are being loaded, those of strict=False
 
     @property
     def whitened(self) -> bool:
@@ -343,6 +344,16 @@ class Flow(Model):
             check_finite_columns(where, c)
         return c
 
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As torch's; where not ``strict``, a whitening stays that the weights do not have."""
+        self._may_lack_weights = not strict
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        finally:
+            self._may_lack_weights = False
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self._match(state_dict, prefix)  # before torch goes on to the modules inside
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -350,12 +361,13 @@ class Flow(Model):
     def _match(self, tensors: Mapping[str, Any], prefix: str = "") -> None:
         """Has a whitening where, and only where, the weights to be loaded have one.
 
-        A part of the weights, as ``strict=False`` allows, says nothing about a whitening.
+        A part of the weights says nothing about a whitening.
         """
         name = f"{prefix}{_WHITENING}mean"
         own = {f"{prefix}{key}" for key in self.state_dict() if not key.startswith(_WHITENING)}
         self._whitens &= own.isdisjoint(tensors)
-        if name not in tensors and own <= tensors.keys():
+        is_whole = own <= tensors.keys() and not self._may_lack_weights
+        if name not in tensors and is_whole:
             self._modules.pop("whitening", None)
         elif name in tensors and not self.whitened:
             self.whitening = Whitening(len(tensors[name])).to(next(self.parameters()))
