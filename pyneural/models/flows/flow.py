@@ -73,8 +73,7 @@ class Flow(Model):
 
     Source: Rezende and Mohamed 2015, arXiv:1505.05770; Papamakarios et al. 2021, arXiv:1912.02762.
 
-    >>> from pyneural.models import ActNorm
-    >>> from pyneural.models.flows.autoregressive import MaskedAutoregressiveTransform
+    >>> from pyneural.models.flows import ActNorm, MaskedAutoregressiveTransform, standard_normal
     >>> layers = [ActNorm(2), MaskedAutoregressiveTransform(2), ActNorm(2)]
     >>> flow = Flow(layers, standard_normal(2))
     >>> flow().sample((5,)).shape
