@@ -21,25 +21,27 @@ def latent_priors(
     samples: Mapping[str, Tensor],
     curves: Mapping[str, Sequence[Sequence[float]]],
     accuracies: Mapping[str, Sequence[float]],
+    reference: float,
     *,
     high: float = 1.0,
 ) -> Any:
     """Two models that differ in their prior, a row each; and their bounds and C2ST by seed.
 
     Args:
-        planes: draws z of q(z|x) of samples, [N, 2], and of p(z), [M, 2], in a plane of the latent
-            space, by the name of the prior.
+        planes: draws z of q(z|x) of samples, [N, 2], and of p(z), [M, 2], along the second and the
+            first direction of a discriminant analysis, by the name of the prior.
         classes: whole number of each sample, [N], from 0 to 9.
         samples: images [R, C, H, W] of each model.
         curves: ELBO of held-out samples at each epoch, of each seed.
         accuracies: accuracy of the classifier two-sample test, of each seed.
+        reference: that of training images in place of samples.
         high: value that is drawn black; 0 is white.
 
     >>> names = ("normal", "flow")
     >>> planes = {name: (torch.randn(50, 2), torch.randn(90, 2)) for name in names}
     >>> images = {name: torch.rand(3, 3, 8, 8) for name in names}
     >>> curves, accuracies = {name: [[-3, -2]] for name in names}, {name: [0.9] for name in names}
-    >>> figure = latent_priors(planes, torch.arange(50) % 10, images, curves, accuracies)
+    >>> figure = latent_priors(planes, torch.arange(50) % 10, images, curves, accuracies, 0.6)
     >>> len(figure.axes)
     6
     """
@@ -47,12 +49,12 @@ def latent_priors(
         grid = figure.subplots(2, 3, width_ratios=(1.15, 1.15, 0.9))
         for (plane, pictures, _), name in zip(grid, planes, strict=True):
             _draw_plane(plane, *planes[name], classes)
-            plane.set_title(f"{name.capitalize()} prior $p(z)$, shaded, and digits: $z$ of $q(z)$")
+            plane.set_title(f"{name.capitalize()} prior $p(z)$ (shaded) and $q(z)$ (dots)")
             picture = mosaic(samples[name].detach().cpu().float(), gap=0.12 * high)
             style.draw_image(pictures, picture, cmap="gray_r", vmin=0, vmax=high)
             pictures.set_title(f"Samples with the {name} prior")
         _draw_curves(grid[0, 2], curves)
-        _draw_accuracies(grid[1, 2], accuracies)
+        _draw_accuracies(grid[1, 2], accuracies, reference)
     return figure
 
 
@@ -78,6 +80,7 @@ def _draw_plane(axes: Any, posterior: Tensor, prior: Tensor, classes: Tensor) ->
             bbox={"boxstyle": "circle,pad=0.12", "facecolor": "white", "alpha": 0.85, "lw": 0},
         )  # fmt: skip
     axes.set(xlim=ends[:2], ylim=ends[2:], xticks=[], yticks=[])
+    axes.set(xlabel="second discriminant direction", ylabel="first discriminant direction")
 
 
 def _draw_curves(axes: Any, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:
@@ -93,17 +96,25 @@ def _draw_curves(axes: Any, curves: Mapping[str, Sequence[Sequence[float]]]) -> 
     axes.legend(loc="lower right")
 
 
-def _draw_accuracies(axes: Any, accuracies: Mapping[str, Sequence[float]]) -> None:
+def _draw_accuracies(
+    axes: Any, accuracies: Mapping[str, Sequence[float]], reference: float
+) -> None:
     for (name, values), color in zip(accuracies.items(), style.CYCLE, strict=False):
         axes.plot(
             range(len(values)), values, "o", color=color, markersize=11, label=f"{name} prior"
         )
+    axes.axhline(reference, color=style.GREY, linewidth=1.5, linestyle=(0, (4, 2)))
+    axes.annotate(
+        "training images", (1, reference), (0, 4), textcoords="offset points",
+        xycoords=axes.get_yaxis_transform(), ha="right", color=style.GREY,
+    )  # fmt: skip
     count = max(map(len, accuracies.values()))
-    lowest, most = min(map(min, accuracies.values())), max(map(max, accuracies.values()))
+    values = [reference, *(value for of_seeds in accuracies.values() for value in of_seeds)]
+    lowest, most = min(values), max(values)
     room = max(0.3 * (most - lowest), 0.01)
     axes.set(
         xlim=(-0.5, count - 0.5), ylim=(lowest - room, most + 2 * room), xticks=range(count),
         xticklabels=[str(1 + number) for number in range(count)], xlabel="training",
-        ylabel="accuracy", title="Samples told from new images (C2ST)",
+        ylabel="accuracy of a classifier", title="Samples told from new images (C2ST)",
     )  # fmt: skip
     axes.legend(loc="upper right", ncols=2)
