@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> object:
         pictures = {
             "Held-out digits": new[:count],
             f"Samples of the flow, {found[-1]:.2f} bits": _pixels(flow().sample((count,))),
-            f"of independent histograms, {flat:.2f} bits": _pixels(independent().sample((count,))),
+            f"Samples of histograms, {flat:.2f} bits": _pixels(independent().sample((count,))),
         }
     return plots.image_density(
         [_bits(-loss) for loss in history["loss"]],
