@@ -52,7 +52,7 @@ def densities(panels: Mapping[str, PlaneDensity]) -> Any:
             axes.set_title(title)
         for row, (title, panel) in zip(grid, panels.items(), strict=True):
             row[0].set_ylabel(title)
-            high = float(panel.exact.max())
+            high = 1.1 * float(panel.exact.max())
             for axes, density in zip(row[:2], (panel.exact, panel.found), strict=True):
                 axes.imshow(
                     density.detach().cpu().numpy(), cmap=_DENSITY, vmin=0, vmax=high,
