@@ -29,12 +29,11 @@ SHOWN = (10, 10)
 def run(args: argparse.Namespace) -> object:
     """Trains the flows; returns the figure."""
     (x, _), (new, _) = data.digits_8x8()
-    epochs = args.epochs or RECIPE.epochs
+    recipe = RECIPE.lasting(args.epochs)
     print("Handwritten digits, learnt by a spline flow\n")
     print_row("images", f"{len(x):,} for training, {len(new):,} held out; 8 x 8, 17 levels")
     print_row("model", "histograms, NSF of 3 transforms, 256 hidden units, 4 bins")
-    print_row("training", f"{counted(epochs, 'epoch')} of AdamW, batches of {RECIPE.batch}")
-    recipe = Recipe(epochs, RECIPE.batch, RECIPE.rate, RECIPE.weight_decay)
+    print_row("training", f"{counted(recipe.epochs, 'epoch')} of AdamW, batches of {RECIPE.batch}")
     generator = torch.Generator().manual_seed(args.seed)
     many, held_out = (_copies(images, generator) for images in (x, new))
     histograms = Gaussianisation(PIXELS, LEVELS)
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> object:
         pictures = {
             "Held-out digits": new[:count],
             f"Samples of the flow, {found[-1]:.2f} bits": _pixels(flow().sample((count,))),
-            f"of independent histograms, {flat:.2f} bits": _pixels(independent().sample((count,))),
+            f"Samples of histograms, {flat:.2f} bits": _pixels(independent().sample((count,))),
         }
     return plots.image_density(
         [_bits(-loss) for loss in history["loss"]],

@@ -22,15 +22,14 @@ PAIRS = ((0, 1), (0, 3), (0, 4), (3, 4))
 def run(args: argparse.Namespace) -> object:
     """Trains the flow; returns the figure."""
     galaxies = data.galaxies(args.wheel)
-    epochs = args.epochs or RECIPE.epochs
+    recipe = RECIPE.lasting(args.epochs)
     print("Redshift and magnitudes of galaxies, learnt by a spline flow\n")
     sizes = " / ".join(f"{len(part):,}" for part in galaxies)
     print_row("galaxies", f"{sizes} for training / validation / test")
     print_row("model", "whitening, NSF of 5 transforms, 128-128 hidden units, 8 bins")
-    print_row("training", f"{counted(epochs, 'epoch')} of Adam, batches of {RECIPE.batch:,}")
+    print_row("training", f"{counted(recipe.epochs, 'epoch')} of Adam, batches of {RECIPE.batch:,}")
     torch.manual_seed(args.seed)
     flow = NSF(len(data.GALAXY_COLUMNS), transforms=5, hidden_features=[128, 128])
-    recipe = Recipe(epochs, RECIPE.batch, RECIPE.rate)
     _, seconds = train(flow, "galaxies", galaxies.train, galaxies.validation, recipe)
     found = mean_log_prob(flow, galaxies.test)
     gaussian = gaussian_log_prob(galaxies.train, galaxies.test)

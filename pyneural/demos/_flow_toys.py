@@ -16,7 +16,7 @@ from pyneural.models import NSF
 
 TOYS = {
     "8-gaussians": (toys.EightGaussians, (-4.2, 4.2, -4.2, 4.2)),
-    "two-moons": (toys.TwoMoons, (-1.55, 2.55, -1.3, 1.8)),
+    "two-moons": (toys.TwoMoons, (-1.6, 2.6, -1.85, 2.35)),
     "checkerboard": (toys.Checkerboard, (-4.4, 4.4, -4.4, 4.4)),
 }  # and the rectangle that is shown
 RECIPE = Recipe(epochs=20, batch=1000, rate=5e-3)
@@ -25,12 +25,11 @@ SAMPLES, HELD_OUT, SHOWN, GRID = 100_000, 50_000, 4_000, 240
 
 def run(args: argparse.Namespace, names: Sequence[str]) -> object:
     """Trains a flow on each of the toys; returns the figure."""
-    epochs = args.epochs or RECIPE.epochs
-    recipe = Recipe(epochs, RECIPE.batch, RECIPE.rate)
+    recipe = RECIPE.lasting(args.epochs)
     print("Densities in the plane, learnt by spline flows\n")
     print_row("samples", f"{SAMPLES:,} for training, {HELD_OUT:,} held out")
     print_row("model", "NSF, 4 transforms of 64-64 hidden units, 16 bins")
-    print_row("training", f"{counted(epochs, 'epoch')} of Adam, batches of {recipe.batch:,}")
+    print_row("training", f"{counted(recipe.epochs, 'epoch')} of Adam, batches of {recipe.batch:,}")
     columns = ("flow", "exact density", "entropy", "a Gaussian", "time")
     print("\n  {:<15}{:>9}{:>16}{:>10}{:>13}{:>10}".format("held out, nats", *columns))
     panels = {}
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace, names: Sequence[str]) -> object:
             f"{seconds:8.1f} s",
             flush=True,
         )
-        panels[f"{name}\n{loss:.3f} nats of {exact:.3f}"] = _panel(toy, flow, window)
+        panels[f"{name}\n{loss:.3f} nats, exact {exact:.3f}"] = _panel(toy, flow, window)
     print()
     return plots.densities(panels)
 

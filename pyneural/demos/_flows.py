@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -29,6 +29,10 @@ class Recipe:
     batch: int
     rate: float  # the highest
     weight_decay: float = 0.0
+
+    def lasting(self, epochs: int | None) -> Recipe:
+        """The same for another number of epochs, if one is given."""
+        return self if epochs is None else replace(self, epochs=epochs)
 
 
 def train(

@@ -52,7 +52,7 @@ def densities(panels: Mapping[str, PlaneDensity]) -> Any:
             axes.set_title(title)
         for row, (title, panel) in zip(grid, panels.items(), strict=True):
             row[0].set_ylabel(title)
-            high = float(panel.exact.max())
+            high = 1.1 * float(panel.exact.max())
             for axes, density in zip(row[:2], (panel.exact, panel.found), strict=True):
                 axes.imshow(
                     density.detach().cpu().numpy(), cmap=_DENSITY, vmin=0, vmax=high,
@@ -159,7 +159,7 @@ def image_density(
         top = max([*levels.values(), best])
         axes.set_ylim(best - 0.1 * (top - best), top + 0.12 * (top - best))
         axes.set(xlabel="epoch", title="Bits a dimension")
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.55))
+        axes.legend(loc="upper right", bbox_to_anchor=(1, 0.62))
         for panel, (title, images) in zip(others, panels.items(), strict=True):
             picture = mosaic(images.detach().cpu().float(), gap=0.12 * high)
             style.draw_image(panel, picture, cmap="gray_r", vmin=0, vmax=high)

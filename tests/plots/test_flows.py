@@ -20,14 +20,18 @@ def test_densities_are_drawn_upright_and_on_one_scale():
     assert image.origin == "lower"
     assert image.get_array()[3, 0] == 2.0
     assert tuple(image.get_extent()) == panel.window
-    assert image.get_clim() == other.get_clim() == (0, 2)
+    assert image.get_clim() == other.get_clim()
+    assert image.get_clim()[0] == 0
+    assert image.get_clim()[1] >= 2
     drawn = [torch.tensor(axes.collections[0].get_offsets().data) for axes in (base, samples)]
     torch.testing.assert_close(drawn[1] - drawn[0], torch.ones(30, 2), check_dtype=False)
     assert first.get_ylabel() == "one"
 
 
 def test_pairs_share_frame_and_scale():
-    x = torch.randn(5000, 3) * torch.tensor([1.0, 2.0, 3.0])
+    torch.manual_seed(0)
+    x = torch.randn(5000, 3)
+    x[:, 1] = 2 * torch.rand(5000).square()  # most are small
     figure = plots.pairwise({"data": x, "model": 0.5 * x}, ["a", "b", "c"], [(0, 1), (2, 0)])
     of_data, other, of_model, _ = figure.axes
     assert (of_data.get_xlabel(), of_data.get_ylabel()) == ("a", "b")
@@ -37,12 +41,10 @@ def test_pairs_share_frame_and_scale():
     assert data.norm is model.norm
     shares = torch.tensor(data.get_array())
     assert 0.99 < float(shares.sum()) <= 1
-    across, along = (shares.sum(i) for i in (0, 1))  # of a, and of b
-    places = torch.linspace(-1, 1, len(across))
-    width = of_data.get_xlim()[1] - of_data.get_xlim()[0]
-    std = ((across * places.square()).sum() - (across * places).sum() ** 2).sqrt() * width / 2
-    assert abs(std - 1) < 0.1
-    assert len(across) == len(along)
+    places = torch.linspace(-1, 1, len(shares))
+    across, along = (float((shares.sum(i) * places).sum()) for i in (0, 1))  # means of a, b
+    assert abs(across) < 0.15
+    assert along < -0.25
 
 
 def test_images_with_the_loss_and_other_models():
