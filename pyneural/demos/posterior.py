@@ -5,7 +5,7 @@
 
 Two moons, the task of the benchmark sbibm: two crescents, of which the exact
 posterior is known. A flow learns it from 10,000 simulations, another one,
-trained for too long, from 500. Prints how well samples are told from exact ones
+trained for too long, from 200. Prints how well samples are told from exact ones
 (C2ST, 0.5 is best), the distance of the coverage from its level (TARP), how
 often 90 % regions contain the truth, and the level that a conformal correction
 replaces 90 % by; writes posterior.png: samples, coverage and ranks of the truth.
@@ -40,15 +40,17 @@ from pyneural.training.callbacks import EarlyStopping, TorchScheduler
 SYSTEMS = ("S25",)
 SUMMARY = "Posterior of a simulator, with calibration."
 TASK = TwoMoonsPosterior()
-FEW = 500  # simulations of the flow that is to be too narrow
+FEW, LONGER = 200, 15  # simulations of a flow that is to be too narrow, and times the epochs
 LEVEL = 0.9
 NEW = 1000  # simulations to correct the level by, and as many to measure
 SAMPLES = 200  # of the posterior of each of these
-OBSERVATIONS, EXACT = 10, 1000  # that C2ST is measured on, and exact samples of each
+EXACT = 1000  # samples of the exact posterior of an observation, for C2ST
+SHOWN = 4000  # samples in a picture
 RATE, BATCH = 3e-3, 100
 OPTIONS = {
     "--simulations": whole("simulations to train with", 10_000, 1000, 10**6),
     "--epochs": whole("passes through the simulations", 60, 1, 10**6),
+    "--observations": whole("observations that C2ST is measured on", 10, 1, 10),
     "--sbibm": option("wheel of sbibm, for its observations and reference samples", metavar="FILE"),
 }
 
@@ -65,79 +67,78 @@ class Trust(NamedTuple):
 
 def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure."""
-    cases = _observations(args)
+    generator = torch.Generator().manual_seed(args.seed)
+    cases = _observations(args, generator)
     print("Posterior of the two moons simulator\n")
     print_row("training", f"{counted(args.epochs, 'epoch')} of AdamW, spline flow of 6 transforms")
-    print_row("C2ST", f"{len(cases)} observations, {len(cases[0][2]):,} samples of each")
+    print_row("C2ST", f"{len(cases)} observations, {len(cases[0][1]):,} samples of each")
     print_row("calibration", f"{NEW:,} new simulations to correct the level, {NEW:,} to measure\n")
     print(f"  {'simulations':<14}{'C2ST':>7}{'TARP':>8}{'in 90 %':>10}", end="")
     print(f"{'corrected':>12}{'then in':>10}{'time':>10}", flush=True)
     models, found = {}, {}
     for count in (args.simulations, FEW):
-        torch.manual_seed(args.seed)
         start = time.perf_counter()
-        model = _train(count, args.epochs, args.seed)
+        model = _train(*_simulate(count, generator), args.epochs)
         seconds = time.perf_counter() - start
-        score = sum(c2st(exact, model.sample(x, len(exact))) for x, _, exact in cases) / len(cases)
-        trust = _trust(model, args.seed)
+        score = sum(c2st(exact, model.sample(x, len(exact))) for x, exact in cases) / len(cases)
+        trust = _trust(model, generator)
         place = round(LEVEL * (len(trust.before.levels) - 1))
         held, then = (float(curve.coverage[place]) for curve in (trust.before, trust.after))
         row = f"  {count:<14,}{score:7.3f}{trust.tarp.deviation:8.3f}{held:10.1%}"
         print(f"{row}{trust.level:12.1%}{then:10.1%}{seconds:8.1f} s", flush=True)
-        models[f"{count:,} simulations"], found[f"{count:,} simulations"] = model, trust
+        name = counted(count, "simulation")
+        models[name], found[name] = model, trust
     print()
     for name, trust in found.items():
-        p = ", ".join(f"{value:.2g}" for value in rank_uniformity(trust.ranks, SAMPLES).tolist())
-        print_row("ranks", f"p = {p} for theta_1, theta_2 to be uniform: {name}")
-    return _picture(models, found, cases)
+        p = " and ".join(f"{one:.2g}" for one in rank_uniformity(trust.ranks, SAMPLES).tolist())
+        print_row("ranks", f"uniform with p = {p}, {name}")
+    return _picture(models, found)
 
 
-def _observations(args: argparse.Namespace) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Data, the parameters that made them, and exact samples, of each observation."""
+def _simulate(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Parameters of the prior and their data, [count, 2] each."""
+    theta = TASK.prior(count, generator)
+    return theta, TASK.simulate(theta, generator)
+
+
+def _observations(
+    args: argparse.Namespace, generator: torch.Generator
+) -> list[tuple[Tensor, Tensor]]:
+    """Data and exact samples of each observation."""
     if args.sbibm is not None:
-        read = [TASK.reference(number, args.sbibm) for number in range(1, OBSERVATIONS + 1)]
-        return [(one.observation, one.parameters, one.samples) for one in read]
-    theta = TASK.prior(OBSERVATIONS, seed=args.seed + 3)
-    data = TASK.simulate(theta, seed=args.seed + 4)
-    return [(x, t, TASK.sample_posterior(x, EXACT)) for x, t in zip(data, theta, strict=True)]
+        numbers = range(1, args.observations + 1)
+        read = [TASK.reference(number, args.sbibm) for number in numbers]
+        return [(one.observation, one.samples) for one in read]
+    _, data = _simulate(args.observations, generator)
+    return [(x, TASK.sample_posterior(x, EXACT, generator)) for x in data]
 
 
-def _train(simulations: int, epochs: int, seed: int) -> NeuralPosterior:
-    """A flow of many simulations, stopped when it is best; of few, trained for as many steps."""
-    theta = TASK.prior(simulations, seed)
-    x = TASK.simulate(theta, seed + 1)
+def _train(theta: Tensor, x: Tensor, epochs: int) -> NeuralPosterior:
+    """The flow, at its best on simulations held out; of few simulations, overtrained."""
     flow = NSF(
         2, context=2, transforms=6, hidden_features=[64, 64], activation=torch.nn.SiLU,
         bounds=[(-1, 1), (-1, 1)],
     )  # fmt: skip
     posterior = NeuralPosterior(flow)
     posterior.compile(partial(torch.optim.AdamW, lr=RATE), clip_norm=5.0)
-    name = f"{simulations:,} simulations"
-    if simulations == FEW:
-        _fit.fit(posterior, name, theta, x, batch_size=BATCH, epochs=5 * epochs)
+    name = counted(len(theta), "simulation")
+    if len(theta) == FEW:
+        _fit.fit(posterior, name, theta, x, batch_size=BATCH, epochs=LONGER * epochs)
         return posterior
-    batches = -(-round(0.9 * simulations) // BATCH)
-    cycle = partial(
-        torch.optim.lr_scheduler.OneCycleLR, max_lr=RATE, total_steps=batches * epochs,
-        pct_start=0.05,
-    )  # fmt: skip
+    cosine = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=epochs)
     _fit.fit(
-        posterior, name, theta, x, TorchScheduler(cycle, "batch"),
+        posterior, name, theta, x, TorchScheduler(cosine),
         EarlyStopping(patience=epochs, restore_best_weights=True),
         batch_size=BATCH, epochs=epochs, validation_split=0.1,
     )  # fmt: skip
     return posterior
 
 
-def _trust(model: NeuralPosterior, seed: int) -> Trust:
+def _trust(model: NeuralPosterior, generator: torch.Generator) -> Trust:
     """Coverage and ranks on new simulations, before and after the correction by others."""
-    levels = []
-    for place in (5, 7):
-        theta = TASK.prior(NEW, seed + place)
-        x = TASK.simulate(theta, seed + place + 1)
-        levels.append(model.credible_level(theta, x, SAMPLES))
-    samples = model.sample(x, SAMPLES)
-    others, measured = levels
+    others = model.credible_level(*_simulate(NEW, generator), SAMPLES)
+    theta, x = _simulate(NEW, generator)
+    measured, samples = model.credible_level(theta, x, SAMPLES), model.sample(x, SAMPLES)
     before = expected_coverage(measured)
     wanted = before.levels.tolist()
     inside = [float((measured <= conformal_level(others, a)).double().mean()) for a in wanted[1:-1]]
@@ -146,32 +147,26 @@ def _trust(model: NeuralPosterior, seed: int) -> Trust:
     return Trust(tarp(theta, samples), before, after, level, sbc_ranks(theta, samples))
 
 
-def _picture(
-    models: dict[str, NeuralPosterior],
-    found: dict[str, Trust],
-    cases: list[tuple[Tensor, Tensor, Tensor]],
-) -> object:
-    """Samples of the first observation, coverage and ranks."""
-    x, truth, exact = cases[0]
-    low, high = exact.aminmax(dim=0)
-    width = 1.3 * float((high - low).max())
-    corner = ((low + high - width) / 2).tolist()
-    side = [torch.linspace(c, c + width, 300) for c in corner]
-    grid = torch.stack(torch.meshgrid(*side, indexing="ij"), -1)
-    samples, regions = {"Exact posterior": exact[:4000]}, {}
+def _picture(models: dict[str, NeuralPosterior], found: dict[str, Trust]) -> object:
+    """Samples for x = 0, where both moons are whole, coverage and ranks."""
+    x, corner, width = torch.zeros(2), (-0.65, -0.65), 1.3
+    side = torch.linspace(corner[0], corner[0] + width, 300)
+    grid = torch.cartesian_prod(side, side)
+    samples, regions = {"Exact posterior for $x = (0, 0)$": TASK.sample_posterior(x, SHOWN)}, {}
     for name, model in models.items():
-        title = f"Flow, {name}"
-        samples[title] = model.sample(x, 4000)
-        level = found[name].level
-        density = model.log_prob(grid.flatten(0, 1), x) - model.density_threshold(x, level)
-        regions[title] = density.unflatten(0, grid.shape[:2]), f"{level:.1%} region"
-    curves: dict[str, dict[str, tuple[Tensor, Tensor]]] = {
-        "Regions of highest density": {name: trust.before[:] for name, trust in found.items()},
-        "Balls around random points (TARP)": {name: trust.tarp[:] for name, trust in found.items()},
+        title, level = f"Flow, {name}", found[name].level
+        samples[title] = model.sample(x, SHOWN)
+        inside = model.log_prob(grid, x) - model.density_threshold(x, level)
+        label = f"{LEVEL:.0%} region, corrected to {level:.1%}"
+        regions[title] = inside.unflatten(0, (len(side), len(side))), label
+    few = counted(FEW, "simulation")
+    coverage = {name: trust.before[:] for name, trust in found.items()}
+    coverage[f"{few}, corrected"] = found[few].after[:]
+    curves = {
+        "Coverage of regions of highest density": coverage,
+        "Coverage of balls around random points (TARP)": {
+            name: trust.tarp[:] for name, trust in found.items()
+        },
     }
-    few = f"{FEW:,} simulations"
-    curves["Regions of highest density"][f"{few}, corrected"] = found[few].after[:]
-    ranks = {name: trust.ranks for name, trust in found.items()}
-    return plots.posteriors(
-        samples, regions, (corner[0], corner[1]), width, truth, curves, ranks, SAMPLES
-    )
+    ranks = {name: trust.ranks[:, 0] for name, trust in found.items()}
+    return plots.posteriors(samples, regions, corner, width, curves, ranks, SAMPLES)

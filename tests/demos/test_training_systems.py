@@ -66,7 +66,22 @@ def test_latent_plane(tmp_path, capsys):
     assert float(value(out, "angle").split()[0]) < 5
 
 
-@pytest.mark.parametrize("name", ["losses", "split", "latent-plane"])
+def test_posterior(tmp_path, capsys, monkeypatch):
+    from pyneural.demos import posterior
+
+    monkeypatch.setattr(posterior, "EXACT", 50)
+    options = ("--simulations", "1000", "--epochs", "4", "--observations", "1")
+    out = run_demo("posterior", tmp_path, capsys, *options)
+    many, few = (value(out, name).split() for name in ("1,000  ", "200  "))
+    for c2st, tarp, _, level, corrected, *_ in (many, few):
+        assert 0.4 < float(c2st) <= 1
+        assert 0 < float(tarp) < 0.3
+        assert 0 < float(level.rstrip("%")) <= 100
+        assert abs(float(corrected.rstrip("%")) - 90) < 5  # whatever the flow
+    assert out.count("uniform with p = ") == 2
+
+
+@pytest.mark.parametrize("name", ["losses", "split", "latent-plane", "posterior"])
 def test_ctrl_c_ends_a_demo(name, tmp_path, monkeypatch):
     from pyneural.demos import _fit
 
