@@ -8,6 +8,7 @@ from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
 from pyneural.plots.functions import activations, approximation
+from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.sequence_tasks import sequence_tasks
@@ -22,6 +23,7 @@ __all__ = [
     "backpropagation",
     "check_installed",
     "latent_planes",
+    "latent_priors",
     "latent_variables",
     "learning_curves",
     "long_lag",

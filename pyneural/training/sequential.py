@@ -160,11 +160,10 @@ def _shape(output: Any) -> Shape | None:
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
-    """The ``Sequential`` that ``Model.save`` wrote, with its weights; it is not compiled.
+    """The ``Sequential``, flow or variational autoencoder of a file of ``save``, not compiled.
 
-    So are flows, with their whitening, and variational autoencoders, if their parts are layers.
-    Only classes of torch.nn and pyneural are made from a file; one of another model is a
-    CheckpointError.
+    Only layers of torch.nn and of pyneural are made from a file, and nothing before its weights are
+    found to fit. A file of another model, or of one with other parts, is a CheckpointError.
 
     >>> import tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
@@ -176,8 +175,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     tensors, config = files.read_model(path)
     got, remedy = f"another model in {os.fspath(path)!r}", "make the model and use its load()"
     if config is None:
-        raise CheckpointError(f"load_model: expected a saved Sequential, got {got}; {remedy}")
-    where, what = f"load_model: {os.fspath(path)!r}", "the description of a Sequential"
+        expected = "a saved Sequential, flow or variational autoencoder of layers"
+        raise CheckpointError(f"load_model: expected {expected}, got {got}; {remedy}")
+    where, what = f"load_model: {os.fspath(path)!r}", "the description of its layers"
     remedy = "make the model yourself and use its load()"
     with (
         files.refused_as_checkpoint(where, what, remedy),
@@ -185,11 +185,11 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     ):
         model: Any
         if "class" in config:  # of a model that describes itself
+            files.check_weights(_on_meta(config), tensors, path)  # before memory is taken
             model = files.rebuild(config)
-            files.check_weights(model, tensors, path)
         else:
             plan = _planned(config)
-            files.check_weights(plan, tensors, path)  # before memory is taken
+            files.check_weights(plan, tensors, path)
             model = _made(config, plan)
     for name, value in tensors.items():
         own = model.state_dict().get(name)
@@ -207,14 +207,18 @@ def _planned(config: dict[str, Any]) -> Sequential:
     if config["input_shape"] is not None:
         model.input_shape = tuple(config["input_shape"])
     for description in config["layers"]:
-        try:
-            with torch.device("meta"):
-                layer = files.rebuild(description)
-        except RuntimeError:  # its constructor reads values
-            layer = files.rebuild(description).to("meta")
+        layer = _on_meta(description)
         with torch.device("meta"):
             model.add(layer)
     return model
+
+
+def _on_meta(description: dict[str, Any]) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return files.rebuild(description)
+    except RuntimeError:  # its constructor reads values
+        return files.rebuild(description).to("meta")
 
 
 def _made(config: dict[str, Any], plan: Sequential) -> Sequential:

@@ -66,22 +66,6 @@ def test_latent_plane(tmp_path, capsys):
     assert float(value(out, "angle").split()[0]) < 5
 
 
-def test_vae(tmp_path, capsys):
-    pytest.importorskip("sklearn")
-    out = run_demo("vae", tmp_path, capsys, "--epochs", "20")
-    flat, plane, deep, tighter = (
-        float(value(out, name).split()[0])
-        for name in (
-            "independent pixels",
-            "ELBO,  2 latent",
-            "ELBO, 12 latent",
-            "K = 500, 12 latent",
-        )
-    )
-    assert -240 < plane < deep < tighter
-    assert flat == pytest.approx(-106.1, abs=0.1)
-
-
 @pytest.mark.parametrize("name", ["losses", "split", "latent-plane"])
 def test_ctrl_c_ends_a_demo(name, tmp_path, monkeypatch):
     from pyneural.demos import _fit

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributions
 
 from pyneural.errors import ArgumentError, is_whole
+from pyneural.training.evaluation import evaluation_mode
 
 if TYPE_CHECKING:
     from pyneural.models.autoencoders.variational_autoencoder import VariationalAutoencoder
@@ -38,7 +39,6 @@ class AggregatePosterior(NamedTuple):
     covariance: Tensor  # [latent, latent]
 
 
-@torch.no_grad()
 def aggregate_posterior(
     model: VariationalAutoencoder, x: Any, samples: int = 10_000
 ) -> AggregatePosterior:
@@ -47,7 +47,7 @@ def aggregate_posterior(
     The density of q(z) is the exact mixture of all N posteriors, in float64, at each z.
 
     Args:
-        model: the variational autoencoder.
+        model: the variational autoencoder; it is measured in evaluation mode.
         x: the data, [N, ...].
         samples: values of z.
 
@@ -61,11 +61,12 @@ def aggregate_posterior(
     where = "aggregate_posterior: samples"
     if not (is_whole(samples) and samples >= 2):
         raise ArgumentError(f"{where}: expected a whole number >= 2, got {samples}; write 10_000")
-    posterior = cast(distributions.Independent, model.encode(x))
-    mean, std = posterior.mean.double(), posterior.stddev.double()  # [N, latent]
-    row = torch.arange(samples, device=mean.device) * len(mean) // samples  # each x_n as often
-    z = mean[row] + std[row] * torch.randn_like(mean[row])
-    by_prior = model.prior_distribution().log_prob(z.to(posterior.mean.dtype)).double()
+    with evaluation_mode(model):
+        posterior = cast(distributions.Independent, model.encode(x))
+        mean, std = posterior.mean.double(), posterior.stddev.double()  # [N, latent]
+        row = torch.arange(samples, device=mean.device) * len(mean) // samples  # each as often
+        z = mean[row] + std[row] * torch.randn_like(mean[row])
+        by_prior = model.prior_distribution().log_prob(z.to(posterior.mean.dtype)).double()
     log_q = torch.cat([_log_mixture(part, mean, std) for part in z.split(_rows(len(mean)))])
     own = distributions.Normal(mean[row], std[row]).log_prob(z).sum(1)
     ratio = log_q - by_prior

@@ -13,7 +13,8 @@ from typing_extensions import Self
 
 from pyneural import nn
 from pyneural.errors import ArgumentError, is_whole, whole
-from pyneural.models.autoencoders.likelihoods import Likelihood, likelihood_of
+from pyneural.models.autoencoders import posterior
+from pyneural.models.autoencoders.likelihoods import Likelihood, is_positive, likelihood_of
 from pyneural.models.autoencoders.priors import StandardNormal, checked_prior, distribution_of
 from pyneural.models.autoencoders.warm_up import BetaWarmUp
 from pyneural.training import Model, Trainable
@@ -21,10 +22,10 @@ from pyneural.training.callbacks import Callback
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.batches import Batch
 from pyneural.training.data.tensors import check_finite
+from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
 
-_ROWS = 1 << 16  # of the decoder in one pass of ``log_prob``
-_VALIDATION_SEED = 0
+_ELEMENTS = 1 << 22  # of x in one pass of the decoder in ``log_prob``
 
 
 class VariationalAutoencoder(Model):
@@ -42,7 +43,8 @@ class VariationalAutoencoder(Model):
 
     Training gives the curves "loss", "reconstruction" (the first term, -E_q log p(x|z)), "kl"
     and "elbo", whose beta is always 1, and each with "val_". Watch "val_elbo", since "val_loss" has
-    the beta of the moment. Measurements of ``fit`` and ``evaluate`` draw the same eps each time.
+    the beta of the moment. Measurements of ``fit`` and ``evaluate`` draw the same eps for the same
+    batch each time, and others for another batch.
 
     Args:
         encoder: layer widths [inputs, hidden ..., latent] of an ``nn.MLP``; or a module that gives
@@ -108,9 +110,8 @@ class VariationalAutoencoder(Model):
         _check(good, f"{name}: decoder", "a module", got, remedy)
         good = is_whole(latent) and latent >= 1  # type: ignore[operator]
         _check(good, f"{name}: latent", "a whole number >= 1", latent, "write latent=2")
-        good = isinstance(beta, (int, float)) and 0 < beta < math.inf
         remedy = "write 1.0; models.Autoencoder has no divergence"
-        _check(good, f"{name}: beta", "a finite number > 0", repr(beta), remedy)
+        _check(is_positive(beta), f"{name}: beta", "a finite number > 0", repr(beta), remedy)
         good = is_whole(warm_up) and warm_up >= 0
         _check(good, f"{name}: warm_up", "a whole number >= 0", repr(warm_up), "write 1000")
         good = unit in ("step", "epoch")
@@ -130,18 +131,17 @@ class VariationalAutoencoder(Model):
     def encode(self, x: Any) -> distributions.Distribution:
         """Posterior q(z|x) of x, [N, ...]: a normal distribution of z, [N, latent]."""
         x = self._given("encode", x)
-        mean, log_variance = self._posterior(x)
-        return _normal(mean, (0.5 * log_variance).exp())
+        return posterior.normal(*self._posterior(x))
 
     def decode(self, z: Tensor) -> distributions.Distribution:
-        """p(x|z) of z, [N, latent]."""
+        """The distribution p(x|z) of z, [N, latent]."""
         good, got = z.dim() == 2 and z.shape[1] == self.latent, list(z.shape)
         remedy = "one row for each sample"
         _check(good, f"{type(self).__name__}.decode: z", f"[N, {self.latent}]", got, remedy)
         return self.likelihood(self.decoder(z))
 
     def prior_distribution(self) -> distributions.Distribution:
-        """p(z)."""
+        """The prior p(z)."""
         return distribution_of(self.prior)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -172,27 +172,32 @@ class VariationalAutoencoder(Model):
 
         Args:
             x: samples, [N, ...].
-            samples: K, >= 1; the decoder takes K N rows, in parts.
+            samples: K, >= 1. The decoder takes the K N rows in parts: without gradients, under
+                ``torch.no_grad()``, the memory does not grow with K; else it is that of all.
         """
         where = f"{type(self).__name__}.log_prob: samples"
         _check(is_whole(samples) and samples >= 1, where, "a whole number >= 1", samples, "write 1")
         x = self._given("log_prob", x)
+        rows = max(1, _ELEMENTS // max(1, x[:1].numel()))
+        return torch.cat([self._bound(part, int(samples), rows) for part in x.split(rows)])
+
+    def _bound(self, x: Tensor, samples: int, rows: int) -> Tensor:
+        """The bound of ``log_prob``, with at most so many rows in one pass of the decoder."""
         mean, log_variance = self._posterior(x)
-        prior = self.prior_distribution()
-        at_once = max(1, min(samples, _ROWS // max(1, len(x))))
-        parts = []
+        prior, at_once = self.prior_distribution(), max(1, rows // max(1, len(x)))
+        total = mean.new_full((len(x),), -math.inf)
         for begin in range(0, samples, at_once):
             count = min(at_once, samples - begin)
             eps = torch.randn(count, *mean.shape, dtype=mean.dtype, device=mean.device)
             z = (mean + (0.5 * log_variance).exp() * eps).flatten(0, 1)  # [count N, latent]
             repeated = x.repeat(count, *[1] * (x.dim() - 1))
             joint = self._log_likelihood(z, repeated) + prior.log_prob(z)
-            parts.append(joint.view(count, len(x)) - _log_normal(eps, log_variance))
-        return torch.cat(parts).logsumexp(0) - math.log(samples)
+            ratio = joint.view(count, len(x)) - posterior.log_density(eps, log_variance)
+            total = torch.cat([total[None], ratio]).logsumexp(0)
+        return total - math.log(samples)
 
-    @torch.no_grad()
     def sample(self, count: int, *, mean: bool = False) -> Tensor:
-        """Samples x ~ p(x|z), z ~ p(z), [count, ...].
+        """Samples x ~ p(x|z), z ~ p(z), [count, ...], in evaluation mode.
 
         Args:
             count: how many.
@@ -201,18 +206,20 @@ class VariationalAutoencoder(Model):
         """
         where = f"{type(self).__name__}.sample: count"
         _check(is_whole(count) and count >= 1, where, "a whole number >= 1", count, "write 10")
-        distribution = self.decode(self.prior_distribution().sample((count,)))
-        return distribution.mean if mean else distribution.sample()
+        with evaluation_mode(self):
+            distribution = self.decode(self.prior_distribution().sample((count,)))
+            return distribution.mean if mean else distribution.sample()
 
-    @torch.no_grad()
     def reconstruct(self, x: Any) -> Any:
-        """The reconstruction of x, as ``forward``; an array of an array or frame."""
-        found = self(self._given("reconstruct", x))
+        """The reconstruction of x in evaluation mode; an array of an array or frame."""
+        with evaluation_mode(self):
+            found = self(self._given("reconstruct", x))
         return found if isinstance(x, Tensor) else found.cpu().numpy()
 
-    @torch.no_grad()
     def interpolate(self, a: Any, b: Any, count: int = 9) -> Tensor:
         """Means of p(x|z) on the straight line from the latent means of a to those of b.
+
+        They are computed in evaluation mode.
 
         Args:
             a: samples, [N, ...].
@@ -222,19 +229,22 @@ class VariationalAutoencoder(Model):
         Returns:
             [count, N, ...].
         """
-        where = f"{type(self).__name__}.interpolate: count"
-        _check(is_whole(count) and count >= 2, where, "a whole number >= 2", count, "write 9")
-        begin, end = self.encode(a).mean, self.encode(b).mean
-        steps = torch.linspace(0, 1, count, dtype=begin.dtype, device=begin.device)
-        z = torch.lerp(begin, end, steps[:, None, None])
-        return self.decode(z.flatten(0, 1)).mean.unflatten(0, (count, len(begin)))
+        where = f"{type(self).__name__}.interpolate"
+        good = is_whole(count) and count >= 2
+        _check(good, f"{where}: count", "a whole number >= 2", count, "write 9")
+        got, remedy = f"{len(a)} and {len(b)} of them", "a line has one end of each"
+        _check(len(a) == len(b), f"{where}: a and b", "as many samples", got, remedy)
+        with evaluation_mode(self):
+            begin, end = self.encode(a).mean, self.encode(b).mean
+            steps = torch.linspace(0, 1, count, dtype=begin.dtype, device=begin.device)
+            z = torch.lerp(begin, end, steps[:, None, None])
+            return self.decode(z.flatten(0, 1)).mean.unflatten(0, (count, len(begin)))
 
-    @torch.no_grad()
     def latent_plane(self, count: int = 15) -> tuple[Tensor, Tensor]:
         """Means of p(x|z) on a grid of the plane of two latent variables.
 
         The grid divides the standard normal distribution into parts of equal probability, as in
-        figure 4 of Kingma and Welling (2014).
+        figure 4 of Kingma and Welling (2014). The means are computed in evaluation mode.
 
         Args:
             count: points along each axis.
@@ -252,19 +262,17 @@ class VariationalAutoencoder(Model):
         shares = (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count
         axis = torch.special.ndtri(shares)
         z = torch.stack(torch.meshgrid(axis, axis.flip(0), indexing="xy"), -1)
-        return z, self.decode(z.flatten(0, 1)).mean.unflatten(0, (count, count))
+        with evaluation_mode(self):
+            return z, self.decode(z.flatten(0, 1)).mean.unflatten(0, (count, count))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Means over the samples of -E_q log p(x|z), the divergence and the ELBO."""
         config = self._compile_config
         dtype = None if config is None else config.descent.mixed_precision
-        x, eps = batch.x, None
+        x = batch.x
         where, remedy = f"{type(self).__name__}.losses: batch", "leave it out"
         _check(len(x) > 0, where, "at least one row", "none", remedy)
-        if not self.training:  # the same each time, without a change to the other random numbers
-            generator = torch.Generator(x.device).manual_seed(_VALIDATION_SEED)
-            options = {"generator": generator, "dtype": x.dtype, "device": x.device}
-            eps = torch.randn(len(x), self.latent, **options)
+        eps = None if self.training else posterior.same_noise(x, self.latent)
         with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype):
             reconstruction, kl = (_mean(term, batch.weight) for term in self._terms(x, eps))
         return {"reconstruction": reconstruction, "kl": kl, "elbo": -(reconstruction + kl).detach()}
@@ -346,7 +354,7 @@ class VariationalAutoencoder(Model):
         if isinstance(self.prior, StandardNormal):  # appendix B of Kingma and Welling
             kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         else:
-            kl = _log_normal(eps, log_variance) - self.prior_distribution().log_prob(z)
+            kl = posterior.log_density(eps, log_variance) - self.prior_distribution().log_prob(z)
         return -self._log_likelihood(z, x), kl
 
     def _given(self, method: str, x: Any) -> Tensor:
@@ -361,23 +369,14 @@ class VariationalAutoencoder(Model):
 
     def set_beta(self) -> None:
         """Gives the divergence its present weight; never 0, so that every parameter is trained."""
-        done = (int(self.updates) + 1) / self.warm_up if self.warm_up else 1.0
+        updates = 0 if self.updates.is_meta else int(self.updates)
+        done = (updates + 1) / self.warm_up if self.warm_up else 1.0
         self.term_weights["kl"] = self.beta * min(1.0, done)
 
 
 def _set_beta(model: VariationalAutoencoder, _: Any) -> None:
     """After weights were loaded; a function of the module, so that the model can be pickled."""
     model.set_beta()
-
-
-def _normal(mean: Tensor, std: Tensor) -> distributions.Distribution:
-    normal = distributions.Normal(mean, std, validate_args=False)
-    return distributions.Independent(normal, 1, validate_args=False)
-
-
-def _log_normal(eps: Tensor, log_variance: Tensor) -> Tensor:
-    """The log density of N(mu, sigma^2) at mu + sigma eps, [..., latent] to [...]."""
-    return -0.5 * (eps.square() + log_variance + math.log(2 * math.pi)).sum(-1)
 
 
 def _mean(terms: Tensor, weight: Tensor | None) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,9 +55,10 @@ class Flow(Model):
     only difference from zuko's flows of the same name: constructor and ``state_dict`` keys are
     theirs, and ``load_state_dict(strict=True)`` takes a checkpoint either way, as long as ``fit``
     was told ``whiten=False``; a whitening adds the keys ``whitening.*``. A flow that was given
-    weights by ``load_state_dict`` or ``load`` keeps what they came with. ``models.load_model``
-    makes the flow and its weights from a file of ``save``, unless it was made of modules, as here,
-    or of functions.
+    weights by ``load_state_dict`` or ``load`` has the whitening that they came with or none, as a
+    part of another model too; given some of them, or by ``strict=False``, it keeps its own.
+    ``models.load_model`` makes the flow and its weights from a file of ``save``, unless it was made
+    of modules, as here, or of functions.
 
     Args:
         transform: lazy transforms, from data to base, or one.
@@ -210,20 +211,19 @@ class Flow(Model):
             "flow.log_prob(x) or flow().sample((n,))"
         )
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Takes over the weights that ``save`` wrote, and their whitening if there is one."""
-        tensors, _ = files.read_model(path)
+    @contextmanager
+    def matching(self, tensors: Mapping[str, Any], prefix: str = "") -> Iterator[None]:
+        """Has a whitening as the weights to be loaded, unless they are refused in the context."""
         before = self._modules.get("whitening"), self._whitens
-        self._match(tensors)
+        self._match(tensors, prefix)
         try:
-            files.check_weights(self, tensors, path)
+            yield
         except Exception:  # the flow stays what it was
             self._modules.pop("whitening", None)
             if before[0] is not None:
                 self.whitening = before[0]
             self._whitens = before[1]
             raise
-        self.load_state_dict(tensors)
 
     def architecture(self) -> dict[str, Any] | None:
         """What ``load_model`` makes it from; None of a flow that was given modules or functions."""
@@ -369,15 +369,14 @@ class Flow(Model):
     def _match(self, tensors: Mapping[str, Any], prefix: str = "") -> None:
         """Has a whitening where, and only where, the weights to be loaded have one.
 
-        Those of a part of the flow have none, and leave it what it has.
+        A part of the weights says nothing about a whitening, nor do those of ``strict=False``.
         """
-        self._whitens = False
         name = f"{prefix}{_WHITENING}mean"
-        own = (key for key in self.state_dict() if not key.startswith(_WHITENING))
-        if name not in tensors:
-            if not self._partial and all(f"{prefix}{key}" in tensors for key in own):
-                self._modules.pop("whitening", None)
-        elif not self.whitened:
+        own = {f"{prefix}{key}" for key in self.state_dict() if not key.startswith(_WHITENING)}
+        self._whitens &= own.isdisjoint(tensors)
+        if name not in tensors and own <= tensors.keys() and not self._partial:
+            self._modules.pop("whitening", None)
+        elif name in tensors and not self.whitened:
             self.whitening = Whitening(len(tensors[name])).to(next(self.parameters()))
 
 

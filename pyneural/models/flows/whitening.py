@@ -37,11 +37,11 @@ class WhiteningTransform(FlowTransform):
         self.mean, self.factor, self.inverse = mean, factor, inverse
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Whitened z [..., D], and -sum_i log L_ii."""
+        """The whitened rows z [..., D], and -sum_i log L_ii."""
         return F.linear(x - self.mean, self.inverse), self._ladj(x)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Data m + L z, and sum_i log L_ii."""
+        """The data m + L z, and sum_i log L_ii."""
         return self.mean + F.linear(y, self.factor), -self._ladj(y)
 
     def _ladj(self, x: Tensor) -> Tensor:

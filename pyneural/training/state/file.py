@@ -247,9 +247,17 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Gives a model the weights of a file; CheckpointError where they do not fit it."""
+    """Gives a model the weights of a file; CheckpointError where they do not fit it.
+
+    A part whose buffers depend on its data, as the whitening of a flow, says by ``matching`` how it
+    takes the shape of what is loaded.
+    """
     tensors, _ = read_model(path)
-    check_weights(model, tensors, path)
+    with contextlib.ExitStack() as parts:
+        for name, part in list(model.named_modules()):
+            if hasattr(part, "matching"):
+                parts.enter_context(part.matching(tensors, f"{name}." if name else ""))
+        check_weights(model, tensors, path)
     model.load_state_dict(tensors)
 
 
@@ -361,7 +369,7 @@ def class_of(full_name: str, base: type | tuple[type, ...]) -> Any:
     """A class of torch.nn or pyneural by its module and name; CheckpointError for any other."""
     module, _, name = full_name.rpartition(".")
     trusted = any(f"{module}.".startswith(f"{package}.") for package in _TRUSTED)
-    expected = "layers of torch.nn, pyneural.nn and pyneural.layers"
+    expected = f"layers of {', '.join(_TRUSTED)}"
     remedy = "make the model yourself and use its load()"
     check(trusted, "load_model", expected, full_name, remedy, CheckpointError)
     remedy = "use the version of pyneural and torch that saved it"
