@@ -31,21 +31,21 @@ def split_bounds(
             (-pi, pi).
         periodic: whether each feature is periodic.
     """
-    bounds = [None] * features if bounds is None else list(bounds)
-    for name, values in (("bounds", bounds), ("periodic", periodic)):
+    pairs = [None] * features if bounds is None else list(bounds)
+    for name, values in (("bounds", pairs), ("periodic", periodic)):
         expected, remedy = f"{features}, one for each feature", "write None or False for the others"
         check_argument(len(values) == features, f"{where}: {name}", expected, len(values), remedy)
     if not any(periodic):
         return bounds, None
     periods: list[Any] = []
-    for column, (pair, on_circle) in enumerate(zip(bounds, periodic, strict=True)):
+    for column, (pair, on_circle) in enumerate(zip(pairs, periodic, strict=True)):
         pair = (-math.pi, math.pi) if pair is None else pair
         low, high = (math.nan if edge is None else float(edge) for edge in pair)
         good = not on_circle or -math.inf < low < high < math.inf
         expected, got = "the period of a periodic feature", f"{pair} for column {column}"
         check_argument(good, f"{where}: bounds", expected, got, "write (low, high), as (0, 360)")
         periods.append(pair if on_circle else None)
-    lines = [None if on_circle else b for b, on_circle in zip(bounds, periodic, strict=True)]
+    lines = [None if on_circle else b for b, on_circle in zip(pairs, periodic, strict=True)]
     return (lines if any(line is not None for line in lines) else None), Circle(periods)
 
 
@@ -63,8 +63,7 @@ class CircleTransform(FlowTransform):
 
     def __init__(self, mask: Tensor, low: Tensor, high: Tensor) -> None:
         super().__init__()
-        self.mask, self.low, self.period = mask, low, high - low
-        self.high = high
+        self.mask, self.low, self.high, self.period = mask, low, high, high - low
 
     def check_columns(self, where: str, value: Tensor, names: Any) -> None:
         """ArgumentError with the first periodic column that has values outside of its period."""

@@ -114,3 +114,4 @@ def test_none_periodic_is_the_flow_without():
     torch.manual_seed(0)
     one = NSF(2, bounds=[(0.0, 1.0), None], periodic=[False, False])
     assert list(one.state_dict()) == list(NSF(2, bounds=[(0.0, 1.0), None]).state_dict())
+    assert list(NSF(2, periodic=[False, False]).state_dict()) == list(NSF(2).state_dict())
