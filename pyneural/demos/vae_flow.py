@@ -92,10 +92,8 @@ def run(args: argparse.Namespace) -> object:
     count = min(TESTED, len(images.held_out))
     real = c2st(*(images.for_classifier(one[:count]) for one in (images.held_out, images.x)))
     print_row("C2ST", f"for comparison {real:.3f} between held-out and training images")
-    times = (
-        f"{passed:.1f} s a training with the {prior} prior" for prior, passed in seconds.items()
-    )
-    print_row("time", ", ".join(times))
+    times = (f"{passed:.1f} s with the {prior} prior" for prior, passed in seconds.items())
+    print_row("a training", ", ".join(times))
     accuracies = {prior: [one.accuracy for one in found[prior]] for prior in PRIORS}
     return _figure(images, models, curves, accuracies, real)
 

@@ -17,18 +17,14 @@ from pyneural.models.feedforward.function_fit import fit_function
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
 from pyneural.models.feedforward.sparse_network import SparseNetwork
-from pyneural.models.flows import (
-    CNF,
-    MAF,
-    NCSF,
-    NICE,
-    NSF,
-    ActNorm,
-    Flow,
-    Gaussianisation,
-    NormalizingFlow,
-    RealNVP,
-)
+from pyneural.models.flows.act_norm import ActNorm
+from pyneural.models.flows.autoregressive import MAF
+from pyneural.models.flows.continuous import CNF
+from pyneural.models.flows.coupling import NICE, RealNVP
+from pyneural.models.flows.distributions import NormalizingFlow
+from pyneural.models.flows.flow import Flow
+from pyneural.models.flows.gaussianisation import Gaussianisation
+from pyneural.models.flows.spline_flows import NCSF, NSF
 from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.recurrent.captioner import Captioner

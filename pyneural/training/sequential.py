@@ -160,11 +160,10 @@ def _shape(output: Any) -> Shape | None:
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
-    """The ``Sequential``, flow or variational autoencoder that ``save`` wrote; it is not compiled.
+    """The ``Sequential``, flow or variational autoencoder of a file of ``save``, not compiled.
 
-    Only layers and models of torch.nn and of pyneural are made from a file, and nothing before its
-    weights are found to fit. A file of another model, or of one with other parts, as functions, is
-    a CheckpointError.
+    Only layers of torch.nn and of pyneural are made from a file, and nothing before its weights are
+    found to fit. A file of another model, or of one with other parts, is a CheckpointError.
 
     >>> import tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from pyneural import data
-from pyneural.demos import vae_flow
+from pyneural import data, metrics
+from pyneural.demos import _vae, vae_flow
 from tests.demos.screen import run_demo, value
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
 
+@pytest.fixture(autouse=True)
+def coarse_measures(monkeypatch):
+    """They take most of the time."""
+    monkeypatch.setattr(_vae, "BOUND", 20)
+    monkeypatch.setattr(vae_flow, "TESTED", 60)
+    monkeypatch.setattr(vae_flow, "DRAWN", 2000)
+    monkeypatch.setattr(vae_flow, "c2st", partial(metrics.c2st, epochs=10))
+
+
 def test_vae(tmp_path, capsys):
     out = run_demo("vae", tmp_path, capsys, "--epochs", "12")
-    names = ("independent pixels", "ELBO,  2 latent", "ELBO, 12 latent", "K = 500, 12 latent")
+    names = ("independent pixels", "ELBO,  2 latent", "ELBO, 12 latent", "K = 20, 12 latent")
     flat, plane, deep, tighter = (float(value(out, name).split()[0]) for name in names)
     assert -240 < plane < deep < tighter
     assert flat == pytest.approx(-106.1, abs=0.1)
@@ -23,12 +34,11 @@ def test_vae(tmp_path, capsys):
 
 def rows(out):
     """Words of each row of the table, by its first two."""
-    split = [line.replace("+- ", "+-").split() for line in out.splitlines()]
+    split = [line.replace(" +- ", "+-").split() for line in out.splitlines()]
     return {tuple(row[:2]): row[2:] for row in split if len(row) == 6}
 
 
-def test_vae_flow(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(vae_flow, "TESTED", 60)  # the classifier takes most of the time
+def test_vae_flow(tmp_path, capsys):
     out = run_demo("vae-flow", tmp_path, capsys, "--epochs", "3")
     table = rows(out)
     of_seeds = {
@@ -45,7 +55,7 @@ def test_vae_flow(tmp_path, capsys, monkeypatch):
     for prior, found in of_seeds.items():
         mean = float(table["mean", prior][0].partition("+-")[0])
         assert mean == pytest.approx(sum(row[0] for row in found) / 3, abs=0.1)
-        assert all(0.5 < row[3] <= 1 for row in found)
+        assert all(0.4 < row[3] <= 1 for row in found)
 
 
 @pytest.mark.parametrize("name", ["vae", "vae-flow"])

@@ -59,6 +59,14 @@ def bounded(features, context):
     return small(NSF, bounds=bounds[:features])(features, context)
 
 
+def periodic(features, context):
+    """Two kinds of angles beside an interval, a half-line and the line."""
+    bounds = [None, (0.0, 1.0), (0.0, 2.0), (None, 1.0), None] * 13
+    on_circle = [True, True, False, False, False] * 13
+    options = {"bounds": bounds[:features], "periodic": on_circle[:features]}
+    return small(NSF, **options)(features, context)
+
+
 def continuous(features, context):
     """A smooth field, which takes few steps; their tolerances are set in ``made``."""
     return CNF(features, context, hidden_features=[8, 8], activation=torch.nn.Tanh)
@@ -73,6 +81,7 @@ MODELS = {
     "NSF": small(NSF),
     "NSF of two passes": small(NSF, passes=2),
     "NSF, bounded": bounded,
+    "NSF, bounded and periodic": periodic,
     "NCSF": small(NCSF),
     "MAF": small(MAF),
     "MAF, random order": small(MAF, randperm=True),

@@ -22,7 +22,7 @@ Bounds = Sequence[tuple[float | None, float | None] | None]
 _BY_ROUNDING = 1e-3
 
 
-class _Box(constraints.Constraint):
+class Box(constraints.Constraint):
     """Rows whose features are in their intervals."""
 
     event_dim = 1
@@ -31,9 +31,16 @@ class _Box(constraints.Constraint):
         self.low, self.high = low, high
 
     def check(self, value: Tensor) -> Tensor:
+        """Whether each row is inside."""
         return ((value >= self.low) & (value <= self.high)).all(-1)
 
-    def check_columns(self, where: str, value: Tensor, names: Any = None) -> None:
+    def check_columns(
+        self,
+        where: str,
+        value: Tensor,
+        names: Any = None,
+        remedy: str = "correct them, or widen bounds",
+    ) -> None:
         """ArgumentError with the first column that has values outside."""
         outside = (value < self.low) | (value > self.high)
         if not are_readable(value) or not outside.any():
@@ -41,7 +48,6 @@ class _Box(constraints.Constraint):
         column, count, one = _first(outside, value)
         name = column_name(column, names)
         expected = f"{name} in [{float(self.low[column]):g}, {float(self.high[column]):g}]"
-        remedy = "correct them, or widen bounds"
         check_argument(False, where, expected, f"{one:g} in {count:,} rows", remedy)
 
     def check_ends(self, where: str, value: Tensor, names: Any = None) -> None:
@@ -94,7 +100,7 @@ class BoundedTransform(FlowTransform):
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()
         self.low, self.high = low, high
-        self.domain = _Box(low, high)
+        self.domain = Box(low, high)
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """f(x) [..., D], and the log-determinant [...]."""

@@ -128,6 +128,51 @@ class DiagNormal(Independent):
         return f"Diag{self.base_dist!r}"
 
 
+class NormalOrUniform(Distribution):
+    """D independent features, some normal with mean 0, the others uniform around 0.
+
+    Args:
+        uniform: [D], True for the uniform ones.
+        scale: [D], standard deviation of a normal one, half the width of a uniform one.
+
+    >>> base = NormalOrUniform(torch.tensor([True, False]), torch.tensor([0.5, 1.0]))
+    >>> base.log_prob(torch.tensor([[0.4, 0.0], [0.6, 0.0]]))
+    tensor([-0.9189, -0.9189])
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (as torch declares it)
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, uniform: Tensor, scale: Tensor) -> None:
+        self.uniform, self.scale = uniform, scale
+        super().__init__(Size(), scale.shape, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Distribution | None = None) -> Distribution:
+        """The same with a larger batch shape."""
+        new: Any = self._get_checked_instance(NormalOrUniform, _instance)
+        new.uniform, new.scale = self.uniform, self.scale
+        Distribution.__init__(new, Size(batch_shape), self.event_shape, validate_args=False)
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats, [...]; a circle has no ends, so that of all points of it is one."""
+        normal = Normal(0, self.scale, validate_args=False).log_prob(value)
+        each = torch.where(self.uniform, -(2 * self.scale).log(), normal)
+        return each.sum(-1).expand(torch.broadcast_shapes(value.shape[:-1], self.batch_shape))
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Samples [*sample_shape, ..., D]."""
+        shape = self._extended_shape(Size(sample_shape))
+        like = self.scale.expand(shape)
+        return self.scale * torch.where(
+            self.uniform, 2 * torch.rand_like(like) - 1, torch.randn_like(like)
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.scale)}, {int(self.uniform.sum())} uniform)"
+
+
 class BoxUniform(Independent):
     """Uniform distribution on a box, lower_i <= X_i < upper_i.
 

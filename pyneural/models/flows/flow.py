@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions.transforms import Transform
 from torch.utils.data import DataLoader
 from typing_extensions import Self
 
@@ -56,7 +57,7 @@ class Flow(Model):
     theirs, and ``load_state_dict(strict=True)`` takes a checkpoint either way, as long as ``fit``
     was told ``whiten=False``; a whitening adds the keys ``whitening.*``. A flow that was given
     weights by ``load_state_dict`` or ``load`` has the whitening that they came with or none, as a
-    part of another model too; given some of them, by ``strict=False``, it keeps its own.
+    part of another model too; given some of them, or by ``strict=False``, it keeps its own.
     ``models.load_model`` makes the flow and its weights from a file of ``save``, unless it was made
     of modules, as here, or of functions.
 
@@ -128,7 +129,7 @@ class Flow(Model):
         if c is not None:
             c = self._checked_values(f"{type(self).__name__}: context", c)
         transform, base = self.transform(c), self.base(c)
-        before = [self._modules[name]() for name in _BEFORE if name in self._modules]  # type: ignore
+        before = [*self._before(), *([self.whitening()] if self.whitened else [])]
         if before:
             transform = ComposedTransform(*before, transform)
         if c is not None:
@@ -254,12 +255,21 @@ class Flow(Model):
         check_argument(mixed_precision is None, name, "None", mixed_precision, remedy)
         super().compile(*args, **kwargs)
 
-    def check_inputs(self, where: str, x: Tensor) -> None:
+    def check_inputs(self, where: str, x: Tensor, names: Any = None) -> None:
         """ArgumentError where rows [N, D] have another width, or values that have no density."""
         rows = _with_columns(x)
         good, remedy = rows.dim() == 2 and rows.shape[1] == self.features, "one column a feature"
         check_argument(good, where, f"[N, {self.features}]", list(rows.shape), remedy)
-        self._check_domain(where, rows, None)
+        check_finite_columns(where, rows, names)
+        if "bounded" in self._modules:
+            self.bounded().domain.check_columns(where, rows, names)
+        circle: Any = self._modules.get("circle")
+        if circle is not None:
+            circle().check_columns(where, rows, names)
+        if self.periodic:
+            most = float(rows.abs().max())
+            remedy = "write (x + pi) % (2 * pi) - pi, of radians"
+            check_argument(most <= 3.1416, where, "angles in [-pi, pi[", f"{most:g}", remedy)
 
     def check_targets(self, where: str, y: Tensor, names: Any = None) -> None:
         """ArgumentError where contexts [N, C], of columns with names, do not fit or are not finite.
@@ -276,8 +286,8 @@ class Flow(Model):
         super()._build_for(where, x)
         if where != "fit":
             return
-        own_scale = self.periodic or any(isinstance(m, Gaussianisation) for m in self.modules())
-        wanted = self._whitens and not own_scale
+        has_units = not any(isinstance(m, Gaussianisation) for m in self.modules())
+        wanted = self._whitens and has_units and len(self._on_line()) > 0
         if isinstance(x, (DataLoader, Stream)):
             good, expected = not wanted or self.whitened, "arrays or tensors to whiten by"
             remedy = "call flow.whiten(rows) before, or write fit(whiten=False)"
@@ -296,38 +306,39 @@ class Flow(Model):
             ValueError: see ``fit``; a flow of angles, which are not to be scaled.
         """
         where, remedy = f"{type(self).__name__}.whiten", "call it on a flow that is not periodic"
-        check_argument(not self.periodic, where, "features on the line", "a flow of angles", remedy)
+        good = len(self._on_line()) > 0
+        check_argument(good, where, "features on the line", "a flow of angles", remedy)
         self._whiten(f"{where}: x", self._rows(f"{where}: x", x), columns_of(x))
 
     def _whiten(self, where: str, rows: Tensor, names: Any) -> None:
-        if "bounded" in self._modules:
-            rows = self.bounded()(rows)
+        for before in self._before():
+            rows = before(rows)
         whitening = Whitening(self.features).to(rows)
-        whitening.set_from(rows, where, names)
+        whitening.set_from(rows, where, names, self._on_line())
         self.whitening = whitening
+
+    def _before(self) -> list[Transform]:
+        """What data go through before the whitening."""
+        modules: list[Any] = [self._modules.get(name) for name in ("bounded", "circle")]
+        return [module() for module in modules if module is not None]
+
+    def _on_line(self) -> Tensor:
+        """Numbers of the features that are not periodic."""
+        circle: Any = self._modules.get("circle")
+        if circle is not None:
+            return (~circle.mask).nonzero().squeeze(1)
+        return torch.arange(0 if self.periodic else self.features)
 
     def _rows(self, where: str, x: Any) -> Tensor:
         """Data [N, D] as a tensor of the flow's dtype; ArgumentError where they have no density."""
         remedy = "give [N, D], and the context as y"
         check_argument(not several(x), where, "one array of features", "several inputs", remedy)
-        rows = _with_columns(to_tensor(where, x))
-        good, remedy = rows.dim() == 2 and rows.shape[1] == self.features, "one column a feature"
-        check_argument(good, where, f"[N, {self.features}]", list(rows.shape), remedy)
-        rows = rows.to(next(self.parameters()))
+        rows = _with_columns(to_tensor(where, x).to(next(self.parameters())))
+        self.check_inputs(where, rows, columns_of(x))
         check_columns(where, rows, columns_of(x))
-        self._check_domain(where, rows, columns_of(x))
         if "bounded" in self._modules:
             self.bounded().domain.check_ends(where, rows, columns_of(x))
         return rows
-
-    def _check_domain(self, where: str, rows: Tensor, names: Any) -> None:
-        """ArgumentError where data leave their bounds, or angles the circle."""
-        if "bounded" in self._modules:
-            self.bounded().domain.check_columns(where, rows, names)
-        if self.periodic:
-            most = float(rows.abs().max())
-            remedy = "write (x + pi) % (2 * pi) - pi, of radians"
-            check_argument(most <= 3.1416, where, "angles in [-pi, pi[", f"{most:g}", remedy)
 
     def _checked_values(self, where: str, c: Tensor) -> Tensor:
         """A context in the dtype of the parameters; ArgumentError where it is not finite.
@@ -360,13 +371,12 @@ class Flow(Model):
     def _match(self, tensors: Mapping[str, Any], prefix: str = "") -> None:
         """Has a whitening where, and only where, the weights to be loaded have one.
 
-        A part of the weights says nothing about a whitening.
+        A part of the weights says nothing about a whitening, nor do those of ``strict=False``.
         """
         name = f"{prefix}{_WHITENING}mean"
         own = {f"{prefix}{key}" for key in self.state_dict() if not key.startswith(_WHITENING)}
         self._whitens &= own.isdisjoint(tensors)
-        is_whole = own <= tensors.keys() and not self._may_lack_weights
-        if name not in tensors and is_whole:
+        if name not in tensors and own <= tensors.keys() and not self._may_lack_weights:
             self._modules.pop("whitening", None)
         elif name in tensors and not self.whitened:
             self.whitening = Whitening(len(tensors[name])).to(next(self.parameters()))
@@ -378,7 +388,6 @@ def _with_columns(values: Tensor) -> Tensor:
 
 
 _GIVE_Y = "give the context of each row as y"
-_BEFORE = "bounded", "whitening"  # what data go through before the transforms, in this order
 
 
 def standard_normal(features: int) -> UnconditionalDistribution:

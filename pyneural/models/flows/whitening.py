@@ -82,27 +82,38 @@ class Whitening(LazyTransform):
         return WhiteningTransform(self.mean, self.factor, self.inverse)
 
     @torch.no_grad()
-    def set_from(self, x: Tensor, where: str = "Whitening: x", names: Any = None) -> None:
+    def set_from(
+        self,
+        x: Tensor,
+        where: str = "Whitening: x",
+        names: Any = None,
+        columns: Tensor | None = None,
+    ) -> None:
         """Takes mean and covariance of data, [N, D].
 
         Args:
             x: data.
             where: who asks, for the text of errors.
             names: of the columns, for the same.
+            columns: numbers of those to be whitened, the others staying as they are; None for all.
 
         Raises:
             ValueError: a column that is constant, has values that are not finite, or is a linear
                 combination of those before it.
         """
         check_columns(where, x, names)
-        x = x.double()
+        columns = torch.arange(x.shape[1]) if columns is None else columns
+        x = x[:, columns].double()
         mean, std = x.mean(0), x.std(0)
         # Of columns of variance 1, whose units do not matter.
         correlation = ((x - mean) / std).T.cov().reshape(len(mean), -1)
         factor, failed = torch.linalg.cholesky_ex(correlation)
         pivots = factor.diagonal().square()
         first = int(failed) - 1 if failed else int((pivots < _SINGULAR).int().argmax())
-        good, name = not failed and bool((pivots >= _SINGULAR).all()), column_name(first, names)
+        good, name = (
+            not failed and bool((pivots >= _SINGULAR).all()),
+            column_name(int(columns[first]), names),
+        )
         expected = "columns of which none is a linear combination of others"
         got = f"a singular covariance of {len(x):,} rows: {name} follows from those before it"
         remedy = f"leave it out, give more than {len(mean)} rows, or write fit(whiten=False)"
@@ -111,8 +122,9 @@ class Whitening(LazyTransform):
         inverse = torch.linalg.solve_triangular(
             factor, torch.eye(len(mean), dtype=x.dtype, device=x.device), upper=False
         )
-        for buffer, value in ((self.mean, mean), (self.factor, factor), (self.inverse, inverse)):
-            buffer.copy_(value)
+        self.mean[columns] = mean.to(self.mean)
+        square = columns[:, None], columns
+        self.factor[square], self.inverse[square] = factor.to(self.mean), inverse.to(self.mean)
 
     def extra_repr(self) -> str:
         """Number of features."""
