@@ -108,14 +108,16 @@ def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> fl
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """A module in evaluation mode, without graphs; afterwards in the mode in which it was."""
-    training = module.training
+    """A module in evaluation mode, without graphs; afterwards each part is in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        module.train(training)
+        module.train(modes[0][1])  # the first is the module itself; parts made meanwhile follow it
+        for part, training in modes:
+            part.training = training
 
 
 @torch.no_grad()

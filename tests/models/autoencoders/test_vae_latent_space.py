@@ -50,9 +50,11 @@ def test_pictures_and_measures_are_made_in_evaluation_mode():
             *model.latent_plane(3), measured.mean, torch.tensor(measured.kl),
         ]  # fmt: skip
 
+    encoder[1].eval()  # a part that is kept as it is while the others are trained
     of_training, statistics = made(), encoder[1].running_mean.clone()
     assert model.training
     assert decoder[0].training
+    assert not encoder[1].training
     assert torch.equal(statistics, torch.zeros(8))
     model.eval()
     assert all(map(torch.equal, of_training, made()))
