@@ -13,8 +13,8 @@ from pyneural.demos._options import counted, print_row
 from pyneural.models import NSF
 
 RECIPE = Recipe(epochs=60, batch=512, rate=1e-2)
-# Held-out log-likelihood, in nats, of scikit-learn's mixture of 50 Gaussians with full covariances.
-MIXTURE = 5.17
+# Of scikit-learn's mixture with full covariances, of standardised columns, after 64 iterations.
+MIXTURE = 5.20  # nats a test galaxy
 SHOWN_COLUMNS = ("redshift", "$i$ (magnitude)", "$u - g$", "$g - r$", "$r - i$")
 PAIRS = ((0, 1), (0, 3), (0, 4), (3, 4))
 

@@ -1,12 +1,12 @@
 """Normalizing flows: densities that are learnt from samples, and sampled.
 
-    log p(x) = log N(f(x); 0, 1) + log |det df/dx|,  f of rational-quadratic splines
+    log p(x) = log N(f(x); 0, 1) + log |det df/dx|,  f of splines
 
 Trained with Adam and one cycle of the learning rate, on
 
     toys         the next three, one after the other
     8-gaussians, two-moons, checkerboard
-                 100,000 samples of a density in the plane that is known exactly
+                 100,000 samples of a density in the plane, known exactly
     galaxies     redshift and six magnitudes of 100,000 galaxies, from pzflow
     digits       8 x 8 images of scikit-learn, dequantised; for three seeds
 
