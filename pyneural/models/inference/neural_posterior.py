@@ -141,12 +141,10 @@ class NeuralPosterior(Model):
         columns = columns_of(theta)
         theta, x = self._simulations("fit", theta, x)
         check_columns("NeuralPosterior.fit: theta", theta, columns)
-        if whiten and self.mean.dim() == 0:
-            std, mean = torch.std_mean(x.double(), 0)
-            self.mean = mean.to(x)
-            self.std = torch.where(std > 0, std, 1).to(x)  # what is constant tells nothing
-            if not self.flow.whitened:
-                self.flow.whiten(theta)
+        if self.mean.dim() == 0:
+            self.mean, self.std = torch.zeros_like(x[0]), torch.ones_like(x[0])
+            if whiten:
+                self._whiten(theta, x)
         return super().fit(theta, x, *args, **kwargs)
 
     @torch.no_grad()
@@ -238,6 +236,13 @@ class NeuralPosterior(Model):
                 self._buffers[name] = own.new_empty(value.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def _whiten(self, theta: Tensor, x: Tensor) -> None:
+        std, mean = torch.std_mean(x.double(), 0)
+        self.mean = mean.to(x)
+        self.std = torch.where(std > 0, std, 1).to(x)  # what is constant tells nothing
+        if not self.flow.whitened:
+            self.flow.whiten(theta)
+
     def _context(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std
         return x if self.embedding is None else self.embedding(x)
@@ -245,7 +250,7 @@ class NeuralPosterior(Model):
     def _simulations(self, method: str, theta: Any, x: Any) -> tuple[Tensor, Tensor]:
         """Both, checked, of the flow's dtype."""
         theta, (x, single) = self._theta(method, theta), self._data(method, x)
-        got, remedy = list(x.shape[1:]) if single else list(x.shape), "give [N, ...]"
+        got, remedy = list(x.shape[1:]) if single else list(x.shape), "give one row for each"
         _check(not single, f"{method}: x", f"data of {len(theta):,} simulations", got, remedy)
         _check_lengths(method, theta, x)
         if "bounded" in self.flow._modules:
