@@ -35,6 +35,13 @@ struct Sorted {
   std::vector<int64_t> at, degree;
 };
 
+// Rows an odd number of cache lines apart are not all in the same few sets of the caches.
+template <class T>
+int64_t odd_lines(int64_t elements) {
+  constexpr int64_t kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
+  return (((elements + kLine - 1) / kLine) | 1) * kLine;
+}
+
 template <class T>
 struct MaskedLayer {
   int64_t in, out;
@@ -140,8 +147,8 @@ class Conditioner {
     MaskedLayer<T> layer;
     layer.in = inputs.size();
     layer.out = outputs.size();
-    layer.in_stride = odd_lines(layer.in);
-    layer.out_stride = odd_lines(layer.out);
+    layer.in_stride = odd_lines<T>(layer.in);
+    layer.out_stride = odd_lines<T>(layer.out);
     layer.input_at = inputs.at;
     layer.output_at = outputs.at;
     layer.input_row.resize(layer.in);
@@ -169,12 +176,6 @@ class Conditioner {
       layer.transposed = transposed;
     }
     return layer;
-  }
-
-  // Rows an odd number of cache lines apart are not all in the same few sets of the caches.
-  static int64_t odd_lines(int64_t elements) {
-    constexpr int64_t kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
-    return (((elements + kLine - 1) / kLine) | 1) * kLine;
   }
 };
 
