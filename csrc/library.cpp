@@ -45,6 +45,9 @@ constexpr const char* kSchemas[] = {
     "autoregressive(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
     " Tensor degrees, str activation, str transform, float bound, float slope, bool inverse)"
     " -> (Tensor, Tensor)",
+    "autoregressive_with_saved(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
+    " Tensor degrees, str activation, str transform, float bound, float slope, bool inverse)"
+    " -> (Tensor, Tensor, Tensor)",
     "autoregressive_backward(Tensor grad_y, Tensor grad_ladj, Tensor x, Tensor? context,"
     " Tensor[] weights, Tensor[] biases, Tensor degrees, Tensor saved, str activation,"
     " str transform, float bound, float slope, bool inverse, bool[3] output_mask)"

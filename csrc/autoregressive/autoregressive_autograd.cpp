@@ -8,6 +8,8 @@ namespace pyneural::autoregressive {
 namespace {
 
 constexpr Op<"pyneural::autoregressive", ForwardSignature<Two>> call_autoregressive;
+constexpr Op<"pyneural::autoregressive_with_saved", ForwardSignature<Three>>
+    call_autoregressive_with_saved;
 constexpr Op<"pyneural::autoregressive_backward", BackwardSignature<Three>>
     call_autoregressive_backward;
 
@@ -18,9 +20,9 @@ struct Autoregressive : torch::autograd::Function<Autoregressive> {
                                std::string_view activation, std::string_view transform,
                                double bound, double slope, bool inverse) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [y, ladj] = call_autoregressive(x, context, weights, biases, degrees, activation,
-                                               transform, bound, slope, inverse);
-    variable_list tensors{x, context.value_or(at::Tensor()), degrees, inverse ? y : x};
+    const auto [y, ladj, saved] = call_autoregressive_with_saved(
+        x, context, weights, biases, degrees, activation, transform, bound, slope, inverse);
+    variable_list tensors{x, context.value_or(at::Tensor()), degrees, saved};
     tensors.insert(tensors.end(), weights.begin(), weights.end());
     tensors.insert(tensors.end(), biases.begin(), biases.end());
     ctx->save_for_backward(tensors);
@@ -83,6 +85,8 @@ Two autoregressive_autocast(const at::Tensor& x, const OptionalTensor& context,
 
 TORCH_LIBRARY_FRAGMENT(pyneural, m) {
   m.def("check_autoregressive", FlatOp<check_autoregressive, ForwardSignature<void>>::call);
+  m.def("check_autoregressive_with_saved",
+        FlatOp<check_autoregressive, ForwardSignature<void>>::call);
   m.def("check_autoregressive_backward",
         FlatOp<check_autoregressive_backward, BackwardSignature<void>>::call);
 }

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 
 #include "../common/checks.h"
+#include "../spline/spline_check.h"
 
 namespace pyneural::autoregressive {
 
@@ -46,7 +46,7 @@ struct Arguments {
   double bound, slope;
   bool inverse;
 };
-// saved: of the inverse what it gave, at which the derivatives are; else not read.
+// saved: what autoregressive_with_saved returned with these arguments.
 struct BackwardArguments {
   const at::Tensor &grad_y, &grad_ladj, &x;
   const OptionalTensor& context;
@@ -97,17 +97,12 @@ inline void check_transform(const char* op, const Arguments& a, FlowLayer* layer
                       "; give the last layer as many");
   } else {
     TORCH_CHECK_VALUE(outputs % features == 0 && each % 3 == 2, last, ": expected a multiple of ",
-                      features, " outputs, 3 bins - 1 for each column of x", which, ", got ", outputs,
-                      "; give the last layer as many");
+                      features, " outputs, 3 bins - 1 for each column of x", which, ", got ",
+                      outputs, "; give the last layer as many");
   }
   layer->transform = is_affine ? TransformKind::affine : TransformKind::spline;
   layer->parameters_of_feature = each;
-  TORCH_CHECK_VALUE(a.bound > 0 && std::isfinite(a.bound), op,
-                    ": bound: expected a positive number, got ", a.bound,
-                    "; the spline is the identity beyond it");
-  TORCH_CHECK_VALUE(a.slope >= 1e-6 && a.slope < 1, op,
-                    ": slope: expected a number from 1e-6 to below 1, got ", a.slope,
-                    "; it is the smallest slope of the transform");
+  spline::check_bound_and_slope(op, a.bound, a.slope);
   layer->bound = a.bound;
   layer->slope = a.slope;
 }
@@ -149,9 +144,10 @@ inline FlowLayer check_layer(const char* op, const Arguments& a) {
     int64_t staying = 0;
     for (int64_t d = 0; d < layer.features; ++d) staying += degrees[d] < 0;
     TORCH_CHECK_VALUE(staying == layer.staying, Argument{op, "weights", 0}, ": expected ",
-                      layer.features + layer.context, " columns, those of x and of the context, or ",
-                      staying + layer.context, " of the features of order -1 and the context, got ",
-                      a.weights[0].size(1), "; see ops.coupling_degrees");
+                      layer.features + layer.context,
+                      " columns, those of x and of the context, or ", staying + layer.context,
+                      " of the features of order -1 and the context, got ", a.weights[0].size(1),
+                      "; see ops.coupling_degrees");
   }
   check_transform(op, a, &layer);
   return layer;
@@ -171,7 +167,9 @@ inline FlowLayer check_autoregressive_backward(const BackwardArguments& b) {
   check_output_like(op, "grad_y", b.grad_y, b.x, layer.features);
   check_like({op, "grad_ladj"}, b.grad_ladj, {layer.rows}, {"x", b.x}, "it must fit x, ",
              b.x.sizes());
-  check_output_like(op, "saved", b.saved, b.x, layer.features);
+  check_given({op, "saved"}, b.saved);
+  check_like({op, "saved"}, b.saved, {b.saved.numel()}, {"x", b.x},
+             "give what autoregressive_with_saved returned");
   return layer;
 }
 

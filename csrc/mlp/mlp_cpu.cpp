@@ -10,43 +10,15 @@
 
 #include <vector>
 
+#include "../common/activation_rows.h"
 #include "../common/dispatch.h"
 #include "../common/panels.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
-#include "../common/vector_math.h"
 #include "mlp_ops.h"
 
 namespace pyneural::mlp {
 namespace {
-
-// a = f(a + bias) for a tile [units][vectors] of a product; z = a + bias where that is not null.
-template <class T>
-using Activate = void (*)(int64_t units, int64_t vectors, const T* bias, T* z, T* a, int64_t ld);
-template <class Activation, class T>
-void activate(int64_t units, int64_t vectors, const T* bias, T* z, T* a, int64_t ld) {
-  for (int64_t m = 0; m < units; ++m)
-    for (int64_t n = m * ld; n < m * ld + vectors * lanes<T>(); n += lanes<T>()) {
-      const Vec<T> value = Vec<T>::loadu(a + n) + Vec<T>(bias[m]);
-      Vec<T> f[1];
-      Activation::template evaluate<0>(value, f);
-      if (z) value.store(z + n);
-      f[0].store(a + n);
-    }
-}
-
-// grad *= f'(z) for [units][vectors], from a where f' is a function of it, else from z.
-template <class T>
-using ActivateBackward = void (*)(int64_t units, int64_t vectors, const T* saved, T* grad,
-                                  int64_t ld);
-template <class Activation, class T>
-void activate_backward(int64_t units, int64_t vectors, const T* saved, T* grad, int64_t ld) {
-  for (int64_t m = 0; m < units; ++m)
-    for (int64_t n = m * ld; n < m * ld + vectors * lanes<T>(); n += lanes<T>()) {
-      const Vec<T> of_a = Vec<T>::loadu(grad + n), from = Vec<T>::loadu(saved + n);
-      multiply_by_slope<Activation>(of_a, from).store(grad + n);
-    }
-}
 
 template <class T>
 struct Layer {

@@ -26,10 +26,18 @@ struct BackwardArguments {
   bool inverse;
 };
 
-namespace detail {
+// Of any op with a spline. Within these bounds, nothing that is computed leaves the range of
+// float32.
+inline void check_bound_and_slope(const char* op, double bound, double slope) {
+  constexpr double kLeastBound = 1e-15, kGreatestBound = 1e15, kLeastSlope = 1e-6;
+  TORCH_CHECK_VALUE(kLeastBound <= bound && bound <= kGreatestBound, op,
+                    ": bound: expected a number from ", kLeastBound, " to ", kGreatestBound,
+                    ", got ", bound, "; 5 takes standardised data");
+  TORCH_CHECK_VALUE(kLeastSlope <= slope && slope < 1, op, ": slope: expected a number from ",
+                    kLeastSlope, " to below 1, got ", slope, "; 0.001 is usual");
+}
 
-// Within these, nothing that is computed leaves the range of float32.
-constexpr double kLeastBound = 1e-15, kGreatestBound = 1e15, kLeastSlope = 1e-6;
+namespace detail {
 
 // Returns K, the number of bins.
 inline int64_t check(const char* op, const Arguments& a) {
@@ -50,11 +58,7 @@ inline int64_t check(const char* op, const Arguments& a) {
   check_parameter("heights", a.heights);
   shape.back() = bins - 1;
   check_parameter("derivatives", a.derivatives);
-  TORCH_CHECK_VALUE(kLeastBound <= a.bound && a.bound <= kGreatestBound, op,
-                    ": bound: expected a number from ", kLeastBound, " to ", kGreatestBound,
-                    ", got ", a.bound, "; 5 takes standardised data");
-  TORCH_CHECK_VALUE(kLeastSlope <= a.slope && a.slope < 1, op, ": slope: expected a number from ",
-                    kLeastSlope, " to below 1, got ", a.slope, "; 0.001 is usual");
+  check_bound_and_slope(op, a.bound, a.slope);
   return bins;
 }
 

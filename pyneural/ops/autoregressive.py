@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.activations import NEEDS_PREACTIVATION
 from pyneural.ops.calls import by_kernel
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
 
@@ -101,6 +102,16 @@ def _fake(x, *_):
     return x.new_empty(x.shape), x.new_empty(x.shape[0])
 
 
+def _fake_with_saved(x, context, weights, biases, degrees, activation, *_):
+    """The size of what is saved is that of csrc/autoregressive/block.h."""
+    if x.device.type != "cpu":
+        return *_fake(x), x.new_empty(0)
+    rows, hidden = x.shape[0], sum(len(weight) for weight in weights[:-1])
+    units = weights[0].shape[1] + hidden + len(weights[-1])
+    units += hidden if activation in NEEDS_PREACTIVATION else 0
+    return *_fake(x), x.new_empty(16 + units * (rows + rows // 2 + 64))
+
+
 def _fake_backward(grad_y, grad_ladj, x, context, weights, biases, *others):
     parameters = sum(p.numel() for p in (*weights, *biases))
     shapes = x.shape, 0 if context is None else context.shape, parameters
@@ -108,6 +119,9 @@ def _fake_backward(grad_y, grad_ladj, x, context, weights, biases, *others):
 
 
 register_reference("autoregressive", reference.autoregressive, _fake)
+register_reference(
+    "autoregressive_with_saved", reference.autoregressive_with_saved, _fake_with_saved
+)
 register_derivative(
     "autoregressive_backward", reference.autoregressive_backward, _fake_backward, ["saved"]
 )

@@ -71,7 +71,7 @@ def _network_backward(
 # Masked weights count, as those of the masked matrices that torch would multiply with.
 
 
-@register_flop_formula(_OPS.autoregressive)
+@register_flop_formula([_OPS.autoregressive, _OPS.autoregressive_with_saved])
 def _autoregressive(x: Shape, context: Any, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
     return 2 * x[0] * sum(map(prod, weights))
 

@@ -135,9 +135,9 @@ def _autoregressive(draw: Draw) -> list:
 def _autoregressive_backward(draw: Draw) -> list:
     *tensors, activation, transform, bound, slope, inverse = _autoregressive(draw)
     options = activation, transform, bound, slope, inverse
-    y, ladj = OPS.autoregressive(*tensors, *options)
+    y, ladj, saved = OPS.autoregressive_with_saved(*tensors, *options)
     grads = [draw.normal(t.dtype, *t.shape) for t in (y, ladj)]
-    return [*grads, *tensors, y if inverse else tensors[0], *options, draw.bools(3)]
+    return [*grads, *tensors, saved, *options, draw.bools(3)]
 
 
 def _continuous_flow(draw: Draw) -> list:

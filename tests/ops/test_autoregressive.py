@@ -393,8 +393,8 @@ WRONG = {
         r"weights\[0\]: expected 5 columns, those of x and of the context, or 2 of the features of "
         r"order -1 and the context, got 4; see ops.coupling_degrees",
     ),
-    "a negative bound": (lambda a: a | {"bound": -1.0}, "bound: expected a positive number"),
-    "a slope above 1": (lambda a: a | {"slope": 2.0}, "slope: expected a number from 1e-6 to"),
+    "a negative bound": (lambda a: a | {"bound": -1.0}, "bound: expected a number from 1e-15 to"),
+    "a slope above 1": (lambda a: a | {"slope": 2.0}, "slope: expected a number from 1e-06 to"),
 }  # fmt: skip
 
 

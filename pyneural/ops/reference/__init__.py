@@ -15,7 +15,11 @@ from pyneural.ops.reference.attention import (
     attention_weights,
     attention_with_lse,
 )
-from pyneural.ops.reference.autoregressive import autoregressive, autoregressive_backward
+from pyneural.ops.reference.autoregressive import (
+    autoregressive,
+    autoregressive_backward,
+    autoregressive_with_saved,
+)
 from pyneural.ops.reference.continuous_flow import continuous_flow, continuous_flow_backward
 from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
 from pyneural.ops.reference.dropout import dropout

@@ -1,0 +1,167 @@
+// The backward of a block, from the activations that its forward kept.
+#pragma once
+
+#include "../common/activation_rows.h"
+#include "affine.h"
+#include "block.h"
+
+namespace pyneural::autoregressive {
+
+// Where the gradients of some points go, each where it is not null; those of the parameters are
+// added: for each layer [U][in_stride], sorted, of which masked elements mean nothing, then [U] of
+// the bias.
+template <class T>
+struct Gradients {
+  T *parameters, *given, *context;
+};
+
+// Transform is Affine<T> or spline::Spline<T>.
+template <class T, class Transform>
+class Backward : Block<T> {
+ public:
+  Backward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
+           int64_t most_points, Scratch& scratch)
+      : Block<T>(layer, network), transform_(transform) {
+    const int64_t stride = this->stride_of(most_points);
+    const auto take = [&](int64_t rows) { return scratch.take<T>(rows * stride); };
+    for (const int64_t width : layer.width) grad_.push_back(take(width));
+    given_ = take(layer.features);
+    result_ = take(layer.features);
+    ladj_ = take(1);
+    working_ = take(layer.parameters_of_feature);
+    int64_t widest = 0;
+    for (const MaskedLayer<T>& each : network.layers) widest = std::max(widest, each.in_stride);
+    transposed_ = scratch.take<T>(widest * most_points);
+    std::fill_n(transposed_, widest * most_points, T(0));
+    visit_activation(layer.activation,
+                     [&](auto f) { activate_backward_ = activate_backward<decltype(f), T>; });
+  }
+
+  // given: what the forward was; memory: what it kept.
+  void operator()(const T* given, const T* grad_result, const T* grad_ladj, int64_t points,
+                  const T* memory, const Gradients<T>& to) {
+    this->begin(points);
+    kept_.emplace(layer_, memory, stride_);
+    this->load_features(given, given_);
+    this->load_features(grad_result, result_);
+    this->load_column(grad_ladj, 1, ladj_);
+    const std::vector<int64_t> none(layer_.layers() - 1, 0);
+
+    if (layer_.by_substitution()) {
+      // The substitution backwards. Units that no feature sees have no gradient.
+      const std::vector<Stage>& stages = network_.substitution;
+      for (int64_t l = 1; l < layer_.layers(); ++l)
+        std::fill(this->row(grad_[l], stages.back().unit_end[l - 1]),
+                  this->row(grad_[l], layer_.width[l]), T(0));
+      for (auto stage = stages.rbegin(); stage != stages.rend(); ++stage) {
+        // Features of one order are neighbours among the inputs.
+        differentiate_inputs(
+            0, {this->input_of(stage->feature_begin), this->input_of(stage->feature_end - 1) + 1});
+        add_gradients_by_network({stage->feature_begin, stage->feature_end});
+        differentiate_features(*stage);
+        differentiate_units(*stage, stage + 1 == stages.rend() ? none : (stage + 1)->unit_end);
+      }
+      if (to.context) {
+        const int64_t begin = network_.context_row.front();
+        differentiate_inputs(0, {begin, begin + layer_.context});
+      }
+    } else {
+      differentiate_features(network_.everything);
+      differentiate_units(network_.everything, none);
+      if (to.given || to.context) differentiate_inputs(0, {0, layer_.width[0]});
+      if (to.given)
+        add_gradients_by_network({0, layer_.staying > 0 ? layer_.staying : layer_.features});
+    }
+    if (to.parameters) add_gradients(to.parameters);
+    if (to.given) this->store_features(result_, to.given);
+    if (to.context) store_context(to.context);
+  }
+
+ private:
+  using Block<T>::layer_, Block<T>::network_, Block<T>::count_, Block<T>::vectors_,
+      Block<T>::stride_;
+
+  // The gradients of a layer's inputs from those of the outputs that see them.
+  void differentiate_inputs(int64_t l, Range inputs) const {
+    const MaskedLayer<T>& layer = network_.layers[l];
+    this->multiply_rows(
+        layer.transposed, layer.out_stride, inputs, grad_[l + 1], grad_[l],
+        [&](int64_t first, int64_t) { return Range{layer.first[first], layer.out}; },
+        [](int64_t, int64_t, int64_t, T*) {});
+  }
+
+  void differentiate_units(const Stage& stage, const std::vector<int64_t>& end) const {
+    for (int64_t l = layer_.layers() - 1; l > 0; --l) {
+      const Range units{end[l - 1], stage.unit_end[l - 1]};
+      differentiate_inputs(l, units);
+      // Row by row, as what was kept comes from far.
+      const T* const saved = kept_->z[l] ? kept_->z[l] : kept_->a[l];
+      activate_backward_(units.end - units.begin, vectors_, this->row(saved, units.begin),
+                         this->row(grad_[l], units.begin), stride_);
+    }
+  }
+
+  // From the gradients of the results, in their place those of what was given by the transforms.
+  void differentiate_features(const Stage& stage) {
+    const auto [begin, end] = this->parameters_of(stage.feature_begin, stage.feature_end);
+    // The gradients of parameters take the place of these.
+    std::copy(this->row(kept_->a.back(), begin), this->row(kept_->a.back(), end),
+              this->row(grad_.back(), begin));
+    for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
+      T* const parameters = this->row(grad_.back(), this->parameters_of(f, f).begin);
+      T* const grad = this->row(result_, f);
+      for (int64_t n = 0; n < this->columns(); n += lanes<T>())
+        differentiate(transform_, Vec<T>::loadu(this->row(given_, f) + n), Vec<T>::loadu(grad + n),
+                      Vec<T>::loadu(ladj_ + n), parameters + n, working_ + n, stride_)
+            .store(grad + n);
+    }
+  }
+
+  // Adds what reaches some sorted features as inputs of the network.
+  void add_gradients_by_network(Range features) {
+    for (int64_t f = features.begin; f < features.end; ++f) {
+      T *const total = this->row(result_, f), *const grad = this->row(grad_[0], this->input_of(f));
+      for (int64_t n = 0; n < this->columns(); n += lanes<T>())
+        (Vec<T>::loadu(total + n) + Vec<T>::loadu(grad + n)).store(total + n);
+    }
+  }
+
+  void store_context(T* to) const {
+    for (int64_t c = 0; c < layer_.context; ++c)
+      for (int64_t n = 0; n < count_; ++n)
+        to[n * layer_.context + c] = this->row(grad_[0], network_.context_row[c])[n];
+  }
+
+  void add_gradients(T* gradient) const {
+    for (int64_t l = 0; l < layer_.layers(); ++l) {
+      const MaskedLayer<T>& layer = network_.layers[l];
+      T* const weight = gradient + layer.offset;
+      transpose(kept_->a[l], stride_, layer.in, count_, transposed_, layer.in_stride);
+      for (int64_t i = 0; i < layer.in; i += panel_width<T>()) {
+        const int64_t vectors = vectors_of<T>(std::min(panel_width<T>(), layer.in - i));
+        for_row_tiles(layer.first[i], layer.out, [&](int64_t o, int64_t rows) {
+          multiply<T>({this->row(grad_[l + 1], o), stride_, 1}, rows, count_,
+                      {transposed_ + i, layer.in_stride, vectors}, weight + o * layer.in_stride + i,
+                      layer.in_stride, true);
+        });
+      }
+      T* const bias = weight + layer.out * layer.in_stride;
+      for (int64_t o = 0; o < layer.out; ++o) {
+        Vec<T> sum(T(0));
+        for (int64_t n = 0; n < this->columns(); n += lanes<T>())
+          sum = sum + Vec<T>::loadu(this->row(grad_[l + 1], o) + n);
+        bias[o] += lane_sum(sum);
+      }
+    }
+  }
+
+  const Transform& transform_;
+  ActivateBackward<T> activate_backward_;
+  std::optional<Activations<const T>> kept_;
+  std::vector<T*> grad_;  // [L + 1] of [U][n]
+  T *given_, *result_;    // [features][n], sorted; result_ the gradients of the results
+  T *ladj_, *working_;    // [n], [P][n]
+  T* transposed_;         // [n][U], inputs of a layer; what is behind its rows means nothing
+};
+
+}  // namespace pyneural::autoregressive

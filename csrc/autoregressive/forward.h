@@ -1,0 +1,104 @@
+// The forward of a block: the values of a layer, or of its inverse.
+#pragma once
+
+#include "../common/activation_rows.h"
+#include "affine.h"
+#include "block.h"
+
+namespace pyneural::autoregressive {
+
+// Transform is Affine<T> or spline::Spline<T>.
+template <class T, class Transform>
+class Forward : Block<T> {
+ public:
+  Forward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
+          int64_t most_points, Scratch& scratch)
+      : Block<T>(layer, network), transform_(transform) {
+    const int64_t stride = this->stride_of(most_points);
+    given_ = scratch.take<T>(layer.features * stride);
+    result_ = scratch.take<T>(layer.features * stride);
+    ladj_ = scratch.take<T>(stride);
+    working_ = scratch.take<T>(layer.parameters_of_feature * stride);
+    visit_activation(layer.activation, [&](auto f) { activate_ = activate<decltype(f), T>; });
+  }
+
+  // y and ladj of x, or of the inverse x and ladj of y; activations are written to memory of
+  // kept_units rows.
+  void operator()(const T* given, const T* context, int64_t points, T* memory, T* result, T* ladj) {
+    this->begin(points);
+    kept_.emplace(layer_, memory, stride_);
+    this->load_features(given, given_);
+    load_inputs(layer_.by_substitution() ? nullptr : given, context);
+    std::copy_n(given_, layer_.staying * stride_, result_);
+    std::fill_n(ladj_, stride_, T(0));
+    std::vector<int64_t> done(layer_.layers() - 1, 0);
+    const std::vector<Stage> whole{network_.everything};
+    for (const Stage& stage : layer_.by_substitution() ? network_.substitution : whole) {
+      compute_units(stage, done);
+      compute_parameters(stage);
+      transform_features(stage);
+      done = stage.unit_end;
+    }
+    compute_units(network_.everything, done);  // those that no feature sees
+    this->store_features(result_, result);
+    std::copy_n(ladj_, count_, ladj);
+  }
+
+ private:
+  using Block<T>::layer_, Block<T>::network_, Block<T>::count_, Block<T>::vectors_,
+      Block<T>::stride_;
+
+  void load_inputs(const T* x, const T* context) const {
+    T* const inputs = kept_->a[0];
+    for (int64_t d = 0; x && d < layer_.features; ++d)
+      if (const int64_t input = network_.feature_row[d]; input >= 0)
+        this->load_column(x + d, layer_.features, this->row(inputs, input));
+    for (int64_t c = 0; c < layer_.context; ++c)
+      this->load_column(context + c, layer_.context, this->row(inputs, network_.context_row[c]));
+  }
+
+  // Units of a layer that see what is known by now.
+  void compute(int64_t l, Range units, Activate<T> f) const {
+    const MaskedLayer<T>& layer = network_.layers[l];
+    T *const z = kept_->z[l + 1], *const a = kept_->a[l + 1];
+    this->multiply_rows(
+        layer.weight, layer.in_stride, units, kept_->a[l], a,
+        [&](int64_t, int64_t last) { return Range{0, layer.visible[last]}; },
+        [&](int64_t first, int64_t count, int64_t vectors, T* to) {
+          f(count, vectors, layer.bias + first, z ? z + (to - a) : nullptr, to, stride_);
+        });
+  }
+
+  // The hidden units of a stage that were not computed before.
+  void compute_units(const Stage& stage, const std::vector<int64_t>& done) const {
+    for (int64_t l = 0; l + 1 < layer_.layers(); ++l)
+      compute(l, {done[l], stage.unit_end[l]}, activate_);
+  }
+  void compute_parameters(const Stage& stage) const {
+    compute(layer_.layers() - 1, this->parameters_of(stage.feature_begin, stage.feature_end),
+            activate<Linear, T>);
+  }
+
+  void transform_features(const Stage& stage) {
+    for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
+      const T* const parameters = this->row(kept_->a.back(), this->parameters_of(f, f).begin);
+      for (int64_t n = 0; n < this->columns(); n += lanes<T>()) {
+        const auto [value, ladj] = evaluate(transform_, Vec<T>::loadu(this->row(given_, f) + n),
+                                            parameters + n, working_ + n, stride_);
+        value.store(this->row(result_, f) + n);
+        (Vec<T>::loadu(ladj_ + n) + ladj).store(ladj_ + n);
+      }
+      if (layer_.by_substitution())
+        std::copy_n(this->row(result_, f), this->columns(),
+                    this->row(kept_->a[0], this->input_of(f)));
+    }
+  }
+
+  const Transform& transform_;
+  Activate<T> activate_;
+  std::optional<Activations<T>> kept_;
+  T *given_, *result_;  // [features][n], sorted
+  T *ladj_, *working_;  // [n], [P][n]
+};
+
+}  // namespace pyneural::autoregressive
