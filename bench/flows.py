@@ -1,8 +1,9 @@
-"""Normalizing flows beside zuko: a training step, and sampling, with the same weights.
+"""Normalizing flows beside zuko, with the same weights: training, sampling and log-densities.
 
 A step is the mean negative log-likelihood of a batch, its gradient, and the change of the weights
 by Adam; loss and gradients are first compared with float64. Sampling passes fixed points of the
-base distribution backwards through the transforms; the samples are compared.
+base distribution backwards through the transforms; the samples are compared, and so are the
+log-densities of the rows, which are exact but for the tolerance of the integration of a CNF.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ CASES = (
     "NSF:7:sample",
     "NSF:64:sample",
     "CNF:7:step",
+    "CNF:7:log_prob",
 )
+WORKS = {"step": "training step", "sample": "sampling", "log_prob": "log-density"}
 
 
 @dataclass(frozen=True)
@@ -47,23 +50,23 @@ class Case:
 
     @staticmethod
     def parse(text: str) -> Case:
-        """FLOW:FEATURES:step or sample.
+        """FLOW:FEATURES:step, sample or log_prob.
 
         >>> Case.parse("NSF:7:sample").features
         7
         """
         parts = text.split(":")
-        if len(parts) != 3 or not parts[1].isdigit() or parts[2] not in ("step", "sample"):
-            raise ValueError(f"--case: expected FLOW:FEATURES:step or sample, got {text!r}")
+        if len(parts) != 3 or not parts[1].isdigit() or parts[2] not in WORKS:
+            expected = "FLOW:FEATURES:step, sample or log_prob"
+            raise ValueError(f"--case: expected {expected}, got {text!r}")
         return Case(parts[0], int(parts[1]), parts[2])
 
     @property
     def title(self) -> str:
         networks = "a network" if self.flow == "CNF" else f"{self.transforms} transforms"
         units = " x ".join(map(str, self.hidden))
-        done = "training step" if self.work == "step" else "sampling"
         what = f"{self.flow}, {self.features} features"
-        return f"{what}, {networks} with {units} units, {self.rows} rows: {done}"
+        return f"{what}, {networks} with {units} units, {self.rows} rows: {WORKS[self.work]}"
 
     def make(self, package: Any) -> torch.nn.Module:
         """The flow of ``zuko.flows`` or ``pyneural.models``."""
@@ -112,13 +115,18 @@ def build(package: str, problem: Problem, compiled: bool = False) -> Callable[[]
     flow = problem.case.make(importlib.import_module(package)).to(problem.x.dtype)
     flow.load_state_dict(problem.weights)
     parameters = list(flow.parameters())
-    if problem.case.work == "sample":
+    if problem.case.work != "step":
 
         def sample(z: Tensor) -> Tensor:
             with torch.no_grad():
                 return flow().transform.inv(z)
 
-        chosen = torch.compile(sample, dynamic=False) if compiled else sample
+        def log_prob(x: Tensor) -> Tensor:
+            with torch.no_grad():
+                return flow().log_prob(x)
+
+        work = sample if problem.case.work == "sample" else log_prob
+        chosen = torch.compile(work, dynamic=False) if compiled else work
         return lambda: [chosen(problem.x)]
 
     optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)

@@ -215,6 +215,41 @@ def of_autoregressive(text: str, backward: bool, dtype: torch.dtype, seed: int) 
     return Work(both if backward else forward, (6 if backward else 2) * rows * edges)
 
 
+def of_continuous_flow(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
+    """Products of the field, of its divergence and of their gradients, of each evaluation."""
+    sizes, steps = text.split(":")
+    rows, features, units = map(int, sizes.split("x"))
+    generator = torch.Generator().manual_seed(seed)
+    widths = [features, units, units, features]
+    x = torch.randn(rows, features, generator=generator, dtype=dtype)
+    weights = [
+        (torch.randn(o, i, generator=generator, dtype=dtype) / i**0.5).requires_grad_()
+        for i, o in pairwise(widths)
+    ]
+    biases = [torch.zeros(width, dtype=dtype, requires_grad=True) for width in widths[1:]]
+
+    def flow() -> Any:
+        return ops.continuous_flow(x, None, weights, biases, steps=int(steps))
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return flow()
+
+    def both() -> Any:
+        y, ladj = flow()
+        ones = torch.ones_like(y), torch.ones_like(ladj)
+        return torch.autograd.grad((y, ladj), [*weights, *biases], ones)
+
+    # Of the six evaluations of a step one has no divergence, which is a product with the coupling
+    # of the two layers; the one at the end of a step belongs to the next.
+    values, traces = 6 * int(steps), 5 * int(steps)
+    edges, couplings = units * (2 * features + units), units * units
+    products = (values + 1) * edges + (traces + 1) * couplings
+    if backward:  # the path again; then each evaluation with two gradients of each product
+        products += products + 3 * (values * edges + traces * couplings)
+    return Work(both if backward else forward, 2 * rows * products)
+
+
 def of_spline(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
     """Reads an element and its parameters and writes two; backwards also two gradients."""
     generator = torch.Generator().manual_seed(seed)
@@ -267,6 +302,12 @@ LINES = (
         "rows x features x units of two hidden layers, transform; of the weights that are present",
         ("1024x7x128:affine", "1024x7x128:spline", "1024x64x128:spline"),
         of_autoregressive,
+    ),
+    Lines(
+        "continuous_flow",
+        "rows x features x units of two hidden layers: equal steps",
+        ("1024x7x128:10",),
+        of_continuous_flow,
     ),
     Lines("attention", SCORES, ATTENTION, of_bench(attention, attention.OURS)),
     Lines(

@@ -46,7 +46,7 @@ class Controller {
     error = std::max(error, 1e-9);
     if (error > 1) return std::max(0.2, 0.9 * std::pow(error, -1 / Dopri5::kOrder));
     const double factor =
-        0.9 * std::pow(error, -0.7 / Dopri5::kOrder) * std::pow(before_, 0.4 / Dopri5::kOrder);
+        0.9 * std::pow(error, -0.85 / Dopri5::kOrder) * std::pow(before_, 0.2 / Dopri5::kOrder);
     before_ = error;
     return std::clamp(factor, 0.2, 10.0);
   }

@@ -60,11 +60,12 @@ def _combine(y: State, coefficients: Sequence[float], increments: Sequence[State
 class Controller:
     """Proportional-integral control of the step, with errors in units of the tolerance.
 
-        h_next = 0.9 h err^(-0.7 / p) err_before^(0.4 / p),  by a factor from 0.2 to 10
+        h_next = 0.9 h err^(-0.85 / p) err_before^(0.2 / p),  by a factor from 0.2 to 10
 
     The error is the largest of all elements, each divided by atol + rtol |y|: every row of a batch
     keeps the tolerance. Hairer, Nørsett and Wanner 1993, "Solving ordinary differential equations
-    I", section II.4; Hairer and Wanner 1996, "II", section IV.2.
+    I", section II.4; the exponents are those of their program DOPRI5, at which the error settles at
+    0.4 of the tolerance (Hairer and Wanner 1996, "II", section IV.2).
 
     Args:
         order: p of the method.
@@ -93,7 +94,7 @@ class Controller:
         error = max(error, 1e-9)
         if error > 1:
             return max(0.2, 0.9 * error ** (-1 / self.order))
-        factor = 0.9 * error ** (-0.7 / self.order) * self._before ** (0.4 / self.order)
+        factor = 0.9 * error ** (-0.85 / self.order) * self._before ** (0.2 / self.order)
         self._before = error
         return min(10.0, max(0.2, factor))
 

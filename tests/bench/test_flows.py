@@ -16,7 +16,7 @@ def test_cases_are_read_and_others_refused():
         "64 features, 5 transforms with 128 x 128 units, 1024 rows: sampling"
     )
     for text in ("NSF:7", "NSF:x:step", "NSF:7:fit"):
-        with pytest.raises(ValueError, match="FLOW:FEATURES:step or sample, got"):
+        with pytest.raises(ValueError, match="FLOW:FEATURES:step, sample or log_prob, got"):
             Case.parse(text)
 
 

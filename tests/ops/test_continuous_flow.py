@@ -90,22 +90,21 @@ def test_equal_steps_against_odeint(name, times, form):
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_adaptive_steps_against_odeint(name):
-    """They differ from those of odeint, which all rows share: both are accurate to a tolerance."""
+def test_adaptive_steps_reach_the_solution(name):
+    """That of many equal steps, to which blocks with steps of their own come."""
     flow = ContinuousFlow.random(**FLOWS[name])
-    # The second derivative of elu jumps, where many steps are rejected.
-    is_elu = flow.activation == "elu"
-    tolerance, limit = (1e-6, 1e-3) if is_elu else (1e-8, 1e-6)
+    # The second derivative of elu jumps, and with it the gradient of the log-determinant.
+    tolerance, limit = (1e-8, 5e-3) if flow.activation == "elu" else (1e-9, 1e-6)
     options = {"rtol": tolerance, "atol": tolerance}
     found = value_and_gradients(ops.continuous_flow, flow, **options)
-    exact = value_and_gradients(in_plain_torch, flow, **options)
+    exact = value_and_gradients(ops.continuous_flow, flow, steps=200)
     assert_all_close(found, exact, limit)
 
 
 def test_a_block_takes_the_steps_of_odeint():
     """Also where some of them are rejected: the numbers are the same but for rounding."""
     for scale in (1, 4):
-        flow = ContinuousFlow.random(rows=20)
+        flow = ContinuousFlow.random(rows=10)
         flow.weights[-1].mul_(scale)
         for rtol in (1e-3, 1e-5):
             found, exact = (
