@@ -65,6 +65,11 @@ Two autoregressive(const Arguments& a) {
   return {y, ladj};
 }
 
+Three autoregressive_with_saved(const Arguments& a) {
+  const auto [y, ladj] = autoregressive(a);
+  return {y, ladj, empty_if(false, {}, a.x)};
+}
+
 Three autoregressive_backward(const BackwardArguments& b) {
   const FlowLayer layer = check_autoregressive_backward(b);
   const auto [with_x, with_context, with_parameters] = b.output_mask;
@@ -73,12 +78,17 @@ Three autoregressive_backward(const BackwardArguments& b) {
                        empty_if(with_context && b.context, {layer.rows, layer.context}, b.x),
                    grad_parameters = empty_if(with_parameters, {layer.parameters}, b.x);
   if (layer.rows == 0) return {grad_x, grad_context, grad_parameters.zero_()};
+  // What the network has seen: of a substitution what it found.
+  const at::Tensor seen =
+      layer.by_substitution()
+          ? std::get<0>(autoregressive({b.x, b.context, b.weights, b.biases, b.degrees,
+                                        b.activation, b.transform, b.bound, b.slope, b.inverse}))
+          : b.x.contiguous();
   dispatch_floating_cuda(b.x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
     Call<T> call("autoregressive_backward", layer, b.x, b.context, b.weights, b.biases, b.degrees,
                  true);
-    const at::Tensor seen = layer.inverse ? b.saved.contiguous() : call.x,
-                     grad_y = b.grad_y.contiguous(), grad_ladj = b.grad_ladj.contiguous();
+    const at::Tensor grad_y = b.grad_y.contiguous(), grad_ladj = b.grad_ladj.contiguous();
     at::Tensor partial, total;
     if (with_parameters) {
       partial = at::empty({call.params.blocks, call.params.gradient_size}, b.x.options());
@@ -101,6 +111,8 @@ Three autoregressive_backward(const BackwardArguments& b) {
 
 TORCH_LIBRARY_IMPL(pyneural, CUDA, m) {
   m.impl("autoregressive", FlatOp<autoregressive, ForwardSignature<Two>>::call);
+  m.impl("autoregressive_with_saved",
+         FlatOp<autoregressive_with_saved, ForwardSignature<Three>>::call);
   m.impl("autoregressive_backward",
          FlatOp<autoregressive_backward, BackwardSignature<Three>>::call);
 }

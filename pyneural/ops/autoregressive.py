@@ -41,10 +41,11 @@ def autoregressive(
     A coupling layer is one whose features of order -1 stay as they are. They and the context are
     the network's only inputs, and its outputs are the parameters of the other features.
 
-    On the CPU units are sorted by degree, which skips about half of the products, and the inverse
-    is one forward substitution: the arithmetic of one pass, however many features there are. The
-    gradient of the inverse is that substitution backwards. Other devices invert by a pass for each
-    order, in plain torch. Gradients reach x, context, weights and biases, to any order: the first
+    Units are sorted by degree, which skips about half of the products, and the inverse is one
+    forward substitution: the arithmetic of one pass, however many features there are. The gradient
+    of the inverse is that substitution backwards. So it is on the CPU and on CUDA, there for up to
+    32 layers, and with results of NaN where ``degrees`` do not fit the first layer's columns, since
+    only the device knows; other devices invert by a pass for each order. Gradients reach x, context, weights and biases, to any order: the first
     backward is a kernel, further ones are torch's own.
 
     Args:
