@@ -68,7 +68,7 @@ def periodic(features, context):
 
 
 def continuous(features, context):
-    """A smooth field, which takes few steps; their tolerances are set in ``made``."""
+    """A smooth field, which takes few steps; for their tolerances see ``with_steps``."""
     return CNF(features, context, hidden_features=[8, 8], activation=torch.nn.Tanh)
 
 
@@ -98,13 +98,18 @@ every_size = pytest.mark.parametrize(("features", "context"), SIZES)
 both_dtypes = pytest.mark.parametrize("dtype", FLOW, ids=str)
 
 
-def made(make, features, context, dtype=torch.float32, device="cpu"):
-    """The model, a context of 20 rows or None, and a sample for each."""
-    torch.manual_seed(0)
-    model = make(features, context).to(device, dtype)
+def with_steps(model, dtype=torch.float32):
+    """The model, with the steps of a CNF for a dtype."""
     for module in model.modules():
         if isinstance(module, FFJTransform):
             module.atol = module.rtol = STEPS[dtype]
+    return model
+
+
+def made(make, features, context, dtype=torch.float32, device="cpu"):
+    """The model, a context of 20 rows or None, and a sample for each."""
+    torch.manual_seed(0)
+    model = with_steps(make(features, context).to(device, dtype), dtype)
     c = torch.randn(20, context, dtype=dtype, device=device) if context else None
     x = model(c).sample(() if context else (20,))
     assert x.shape == (20, features)
@@ -208,7 +213,7 @@ def test_same_samples_after_training_save_and_load(make, context, tmp_path):
     assert any(not torch.equal(v, before[k]) for k, v in model.state_dict().items() if k in before)
     model.save(tmp_path / "model.safetensors")
     torch.manual_seed(5)
-    again = make(3, context)
+    again = with_steps(make(3, context))
     again.load(tmp_path / "model.safetensors")
     found = []
     for one in (model, again):
