@@ -108,7 +108,7 @@ def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> fl
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """A module in evaluation mode, without graphs; afterwards each part has its own mode again."""
+    """A module in evaluation mode, without graphs; afterwards each part is in its former mode."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
