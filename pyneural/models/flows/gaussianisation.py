@@ -43,7 +43,7 @@ class GaussianisationTransform(FlowTransform):
         self.domain = constraints.independent(constraints.interval(low, high), 1)
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Z [..., D], and the log-determinant [...]."""
+        """The normal z [..., D], and the log-determinant [...]."""
         bins = self.share.shape[1]
         place = (x - self.low) / self.width
         k = place.detach().floor().long().clamp(0, bins - 1)
@@ -57,7 +57,7 @@ class GaussianisationTransform(FlowTransform):
         return z, ladj.masked_fill(outside, -math.inf).sum(-1)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """X [..., D], and its log-determinant [...]."""
+        """The data x [..., D], and the log-determinant [...]."""
         lower, upper = torch.special.ndtr(y), torch.special.ndtr(-y)
         edges = _quantile(self.below[:, 1:-1], self.above[:, 1:-1])  # [D, K - 1]
         columns = y.detach().reshape(-1, len(edges)).T.contiguous()
@@ -74,7 +74,7 @@ class GaussianisationTransform(FlowTransform):
 
 
 def _at(table: Tensor, k: Tensor) -> Tensor:
-    """Table_i,k_i of table [D, K] and numbers k [..., D], [..., D]."""
+    """Entries k [..., D] of a table [D, K], one of each row."""
     return table[torch.arange(len(table), device=table.device), k]
 
 
