@@ -8,7 +8,7 @@ posterior is known. A flow learns it from 10,000 simulations, another one,
 trained for too long, from 200. Prints how well samples are told from exact ones
 (C2ST, 0.5 is best), the distance of the coverage from its level (TARP), how
 often 90 % regions contain the truth, and the level that a conformal correction
-replaces 90 % by; writes posterior.png: samples, coverage and ranks of the truth.
+replaces 90 % by. Writes posterior.png: samples, coverage, ranks of the truth.
 The second flow is far too narrow, which TARP with random points hardly sees.
 """
 
@@ -150,7 +150,7 @@ def _trust(model: NeuralPosterior, generator: torch.Generator) -> Trust:
 
 def _picture(models: dict[str, NeuralPosterior], found: dict[str, Trust]) -> object:
     """Samples for x = 0, where both moons are whole, coverage and ranks."""
-    x, corner, width = torch.zeros(2), (-0.5, -0.5), 1.0
+    x, corner, width = torch.zeros(2), (-0.6, -0.6), 1.2
     side = torch.linspace(corner[0], corner[0] + width, 300)
     grid = torch.cartesian_prod(side, side)
     samples, regions = {"Exact posterior for $x = (0, 0)$": TASK.sample_posterior(x, SHOWN)}, {}

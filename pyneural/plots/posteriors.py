@@ -76,7 +76,7 @@ def _draw_samples(
         other = torch.linspace(edges[2], edges[3], len(inside))
         axes.contour(side, other, inside.T.cpu(), levels=[0.0], colors=[style.VERMILION])
         axes.plot([], [], color=style.VERMILION, label=name)
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
     axes.set(xlim=edges[:2], ylim=edges[2:], xlabel=r"$\theta_1$", ylabel=r"$\theta_2$")
     axes.set_aspect("equal")
 
