@@ -76,7 +76,7 @@ def _draw_samples(
         other = torch.linspace(edges[2], edges[3], len(inside))
         axes.contour(side, other, inside.T.cpu(), levels=[0.0], colors=[style.VERMILION])
         axes.plot([], [], color=style.VERMILION, label=name)
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
     axes.set(xlim=edges[:2], ylim=edges[2:], xlabel=r"$\theta_1$", ylabel=r"$\theta_2$")
     axes.set_aspect("equal")
 
@@ -97,7 +97,9 @@ def _draw_ranks(axes: Any, ranks: Mapping[str, Tensor], count: int) -> None:
     """Histogram of the ranks, as shares of their number: flat within the band if calibrated."""
     simulations = len(next(iter(ranks.values())))
     half = _NORMAL * math.sqrt((_BINS - 1) / simulations)
-    axes.axhspan(1 - half, 1 + half, color=style.GREY, alpha=0.2, linewidth=0, label=_BAND)
+    axes.axhspan(
+        1 - half, 1 + half, color=style.GREY, alpha=0.2, linewidth=0, label=f"{_BAND}, each bin"
+    )
     edges = torch.linspace(0, 1, _BINS + 1)
     for color, (name, values) in zip(style.CYCLE, ranks.items(), strict=False):
         place = ((values.cpu() + 0.5) / (count + 1) * _BINS).long()

@@ -74,6 +74,7 @@ def test_one_observation_and_several_are_the_same(trained):
 
 def test_samples_in_parts_are_those_of_their_own_data(trained, monkeypatch):
     monkeypatch.setattr("pyneural.models.inference.neural_posterior._SAMPLES_AT_ONCE", 300)
+    torch.manual_seed(0)
     theta, x = simulate(10, seed=4)
     means = trained.sample(x, 200).mean(1)
     torch.testing.assert_close(means, exact(x).mean, atol=0.2, rtol=0)
