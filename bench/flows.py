@@ -1,9 +1,10 @@
-"""Normalizing flows beside zuko, with the same weights: training, sampling and log-densities.
+"""Normalizing flows beside zuko, with the same weights, and FlowJAX: training, sampling, densities.
 
 A step is the mean negative log-likelihood of a batch, its gradient, and the change of the weights
 by Adam; loss and gradients are first compared with float64. Sampling passes fixed points of the
 base distribution backwards through the transforms; the samples are compared, and so are the
 log-densities of the rows, which are exact but for the tolerance of the integration of a CNF.
+FlowJAX has weights of its own, and is timed alone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.comparison import Comparison, compared
+from bench.comparison import Comparison, timed_rows, validated
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
+from bench.peers import flows_flowjax
 
 # float32: gradients of many layers, and of a sample what D inversions in turn make of rounding.
 TOLERANCE = {torch.float32: 5e-3, torch.float64: 1e-8}
@@ -83,6 +85,7 @@ class Problem:
     case: Case
     weights: dict[str, Tensor]
     x: Tensor
+    learning_rate: float = LEARNING_RATE
 
     @staticmethod
     def random(case: Case, dtype: torch.dtype, seed: int) -> Problem:
@@ -157,7 +160,7 @@ PEERS = [
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", nargs="+", default=CASES, metavar="FLOW:FEATURES:WORK")
-    add_common_arguments(parser, ["eager", "compile"])
+    add_common_arguments(parser, ["eager", "compile", "jax"])
 
 
 def run(options: argparse.Namespace) -> int:
@@ -174,7 +177,12 @@ def run(options: argparse.Namespace) -> int:
         problem = Problem.random(case, comparison.dtype, options.seed)
         oracle = [t.clone() for t in build("pyneural.models", problem.double())()]
         limit = TOLERANCE[comparison.dtype]
-        entry, right = compared(comparison, problem, [OURS, *PEERS], oracle, limit)
+        chosen = comparison.chosen([OURS, *PEERS])
+        found = validated(problem, chosen, oracle, limit)
+        jax = comparison.chosen([flows_flowjax.IMPLEMENTATION])
+        if jax:
+            flows_flowjax.added(problem, *found)
+        entry, right = timed_rows(comparison, problem, [*chosen, *jax], *found)
         comparison.entry["cases"].append({"case": case.title, **entry})
         comparison.keep()
         passed &= right

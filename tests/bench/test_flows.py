@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from bench.comparison import relative_error
 from bench.flows import CASES, Case, Problem, build
+from bench.peers import flows_flowjax
 
 
 def test_cases_are_read_and_others_refused():
@@ -34,3 +36,24 @@ def test_both_packages_do_the_same_work(text):
     problem = Problem.random(case, torch.float64, seed=1)
     ours, theirs = (build(package, problem)() for package in ("pyneural.models", "zuko.flows"))
     assert relative_error(ours, theirs) < 1e-9
+
+
+def test_flowjax_trains_a_flow_of_the_same_size():
+    pytest.importorskip("flowjax")
+    calls, errors, absent = {}, {}, {}
+    problem = Problem.random(Case("MAF", 3, "step", 2, (8, 8), 16), torch.float32, 0)
+    flows_flowjax.added(problem, calls, errors, absent)
+    (call,) = calls.values()
+    first, *_, last = (float(call()[0]) for _ in range(50))
+    assert last < first
+    assert not absent
+
+
+def test_flowjax_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flowjax", None)
+    monkeypatch.setitem(sys.modules, "equinox", None)
+    calls, errors, absent = {}, {}, {}
+    problem = Problem.random(Case("MAF", 3, "step"), torch.float32, 0)
+    flows_flowjax.added(problem, calls, errors, absent)
+    assert not calls
+    assert "Error" in absent["FlowJAX, jit, own weights"]

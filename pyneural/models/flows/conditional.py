@@ -32,6 +32,7 @@ class ConditionalTransform(LazyTransform):
         super().__init__()
         self.univariate, self.shapes = univariate, shapes
         self.total = sum(prod(shape) for shape in shapes)
+        self._kernel = _kernel_of(univariate, shapes)
         self._known_degrees: tuple[list[tuple[int, int]], Tensor | None] | None = None
 
     def meta(self, c: Tensor | None, x: Tensor) -> Transform:
@@ -46,10 +47,10 @@ class ConditionalTransform(LazyTransform):
         are by degrees. The function gives the value and the log-determinant of x [..., D], or those
         of the inverse with ``inverse=True``.
         """
-        plan, transform = self.hyper.plan(), kernel_of(self.univariate, self.shapes)
-        if plan is None or transform is None:
+        plan = None if self._kernel is None else self.hyper.plan()
+        if self._kernel is None or plan is None:
             return None
-        (linears, activation), (name, bound, slope) = plan, transform
+        (linears, activation), (name, bound, slope) = plan, self._kernel
         degrees = self._degrees(linears)
         if degrees is None:
             return None
@@ -92,7 +93,7 @@ class ConditionalTransform(LazyTransform):
         return f"(base): {example(self.univariate, self.shapes)}"
 
 
-def kernel_of(univariate: Univariate, shapes: Shapes) -> tuple[str, float, float] | None:
+def _kernel_of(univariate: Univariate, shapes: Shapes) -> tuple[str, float, float] | None:
     """Name, bound and slope of a univariate transform that ``ops.autoregressive`` has, or None."""
     function: Any = univariate
     options: dict[str, float] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +51,8 @@ class _Network(nn.Sequential):
 
     def plan(self) -> tuple[list[nn.Linear], str] | None:
         """The linear layers and the activation's name; None of a network that is more than that."""
-        linears, between = list(self)[::2], list(self)[1::2]
+        layers = list(self._modules.values())
+        linears, between = layers[::2], layers[1::2]
         names = {_name(layer) for layer in between}
         if len(names) != 1 or None in names or len(linears) != len(between) + 1:
             return None
@@ -67,10 +70,16 @@ def _name(layer: nn.Module) -> str | None:
     kind = type(layer)
     if kind not in _NAMES or not has_only_its_forward(layer):
         return None
-    options = [o for o in getattr(kind, "__constants__", []) if o != "inplace"]
-    usual = kind()
-    same = all(getattr(layer, option) == getattr(usual, option) for option in options)
+    usual = _usual_options(kind)  # type: ignore[arg-type]
+    same = all(getattr(layer, option) == value for option, value in usual)
     return _NAMES[kind] if same else None
+
+
+@lru_cache
+def _usual_options(kind: type[nn.Module]) -> list[tuple[str, Any]]:
+    """Options of an activation of torch, as they are where none is given."""
+    options, usual = getattr(kind, "__constants__", []), kind()
+    return [(option, getattr(usual, option)) for option in options if option != "inplace"]
 
 
 class MLP(_Network):
