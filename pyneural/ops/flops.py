@@ -85,6 +85,48 @@ def _autoregressive_backward(
     return _network_backward(x[0], weights, (with_x or with_context, with_parameters))
 
 
+# Of equal steps, with six evaluations of the field each, five of them with its divergence; one more
+# begins. How many adaptive steps there are no shape says: one is counted.
+
+
+@register_flop_formula(_OPS.continuous_flow)
+def _continuous_flow(
+    x: Shape, context: Any, weights: Sequence[Shape], *others: Any, **_: Any
+) -> int:
+    steps, with_ladj = max(others[-3], 1), others[-1]
+    of_value, of_trace = _field_products(x, weights)
+    evaluations = (6 * steps + 1) * of_value + with_ladj * (5 * steps + 1) * of_trace
+    return 2 * x[0] * (evaluations + _context_products(context, weights))
+
+
+@register_flop_formula(_OPS.continuous_flow_backward)
+def _continuous_flow_backward(
+    grad_y: Shape, grad_ladj: Shape, x: Shape, context: Any, weights: Sequence[Shape],
+    *others: Any, **_: Any,
+) -> int:  # fmt: skip
+    *options, (_with_x, with_context, with_parameters) = others
+    steps, with_ladj = max(options[-3], 1), options[-1]
+    of_value, of_trace = _field_products(x, weights)
+    # The path again, and from its end each evaluation, but for u, with its gradients.
+    again = of_value - prod(weights[-1])
+    gradients = (1 + with_parameters) * of_value
+    evaluations = 6 * steps * (again + gradients)
+    evaluations += with_ladj * 5 * steps * (2 + with_parameters) * of_trace
+    of_context = (with_context + with_parameters) * _context_products(context, weights)
+    path = _continuous_flow(x, context, weights, *options)
+    return path + 2 * x[0] * (evaluations + of_context)
+
+
+def _field_products(x: Shape, weights: Sequence[Shape]) -> tuple[int, int]:
+    """Of a value of the field, and of its divergence, where two hidden layers are coupled."""
+    between = sum(map(prod, weights[1:-1]))
+    return x[1] * weights[0][0] + between + prod(weights[-1]), between
+
+
+def _context_products(context: Any, weights: Sequence[Shape]) -> int:
+    return 0 if context is None else weights[0][0] * context[1]
+
+
 @register_flop_formula([_OPS.rnn, _OPS.rnn_with_saved])
 def _rnn(
     x: Shape, h0: Shape, c0: Any, weight_ih: Shape, weight_hh: Shape, *_: Any, **__: Any

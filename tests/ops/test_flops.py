@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pyneural import nn, ops
+from tests.ops.continuous_flows import ContinuousFlow
 from tests.ops.flow_layers import FlowLayer
 
 X = torch.randn(5, 3, 8)
@@ -93,6 +94,22 @@ def test_layers_of_flows_count_their_network_once(inverse):
     leaves = layer.leaves()
     found = trained(lambda _: leaves.call(ops.autoregressive, inverse=inverse), None)
     assert found == 3 * products
+
+
+@pytest.mark.parametrize("with_ladj", [False, True])
+@pytest.mark.parametrize("context", [0, 2])
+def test_continuous_flows_count_their_evaluations(context, with_ladj):
+    flow = ContinuousFlow.random(3, context, 1, (8, 6), 10, dtype=torch.float32)
+    options = {"steps": 4, "with_ladj": with_ladj}
+    first, between, last = 3 * 8, 8 * 6, 6 * 3
+    of_context = 8 * context
+    path = 25 * (first + between + last) + with_ladj * 21 * between + of_context
+    assert count(lambda: flow.call(**options)) == 2 * 10 * path
+    evaluation = 3 * (first + between) + 2 * last
+    backward = 24 * evaluation + with_ladj * 20 * 3 * between + 2 * of_context
+    found = trained(lambda _: flow.leaves().call(**options), None)
+    assert found == 2 * 10 * (2 * path + backward)
+    assert count(flow.call) == count(lambda: flow.call(steps=1))
 
 
 def test_jets():

@@ -67,7 +67,7 @@ class FFJTransform(LazyTransform):
         """f(. | c)."""
         return FreeFormJacobianTransform(self, c)
 
-    def kernel_arguments(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list, str] | None:
+    def network_arguments(self, x: Tensor) -> dict[str, Any] | None:
         """Weights, biases, frequencies and activation for ``ops.continuous_flow``.
 
         None where there is no kernel: for another device or dtype than it has, and for a network
@@ -80,8 +80,12 @@ class FFJTransform(LazyTransform):
         linears, activation = plan
         if len(linears) not in (2, 3):
             return None
-        weights, biases = [one.weight for one in linears], [one.bias for one in linears]
-        return weights, biases, self.freqs.tolist(), activation
+        return {
+            "weights": [one.weight for one in linears],
+            "biases": [one.bias for one in linears],
+            "frequencies": self.freqs.tolist(),
+            "activation": activation,
+        }
 
     def extra_repr(self) -> str:
         """The tolerances, and how the trace is computed."""
@@ -142,12 +146,12 @@ class FreeFormJacobianTransform(FlowTransform):
 
     def _by_kernel(self, x: Tensor, c: Tensor | None, times: Tensor, with_ladj: bool) -> Any:
         """The whole integration in one call, or None."""
-        network = self.module.kernel_arguments(x)
+        network = self.module.network_arguments(x)
         if network is None:
             return None
         start, end = times.tolist()
-        options: Any = {"start": start, "end": end, "with_ladj": with_ladj}
-        return ops.continuous_flow(x, c, *network, **options, **self._tolerances())
+        options = {**network, **self._tolerances(), "start": start, "end": end}
+        return ops.continuous_flow(x, c, **options, with_ladj=with_ladj)
 
     def _tolerances(self) -> dict[str, Any]:
         return {"atol": self.module.atol, "rtol": self.module.rtol}
