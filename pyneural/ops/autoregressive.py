@@ -45,8 +45,9 @@ def autoregressive(
     forward substitution: the arithmetic of one pass, however many features there are. The gradient
     of the inverse is that substitution backwards. So it is on the CPU and on CUDA, there for up to
     32 layers, and with results of NaN where ``degrees`` do not fit the first layer's columns, since
-    only the device knows; other devices invert by a pass for each order. Gradients reach x, context,
-    weights and biases, to any order: the first backward is a kernel, further ones are torch's own.
+    only the device knows; other devices invert by a pass for each order. Gradients reach x,
+    context, weights and biases, to any order: the first backward is a kernel, further ones are
+    torch's own.
 
     Args:
         x: [N, D], float32 or float64; other dtypes are computed by plain torch.

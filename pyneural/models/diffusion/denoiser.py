@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyneural import nn, ops
 from pyneural.errors import is_whole
+from pyneural.nn.plain import is_plain_linear
 from pyneural.training.checks import check
 
 
@@ -54,7 +55,7 @@ class MLPDenoiser(torch.nn.Module):
         self.features, self.condition = int(features), int(condition)
         inputs = self.features + self.condition + 2 * int(frequencies)
         self.activation = activation
-        self.network = nn.MLP(inputs, hidden, self.features, activation)
+        self.network: nn.MLP = nn.MLP(inputs, hidden, self.features, activation)
         # As continuous flows have it, whose kernel integrates flow matching, too.
         waves = torch.arange(1, frequencies + 1) * torch.pi
         self.register_buffer("frequencies", waves, persistent=False)
@@ -67,9 +68,12 @@ class MLPDenoiser(torch.nn.Module):
     def value_and_divergence(
         self, x: Tensor, t: Tensor, c: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """F at x [N, D], one time [] and conditions, and div f with respect to x, [N]."""
-        weights = [layer.weight for layer in self.network.layers]
-        biases = [layer.bias for layer in self.network.layers]
+        """Value f at x [N, D], one time [] and conditions, and its divergence in x, [N]."""
+        layers: Any = list(self.network.layers)
+        good, remedy = all(map(is_plain_linear, layers)), "take it before layers are changed"
+        check(good, "MLPDenoiser.value_and_divergence: network", "linear layers without hooks",
+              "others", remedy)  # fmt: skip
+        weights, biases = [one.weight for one in layers], [one.bias for one in layers]
         sizes = 2 * len(self.frequencies), self.features, self.condition
         of_time, of_x, of_c = weights[0].split(sizes, 1)
         bias = biases[0] + of_time @ self.embed(t)

@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from typing_extensions import Self
 
 from pyneural.errors import is_whole
 from pyneural.training import Batch, Model
 from pyneural.training.checks import check
 from pyneural.training.data.adapter import DataAdapter
+from pyneural.training.data.stream import Stream
 from pyneural.training.data.tensors import check_finite, to_tensor
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
@@ -32,6 +34,7 @@ class DenoisingModel(Model):
 
     shift: Tensor
     scale: Tensor
+    scaled: Tensor
 
     def __init__(self, denoiser: torch.nn.Module, drop_condition: float = 0.0) -> None:
         super().__init__()
@@ -98,14 +101,17 @@ class DenoisingModel(Model):
             check(not constant, where, "columns that vary", f"constant columns {constant}",
                   "leave them out")  # fmt: skip
             self.shift = rows.mean(0).to(self.shift)
-            self.scale = scale.to(self.scale)
+            self.scale = scale.to(self.shift)
         self.scaled.fill_(True)
 
     def _build_for(self, where: str, x: Any) -> None:
         """Looks at the data of ``fit``, its validation part left out."""
         super()._build_for(where, x)
-        if where == "fit" and not self.scaled and not hasattr(x, "dataset"):
-            self.set_scale(x)
+        if where != "fit" or self.scaled:
+            return
+        good, remedy = not isinstance(x, (DataLoader, Stream)), "call set_scale(rows) before"
+        check(good, "fit: x", "arrays or tensors to find the units by", "batches", remedy)
+        self.set_scale(x)
 
     def check_inputs(self, where: str, x: Tensor) -> None:
         """ValueError where x has another width than the denoiser."""
