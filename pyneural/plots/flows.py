@@ -159,7 +159,7 @@ def image_density(
         top = max([*levels.values(), best])
         axes.set_ylim(best - 0.1 * (top - best), top + 0.12 * (top - best))
         axes.set(xlabel="epoch", title="Bits a dimension")
-        axes.legend(loc="upper right", bbox_to_anchor=(1, 0.62))
+        axes.legend(loc="upper right", bbox_to_anchor=(1, 0.5))
         for panel, (title, images) in zip(others, panels.items(), strict=True):
             picture = mosaic(images.detach().cpu().float(), gap=0.12 * high)
             style.draw_image(panel, picture, cmap="gray_r", vmin=0, vmax=high)
