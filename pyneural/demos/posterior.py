@@ -1,14 +1,14 @@
-"""Simulation-based inference: the posterior of a simulator, and whether to trust it.
+"""Simulation-based inference: the posterior of a simulator, and its calibration.
 
     theta ~ U(-1, 1)^2,  x ~ simulator(theta),  q(theta | x) a spline flow
     loss = -mean log q(theta | x)
 
 Two moons, the task of the benchmark sbibm: two crescents, of which the exact
-posterior is known. A flow learns it from 10,000 simulations, another one,
-trained for too long, from 200. Prints how well samples are told from exact ones
-(C2ST, 0.5 is best), the distance of the coverage from its level (TARP), how
-often 90 % regions contain the truth, and the level that a conformal correction
-replaces 90 % by. Writes posterior.png: samples, coverage, ranks of the truth.
+posterior is known. A flow learns it from 10,000 simulations, and another one,
+trained for too long, from 200. Prints how well samples are told from exact
+ones (C2ST, 0.5 is best), the distance of the coverage from its level (TARP),
+how often 90 % regions contain the truth, and the level that a conformal
+correction replaces 90 % by. Writes posterior.png: samples, coverage, ranks.
 The second flow is far too narrow, which TARP with random points hardly sees.
 """
 

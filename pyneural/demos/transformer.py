@@ -98,8 +98,8 @@ def _trained(
         clip_norm=1.0,
     )
     _fit.fit(
-        network, task, teacher_forced(x, y), y, epochs=EPOCHS[task], batch_size=BATCH,
-        schedule=WarmUp(WARM_UP),
+        network, task, teacher_forced(x, y), y, WarmUp(WARM_UP), epochs=EPOCHS[task],
+        batch_size=BATCH,
     )  # fmt: skip
     return network.eval(), target, (new_x, new_y)
 

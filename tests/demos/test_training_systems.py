@@ -70,6 +70,7 @@ def test_posterior(tmp_path, capsys, monkeypatch):
     from pyneural.demos import posterior
 
     monkeypatch.setattr(posterior, "EXACT", 50)
+    monkeypatch.setattr(posterior, "NEW", 300)
     options = ("--simulations", "1000", "--epochs", "4", "--observations", "1")
     out = run_demo("posterior", tmp_path, capsys, *options)
     many, few = (value(out, name).split() for name in ("1,000  ", "200  "))
@@ -77,7 +78,7 @@ def test_posterior(tmp_path, capsys, monkeypatch):
         assert 0.4 < float(c2st) <= 1
         assert 0 < float(tarp) < 0.3
         assert 0 < float(level.rstrip("%")) <= 100
-        assert abs(float(corrected.rstrip("%")) - 90) < 5  # whatever the flow
+        assert abs(float(corrected.rstrip("%")) - 90) < 10  # whatever the flow
     assert out.count("uniform with p = ") == 2
 
 

@@ -30,6 +30,12 @@ def test_shifted_gaussians_reach_the_accuracy_of_bayes(shift, seed):
     assert abs(value - best) < 3 * math.sqrt(best * (1 - best) / 2000)
 
 
+def test_it_trains_where_no_gradients_are_wanted():
+    x, y = normal(200), normal(200, seed=1)
+    with torch.no_grad():
+        assert c2st(x, y) == c2st(x, y)
+
+
 def test_correlation_that_no_column_shows():
     x, y = normal(1000), normal(1000, seed=1)
     y[:, 1] = 0.9 * y[:, 0] + math.sqrt(0.19) * y[:, 1]

@@ -216,6 +216,14 @@ class NeuralPosterior(Model):
         ordered = of_samples.flatten().sort(descending=True).values
         return float(ordered[denser]) if denser < samples else -math.inf
 
+    def compile(
+        self, *args: Any, mixed_precision: torch.dtype | None = None, **kwargs: Any
+    ) -> None:
+        """As ``Model.compile``, in the precision of the parameters."""
+        good, got = mixed_precision is None, mixed_precision
+        _check(good, "compile: mixed_precision", "None", got, "leave it out", ValueError)
+        super().compile(*args, **kwargs)
+
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Refused: a posterior has no output beside its densities and samples."""
         got, remedy = "predict", "write posterior.sample(x, 1000)"

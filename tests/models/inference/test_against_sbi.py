@@ -74,11 +74,12 @@ def test_c2st():
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of epochs")
-def test_our_flow_is_a_density_estimator_of_sbi():
+def test_our_flow_is_a_density_estimator_of_sbi(tmp_path, monkeypatch):
     from sbi.inference import NPE
     from sbi.neural_nets.estimators import ZukoFlow
     from sbi.utils import BoxUniform
 
+    monkeypatch.chdir(tmp_path)  # sbi writes logs to the current folder
     prior = BoxUniform(torch.zeros(2), torch.ones(2))
     torch.manual_seed(0)
     theta = prior.sample((300,))

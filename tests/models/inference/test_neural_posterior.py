@@ -279,8 +279,10 @@ def test_bad_input_is_named(call, message):
         call(posterior)
 
 
-def test_flow_without_context_and_predict_are_refused():
+def test_what_it_cannot_do_is_refused():
     with pytest.raises(ArgumentError, match=r"flow: expected one with a context, got one without"):
         NeuralPosterior(NSF(2))
     with pytest.raises(NotImplementedError, match=r"write posterior.sample\(x, 1000\)"):
         NeuralPosterior(NSF(2, context=1)).predict(X)
+    with pytest.raises(ValueError, match=r"mixed_precision: expected None, got torch.bfloat16"):
+        NeuralPosterior(NSF(2, context=1)).compile("adam", mixed_precision=torch.bfloat16)
