@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from unittest import mock
 
 import pytest
 import torch
 
+from pyneural import ops
 from pyneural.models.flows.continuous import CNF
 from tests.tolerances import assert_close
 
@@ -155,3 +157,56 @@ def test_samples_have_the_density():
     cumulative = torch.cumulative_trapezoid(density, grid)
     empirical = (samples[:, None] < grid[1:]).float().mean(0)
     assert (cumulative - empirical).abs().max() < 0.015
+
+
+class Doubled(torch.nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def with_a_hook(flow):
+    flow.transform.ode[0].register_forward_hook(lambda *_: None)
+
+
+def with_another_layer(flow):
+    layer = flow.transform.ode[0]
+    layer.__class__ = Doubled
+
+
+CALLS = {
+    "one hidden layer": ({"hidden_features": [8]}, None, 4),
+    "two": ({"hidden_features": [8, 7]}, None, 4),
+    "three": ({"hidden_features": [8, 7, 6]}, None, 0),
+    "no hidden layer": ({"hidden_features": []}, None, 0),
+    "normalised": ({"hidden_features": [8], "normalize": True}, None, 0),
+    "an estimated trace": ({"hidden_features": [8], "exact": False}, None, 2),  # samples alone
+    "a hook": ({"hidden_features": [8]}, with_a_hook, 0),
+    "a layer of the user": ({"hidden_features": [8]}, with_another_layer, 0),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_whole_integration_is_one_call_of_a_plain_network(name):
+    """And the kernel gives what ``odeint`` gives."""
+    options, change, calls = CALLS[name]
+    flow = make(3, 2, **options, **SILU, atol=1e-8, rtol=1e-8).double()
+    if change is not None:
+        change(flow)
+    x, c = data(3, 2, dtype=torch.float64)
+
+    def results():
+        torch.manual_seed(1)
+        transform = flow(c).transform
+        return [
+            *transform.call_and_ladj(x), *transform.inv.call_and_ladj(x),
+            transform(x), transform.inv(x),
+        ]  # fmt: skip
+
+    with torch.no_grad():
+        with mock.patch.object(ops, "continuous_flow", wraps=ops.continuous_flow) as op:
+            found = results()
+        assert op.call_count == calls
+        with mock.patch.object(type(flow.transform), "network_arguments", return_value=None):
+            expected = results()
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, 1e-5)
