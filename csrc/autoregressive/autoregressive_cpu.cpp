@@ -88,21 +88,25 @@ Three autoregressive_with_saved(const Arguments& a) { return forward(a, true); }
 // The blocks that a forward has kept.
 template <class T>
 Blocks kept_blocks(const FlowLayer& layer, const at::Tensor& kept) {
-  const bool fits = kept.numel() == kept_size(layer);
-  const T size = fits && layer.rows > 0 ? kept.const_data_ptr<T>()[0] : T(0);
-  const Blocks blocks{layer.rows, static_cast<int64_t>(size)};
+  const T size = kept.numel() == kept_size(layer) ? kept.const_data_ptr<T>()[0] : T(0);
+  const T least = static_cast<T>(std::min(Blocks::kLeast, layer.rows)),
+          beyond = static_cast<T>(layer.rows + lanes<T>());
+  const bool is_size = least <= size && size < beyond;  // NaN is none
+  const Blocks blocks{layer.rows, is_size ? static_cast<int64_t>(size) : 0};
   TORCH_CHECK_VALUE(
-      fits && blocks.size > 0 && blocks.size % lanes<T>() == 0 &&
-          blocks.size >= std::min(Blocks::kLeast, layer.rows) &&
-          blocks.size < layer.rows + lanes<T>(),
+      is_size && blocks.size % lanes<T>() == 0,
       "autoregressive_backward: saved: expected what autoregressive_with_saved returned, got ",
       kept.sizes(), "; call the one with the arguments of the other");
   return blocks;
 }
 
-// The gradients of all parameters, flat, where they were before they were sorted; 0 where masked.
+// The sum of the gradients of all threads, flat, where the parameters were before they were sorted;
+// 0 where masked. Adds to those of the first thread.
 template <class T>
-void unsort(const Conditioner<T>& network, const T* sorted, T* to) {
+void add_and_unsort(const Conditioner<T>& network, int64_t threads, T* sorted, T* to) {
+  const int64_t size = network.gradient_size();
+  for (int64_t thread = 1; thread < threads; ++thread)
+    for (int64_t i = 0; i < size; ++i) sorted[i] += sorted[thread * size + i];
   for (const MaskedLayer<T>& layer : network.layers) {
     const T* from = sorted + layer.offset;
     T* const bias = to + layer.out * layer.in;
@@ -160,8 +164,7 @@ Three autoregressive_backward(const BackwardArguments& b) {
         }
       });
     });
-    if (with_parameters)
-      unsort(network, sum_parts(parts).template const_data_ptr<T>(), grad_parameters.data_ptr<T>());
+    if (with_parameters) add_and_unsort(network, threads, gradients, grad_parameters.data_ptr<T>());
   });
   return {grad_x, grad_context, grad_parameters};
 }

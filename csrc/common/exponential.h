@@ -101,7 +101,7 @@ PYNEURAL_INLINE at::vec::Vectorized<T> exp(at::vec::Vectorized<T> x) {
   const Int exponent_bits(static_cast<typename Int::value_type>(
       at::vec::int_same_size_t<T>{2 * detail::kExponentBias<T> + 1} << kBits));
   const Int half = (n.bits << Int(kBits - 1)) & exponent_bits;
-  const Int other_half = (n.bits << Int(kBits)) - half;
+  const Int other_half = (n.bits - (half >> Int(kBits))) << Int(kBits);
   return detail::exp2_fraction(r * V(T(detail::kLog2E))) * at::vec::cast<T>(half) *
          at::vec::cast<T>(other_half);
 }
