@@ -222,8 +222,11 @@ def test_blocks_are_independent():
 
 
 @pytest.mark.parametrize("steps", [None, 3])
-def test_compiled(steps):
-    flow = ContinuousFlow.random(context=2, rows=9)
+@pytest.mark.parametrize("context", [0, 2])
+def test_opcheck_and_compile(context, steps):
+    flow = ContinuousFlow.random(context=context, rows=9).leaves()
+    arguments = *flow.arguments(), 0.0, 1.0, 1e-5, 1e-6, steps or 0, 1000, True
+    torch.library.opcheck(torch.ops.pyneural.continuous_flow.default, arguments)
     compiled = torch.compile(ops.continuous_flow, fullgraph=True, backend="aot_eager")
     found = value_and_gradients(compiled, flow, steps=steps)
     assert_all_close(found, value_and_gradients(ops.continuous_flow, flow, steps=steps), FLOAT64)
