@@ -299,6 +299,7 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "mlp": _mlp,
     "mlp_backward": _mlp_backward,
     "autoregressive": _autoregressive,
+    "autoregressive_with_saved": _autoregressive,
     "autoregressive_backward": _autoregressive_backward,
     "rnn": _rnn,
     "rnn_with_saved": _rnn,

@@ -36,8 +36,9 @@ WITH_SAVED = (
     "attention_backward",
     "autoregressive_backward",
 )
-# With numbers at random a covariance is singular or not by its last digit.
-FUZZED = [name for name in CALLS if not name.startswith("kalman")]
+# With numbers at random a covariance is singular or not by its last digit. What the kernel of
+# autoregressive saves, the reference does not.
+FUZZED = [n for n in CALLS if not n.startswith("kalman") and n != "autoregressive_with_saved"]
 AS_THE_OP = [PUBLIC[name][0] for name in ("dense", "mlp", "masked_dense", "rnn", "mse_loss")]
 REFERENCE = torch._C.DispatchKey.CompositeExplicitAutograd
 # Relative to the largest element of the result; sums are as long as the widest layer.
