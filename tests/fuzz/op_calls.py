@@ -320,6 +320,7 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "mlp": _mlp,
     "mlp_backward": _mlp_backward,
     "autoregressive": _autoregressive,
+    "autoregressive_with_saved": _autoregressive,
     "autoregressive_backward": _autoregressive_backward,
     "continuous_flow": _continuous_flow,
     "continuous_flow_backward": _continuous_flow_backward,
