@@ -7,7 +7,6 @@
 // arithmetic of one pass, whatever the number of features, and so does its backward, which is that
 // substitution in reverse. Threads own contiguous blocks and a gradient each, added in the order of
 // the threads.
-#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include "../common/dispatch.h"
@@ -113,6 +112,10 @@ void add_and_unsort(const Conditioner<T>& network, int64_t threads, T* sorted, T
     for (int64_t o = 0; o < layer.out; ++o, from += layer.in_stride) {
       T* const row = to + layer.output_at[o] * layer.in;
       const int64_t visible = layer.visible[o];
+      if (layer.in_order) {
+        std::fill(std::copy_n(from, visible, row), row + layer.in, T(0));
+        continue;
+      }
       for (int64_t i = 0; i < layer.in; ++i) {
         const T gradient = from[layer.input_row[i]];
         row[i] = layer.input_row[i] < visible ? gradient : T(0);
@@ -144,7 +147,7 @@ Three autoregressive_backward(const BackwardArguments& b) {
                                  true, scratch);
     const int64_t part = network.gradient_size();
     at::Tensor parts;
-    if (with_parameters) parts = at::zeros({threads, part}, b.x.options());
+    if (with_parameters) parts = at::empty({threads, part}, b.x.options());
     const T *const from = given.const_data_ptr<T>(), *const memory = kept.const_data_ptr<T>(),
                    *const from_grad = grad_y.const_data_ptr<T>(),
                    *const from_ladj = grad_ladj.const_data_ptr<T>();
@@ -155,6 +158,7 @@ Three autoregressive_backward(const BackwardArguments& b) {
         Scratch of_thread;
         Backward<T, std::remove_cvref_t<decltype(transform)>> block(layer, network, transform,
                                                                     blocks.size, of_thread);
+        if (gradients) std::fill_n(gradients + thread * part, part, T(0));
         for (int64_t i = begin; i < end; ++i) {
           const int64_t first = blocks.first(i);
           block(from + first * D, from_grad + first * D, from_ladj + first, blocks.points(i),

@@ -53,6 +53,7 @@ struct MaskedLayer {
   std::vector<int64_t> first;                // [in], the first output that sees an input
   std::vector<int64_t> input_at, output_at;  // columns and rows of the matrix that was given
   std::vector<int64_t> input_row;            // of a column, where it is among the sorted ones
+  bool in_order;                             // whether the columns were sorted already
   int64_t offset;                            // of its gradients, [out][in_stride] and then [out]
 };
 
@@ -153,6 +154,7 @@ class Conditioner {
     layer.output_at = outputs.at;
     layer.input_row.resize(layer.in);
     for (int64_t i = 0; i < layer.in; ++i) layer.input_row[inputs.at[i]] = i;
+    layer.in_order = std::is_sorted(inputs.at.begin(), inputs.at.end());
     layer.offset = offset;
     for (const int64_t degree : outputs.degree) layer.visible.push_back(inputs.count_up_to(degree));
     for (const int64_t degree : inputs.degree) layer.first.push_back(outputs.count_below(degree));
@@ -163,7 +165,10 @@ class Conditioner {
     for (int64_t o = 0; o < layer.out; ++o) {
       const T* const row = from + outputs.at[o] * layer.in;
       T* const to = sorted + o * layer.in_stride;
-      for (int64_t i = 0; i < layer.visible[o]; ++i) to[i] = row[inputs.at[i]];
+      if (layer.in_order)
+        std::copy_n(row, layer.visible[o], to);
+      else
+        for (int64_t i = 0; i < layer.visible[o]; ++i) to[i] = row[inputs.at[i]];
       std::fill(to + layer.visible[o], to + layer.in_stride, T(0));
       sorted_bias[o] = from_bias[outputs.at[o]];
     }
