@@ -49,8 +49,9 @@ def assert_close(actual: Tensor, exact: Tensor, limit: float) -> None:
 
 
 # Of splines: on the baseline instruction set, which has no fused multiply-add, the quotients of a
-# bin are rounded more often than by torch's vectors; 3.1 was seen.
-SPLINE_ERROR_RATIO = 4
+# bin are rounded more often than by torch's vectors; of splines 3.1 was seen, of layers that a
+# network feeds 6.4, in one of 28 cases. AVX2 stays below 4.
+SPLINE_ERROR_RATIO = 8
 
 
 def assert_as_good_as_torch(
