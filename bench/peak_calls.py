@@ -6,29 +6,21 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from bench import attention, burgers, dense, kalman, mse_loss, probes, rnn
 from bench.harness import MIN_ROUNDS, Implementation, Summary, host_seconds, time_in_turns
+from bench.peak_flows import BINS, of_autoregressive, of_continuous_flow, of_spline
+from bench.peak_work import Work
 from bench.peers import jet_pyneural
 from pyneural import ops
-from pyneural.ops.reference.autoregressive import masks_of
 
 MULTIPLY_ADDS, MEMORY = "multiply-adds", "memory"
 DTYPES = ("float32", "float64", "bfloat16")
 ELEMENTS = 1 << 23  # more than the caches hold
 JACOBIAN_POINTS = 200
-BINS = 8  # of a spline
-
-
-class Work(NamedTuple):
-    """A call, and the operations or the bytes that it cannot do without."""
-
-    call: Callable[[], Any]
-    amount: int
 
 
 Prepare = Callable[[str, bool, torch.dtype, int], Work]  # of a case, with gradients, dtype, seed
@@ -181,96 +173,6 @@ def of_adadelta(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Wor
         ops.adadelta_([w], [g], [s], [u], learning_rate=1e-3, rho=0.95)
 
     return Work(step, 7 * len(w) * dtype.itemsize)
-
-
-def of_autoregressive(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
-    """Products with the weights that are not masked."""
-    sizes, transform = text.split(":")
-    rows, features, units = map(int, sizes.split("x"))
-    hidden = [units, units]
-    outputs = features * (2 if transform == "affine" else 3 * BINS - 1)
-    degrees = ops.autoregressive_degrees(torch.arange(features), hidden, has_context=False)
-    generator = torch.Generator().manual_seed(seed)
-    widths = [features, *hidden, outputs]
-    x = torch.randn(rows, features, generator=generator, dtype=dtype)
-    weights = [
-        (torch.randn(o, i, generator=generator, dtype=dtype) / i**0.5).requires_grad_()
-        for i, o in pairwise(widths)
-    ]
-    biases = [torch.zeros(width, dtype=dtype, requires_grad=True) for width in widths[1:]]
-
-    def layer() -> Any:
-        return ops.autoregressive(x, None, weights, biases, degrees, transform=transform)
-
-    def forward() -> Any:
-        with torch.no_grad():
-            return layer()
-
-    def both() -> Any:
-        y, ladj = layer()
-        ones = torch.ones_like(y), torch.ones_like(ladj)
-        return torch.autograd.grad((y, ladj), [*weights, *biases], ones)
-
-    edges = sum(int(mask.sum()) for mask in masks_of(degrees, weights, features))
-    return Work(both if backward else forward, (6 if backward else 2) * rows * edges)
-
-
-def of_continuous_flow(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
-    """Products of the field, of its divergence and of their gradients, of each evaluation."""
-    sizes, steps = text.split(":")
-    rows, features, units = map(int, sizes.split("x"))
-    generator = torch.Generator().manual_seed(seed)
-    widths = [features, units, units, features]
-    x = torch.randn(rows, features, generator=generator, dtype=dtype)
-    weights = [
-        (torch.randn(o, i, generator=generator, dtype=dtype) / i**0.5).requires_grad_()
-        for i, o in pairwise(widths)
-    ]
-    biases = [torch.zeros(width, dtype=dtype, requires_grad=True) for width in widths[1:]]
-
-    def flow() -> Any:
-        return ops.continuous_flow(x, None, weights, biases, steps=int(steps))
-
-    def forward() -> Any:
-        with torch.no_grad():
-            return flow()
-
-    def both() -> Any:
-        y, ladj = flow()
-        ones = torch.ones_like(y), torch.ones_like(ladj)
-        return torch.autograd.grad((y, ladj), [*weights, *biases], ones)
-
-    # Of the six evaluations of a step one has no divergence, which is a product with the coupling
-    # of the two layers; the one at the end of a step belongs to the next.
-    values, traces = 6 * int(steps), 5 * int(steps)
-    edges, couplings = units * (2 * features + units), units * units
-    products = (values + 1) * edges + (traces + 1) * couplings
-    if backward:  # the path again; then each evaluation with two gradients of each product
-        products += products + 3 * (values * edges + traces * couplings)
-    return Work(both if backward else forward, 2 * rows * products)
-
-
-def of_spline(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
-    """Reads an element and its parameters and writes two; backwards also two gradients."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = [(int(text), k) for k in (BINS, BINS, BINS - 1)]
-    x = torch.randn(int(text), generator=generator, dtype=dtype).requires_grad_()
-    parameters = [
-        torch.randn(size, generator=generator, dtype=dtype).requires_grad_() for size in sizes
-    ]
-
-    def forward() -> Any:
-        with torch.no_grad():
-            return ops.rational_quadratic_spline(x, *parameters)
-
-    def both() -> Any:
-        y, ladj = ops.rational_quadratic_spline(x, *parameters)
-        ones = torch.ones_like(y)
-        return torch.autograd.grad((y, ladj), [x, *parameters], (ones, ones))
-
-    read = 3 * BINS  # the element and its parameters
-    elements = (read + 2) + (read + 2 + read if backward else 0)
-    return Work(both if backward else forward, elements * len(x) * dtype.itemsize)
 
 
 DENSE = (
