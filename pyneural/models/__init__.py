@@ -25,6 +25,7 @@ from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.spline_flows import NCSF, NSF
+from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.recurrent.captioner import Captioner
@@ -59,6 +60,7 @@ __all__ = [
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "ImageToImage",
     "Likelihood",
     "MLPDenoiser",
     "MatrixChain",
