@@ -13,6 +13,8 @@ from pyneural.models.diffusion.ddpm import DDPM
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.models.diffusion.flow_matching import FlowMatching
 from pyneural.models.diffusion.schedule import NoiseSchedule
+from pyneural.models.diffusion.transformer_denoiser import TransformerDenoiser
+from pyneural.models.diffusion.unet import UNetDenoiser
 from pyneural.models.feedforward.function_fit import fit_function
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
@@ -76,8 +78,10 @@ __all__ = [
     "SimpleRNN",
     "SparseNetwork",
     "StateSpaceModel",
+    "TransformerDenoiser",
     "TransformerTranslator",
     "Translator",
+    "UNetDenoiser",
     "VariationalAutoencoder",
     "aggregate_posterior",
     "best_affine",
