@@ -12,6 +12,7 @@ from pyneural.models.autoencoders.variational_autoencoder import VariationalAuto
 from pyneural.models.diffusion.ddpm import DDPM
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.models.diffusion.flow_matching import FlowMatching
+from pyneural.models.diffusion.latent import LatentDiffusion
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.transformer_denoiser import TransformerDenoiser
 from pyneural.models.diffusion.unet import UNetDenoiser
@@ -61,6 +62,7 @@ __all__ = [
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "LatentDiffusion",
     "Likelihood",
     "MLPDenoiser",
     "MatrixChain",

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from typing_extensions import Self
 
 from pyneural.errors import is_whole
 from pyneural.training import Batch, Model
@@ -19,9 +18,10 @@ from pyneural.training.data.stream import Stream
 from pyneural.training.data.tensors import check_finite, to_tensor
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
+from pyneural.training.state.self_describing import SelfDescribing
 
 
-class DenoisingModel(Model):
+class DenoisingModel(SelfDescribing, Model):
     """Base of the models whose network is told a noisy sample and its time.
 
     The network sees the data in scaled units, samples come back in those of the data. ``fit``
@@ -199,25 +199,9 @@ class DenoisingModel(Model):
         self.check_inputs(f"{where}: x", x)
         return x
 
-    def architecture(self) -> dict[str, Any] | None:
-        """What ``load_model`` makes it from; None where the denoiser cannot be described."""
-        try:
-            return files.describe(self)
-        except ValueError:
-            return None
-
     def denoiser_config(self) -> dict[str, Any]:
         """The denoiser as an argument that ``from_config`` takes."""
         return {"denoiser": files.describe(self.denoiser)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The model of ``get_config``, with new weights."""
-        made: dict[str, Any] = {
-            name: files.rebuild(value) if isinstance(value, dict) else value
-            for name, value in config.items()
-        }
-        return cls(**made)
 
 
 def _generator_of(x: Tensor) -> torch.Generator:
