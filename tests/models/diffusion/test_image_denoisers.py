@@ -1,12 +1,11 @@
 """The denoisers of images: against torch's layers, conditions, sizes, refusals."""
 
-import copy
 import math
 
 import pytest
 import torch
 
-from pyneural import nn
+from bench.peers.torch_layers import of_torch
 from pyneural.errors import ArgumentError
 from pyneural.models import DDPM, FlowMatching, TransformerDenoiser, UNetDenoiser, load_model
 from pyneural.models.diffusion.image_denoiser import TimeEmbedding
@@ -48,28 +47,17 @@ def inputs(options, count=3, shape=SHAPE, dtype=torch.float64):
     return x, t, c
 
 
-def of_torch(network):
-    """The same network with layers of torch in the place of ours."""
-    network = copy.deepcopy(network)
-    for path, layer in list(network.named_modules()):
-        if isinstance(layer, (nn.Linear, nn.MultiheadAttention, nn.Dropout)):
-            parent, _, name = path.rpartition(".")
-            if not isinstance(network.get_submodule(parent), nn.MultiheadAttention):
-                twin = layer.as_torch() if hasattr(layer, "as_torch") else layer
-                setattr(network.get_submodule(parent), name, twin)
-    ours = [m for m in network.modules() if type(m).__module__ == "pyneural.nn.linear"]
-    assert not [m for m in ours if type(m) is nn.Linear]
-    assert not any(type(m) is nn.MultiheadAttention for m in network.modules())
-    return network
-
-
 @for_both
 @for_conditions
 def test_value_and_gradient_of_torchs_layers(make, options, device):
     torch.manual_seed(0)
     network = woken(make(**options)).to(device, torch.float64)
     results = []
-    for one in (network, of_torch(network)):
+    theirs = of_torch(network)
+    kinds = {type(m) for m in theirs.modules()}
+    assert torch.nn.MultiheadAttention in kinds
+    assert not [kind for kind in kinds if kind.__module__ == "pyneural.nn.multihead_attention"]
+    for one in (network, theirs):
         given = [None if v is None else v.to(device) for v in inputs(options)]
         given[0].requires_grad_()
         y = one(*given)
