@@ -12,7 +12,10 @@ from pyneural.models.autoencoders.variational_autoencoder import VariationalAuto
 from pyneural.models.diffusion.ddpm import DDPM
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.models.diffusion.flow_matching import FlowMatching
+from pyneural.models.diffusion.latent import LatentDiffusion
 from pyneural.models.diffusion.schedule import NoiseSchedule
+from pyneural.models.diffusion.transformer_denoiser import TransformerDenoiser
+from pyneural.models.diffusion.unet import UNetDenoiser
 from pyneural.models.feedforward.function_fit import fit_function
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
@@ -25,6 +28,7 @@ from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.spline_flows import NCSF, NSF
+from pyneural.models.images.image_diffusion import ImageDiffusion
 from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
@@ -60,7 +64,9 @@ __all__ = [
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "ImageDiffusion",
     "ImageToImage",
+    "LatentDiffusion",
     "Likelihood",
     "MLPDenoiser",
     "MatrixChain",
@@ -78,8 +84,10 @@ __all__ = [
     "SimpleRNN",
     "SparseNetwork",
     "StateSpaceModel",
+    "TransformerDenoiser",
     "TransformerTranslator",
     "Translator",
+    "UNetDenoiser",
     "VariationalAutoencoder",
     "aggregate_posterior",
     "best_affine",
