@@ -14,6 +14,10 @@ from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.models.diffusion.flow_matching import FlowMatching
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.feedforward.function_fit import fit_function
+from pyneural.models.feedforward.image_classifier import (
+    ImageClassifier,
+    train_image_classifier,
+)
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
 from pyneural.models.feedforward.sparse_network import SparseNetwork
@@ -59,6 +63,7 @@ __all__ = [
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "ImageClassifier",
     "Likelihood",
     "MLPDenoiser",
     "MatrixChain",
@@ -88,4 +93,5 @@ __all__ = [
     "load_model",
     "pushed_oscillator",
     "teacher_forced",
+    "train_image_classifier",
 ]
