@@ -13,6 +13,7 @@ from pyneural.errors import check_argument, is_whole
 from pyneural.models.diffusion.ddpm import DDPM
 from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.training import Batch, Model
+from pyneural.training.data.tensors import check_finite
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
 
@@ -120,11 +121,12 @@ class ImageDiffusion(Model):
         for name, value in (("x", x), ("y", y)):
             good, got = isinstance(value, Tensor) and value.is_floating_point(), type(value)
             check_argument(good, f"{where}: {name}", "a tensor of floats", got, "convert it")
+            check_finite(f"{where}: {name}", value)
         self.network.check_inputs(f"{where}: x", x)
         self.network.check_targets(f"{where}: y", y, None)
         g = torch.cat([self.network(part.to(like)) for part in x.split(64)])
         good, remedy = g.shape == y.shape, "give the true images"
-        check_argument(good, f"{where}: y", list(g.shape), list(y.shape), remedy)
+        check_argument(good, f"{where}: y", str(list(g.shape)), list(y.shape), remedy)
         error = float((y.to(like) - g).std())
         remedy = "give images that the network does not know"
         check_argument(error > 0, f"{where}: y", "a residual that varies", error, remedy)
