@@ -124,7 +124,7 @@ def _solve(problem: Problem, epochs: int, seed: int) -> list[tuple[str, str, Ten
     diffusion, took = _restoration.train_diffusion(problem, network, epochs, seed)
     part = torch.arange(problem.sampled) * len(x) // problem.sampled  # spread over all
     part = part.unique()
-    print(f"  of {len(part)} images alone:")
+    print(f"  of {counted(len(part), 'image')} alone:")
     truth = y[part]
     print_quality("  network", [measured(network.predict(x[part]).clamp(0, 1), truth)])
     samples = torch.stack([diffusion.sample(x[part], steps=STEPS) for _ in range(SAMPLES)])
