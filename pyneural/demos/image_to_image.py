@@ -33,7 +33,7 @@ SUMMARY = "Denoise, deblur and enlarge images."
 TASKS = ("denoise", "deblur", "super-resolution")
 SEEDS = 3
 SAMPLES, STEPS = 8, 25  # of the diffusion for each image; times of a sample
-EPOCHS = {"hubble": 2, "digits": 60}
+EPOCHS = {"hubble": 2, "digits": 40}
 TUNED = 20  # crops of the left half that the Wiener filter is tuned with
 DIGITS = 6  # along an edge of the picture
 CORNER, EDGE, BOX = (520, 224), 128, (72, 72, 32)  # of the Hubble deep field: what is shown
@@ -103,17 +103,17 @@ def _solve(problem: Problem, epochs: int, seed: int) -> list[tuple[str, str, Ten
     degraded, wide = network.upsample(x), network.upsample(shown.x)  # bicubic where x is smaller
     few = problem.train
     _, wiener = _wiener.tuned(problem.task, network.upsample(few.x[:TUNED]), few.y[:TUNED])
-    filtered = wiener(wide)
     if problem.scale > 1:
         degraded, wide = degraded.clamp(0, 1), wide.clamp(0, 1)
         print_quality("bicubic", [measured(degraded)])
+        squares = shown.x.repeat_interleave(problem.scale, 2).repeat_interleave(problem.scale, 3)
         panels = [
-            ("Degraded", f"{_size(shown.x)} pixels", _picture(shown.x)),
+            ("Degraded", f"{_size(shown.x)} pixels", _picture(squares)),
             panel("Bicubic", wide),
         ]
     else:
         print_quality("degraded", [measured(degraded)])
-        panels = [panel("Degraded", wide), panel("Wiener filter", filtered)]
+        panels = [panel("Degraded", wide), panel("Wiener filter", wiener(wide))]
     print_quality("Wiener filter", [measured(wiener(network.upsample(x)))])
     found = [measured(network.predict(x).clamp(0, 1))]
     for other in range(seed + 1, seed + SEEDS):
@@ -122,8 +122,7 @@ def _solve(problem: Problem, epochs: int, seed: int) -> list[tuple[str, str, Ten
         seconds += more
     print_quality("network", found)
     diffusion, took = _restoration.train_diffusion(problem, network, epochs, seed)
-    part = torch.arange(problem.sampled) * len(x) // problem.sampled  # spread over all
-    part = part.unique()
+    part = (torch.arange(problem.sampled) * len(x) // problem.sampled).unique()  # spread over all
     print(f"  of {counted(len(part), 'image')} alone:")
     truth = y[part]
     print_quality("  network", [measured(network.predict(x[part]).clamp(0, 1), truth)])

@@ -21,14 +21,13 @@ def restored_images(
 
     Args:
         rows: by title; of each panel its name, a line on it and the image, [H, W] or [3, H, W] with
-            values from 0 to 1. The last one of a row is the truth; images that have fewer pixels
-            are drawn as large, with the pixels as squares.
-        box: a square in pixels of the truth that is drawn magnified in a corner of each panel.
+            values from 0 to 1.
+        box: a square of pixels that is drawn magnified in a corner of each panel.
 
     >>> import torch
     >>> x = torch.rand(3, 16, 16)
-    >>> panels = [("degraded", "20 dB", x[:, ::2, ::2]), ("truth", "", x)]
-    >>> len(restored_images({"super-resolution": panels}, (2, 2, 6)).axes)
+    >>> panels = [("degraded", "20 dB", x), ("truth", "", x)]
+    >>> len(restored_images({"denoise": panels}, (2, 2, 6)).axes)
     2
     """
     columns = max(map(len, rows.values()))
@@ -36,13 +35,12 @@ def restored_images(
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for line, (title, panels) in zip(grid, rows.items(), strict=True):
             line[0].set_ylabel(title, fontsize=16, labelpad=10)
-            size = panels[-1][2].shape[-1]
             for axes, (name, note, image) in zip(line, panels, strict=False):
                 _draw(axes, image)
                 axes.set_title(name)
                 axes.set_xlabel(note, fontsize=12.5)
                 if box is not None:
-                    _magnify(axes, image, box, size / image.shape[-1])
+                    _magnify(axes, image, box)
             for axes in line[len(panels) :]:
                 axes.set_visible(False)
     return figure
@@ -56,9 +54,9 @@ def _draw(axes: Any, image: Tensor) -> None:
         style.draw_image(axes, shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
-def _magnify(axes: Any, image: Tensor, box: Box, factor: float) -> None:
-    """Draws the box, whose pixels are those of the truth, and its content in a corner beside it."""
-    row, column, edge = (value / factor for value in box)
+def _magnify(axes: Any, image: Tensor, box: Box) -> None:
+    """Draws the box, and its content in a corner beside it."""
+    row, column, edge = box
     top, left, bottom, right = row - 0.5, column - 0.5, row + edge - 0.5, column + edge - 0.5
     height, width = image.shape[-2:]
     upper, left_half = row + edge / 2 < height / 2, column + edge / 2 < width / 2
