@@ -16,6 +16,7 @@ from pyneural.models import (
     load_model,
 )
 from pyneural.models.diffusion.image_denoiser import ImageDenoiser
+from pyneural.training import Batch
 from pyneural.training.callbacks import EMA
 
 
@@ -105,6 +106,17 @@ def test_training_leaves_the_network_and_measures_units():
     assert model.shift.item() == pytest.approx(y.mean().item())
     assert any(p.grad is not None for p in model.diffusion.parameters())
     assert torch.equal(model.predict(x), model.network.predict(x))
+
+
+def test_gradients_reach_every_parameter_of_the_diffusion():
+    model, (x, y) = made(), pairs()
+    torch.nn.init.normal_(model.diffusion.denoiser.last.weight)
+    (loss,) = model.losses(Batch(x, y, None, len(x), 1.0)).values()
+    loss.backward()
+    for name, parameter in model.diffusion.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+    assert all(parameter.grad is None for parameter in model.network.parameters())
 
 
 def test_loss_is_that_of_standard_normal_residuals():
