@@ -1,5 +1,9 @@
 """Ready-made networks and models, one file each, in folders by kind."""
 
+from pyneural.models.adversarial.gan import GAN
+from pyneural.models.adversarial.images import ImageDiscriminator, ImageGenerator
+from pyneural.models.adversarial.saturation import saturation
+from pyneural.models.adversarial.vectors import MLPDiscriminator, MLPGenerator
 from pyneural.models.autoencoders.autoencoder import Autoencoder
 from pyneural.models.autoencoders.likelihoods import (
     BernoulliLikelihood,
@@ -44,6 +48,7 @@ from pyneural.training import Model, Sequential, load_model
 __all__ = [
     "CNF",
     "DDPM",
+    "GAN",
     "MAF",
     "NCSF",
     "NICE",
@@ -59,8 +64,12 @@ __all__ = [
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "ImageDiscriminator",
+    "ImageGenerator",
     "Likelihood",
     "MLPDenoiser",
+    "MLPDiscriminator",
+    "MLPGenerator",
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
@@ -87,5 +96,6 @@ __all__ = [
     "fit_function",
     "load_model",
     "pushed_oscillator",
+    "saturation",
     "teacher_forced",
 ]

@@ -14,7 +14,7 @@ from pyneural.training import Batch, Model
 from pyneural.training.checks import check
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.stream import Stream
-from pyneural.training.data.tensors import check_finite, to_tensor
+from pyneural.training.data.tensors import check_finite, condition_columns, to_tensor
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
 
@@ -122,18 +122,8 @@ class DenoisingModel(Model):
 
     def _condition(self, where: str, c: Any, like: Tensor) -> Tensor:
         """Conditions as columns: whole numbers [N] are classes, of which each has a column."""
-        where = f"{type(self).__name__}.{where}"
-        c = to_tensor(where, c).to(like.device)
         width = getattr(self.denoiser, "condition", None)
-        if not c.is_floating_point() and c.dim() == 1 and width:
-            good = bool((c >= 0).all() and (c < width).all())
-            check(good, where, f"classes from 0 to {width - 1}", f"{c.min()} to {c.max()}")
-            return torch.nn.functional.one_hot(c.long(), width).to(like.dtype)
-        c = c.to(like.dtype)
-        c = c[:, None] if c.dim() == 1 else c
-        good = width is None or (c.dim() == 2 and c.shape[1] == width)
-        check(good, where, f"[N, {width}]", list(c.shape), "or make the denoiser with condition=")
-        return c
+        return condition_columns(f"{type(self).__name__}.{where}", c, width, like)
 
     def noise(self, count: int) -> Tensor:
         """Standard normal noise of the shape of ``count`` samples."""
