@@ -118,15 +118,16 @@ def _autoregressive(draw: Draw) -> list:
     dtype, rows, features, bins = draw.choice(FULL), draw.size(), draw.size(1), draw.size(1)
     context = draw.maybe(draw.normal(dtype, rows, draw.size()))
     transform = draw.choice(("affine", "spline"))
-    hidden = [draw.size() for _ in range(draw.choice((0, 1, 2)))]
     outputs = features * (2 if transform == "affine" else 3 * bins - 1)
     inputs = features + (0 if context is None else context.shape[1])
-    pairs = list(pairwise([inputs, *hidden, outputs]))
-    weights = [draw.normal(dtype, after, before) for before, after in pairs]
-    biases = [draw.normal(dtype, after) for _, after in pairs]
-    degrees = torch.tensor(
-        [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))], dtype=torch.int64
-    )
+    depth, weights, biases, degrees = draw.choice((0, 1, 2)), [], [], []
+    for _ in range(draw.choice((1, 2, 3))):
+        hidden = [draw.size() for _ in range(depth)]
+        pairs = list(pairwise([inputs, *hidden, outputs]))
+        weights += [draw.normal(dtype, after, before) for before, after in pairs]
+        biases += [draw.normal(dtype, after) for _, after in pairs]
+        drawn = [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))]
+        degrees.append(torch.tensor(drawn, dtype=torch.int64))
     x = draw.normal(dtype, rows, features)
     options = draw.choice(NAMES), transform, 3.0, 1e-3, draw.choice((False, True))
     return [x, context, weights, biases, degrees, *options]
