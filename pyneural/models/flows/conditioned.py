@@ -14,29 +14,37 @@ from pyneural.models.flows.transforms import FlowTransform, call_and_ladj
 
 
 class FusedTransform(FlowTransform):
-    """Autoregressive and coupling transforms one after the other, in one call.
+    """Layers of a flow, one after the other, in one call.
 
     Args:
-        fused: their layers.
+        fused: the layers; a subclass may do without.
     """
 
     domain = constraints.real_vector
     codomain = constraints.real_vector
 
-    def __init__(self, fused: FusedLayers) -> None:
+    def __init__(self, fused: FusedLayers | None) -> None:
         super().__init__()
         self.fused = fused
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """One pass of each network."""
-        return self.fused(x)
+        return self._transformed(x) if self.fused is None else self.fused(x)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """By substitution, from the last layer on."""
-        return self.fused(y, inverse=True)
+        return self._solved(y) if self.fused is None else self.fused(y, inverse=True)
+
+    def _transformed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and log-determinant, step by step."""
+        raise NotImplementedError
+
+    def _solved(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the inverse."""
+        raise NotImplementedError
 
 
-class AutoregressiveTransform(FlowTransform):
+class AutoregressiveTransform(FusedTransform):
     """y_i = f(x_i | x_j for the j before i): the Jacobian is triangular.
 
     The inverse solves for x by substitution, in as many passes as there are groups of features:
@@ -51,35 +59,27 @@ class AutoregressiveTransform(FlowTransform):
     Source: Papamakarios et al. 2017, arXiv:1705.07057; Kingma et al. 2016, arXiv:1606.04934.
     """
 
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-
     def __init__(
         self,
         meta: Callable[[Tensor], Transform],
         passes: int,
         fused: FusedLayers | None = None,
     ) -> None:
-        super().__init__()
-        self.meta, self.passes, self.fused = meta, passes, fused
+        super().__init__(fused)
+        self.meta, self.passes = meta, passes
 
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """One pass of the conditioner."""
-        if self.fused is not None:
-            return self.fused(x)
+    def _transformed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return call_and_ladj(self.meta(x), x)
 
-    def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _solved(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """As many passes as there are groups; the last one has all features right."""
-        if self.fused is not None:
-            return self.fused(y, inverse=True)
         x = torch.zeros_like(y)
         for _ in range(self.passes - 1):
             x = self.meta(x).inv(y)
         return call_and_ladj(self.meta(x).inv, y)
 
 
-class CouplingTransform(FlowTransform):
+class CouplingTransform(FusedTransform):
     """y_a = x_a and y_b = f(x_b | x_a): both directions take one pass of the conditioner.
 
     Args:
@@ -90,31 +90,22 @@ class CouplingTransform(FlowTransform):
     Source: Dinh et al. 2014, arXiv:1410.8516; 2016, arXiv:1605.08803.
     """
 
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-
     def __init__(
         self,
         meta: Callable[[Tensor], Transform],
         mask: Tensor,
         fused: FusedLayers | None = None,
     ) -> None:
-        super().__init__()
-        self.meta, self.mask, self.fused = meta, mask, fused
+        super().__init__(fused)
+        self.meta, self.mask = meta, mask
 
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """One pass of the conditioner."""
-        if self.fused is not None:
-            return self.fused(x)
-        return self._transformed(x, self.meta)
+    def _transformed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._with_parts(x, self.meta)
 
-    def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """One pass of the conditioner."""
-        if self.fused is not None:
-            return self.fused(y, inverse=True)
-        return self._transformed(y, lambda y_a: self.meta(y_a).inv)
+    def _solved(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self._with_parts(y, lambda y_a: self.meta(y_a).inv)
 
-    def _transformed(
+    def _with_parts(
         self, x: Tensor, transform_of: Callable[[Tensor], Transform]
     ) -> tuple[Tensor, Tensor]:
         """Both parts in the order of the features; a context may have given b more dimensions."""
