@@ -80,21 +80,22 @@ class Backward : Block<T> {
   using Block<T>::layer_, Block<T>::network_, Block<T>::count_, Block<T>::vectors_,
       Block<T>::stride_;
 
-  // The gradients of a layer's inputs from those of the outputs that see them.
-  void differentiate_inputs(int64_t l, Range inputs) const {
+  // The gradients of a layer's inputs from those of the outputs that see them; `needed` are rows of
+  // the same inputs that are read next.
+  void differentiate_inputs(int64_t l, Range inputs, const T* needed = nullptr) const {
     const MaskedLayer<T>& layer = network_.layers[l];
     this->multiply_rows(
         layer.transposed, layer.out_stride, inputs, grad_[l + 1], grad_[l],
         [&](int64_t first, int64_t) { return Range{layer.first[first], layer.out}; },
-        [](int64_t, int64_t, int64_t, T*) {});
+        [](int64_t, int64_t, int64_t, T*) {}, needed);
   }
 
   void differentiate_units(const Stage& stage, const std::vector<int64_t>& end) const {
     for (int64_t l = layer_.layers() - 1; l > 0; --l) {
       const Range units{end[l - 1], stage.unit_end[l - 1]};
-      differentiate_inputs(l, units);
-      // Row by row, as what was kept comes from far.
+      // Fetched meanwhile, and then row by row, as what was kept comes from far.
       const T* const saved = kept_->z[l] ? kept_->z[l] : kept_->a[l];
+      differentiate_inputs(l, units, saved);
       activate_backward_(units.end - units.begin, vectors_, this->row(saved, units.begin),
                          this->row(grad_[l], units.begin), stride_);
     }

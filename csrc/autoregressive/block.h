@@ -146,21 +146,31 @@ class Block {
   }
 
   // The rows of a matrix times b, over the columns that columns_of(first row, last row) tells;
-  // use(first row, rows, vectors, their products in place).
+  // use(first row, rows, vectors, their products in place). What is needed next in the places of
+  // the products is fetched meanwhile.
   template <class ColumnsOf, class Use>
   void multiply_rows(const T* matrix, int64_t matrix_stride, Range rows, const T* b, T* product,
-                     const ColumnsOf& columns_of, const Use& use) const {
+                     const ColumnsOf& columns_of, const Use& use, const T* needed = nullptr) const {
     for (int64_t v = 0; v < vectors_; v += kTileVectors) {
       const int64_t vectors = std::min<int64_t>(kTileVectors, vectors_ - v);
       for_row_tiles(rows.begin, rows.end, [&](int64_t first, int64_t count) {
         const Range columns = columns_of(first, first + count - 1);
         T* const to = product + first * stride_ + v * lanes<T>();
+        if (needed) prefetch_rows(needed + first * stride_ + v * lanes<T>(), count);
         multiply<T>({matrix + first * matrix_stride + columns.begin, matrix_stride, 1}, count,
                     columns.end - columns.begin,
                     {b + columns.begin * stride_ + v * lanes<T>(), stride_, vectors}, to, stride_);
         use(first, count, vectors, to);
       });
     }
+  }
+
+  // The columns of a tile.
+  void prefetch_rows(const T* from, int64_t rows) const {
+    constexpr int64_t kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t n = 0; n < kTileVectors * lanes<T>(); n += kLine)
+        __builtin_prefetch(from + i * stride_ + n);
   }
 
   const FlowLayer& layer_;

@@ -7,6 +7,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
@@ -41,6 +42,7 @@ class ConditionalTransform(LazyTransform):
         phi = unpacked(self.hyper(with_context(x, c)), self.shapes)
         return DependentTransform(self.univariate(*phi), 1)
 
+    @torch.compiler.disable  # what it reads of the layers and their memory would be compiled again
     def fused(self, c: Tensor | None) -> FusedLayers | None:
         """The whole transform as a call of ``ops.autoregressive``; None where it has no kernel.
 

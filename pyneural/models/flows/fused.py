@@ -10,7 +10,7 @@ from torch import Tensor
 from pyneural import ops
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class FusedLayers:
     """Masked networks and their transforms, one after the other: arguments of the op.
 

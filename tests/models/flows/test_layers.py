@@ -54,6 +54,17 @@ def test_a_flow_is_its_layers_in_turn(model):
         torch.testing.assert_close(flow.transform(c).inv(y), x)
 
 
+@pytest.mark.parametrize("model", [MAF, RealNVP])
+def test_compiled(model, recwarn):
+    torch.manual_seed(0)
+    flow, c = model(3, context=2, transforms=10, hidden_features=(8,)), torch.randn(4, 2)
+    compiled = torch.compile(lambda x, c: flow(c).log_prob(x))
+    for _ in range(2):
+        x = torch.randn(4, 3)
+        torch.testing.assert_close(compiled(x, c), flow(c).log_prob(x))
+    assert not [one for one in recwarn if "recompile" in str(one.message)]
+
+
 SPLINES = {
     "univariate": partial(MonotonicRQSTransform, bound=3.0, slope=1e-2),
     "shapes": [(4,), (4,), (3,)],
