@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class FlowMatching(DenoisingModel):
         velocity: f(x, t) of x [N, ...] and t [N], or f(x, t, c) of conditions, as ``MLPDenoiser``.
         sigma: standard deviation of the path's end around a sample, in scaled units.
         drop_condition: see ``DenoisingModel``.
+        bounds: likewise; images need it, as the noise has the standard deviation 1.
 
     Raises:
         ValueError: a sigma or a share that is none.
@@ -47,9 +49,14 @@ class FlowMatching(DenoisingModel):
     """
 
     def __init__(
-        self, velocity: torch.nn.Module, sigma: float = 0.0, *, drop_condition: float = 0.0
+        self,
+        velocity: torch.nn.Module,
+        sigma: float = 0.0,
+        *,
+        drop_condition: float = 0.0,
+        bounds: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(velocity, drop_condition)
+        super().__init__(velocity, drop_condition, bounds)
         check(0 <= sigma < 1, "FlowMatching: sigma", "a number in [0, 1)", sigma, "write 0 or 1e-4")
         self.sigma = float(sigma)
 
@@ -76,7 +83,8 @@ class FlowMatching(DenoisingModel):
 
         Args:
             count: how many.
-            condition: of each sample, [count, C], or its class, [count].
+            condition: of each sample, [count, C], or its class, [count]; or an image,
+                [count, C, H, W], whose height and width the sample then has.
             steps: number of equal steps of the fourth-order Runge-Kutta method; None for
                 Dormand-Prince with error control.
             guidance: w of f(x, t, c) + w (f(x, t, c) - f(x, t, 0)); 0 for none.
@@ -86,10 +94,7 @@ class FlowMatching(DenoisingModel):
         Raises:
             ValueError: conditions or steps that do not fit.
         """
-        x = self.noise(count)
-        c = None if condition is None else self._condition("sample: condition", condition, x)
-        good, got = c is None or len(c) == count, None if c is None else len(c)
-        check(good, "FlowMatching.sample: condition", f"{count} of them", got, "one for each")
+        x, c = self.noise_and_condition(count, condition)
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             return self.guided(x, t.expand(count), c, guidance)
@@ -135,5 +140,5 @@ class FlowMatching(DenoisingModel):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the velocity as ``load_model`` makes it."""
-        own = {"sigma": self.sigma, "drop_condition": self.drop_condition}
+        own = {name: getattr(self, name) for name in ("sigma", "drop_condition", "bounds")}
         return {"velocity": self.denoiser_config()["denoiser"]} | own
