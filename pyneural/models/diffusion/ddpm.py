@@ -12,6 +12,7 @@ from pyneural.models.diffusion.denoising_model import DenoisingModel
 from pyneural.models.diffusion.samplers import ddim_steps
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.targets import TARGETS
+from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.training.checks import check, look_up
 
 SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
@@ -103,6 +104,9 @@ class DDPM(DenoisingModel):
     ) -> Tensor:
         """Samples [count, ...] in the units of the data.
 
+        All steps are one call of ``ops.diffusion_sampler`` where the denoiser is an ``MLPDenoiser``
+        that nobody has changed.
+
         Args:
             count: how many.
             condition: of each sample, [count, C], or its class, [count].
@@ -120,13 +124,22 @@ class DDPM(DenoisingModel):
         c = None if condition is None else self._condition("sample: condition", condition, x)
         good, got = c is None or len(c) == count, None if c is None else len(c)
         check(good, "DDPM.sample: condition", f"{count} of them", got, "one for each sample")
+        shares, coefficients = [t / self.steps for t in times], table[:, [0, 2, 1]]
         with self.evaluating():
-            for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
-                f = self.guided(x, x.new_full((count,), t / self.steps), c, guidance)
-                x = a * x + b * f
-                if noise:
-                    x = x + noise * torch.randn_like(x)
+            found = sample_in_one_call(self, x, shares, coefficients, c, guidance)
+            x = self._sample_by_steps(x, shares, table, c, guidance) if found is None else found
             return x * self.scale + self.shift
+
+    def _sample_by_steps(
+        self, x: Tensor, shares: list[float], table: Tensor, c: Tensor | None, guidance: float
+    ) -> Tensor:
+        """The same with any denoiser, of which each step is a call."""
+        for t, (a, b, noise) in zip(shares, table.tolist(), strict=True):
+            f = self.guided(x, x.new_full((len(x),), t), c, guidance)
+            x = a * x + b * f
+            if noise:
+                x = x + noise * torch.randn_like(x)
+        return x
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the denoiser as ``load_model`` makes it."""
