@@ -124,7 +124,7 @@ class ImageDiffusion(Model):
         self.network.check_targets(f"{where}: y", y, None)
         g = torch.cat([self.network(part.to(like)) for part in x.split(64)])
         good, remedy = g.shape == y.shape, "give the true images"
-        check_argument(good, f"{where}: y", list(g.shape), list(y.shape), remedy)
+        check_argument(good, f"{where}: y", str(list(g.shape)), list(y.shape), remedy)
         error = float((y.to(like) - g).std())
         remedy = "give images that the network does not know"
         check_argument(error > 0, f"{where}: y", "a residual that varies", error, remedy)
