@@ -16,8 +16,15 @@ from pyneural.models.autoencoders.variational_autoencoder import VariationalAuto
 from pyneural.models.diffusion.ddpm import DDPM
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.models.diffusion.flow_matching import FlowMatching
+from pyneural.models.diffusion.latent import LatentDiffusion
 from pyneural.models.diffusion.schedule import NoiseSchedule
+from pyneural.models.diffusion.transformer_denoiser import TransformerDenoiser
+from pyneural.models.diffusion.unet import UNetDenoiser
 from pyneural.models.feedforward.function_fit import fit_function
+from pyneural.models.feedforward.image_classifier import (
+    ImageClassifier,
+    train_image_classifier,
+)
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
 from pyneural.models.feedforward.sparse_network import SparseNetwork
@@ -29,6 +36,8 @@ from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.spline_flows import NCSF, NSF
+from pyneural.models.images.image_diffusion import ImageDiffusion
+from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.recurrent.captioner import Captioner
@@ -64,8 +73,12 @@ __all__ = [
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "ImageClassifier",
+    "ImageDiffusion",
     "ImageDiscriminator",
     "ImageGenerator",
+    "ImageToImage",
+    "LatentDiffusion",
     "Likelihood",
     "MLPDenoiser",
     "MLPDiscriminator",
@@ -85,8 +98,10 @@ __all__ = [
     "SimpleRNN",
     "SparseNetwork",
     "StateSpaceModel",
+    "TransformerDenoiser",
     "TransformerTranslator",
     "Translator",
+    "UNetDenoiser",
     "VariationalAutoencoder",
     "aggregate_posterior",
     "best_affine",
@@ -98,4 +113,5 @@ __all__ = [
     "pushed_oscillator",
     "saturation",
     "teacher_forced",
+    "train_image_classifier",
 ]

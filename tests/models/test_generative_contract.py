@@ -26,7 +26,8 @@ from pyneural.models import (
     VariationalAutoencoder,
 )
 from pyneural.models.flows import FFJTransform, standard_normal
-from pyneural.models.flows.transforms import AdditiveTransform, call_and_ladj
+from pyneural.models.flows.affine import AdditiveTransform
+from pyneural.models.flows.transforms import call_and_ladj
 from pyneural.training import Batch
 from tests.tolerances import FLOW
 

@@ -14,9 +14,10 @@ from pyneural.errors import whole
 from pyneural.layers.base import glorot_uniform_
 from pyneural.training import Model
 from pyneural.training.data.adapter import of_arrays
+from pyneural.training.state.self_describing import SelfDescribing
 
 
-class Autoencoder(Model):
+class Autoencoder(SelfDescribing, Model):
     """An encoder, and a decoder with the same layer widths in reverse order.
 
         z  = h(W_L a_(L-1) + b_L),  a_l = f(W_l a_(l-1) + b_l),              a_0 = x
@@ -60,6 +61,8 @@ class Autoencoder(Model):
                 f"Autoencoder: widths: expected inputs, ..., latent, got {list(widths)}; "
                 "[784, 128, 64] encodes 784 inputs as 64 latent variables"
             )
+        self.widths, self.activation, self.last_activation = widths, activation, last_activation
+        self.latent_activation = latent_activation
         latent = activation if latent_activation is None else latent_activation
         self.encoder = _layers(widths, activation, latent)
         self.decoder = _layers(widths[::-1], activation, last_activation)
@@ -67,6 +70,11 @@ class Autoencoder(Model):
     def chain(self) -> list[torch.nn.Module]:
         """Encoder and decoder."""
         return [self.encoder, self.decoder]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        names = ("widths", "activation", "latent_activation", "last_activation")
+        return {name: getattr(self, name) for name in names}
 
     def encode(self, x: Any) -> Any:
         """Latent z [N, latent] of x [N, inputs]; an array of an array or frame."""

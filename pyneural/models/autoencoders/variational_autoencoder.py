@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributions
-from typing_extensions import Self
 
 from pyneural import nn
 from pyneural.errors import ArgumentError, is_whole, whole
@@ -24,11 +23,12 @@ from pyneural.training.data.batches import Batch
 from pyneural.training.data.tensors import check_finite
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
+from pyneural.training.state.self_describing import SelfDescribing
 
 _ELEMENTS = 1 << 22  # of x in one pass of the decoder in ``log_prob``
 
 
-class VariationalAutoencoder(Model):
+class VariationalAutoencoder(SelfDescribing, Model):
     """A latent-variable model p(x|z) p(z) with an encoder for its posterior (Kingma, Welling 2014).
 
         q(z|x) = N(z; mu(x), diag sigma(x)^2),   (mu, log sigma^2) = encoder(x)
@@ -305,13 +305,6 @@ class VariationalAutoencoder(Model):
         # Not what ``Model`` adds: a ``Trainer`` needs no compiled model.
         return {**Trainable.config(self), **own, **kinds}
 
-    def architecture(self) -> dict[str, Any] | None:
-        """What ``load_model`` makes it from; None where a part cannot be described."""
-        try:
-            return files.describe(self)
-        except ValueError:
-            return None
-
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the modules as ``load_model`` makes them."""
         names = ["encoder", "likelihood", "decoder"]
@@ -320,15 +313,6 @@ class VariationalAutoencoder(Model):
         parts = {name: files.describe(getattr(self, name)) for name in names}
         plain = ("latent", "beta", "warm_up", "unit")
         return parts | {name: getattr(self, name) for name in plain}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The model of ``get_config``, with new weights."""
-        made: dict[str, Any] = {
-            name: files.rebuild(value) if isinstance(value, dict) else value
-            for name, value in config.items()
-        }
-        return cls(**made)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and log variance of q(z|x), [N, latent] each."""

@@ -12,6 +12,7 @@ from pyneural.models.diffusion.denoising_model import DenoisingModel
 from pyneural.models.diffusion.samplers import ddim_steps
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.targets import TARGETS
+from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.training.checks import check, look_up
 
 SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
@@ -37,6 +38,7 @@ class DDPM(DenoisingModel):
         target: "epsilon", "v" or "x0".
         steps: T of a schedule that is given by its name.
         drop_condition: see ``DenoisingModel``.
+        bounds: likewise; images need it, as the noise has the standard deviation 1.
 
     Raises:
         ValueError: an unknown schedule or target, or a share that is none.
@@ -63,8 +65,9 @@ class DDPM(DenoisingModel):
         *,
         steps: int = 1000,
         drop_condition: float = 0.0,
+        bounds: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(denoiser, drop_condition)
+        super().__init__(denoiser, drop_condition, bounds)
         self.target = target
         self._target = look_up("DDPM: target", target, TARGETS)
         self.schedule = schedule
@@ -100,29 +103,44 @@ class DDPM(DenoisingModel):
         steps: int | Sequence[int] | None = None,
         eta: float = 1.0,
         guidance: float = 0.0,
+        clip: bool = False,
     ) -> Tensor:
         """Samples [count, ...] in the units of the data.
 
+        All steps are one call of ``ops.diffusion_sampler`` where the denoiser is an ``MLPDenoiser``
+        that nobody has changed.
+
         Args:
             count: how many.
-            condition: of each sample, [count, C], or its class, [count].
+            condition: of each sample, [count, C], or its class, [count]; or an image,
+                [count, C, H, W], whose height and width the sample then has.
             steps: a number of times, evenly spaced, or the times themselves, falling; None for all
                 T of them.
             eta: share of the noise of a step: 1 is the ancestral sampler of DDPM, 0 is DDIM.
             guidance: w of f(x, t, c) + w (f(x, t, c) - f(x, t, 0)); 0 for none.
+            clip: whether what the denoiser says of x_0 is put within ``bounds`` at each step, as
+                Ho, Jain and Abbeel did.
 
         Raises:
-            ValueError: times, shares or conditions that do not fit.
+            ValueError: times, shares or conditions that do not fit, clipping without bounds.
         """
+        good, remedy = not clip or self.bounds is not None, "make the model with bounds=(low, high)"
+        check(good, "DDPM.sample: clip", "a model with bounds", "none", remedy)
         times = steps if isinstance(steps, Sequence) else self._schedule.times(steps)
-        table = ddim_steps(self._schedule, self._target, times, eta)
-        x = self.noise(count)
-        c = None if condition is None else self._condition("sample: condition", condition, x)
-        good, got = c is None or len(c) == count, None if c is None else len(c)
-        check(good, "DDPM.sample: condition", f"{count} of them", got, "one for each sample")
+        table = ddim_steps(self._schedule, TARGETS["x0"] if clip else self._target, times, eta)
+        x, c = self.noise_and_condition(count, condition)
         with self.evaluating():
+            if not clip:
+                shares, coefficients = [t / self.steps for t in times], table[:, [0, 2, 1]]
+                found = sample_in_one_call(self, x, shares, coefficients, c, guidance)
+                if found is not None:
+                    return found * self.scale + self.shift
             for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
                 f = self.guided(x, x.new_full((count,), t / self.steps), c, guidance)
+                if clip:
+                    of_t = float(self._schedule.alpha[t]), float(self._schedule.sigma[t])
+                    (u, w), _ = self._target.sample_and_noise(*of_t)
+                    f = (u * x + w * f).clamp(-1, 1)
                 x = a * x + b * f
                 if noise:
                     x = x + noise * torch.randn_like(x)
@@ -133,5 +151,5 @@ class DDPM(DenoisingModel):
         good = isinstance(self.schedule, str)
         remedy = "give it by its name, or save the weights and make the model in code"
         check(good, "save: schedule", "'linear' or 'cosine'", repr(self.schedule), remedy)
-        plain = ("schedule", "target", "steps", "drop_condition")
+        plain = ("schedule", "target", "steps", "drop_condition", "bounds")
         return self.denoiser_config() | {name: getattr(self, name) for name in plain}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from typing_extensions import Self
 
 from pyneural.errors import is_whole
 from pyneural.training import Batch, Model
@@ -17,26 +18,35 @@ from pyneural.training.data.stream import Stream
 from pyneural.training.data.tensors import check_finite, condition_columns, to_tensor
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
+from pyneural.training.state.self_describing import SelfDescribing
 
 
-class DenoisingModel(Model):
+class DenoisingModel(SelfDescribing, Model):
     """Base of the models whose network is told a noisy sample and its time.
 
-    ``fit`` measures mean and standard deviation of each column of the data once, by which they are
-    scaled for the network; images, of more than one dimension, are taken as they are.
+    The network sees the data in scaled units, samples come back in those of the data. ``fit``
+    measures mean and standard deviation of each column [N, D] once; images [N, C, H, W] are scaled
+    with their ``bounds``, and are taken as they are without.
 
     Args:
         denoiser: f(x, t) with x [N, ...] and t [N] in [0, 1], or f(x, t, c) with conditions c.
         drop_condition: share of the samples of a training that are not told their condition, but
             zeros, so that ``guidance`` can tell both apart (Ho and Salimans 2022,
             arXiv:2207.12598).
+        bounds: lowest and highest value that the data may have, which the network sees as -1 and
+            1: (0, 16) for ``data.digits_8x8``.
     """
 
     shift: Tensor
     scale: Tensor
     scaled: Tensor
 
-    def __init__(self, denoiser: torch.nn.Module, drop_condition: float = 0.0) -> None:
+    def __init__(
+        self,
+        denoiser: torch.nn.Module,
+        drop_condition: float = 0.0,
+        bounds: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         good = isinstance(denoiser, torch.nn.Module)
@@ -50,6 +60,13 @@ class DenoisingModel(Model):
         self.register_buffer("scale", torch.ones(features or ()))
         # Whether the units of the data are known: 1 once they are.
         self.register_buffer("scaled", torch.zeros((), dtype=torch.bool, device="cpu"))
+        self.bounds = None if bounds is None else tuple(map(float, bounds))
+        if self.bounds is not None:
+            good = len(self.bounds) == 2 and -math.inf < self.bounds[0] < self.bounds[1] < math.inf
+            check(good, f"{name}: bounds", "(low, high) with low < high", bounds, "write (0, 1)")
+            self.shift.fill_(sum(self.bounds) / 2)
+            self.scale.fill_((self.bounds[1] - self.bounds[0]) / 2)
+            self.scaled.fill_(True)
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor | None = None) -> Tensor:
         """What the denoiser says at x [N, ...], t [N], in units of the scaled data."""
@@ -75,7 +92,7 @@ class DenoisingModel(Model):
         c = None if batch.y is None else self._condition("losses: y", batch.y, x)
         if c is not None and self.training and self.drop_condition:
             kept = torch.rand(len(c), device=c.device) >= self.drop_condition
-            c = torch.where(kept[:, None], c, 0)
+            c = torch.where(kept.reshape(-1, *[1] * (c.dim() - 1)), c, 0)
         error = self.errors((x - self.shift) / self.scale, c, generator)
         if batch.weight is not None:
             error = batch.weight * error
@@ -92,6 +109,8 @@ class DenoisingModel(Model):
             ValueError: a column that is constant or not finite.
         """
         where = f"{type(self).__name__}.set_scale: x"
+        good, remedy = self.bounds is None, "make the model without bounds"
+        check(good, where, "a model that is to be scaled", f"bounds {self.bounds}", remedy)
         rows = to_tensor(where, x)
         check_finite(where, rows)
         if rows.dim() == 2:
@@ -114,27 +133,49 @@ class DenoisingModel(Model):
         self.set_scale(x)
 
     def check_inputs(self, where: str, x: Tensor) -> None:
-        """ValueError where x has another width than the denoiser."""
+        """ValueError where x has another shape than the denoiser's, or values out of bounds."""
         features = getattr(self.denoiser, "features", None)
         if features is not None:
             good, got = x.dim() == 2 and x.shape[1] == features, list(x.shape)
             check(good, where, f"[N, {features}]", got, "one column a feature")
+        elif hasattr(self.denoiser, "check_images"):
+            self.denoiser.check_images(where, x)  # type: ignore[operator]
+        if self.bounds is not None and x.numel():
+            (low, high), (least, most) = self.bounds, x.aminmax()
+            good, found = bool(low <= least and most <= high), f"{least:g} to {most:g}"
+            check(good, where, f"values from {low:g} to {high:g}", found, "give these as bounds=")
 
     def _condition(self, where: str, c: Any, like: Tensor) -> Tensor:
-        """Conditions as columns: whole numbers [N] are classes, of which each has a column."""
-        width = getattr(self.denoiser, "condition", None)
-        return condition_columns(f"{type(self).__name__}.{where}", c, width, like)
+        """Conditions as the denoiser takes them: columns, or images.
 
-    def noise(self, count: int) -> Tensor:
-        """Standard normal noise of the shape of ``count`` samples."""
-        where = f"{type(self).__name__}.sample: count"
+        Whole numbers [N] are classes, of which each has a column.
+        """
+        where = f"{type(self).__name__}.{where}"
+        channels = getattr(self.denoiser, "condition_channels", 0)
+        if channels:
+            c = to_tensor(where, c).to(like.device)
+            good = c.dim() == 4 and c.shape[1] == channels and c.is_floating_point()
+            got, remedy = f"{list(c.shape)} of {c.dtype}", "convert and scale them as x"
+            check(good, where, f"images [N, {channels}, H, W] of floats", got, remedy)
+            return c.to(like.dtype)
+        width = getattr(self.denoiser, "condition", None)
+        return condition_columns(where, c, width, like)
+
+    def noise_and_condition(self, count: int, condition: Any) -> tuple[Tensor, Tensor | None]:
+        """What ``count`` samples begin with: standard normal noise, and their conditions."""
+        where = f"{type(self).__name__}.sample"
         good = is_whole(count) and count >= 1
-        check(good, where, "a whole number >= 1", repr(count), "write 10")
+        check(good, f"{where}: count", "a whole number >= 1", repr(count), "write 10")
         shape = tuple(self.shift.shape) or tuple(getattr(self.denoiser, "shape", ()))
-        check(bool(shape), f"{type(self).__name__}.sample", "a denoiser with features or shape",
-              "neither", "give it the attribute shape, that of a sample")  # fmt: skip
-        like = next(self.parameters())
-        return torch.randn(count, *shape, dtype=like.dtype, device=like.device)
+        check(bool(shape), where, "a denoiser with features or shape", "neither",
+              "give it the attribute shape, that of a sample")  # fmt: skip
+        like, c = next(self.parameters()), None
+        if condition is not None:
+            c = self._condition("sample: condition", condition, like)
+            good, remedy = len(c) == count, "one for each sample"
+            check(good, f"{where}: condition", f"{count} of them", len(c), remedy)
+            shape = (shape[0], *c.shape[2:]) if c.dim() == 4 else shape
+        return torch.randn(count, *shape, dtype=like.dtype, device=like.device), c
 
     def evaluating(self) -> Any:
         """The context in which samples are drawn: without dropout and gradients."""
@@ -150,25 +191,9 @@ class DenoisingModel(Model):
         self.check_inputs(f"{where}: x", x)
         return x
 
-    def architecture(self) -> dict[str, Any] | None:
-        """What ``load_model`` makes it from; None where the denoiser cannot be described."""
-        try:
-            return files.describe(self)
-        except ValueError:
-            return None
-
     def denoiser_config(self) -> dict[str, Any]:
         """The denoiser as an argument that ``from_config`` takes."""
         return {"denoiser": files.describe(self.denoiser)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The model of ``get_config``, with new weights."""
-        made: dict[str, Any] = {
-            name: files.rebuild(value) if isinstance(value, dict) else value
-            for name, value in config.items()
-        }
-        return cls(**made)
 
 
 def _generator_of(x: Tensor) -> torch.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.models.diffusion.denoising_model import DenoisingModel
+from pyneural.models.diffusion.samplers import runge_kutta_steps
+from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.ode import odeint
+from pyneural.ode.tableau import RK4
 from pyneural.training.checks import check
 
 _LADJ_SCALE = 1e-2  # the log-determinant may have an error so much larger than the path's
@@ -32,6 +36,7 @@ class FlowMatching(DenoisingModel):
         velocity: f(x, t) of x [N, ...] and t [N], or f(x, t, c) of conditions, as ``MLPDenoiser``.
         sigma: standard deviation of the path's end around a sample, in scaled units.
         drop_condition: see ``DenoisingModel``.
+        bounds: likewise; images need it, as the noise has the standard deviation 1.
 
     Raises:
         ValueError: a sigma or a share that is none.
@@ -47,9 +52,14 @@ class FlowMatching(DenoisingModel):
     """
 
     def __init__(
-        self, velocity: torch.nn.Module, sigma: float = 0.0, *, drop_condition: float = 0.0
+        self,
+        velocity: torch.nn.Module,
+        sigma: float = 0.0,
+        *,
+        drop_condition: float = 0.0,
+        bounds: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(velocity, drop_condition)
+        super().__init__(velocity, drop_condition, bounds)
         check(0 <= sigma < 1, "FlowMatching: sigma", "a number in [0, 1)", sigma, "write 0 or 1e-4")
         self.sigma = float(sigma)
 
@@ -74,9 +84,13 @@ class FlowMatching(DenoisingModel):
     ) -> Tensor:
         """Samples [count, ...] in the units of the data.
 
+        Equal steps are one call of ``ops.diffusion_sampler`` where the velocity is an
+        ``MLPDenoiser`` that nobody has changed.
+
         Args:
             count: how many.
-            condition: of each sample, [count, C], or its class, [count].
+            condition: of each sample, [count, C], or its class, [count]; or an image,
+                [count, C, H, W], whose height and width the sample then has.
             steps: number of equal steps of the fourth-order Runge-Kutta method; None for
                 Dormand-Prince with error control.
             guidance: w of f(x, t, c) + w (f(x, t, c) - f(x, t, 0)); 0 for none.
@@ -86,10 +100,7 @@ class FlowMatching(DenoisingModel):
         Raises:
             ValueError: conditions or steps that do not fit.
         """
-        x = self.noise(count)
-        c = None if condition is None else self._condition("sample: condition", condition, x)
-        good, got = c is None or len(c) == count, None if c is None else len(c)
-        check(good, "FlowMatching.sample: condition", f"{count} of them", got, "one for each")
+        x, c = self.noise_and_condition(count, condition)
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             return self.guided(x, t.expand(count), c, guidance)
@@ -98,7 +109,11 @@ class FlowMatching(DenoisingModel):
         if steps is not None:
             options = {"method": "rk4", "steps": steps}
         with self.evaluating():
-            x = odeint(velocity, x, [0.0, 1.0], **options)[-1]
+            found = None
+            if steps is not None:
+                plan = runge_kutta_steps(RK4, steps)
+                found = sample_in_one_call(self, x, *plan, c, guidance)
+            x = odeint(velocity, x, [0.0, 1.0], **options)[-1] if found is None else found
             return x * self.scale + self.shift
 
     def log_prob(
@@ -135,5 +150,5 @@ class FlowMatching(DenoisingModel):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the velocity as ``load_model`` makes it."""
-        own = {"sigma": self.sigma, "drop_condition": self.drop_condition}
+        own = {name: getattr(self, name) for name in ("sigma", "drop_condition", "bounds")}
         return {"velocity": self.denoiser_config()["denoiser"]} | own

@@ -235,7 +235,7 @@ def test_classes_tell_samples_apart():
     model.fit(x, y, batch_size=128, epochs=60, verbose=0, callbacks=[EMA(0.95, "generator")])
     for k in (0, 1):
         found = model.sample(1000, torch.full((1000,), k))
-        assert found.mean().item() == pytest.approx(2 * k - 1, abs=0.3)
+        assert found.mean().item() == pytest.approx(2 * k - 1, abs=0.5)
 
 
 def test_it_learns_a_gaussian():
