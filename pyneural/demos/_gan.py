@@ -20,7 +20,7 @@ from pyneural.training.run import Run
 
 @dataclass(frozen=True)
 class Recipe:
-    """How both parts are trained: with Adam, whose rates fall to nothing as a cosine."""
+    """How both parts are trained; the rates fall to nothing as a cosine."""
 
     epochs: int
     batch: int
@@ -33,21 +33,18 @@ class Recipe:
         return self if epochs is None else replace(self, epochs=epochs)
 
 
+def adam(rate: float) -> Callable[..., torch.optim.Optimizer]:
+    """What makes Adam as it is taken for adversarial networks."""
+    return partial(torch.optim.Adam, lr=rate, betas=(0.5, 0.9), fused=True)
+
+
 def train(
     name: str, model: GAN, x: Tensor, recipe: Recipe, look: Callable[[int], Any]
 ) -> tuple[History, float]:
-    """Trains a model with a progress bar; its curves and the time in s.
+    """Trains a compiled model with a progress bar; its curves and the time in s.
 
-    ``look`` is called with the number of steps after each, while the model has its averaged weights
-    if the number is a power of two or the last.
+    At the ``shown_steps`` ``look`` is called with their number, with the generator's average.
     """
-    for_part = partial(torch.optim.Adam, betas=(0.5, 0.9), fused=True)
-    model.compile(
-        {
-            "generator": partial(for_part, lr=recipe.rates[0]),
-            "discriminator": partial(for_part, lr=recipe.rates[1]),
-        }
-    )
     steps = recipe.epochs * -(-len(x) // recipe.batch)
     average = EMA(recipe.average, "generator")
 
@@ -69,7 +66,7 @@ def shown_steps(steps: int, count: int = 5) -> list[int]:
     """When a training is looked at: at its end, and ever more often towards its beginning.
 
     >>> shown_steps(3000)
-    [100, 234, 547, 1281, 3000]
+    [100, 234, 548, 1282, 3000]
     """
     first = max(1, steps // 30)
     ratio = (steps / first) ** (1 / (count - 1))

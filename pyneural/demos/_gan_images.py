@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural import data, plots
-from pyneural.demos._gan import Recipe, train
+from pyneural.demos._gan import Recipe, adam, train
 from pyneural.demos._options import counted, print_row
 from pyneural.metrics import sharpness
 from pyneural.models import GAN, ImageDiscriminator, ImageGenerator
@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> object:
         with torch.no_grad():
             seen[f"step {step:,}"] = model(z)
 
+    generator, discriminator = map(adam, recipe.rates)
+    model.compile({"generator": generator, "discriminator": discriminator})
     history, seconds = train(args.data, model, x, recipe, look)
     print_row("time", f"{seconds:.0f} s")
     print_row("mean of D", f"{history['d_real'][-1]:.2f} on data, "

@@ -40,7 +40,7 @@ def adversarial_plane(
     """Samples over time beside the modes of a mixture, and what both losses tell the generator.
 
     Args:
-        rows: a row of panels each, all of as many steps.
+        rows: a row of panels each; one that ended early has fewer.
         centres: of the modes, [K, 2].
         radius: of the circles around them, within which a sample counts for a mode.
         saturations: measured gradients of the generator.
@@ -49,7 +49,7 @@ def adversarial_plane(
     >>> row = SamplesOverTime("a", [1, 2], [torch.randn(9, 2)] * 2)
     >>> measured = Saturations([0.5, 0.1], [1.0, 0.1], [1.0, 2.0])
     >>> curves = {"a": {"d_real": [0.5, 0.6], "d_fake": [0.5, 0.4]}}
-    >>> len(adversarial_plane([row], torch.zeros(1, 2), 0.1, measured, curves).axes)
+    >>> len(adversarial_plane([row], torch.ones(1, 2), 0.1, measured, curves).axes)
     5
     """
     columns = max(len(row.steps) for row in rows)
@@ -58,9 +58,10 @@ def adversarial_plane(
         reach = 1.35 * float(centres.abs().max())
         for part, row in zip(parts[:-1], rows, strict=True):
             part.suptitle(row.title, x=0.01, ha="left", fontsize=14)
-            for axes, step, x in zip(
-                part.subplots(1, columns), row.steps, row.samples, strict=True
-            ):
+            panels = part.subplots(1, columns, squeeze=False)[0]
+            for axes in panels[len(row.steps) :]:
+                axes.set_axis_off()
+            for axes, step, x in zip(panels, row.steps, row.samples, strict=False):
                 _draw_samples(axes, x, centres, radius, reach)
                 axes.set_title(f"step {step:,}", fontsize=11)
         slopes, norms, means = parts[-1].subplots(1, 3)
@@ -87,8 +88,8 @@ def _draw_slopes(axes: Any) -> None:
     d = torch.linspace(0, 1, 101)
     axes.plot(d, d, color=style.VERMILION, label="minimax: $D$")
     axes.plot(d, 1 - d, color=style.BLUE, label="non-saturating: $1 - D$")
-    axes.set(xlabel="$D(G(z))$", ylabel="size of the slope", title="Slope of each loss in the logit")
-    axes.legend(loc="center")
+    axes.set(xlabel="$D(G(z))$", ylabel="size", title="Derivative of each loss by the logit")
+    axes.legend(loc="upper center")
 
 
 def _draw_norms(axes: Any, found: Saturations) -> None:
