@@ -25,7 +25,10 @@ from pyneural.demos._options import option, whole
 
 SYSTEMS = ("S26",)
 SUMMARY = "Adversarial networks: ring, grid, digits."
-SETS = {**_gan_mixtures.MIXTURES, **_gan_images.SETS}
+SETS: dict[str, _gan_mixtures.Mixture | _gan_images.Images] = {
+    **_gan_mixtures.MIXTURES,
+    **_gan_images.SETS,
+}
 _EPOCHS = ", ".join(f"{one.recipe.epochs} for {name}" for name, one in SETS.items())
 OPTIONS = {
     "--data": option(", ".join(SETS), "ring", choices=SETS, metavar="DATA"),
