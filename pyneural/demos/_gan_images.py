@@ -47,8 +47,8 @@ def mnist() -> Tensor:
 
 
 SETS = {
-    "digits": Images(digits, 32, 32, Recipe(200, 64, (2e-3, 2e-3), weight=1.0, average=0.995)),
-    "mnist": Images(mnist, 64, 32, Recipe(4, 64, (1e-3, 1e-3), weight=1.0, average=0.995)),
+    "digits": Images(digits, 32, 32, Recipe(120, 64, (2e-3, 2e-3), weight=1.0, average=0.995)),
+    "mnist": Images(mnist, 64, 16, Recipe(2, 64, (1e-3, 1e-3), weight=1.0, average=0.995)),
 }
 
 

@@ -25,8 +25,8 @@ BATCHES, MEASURED, SHOWN = 50, 10_000, 2_000  # in an epoch; samples that are me
 LATENT = 2  # components of the noise
 ALONE = 8  # epochs in which the discriminator alone is trained
 # What follows on that: the generator then has steps along its gradient, whose size counts, while
-# Adam divides it by its own.
-AFTERWARDS = Recipe(24, 256, (5e-3, 1e-3), weight=0.0)
+# Adam divides it by its own; it is cut where it is above 1.
+AFTERWARDS, CLIP_NORM = Recipe(24, 256, (5e-3, 1e-3), weight=0.0), 1.0
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ def run(args: argparse.Namespace) -> object:
     for loss in ("minimax", "non-saturating"):
         found = _from_sure(mixture, sure, loss, args.seed)
         _print_training(found, modes)
-        rows.append(found.row(f"{loss.capitalize()} loss against a sure discriminator", modes))
-    if found.stopped is not None:
-        print()
+        title = f"{loss.capitalize()} loss against a sure discriminator, steps of SGD"
+        rows.append(found.row(title, modes))
+    print()
     return plots.adversarial_plane(rows, toy.centres, 3 * toy.noise, measured, curves)
 
 
@@ -114,13 +114,11 @@ def by_recipe(mixture: Mixture, recipe: Recipe, seed: int) -> Training:
     """The training that is to succeed."""
     torch.manual_seed(seed)
     model = mixture.model(penalty="r1", weight=recipe.weight)
-    optimizers = {"generator": adam(recipe.rates[0]), "discriminator": adam(recipe.rates[1])}
-    return _trained("recipe", model, optimizers, mixture, recipe, seed)
+    model.compile({"generator": adam(recipe.rates[0]), "discriminator": adam(recipe.rates[1])})
+    return _trained("recipe", model, mixture, recipe, seed)
 
 
-def _trained(
-    name: str, model: GAN, optimizers: Any, mixture: Mixture, recipe: Recipe, seed: int
-) -> Training:
+def _trained(name: str, model: GAN, mixture: Mixture, recipe: Recipe, seed: int) -> Training:
     seen, toy = Training(name), mixture.toy
     x, unit = _data(mixture, seed)
     z = model.noise(SHOWN)
@@ -130,7 +128,6 @@ def _trained(
         with torch.no_grad():
             seen.samples.append(unit * model(z))
 
-    model.compile(optimizers)
     history, seen.seconds = train(name, model, x, recipe, look)
     found = mode_coverage(unit * model.sample(MEASURED), toy.centres, toy.noise)
     seen.curves = {name: history[name] for name in ("d_real", "d_fake")}
@@ -172,7 +169,8 @@ def _from_sure(mixture: Mixture, sure: GAN, loss: str, seed: int) -> Training:
     model.load_state_dict(copy.deepcopy(sure.state_dict()))
     steps = partial(torch.optim.SGD, lr=AFTERWARDS.rates[0], momentum=0.5)
     optimizers = {"generator": steps, "discriminator": adam(AFTERWARDS.rates[1])}
-    return _trained(loss, model, optimizers, mixture, AFTERWARDS, seed)
+    model.compile(optimizers, clip_norm=CLIP_NORM)
+    return _trained(loss, model, mixture, AFTERWARDS, seed)
 
 
 def _print_training(found: Training, modes: int) -> None:
