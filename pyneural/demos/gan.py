@@ -1,19 +1,20 @@
 """Adversarial networks: a generator against a discriminator.
 
-    D: minimise  -E log D(x) - E log(1 - D(G(z)))  + weight/2 E |grad logit(x)|^2
-    G: minimise  -E log D(G(z)),   or  E log(1 - D(G(z))),  the minimax loss
+    D: minimise  -E log D(x) - E log(1 - D(G(z)))  + w/2 E |grad logit(x)|^2
+    G: minimise  -E log D(G(z)),  or  E log(1 - D(G(z))),  the minimax loss
 
 one update each in turn, with Adam, on
 
     ring     eight Gaussians of width 0.02 on a circle of radius 2
     grid     25 Gaussians of width 0.05 on a square grid of distance 2
     digits   8 x 8 images of scikit-learn
-    mnist    MNIST
+    mnist    MNIST, downloaded once
 
-Of the mixtures it prints the modes that 10,000 samples cover and the share
-within three standard deviations of one, with both losses, and how both
-gradients of the generator behave where the discriminator is sure. Of images
-the means of D. Writes gan.png: samples over time.
+Of the mixtures it prints the modes that 10,000 samples cover, and the share of
+them within three standard deviations of one. Then the discriminator alone is
+trained until it is sure of all samples; the gradients of both losses are
+measured meanwhile, and the generator follows each of them. Of images it prints
+the means of D, and how sharp samples are. Writes gan.png: samples over time.
 """
 
 from __future__ import annotations
