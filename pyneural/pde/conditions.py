@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 from pyneural.pde.coordinates import TIME, call_with_coordinates
 from pyneural.pde.domain import Box, Drawing
 from pyneural.pde.faces import named_faces, outward_normals, place
+from pyneural.pde.hard import check_inputs
 from pyneural.pde.network import Network
 
 Value = float | Tensor | Callable[..., Tensor]
@@ -26,6 +27,7 @@ class Condition(torch.nn.Module):
         points: [N, D], N >= 1.
         target: [N, O], one column for each output that the condition is about.
         output: column of the network's output that the condition is about; None for all.
+        inputs: names of the columns of points, which those of a network must be; None if unknown.
 
     Raises:
         ValueError: no points, a target of another shape, or numbers that are not finite.
@@ -35,7 +37,13 @@ class Condition(torch.nn.Module):
     target: Tensor
     same_for_all = False  # a target [N, 1] that every output is compared with
 
-    def __init__(self, points: Tensor, target: Tensor, output: int | None = None) -> None:
+    def __init__(
+        self,
+        points: Tensor,
+        target: Tensor,
+        output: int | None = None,
+        inputs: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
         where = type(self).__name__
         if points.dim() != 2 or len(points) == 0:
@@ -56,7 +64,7 @@ class Condition(torch.nn.Module):
                     f"{where}: {argument}: expected finite numbers, got nan or inf; "
                     "remove those points"
                 )
-        self.output = output
+        self.output, self.inputs = output, None if inputs is None else tuple(inputs)
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("target", target, persistent=False)
 
@@ -66,6 +74,8 @@ class Condition(torch.nn.Module):
 
     def loss(self, network: Network) -> Tensor:
         """Mean over the points of the squared residuals, summed over outputs and parts, []."""
+        if self.inputs is not None:
+            check_inputs(type(self).__name__, network, self.inputs, "the condition")
         squares = [part.square().mean(0).sum() for part in self.residuals(network)]
         return sum(squares[1:], start=squares[0])
 
@@ -95,9 +105,9 @@ class Data(Condition):
     """Measured points: u(points) = values.
 
     Args:
-        points: [N, D].
+        points: [N, D], the columns in the order of the domain.
         values: [N] or [N, O].
-        domain: if given, the points are checked to lie in it.
+        domain: if given, the points are checked to lie in it, and the network to have its names.
         output: column of the network's output that was measured; None for all.
         dtype: of the points and values; by default that of the points.
         device: of the points and values; by default that of the points.
@@ -123,7 +133,8 @@ class Data(Condition):
         if domain is not None:
             domain.check(points, where="Data")
         points = points.to(device=device, dtype=dtype or points.dtype)
-        super().__init__(points, _columns(values.to(points)), output)
+        names = None if domain is None else domain.names
+        super().__init__(points, _columns(values.to(points)), output, names)
 
 
 class Initial(Condition):
@@ -162,7 +173,8 @@ class Initial(Condition):
                 f"Initial: domain: expected a coordinate t, got {domain}; add t=(first, last)"
             )
         placed, _ = place(domain, [(TIME, "low")], points, "Initial", drawing)
-        super().__init__(placed, _target(domain, value, placed, "Initial"), output)
+        target = _target(domain, value, placed, "Initial")
+        super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
         self.derivative = (domain.names.index(TIME),) * order
 
@@ -209,7 +221,7 @@ class Dirichlet(Condition):
         where = type(self).__name__
         faces = named_faces(domain, coordinate, side, where)
         placed, face_of = place(domain, faces, points, where, drawing)
-        super().__init__(placed, _target(domain, value, placed, where), output)
+        super().__init__(placed, _target(domain, value, placed, where), output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
         self.axes = sorted({domain.names.index(name) for name, _ in faces})
         normals = outward_normals(domain, faces).to(placed)[face_of.to(placed.device)]
@@ -275,7 +287,7 @@ class Periodic(Condition):
         placed, _ = place(domain, drawn_on, points, "Periodic", drawing)
         low, high = placed.clone(), placed.clone()
         low[:, column], high[:, column] = domain.low[column], domain.high[column]
-        super().__init__(low, torch.zeros_like(low[:, :1]), output)
+        super().__init__(low, torch.zeros_like(low[:, :1]), output, domain.names)
         self.same_for_all = True
         self.register_buffer("opposite", high, persistent=False)
         self.derivatives = tuple((column,) * k for k in range(1, order + 1))

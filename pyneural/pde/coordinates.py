@@ -11,6 +11,21 @@ from torch import Tensor
 TIME = "t"  # the coordinate of this name is the time
 
 
+def check_names(where: str, names: Sequence[str], got: Sequence[str], owner: str) -> None:
+    """ValueError unless names of columns are those of another part, in the same order.
+
+    >>> check_names("PINN: equation", ("t", "x"), ("x", "t"), "the domain")
+    Traceback (most recent call last):
+    ValueError: PINN: equation: expected the inputs t, x, as the domain has, got x, t; \
+give both the same names in the same order
+    """
+    if tuple(got) != tuple(names):
+        raise ValueError(
+            f"{where}: expected the inputs {', '.join(names)}, as {owner} has, got "
+            f"{', '.join(got)}; give both the same names in the same order"
+        )
+
+
 def call_with_coordinates(
     function: Callable[..., Tensor | float], names: Sequence[str], x: Tensor, where: str
 ) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, collapse_derivatives
 from pyneural.pde.field import Field, plain
+from pyneural.pde.hard import check_inputs
 from pyneural.pde.lowering import Lowered, lower, stacked
 from pyneural.pde.network import Network
 
@@ -189,6 +190,7 @@ class Equation(torch.nn.Module):
                 f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "
                 f"N >= 1, got {list(x.shape)}; give one row per point, one column per input"
             )
+        check_inputs(where, network, self.inputs, "the equation")
         self._check_outputs(getattr(network, "out_features", len(self.outputs)))
 
     def _check_outputs(self, count: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative, LinearOperator
-from pyneural.pde.coordinates import call_with_coordinates
+from pyneural.pde.coordinates import call_with_coordinates, check_names
 from pyneural.pde.network import Network
 
 
@@ -32,7 +32,8 @@ class Hard(torch.nn.Module):
         distance: B, likewise.
 
     Raises:
-        ValueError: a function with an argument that is no coordinate.
+        ValueError: a function with an argument that is no coordinate, more columns in it than the
+            network has outputs, or a network with inputs of other names, as another ``Hard``.
 
     >>> from pyneural.nn import MLP
     >>> u = Hard(MLP(2, [8], 1), "tx", lift=lambda x: x, distance=lambda t: t)
@@ -53,8 +54,15 @@ class Hard(torch.nn.Module):
         self.network = network
         self.inputs = tuple(inputs)
         self.lift, self.distance = lift, distance
+        check_inputs("Hard", network, self.inputs, "Hard")
+        outputs = getattr(network, "out_features", None)
         for name in ("lift", "distance"):
-            self._evaluate(name, torch.zeros(1, len(self.inputs)))
+            columns = self._evaluate(name, torch.zeros(1, len(self.inputs))).shape[1]
+            if outputs is not None and columns not in (1, outputs):
+                raise ValueError(
+                    f"Hard: {name}: expected [N], [N, 1] or [N, {outputs}], a column for each "
+                    f"output of the network, got {columns} columns; give the network as many"
+                )
 
     def forward(self, x: Tensor) -> Tensor:
         """Value: x [..., D] to [..., O]."""
@@ -120,6 +128,12 @@ class Hard(torch.nn.Module):
     def extra_repr(self) -> str:
         """Names of the inputs."""
         return f"inputs={self.inputs}"
+
+
+def check_inputs(where: str, network: Network, names: Sequence[str], owner: str) -> None:
+    """ValueError where a network names its inputs, as ``Hard`` does, and has other ones."""
+    if isinstance(network, Hard):
+        check_names(f"{where}: network", names, network.inputs, owner)
 
 
 def _gradient(values: Tensor, x: Tensor) -> Tensor:

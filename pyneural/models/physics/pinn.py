@@ -11,13 +11,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from pyneural.models.physics.checks import (
+    RESIDUAL,
+    check_conditions,
+    check_inputs_agree,
+    check_points,
+)
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check, check_count
 from pyneural.training.data.adapter import of_arrays
 
-RESIDUAL = "residual"
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
 
@@ -65,7 +70,8 @@ class PINN(Trainable):
 
     Raises:
         ValueError: no conditions, points outside the domain, dtypes or devices that differ from
-            the network's, unknown names of weights.
+            the network's, unknown names of weights, or an equation, condition or ``pde.Hard`` whose
+            inputs are not those of the domain, in its order.
 
     >>> from pyneural import nn
     >>> from pyneural.pde import Burgers
@@ -101,12 +107,16 @@ class PINN(Trainable):
         self.domain: Box = found
         self.adaptive, self.sampling = adaptive, sampling
         self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        self._check_conditions(conditions)
+        check_conditions(conditions, isinstance(network, Hard) and equation is not None)
+        check_inputs_agree(network, conditions, equation, found)
+        like = next(network.parameters())
+        for name, condition in conditions.items():
+            check_points(condition.points, f"conditions[{name!r}]", found, like)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
         self.term_weights = self._checked_weights(weights or {})
         if equation is not None:
             if isinstance(points, Tensor):
-                self._check_points(points, "points")
+                check_points(points, "points", found, like)
             drawn = points.clone() if isinstance(points, Tensor) else self._draw(points)
             self.register_buffer("collocation", drawn)
         with torch.no_grad():
@@ -245,9 +255,24 @@ class PINN(Trainable):
     def predict(self, x: Any) -> Any:
         """Value u at points [N, D], however many, [N, O] in the network's dtype on its device.
 
-        Points may be an array or frame, which gives an array.
+        Points may be an array or frame, which gives an array. The columns are in the order of the
+        domain; a frame with names of columns is read by these.
+
+        Raises:
+            ValueError: a frame that lacks a coordinate.
         """
-        return of_arrays("PINN.predict", self, self._predict, x)
+        return of_arrays("PINN.predict", self, self._predict, self._columns_by_name(x))
+
+    def _columns_by_name(self, x: Any) -> Any:
+        """The coordinates of a frame in the order of the domain; anything else as it is."""
+        columns = list(getattr(x, "columns", ()))
+        if not columns or not all(isinstance(column, str) for column in columns):
+            return x
+        names = list(self.domain.names)
+        remedy = "name its columns as the domain's coordinates, or give x.to_numpy()"
+        good, expected = set(names) <= set(columns), f"the columns {', '.join(names)}"
+        check(good, "PINN.predict: x", expected, ", ".join(columns), remedy)
+        return x[names]
 
     def _predict(self, x: Tensor) -> Tensor:
         x = x.to(self.device, self.dtype)
@@ -324,31 +349,6 @@ class PINN(Trainable):
             dtype=self.dtype,
             device=self.device,
         )
-
-    def _check_conditions(self, conditions: Mapping[str, Condition]) -> None:
-        built_in = isinstance(self.network, Hard) and self.equation is not None
-        check(
-            bool(conditions) or built_in, "PINN: conditions", "at least one", "none",
-            "without them the solution is not determined: give initial and boundary conditions, "
-            "or a pde.Hard network",
-        )  # fmt: skip
-        for name, condition in conditions.items():
-            argument = f"conditions[{name!r}]"
-            check(
-                name != RESIDUAL and isinstance(condition, Condition), f"PINN: {argument}",
-                f"a pde.Condition under a name other than {RESIDUAL!r}", type(condition).__name__,
-                "rename it or make it one",
-            )  # fmt: skip
-            self._check_points(condition.points, argument)
-
-    def _check_points(self, points: Tensor, argument: str) -> None:
-        for what in ("dtype", "device"):
-            wanted, got = getattr(self, what), getattr(points, what)
-            remedy = f"give {what}={wanted} where the points are made"
-            check(
-                wanted == got, f"PINN: {argument}", f"{what} {wanted} like the network", got, remedy
-            )
-        self.domain.check(points, argument, "PINN")
 
     def _checked_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
         names = [*self.conditions, *([RESIDUAL] if self.equation is not None else [])]
