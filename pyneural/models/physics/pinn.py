@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -17,6 +17,8 @@ from pyneural.models.physics.checks import (
     check_inputs_agree,
     check_points,
 )
+from pyneural.models.physics.point_source import PointSource
+from pyneural.models.physics.reference import Reference
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
@@ -25,24 +27,6 @@ from pyneural.training.data.adapter import of_arrays
 
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
-
-
-class Reference(Callback):
-    """Adds the relative L2 error against a known solution to the history of a PINN.
-
-    Args:
-        x: points, [N, D].
-        exact: solution there, [N, O].
-    """
-
-    in_checkpoint = False
-
-    def __init__(self, x: Tensor, exact: Tensor) -> None:
-        self.x, self.exact = x, exact
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Measures it."""
-        logs["error"] = cast(PINN, self.run.model).relative_l2(self.x, self.exact)
 
 
 class PINN(Trainable):
@@ -61,15 +45,17 @@ class PINN(Trainable):
         conditions: by name; may be empty only for a ``pde.Hard`` network, which has them built in.
         equation: None for a network on data alone.
         domain: of the points; by default the equation's own.
-        points: how many collocation points to draw, or the points, [N, D].
-        sampling: how they are drawn, one of ``pde.SAMPLINGS``.
+        points: how many collocation points to draw, or the points, [N, D], which stay as they are.
+        candidates: points [M, D] that collocation points are taken from, then and later, as for a
+            domain with a hole; None for all of the domain.
+        sampling: how they are drawn from the domain, one of ``pde.SAMPLINGS``.
         adaptive: whether each phase of training but the first begins with new collocation points,
             drawn where the residual is large (``pde.residual_adaptive``).
         weights: of loss terms by name; 1 where not given.
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
-        ValueError: no conditions, points outside the domain, dtypes or devices that differ from
+        ValueError: no conditions, given points that are to be adaptive, points outside the domain, dtypes or devices that differ from
             the network's, unknown names of weights, or an equation, condition or ``pde.Hard`` whose
             inputs are not those of the domain, in its order.
 
@@ -92,6 +78,7 @@ class PINN(Trainable):
         equation: Equation | None = None,
         domain: Box | None = None,
         points: int | Tensor = 10_000,
+        candidates: Tensor | None = None,
         sampling: str = "lhs",
         adaptive: bool = False,
         weights: Mapping[str, float] | None = None,
@@ -114,10 +101,18 @@ class PINN(Trainable):
             check_points(condition.points, f"conditions[{name!r}]", found, like)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
         self.term_weights = self._checked_weights(weights or {})
+        given = isinstance(points, Tensor)
+        self.source = PointSource(found, sampling, self.generator, candidates, given)
         if equation is not None:
+            if candidates is not None:
+                check_points(candidates, "candidates", found, like)
+            if adaptive:
+                self.source.check_redraws("PINN: adaptive")
             if isinstance(points, Tensor):
                 check_points(points, "points", found, like)
-            drawn = points.clone() if isinstance(points, Tensor) else self._draw(points)
+                drawn = points.clone()
+            else:
+                drawn = self.source.draw(points, like)
             self.register_buffer("collocation", drawn)
         with torch.no_grad():
             self.losses()  # conditions or an equation that do not fit the network are refused here
@@ -227,25 +222,26 @@ class PINN(Trainable):
             self.resample(adaptive=True)
 
     def resample(self, adaptive: bool) -> None:
-        """Draws new collocation points, as many as there are.
+        """Draws new collocation points, as many as there are, from the candidates or the domain.
 
         Args:
             adaptive: whether where the residual is large (``pde.residual_adaptive``), else by the
                 sampling of the PINN.
 
         Raises:
-            ValueError: there is no equation.
+            ValueError: there is no equation, or the points were given without candidates.
         """
         if self.equation is None:
             raise ValueError(
                 "PINN.resample: equation: expected one, got None; without it there are no "
                 "collocation points"
             )
+        self.source.check_redraws("PINN.resample")
         count = len(self.collocation)
         if not adaptive:
-            self.collocation = self._draw(count)
+            self.collocation = self.source.draw(count, self.collocation)
             return
-        candidates = self._draw(_CANDIDATES * count)
+        candidates = self.source.draw_at_most(_CANDIDATES * count, self.collocation)
         with torch.no_grad():
             parts = [self.equation.residuals(self._u, x) for x in candidates.split(_CHUNK)]
             residuals = torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
@@ -308,13 +304,18 @@ class PINN(Trainable):
         description: dict[str, Any] = {
             "network": str(self.network),
             "dtype": str(self.dtype),
-            "conditions": {name: _digest(part) for name, part in self.named_conditions()},
+            "conditions": {
+                name: f"{type(part).__name__} {_digest(part.buffers())}"
+                for name, part in self.named_conditions()
+            },
             "weights": dict(self.term_weights),
             "adaptive": self.adaptive,
         }
         if self.equation is None:
             return description
-        points = {"points": len(self.collocation), "sampling": self.sampling}
+        points: dict[str, Any] = {"points": len(self.collocation), "sampling": self.sampling}
+        if self.source.candidates is not None:
+            points["candidates"] = _digest([self.source.candidates])
         return description | {"equation": _describe(self.equation)} | points
 
     def get_extra_state(self) -> Tensor:
@@ -341,15 +342,6 @@ class PINN(Trainable):
         seed = int(torch.randint(2**62, (), generator=self.generator))
         return TensorBatches(numbers, batch_size=batch_size, seed=seed)
 
-    def _draw(self, count: int) -> Tensor:
-        return self.domain.sample(
-            count,
-            sampling=self.sampling,
-            generator=self.generator,
-            dtype=self.dtype,
-            device=self.device,
-        )
-
     def _checked_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
         names = [*self.conditions, *([RESIDUAL] if self.equation is not None else [])]
         for name, weight in weights.items():
@@ -359,12 +351,12 @@ class PINN(Trainable):
         return {name: float(weights.get(name, 1.0)) for name in names}
 
 
-def _digest(condition: torch.nn.Module) -> str:
-    """Kind of a condition and the first digits of the SHA-256 sum of its points and targets."""
+def _digest(tensors: Iterable[Tensor]) -> str:
+    """The first digits of the SHA-256 sum of points and targets."""
     digest = hashlib.sha256()
-    for buffer in condition.buffers():
-        digest.update(buffer.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return f"{type(condition).__name__} {digest.hexdigest()[:16]}"
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _describe(equation: Equation) -> str:
