@@ -55,9 +55,9 @@ class PINN(Trainable):
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
-        ValueError: no conditions, given points that are to be adaptive, points outside the domain, dtypes or devices that differ from
-            the network's, unknown names of weights, or an equation, condition or ``pde.Hard`` whose
-            inputs are not those of the domain, in its order.
+        ValueError: no conditions, given points that are to be adaptive, points outside the domain,
+            dtypes or devices that differ from the network's, unknown names of weights, or an
+            equation, condition or ``pde.Hard`` whose inputs are not those of the domain, in order.
 
     >>> from pyneural import nn
     >>> from pyneural.pde import Burgers

@@ -52,9 +52,12 @@ class PointSource(torch.nn.Module):
     def draw(self, count: int, like: Tensor) -> Tensor:
         """Points with dtype and device of another tensor, [count, D]."""
         if self.candidates is None:
-            drawing = {"dtype": like.dtype, "device": like.device}
             return self.domain.sample(
-                count, sampling=self.sampling, generator=self.generator, **drawing
+                count,
+                sampling=self.sampling,
+                generator=self.generator,
+                dtype=like.dtype,
+                device=like.device,
             )
         count, known = whole("PINN: points", count), len(self.candidates)
         remedy = "give more candidates or ask for fewer points"
