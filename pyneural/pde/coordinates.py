@@ -32,7 +32,8 @@ def call_with_coordinates(
     """function(coordinates that its arguments name, [N] each), as a tensor [N] or [N, O].
 
     Args:
-        function: its arguments are some of the names, in any order.
+        function: its arguments, or those of its ``forward``, are some of the names, in any order;
+            others have defaults.
         names: names of the columns of x.
         x: points, [N, D].
         where: the name that an error begins with.
@@ -44,7 +45,8 @@ def call_with_coordinates(
     >>> call_with_coordinates(lambda y: y**2, ("x", "y"), x, "example").tolist()
     [4.0, 9.0]
     """
-    arguments = inspect.signature(function).parameters
+    signature = inspect.signature(getattr(function, "forward", function)).parameters
+    arguments = [name for name, p in signature.items() if name in names or p.default is p.empty]
     for argument in arguments:
         if argument not in names:
             raise ValueError(

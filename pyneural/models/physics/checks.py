@@ -11,6 +11,7 @@ from torch import Tensor
 from pyneural.pde import Box, Condition, Equation, Hard
 from pyneural.pde.coordinates import check_names
 from pyneural.pde.hard import check_inputs
+from pyneural.pde.unknowns import leaves
 from pyneural.training.checks import check
 
 RESIDUAL = "residual"  # name of the equation's term
@@ -64,3 +65,20 @@ def check_inputs_agree(
         f"{owner} has for {', '.join(names)}", f"{mine}, the same in another order",
         "write input_range=domain.range",
     )  # fmt: skip
+
+
+def check_unknowns(terms: Mapping[str, Tensor], own: set[int]) -> None:
+    """ValueError where a term depends on a tensor to learn that is no parameter of the PINN.
+
+    Args:
+        terms: the loss terms, with their graphs.
+        own: ids of the parameters of the PINN.
+    """
+    for name, term in terms.items():
+        for tensor in leaves(term):
+            check(
+                id(tensor) in own, f"PINN: {name}", "unknowns that are parameters of the network, "
+                "the equation or the conditions", f"a tensor {list(tensor.shape)} that requires a "
+                "gradient and would not be learned", "make it an attribute of the equation that is "
+                "a torch.nn.Parameter, or call its requires_grad_(False)",
+            )  # fmt: skip

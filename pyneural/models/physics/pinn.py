@@ -16,10 +16,12 @@ from pyneural.models.physics.checks import (
     check_conditions,
     check_inputs_agree,
     check_points,
+    check_unknowns,
 )
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.reference import Reference
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
+from pyneural.pde.unknowns import leaves
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check, check_count
@@ -110,12 +112,21 @@ class PINN(Trainable):
                 self.source.check_redraws("PINN: adaptive")
             if isinstance(points, Tensor):
                 check_points(points, "points", found, like)
-                drawn = points.clone()
+                drawn = points.detach().clone()
             else:
                 drawn = self.source.draw(points, like)
             self.register_buffer("collocation", drawn)
-        with torch.no_grad():
-            self.losses()  # conditions or an equation that do not fit the network are refused here
+        self._settle_unknowns()
+
+    def _settle_unknowns(self) -> None:
+        """Fixes what other networks prescribe; refuses parts that do not fit each other."""
+        own = {id(parameter) for parameter in self.parameters()}
+        with torch.enable_grad():
+            for _, condition in self.named_conditions():
+                used = leaves(condition.target)
+                if used and not any(id(tensor) in own for tensor in used):
+                    condition.fix()
+            check_unknowns(self.losses(), own)
 
     @property
     def dtype(self) -> torch.dtype:
