@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -18,8 +16,10 @@ from pyneural.models.physics.checks import (
     check_points,
     check_unknowns,
 )
+from pyneural.models.physics.description import describe, digest
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.reference import Reference
+from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
 from pyneural.pde.unknowns import leaves
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
@@ -53,7 +53,12 @@ class PINN(Trainable):
         sampling: how they are drawn from the domain, one of ``pde.SAMPLINGS``.
         adaptive: whether each phase of training but the first begins with new collocation points,
             drawn where the residual is large (``pde.residual_adaptive``).
-        weights: of loss terms by name; 1 where not given.
+        weights: of loss terms by name, 1 where not given; later ``pinn.weights``. They are numbers
+            >= 0, functions of the number of steps done, or ``torch.nn.Parameter(torch.ones(()))``,
+            over which the loss is maximised, so that it grows where a term stays large
+            (self-adaptive weights, McClenny and Braga-Neto, arXiv:2009.04544, here one a term). For
+            a system that of "residual" may be a tuple, one for each equation. L-BFGS leaves learned
+            weights as they are, and begins anew where another one changes.
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
@@ -83,7 +88,7 @@ class PINN(Trainable):
         candidates: Tensor | None = None,
         sampling: str = "lhs",
         adaptive: bool = False,
-        weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -102,7 +107,6 @@ class PINN(Trainable):
         for name, condition in conditions.items():
             check_points(condition.points, f"conditions[{name!r}]", found, like)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
-        self.term_weights = self._checked_weights(weights or {})
         given = isinstance(points, Tensor)
         self.source = PointSource(found, sampling, self.generator, candidates, given)
         if equation is not None:
@@ -116,7 +120,12 @@ class PINN(Trainable):
             else:
                 drawn = self.source.draw(points, like)
             self.register_buffer("collocation", drawn)
+        self.learned_weights = torch.nn.ParameterDict()
+        names = [*self.conditions, *([RESIDUAL] if equation is not None else [])]
+        counted = None if equation is None else (RESIDUAL, self._count_equations)
+        self._weights = Weights(self.term_weights, names, self.learned_weights, counted)
         self._settle_unknowns()
+        self._weights.update(weights or {})
 
     def _settle_unknowns(self) -> None:
         """Fixes what other networks prescribe; refuses parts that do not fit each other."""
@@ -143,12 +152,36 @@ class PINN(Trainable):
         return cast("list[tuple[str, Condition]]", list(self.conditions.items()))
 
     @property
-    def weights(self) -> dict[str, float]:
-        """Those of the loss terms, by name; may be changed during training."""
-        return self.term_weights
+    def weights(self) -> MutableMapping[str, Any]:
+        """Those of the loss terms, by name; may be changed during training.
+
+        >>> from pyneural import nn, pde
+        >>> burgers = pde.Burgers()
+        >>> pinn = PINN(nn.MLP(2, [8], 1), burgers.conditions(20), equation=burgers, points=50)
+        >>> pinn.weights["initial"] = 100
+        >>> pinn.weights["boundary"] = lambda step: 1 + step / 1000
+        >>> pinn.weights["residual"] = torch.nn.Parameter(torch.tensor(1.0))
+        >>> [name for name, _ in pinn.named_parameters()][-1]
+        'learned_weights.residual'
+        """
+        return self._weights
+
+    @weights.setter
+    def weights(self, weights: Mapping[str, Any]) -> None:
+        self._weights.update(weights)
+
+    def own_callbacks(self) -> Sequence[Callback]:
+        """One that tells the weights the step."""
+        return [FollowSteps()]
+
+    def maximised(self) -> Sequence[torch.nn.Parameter]:
+        """The weights that are parameters."""
+        return list(self.learned_weights.values())
 
     def losses(self, batch: Batch | None = None) -> dict[str, Tensor]:
         """Unweighted loss terms, []: the conditions by their names, then "residual".
+
+        In that the equations of a system have their weights, where they have single ones.
 
         Args:
             batch: its x are the numbers of the collocation points to take; None takes all.
@@ -156,7 +189,9 @@ class PINN(Trainable):
         terms = {name: condition.loss(self._u) for name, condition in self.named_conditions()}
         if self.equation is not None:
             points = self.collocation if batch is None else self.collocation[batch.x]
-            terms[RESIDUAL] = self.equation.loss(self._u, points)
+            single = self._weights.of_equations()
+            options = {} if single is None else {"weights": single}
+            terms[RESIDUAL] = self.equation.loss(self._u, points, **options)
         return terms
 
     def fit(
@@ -316,18 +351,18 @@ class PINN(Trainable):
             "network": str(self.network),
             "dtype": str(self.dtype),
             "conditions": {
-                name: f"{type(part).__name__} {_digest(part.buffers())}"
+                name: f"{type(part).__name__} {digest(part.buffers())}"
                 for name, part in self.named_conditions()
             },
-            "weights": dict(self.term_weights),
+            "weights": self._weights.described(),
             "adaptive": self.adaptive,
         }
         if self.equation is None:
             return description
         points: dict[str, Any] = {"points": len(self.collocation), "sampling": self.sampling}
         if self.source.candidates is not None:
-            points["candidates"] = _digest([self.source.candidates])
-        return description | {"equation": _describe(self.equation)} | points
+            points["candidates"] = digest([self.source.candidates])
+        return description | {"equation": describe(self.equation)} | points
 
     def get_extra_state(self) -> Tensor:
         """State of the generator, for ``state_dict``."""
@@ -336,6 +371,10 @@ class PINN(Trainable):
     def set_extra_state(self, state: Tensor) -> None:
         """Takes over the state of the generator, for ``load_state_dict``."""
         self.generator.set_state(state)
+
+    def _count_equations(self) -> int:
+        equation = cast(Equation, self.equation)
+        return len(equation.residuals(self._u, self.collocation))
 
     @property
     def _u(self) -> Network:
@@ -352,24 +391,3 @@ class PINN(Trainable):
         numbers = torch.arange(len(self.collocation), device=self.device)
         seed = int(torch.randint(2**62, (), generator=self.generator))
         return TensorBatches(numbers, batch_size=batch_size, seed=seed)
-
-    def _checked_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
-        names = [*self.conditions, *([RESIDUAL] if self.equation is not None else [])]
-        for name, weight in weights.items():
-            check(name in names, "PINN: weights", f"names of {', '.join(names)}", repr(name))
-            good = math.isfinite(weight) and weight >= 0
-            check(good, f"PINN: weights[{name!r}]", "a finite number >= 0", weight)
-        return {name: float(weights.get(name, 1.0)) for name in names}
-
-
-def _digest(tensors: Iterable[Tensor]) -> str:
-    """The first digits of the SHA-256 sum of points and targets."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def _describe(equation: Equation) -> str:
-    numbers = [f"{name}={v!r}" for name, v in vars(equation).items() if isinstance(v, float)]
-    return f"{type(equation).__name__}({', '.join(numbers)})"
