@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -30,7 +31,7 @@ class Box:
         domain = [low_1, high_1] x ... x [low_D, high_D]
 
     Points are float64 random numbers made on the CPU, then converted, so that one seed gives the
-    same points for every dtype and device. All drawing methods take ``sampling`` (one of
+    same points for every dtype and device; a warning says where they coincide then. All drawing methods take ``sampling`` (one of
     ``SAMPLINGS``), ``generator``, ``dtype`` (default: torch's default) and ``device``.
 
     Args:
@@ -143,7 +144,9 @@ class Box:
             points[:, column] = value
         unit = unit_points(n, len(free), sampling, generator=generator)
         points[:, free] = self.low[free] + (self.high - self.low)[free] * unit
-        return _converted(points, dtype, device)
+        return self._converted(
+            points, [1 if d in fixed else n for d in range(self.dim)], dtype, device
+        )
 
     def sample_boundary(self, n: int, **drawing: Unpack[Drawing]) -> Tensor:
         """Draws n points on the faces of the spatial coordinates, shared evenly among them, [n, D].
@@ -202,7 +205,30 @@ class Box:
         ends = zip(self.low.tolist(), self.high.tolist(), counts, strict=True)
         axes = [torch.linspace(*each, dtype=torch.float64) for each in ends]
         points = torch.cartesian_prod(*axes).view(-1, self.dim)
-        return _converted(points, dtype, device)
+        return self._converted(points, counts, dtype, device)
+
+    def _converted(
+        self,
+        points: Tensor,
+        counts: Sequence[int],
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+    ) -> Tensor:
+        """Points in another dtype; warns where it has too few numbers between the bounds."""
+        dtype = dtype or torch.get_default_dtype()
+        bounds = zip(self.names, self.low.tolist(), self.high.tolist(), counts, strict=True)
+        for name, low, high, count in bounds:
+            _, exponent = math.frexp(max(abs(low), abs(high)))
+            spacing = math.ldexp(torch.finfo(dtype).eps, exponent - 1)
+            numbers = int((high - low) / spacing) + 1
+            if count > numbers:
+                warnings.warn(
+                    f"Box: {name}: {dtype} has {numbers:,} different numbers in ({low}, {high}) "
+                    f"for {count:,} points, some of which coincide; draw them with "
+                    f"dtype=torch.float64, or count {name} from 0, as (0, {high - low:g})",
+                    stacklevel=4,
+                )
+        return points.to(device=device, dtype=dtype)
 
     def contains(self, x: Tensor) -> Tensor:
         """Which points [N, D] lie in the closed box, [N] bool; bounds are rounded to x's dtype.
@@ -256,9 +282,3 @@ def Interval(
     Box(t=(0.0, 1.0), x=(-1.0, 1.0))
     """
     return Box(**({TIME: time} if time is not None else {}), **{name: (low, high)})
-
-
-def _converted(
-    points: Tensor, dtype: torch.dtype | None, device: torch.device | str | None
-) -> Tensor:
-    return points.to(device=device, dtype=dtype or torch.get_default_dtype())
