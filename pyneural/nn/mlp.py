@@ -27,9 +27,10 @@ class MLP(Scriptable):
 
     Derivatives are with respect to x, as given, not to the scaled a_0: the scaling is folded into
     the first layer's weight and bias at each call. Where 0 is outside the range, as in years from
-    2020 to 2021, its centre is subtracted from x before, which otherwise costs digits. Weights start Glorot normal and biases zero
-    (Glorot and Bengio, 2010), as in Raissi, Perdikaris and Karniadakis (2019); the same
-    ``torch.manual_seed`` gives the same network. The ``state_dict`` has the keys
+    2020 to 2021, its centre is subtracted from x before, which otherwise costs digits. Weights
+    start Glorot normal and biases zero (Glorot and Bengio, 2010), as in Raissi, Perdikaris and
+    Karniadakis (2019); the same ``torch.manual_seed`` gives the same network. The ``state_dict``
+    has the keys
     ``layers.0.weight``, ``layers.0.bias``, ... of ``torch.nn.Linear``, and, with input_range,
     ``input_low`` and ``input_high``.
 
@@ -188,7 +189,11 @@ class MLP(Scriptable):
         """
         self._check(x)
         self._check_layers("jet_loss")
-        x = self._centred(x)
+        if self._far_from_zero and isinstance(residual, ops.ResidualProgram):
+            x, given = self._centred(x), coefficients
+            origin = self._origin()
+            coefficients = origin if given is None else torch.cat([given, origin])
+            residual = residual.moved(0 if given is None else len(given))
         return ops.jet_mlp_loss(
             x, *self._folded(), self.activation, derivatives, residual, coefficients
         )

@@ -155,10 +155,19 @@ def test_a_range_far_from_zero_costs_no_digits(low, high):
     jets = zip(far.jet(x, derivatives), near.jet(shifted, derivatives), strict=True)
     for mine, theirs in jets:
         torch.testing.assert_close(mine / scale, theirs / scale, **tolerance)
-    heat = record_residual(lambda jet, x, c: jet[1, 0] - jet[2, 0] + jet[0, 0] ** 2)
-    mine = far.jet_loss(x, derivatives[:2], heat)
-    theirs = near.jet_loss(shifted, derivatives[:2], heat)
-    torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=0, check_dtype=False)
+    u, u_t, u_xx = far.double().jet(x.double(), derivatives[:2])
+    year, position = x.double().T
+    for coefficients in (None, torch.tensor([3.0], dtype=torch.float64)):
+        heat = record_residual(
+            lambda jet, x, c, given=coefficients: (
+                jet[1, 0] - torch.sin(x[0]) * jet[2, 0] + (jet[0, 0] - x[1]) ** 2,
+                jet[0, 0] if given is None else c[0] * jet[0, 0] * x[0],
+            )
+        )
+        loss = far.jet_loss(x.double(), derivatives[:2], heat, coefficients)
+        first = u_t[:, 0] - torch.sin(year) * u_xx[:, 0] + (u[:, 0] - position) ** 2
+        second = u[:, 0] if coefficients is None else 3 * u[:, 0] * year
+        torch.testing.assert_close(loss, first.square().mean() + second.square().mean())
 
 
 def test_the_centre_follows_a_loaded_range_and_dtypes():

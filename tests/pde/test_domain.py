@@ -128,7 +128,7 @@ def test_points_that_coincide_by_rounding_are_reported(recwarn):
     with pytest.warns(
         UserWarning,
         match=r"Box: t: torch.float32 has 8,193 different numbers in "
-        r"\(2020.0, 2021.0\) for 9,000 points.*dtype=torch.float64 or count t from 0",
+        r"\(2020.0, 2021.0\) for 9,000 points.*dtype=torch.float64, or count t from 0",
     ):
         points = years.sample(9000, sampling="lhs")
     assert len(points[:, 0].unique()) < 8194
