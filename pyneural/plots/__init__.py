@@ -14,6 +14,7 @@ from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
 from pyneural.plots.restored_images import restored_images
+from pyneural.plots.samplers import PlaneSamples, plane_samples
 from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.series import predictions, state_space
 from pyneural.plots.space_time import space_time
@@ -21,6 +22,7 @@ from pyneural.plots.style import check_installed, save, scientific
 
 __all__ = [
     "PlaneDensity",
+    "PlaneSamples",
     "activations",
     "approximation",
     "attention_maps",
@@ -38,6 +40,7 @@ __all__ = [
     "matrices",
     "model_choice",
     "pairwise",
+    "plane_samples",
     "posteriors",
     "predictions",
     "reconstructions",
