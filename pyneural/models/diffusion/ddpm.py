@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -120,23 +120,53 @@ class DDPM(DenoisingModel):
         Raises:
             ValueError: times, shares or conditions that do not fit, clipping without bounds.
         """
+        options: dict[str, Any] = {"steps": steps, "eta": eta, "guidance": guidance, "clip": clip}
+        with self.evaluating():
+            for x in self._points(count, condition, **options):  # noqa: B007
+                pass
+            return x * self.scale + self.shift
+
+    def trajectory(self, count: int, condition: Any = None, **options: Any) -> Tensor:
+        """The points that ``sample`` goes through, [S + 1, count, ...], from noise to samples.
+
+        Arguments, units and errors are those of ``sample``, whose result is the last point for the
+        same random numbers.
+        """
+        with self.evaluating():
+            points = torch.stack(list(self._points(count, condition, **options)))
+            return points * self.scale + self.shift
+
+    def _points(
+        self,
+        count: int,
+        condition: Any,
+        *,
+        steps: int | Sequence[int] | None = None,
+        eta: float = 1.0,
+        guidance: float = 0.0,
+        clip: bool = False,
+    ) -> Iterator[Tensor]:
+        """x_T, and x at each of the later times, in scaled units."""
         good, remedy = not clip or self.bounds is not None, "make the model with bounds=(low, high)"
         check(good, "DDPM.sample: clip", "a model with bounds", "none", remedy)
         times = steps if isinstance(steps, Sequence) else self._schedule.times(steps)
         target = TARGETS["x0"] if clip else self._target
         table = ddim_steps(self._schedule, target, times, eta)
         x, c = self.noise_and_condition(count, condition)
-        with self.evaluating():
-            for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
-                f = self.guided(x, x.new_full((count,), t / self.steps), c, guidance)
-                if clip:
-                    of_t = float(self._schedule.alpha[t]), float(self._schedule.sigma[t])
-                    (u, w), _ = self._target.sample_and_noise(*of_t)
-                    f = (u * x + w * f).clamp(-1, 1)
-                x = a * x + b * f
-                if noise:
-                    x = x + noise * torch.randn_like(x)
-            return x * self.scale + self.shift
+        yield x
+        for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
+            f = self.guided(x, x.new_full((count,), t / self.steps), c, guidance)
+            f = self._clipped(x, f, t) if clip else f
+            x = a * x + b * f
+            if noise:
+                x = x + noise * torch.randn_like(x)
+            yield x
+
+    def _clipped(self, x: Tensor, f: Tensor, t: int) -> Tensor:
+        """The x_0 that the denoiser's f says at x_t, within the bounds."""
+        alpha, sigma = float(self._schedule.alpha[t]), float(self._schedule.sigma[t])
+        (u, w), _ = self._target.sample_and_noise(alpha, sigma)
+        return (u * x + w * f).clamp(-1, 1)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the denoiser as ``load_model`` makes it."""
