@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pyneural.errors import ArgumentError, whole
+from pyneural.metrics.checks import check_rows
 
 _BATCH = 200  # as in scikit-learn's MLPClassifier, and so the tolerance and the patience
 _TOLERANCE = 1e-4
@@ -114,11 +115,7 @@ def _train(
 
 
 def _check(x: Tensor, y: Tensor, folds: int) -> None:
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or x.shape[1] == 0:
-        raise ArgumentError(
-            f"c2st: x and y: expected [N, D] each, got {list(x.shape)} and "
-            f"{list(y.shape)}; flatten images to rows"
-        )
+    check_rows("c2st", 0, x=x, y=y)
     if len(x) != len(y):
         raise ArgumentError(
             f"c2st: x and y: expected as many rows, got {len(x)} and {len(y)}; take as many of each"
@@ -128,12 +125,3 @@ def _check(x: Tensor, y: Tensor, folds: int) -> None:
             f"c2st: folds: expected 2 to the {len(x)} rows of x, got {folds}; write 5 and "
             "give more samples"
         )
-    for name, values in (("x", x), ("y", y)):
-        if not values.is_floating_point():
-            kind = str(values.dtype).removeprefix("torch.")
-            raise ArgumentError(f"c2st: {name}: expected floats, got {kind}; write {name}.float()")
-        if not bool(values.isfinite().all()):
-            raise ArgumentError(
-                f"c2st: {name}: expected finite numbers, got NaN or infinity; find out where they "
-                "come from: to leave them out would change the distribution"
-            )

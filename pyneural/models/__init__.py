@@ -17,6 +17,10 @@ from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.transformer_denoiser import TransformerDenoiser
 from pyneural.models.diffusion.unet import UNetDenoiser
 from pyneural.models.feedforward.function_fit import fit_function
+from pyneural.models.feedforward.image_classifier import (
+    ImageClassifier,
+    train_image_classifier,
+)
 from pyneural.models.feedforward.matrix_chain import MatrixChain, best_affine
 from pyneural.models.feedforward.perceptron import MultilayerPerceptron
 from pyneural.models.feedforward.sparse_network import SparseNetwork
@@ -62,6 +66,7 @@ __all__ = [
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "ImageClassifier",
     "LatentDiffusion",
     "Likelihood",
     "MLPDenoiser",
@@ -94,4 +99,5 @@ __all__ = [
     "load_model",
     "pushed_oscillator",
     "teacher_forced",
+    "train_image_classifier",
 ]
