@@ -9,7 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Modules whose distribution has another name, or that another module imports.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "torch.utils.tensorboard": "tensorboard"}
+DISTRIBUTIONS = {
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "torch.utils.tensorboard": "tensorboard",
+}
 
 
 def imported(path: Path) -> set[str]:

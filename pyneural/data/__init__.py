@@ -3,9 +3,18 @@
 from pyneural.data import toys
 from pyneural.data.adding import adding_problem
 from pyneural.data.dates import DATE_FORMATS, dates
+from pyneural.data.degradations import add_noise, downsample, gaussian_blur
 from pyneural.data.galaxies import GALAXY_COLUMNS, galaxies
 from pyneural.data.images import digits, digits_8x8, mnist
 from pyneural.data.moving_shapes import MOTIONS, moving_shapes
+from pyneural.data.paired_images import (
+    ImagePairs,
+    degrade,
+    digit_pairs,
+    hubble_deep_field,
+    hubble_pairs,
+    image_pairs,
+)
 from pyneural.data.pixels import bits_per_dimension, dequantise
 from pyneural.data.reversal import reversal
 from pyneural.data.sentences import sentences
@@ -16,15 +25,24 @@ __all__ = [
     "DATE_FORMATS",
     "GALAXY_COLUMNS",
     "MOTIONS",
+    "ImagePairs",
     "TwoMoonsPosterior",
     "Vocabulary",
+    "add_noise",
     "adding_problem",
     "bits_per_dimension",
     "dates",
+    "degrade",
     "dequantise",
+    "digit_pairs",
     "digits",
     "digits_8x8",
+    "downsample",
     "galaxies",
+    "gaussian_blur",
+    "hubble_deep_field",
+    "hubble_pairs",
+    "image_pairs",
     "mnist",
     "moving_shapes",
     "reversal",

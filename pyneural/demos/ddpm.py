@@ -5,12 +5,12 @@
 
 A small U-Net, told the class of nine images in ten, is trained with AdamW, one
 cycle of the learning rate and a moving average of the weights, on the native
-8 x 8 images of scikit-learn, or on MNIST. Samples of the ancestral sampler with
-all steps, of DDIM with fewer, and with guidance by the class are measured by a
-classifier that is trained on the same images: Frechet distance of its features
-beside that of two halves of the data, classes found, share of which it is
-confident, share of the class that was asked for. Writes ddpm.png: noising,
-denoising, samples beside data, DDIM from the same noise, distances.
+8 x 8 images of scikit-learn, or on MNIST. Samples of the ancestral sampler
+with all steps, of DDIM with fewer, and with guidance by the class are measured
+by a classifier that is trained on the same images: Frechet distance of its
+features beside that of two halves of the data, classes found, share of which
+it is confident, share of the class that was asked for. Writes ddpm.png:
+noising, denoising, samples beside data, DDIM from the same noise, distances.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RECIPES = {
     "digits": Recipe(32, (1, 2), 40, 64, 20),
     "mnist": Recipe(16, (1, 2, 2), 1, 64, 1),
 }
-STEPS, FEWER, AVERAGE, DROPPED, GUIDANCE = 200, (50, 20, 10), 0.99, 0.1, 1.0
+STEPS, FEWER, AVERAGE, DROPPED, GUIDANCE = 200, (50, 20, 10, 5), 0.99, 0.1, 1.0
 SHOWN = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)  # times of the pictures of noising
 ASKED = (3, 5, 8)  # classes there
 _EPOCHS = ", ".join(f"{recipe.epochs} for {name}" for name, recipe in RECIPES.items())

@@ -3,8 +3,8 @@
     z = encoder(x),   p(z | class) by diffusion,   x = decoder(z)
 
 An autoencoder of native 8 x 8 digits of scikit-learn, or of MNIST, is trained
-first; then a diffusion of its latent variables, by an MLP that is told the class
-of nine images in ten, with AdamW, one cycle of the learning rate and a moving
+first; then a diffusion of its latent variables, with an MLP that is told the
+class of nine images in ten, AdamW, one cycle of the learning rate and a moving
 average of the weights. Samples are measured by a classifier of the images, as
 in the demo ddpm, beside two halves of the data and beside reconstructions, the
 best that samples can be. Writes latent-diffusion.png: the three beside each

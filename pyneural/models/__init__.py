@@ -1,5 +1,9 @@
 """Ready-made networks and models, one file each, in folders by kind."""
 
+from pyneural.models.adversarial.gan import GAN
+from pyneural.models.adversarial.images import ImageDiscriminator, ImageGenerator
+from pyneural.models.adversarial.saturation import saturation
+from pyneural.models.adversarial.vectors import MLPDiscriminator, MLPGenerator
 from pyneural.models.autoencoders.autoencoder import Autoencoder
 from pyneural.models.autoencoders.likelihoods import (
     BernoulliLikelihood,
@@ -32,6 +36,8 @@ from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.spline_flows import NCSF, NSF
+from pyneural.models.images.image_diffusion import ImageDiffusion
+from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.recurrent.captioner import Captioner
@@ -51,6 +57,7 @@ from pyneural.training import Model, Sequential, load_model
 __all__ = [
     "CNF",
     "DDPM",
+    "GAN",
     "MAF",
     "NCSF",
     "NICE",
@@ -67,9 +74,15 @@ __all__ = [
     "GaussianLikelihood",
     "Gaussianisation",
     "ImageClassifier",
+    "ImageDiffusion",
+    "ImageDiscriminator",
+    "ImageGenerator",
+    "ImageToImage",
     "LatentDiffusion",
     "Likelihood",
     "MLPDenoiser",
+    "MLPDiscriminator",
+    "MLPGenerator",
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
@@ -98,6 +111,7 @@ __all__ = [
     "fit_function",
     "load_model",
     "pushed_oscillator",
+    "saturation",
     "teacher_forced",
     "train_image_classifier",
 ]

@@ -14,6 +14,7 @@ from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
+from pyneural.plots.restored_images import restored_images
 from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.series import predictions, state_space
 from pyneural.plots.space_time import space_time
@@ -44,6 +45,7 @@ __all__ = [
     "posteriors",
     "predictions",
     "reconstructions",
+    "restored_images",
     "save",
     "scientific",
     "sequence_tasks",

@@ -77,6 +77,7 @@ class Run:
         self.origin = time.perf_counter()  # when the training would have begun without pauses
         self.earlier_evaluations, self.first_epoch = 0, initial_epoch  # where the phase has begun
         self.epoch = self.initial_epoch = initial_epoch
+        self.in_doubt = False  # whether a callback holds the state not worth a checkpoint
         self._paused: str | None = None
         self._begun = self._refused = False
         self._restored: dict[str, Any] | None = None

@@ -12,6 +12,7 @@ from pyneural.models.diffusion.denoising_model import DenoisingModel
 from pyneural.models.diffusion.samplers import ddim_steps
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.targets import TARGETS
+from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.training.checks import check, look_up
 
 SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
@@ -106,6 +107,9 @@ class DDPM(DenoisingModel):
     ) -> Tensor:
         """Samples [count, ...] in the units of the data.
 
+        All steps are one call of ``ops.diffusion_sampler`` where the denoiser is an ``MLPDenoiser``
+        that nobody has changed.
+
         Args:
             count: how many.
             condition: of each sample, [count, C], or its class, [count]; or an image,
@@ -120,53 +124,69 @@ class DDPM(DenoisingModel):
         Raises:
             ValueError: times, shares or conditions that do not fit, clipping without bounds.
         """
-        options: dict[str, Any] = {"steps": steps, "eta": eta, "guidance": guidance, "clip": clip}
+        times, table = self._plan(steps, eta, clip)
+        x, c = self.noise_and_condition(count, condition)
         with self.evaluating():
-            for x in self._points(count, condition, **options):  # noqa: B007
-                pass
+            if not clip:
+                shares, coefficients = [t / self.steps for t in times], table[:, [0, 2, 1]]
+                found = sample_in_one_call(self, x, shares, coefficients, c, guidance)
+                if found is not None:
+                    return found * self.scale + self.shift
+            for point in self._points(x, c, times, table, guidance, clip):
+                x = point
             return x * self.scale + self.shift
 
-    def trajectory(self, count: int, condition: Any = None, **options: Any) -> Tensor:
-        """The points that ``sample`` goes through, [S + 1, count, ...], from noise to samples.
-
-        Arguments, units and errors are those of ``sample``, whose result is the last point for the
-        same random numbers.
-        """
-        with self.evaluating():
-            points = torch.stack(list(self._points(count, condition, **options)))
-            return points * self.scale + self.shift
-
-    def _points(
+    def trajectory(
         self,
         count: int,
-        condition: Any,
+        condition: Any = None,
         *,
         steps: int | Sequence[int] | None = None,
         eta: float = 1.0,
         guidance: float = 0.0,
         clip: bool = False,
-    ) -> Iterator[Tensor]:
-        """x_T, and x at each of the later times, in scaled units."""
+    ) -> Tensor:
+        """The points that S steps of sampling go through, [S + 1, count, ...], from noise on.
+
+        Arguments, units and errors are those of ``sample``.
+        """
+        times, table = self._plan(steps, eta, clip)
+        x, c = self.noise_and_condition(count, condition)
+        with self.evaluating():
+            points = torch.stack(list(self._points(x, c, times, table, guidance, clip)))
+            return points * self.scale + self.shift
+
+    def _plan(
+        self, steps: int | Sequence[int] | None, eta: float, clip: bool
+    ) -> tuple[Sequence[int], Tensor]:
+        """Times and their steps, of x_0 where that is to be clipped, else of the target."""
         good, remedy = not clip or self.bounds is not None, "make the model with bounds=(low, high)"
         check(good, "DDPM.sample: clip", "a model with bounds", "none", remedy)
         times = steps if isinstance(steps, Sequence) else self._schedule.times(steps)
         target = TARGETS["x0"] if clip else self._target
-        table = ddim_steps(self._schedule, target, times, eta)
-        x, c = self.noise_and_condition(count, condition)
+        return times, ddim_steps(self._schedule, target, times, eta)
+
+    def _points(
+        self,
+        x: Tensor,
+        c: Tensor | None,
+        times: Sequence[int],
+        table: Tensor,
+        guidance: float,
+        clip: bool,
+    ) -> Iterator[Tensor]:
+        """The noise x, and the point after each step, in scaled units; each step is a call."""
         yield x
         for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
-            f = self.guided(x, x.new_full((count,), t / self.steps), c, guidance)
-            f = self._clipped(x, f, t) if clip else f
+            f = self.guided(x, x.new_full((len(x),), t / self.steps), c, guidance)
+            if clip:
+                of_t = float(self._schedule.alpha[t]), float(self._schedule.sigma[t])
+                (u, w), _ = self._target.sample_and_noise(*of_t)
+                f = (u * x + w * f).clamp(-1, 1)
             x = a * x + b * f
             if noise:
                 x = x + noise * torch.randn_like(x)
             yield x
-
-    def _clipped(self, x: Tensor, f: Tensor, t: int) -> Tensor:
-        """The x_0 that the denoiser's f says at x_t, within the bounds."""
-        alpha, sigma = float(self._schedule.alpha[t]), float(self._schedule.sigma[t])
-        (u, w), _ = self._target.sample_and_noise(alpha, sigma)
-        return (u * x + w * f).clamp(-1, 1)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the denoiser as ``load_model`` makes it."""

@@ -32,7 +32,8 @@ FORMAT = "pyneural checkpoint 1"
 # Only these modules' classes are made from a file, so that a file can run nothing else.
 _TRUSTED = (
     "torch.nn.modules", "pyneural.nn", "pyneural.layers", "pyneural.models.autoencoders",
-    "pyneural.models.flows", "pyneural.models.diffusion",
+    "pyneural.models.flows", "pyneural.models.diffusion", "pyneural.models.images",
+    "pyneural.models.adversarial",
 )  # fmt: skip
 _INSTEAD = "save its state_dict with safetensors instead"
 _MISFITS = (
