@@ -15,6 +15,7 @@ from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
 from pyneural.plots.restored_images import restored_images
+from pyneural.plots.samplers import PlaneSamples, plane_samples
 from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.series import predictions, state_space
 from pyneural.plots.space_time import space_time
@@ -23,6 +24,7 @@ from pyneural.plots.style import check_installed, save, scientific
 __all__ = [
     "Panel",
     "PlaneDensity",
+    "PlaneSamples",
     "activations",
     "approximation",
     "attention_maps",
@@ -42,6 +44,7 @@ __all__ = [
     "matrices",
     "model_choice",
     "pairwise",
+    "plane_samples",
     "posteriors",
     "predictions",
     "reconstructions",

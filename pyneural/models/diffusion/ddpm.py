@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pyneural.models.diffusion.denoising_model import DenoisingModel
+from pyneural.models.diffusion.probability_flow import check_divergence, log_prob_by_flow
 from pyneural.models.diffusion.samplers import ddim_steps
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.targets import TARGETS
@@ -187,6 +190,52 @@ class DDPM(DenoisingModel):
             if noise:
                 x = x + noise * torch.randn_like(x)
             yield x
+
+    def log_prob(
+        self, x: Any, condition: Any = None, *, rtol: float = 1e-5, atol: float = 1e-5
+    ) -> Tensor:
+        """Log-likelihood of rows x [N, D], [N], in nats, by the probability-flow equation.
+
+            dx/dl = sigma (eps(x, t) - sigma x),   l = log(sigma_t / alpha_t)
+
+        It has the marginal densities of the diffusion, and DDIM is its solution by Euler's method.
+        The density is that of the data with the noise of the first step, alpha_1 x_0 + sigma_1 eps
+        divided by alpha_1, as at t = 0 no noise is left to be predicted; between two steps, t is
+        linear in l.
+
+        Args:
+            x: [N, D].
+            condition: of each row, [N, C], or its class, [N].
+            rtol: relative tolerance of the integration.
+            atol: absolute tolerance, in scaled units.
+
+        Raises:
+            ValueError: a denoiser that is no ``MLPDenoiser``, whose divergence is not known.
+
+        Source: Song et al. 2020, arXiv:2011.13456, eq. 13 and 39.
+        """
+        network = check_divergence("DDPM.log_prob: denoiser", self.denoiser)
+        x = self.given("log_prob", x)
+        c = None if condition is None else self._condition("log_prob: condition", condition, x)
+        ratios = self._schedule.log_noise_to_signal().numpy()
+        shares = np.arange(1, self.steps + 1) / self.steps
+        features = x.shape[1]
+
+        def rates(log_ratio: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            ratio = float(log_ratio)
+            alpha, sigma = 1 / math.hypot(1, math.exp(ratio)), 1 / math.hypot(1, math.exp(-ratio))
+            t = x.new_tensor(np.interp(ratio, ratios, shares))
+            f, divergence = network.value_and_divergence(x, t, c)
+            _, (p, q) = self._target.sample_and_noise(alpha, sigma)
+            eps, divergence = p * x + q * f, p * features + q * divergence
+            return sigma * (eps - sigma * x), sigma * (divergence - sigma * features)
+
+        with self.evaluating():
+            alpha = float(self._schedule.alpha[1])
+            first, last = float(ratios[0]), float(ratios[-1])
+            scaled = alpha * (x - self.shift) / self.scale
+            found = log_prob_by_flow(rates, scaled, first, last, rtol=rtol, atol=atol)
+            return found + features * math.log(alpha) - self.scale.log().sum()
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the denoiser as ``load_model`` makes it."""
