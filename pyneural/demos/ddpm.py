@@ -1,137 +1,75 @@
-"""Denoising diffusion: images made of noise, step by step.
+"""Denoising diffusion: samples made of noise, step by step.
 
     x_t = alpha_t x_0 + sigma_t eps,  loss = E |v - f(x_t, t, class)|^2
     v = alpha_t eps - sigma_t x_0,  cosine schedule
 
-A small U-Net, told the class of nine images in ten, is trained with AdamW, one
-cycle of the learning rate and a moving average of the weights, on the native
-8 x 8 images of scikit-learn, or on MNIST. Samples of the ancestral sampler
-with all steps, of DDIM with fewer, and with guidance by the class are measured
-by a classifier that is trained on the same images: Frechet distance of its
-features beside that of two halves of the data, classes found, share of which
-it is confident, share of the class that was asked for. Writes ddpm.png:
-noising, denoising, samples beside data, DDIM from the same noise, distances.
+Trained with one cycle of the learning rate and a moving average of the
+weights, on
+
+    digits       8 x 8 images of scikit-learn, by a small U-Net with attention,
+                 which is told the class of nine images in ten
+    mnist        28 x 28 images, downloaded once, likewise
+    toys         the next three, one after the other, by an MLP
+    8-gaussians, two-moons, checkerboard
+                 100,000 samples of a density in the plane, known exactly
+    galaxies     redshift and six magnitudes of 100,000 galaxies, from pzflow
+
+Samples of images, from the ancestral sampler with all steps, from DDIM with
+fewer, and with guidance by the class, are measured with a classifier that is
+trained on the same images: Frechet distance of its features beside that of
+two halves of the data, classes found, share of which it is confident, share
+of the class that was asked for. Of vectors it prints how often a classifier
+tells samples from held-out data (C2ST), and the held-out likelihood. Writes
+ddpm.png: noising, denoising, samples beside data, and DDIM from the same
+noise; or samples, densities and paths.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from pyneural import plots
-from pyneural.demos._image_samples import CLASSES, DATA, SETS, Images, Judge, train
-from pyneural.demos._options import counted, option, print_row, whole
-from pyneural.models import DDPM, UNetDenoiser
+from pyneural.demos import _ddpm_images
+from pyneural.demos._diffusion_vectors import (
+    GALAXY_RECIPE,
+    TOY_RECIPE,
+    Sampler,
+    run_galaxies,
+    run_toys,
+)
+from pyneural.demos._flow_toys import TOYS
+from pyneural.demos._options import option, whole
+from pyneural.models import DDPM, MLPDenoiser
 
 SYSTEMS = ("S27",)
-SUMMARY = "Denoising diffusion of images of digits."
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The network of a data set and its training."""
-
-    width: int
-    factors: tuple[int, ...]
-    epochs: int
-    batch: int
-    judge: int  # epochs of the classifier
-    rate: float = 2e-3  # the highest
-
-
-RECIPES = {
-    "digits": Recipe(32, (1, 2), 40, 64, 20),
-    "mnist": Recipe(16, (1, 2, 2), 1, 64, 1),
+SUMMARY = "Denoising diffusion: digits, galaxies."
+DATA = (*_ddpm_images.RECIPES, "toys", *TOYS, "galaxies")
+EPOCHS = {
+    **{name: recipe.epochs for name, recipe in _ddpm_images.RECIPES.items()},
+    "toys": TOY_RECIPE.epochs,
+    "galaxies": GALAXY_RECIPE.epochs,
 }
-STEPS, FEWER, AVERAGE, DROPPED, GUIDANCE = 200, (50, 20, 10, 5), 0.99, 0.1, 1.0
-SHOWN = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)  # times of the pictures of noising
-ASKED = (3, 5, 8)  # classes there
-_EPOCHS = ", ".join(f"{recipe.epochs} for {name}" for name, recipe in RECIPES.items())
+STEPS, SAMPLED = 1000, 250  # of vectors: T, and the steps of the sampler
 OPTIONS = {
-    "--data": option(DATA, "digits", choices=RECIPES, metavar="DATA"),
-    "--epochs": whole(f"passes through the images (default: {_EPOCHS})", None, 1, 10**6),
-}
+    "--data": option(", ".join(DATA), "digits", choices=DATA, metavar="DATA"),
+    "--epochs": whole(
+        "passes through the data (default: "
+        f"{', '.join(f'{count} for {name}' for name, count in EPOCHS.items())})", None, 1, 10**6,
+    ),
+    "--wheel": option("wheel of pzflow (default: the installed package)", metavar="FILE"),
+}  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure."""
-    images, recipe = SETS[args.data](), RECIPES[args.data]
-    epochs = args.epochs or recipe.epochs
-    network = UNetDenoiser(
-        (1, images.size, images.size), recipe.width, recipe.factors, condition=CLASSES
-    )
-    model = DDPM(
-        network, "cosine", "v", steps=STEPS, drop_condition=DROPPED, bounds=(0, images.high)
-    )
-    print("Denoising diffusion of images\n")
-    images.print_settings()
-    parameters = sum(p.numel() for p in network.parameters())
-    lowest = images.size // network.divisor
-    print_row("network", f"U-Net, {recipe.width} channels, attention at {lowest} x {lowest}; "
-              f"{parameters:,} parameters")  # fmt: skip
-    print_row("diffusion", f"{STEPS} steps, cosine schedule, target v")
-    judge = Judge(images, recipe.judge, args.seed)
-    history, seconds = train(
-        model, "U-Net", images.x, images.classes, epochs, recipe.batch, recipe.rate, AVERAGE
-    )
-    print_row("training", f"{counted(epochs, 'epoch')}, batches of {recipe.batch}, loss "
-              f"{history['loss'][-1]:.3f}, {seconds:.0f} s")  # fmt: skip
-    judge.print_head()
-    samples, asked, seconds = judge.sampled(model.sample, clip=True)
-    distances = {STEPS: judge.print_row(f"all {STEPS} steps", samples, asked, seconds)}
-    for steps in FEWER:
-        options: dict[str, Any] = {"steps": steps, "eta": 0.0, "clip": True}
-        x, asked, seconds = judge.sampled(model.sample, **options)
-        distances[steps] = judge.print_row(f"DDIM, {steps} steps", x, asked, seconds)
-    options = {"steps": FEWER[0], "eta": 0.0, "clip": True, "guidance": GUIDANCE}
-    x, asked, seconds = judge.sampled(model.sample, **options)
-    judge.print_row(f"guidance {GUIDANCE:g}, {FEWER[0]} steps", x, asked, seconds)
-    print()
-    judge.print_copies(samples)
-    grid = "Samples by class", images.grid(samples, asked)
-    return _figure(model, images, grid, distances, judge, args.seed)
+    if args.wheel is not None and args.data != "galaxies":
+        raise ValueError(f"--wheel: expected --data galaxies, got --data {args.data}; leave it out")
+    if args.data in _ddpm_images.RECIPES:
+        return _ddpm_images.run(args)
+    sampler = Sampler("denoising diffusion", _of_vectors, {"steps": SAMPLED})
+    if args.data == "galaxies":
+        return run_galaxies(args, sampler)
+    return run_toys(args, list(TOYS) if args.data == "toys" else [args.data], sampler)
 
 
-def _figure(
-    model: DDPM,
-    images: Images,
-    grid: tuple[str, Tensor],
-    distances: dict[int, float],
-    judge: Judge,
-    seed: int,
-) -> object:
-    times = [round(share * STEPS) for share in SHOWN]
-    names = [f"$t={t}$" for t in times]
-    first = [int((images.classes == k).nonzero()[0]) for k in ASKED]
-    ahead = torch.stack([_noised(model, images.x[first], t) for t in times], 1)
-    points = model.trajectory(len(ASKED), torch.tensor(ASKED), clip=True)[:, :, 0]
-    back = points[[STEPS - t for t in reversed(times)]].transpose(0, 1)
-    ways = [
-        plots.Panel(r"Noising: $x_t=\alpha_t x_0+\sigma_t\varepsilon$", ahead, names),
-        plots.Panel("Denoising, by the ancestral sampler", back, names[::-1]),
-    ]
-    same = []
-    counts = [STEPS, *FEWER]
-    for steps in counts:
-        torch.manual_seed(seed)
-        same.append(model.sample(CLASSES, torch.arange(CLASSES), steps=steps, eta=0.0)[:, 0])
-    grids = [
-        plots.Panel("Data by class", images.grid(images.x, images.classes)),
-        plots.Panel(*grid),
-        plots.Panel("DDIM from the same noise", torch.stack(same), rows=[f"{n}" for n in counts]),
-    ]
-    floor = judge.floor.mean, judge.floor.std
-    return plots.image_diffusion(
-        ways, grids, dict(sorted(distances.items())), floor, high=images.high
-    )
-
-
-def _noised(model: DDPM, x: Tensor, t: int) -> Tensor:
-    """Images [N, H, W] with the noise of a time, in the units of the data."""
-    x = (x - model.shift) / model.scale
-    x = model.diffuse(x, torch.full((len(x),), t), torch.randn_like(x))
-    return (x * model.scale + model.shift)[:, 0]
+def _of_vectors(denoiser: MLPDenoiser) -> DDPM:
+    return DDPM(denoiser, "cosine", "v", steps=STEPS)

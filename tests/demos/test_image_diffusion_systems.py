@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pyneural import data
-from pyneural.demos import _image_samples, ddpm, latent_diffusion
+from pyneural.demos import _ddpm_images, _image_samples, latent_diffusion
 from tests.demos.screen import run_demo, value
 
 pytest.importorskip("matplotlib")
@@ -24,10 +24,10 @@ def small(monkeypatch):
     monkeypatch.setattr(data, "mnist", lambda: mnist)
     monkeypatch.setattr(_image_samples, "MOST", 20)
     monkeypatch.setattr(_image_samples, "HALVINGS", 2)
-    monkeypatch.setattr(ddpm, "STEPS", 8)
-    monkeypatch.setattr(ddpm, "FEWER", (4, 2))
-    for name, recipe in ddpm.RECIPES.items():
-        monkeypatch.setitem(ddpm.RECIPES, name, replace(recipe, judge=2, width=8))
+    monkeypatch.setattr(_ddpm_images, "STEPS", 8)
+    monkeypatch.setattr(_ddpm_images, "FEWER", (4, 2))
+    for name, recipe in _ddpm_images.RECIPES.items():
+        monkeypatch.setitem(_ddpm_images.RECIPES, name, replace(recipe, judge=2, width=8))
     for name, recipe in latent_diffusion.RECIPES.items():
         monkeypatch.setitem(latent_diffusion.RECIPES, name, replace(recipe, judge=2, encoding=10))
     monkeypatch.setattr(latent_diffusion, "HIDDEN", (32,))

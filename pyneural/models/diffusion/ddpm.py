@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.errors import is_whole
 from pyneural.models.diffusion.denoising_model import DenoisingModel
 from pyneural.models.diffusion.probability_flow import check_divergence, log_prob_by_flow
 from pyneural.models.diffusion.samplers import ddim_steps
@@ -158,6 +159,20 @@ class DDPM(DenoisingModel):
         with self.evaluating():
             points = torch.stack(list(self._points(x, c, times, table, guidance, clip)))
             return points * self.scale + self.shift
+
+    def paths(self, count: int, points: int = 50) -> Tensor:
+        """Points x_t on the ways from noise to samples by DDIM, in the units of the data.
+
+        Args:
+            count: how many ways.
+            points: number of evenly spaced times, both ends included.
+
+        Returns:
+            [points, count, ...].
+        """
+        good = is_whole(points) and points >= 2
+        check(good, "DDPM.paths: points", "a whole number >= 2", points, "write 50")
+        return self.trajectory(count, steps=points - 1, eta=0.0)
 
     def _plan(
         self, steps: int | Sequence[int] | None, eta: float, clip: bool
