@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.errors import is_whole
 from pyneural.models.diffusion.denoising_model import DenoisingModel
 from pyneural.models.diffusion.probability_flow import check_divergence, log_prob_by_flow
 from pyneural.models.diffusion.samplers import ddim_steps
@@ -127,10 +128,7 @@ class DDPM(DenoisingModel):
         Raises:
             ValueError: times, shares or conditions that do not fit, clipping without bounds.
         """
-        good, remedy = not clip or self.bounds is not None, "make the model with bounds=(low, high)"
-        check(good, "DDPM.sample: clip", "a model with bounds", "none", remedy)
-        times = steps if isinstance(steps, Sequence) else self._schedule.times(steps)
-        table = ddim_steps(self._schedule, TARGETS["x0"] if clip else self._target, times, eta)
+        times, table = self._plan(steps, eta, clip)
         x, c = self.noise_and_condition(count, condition)
         with self.evaluating():
             if not clip:
@@ -138,16 +136,75 @@ class DDPM(DenoisingModel):
                 found = sample_in_one_call(self, x, shares, coefficients, c, guidance)
                 if found is not None:
                     return found * self.scale + self.shift
-            for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
-                f = self.guided(x, x.new_full((count,), t / self.steps), c, guidance)
-                if clip:
-                    of_t = float(self._schedule.alpha[t]), float(self._schedule.sigma[t])
-                    (u, w), _ = self._target.sample_and_noise(*of_t)
-                    f = (u * x + w * f).clamp(-1, 1)
-                x = a * x + b * f
-                if noise:
-                    x = x + noise * torch.randn_like(x)
+            for point in self._points(x, c, times, table, guidance, clip):
+                x = point
             return x * self.scale + self.shift
+
+    def trajectory(
+        self,
+        count: int,
+        condition: Any = None,
+        *,
+        steps: int | Sequence[int] | None = None,
+        eta: float = 1.0,
+        guidance: float = 0.0,
+        clip: bool = False,
+    ) -> Tensor:
+        """The points that S steps of sampling go through, [S + 1, count, ...], from noise on.
+
+        Arguments, units and errors are those of ``sample``.
+        """
+        times, table = self._plan(steps, eta, clip)
+        x, c = self.noise_and_condition(count, condition)
+        with self.evaluating():
+            points = torch.stack(list(self._points(x, c, times, table, guidance, clip)))
+            return points * self.scale + self.shift
+
+    def paths(self, count: int, points: int = 50) -> Tensor:
+        """Points x_t on the ways from noise to samples by DDIM, in the units of the data.
+
+        Args:
+            count: how many ways.
+            points: number of evenly spaced times, both ends included.
+
+        Returns:
+            [points, count, ...].
+        """
+        good = is_whole(points) and points >= 2
+        check(good, "DDPM.paths: points", "a whole number >= 2", points, "write 50")
+        return self.trajectory(count, steps=points - 1, eta=0.0)
+
+    def _plan(
+        self, steps: int | Sequence[int] | None, eta: float, clip: bool
+    ) -> tuple[Sequence[int], Tensor]:
+        """Times and their steps, of x_0 where that is to be clipped, else of the target."""
+        good, remedy = not clip or self.bounds is not None, "make the model with bounds=(low, high)"
+        check(good, "DDPM.sample: clip", "a model with bounds", "none", remedy)
+        times = steps if isinstance(steps, Sequence) else self._schedule.times(steps)
+        target = TARGETS["x0"] if clip else self._target
+        return times, ddim_steps(self._schedule, target, times, eta)
+
+    def _points(
+        self,
+        x: Tensor,
+        c: Tensor | None,
+        times: Sequence[int],
+        table: Tensor,
+        guidance: float,
+        clip: bool,
+    ) -> Iterator[Tensor]:
+        """The noise x, and the point after each step, in scaled units; each step is a call."""
+        yield x
+        for t, (a, b, noise) in zip(times, table.tolist(), strict=True):
+            f = self.guided(x, x.new_full((len(x),), t / self.steps), c, guidance)
+            if clip:
+                of_t = float(self._schedule.alpha[t]), float(self._schedule.sigma[t])
+                (u, w), _ = self._target.sample_and_noise(*of_t)
+                f = (u * x + w * f).clamp(-1, 1)
+            x = a * x + b * f
+            if noise:
+                x = x + noise * torch.randn_like(x)
+            yield x
 
     def log_prob(
         self, x: Any, condition: Any = None, *, rtol: float = 1e-5, atol: float = 1e-5
