@@ -7,7 +7,14 @@ import torch
 
 from bench.peers.torch_layers import of_torch
 from pyneural.errors import ArgumentError
-from pyneural.models import DDPM, FlowMatching, TransformerDenoiser, UNetDenoiser, load_model
+from pyneural.models import (
+    DDPM,
+    FlowMatching,
+    NoiseSchedule,
+    TransformerDenoiser,
+    UNetDenoiser,
+    load_model,
+)
 from pyneural.models.diffusion.image_denoiser import TimeEmbedding
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
@@ -157,6 +164,29 @@ def test_it_learns_a_class_of_images(make):
     assert (bright > dark.max()).float().mean() > 0.9
     assert found.min() >= 0
     assert found.max() <= 16
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_trajectory_of_a_sample(clip):
+    """Each point but the noise is a step from the last one, as the definition of DDIM has it."""
+    torch.manual_seed(0)
+    model = DDPM(woken(unet((1, 4, 4))), "cosine", "v", steps=50, bounds=(0, 2)).double()
+    torch.manual_seed(1)
+    points = model.trajectory(3, steps=[40, 20, 5], eta=0.0, clip=clip)
+    torch.manual_seed(1)
+    assert torch.equal(points[-1], model.sample(3, steps=[40, 20, 5], eta=0.0, clip=clip))
+    x, outside = points - 1, False
+    schedule = NoiseSchedule.cosine(50)
+    for i, (t, s) in enumerate([(40, 20), (20, 5), (5, 0)]):
+        alpha, sigma = schedule.alpha[t], schedule.sigma[t]
+        with torch.no_grad():
+            v = model.eval()(x[i], torch.full((3,), t / 50, dtype=torch.float64))
+        x0 = alpha * x[i] - sigma * v
+        outside |= bool(x0.abs().max() > 1)
+        x0 = x0.clamp(-1, 1) if clip else x0
+        expected = schedule.alpha[s] * x0 + schedule.sigma[s] * (x[i] - alpha * x0) / sigma
+        assert_close(x[i + 1], expected, FLOAT64)
+    assert outside
 
 
 def test_an_image_as_condition():
