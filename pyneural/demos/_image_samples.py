@@ -153,8 +153,8 @@ class Judge:
         found = class_coverage(p)
         right = "" if asked is None else f"{float((p.argmax(1) == asked).double().mean()):.1%}"
         took = "" if seconds is None else f"{seconds:.1f} s"
-        print(f"  {name:<21}{f'{distance:.3g}':>16}{found.covered:9d}{found.confident:11.1%}"
-              f"{right:>10}{took:>9}", flush=True)  # fmt: skip
+        row = f"  {name:<21}{f'{distance:.3g}':>16}{found.covered:9d}{found.confident:11.1%}"
+        print(f"{row}{right:>10}{took:>9}".rstrip(), flush=True)
         return distance
 
     def print_copies(self, x: Tensor) -> None:

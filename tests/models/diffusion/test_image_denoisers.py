@@ -16,6 +16,7 @@ from pyneural.models import (
     load_model,
 )
 from pyneural.models.diffusion.image_denoiser import TimeEmbedding
+from pyneural.models.diffusion.unet import PixelAttention
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
 SHAPE = (2, 8, 12)
@@ -144,6 +145,32 @@ def test_places_of_patches():
     assert_close(places[:, :, 8:], places[:1, :, 8:].expand(4, -1, -1), 0.0)
     flat = places.flatten(0, 1)
     assert torch.cdist(flat, flat).fill_diagonal_(1).min() > 0.1
+
+
+def test_attention_does_not_know_where_pixels_are():
+    """Pixels in another order give the same, in that order."""
+    torch.manual_seed(0)
+    layer = PixelAttention(8, 2).double()
+    x = torch.randn(2, 8, 3, 5, dtype=torch.float64)
+    y = layer(x)
+    assert (y - x).abs().min() > 0
+    assert_close(layer(x.transpose(2, 3)), y.transpose(2, 3), FLOAT64)
+    order = torch.randperm(15)
+    shuffled = x.flatten(2)[:, :, order].unflatten(2, (3, 5))
+    assert_close(layer(shuffled).flatten(2), y.flatten(2)[:, :, order], FLOAT64)
+
+
+def test_a_patch_stays_where_it_is():
+    """Layers add nothing at first: a pixel matters in its own patch alone."""
+    torch.manual_seed(0)
+    network = transformer()
+    network.last.weight.data.normal_()
+    x, t, _ = inputs({}, dtype=torch.float32)
+    changed = x.clone()
+    changed[:, 1, 5, 7] += 1
+    differs = (network(changed, t) != network(x, t)).any(1).nonzero()
+    assert differs[:, 1].unique().tolist() == [4, 5]
+    assert differs[:, 2].unique().tolist() == [6, 7]
 
 
 @for_both
