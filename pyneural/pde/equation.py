@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, collapse_derivatives
 from pyneural.pde.field import Field, plain
+from pyneural.pde.hard import check_inputs
 from pyneural.pde.lowering import Lowered, lower, stacked
 from pyneural.pde.network import Network
 
@@ -118,10 +119,12 @@ class Equation(torch.nn.Module):
         results = result if isinstance(result, (tuple, list)) else (result,)
         return [self._checked(plain(value), x) for value in results]
 
-    def loss(self, network: Network, x: Tensor) -> Tensor:
+    def loss(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
         """Sum over the equations of the mean square of the residual over the points.
 
-            loss = sum_e (1 / N) sum_n r_e(x_n)^2
+            loss = sum_e (w_e / N) sum_n r_e(x_n)^2
 
         Where the residual can be written as a residual program (arithmetic, whole powers, sqrt,
         sin, cos, exp, log, tanh, abs, numbers, coefficients) and the network has ``jet_loss``, as
@@ -133,21 +136,38 @@ class Equation(torch.nn.Module):
         Args:
             network: gives ``jet(x, derivatives)``, and ``jet_loss`` for the fused way.
             x: points, [N, D].
+            weights: w_e >= 0, one for each equation, [] each; None for 1.
 
         Returns:
             [], differentiable with respect to the network's parameters and the coefficients.
 
         Raises:
-            ValueError: as ``residuals``.
+            ValueError: as ``residuals``; another number of weights.
         """
         self._check(network, x)
         jet_loss = getattr(network, "jet_loss", None)
         lowered = None if jet_loss is None else self._lower()
         if jet_loss is not None and lowered is not None:
             derivatives, program = collapse_derivatives(lowered.derivatives, lowered.program)
-            return jet_loss(x, derivatives, program, stacked(lowered.coefficients, x))
+            coefficients = lowered.coefficients
+            if weights is not None:
+                self._check_weights(weights, len(program.residuals()))
+                # The kernel squares the residuals.
+                program = program.scaled(len(coefficients))
+                coefficients = [*coefficients, *(torch.as_tensor(w).to(x).sqrt() for w in weights)]
+            return jet_loss(x, derivatives, program, stacked(coefficients, x))
         squares = [residual.square().mean() for residual in self.residuals(network, x)]
+        if weights is not None:
+            self._check_weights(weights, len(squares))
+            squares = [w * square for w, square in zip(weights, squares, strict=True)]
         return sum(squares[1:], start=squares[0])
+
+    def _check_weights(self, weights: Sequence[float | Tensor], count: int) -> None:
+        if len(weights) != count:
+            raise ValueError(
+                f"{type(self).__name__}: weights: expected {count}, one for each equation, got "
+                f"{len(weights)}; give as many as residual returns"
+            )
 
     def _lower(self) -> Lowered | None:
         return lower(self.residual, self._arguments, self.inputs, self.outputs)
@@ -189,6 +209,7 @@ class Equation(torch.nn.Module):
                 f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "
                 f"N >= 1, got {list(x.shape)}; give one row per point, one column per input"
             )
+        check_inputs(where, network, self.inputs, "the equation")
         self._check_outputs(getattr(network, "out_features", len(self.outputs)))
 
     def _check_outputs(self, count: int) -> None:

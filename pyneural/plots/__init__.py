@@ -4,6 +4,12 @@ Each function returns a matplotlib figure, which ``save`` writes, and raises Imp
 matplotlib is missing.
 """
 
+from pyneural.plots.adversarial import (
+    SamplesOverTime,
+    Saturations,
+    adversarial_images,
+    adversarial_plane,
+)
 from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
@@ -25,7 +31,11 @@ __all__ = [
     "Panel",
     "PlaneDensity",
     "PlaneSamples",
+    "SamplesOverTime",
+    "Saturations",
     "activations",
+    "adversarial_images",
+    "adversarial_plane",
     "approximation",
     "attention_maps",
     "backpropagation",

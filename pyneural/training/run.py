@@ -19,7 +19,6 @@ from pyneural.training.evaluation import (
     by_name,
     evaluate,
     finished,
-    weighted_sum,
 )
 from pyneural.training.history import History
 from pyneural.training.interrupt import Interrupt
@@ -29,6 +28,7 @@ from pyneural.training.state import random_state
 from pyneural.training.state.file import refused_as_checkpoint
 from pyneural.training.state.optimizer import check_trained, trained_parameters
 from pyneural.training.trainable import Trainable
+from pyneural.training.weights import weighted_sum
 
 ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
 

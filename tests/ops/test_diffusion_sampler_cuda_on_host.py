@@ -10,6 +10,7 @@ import torch
 
 from pyneural.ops.activations import NAMES
 from pyneural.ops.reference.diffusion_sampler import normal
+from tests.fuzz.op_fuzzer import guarded
 from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
 from tests.ops.diffusion_samplers import SEED, DiffusionSampler
 from tests.tolerances import assert_close
@@ -32,7 +33,8 @@ def run(library, sampler, order=ASCENDING, multiprocessors=1, shared=HOPPER, fit
     widths = [sampler.weights[0].shape[1], *map(len, sampler.biases)]
     y = torch.full_like(sampler.x, float("nan"))
     condition = sampler.condition
-    tensors = sampler.x, condition, flat, sampler.shifts, sampler.coefficients, SEED, y
+    inputs = sampler.x, condition, flat, sampler.shifts, sampler.coefficients, SEED
+    tensors = *(t if t is None else guarded(t) for t in inputs), y
     pointers = [ctypes.c_void_p(0 if t is None else t.data_ptr()) for t in tensors]
     sizes = (
         *sampler.x.shape, 0 if condition is None else condition.shape[1],

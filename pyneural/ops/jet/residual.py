@@ -88,6 +88,24 @@ class ResidualProgram(NamedTuple):
         """The instructions one by one."""
         return _instructions(self.code)
 
+    def residuals(self) -> list[int]:
+        """The values that are residuals."""
+        return [operands[0] for opcode, operands in self.instructions() if opcode == RESIDUAL]
+
+    def scaled(self, first: int) -> ResidualProgram:
+        """The same program with residual e multiplied with coefficient first + e.
+
+        >>> ResidualProgram((CHANNEL, 0, 0, RESIDUAL, 0, 0), ()).scaled(0)
+        ResidualProgram("channel 0 0; coefficient 0; mul 0 1; residual 2")
+        """
+        values = [i for i in zip(*[iter(self.code)] * 3, strict=True) if i[0] != RESIDUAL]
+        marks = []
+        for index, residual in enumerate(self.residuals()):
+            values += [(COEFFICIENT, first + index, 0)]
+            values += [(FUNCTIONS["mul"].opcode, residual, len(values) - 1)]
+            marks += [(RESIDUAL, len(values) - 1, 0)]
+        return ResidualProgram(tuple(n for line in (*values, *marks) for n in line), self.constants)
+
     def __repr__(self) -> str:
         lines = []
         for opcode, operands in self.instructions():

@@ -232,7 +232,7 @@ def test_classes_tell_samples_apart():
     x = torch.randn(1024, 1) * 0.2 + 2.0 * y[:, None] - 1
     model = GAN(MLPGenerator(2, 1, [32], 2), MLPDiscriminator(1, [32], 2), penalty="r1", weight=0.1)
     model.compile(lambda p: torch.optim.Adam(p, 5e-3, (0.5, 0.9)))
-    model.fit(x, y, batch_size=128, epochs=30, verbose=0)
+    model.fit(x, y, batch_size=128, epochs=60, verbose=0, callbacks=[EMA(0.95, "generator")])
     for k in (0, 1):
         found = model.sample(1000, torch.full((1000,), k))
         assert found.mean().item() == pytest.approx(2 * k - 1, abs=0.5)
