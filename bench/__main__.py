@@ -17,6 +17,7 @@ BENCHES = {
     "models": "training an autoencoder: a step, and a whole fit",
     "flows": "normalizing flows: training steps and sampling, beside zuko",
     "denoisers": "denoisers of diffusion models: training steps, the share of convolutions",
+    "diffusion": "sampling diffusions, and training steps of a denoiser, beside torch",
     "peak": "the share of the multiply-add peak or of the memory bandwidth that every op reaches",
     "fit": "what fit costs a step beyond the calls that it is made of",
 }

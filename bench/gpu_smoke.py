@@ -22,6 +22,7 @@ def main() -> None:
     attention()
     spline()
     autoregressive()
+    diffusion_sampler()
     torch.cuda.synchronize()
 
 
@@ -120,6 +121,26 @@ def autoregressive() -> None:
                     loss = y.square().mean() - ladj.mean()
                     gradients = torch.autograd.grad(loss, [x, *weights, *biases])
                     check(f"{dtype} flow layer {features} x {width}", gradients)
+
+
+def diffusion_sampler() -> None:
+    """The sampler's: layers in shared memory and in global memory, with and without a condition."""
+    for dtype in (torch.float32, torch.float64):
+        for features, width, rows in ((2, 128, 130), (7, 256, 40), (33, 700, 10)):
+            for columns in (0, 3):
+                sizes = [features + columns, width, width, features]
+                weights = [
+                    torch.randn(o, i, dtype=dtype, device="cuda").div(i**0.5)
+                    for i, o in itertools.pairwise(sizes)
+                ]
+                biases = [torch.zeros(o, dtype=dtype, device="cuda") for o in sizes[1:]]
+                x = torch.randn(rows, features, dtype=dtype, device="cuda")
+                condition = x.new_ones(rows, columns) if columns else None
+                shifts, coefficients = x.new_ones(5, width), x.new_full((5, 4), 0.3)
+                y = ops.diffusion_sampler(
+                    x, condition, weights, biases, shifts, coefficients, guidance=columns / 3
+                )
+                check(f"{dtype} sampler {features} x {width}", [y])
 
 
 def check(name: str, gradients: Sequence[torch.Tensor]) -> None:

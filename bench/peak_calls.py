@@ -12,7 +12,13 @@ import torch
 
 from bench import attention, burgers, dense, kalman, mse_loss, probes, rnn
 from bench.harness import MIN_ROUNDS, Implementation, Summary, host_seconds, time_in_turns
-from bench.peak_flows import BINS, of_autoregressive, of_continuous_flow, of_spline
+from bench.peak_flows import (
+    BINS,
+    of_autoregressive,
+    of_continuous_flow,
+    of_diffusion_sampler,
+    of_spline,
+)
 from bench.peak_work import Work
 from bench.peers import jet_pyneural
 from pyneural import ops
@@ -210,6 +216,13 @@ LINES = (
         "rows x features x units of two hidden layers: equal steps",
         ("1024x7x128:10",),
         of_continuous_flow,
+    ),
+    Lines(
+        "diffusion_sampler",
+        "rows x features x units of three hidden layers: steps",
+        ("2048x2x128:10", "2048x7x64:10"),
+        of_diffusion_sampler,
+        directions=(False,),
     ),
     Lines("attention", SCORES, ATTENTION, of_bench(attention, attention.OURS)),
     Lines(

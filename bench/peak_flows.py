@@ -1,4 +1,4 @@
-"""The ops of normalizing flows for ``python -m bench peak``."""
+"""The ops of normalizing flows and diffusions for ``python -m bench peak``."""
 
 from __future__ import annotations
 
@@ -85,6 +85,24 @@ def of_continuous_flow(text: str, backward: bool, dtype: torch.dtype, seed: int)
     if backward:  # the path again; then each evaluation with two gradients of each product
         products += products + 3 * (values * edges + traces * couplings)
     return Work(call, 2 * rows * products)
+
+
+def of_diffusion_sampler(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
+    """Products of the denoiser, at every step."""
+    sizes, steps = text.split(":")
+    rows, features, units = map(int, sizes.split("x"))
+    generator = torch.Generator().manual_seed(seed)
+    widths = [features, units, units, units, features]
+    x = torch.randn(rows, features, generator=generator, dtype=dtype)
+    weights, biases = network(widths, dtype, generator)
+    shifts = torch.randn(int(steps), units, generator=generator, dtype=dtype)
+    coefficients = x.new_tensor([[0.9, 0.4, 0.1]] * int(steps))
+
+    def sample() -> Any:
+        with torch.no_grad():
+            return ops.diffusion_sampler(x, None, weights, biases, shifts, coefficients)
+
+    return Work(sample, 2 * rows * int(steps) * sum(w.numel() for w in weights))
 
 
 def of_spline(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:

@@ -43,13 +43,13 @@ constexpr const char* kSchemas[] = {
     "mlp_backward(Tensor grad_y, Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
     " str final_activation, bool[2] output_mask) -> (Tensor, Tensor)",
     "autoregressive(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
-    " Tensor degrees, str activation, str transform, float bound, float slope, bool inverse)"
+    " Tensor[] degrees, str activation, str transform, float bound, float slope, bool inverse)"
     " -> (Tensor, Tensor)",
     "autoregressive_with_saved(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
-    " Tensor degrees, str activation, str transform, float bound, float slope, bool inverse)"
+    " Tensor[] degrees, str activation, str transform, float bound, float slope, bool inverse)"
     " -> (Tensor, Tensor, Tensor)",
     "autoregressive_backward(Tensor grad_y, Tensor grad_ladj, Tensor x, Tensor? context,"
-    " Tensor[] weights, Tensor[] biases, Tensor degrees, Tensor saved, str activation,"
+    " Tensor[] weights, Tensor[] biases, Tensor[] degrees, Tensor saved, str activation,"
     " str transform, float bound, float slope, bool inverse, bool[3] output_mask)"
     " -> (Tensor, Tensor, Tensor)",
     "continuous_flow(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
@@ -59,6 +59,8 @@ constexpr const char* kSchemas[] = {
     " Tensor[] weights, Tensor[] biases, float[] frequencies, str activation, float start,"
     " float end, float rtol, float atol, int steps, int max_steps, bool with_ladj,"
     " bool[3] output_mask) -> (Tensor, Tensor, Tensor)",
+    "diffusion_sampler(Tensor x, Tensor? condition, Tensor[] weights, Tensor[] biases,"
+    " Tensor shifts, Tensor coefficients, Tensor seed, str activation, float guidance) -> Tensor",
     "rnn(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih,"
     " Tensor? bias_hh, Tensor? lengths, str cell, bool reverse) -> (Tensor, Tensor, Tensor)",
     "rnn_with_saved(Tensor x, Tensor h0, Tensor? c0, Tensor weight_ih, Tensor weight_hh,"

@@ -1,12 +1,13 @@
-// A layer of an autoregressive flow on the CPU: forward, its inverse, and the backward of both.
+// Layers of an autoregressive flow on the CPU: forward, their inverse, and the backward of both.
 //
-// A block of points goes through the masked network and the transforms while its activations are in
-// the second-level cache. Where a gradient is wanted they are kept: computing them anew takes
-// longer than going through memory with them. The inverse is one forward substitution: features in
-// their order, each as soon as the units are known that its parameters depend on. It does the
-// arithmetic of one pass, whatever the number of features, and so does its backward, which is that
-// substitution in reverse. Threads own contiguous blocks and a gradient each, added in the order of
-// the threads.
+// A block of points goes through the masked network and the transforms of a layer while its
+// activations are in the second-level cache. Where a gradient is wanted they are kept: computing
+// them anew takes longer than going through memory with them. The inverse is one forward
+// substitution: features in their order, each as soon as the units are known that its parameters
+// depend on. It does the arithmetic of one pass, whatever the number of features, and so does its
+// backward, which is that substitution in reverse. Threads own contiguous blocks, which they take
+// through all layers without waiting for each other, and a gradient each, added in the order of the
+// threads.
 #include <torch/library.h>
 
 #include "../common/dispatch.h"
@@ -27,11 +28,12 @@ void with_transform(const FlowLayer& layer, const Body& body) {
                                 layer.inverse));
 }
 
-int64_t threads_for(const FlowLayer& layer) {
+int64_t threads_for(const Flow& flow) {
   constexpr int64_t kMultiplyAdds = 15;  // that the transform of a parameter takes as long as
-  const int64_t of_row = layer.parameters / 2 + kMultiplyAdds * layer.width.back();
-  const double work = static_cast<double>(layer.rows) * static_cast<double>(of_row);
-  return std::min(layer.rows, useful_threads(work));
+  int64_t of_row = flow.parameters / 2;
+  for (const FlowLayer& layer : flow.layers) of_row += kMultiplyAdds * layer.width.back();
+  const double work = static_cast<double>(flow.rows) * static_cast<double>(of_row);
+  return std::min(flow.rows, useful_threads(work));
 }
 
 template <class T>
@@ -41,38 +43,43 @@ T* at_row(T* rows, int64_t row, int64_t columns) {
 
 // y, ladj and what is kept for a backward.
 Three forward(const Arguments& a, bool keeps) {
-  const FlowLayer layer = check_autoregressive(a);
-  const int64_t D = layer.features, C = layer.context, units = kept_units(layer);
-  const at::Tensor y = empty_if(true, a.x.sizes(), a.x), ladj = empty_if(true, {layer.rows}, a.x),
-                   kept = keeps ? pooled(kept_size(layer), a.x) : empty_if(false, {}, a.x);
-  if (layer.rows == 0) return {y, ladj, kept};
-  const at::Tensor x = a.x.contiguous(), degrees = a.degrees.contiguous(),
+  const Flow flow = check_autoregressive(a);
+  const int64_t D = flow.features, C = flow.context;
+  const at::Tensor y = empty_if(true, a.x.sizes(), a.x), ladj = empty_if(true, {flow.rows}, a.x),
+                   kept = keeps ? pooled(kept_size(flow), a.x) : empty_if(false, {}, a.x);
+  if (flow.rows == 0) return {y, ladj, kept};
+  const at::Tensor x = a.x.contiguous(),
                    context = a.context ? a.context->contiguous() : at::Tensor();
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
+    const int64_t threads = threads_for(flow);
     Scratch scratch;
-    const Conditioner<T> network(layer, a.weights, a.biases, degrees.const_data_ptr<int64_t>(),
-                                 false, scratch);
+    const auto networks =
+        sorted_networks<T>(flow, a.weights, a.biases, a.degrees, false, threads, scratch);
     const T *const from = x.const_data_ptr<T>(), *const given = data_or_null<const T>(context);
     T *const to = y.data_ptr<T>(), *const to_ladj = ladj.data_ptr<T>(),
              *const memory = data_or_null<T>(kept);
-    const int64_t threads = threads_for(layer);
-    const Blocks blocks = Blocks::cut<T>(layer.rows, threads, Block<T>::points(layer, keeps));
+    const Blocks blocks = Blocks::cut<T>(flow.rows, threads, Block<T>::points(flow, keeps));
     if (memory) memory[0] = static_cast<T>(blocks.size);
     const int64_t stride = Block<T>::stride_of(blocks.size);
-    with_transform<T>(layer, [&](const auto& transform) {
-      parallel_chunks(blocks.count(), threads, [&](int64_t, int64_t begin, int64_t end) {
-        Scratch of_thread;
-        Forward<T, std::remove_cvref_t<decltype(transform)>> block(layer, network, transform,
-                                                                   blocks.size, of_thread);
-        T* const working = memory ? nullptr : of_thread.take<T>(units * stride);
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t first = blocks.first(i);
-          block(from + first * D, at_row(given, first, C), blocks.points(i),
-                memory ? memory + kKeptBefore + i * units * stride : working, to + first * D,
-                to_ladj + first);
-        }
-      });
+    parallel_chunks(blocks.count(), threads, [&](int64_t, int64_t begin, int64_t end) {
+      std::fill(to_ladj + blocks.first(begin), to_ladj + blocks.last(end - 1), T(0));
+      for (int64_t done = 0; done < flow.size(); ++done) {
+        const int64_t l = flow.passed(done);
+        const FlowLayer& layer = flow.layers[l];
+        Scratch of_layer;
+        T* const working = memory ? nullptr : of_layer.take<T>(kept_units(layer) * stride);
+        with_transform<T>(layer, [&](const auto& transform) {
+          Forward<T, std::remove_cvref_t<decltype(transform)>> block(layer, networks[l], transform,
+                                                                     blocks.size, of_layer);
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = blocks.first(i);
+            block((done == 0 ? from : to) + first * D, at_row(given, first, C), blocks.points(i),
+                  memory ? memory + kept_at(flow, blocks, stride, l, i) : working, to + first * D,
+                  to_ladj + first);
+          }
+        });
+      }
     });
   });
   return {y, ladj, kept};
@@ -86,12 +93,12 @@ Three autoregressive_with_saved(const Arguments& a) { return forward(a, true); }
 
 // The blocks that a forward has kept.
 template <class T>
-Blocks kept_blocks(const FlowLayer& layer, const at::Tensor& kept) {
-  const T size = kept.numel() == kept_size(layer) ? kept.const_data_ptr<T>()[0] : T(0);
-  const T least = static_cast<T>(std::min(Blocks::kLeast, layer.rows)),
-          beyond = static_cast<T>(layer.rows + lanes<T>());
+Blocks kept_blocks(const Flow& flow, const at::Tensor& kept) {
+  const T size = kept.numel() == kept_size(flow) ? kept.const_data_ptr<T>()[0] : T(0);
+  const T least = static_cast<T>(std::min(Blocks::kLeast, flow.rows)),
+          beyond = static_cast<T>(flow.rows + lanes<T>());
   const bool is_size = least <= size && size < beyond;  // NaN is none
-  const Blocks blocks{layer.rows, is_size ? static_cast<int64_t>(size) : 0};
+  const Blocks blocks{flow.rows, is_size ? static_cast<int64_t>(size) : 0};
   TORCH_CHECK_VALUE(
       is_size && blocks.size % lanes<T>() == 0,
       "autoregressive_backward: saved: expected what autoregressive_with_saved returned, got ",
@@ -99,13 +106,22 @@ Blocks kept_blocks(const FlowLayer& layer, const at::Tensor& kept) {
   return blocks;
 }
 
-// The sum of the gradients of all threads, flat, where the parameters were before they were sorted;
-// 0 where masked. Adds to those of the first thread.
+// Where the sorted gradients of each layer begin, and their size.
 template <class T>
-void add_and_unsort(const Conditioner<T>& network, int64_t threads, T* sorted, T* to) {
+std::vector<int64_t> gradients_at(const std::vector<Conditioner<T>>& networks) {
+  std::vector<int64_t> at{0};
+  for (const Conditioner<T>& network : networks) at.push_back(at.back() + network.gradient_size());
+  return at;
+}
+
+// The sum of a layer's gradients of all threads, `part` elements apart, flat, where the parameters
+// were before they were sorted; 0 where masked. Adds to those of the first thread.
+template <class T>
+void add_and_unsort(const Conditioner<T>& network, int64_t threads, int64_t part, T* sorted,
+                    T* to) {
   const int64_t size = network.gradient_size();
   for (int64_t thread = 1; thread < threads; ++thread)
-    for (int64_t i = 0; i < size; ++i) sorted[i] += sorted[thread * size + i];
+    for (int64_t i = 0; i < size; ++i) sorted[i] += sorted[thread * part + i];
   for (const MaskedLayer<T>& layer : network.layers) {
     const T* from = sorted + layer.offset;
     T* const bias = to + layer.out * layer.in;
@@ -127,48 +143,65 @@ void add_and_unsort(const Conditioner<T>& network, int64_t threads, T* sorted, T
 }
 
 Three autoregressive_backward(const BackwardArguments& b) {
-  const FlowLayer layer = check_autoregressive_backward(b);
-  const int64_t D = layer.features, C = layer.context, units = kept_units(layer);
+  const Flow flow = check_autoregressive_backward(b);
+  const int64_t D = flow.features, C = flow.context;
   const auto [with_x, with_context, with_parameters] = b.output_mask;
-  const at::Tensor grad_x = empty_if(with_x, b.x.sizes(), b.x),
-                   grad_context = empty_if(with_context && b.context, {layer.rows, C}, b.x),
-                   grad_parameters = empty_if(with_parameters, {layer.parameters}, b.x);
-  if (layer.rows == 0) return {grad_x, grad_context, grad_parameters.zero_()};
-  const at::Tensor given = b.x.contiguous(), degrees = b.degrees.contiguous(),
-                   kept = b.saved.contiguous(), grad_y = b.grad_y.contiguous(),
+  // Those of the results of a layer, which those of what it was given take the place of.
+  const at::Tensor grad_given = empty_if(with_x || flow.size() > 1, b.x.sizes(), b.x),
+                   grad_context = empty_if(with_context && b.context, {flow.rows, C}, b.x),
+                   grad_parameters = empty_if(with_parameters, {flow.parameters}, b.x),
+                   grad_x = with_x ? grad_given : empty_if(false, {}, b.x);
+  if (flow.rows == 0) return {grad_x, grad_context, grad_parameters.zero_()};
+  const at::Tensor kept = b.saved.contiguous(), grad_y = b.grad_y.contiguous(),
                    grad_ladj = b.grad_ladj.contiguous();
   dispatch_floating(b.x, [&](auto type) {
     using T = decltype(type);
-    const Blocks blocks = kept_blocks<T>(layer, kept);
-    const int64_t threads = std::min(threads_for(layer), blocks.count()),
+    const Blocks blocks = kept_blocks<T>(flow, kept);
+    const int64_t threads = std::min(threads_for(flow), blocks.count()),
                   stride = Block<T>::stride_of(blocks.size);
     Scratch scratch;
-    const Conditioner<T> network(layer, b.weights, b.biases, degrees.const_data_ptr<int64_t>(),
-                                 true, scratch);
-    const int64_t part = network.gradient_size();
+    const auto networks =
+        sorted_networks<T>(flow, b.weights, b.biases, b.degrees, true, threads, scratch);
+    const std::vector<int64_t> at = gradients_at(networks);
+    const int64_t part = at.back();
     at::Tensor parts;
     if (with_parameters) parts = at::empty({threads, part}, b.x.options());
-    const T *const from = given.const_data_ptr<T>(), *const memory = kept.const_data_ptr<T>(),
-                   *const from_grad = grad_y.const_data_ptr<T>(),
+    const T *const memory = kept.const_data_ptr<T>(), *const from_grad = grad_y.const_data_ptr<T>(),
                    *const from_ladj = grad_ladj.const_data_ptr<T>();
-    T *const to_x = data_or_null<T>(grad_x), *const to_context = data_or_null<T>(grad_context),
+    T *const to_given = data_or_null<T>(grad_given),
+             *const to_context = data_or_null<T>(grad_context),
              *const gradients = data_or_null<T>(parts);
-    with_transform<T>(layer, [&](const auto& transform) {
-      parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
-        Scratch of_thread;
-        Backward<T, std::remove_cvref_t<decltype(transform)>> block(layer, network, transform,
-                                                                    blocks.size, of_thread);
-        if (gradients) std::fill_n(gradients + thread * part, part, T(0));
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t first = blocks.first(i);
-          block(from + first * D, from_grad + first * D, from_ladj + first, blocks.points(i),
-                memory + kKeptBefore + i * units * stride,
-                {at_row(gradients, thread, part), at_row(to_x, first, D),
-                 at_row(to_context, first, C)});
-        }
-      });
+    parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
+      T* const own = at_row(gradients, thread, part);
+      if (own) std::fill_n(own, part, T(0));
+      if (to_context)
+        std::fill(to_context + blocks.first(begin) * C, to_context + blocks.last(end - 1) * C,
+                  T(0));
+      for (int64_t done = 0; done < flow.size(); ++done) {
+        const int64_t l = flow.passed(flow.size() - 1 - done);
+        const FlowLayer& layer = flow.layers[l];
+        const bool stores = with_x || done + 1 < flow.size();
+        Scratch of_layer;
+        with_transform<T>(layer, [&](const auto& transform) {
+          Backward<T, std::remove_cvref_t<decltype(transform)>> block(layer, networks[l], transform,
+                                                                      blocks.size, of_layer);
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = blocks.first(i);
+            block((done == 0 ? from_grad : to_given) + first * D, from_ladj + first,
+                  blocks.points(i), memory + kept_at(flow, blocks, stride, l, i),
+                  {own ? own + at[l] : nullptr, stores ? to_given + first * D : nullptr,
+                   at_row(to_context, first, C)});
+          }
+        });
+      }
     });
-    if (with_parameters) add_and_unsort(network, threads, gradients, grad_parameters.data_ptr<T>());
+    if (with_parameters) {
+      std::vector<T*> to{grad_parameters.data_ptr<T>()};
+      for (const FlowLayer& layer : flow.layers) to.push_back(to.back() + layer.parameters);
+      parallel_tasks(flow.size(), threads, [&](int64_t l) {
+        add_and_unsort(networks[l], threads, part, gradients + at[l], to[l]);
+      });
+    }
   });
   return {grad_x, grad_context, grad_parameters};
 }

@@ -1,5 +1,5 @@
-// The layer of an autoregressive flow on CUDA: checks, memory and the stream;
-// autoregressive_cuda.cu does the work.
+// Layers of an autoregressive flow on CUDA: checks, memory and the stream;
+// autoregressive_cuda.cu does the work of a layer.
 #include "autoregressive_cuda.h"
 
 #include <torch/library.h>
@@ -11,21 +11,27 @@
 namespace pyneural::autoregressive {
 namespace {
 
-// One call: the kernels' params, and the memory behind them.
+// What all layers of a call are given.
+struct Given {
+  const OptionalTensor& context;
+  at::TensorList weights, biases, degrees;
+};
+
+// A layer: the kernels' params, and the memory behind them.
 template <class T>
 struct Call {
   at::Tensor x, context, degrees, parameters, index, sorted, scratch;
   AutoregressiveParams<T> params;
 
-  Call(const char* op, const FlowLayer& layer, const at::Tensor& given,
-       const OptionalTensor& given_context, at::TensorList weights, at::TensorList biases,
-       const at::Tensor& given_degrees, bool backward)
-      : x(given.contiguous()),
-        context(given_context ? given_context->contiguous() : at::Tensor()),
-        degrees(given_degrees.contiguous()) {
+  Call(const char* op, const Flow& flow, int64_t which, const at::Tensor& of_layer,
+       const Given& given, bool backward)
+      : x(of_layer.contiguous()),
+        context(given.context ? given.context->contiguous() : at::Tensor()),
+        degrees(given.degrees[which].contiguous()) {
+    const FlowLayer& layer = flow.layers[which];
     TORCH_CHECK_VALUE(layer.layers() <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
                       " layers on CUDA, got ", layer.layers(), "; use fewer, or the CPU");
-    parameters = join_parameters(weights, biases, &params);
+    parameters = join_parameters(layer.of(given.weights), layer.of(given.biases), &params);
     params.activation = layer.activation;
     params.is_affine = layer.transform == TransformKind::affine;
     params.affine = make_affine<T>(layer.slope, layer.inverse);
@@ -51,59 +57,98 @@ struct Call {
   }
 };
 
-Two autoregressive(const Arguments& a) {
-  const FlowLayer layer = check_autoregressive(a);
-  const at::Tensor y = empty_if(true, a.x.sizes(), a.x), ladj = empty_if(true, {layer.rows}, a.x);
-  if (layer.rows == 0) return {y, ladj};
-  dispatch_floating_cuda(a.x, [&](auto type, cudaStream_t stream) {
+// y and ladj of one layer.
+void run_layer(const char* op, const Flow& flow, int64_t which, const at::Tensor& x,
+               const Given& given, const at::Tensor& y, const at::Tensor& ladj) {
+  dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
-    Call<T> call("autoregressive", layer, a.x, a.context, a.weights, a.biases, a.degrees, false);
+    Call<T> call(op, flow, which, x, given, false);
     call.params.y = y.data_ptr<T>();
     call.params.ladj = ladj.data_ptr<T>();
     C10_CUDA_CHECK(call.params.launch_forward(stream));
   });
-  return {y, ladj};
+}
+
+// What the layer that is passed after `done` others gave, [N, D]: those before the last are saved.
+at::Tensor result_of(const at::Tensor& saved, int64_t done, const at::Tensor& x) {
+  return saved.narrow(0, done * x.numel(), x.numel()).view(x.sizes());
 }
 
 Three autoregressive_with_saved(const Arguments& a) {
-  const auto [y, ladj] = autoregressive(a);
-  return {y, ladj, empty_if(false, {}, a.x)};
+  const char* const op = "autoregressive";
+  const Flow flow = check_autoregressive(a);
+  const int64_t last = flow.size() - 1;
+  const at::Tensor y = empty_if(true, a.x.sizes(), a.x), ladj = empty_if(true, {flow.rows}, a.x),
+                   saved = empty_if(true, {last * a.x.numel()}, a.x);
+  if (flow.rows == 0) return {y, ladj, saved};
+  const Given given{a.context, a.weights, a.biases, a.degrees};
+  for (int64_t done = 0; done <= last; ++done) {
+    const at::Tensor of_layer = done == 0 ? ladj : at::empty_like(ladj);
+    run_layer(op, flow, flow.passed(done), done == 0 ? a.x : result_of(saved, done - 1, a.x), given,
+              done == last ? y : result_of(saved, done, a.x), of_layer);
+    if (done > 0) ladj.add_(of_layer);
+  }
+  return {y, ladj, saved};
+}
+
+Two autoregressive(const Arguments& a) {
+  const auto [y, ladj, saved] = autoregressive_with_saved(a);
+  return {y, ladj};
 }
 
 Three autoregressive_backward(const BackwardArguments& b) {
-  const FlowLayer layer = check_autoregressive_backward(b);
+  const char* const op = "autoregressive_backward";
+  const Flow flow = check_autoregressive_backward(b);
+  const int64_t last = flow.size() - 1;
   const auto [with_x, with_context, with_parameters] = b.output_mask;
-  const at::Tensor grad_x = empty_if(with_x, b.x.sizes(), b.x),
-                   grad_context =
-                       empty_if(with_context && b.context, {layer.rows, layer.context}, b.x),
-                   grad_parameters = empty_if(with_parameters, {layer.parameters}, b.x);
-  if (layer.rows == 0) return {grad_x, grad_context, grad_parameters.zero_()};
-  // What the network has seen: of a substitution what it found.
-  const at::Tensor seen =
-      layer.by_substitution()
-          ? std::get<0>(autoregressive({b.x, b.context, b.weights, b.biases, b.degrees,
-                                        b.activation, b.transform, b.bound, b.slope, b.inverse}))
-          : b.x.contiguous();
-  dispatch_floating_cuda(b.x, [&](auto type, cudaStream_t stream) {
-    using T = decltype(type);
-    Call<T> call("autoregressive_backward", layer, b.x, b.context, b.weights, b.biases, b.degrees,
-                 true);
-    const at::Tensor grad_y = b.grad_y.contiguous(), grad_ladj = b.grad_ladj.contiguous();
-    at::Tensor partial, total;
-    if (with_parameters) {
-      partial = at::empty({call.params.blocks, call.params.gradient_size}, b.x.options());
-      total = at::empty({call.params.gradient_size}, b.x.options());
+  TORCH_CHECK_VALUE(b.saved.numel() == last * b.x.numel(), op,
+                    ": saved: expected what autoregressive_with_saved returned, got ",
+                    b.saved.sizes(), "; call the one with the arguments of the other");
+  const bool wants_context = with_context && b.context;
+  const at::Tensor grad_context = empty_if(wants_context, {flow.rows, flow.context}, b.x),
+                   grad_parameters = empty_if(with_parameters, {flow.parameters}, b.x);
+  if (flow.rows == 0)
+    return {empty_if(with_x, b.x.sizes(), b.x), grad_context, grad_parameters.zero_()};
+  const Given given{b.context, b.weights, b.biases, b.degrees};
+  const at::Tensor grad_ladj = b.grad_ladj.contiguous();
+  at::Tensor grad_result = b.grad_y.contiguous(), grad_x = empty_if(false, {}, b.x);
+  for (int64_t done = last; done >= 0; --done) {
+    const int64_t which = flow.passed(done);
+    const FlowLayer& layer = flow.layers[which];
+    const at::Tensor x = (done == 0 ? b.x : result_of(b.saved, done - 1, b.x)).contiguous();
+    // What the network has seen: of a substitution what it found.
+    at::Tensor seen = x;
+    if (layer.by_substitution() && done < last) seen = result_of(b.saved, done, b.x).contiguous();
+    if (layer.by_substitution() && done == last) {
+      seen = at::empty_like(x);
+      run_layer(op, flow, which, x, given, seen, at::empty_like(grad_ladj));
     }
-    call.params.seen = seen.const_data_ptr<T>();
-    call.params.grad_y = grad_y.const_data_ptr<T>();
-    call.params.grad_ladj = grad_ladj.const_data_ptr<T>();
-    call.params.grad_x = data_or_null<T>(grad_x);
-    call.params.grad_context = data_or_null<T>(grad_context);
-    call.params.partial = data_or_null<T>(partial);
-    call.params.total = data_or_null<T>(total);
-    call.params.grad_parameters = data_or_null<T>(grad_parameters);
-    C10_CUDA_CHECK(call.params.launch_backward(stream));
-  });
+    grad_x = empty_if(with_x || done > 0, x.sizes(), x);
+    const at::Tensor of_context =
+        wants_context && done < last ? at::empty_like(grad_context) : grad_context;
+    int64_t offset = 0;
+    for (int64_t l = 0; l < which; ++l) offset += flow.layers[l].parameters;
+    dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
+      using T = decltype(type);
+      Call<T> call(op, flow, which, x, given, true);
+      at::Tensor partial, total;
+      if (with_parameters) {
+        partial = at::empty({call.params.blocks, call.params.gradient_size}, x.options());
+        total = at::empty({call.params.gradient_size}, x.options());
+        call.params.grad_parameters = grad_parameters.data_ptr<T>() + offset;
+      }
+      call.params.seen = seen.const_data_ptr<T>();
+      call.params.grad_y = grad_result.const_data_ptr<T>();
+      call.params.grad_ladj = grad_ladj.const_data_ptr<T>();
+      call.params.grad_x = data_or_null<T>(grad_x);
+      call.params.grad_context = data_or_null<T>(of_context);
+      call.params.partial = data_or_null<T>(partial);
+      call.params.total = data_or_null<T>(total);
+      C10_CUDA_CHECK(call.params.launch_backward(stream));
+    });
+    if (wants_context && done < last) grad_context.add_(of_context);
+    grad_result = grad_x;
+  }
   return {grad_x, grad_context, grad_parameters};
 }
 

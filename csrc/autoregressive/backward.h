@@ -7,9 +7,9 @@
 
 namespace pyneural::autoregressive {
 
-// Where the gradients of some points go, each where it is not null; those of the parameters are
-// added: for each layer [U][in_stride], sorted, of which masked elements mean nothing, then [U] of
-// the bias.
+// Where the gradients of some points go, each where it is not null; those of the parameters and of
+// the context are added. Those of the parameters are for each matrix [U][in_stride], sorted, of
+// which masked elements mean nothing, then [U] of the bias.
 template <class T>
 struct Gradients {
   T *parameters, *given, *context;
@@ -25,7 +25,6 @@ class Backward : Block<T> {
     const int64_t stride = this->stride_of(most_points);
     const auto take = [&](int64_t rows) { return scratch.take<T>(rows * stride); };
     for (const int64_t width : layer.width) grad_.push_back(take(width));
-    given_ = take(layer.features);
     result_ = take(layer.features);
     ladj_ = take(1);
     working_ = take(layer.parameters_of_feature);
@@ -37,12 +36,12 @@ class Backward : Block<T> {
                      [&](auto f) { activate_backward_ = activate_backward<decltype(f), T>; });
   }
 
-  // given: what the forward was; memory: what it kept.
-  void operator()(const T* given, const T* grad_result, const T* grad_ladj, int64_t points,
-                  const T* memory, const Gradients<T>& to) {
+  // memory: what the forward kept. The gradients of what was given may take the place of those of
+  // the results.
+  void operator()(const T* grad_result, const T* grad_ladj, int64_t points, const T* memory,
+                  const Gradients<T>& to) {
     this->begin(points);
     kept_.emplace(layer_, memory, stride_);
-    this->load_features(given, given_);
     this->load_features(grad_result, result_);
     this->load_column(grad_ladj, 1, ladj_);
     const std::vector<int64_t> none(layer_.layers() - 1, 0);
@@ -74,28 +73,29 @@ class Backward : Block<T> {
     }
     if (to.parameters) add_gradients(to.parameters);
     if (to.given) this->store_features(result_, to.given);
-    if (to.context) store_context(to.context);
+    if (to.context) add_context(to.context);
   }
 
  private:
   using Block<T>::layer_, Block<T>::network_, Block<T>::count_, Block<T>::vectors_,
       Block<T>::stride_;
 
-  // The gradients of a layer's inputs from those of the outputs that see them.
-  void differentiate_inputs(int64_t l, Range inputs) const {
+  // The gradients of a layer's inputs from those of the outputs that see them; `needed` are rows of
+  // the same inputs that are read next.
+  void differentiate_inputs(int64_t l, Range inputs, const T* needed = nullptr) const {
     const MaskedLayer<T>& layer = network_.layers[l];
     this->multiply_rows(
         layer.transposed, layer.out_stride, inputs, grad_[l + 1], grad_[l],
         [&](int64_t first, int64_t) { return Range{layer.first[first], layer.out}; },
-        [](int64_t, int64_t, int64_t, T*) {});
+        [](int64_t, int64_t, int64_t, T*) {}, needed);
   }
 
   void differentiate_units(const Stage& stage, const std::vector<int64_t>& end) const {
     for (int64_t l = layer_.layers() - 1; l > 0; --l) {
       const Range units{end[l - 1], stage.unit_end[l - 1]};
-      differentiate_inputs(l, units);
-      // Row by row, as what was kept comes from far.
+      // Fetched meanwhile, and then row by row, as what was kept comes from far.
       const T* const saved = kept_->z[l] ? kept_->z[l] : kept_->a[l];
+      differentiate_inputs(l, units, saved);
       activate_backward_(units.end - units.begin, vectors_, this->row(saved, units.begin),
                          this->row(grad_[l], units.begin), stride_);
     }
@@ -111,8 +111,9 @@ class Backward : Block<T> {
       T* const parameters = this->row(grad_.back(), this->parameters_of(f, f).begin);
       T* const grad = this->row(result_, f);
       for (int64_t n = 0; n < this->columns(); n += lanes<T>())
-        differentiate(transform_, Vec<T>::loadu(this->row(given_, f) + n), Vec<T>::loadu(grad + n),
-                      Vec<T>::loadu(ladj_ + n), parameters + n, working_ + n, stride_)
+        differentiate(transform_, Vec<T>::loadu(this->row(kept_->given, f) + n),
+                      Vec<T>::loadu(grad + n), Vec<T>::loadu(ladj_ + n), parameters + n,
+                      working_ + n, stride_)
             .store(grad + n);
     }
   }
@@ -126,10 +127,10 @@ class Backward : Block<T> {
     }
   }
 
-  void store_context(T* to) const {
+  void add_context(T* to) const {
     for (int64_t c = 0; c < layer_.context; ++c)
       for (int64_t n = 0; n < count_; ++n)
-        to[n * layer_.context + c] = this->row(grad_[0], network_.context_row[c])[n];
+        to[n * layer_.context + c] += this->row(grad_[0], network_.context_row[c])[n];
   }
 
   void add_gradients(T* gradient) const {
@@ -159,7 +160,7 @@ class Backward : Block<T> {
   ActivateBackward<T> activate_backward_;
   std::optional<Activations<const T>> kept_;
   std::vector<T*> grad_;  // [L + 1] of [U][n]
-  T *given_, *result_;    // [features][n], sorted; result_ the gradients of the results
+  T* result_;             // [features][n], sorted, the gradients of the results
   T *ladj_, *working_;    // [n], [P][n]
   T* transposed_;         // [n][U], inputs of a layer; what is behind its rows means nothing
 };

@@ -26,28 +26,40 @@ struct Blocks {
 
   int64_t count() const { return (rows + size - 1) / size; }
   int64_t first(int64_t block) const { return block * size; }
-  int64_t points(int64_t block) const { return std::min(size, rows - first(block)); }
+  int64_t last(int64_t block) const { return std::min(first(block + 1), rows); }  // behind it
+  int64_t points(int64_t block) const { return last(block) - first(block); }
 
   int64_t rows, size;
 };
 
 // What a forward keeps for a backward, in one piece of memory: the size of its blocks, in a cache
-// line, and the activations of each block. That is fewer elements than this, whatever the threads
-// and the instruction set.
+// line, and what each layer was given and computed of each block. That is fewer elements than this,
+// whatever the threads and the instruction set.
 inline int64_t kept_units(const FlowLayer& layer) {
   int64_t units = 0, hidden = 0;
   for (int64_t l = 0; l <= layer.layers(); ++l) {
     units += layer.width[l];
     if (0 < l && l < layer.layers()) hidden += layer.width[l];
   }
-  return units + (needs_preactivation(layer.activation) ? hidden : 0);
+  return units + layer.features + (needs_preactivation(layer.activation) ? hidden : 0);
 }
 constexpr int64_t kKeptBefore = 16;
-inline int64_t kept_size(const FlowLayer& layer) {
-  return kKeptBefore + kept_units(layer) * (layer.rows + layer.rows / 2 + Blocks::kLeast);
+inline int64_t kept_size(const Flow& flow) {
+  int64_t units = 0;
+  for (const FlowLayer& layer : flow.layers) units += kept_units(layer);
+  return kKeptBefore + units * (flow.rows + flow.rows / 2 + Blocks::kLeast);
 }
 
-// The activations of a block: inputs, hidden units, parameters of the transforms.
+// Where what is kept of a block and a layer begins: those of a layer follow each other.
+inline int64_t kept_at(const Flow& flow, const Blocks& blocks, int64_t stride, int64_t layer,
+                       int64_t block) {
+  int64_t rows = kept_units(flow.layers[layer]) * block;
+  for (int64_t l = 0; l < layer; ++l) rows += kept_units(flow.layers[l]) * blocks.count();
+  return kKeptBefore + rows * stride;
+}
+
+// What a layer is given of a block, and its activations: inputs, hidden units, parameters of the
+// transforms.
 template <class T>
 struct Activations {
   Activations(const FlowLayer& layer, T* memory, int64_t stride) {
@@ -56,6 +68,7 @@ struct Activations {
       memory += rows * stride;
       return taken;
     };
+    given = take(layer.features);
     const bool with_z = needs_preactivation(layer.activation);
     for (int64_t l = 0; l <= layer.layers(); ++l) {
       const bool is_hidden = 0 < l && l < layer.layers();
@@ -64,6 +77,7 @@ struct Activations {
     }
   }
 
+  T* given;           // [features][n], sorted
   std::vector<T*> a;  // [L + 1] of [U][n]
   std::vector<T*> z;  // [L + 1] likewise, before f, where f' is no function of f
 };
@@ -77,10 +91,15 @@ struct Range {
 template <class T>
 class Block {
  public:
-  // Points of a block: as many as keep all that belongs to them in half of the second-level cache.
-  static int64_t points(const FlowLayer& layer, bool with_backward) {
-    int64_t elements = layer.features;
-    for (const int64_t width : layer.width) elements += width * (with_backward ? 2 : 1);
+  // Points of a block: as many as keep all that belongs to them in half of the second-level cache,
+  // while they are in a layer.
+  static int64_t points(const Flow& flow, bool with_backward) {
+    int64_t elements = 0;
+    for (const FlowLayer& layer : flow.layers) {
+      int64_t of_layer = layer.features;
+      for (const int64_t width : layer.width) of_layer += width * (with_backward ? 2 : 1);
+      elements = std::max(elements, of_layer);
+    }
     const int64_t cached = caches().level2 / 2 / (elements * static_cast<int64_t>(sizeof(T)));
     return std::clamp<int64_t>(cached / panel_width<T>(), 3, 15) * panel_width<T>();
   }
@@ -127,21 +146,31 @@ class Block {
   }
 
   // The rows of a matrix times b, over the columns that columns_of(first row, last row) tells;
-  // use(first row, rows, vectors, their products in place).
+  // use(first row, rows, vectors, their products in place). What is needed next in the places of
+  // the products is fetched meanwhile.
   template <class ColumnsOf, class Use>
   void multiply_rows(const T* matrix, int64_t matrix_stride, Range rows, const T* b, T* product,
-                     const ColumnsOf& columns_of, const Use& use) const {
+                     const ColumnsOf& columns_of, const Use& use, const T* needed = nullptr) const {
     for (int64_t v = 0; v < vectors_; v += kTileVectors) {
       const int64_t vectors = std::min<int64_t>(kTileVectors, vectors_ - v);
       for_row_tiles(rows.begin, rows.end, [&](int64_t first, int64_t count) {
         const Range columns = columns_of(first, first + count - 1);
         T* const to = product + first * stride_ + v * lanes<T>();
+        if (needed) prefetch_rows(needed + first * stride_ + v * lanes<T>(), count);
         multiply<T>({matrix + first * matrix_stride + columns.begin, matrix_stride, 1}, count,
                     columns.end - columns.begin,
                     {b + columns.begin * stride_ + v * lanes<T>(), stride_, vectors}, to, stride_);
         use(first, count, vectors, to);
       });
     }
+  }
+
+  // The columns of a tile.
+  void prefetch_rows(const T* from, int64_t rows) const {
+    constexpr int64_t kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t n = 0; n < kTileVectors * lanes<T>(); n += kLine)
+        __builtin_prefetch(from + i * stride_ + n);
   }
 
   const FlowLayer& layer_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../common/panels.h"
+#include "../common/parallel.h"
 #include "../common/scratch.h"
 #include "autoregressive_check.h"
 
@@ -63,11 +64,30 @@ struct Stage {
   int64_t feature_begin, feature_end;
 };
 
+// What a network is made of, one piece of memory each.
+template <class T>
+struct Unsorted {
+  std::vector<const T*> weights, biases;
+  const int64_t* degrees;
+};
+
 template <class T>
 class Conditioner {
  public:
-  Conditioner(const FlowLayer& layer, at::TensorList weights, at::TensorList biases,
-              const int64_t* degrees, bool with_backward, Scratch& scratch) {
+  // Elements of the memory behind a network.
+  static int64_t size(const FlowLayer& layer, bool with_backward) {
+    int64_t total = 0;
+    for (int64_t l = 0; l < layer.layers(); ++l) {
+      const int64_t in = layer.width[l], out = layer.width[l + 1];
+      total += out * odd_lines<T>(in) + odd_lines<T>(out);
+      if (with_backward) total += in * odd_lines<T>(out);
+    }
+    return total;
+  }
+
+  Conditioner() = default;
+  Conditioner(const FlowLayer& layer, const Unsorted<T>& given, bool with_backward, T* memory) {
+    const int64_t* degrees = given.degrees;
     const int64_t D = layer.features, S = layer.staying;
     const std::vector<int64_t> order(degrees, degrees + D);
     degrees += D;
@@ -94,8 +114,8 @@ class Conditioner {
       if (!is_last) hidden.emplace_back(std::vector<int64_t>(degrees, degrees + out));
       degrees += out;
       const Sorted outputs = is_last ? parameters_of(features, layer) : hidden.back();
-      layers.push_back(masked_layer(inputs, outputs, weights[l].contiguous(),
-                                    biases[l].contiguous(), offset, with_backward, scratch));
+      layers.push_back(masked_layer(inputs, outputs, given.weights[l], given.biases[l], offset,
+                                    with_backward, &memory));
       offset += out * (layers.back().in_stride + 1);
       inputs = outputs;
     }
@@ -142,9 +162,14 @@ class Conditioner {
     return parameters;
   }
 
-  static MaskedLayer<T> masked_layer(const Sorted& inputs, const Sorted& outputs,
-                                     const at::Tensor& weight, const at::Tensor& bias,
-                                     int64_t offset, bool with_backward, Scratch& scratch) {
+  static MaskedLayer<T> masked_layer(const Sorted& inputs, const Sorted& outputs, const T* weight,
+                                     const T* bias, int64_t offset, bool with_backward,
+                                     T** memory) {
+    const auto take = [&](int64_t elements) {
+      T* const taken = *memory;
+      *memory += elements;
+      return taken;
+    };
     MaskedLayer<T> layer;
     layer.in = inputs.size();
     layer.out = outputs.size();
@@ -159,29 +184,54 @@ class Conditioner {
     for (const int64_t degree : outputs.degree) layer.visible.push_back(inputs.count_up_to(degree));
     for (const int64_t degree : inputs.degree) layer.first.push_back(outputs.count_below(degree));
 
-    T* const sorted = scratch.take<T>(layer.out * layer.in_stride);
-    T* const sorted_bias = scratch.take<T>(layer.out);
-    const T *const from = weight.const_data_ptr<T>(), *const from_bias = bias.const_data_ptr<T>();
+    T* const sorted = take(layer.out * layer.in_stride);
+    T* const sorted_bias = take(layer.out_stride);
     for (int64_t o = 0; o < layer.out; ++o) {
-      const T* const row = from + outputs.at[o] * layer.in;
+      const T* const row = weight + outputs.at[o] * layer.in;
       T* const to = sorted + o * layer.in_stride;
       if (layer.in_order)
         std::copy_n(row, layer.visible[o], to);
       else
         for (int64_t i = 0; i < layer.visible[o]; ++i) to[i] = row[inputs.at[i]];
       std::fill(to + layer.visible[o], to + layer.in_stride, T(0));
-      sorted_bias[o] = from_bias[outputs.at[o]];
+      sorted_bias[o] = bias[outputs.at[o]];
     }
     layer.weight = sorted;
     layer.bias = sorted_bias;
     layer.transposed = nullptr;
     if (with_backward) {
-      T* const transposed = scratch.take<T>(layer.in * layer.out_stride);
+      T* const transposed = take(layer.in * layer.out_stride);
       transpose(sorted, layer.in_stride, layer.out, layer.in, transposed, layer.out_stride);
       layer.transposed = transposed;
     }
     return layer;
   }
 };
+
+// The networks of all layers, each sorted on a thread.
+template <class T>
+std::vector<Conditioner<T>> sorted_networks(const Flow& flow, at::TensorList weights,
+                                            at::TensorList biases, at::TensorList degrees,
+                                            bool with_backward, int64_t threads, Scratch& scratch) {
+  std::vector<at::Tensor> contiguous;
+  const auto data = [&]<class Element>(const at::Tensor& tensor, Element) {
+    return contiguous.emplace_back(tensor.contiguous()).template const_data_ptr<Element>();
+  };
+  std::vector<Unsorted<T>> given(flow.layers.size());
+  std::vector<T*> memory;
+  for (size_t i = 0; i < given.size(); ++i) {
+    const FlowLayer& layer = flow.layers[i];
+    for (const at::Tensor& weight : layer.of(weights))
+      given[i].weights.push_back(data(weight, T()));
+    for (const at::Tensor& bias : layer.of(biases)) given[i].biases.push_back(data(bias, T()));
+    given[i].degrees = data(degrees[i], int64_t());
+    memory.push_back(scratch.take<T>(Conditioner<T>::size(layer, with_backward)));
+  }
+  std::vector<Conditioner<T>> networks(given.size());
+  parallel_tasks(flow.size(), threads, [&](int64_t i) {
+    networks[i] = Conditioner<T>(flow.layers[i], given[i], with_backward, memory[i]);
+  });
+  return networks;
+}
 
 }  // namespace pyneural::autoregressive

@@ -15,21 +15,20 @@ class Forward : Block<T> {
           int64_t most_points, Scratch& scratch)
       : Block<T>(layer, network), transform_(transform) {
     const int64_t stride = this->stride_of(most_points);
-    given_ = scratch.take<T>(layer.features * stride);
     result_ = scratch.take<T>(layer.features * stride);
     ladj_ = scratch.take<T>(stride);
     working_ = scratch.take<T>(layer.parameters_of_feature * stride);
     visit_activation(layer.activation, [&](auto f) { activate_ = activate<decltype(f), T>; });
   }
 
-  // y and ladj of x, or of the inverse x and ladj of y; activations are written to memory of
-  // kept_units rows.
+  // y of x, or of the inverse x of y, and ladj, which is added; what is kept is written to memory
+  // of kept_units rows. The result may take the place of what is given.
   void operator()(const T* given, const T* context, int64_t points, T* memory, T* result, T* ladj) {
     this->begin(points);
     kept_.emplace(layer_, memory, stride_);
-    this->load_features(given, given_);
+    this->load_features(given, kept_->given);
     load_inputs(layer_.by_substitution() ? nullptr : given, context);
-    std::copy_n(given_, layer_.staying * stride_, result_);
+    std::copy_n(kept_->given, layer_.staying * stride_, result_);
     std::fill_n(ladj_, stride_, T(0));
     std::vector<int64_t> done(layer_.layers() - 1, 0);
     const std::vector<Stage> whole{network_.everything};
@@ -41,7 +40,7 @@ class Forward : Block<T> {
     }
     compute_units(network_.everything, done);  // those that no feature sees
     this->store_features(result_, result);
-    std::copy_n(ladj_, count_, ladj);
+    for (int64_t n = 0; n < count_; ++n) ladj[n] += ladj_[n];
   }
 
  private:
@@ -83,8 +82,9 @@ class Forward : Block<T> {
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
       const T* const parameters = this->row(kept_->a.back(), this->parameters_of(f, f).begin);
       for (int64_t n = 0; n < this->columns(); n += lanes<T>()) {
-        const auto [value, ladj] = evaluate(transform_, Vec<T>::loadu(this->row(given_, f) + n),
-                                            parameters + n, working_ + n, stride_);
+        const auto [value, ladj] =
+            evaluate(transform_, Vec<T>::loadu(this->row(kept_->given, f) + n), parameters + n,
+                     working_ + n, stride_);
         value.store(this->row(result_, f) + n);
         (Vec<T>::loadu(ladj_ + n) + ladj).store(ladj_ + n);
       }
@@ -97,7 +97,7 @@ class Forward : Block<T> {
   const Transform& transform_;
   Activate<T> activate_;
   std::optional<Activations<T>> kept_;
-  T *given_, *result_;  // [features][n], sorted
+  T* result_;           // [features][n], sorted
   T *ladj_, *working_;  // [n], [P][n]
 };
 

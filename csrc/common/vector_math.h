@@ -58,6 +58,22 @@ PYNEURAL_INLINE at::vec::Vectorized<double> tanh(at::vec::Vectorized<double> z) 
   return (e / (e + V(2))) | (z & V(-0.0));
 }
 
+// 1 / (1 + e^-z), e^-z = 2^(n - 1) 2^(r + 1) with one factor for the power, which is infinite from
+// where the quotient rounds to 0. What it would be beyond z = 86 (double: 707) is lost in the sum.
+template <class T>
+PYNEURAL_INLINE at::vec::Vectorized<T> sigmoid(at::vec::Vectorized<T> z) {
+  using V = at::vec::Vectorized<T>;
+  constexpr bool kSingle = sizeof(T) == 4;
+  // Of log2(e), the nearest number of T and what is left.
+  constexpr T kHigh = T(kLog2E), kLow = T(kSingle ? kLog2E - double(kHigh) : 2.035527374093103e-17);
+  const V y = at::vec::clamp(z.neg(), V(T(kSingle ? -86 : -707)), V(T(kSingle ? 89 : 710)));
+  const Rounded<T> n(y * V(kHigh), kExponentBias<T> - 1);
+  const V r = at::vec::fmadd(y, V(kLow), at::vec::fmsub(y, V(kHigh), n.whole));
+  const V half = exp2_fraction(r),
+          power = at::vec::cast<T>(n.bits << decltype(n.bits)(kMantissaBits<T>));
+  return V(T(1)) / at::vec::fmadd(half + half, power, V(T(1)));
+}
+
 // log(1 + x) on 0 <= x <= 1: twice the area hyperbolic tangent of s = x / (2 + x), an odd function,
 // of least relative error, 4e-9 and 1.2e-18.
 PYNEURAL_INLINE at::vec::Vectorized<float> log1p_ratio(at::vec::Vectorized<float> s2) {
@@ -124,7 +140,7 @@ struct Math<at::vec::Vectorized<T>> {
   PYNEURAL_INLINE static V sin(V z) { return z.sin(); }
   PYNEURAL_INLINE static V cos(V z) { return z.cos(); }
   PYNEURAL_INLINE static Normal<V> normal(V z) { return detail::normal(z); }
-  PYNEURAL_INLINE static V sigmoid(V z) { return V(T(1)) / (V(T(1)) + exp(z.neg())); }
+  PYNEURAL_INLINE static V sigmoid(V z) { return detail::sigmoid(z); }
   PYNEURAL_INLINE static V softplus(V z) {
     return at::vec::maximum(z, V(T(0))) + detail::log1p(exp(z.abs().neg()));
   }

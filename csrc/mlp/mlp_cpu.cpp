@@ -10,54 +10,13 @@
 
 #include <vector>
 
-#include "../common/activation_rows.h"
 #include "../common/dispatch.h"
-#include "../common/panels.h"
 #include "../common/parallel.h"
-#include "../common/scratch.h"
 #include "mlp_ops.h"
+#include "packed_layers.h"
 
 namespace pyneural::mlp {
 namespace {
-
-template <class T>
-struct Layer {
-  int64_t in, out;
-  int64_t offset;  // of its weight in the parameters; the bias follows
-  std::optional<PackedMatrix<T>> forward, backward;  // W [O, I] and its transpose
-  at::Tensor bias;
-  Activate<T> activate;
-  ActivateBackward<T> activate_backward;
-  bool saves_z;  // f' is no function of a
-};
-
-template <class T>
-std::vector<Layer<T>> make_layers(Scratch& scratch, const Network& network, at::TensorList weights,
-                                  at::TensorList biases, bool with_backward) {
-  std::vector<Layer<T>> layers;
-  int64_t offset = 0;
-  for (int64_t l = 0; l < network.layers(); ++l) {
-    Layer<T> layer{};
-    const int64_t in = layer.in = network.width[l], out = layer.out = network.width[l + 1];
-    layer.offset = offset;
-    offset += out * (in + 1);
-    const at::Tensor weight = weights[l].contiguous();
-    const T* const w = weight.const_data_ptr<T>();
-    layer.forward.emplace(Strided<T>{w, in, 1}, out, in,
-                          scratch.take<T>(PackedMatrix<T>::storage(out, in)));
-    if (with_backward)
-      layer.backward.emplace(Strided<T>{w, 1, in}, in, out,
-                             scratch.take<T>(PackedMatrix<T>::storage(in, out)));
-    layer.bias = biases[l].contiguous();
-    layer.saves_z = needs_preactivation(network.activation(l));
-    visit_activation(network.activation(l), [&](auto f) {
-      layer.activate = activate<decltype(f), T>;
-      layer.activate_backward = activate_backward<decltype(f), T>;
-    });
-    layers.push_back(std::move(layer));
-  }
-  return layers;
-}
 
 // One thread's block of rows on its way through the layers.
 template <class T>
@@ -102,14 +61,8 @@ class Block {
     for (int64_t m = rows; m < vectors() * lanes<T>(); ++m)
       for (int64_t i = 0; i < layers_[0].in; ++i) a_[0][i * stride_ + m] = a_[0][i * stride_];
     for (size_t l = 0; l < layers_.size(); ++l) {
-      const Layer<T>& layer = layers_[l];
-      const T* const bias = layer.bias.template const_data_ptr<T>();
-      T *const z = z_[l], *const a = a_[l + 1];
-      multiply(*layer.forward, a_[l], stride_, a, stride_, vectors(),
-               [&](int64_t unit, int64_t units, int64_t vector, int64_t count) {
-                 const int64_t at = unit * stride_ + vector * lanes<T>();
-                 layer.activate(units, count, bias + unit, z ? z + at : nullptr, a + at, stride_);
-               });
+      const T* const bias = layers_[l].bias.template const_data_ptr<T>();
+      layers_[l].compute(a_[l], bias, nullptr, z_[l], a_[l + 1], stride_, vectors());
     }
   }
 

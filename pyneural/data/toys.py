@@ -1,7 +1,8 @@
-"""Densities in the plane that flows are tried on, each with its exact density and entropy.
+"""Densities in the plane that models are tried on, each with its exact density and entropy.
 
-The shapes are those of FFJORD (Grathwohl et al. 2019, arXiv:1810.01367, ``lib/toy_data.py``), with
-Gaussian noise, equal in all directions, so that the density is known. ``sample`` draws,
+The shapes are those of FFJORD (Grathwohl et al. 2019, arXiv:1810.01367, ``lib/toy_data.py``), and
+the grid on which adversarial networks are tried (Lin et al. 2018, arXiv:1712.04086), with Gaussian
+noise, equal in all directions, so that the density is known. ``sample`` draws,
 ``log_density`` is log p(x) in nats, and ``entropy`` is -E[log p(x)], the lowest negative
 log-likelihood that a model can reach on average:
 
@@ -9,6 +10,7 @@ log-likelihood that a model can reach on average:
 shape              entropy   parameters
 =================  ========  =====================================================
 `EightGaussians`   2.8316    radius 2 sqrt(2), standard deviation 1 / (2 sqrt(2))
+`GaussianGrid`     0.0653    5 x 5 of distance 2, standard deviation 0.05
 `TwoMoons`         1.0076    noise 0.1, in the coordinates of scikit-learn
 `Checkerboard`     3.4657    eight squares of edge 2 in [-4, 4]^2; log(32) exactly
 `Ring`             1.6468    radius 2, noise 0.1
@@ -126,8 +128,25 @@ class _Mixture(Toy):
         return float(-torch.xlogy(density, density).sum() * step**2)
 
 
-class EightGaussians(_Mixture):
+class _Gaussians(_Mixture):
+    """Gaussians of equal weight."""
+
+    @property
+    def centres(self) -> Tensor:
+        """Their means, float32 [K, 2]."""
+        return self._terms[0].float()
+
+    def _sample(self, count: int, generator: torch.Generator) -> Tensor:
+        centres = self._terms[0]
+        chosen = centres[torch.randint(len(centres), (count,), generator=generator)]
+        return chosen + self.noise * torch.randn(count, 2, generator=generator)
+
+
+class EightGaussians(_Gaussians):
     """Eight Gaussians of equal weight on a circle.
+
+    Adversarial networks are tried on those of radius 2 and noise 0.02 (Metz et al. 2017,
+    arXiv:1611.02163).
 
     Args:
         radius: of the circle.
@@ -147,9 +166,30 @@ class EightGaussians(_Mixture):
         angle = torch.arange(8, dtype=torch.float64) * (math.pi / 4)
         return self.radius * _direction(angle), torch.full_like(angle, 1 / 8)
 
-    def _sample(self, count: int, generator: torch.Generator) -> Tensor:
-        centres = self._terms[0][torch.randint(8, (count,), generator=generator)]
-        return centres + self.noise * torch.randn(count, 2, generator=generator)
+
+class GaussianGrid(_Gaussians):
+    """Gaussians of equal weight on a square grid around the origin.
+
+    Args:
+        side: Gaussians along each edge.
+        spacing: distance of two neighbours.
+        noise: standard deviation of each Gaussian.
+
+    >>> toy = GaussianGrid()
+    >>> toy.centres.shape, toy.centres.min().item(), toy.entropy()
+    (torch.Size([25, 2]), -4.0, 0.0653)
+    """
+
+    def __init__(self, side: int = 5, spacing: float = 2.0, noise: float = 0.05) -> None:
+        self.side = whole("GaussianGrid: side", side)
+        check_argument(self.side >= 1, "GaussianGrid: side", ">= 1", side, "write 5")
+        self.spacing = _positive("GaussianGrid: spacing", spacing)
+        self.noise = _positive("GaussianGrid: noise", noise)
+
+    def _nodes(self) -> tuple[Tensor, Tensor]:
+        place = torch.arange(self.side, dtype=torch.float64) - (self.side - 1) / 2
+        centres = self.spacing * torch.cartesian_prod(place, place)
+        return centres, centres.new_full((len(centres),), 1 / len(centres))
 
 
 class TwoMoons(_Mixture):

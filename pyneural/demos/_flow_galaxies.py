@@ -44,13 +44,13 @@ def run(args: argparse.Namespace) -> object:
     with torch.no_grad():
         samples = flow().sample((len(everything),))
     shown = {
-        f"{len(everything):,} galaxies": _colours(everything),
-        f"As many samples of the flow, {found:.2f} nats a test galaxy": _colours(samples),
+        f"{len(everything):,} galaxies": colours(everything),
+        f"As many samples of the flow, {found:.2f} nats a test galaxy": colours(samples),
     }
     return plots.pairwise(shown, SHOWN_COLUMNS, PAIRS)
 
 
-def _colours(x: Tensor) -> Tensor:
+def colours(x: Tensor) -> Tensor:
     """The columns that are shown, of redshift and magnitudes u, g, r, i, z, y, [N, 7]."""
     redshift, u, g, r, i, *_ = x.T
     return torch.stack([redshift, i, u - g, g - r, r - i], 1)

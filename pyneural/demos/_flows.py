@@ -6,15 +6,15 @@ import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pyneural.demos import _fit
-from pyneural.models import Flow
-from pyneural.training import History
-from pyneural.training.callbacks import TorchScheduler
+from pyneural.training import History, Model
+from pyneural.training.callbacks import Callback, TorchScheduler
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,15 @@ class Recipe:
 
 
 def train(
-    flow: Flow, name: str, x: Tensor | DataLoader, held_out: Tensor, recipe: Recipe
+    model: Model,
+    name: str,
+    x: Tensor | DataLoader,
+    held_out: Tensor | None,
+    recipe: Recipe,
+    *callbacks: Callback,
 ) -> tuple[History, float]:
-    """Trains a flow with a progress bar; the curves and the time in s."""
-    flow.compile(partial(torch.optim.AdamW, lr=recipe.rate, weight_decay=recipe.weight_decay))
+    """Trains a flow or a diffusion with a progress bar; the curves and the time in s."""
+    model.compile(partial(torch.optim.AdamW, lr=recipe.rate, weight_decay=recipe.weight_decay))
     batches = len(x) if isinstance(x, DataLoader) else math.ceil(len(x) / recipe.batch)
     cycle = partial(
         torch.optim.lr_scheduler.OneCycleLR, max_lr=recipe.rate, pct_start=0.1,
@@ -47,16 +52,16 @@ def train(
     )  # fmt: skip
     start = time.perf_counter()
     history = _fit.fit(
-        flow, name, x, None, TorchScheduler(cycle, "batch"), validation_data=held_out,
-        epochs=recipe.epochs, batch_size=recipe.batch,
+        model, name, x, None, TorchScheduler(cycle, "batch"), *callbacks,
+        validation_data=held_out, epochs=recipe.epochs, batch_size=recipe.batch,
     )  # fmt: skip
     return history, time.perf_counter() - start
 
 
 @torch.no_grad()
-def mean_log_prob(flow: Flow, x: Tensor) -> float:
+def mean_log_prob(model: Any, x: Tensor) -> float:
     """Mean log-density of rows, in nats."""
-    return float(torch.cat([flow.log_prob(part) for part in x.split(10_000)]).double().mean())
+    return float(torch.cat([model.log_prob(part) for part in x.split(10_000)]).double().mean())
 
 
 def gaussian_log_prob(x: Tensor, held_out: Tensor) -> float:

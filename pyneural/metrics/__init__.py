@@ -11,6 +11,7 @@ from pyneural.metrics.image_quality import psnr, ssim
 from pyneural.metrics.images import sharpness
 from pyneural.metrics.labels import ClassCoverage, class_coverage
 from pyneural.metrics.manifolds import PrecisionRecall, precision_recall
+from pyneural.metrics.modes import ModeCoverage, mode_coverage
 from pyneural.metrics.noise import NoiseFloor, noise_floor
 from pyneural.metrics.projections import sliced_wasserstein
 from pyneural.metrics.two_samples import c2st
@@ -19,6 +20,7 @@ __all__ = [
     "ClassCoverage",
     "Coverage",
     "Memorisation",
+    "ModeCoverage",
     "NoiseFloor",
     "PrecisionRecall",
     "c2st",
@@ -28,6 +30,7 @@ __all__ = [
     "frechet_distance",
     "kernel_distance",
     "memorisation",
+    "mode_coverage",
     "noise_floor",
     "precision_recall",
     "psnr",

@@ -1,5 +1,9 @@
 """Ready-made networks and models, one file each, in folders by kind."""
 
+from pyneural.models.adversarial.gan import GAN
+from pyneural.models.adversarial.images import ImageDiscriminator, ImageGenerator
+from pyneural.models.adversarial.saturation import saturation
+from pyneural.models.adversarial.vectors import MLPDiscriminator, MLPGenerator
 from pyneural.models.autoencoders.autoencoder import Autoencoder
 from pyneural.models.autoencoders.likelihoods import (
     BernoulliLikelihood,
@@ -53,6 +57,7 @@ from pyneural.training import Model, Sequential, load_model
 __all__ = [
     "CNF",
     "DDPM",
+    "GAN",
     "MAF",
     "NCSF",
     "NICE",
@@ -70,10 +75,14 @@ __all__ = [
     "Gaussianisation",
     "ImageClassifier",
     "ImageDiffusion",
+    "ImageDiscriminator",
+    "ImageGenerator",
     "ImageToImage",
     "LatentDiffusion",
     "Likelihood",
     "MLPDenoiser",
+    "MLPDiscriminator",
+    "MLPGenerator",
     "MatrixChain",
     "Model",
     "MultilayerPerceptron",
@@ -102,6 +111,7 @@ __all__ = [
     "fit_function",
     "load_model",
     "pushed_oscillator",
+    "saturation",
     "teacher_forced",
     "train_image_classifier",
 ]

@@ -10,6 +10,7 @@ from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.autoregressive import autoregressive, autoregressive_degrees, coupling_degrees
 from pyneural.ops.continuous_flow import continuous_flow
 from pyneural.ops.dense import dense
+from pyneural.ops.diffusion_sampler import diffusion_sampler
 from pyneural.ops.dropout import dropout
 from pyneural.ops.jet import batching  # noqa: F401 (it registers itself)
 from pyneural.ops.jet.collapse import collapse_derivatives
@@ -43,6 +44,7 @@ __all__ = [
     "continuous_flow",
     "coupling_degrees",
     "dense",
+    "diffusion_sampler",
     "dropout",
     "jet_mlp",
     "jet_mlp_jacobian",

@@ -1,4 +1,4 @@
-"""A whole layer of an autoregressive flow in one call.
+"""Whole layers of an autoregressive flow in one call.
 
 Its autograd is in ``csrc/autoregressive/autoregressive_autograd.cpp``.
 """
@@ -22,14 +22,14 @@ def autoregressive(
     context: Tensor | None,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    degrees: Tensor,
+    degrees: Tensor | Sequence[Tensor],
     activation: str = "relu",
     transform: str = "affine",
     bound: float = 5.0,
     slope: float = 1e-3,
     inverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Layer of an autoregressive flow: a masked network and the transforms that it gives.
+    """Layers of an autoregressive flow: masked networks and the transforms that they give.
 
         y_d = f(x_d; p_d),  p = network(x, context),  ladj = sum over d of log(dy_d / dx_d)
 
@@ -37,6 +37,10 @@ def autoregressive(
     degree and sees the units below it of a degree not above its own: that of a feature is its
     order as an output of the network and one more as an input, that of the context is 0. Masked
     weights are multiplied by zero, and so have a gradient of exactly zero.
+
+    With degrees of several layers, each is given the results of the one before, and the logarithms
+    add up; the inverse goes through them from the last to the first. One call for a whole flow
+    saves what each costs beside its products.
 
     A coupling layer is one whose features of order -1 stay as they are. They and the context are
     the network's only inputs, and its outputs are the parameters of the other features.
@@ -54,11 +58,12 @@ def autoregressive(
         context: [N, C], or None.
         weights: of the network, as torch.nn.Linear has them; the first [.., D + C], the last
             [D P, ..] with P parameters for each feature. Where S features stay, the first has
-            S + C columns and the last (D - S) P rows, both in the order of the columns of x.
+            S + C columns and the last (D - S) P rows, both in the order of the columns of x. Of
+            several layers all, one layer after the other, as many of each.
         biases: likewise.
         degrees: int64, [D + number of hidden units]: the order of each feature, then the degree of
-            each hidden unit, layer by layer; ``autoregressive_degrees`` makes them, and
-            ``coupling_degrees`` those of a coupling layer.
+            each hidden unit, from input to output; ``autoregressive_degrees`` makes them, and
+            ``coupling_degrees`` those of a coupling layer. For several layers a list of them.
         activation: of the hidden layers, as in ``dense``.
         transform: "affine", exp(c) x + t with P = 2 parameters t and c; or "spline", the
             ``rational_quadratic_spline`` with P = 3 K - 1 of K bins: widths, heights, derivatives.
@@ -86,8 +91,9 @@ def autoregressive(
         >>> autoregressive(y, None, weights, biases, degrees, inverse=True)[0]
         tensor([[1., 3.]])
     """
+    each = [degrees] if isinstance(degrees, Tensor) else degrees
     return _autoregressive(
-        x, context, weights, biases, degrees, activation, transform, float(bound), float(slope),
+        x, context, weights, biases, each, activation, transform, float(bound), float(slope),
         inverse,
     )  # fmt: skip
 
@@ -105,11 +111,16 @@ def _fake(x, *_):
 
 
 def _fake_with_saved(x, context, weights, biases, degrees, activation, *_):
-    """The size of what is saved is that of csrc/autoregressive/block.h."""
+    """The size of what is saved: on the CPU csrc/autoregressive/block.h says it."""
+    if x.device.type == "cuda":
+        return *_fake(x), x.new_empty((len(degrees) - 1) * x.numel())
     if x.device.type not in ("cpu", "meta"):
         return *_fake(x), x.new_empty(0)
-    rows, hidden = x.shape[0], sum(len(weight) for weight in weights[:-1])
-    units = weights[0].shape[1] + hidden + len(weights[-1])
+    rows, depth = x.shape[0], len(weights) // len(degrees)
+    hidden = sum(len(weight) for i, weight in enumerate(weights, 1) if i % depth)
+    inputs = sum(weight.shape[1] for weight in weights[::depth])
+    outputs = sum(len(weight) for weight in weights[depth - 1 :: depth])
+    units = inputs + hidden + outputs + len(degrees) * x.shape[1]
     units += hidden if activation in NEEDS_PREACTIVATION else 0
     return *_fake(x), x.new_empty(16 + units * (rows + rows // 2 + 64))
 

@@ -127,6 +127,16 @@ def _context_products(context: Any, weights: Sequence[Shape]) -> int:
     return 0 if context is None else weights[0][0] * context[1]
 
 
+@register_flop_formula(_OPS.diffusion_sampler)
+def _diffusion_sampler(
+    x: Shape, condition: Any, weights: Sequence[Shape], *others: Any, **_: Any
+) -> int:
+    steps, guidance = others[1][0], others[-1]
+    evaluation = x[1] * weights[0][0] + sum(map(prod, weights[1:]))
+    evaluations = steps * (1 if guidance == 0 else 2) * evaluation
+    return 2 * x[0] * (evaluations + _context_products(condition, weights))
+
+
 @register_flop_formula([_OPS.rnn, _OPS.rnn_with_saved])
 def _rnn(
     x: Shape, h0: Shape, c0: Any, weight_ih: Shape, weight_hh: Shape, *_: Any, **__: Any

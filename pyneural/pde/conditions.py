@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from pyneural.pde.coordinates import TIME, call_with_coordinates
+from pyneural.pde.coordinates import TIME
 from pyneural.pde.domain import Box, Drawing
 from pyneural.pde.faces import named_faces, outward_normals, place
+from pyneural.pde.hard import check_inputs
 from pyneural.pde.network import Network
-
-Value = float | Tensor | Callable[..., Tensor]
+from pyneural.pde.prescribed import Unknown, Value, prescribed
 
 
 class Condition(torch.nn.Module):
     """Points and the prescribed values there; the loss is the mean square of the difference.
 
-    The points and targets are buffers, so ``.to(device)`` moves them; they are no part of the
-    ``state_dict``. Subclasses define which quantity is compared.
+    The points and values are buffers, so ``.to(device)`` moves them; they are no part of the
+    ``state_dict``. A value that is a ``torch.nn.Parameter``, or a function with parameters in it
+    (``lambda t: c * t``), is unknown: the parameters are those of the condition and are learned.
+    Subclasses define which quantity is compared.
 
     Args:
         points: [N, D], N >= 1.
-        target: [N, O], one column for each output that the condition is about.
+        target: [N, O], one column for each output that the condition is about, or an ``Unknown``.
         output: column of the network's output that the condition is about; None for all.
+        inputs: names of the columns of points, which those of a network must be; None if unknown.
 
     Raises:
         ValueError: no points, a target of another shape, or numbers that are not finite.
     """
 
     points: Tensor
-    target: Tensor
+    values: Tensor
     same_for_all = False  # a target [N, 1] that every output is compared with
 
-    def __init__(self, points: Tensor, target: Tensor, output: int | None = None) -> None:
+    def __init__(
+        self,
+        points: Tensor,
+        target: Tensor | Unknown,
+        output: int | None = None,
+        inputs: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
         where = type(self).__name__
         if points.dim() != 2 or len(points) == 0:
@@ -43,6 +52,14 @@ class Condition(torch.nn.Module):
                 f"{where}: points: expected [N, D] with N >= 1, got {list(points.shape)}; "
                 "an empty condition has no effect: leave it out or give it points"
             )
+        if isinstance(points, torch.nn.Parameter):
+            raise ValueError(
+                f"{where}: points: expected fixed ones, got a torch.nn.Parameter; positions are "
+                "not learned: write points.detach()"
+            )
+        points = points.detach()
+        self.unknown = target if isinstance(target, Unknown) else None
+        target = target(points).detach() if isinstance(target, Unknown) else target
         one_output = output is None or target.shape[1:] == (1,)
         if target.dim() != 2 or len(target) != len(points) or not one_output:
             columns = "O" if output is None else "1"
@@ -56,9 +73,19 @@ class Condition(torch.nn.Module):
                     f"{where}: {argument}: expected finite numbers, got nan or inf; "
                     "remove those points"
                 )
-        self.output = output
+        self.output, self.inputs = output, None if inputs is None else tuple(inputs)
         self.register_buffer("points", points, persistent=False)
-        self.register_buffer("target", target, persistent=False)
+        self.outputs = target.shape[1]
+        self.register_buffer("values", None if self.unknown else target, persistent=False)
+
+    @property
+    def target(self) -> Tensor:
+        """The prescribed values, [N, O]."""
+        return self.values if self.unknown is None else self.unknown(self.points)
+
+    def fix(self) -> None:
+        """Keeps the prescribed values as they are now."""
+        self.values, self.unknown = self.target.detach(), None
 
     def residuals(self, network: Network) -> list[Tensor]:
         """The network's values minus the prescribed ones, [N, O] each."""
@@ -66,6 +93,8 @@ class Condition(torch.nn.Module):
 
     def loss(self, network: Network) -> Tensor:
         """Mean over the points of the squared residuals, summed over outputs and parts, []."""
+        if self.inputs is not None:
+            check_inputs(type(self).__name__, network, self.inputs, "the condition")
         squares = [part.square().mean(0).sum() for part in self.residuals(network)]
         return sum(squares[1:], start=squares[0])
 
@@ -79,10 +108,10 @@ class Condition(torch.nn.Module):
                     f"output, got {self.output}; correct it"
                 )
             return u[:, self.output : self.output + 1]
-        if self.target.shape[1] != outputs and not self.same_for_all:
+        if self.outputs != outputs and not self.same_for_all:
             raise ValueError(
                 f"{where}: value: expected {outputs} columns, one per output of the network, got "
-                f"{self.target.shape[1]}; give the column that is meant by output="
+                f"{self.outputs}; give the column that is meant by output="
             )
         return u
 
@@ -95,9 +124,9 @@ class Data(Condition):
     """Measured points: u(points) = values.
 
     Args:
-        points: [N, D].
-        values: [N] or [N, O].
-        domain: if given, the points are checked to lie in it.
+        points: [N, D], the columns in the order of the domain.
+        values: [N] or [N, O]; those that another network gave do not train it.
+        domain: if given, the points are checked to lie in it, and the network to have its names.
         output: column of the network's output that was measured; None for all.
         dtype: of the points and values; by default that of the points.
         device: of the points and values; by default that of the points.
@@ -123,7 +152,8 @@ class Data(Condition):
         if domain is not None:
             domain.check(points, where="Data")
         points = points.to(device=device, dtype=dtype or points.dtype)
-        super().__init__(points, _columns(values.to(points)), output)
+        names = None if domain is None else domain.names
+        super().__init__(points, prescribed(values, (), points, "Data"), output, names)
 
 
 class Initial(Condition):
@@ -132,7 +162,7 @@ class Initial(Condition):
     Args:
         domain: with a coordinate t.
         value: a number, a tensor [N] or [N, O], or a function of coordinates by name
-            (``lambda x: -torch.sin(math.pi * x)``) that returns one.
+            (``lambda x: -torch.sin(math.pi * x)``) that returns one; it may have unknowns.
         points: how many to draw, or the points themselves, [N, D].
         order: 0 for u, 1 for u_t.
         output: column of the network's output; None for all.
@@ -162,7 +192,8 @@ class Initial(Condition):
                 f"Initial: domain: expected a coordinate t, got {domain}; add t=(first, last)"
             )
         placed, _ = place(domain, [(TIME, "low")], points, "Initial", drawing)
-        super().__init__(placed, _target(domain, value, placed, "Initial"), output)
+        target = prescribed(value, domain.names, placed, "Initial")
+        super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
         self.derivative = (domain.names.index(TIME),) * order
 
@@ -209,7 +240,8 @@ class Dirichlet(Condition):
         where = type(self).__name__
         faces = named_faces(domain, coordinate, side, where)
         placed, face_of = place(domain, faces, points, where, drawing)
-        super().__init__(placed, _target(domain, value, placed, where), output)
+        target = prescribed(value, domain.names, placed, where)
+        super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
         self.axes = sorted({domain.names.index(name) for name, _ in faces})
         normals = outward_normals(domain, faces).to(placed)[face_of.to(placed.device)]
@@ -275,7 +307,7 @@ class Periodic(Condition):
         placed, _ = place(domain, drawn_on, points, "Periodic", drawing)
         low, high = placed.clone(), placed.clone()
         low[:, column], high[:, column] = domain.low[column], domain.high[column]
-        super().__init__(low, torch.zeros_like(low[:, :1]), output)
+        super().__init__(low, torch.zeros_like(low[:, :1]), output, domain.names)
         self.same_for_all = True
         self.register_buffer("opposite", high, persistent=False)
         self.derivatives = tuple((column,) * k for k in range(1, order + 1))
@@ -286,15 +318,3 @@ class Periodic(Condition):
         parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
         halves = [self.select(part).chunk(2) for part in parts]
         return [high - low for low, high in halves]
-
-
-def _target(domain: Box, value: Value, points: Tensor, where: str) -> Tensor:
-    if callable(value):
-        # In float64, so that the target is as exact as the points' own rounding allows.
-        value = call_with_coordinates(value, domain.names, points.double(), where)
-    target = torch.as_tensor(value).to(points)
-    return _columns(target.expand(len(points)) if target.dim() == 0 else target)
-
-
-def _columns(values: Tensor) -> Tensor:
-    return values[:, None] if values.dim() == 1 else values

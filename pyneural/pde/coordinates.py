@@ -11,13 +11,29 @@ from torch import Tensor
 TIME = "t"  # the coordinate of this name is the time
 
 
+def check_names(where: str, names: Sequence[str], got: Sequence[str], owner: str) -> None:
+    """ValueError unless names of columns are those of another part, in the same order.
+
+    >>> check_names("PINN: equation", ("t", "x"), ("x", "t"), "the domain")
+    Traceback (most recent call last):
+    ValueError: PINN: equation: expected the inputs t, x, as the domain has, got x, t; \
+give both the same names in the same order
+    """
+    if tuple(got) != tuple(names):
+        raise ValueError(
+            f"{where}: expected the inputs {', '.join(names)}, as {owner} has, got "
+            f"{', '.join(got)}; give both the same names in the same order"
+        )
+
+
 def call_with_coordinates(
     function: Callable[..., Tensor | float], names: Sequence[str], x: Tensor, where: str
 ) -> Tensor:
     """function(coordinates that its arguments name, [N] each), as a tensor [N] or [N, O].
 
     Args:
-        function: its arguments are some of the names, in any order.
+        function: its arguments, or those of its ``forward``, are some of the names, in any order;
+            others have defaults.
         names: names of the columns of x.
         x: points, [N, D].
         where: the name that an error begins with.
@@ -29,7 +45,8 @@ def call_with_coordinates(
     >>> call_with_coordinates(lambda y: y**2, ("x", "y"), x, "example").tolist()
     [4.0, 9.0]
     """
-    arguments = inspect.signature(function).parameters
+    signature = inspect.signature(getattr(function, "forward", function)).parameters
+    arguments = [name for name, p in signature.items() if name in names or p.default is p.empty]
     for argument in arguments:
         if argument not in names:
             raise ValueError(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, collapse_derivatives
 from pyneural.pde.field import Field, plain
+from pyneural.pde.hard import check_inputs
 from pyneural.pde.lowering import Lowered, lower, stacked
 from pyneural.pde.network import Network
 
@@ -22,8 +23,10 @@ class Equation(torch.nn.Module):
     letter each in a string or a tuple of longer names, and writes ``residual``. The arguments of
     ``residual`` are outputs and, where they occur in the equation, inputs, matched by name.
     Derivatives are attributes: ``u.t``, ``u.xx``, ``u.tx``, up to order 4, and ``u.laplacian``
-    over all inputs but t. They are not declared: the residual is run once on a recorder. A system
-    returns a tuple of residuals. Coefficients to learn are ``torch.nn.Parameter`` attributes.
+    over all inputs but t and the ``parameter_inputs``, which the class may name too: parameters of
+    the problem that are inputs of the network. Derivatives are not declared: the residual is run
+    once on a recorder. A system returns a tuple of residuals. Coefficients to learn are
+    ``torch.nn.Parameter`` attributes.
 
     >>> class Heat(Equation):
     ...     inputs, outputs = "tx", "u"
@@ -43,6 +46,7 @@ class Equation(torch.nn.Module):
 
     inputs: str | Sequence[str]
     outputs: str | Sequence[str]
+    parameter_inputs: str | Sequence[str] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,6 +58,14 @@ class Equation(torch.nn.Module):
                 'set both in the class, for instance inputs, outputs = "tx", "u"'
             )
         self.inputs, self.outputs = tuple(self.inputs), tuple(self.outputs)
+        parameters = self.parameter_inputs
+        self.parameter_inputs = (parameters,) if parameters in self.inputs else tuple(parameters)
+        for name in self.parameter_inputs:
+            if name not in self.inputs:
+                raise ValueError(
+                    f"{where}: parameter_inputs: expected some of the inputs "
+                    f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
+                )
         self._arguments = tuple(inspect.signature(self.residual).parameters)
         for argument in self._arguments:
             if argument not in names:
@@ -106,7 +118,9 @@ class Equation(torch.nn.Module):
                     )
                 return channels[asked][:, output]
 
-            return Field(name, channels[None][:, output], self.inputs, derivative)
+            return Field(
+                name, channels[None][:, output], self.inputs, derivative, self.parameter_inputs
+            )
 
         arguments = {
             name: field(self.outputs.index(name), name)
@@ -118,10 +132,12 @@ class Equation(torch.nn.Module):
         results = result if isinstance(result, (tuple, list)) else (result,)
         return [self._checked(plain(value), x) for value in results]
 
-    def loss(self, network: Network, x: Tensor) -> Tensor:
+    def loss(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
         """Sum over the equations of the mean square of the residual over the points.
 
-            loss = sum_e (1 / N) sum_n r_e(x_n)^2
+            loss = sum_e (w_e / N) sum_n r_e(x_n)^2
 
         Where the residual can be written as a residual program (arithmetic, whole powers, sqrt,
         sin, cos, exp, log, tanh, abs, numbers, coefficients) and the network has ``jet_loss``, as
@@ -133,24 +149,43 @@ class Equation(torch.nn.Module):
         Args:
             network: gives ``jet(x, derivatives)``, and ``jet_loss`` for the fused way.
             x: points, [N, D].
+            weights: w_e >= 0, one for each equation, [] each; None for 1.
 
         Returns:
             [], differentiable with respect to the network's parameters and the coefficients.
 
         Raises:
-            ValueError: as ``residuals``.
+            ValueError: as ``residuals``; another number of weights.
         """
         self._check(network, x)
         jet_loss = getattr(network, "jet_loss", None)
         lowered = None if jet_loss is None else self._lower()
         if jet_loss is not None and lowered is not None:
             derivatives, program = collapse_derivatives(lowered.derivatives, lowered.program)
-            return jet_loss(x, derivatives, program, stacked(lowered.coefficients, x))
+            coefficients = lowered.coefficients
+            if weights is not None:
+                self._check_weights(weights, len(program.residuals()))
+                # The kernel squares the residuals.
+                program = program.scaled(len(coefficients))
+                coefficients = [*coefficients, *(torch.as_tensor(w).to(x).sqrt() for w in weights)]
+            return jet_loss(x, derivatives, program, stacked(coefficients, x))
         squares = [residual.square().mean() for residual in self.residuals(network, x)]
+        if weights is not None:
+            self._check_weights(weights, len(squares))
+            squares = [w * square for w, square in zip(weights, squares, strict=True)]
         return sum(squares[1:], start=squares[0])
 
+    def _check_weights(self, weights: Sequence[float | Tensor], count: int) -> None:
+        if len(weights) != count:
+            raise ValueError(
+                f"{type(self).__name__}: weights: expected {count}, one for each equation, got "
+                f"{len(weights)}; give as many as residual returns"
+            )
+
     def _lower(self) -> Lowered | None:
-        return lower(self.residual, self._arguments, self.inputs, self.outputs)
+        return lower(
+            self.residual, self._arguments, self.inputs, self.outputs, self.parameter_inputs
+        )
 
     def _record(self, one: Tensor) -> tuple[Derivative, ...]:
         """Derivatives used: from the program, or else by running the residual on one point."""
@@ -165,7 +200,9 @@ class Equation(torch.nn.Module):
             return one
 
         arguments = {
-            name: Field(name, one, self.inputs, derivative) if name in self.outputs else one
+            name: Field(name, one, self.inputs, derivative, self.parameter_inputs)
+            if name in self.outputs
+            else one
             for name in self._arguments
         }
         self.residual(**arguments)
@@ -189,6 +226,7 @@ class Equation(torch.nn.Module):
                 f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "
                 f"N >= 1, got {list(x.shape)}; give one row per point, one column per input"
             )
+        check_inputs(where, network, self.inputs, "the equation")
         self._check_outputs(getattr(network, "out_features", len(self.outputs)))
 
     def _check_outputs(self, count: int) -> None:

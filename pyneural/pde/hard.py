@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative, LinearOperator
-from pyneural.pde.coordinates import call_with_coordinates
+from pyneural.pde.coordinates import call_with_coordinates, check_names
 from pyneural.pde.network import Network
+from pyneural.pde.unknowns import adopt_unknowns
 
 
 class Hard(torch.nn.Module):
@@ -22,17 +23,20 @@ class Hard(torch.nn.Module):
     The lift A takes the prescribed values where they are prescribed, and there the distance B
     vanishes (Lagaris, Likas and Fotiadis, 1998). The jets are the product rule's,
     D^a (B N) = sum_(b <= a) binomial(a, b) D^b B D^(a-b) N, with the network's own jets for N and
-    nested autograd for A and B, which may hold parameters to learn too. ``jet`` does not run under
+    nested autograd for A and B, which may hold parameters to learn too (``lambda x: c * x``); those
+    of other networks in them are learned where A or B is the network. ``jet`` does not run under
     the transforms of torch.func.
 
     Args:
         network: N, gives ``jet(x, derivatives)`` as ``nn.MLP`` does.
         inputs: names of the columns of x, ``"tx"`` or ``domain.names``.
-        lift: A, a number or a smooth function of coordinates by name to [N] or [N, O].
+        lift: A, a number, a parameter, or a smooth function of coordinates by name that gives [N]
+            or [N, O].
         distance: B, likewise.
 
     Raises:
-        ValueError: a function with an argument that is no coordinate.
+        ValueError: a function with an argument that is no coordinate, more columns in it than the
+            network has outputs, or a network with inputs of other names, as another ``Hard``.
 
     >>> from pyneural.nn import MLP
     >>> u = Hard(MLP(2, [8], 1), "tx", lift=lambda x: x, distance=lambda t: t)
@@ -46,15 +50,25 @@ class Hard(torch.nn.Module):
         self,
         network: Network,
         inputs: str | Sequence[str],
-        lift: Callable[..., Tensor] | float,
-        distance: Callable[..., Tensor] | float,
+        lift: Callable[..., Tensor] | float | Tensor,
+        distance: Callable[..., Tensor] | float | Tensor,
     ) -> None:
         super().__init__()
         self.network = network
         self.inputs = tuple(inputs)
         self.lift, self.distance = lift, distance
+        check_inputs("Hard", network, self.inputs, "Hard")
+        outputs = getattr(network, "out_features", None)
         for name in ("lift", "distance"):
-            self._evaluate(name, torch.zeros(1, len(self.inputs)))
+            with torch.enable_grad():
+                value = self._evaluate(name, torch.zeros(1, len(self.inputs)))
+            adopt_unknowns(self, getattr(self, name), value, f"Hard: {name}")
+            columns = value.shape[1]
+            if outputs is not None and columns not in (1, outputs):
+                raise ValueError(
+                    f"Hard: {name}: expected [N], [N, 1] or [N, {outputs}], a column for each "
+                    f"output of the network, got {columns} columns; give the network as many"
+                )
 
     def forward(self, x: Tensor) -> Tensor:
         """Value: x [..., D] to [..., O]."""
@@ -85,7 +99,7 @@ class Hard(torch.nn.Module):
     def _evaluate(self, name: str, x: Tensor) -> Tensor:
         function = getattr(self, name)
         if not callable(function):
-            return x.new_full((len(x), 1), float(function))
+            return function * x.new_ones(len(x), 1)
         value = call_with_coordinates(function, self.inputs, x, f"Hard: {name}")
         return value[:, None] if value.dim() == 1 else value
 
@@ -120,6 +134,12 @@ class Hard(torch.nn.Module):
     def extra_repr(self) -> str:
         """Names of the inputs."""
         return f"inputs={self.inputs}"
+
+
+def check_inputs(where: str, network: Network, names: Sequence[str], owner: str) -> None:
+    """ValueError where a network names its inputs, as ``Hard`` does, and has other ones."""
+    if isinstance(network, Hard):
+        check_names(f"{where}: network", names, network.inputs, owner)
 
 
 def _gradient(values: Tensor, x: Tensor) -> Tensor:

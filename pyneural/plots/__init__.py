@@ -4,9 +4,16 @@ Each function returns a matplotlib figure, which ``save`` writes, and raises Imp
 matplotlib is missing.
 """
 
+from pyneural.plots.adversarial import (
+    SamplesOverTime,
+    Saturations,
+    adversarial_images,
+    adversarial_plane,
+)
 from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
+from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
 from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
 from pyneural.plots.functions import activations, approximation
 from pyneural.plots.latent_priors import latent_priors
@@ -14,20 +21,29 @@ from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
 from pyneural.plots.restored_images import restored_images
+from pyneural.plots.samplers import PlaneSamples, plane_samples
 from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.series import predictions, state_space
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
 
 __all__ = [
+    "Panel",
     "PlaneDensity",
+    "PlaneSamples",
+    "SamplesOverTime",
+    "Saturations",
     "activations",
+    "adversarial_images",
+    "adversarial_plane",
     "approximation",
     "attention_maps",
     "backpropagation",
     "check_installed",
     "densities",
     "image_density",
+    "image_diffusion",
+    "image_samples",
     "latent_planes",
     "latent_priors",
     "latent_variables",
@@ -38,6 +54,7 @@ __all__ = [
     "matrices",
     "model_choice",
     "pairwise",
+    "plane_samples",
     "posteriors",
     "predictions",
     "reconstructions",

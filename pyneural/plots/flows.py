@@ -11,7 +11,7 @@ from torch import Tensor
 from pyneural.plots import style
 from pyneural.plots.latent_variables import mosaic
 
-_DENSITY = "magma"
+DENSITY = "magma"
 _CELLS = 160  # of a histogram, in each direction
 _SHOWN = 0.001  # share of the samples that is beyond each edge of a histogram
 
@@ -55,11 +55,11 @@ def densities(panels: Mapping[str, PlaneDensity]) -> Any:
             high = 1.1 * float(panel.exact.max())
             for axes, density in zip(row[:2], (panel.exact, panel.found), strict=True):
                 axes.imshow(
-                    density.detach().cpu().numpy(), cmap=_DENSITY, vmin=0, vmax=high,
+                    density.detach().cpu().numpy(), cmap=DENSITY, vmin=0, vmax=high,
                     extent=panel.window, origin="lower", interpolation="bilinear",
                 )  # fmt: skip
             z, x = (points.detach().cpu() for points in (panel.z, panel.x))
-            colors = _directions(z)
+            colors = directions(z)
             for axes, points in zip(row[2:], (z, x), strict=True):
                 axes.scatter(points[:, 0], points[:, 1], s=2.5, c=colors, linewidths=0)
                 axes.set_aspect("equal")
@@ -71,7 +71,7 @@ def densities(panels: Mapping[str, PlaneDensity]) -> Any:
     return figure
 
 
-def _directions(z: Tensor) -> Any:
+def directions(z: Tensor) -> Any:
     """A colour for the direction of each point, and lighter ones near the middle."""
     from matplotlib.colors import hsv_to_rgb
 
@@ -118,9 +118,9 @@ def pairwise(
                     scales[i] = LogNorm(1 / len(columns), float(share.max()))
                 axes.pcolormesh(
                     edges[a].numpy(), edges[b].numpy(), share.numpy(), norm=scales[i],
-                    cmap=_DENSITY, rasterized=True,
+                    cmap=DENSITY, rasterized=True,
                 )  # fmt: skip
-                axes.set_facecolor(style.check_installed().colormaps[_DENSITY](0.0))
+                axes.set_facecolor(style.check_installed().colormaps[DENSITY](0.0))
                 axes.set(xlabel=names[a], ylabel=names[b])
     return figure
 

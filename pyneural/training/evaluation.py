@@ -1,6 +1,6 @@
 """Means of losses, which stay on the device until someone reads them, in training and without."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from pyneural.training.data.batches import Batch, Batches
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pyneural.training.state.stateful import Stateful
 from pyneural.training.trainable import Trainable
+from pyneural.training.weights import weighted_sum
 
 Values = Tensor | Sequence[Tensor] | Sequence[float]  # of a step: [K], or K of [], or K numbers
 Mean = Any  # a number, or the list of numbers of a metric's moments
@@ -99,11 +100,6 @@ def as_numbers(steps: Sequence[Values]) -> list[list[Mean]]:
         tensors = all(isinstance(value, Tensor) for value in column)
         columns.append(torch.stack(column).tolist() if tensors else list(column))
     return [list(row) for row in zip(*columns, strict=True)]
-
-
-def weighted_sum(weights: Mapping[str, float], terms: Mapping[str, float]) -> float:
-    """sum_k w_k terms[k], the weights being 1 where they are not given."""
-    return sum(w * term for name, term in terms.items() if (w := weights.get(name, 1.0)) != 0)
 
 
 @contextmanager

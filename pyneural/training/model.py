@@ -33,9 +33,8 @@ from pyneural.training.losses.several import loss_of, metrics_of, with_outputs
 from pyneural.training.losses.table import check_loss_and_last_layer, last_layer
 from pyneural.training.prediction import predict_batches
 from pyneural.training.run import Run
-from pyneural.training.solvers.descent import Descent
+from pyneural.training.solvers.descent import Descent, Optimizer
 from pyneural.training.solvers.objective import REGULARIZATION
-from pyneural.training.solvers.optimizers import OptimizerFactory
 from pyneural.training.structure import apply_trainable, has_weights, unchained
 from pyneural.training.summary import ParameterCount, count_parameters
 from pyneural.training.trainable import Trainable
@@ -111,7 +110,7 @@ class Model(Trainable):
 
     def compile(
         self,
-        optimizer: str | torch.optim.Optimizer | OptimizerFactory,
+        optimizer: Optimizer | Mapping[str, Optimizer],
         loss: str | LossFunction | Mapping[str, Any] | Sequence[Any] | None = None,
         metrics: Sequence[Any] | Mapping[Any, Any] = (),
         *,
@@ -124,7 +123,8 @@ class Model(Trainable):
 
         Args:
             optimizer: one of Keras's names, with Keras's defaults; a torch optimiser of the
-                model's parameters; or what makes one: ``partial(torch.optim.Adam, lr=1e-2)``.
+                model's parameters; or what makes one: ``partial(torch.optim.Adam, lr=1e-2)``. For a
+                model whose ``training_step`` has several, a dict by the submodules they train.
             loss: one of Keras's names, or a function or module of (prediction, y), as torch's; a
                 dict or list of these for several outputs, of which the curves are called
                 "a_loss", "a_mae", "output_0_loss"; None where the model has its own.
@@ -152,7 +152,7 @@ class Model(Trainable):
         check_names(measured, [] if to_minimise is None else to_minimise.curves)
         descent = Descent(optimizer, None, 1, mixed_precision, clip_norm, accumulation_steps)
         config = CompileConfig(descent, to_minimise, measured)
-        if self._has_weights() or not (isinstance(optimizer, str) or callable(optimizer)):
+        if self._has_weights() or not config.can_wait:
             apply_trainable(self)
             config.make_optimizer(self)
         self._compile_config = config
@@ -365,12 +365,7 @@ class Model(Trainable):
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """The one that trains the model; RuntimeError before there is one."""
-        made = self.compile_config("optimizer").descent.optimizer
-        if not isinstance(made, torch.optim.Optimizer):
-            got = "one that waits for its input shape"
-            remedy = "call fit, or give the first layer an input_shape"
-            raise RuntimeError(f"optimizer: expected a model with weights, got {got}; {remedy}")
-        return made
+        return self.compile_config("optimizer").optimizer
 
     def compile_config(self, where: str) -> CompileConfig:
         """What ``compile`` was given; RuntimeError if it was not called."""

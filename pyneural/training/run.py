@@ -19,7 +19,6 @@ from pyneural.training.evaluation import (
     by_name,
     evaluate,
     finished,
-    weighted_sum,
 )
 from pyneural.training.history import History
 from pyneural.training.interrupt import Interrupt
@@ -29,6 +28,7 @@ from pyneural.training.state import random_state
 from pyneural.training.state.file import refused_as_checkpoint
 from pyneural.training.state.optimizer import check_trained, trained_parameters
 from pyneural.training.trainable import Trainable
+from pyneural.training.weights import weighted_sum
 
 ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
 
@@ -77,6 +77,7 @@ class Run:
         self.origin = time.perf_counter()  # when the training would have begun without pauses
         self.earlier_evaluations, self.first_epoch = 0, initial_epoch  # where the phase has begun
         self.epoch = self.initial_epoch = initial_epoch
+        self.in_doubt = False  # whether a callback holds the state not worth a checkpoint
         self._paused: str | None = None
         self._begun = self._refused = False
         self._restored: dict[str, Any] | None = None

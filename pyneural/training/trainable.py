@@ -11,6 +11,7 @@ from pyneural.training.data.batches import Batch
 from pyneural.training.paths import check_file
 from pyneural.training.state.file import load_weights, save_checkpoint
 from pyneural.training.structure import freeze
+from pyneural.training.weights import ascending
 
 
 class Minimiser(Protocol):
@@ -30,7 +31,8 @@ class Trainable(nn.Module):
     and give it to a ``Trainer``, with the phases of the training and, unless a step takes all data
     at once, with batches. Progress, curves, callbacks, checkpoints that are resumed bit for bit,
     a time limit, Ctrl-C and torchrun then work as they do for every other model. A quantity of
-    weight 0 is measured and not minimised, as an accuracy. ``term_weights`` may change at any time.
+    weight 0 is measured and not minimised, as an accuracy. ``term_weights`` may change at any time;
+    over a weight that is a parameter of the model the loss is maximised.
 
     Where a step is more than the gradient of one sum, write ``training_step``: see there for two
     optimisers in turn. Where it is no gradient step at all, as for a second-order method, write a
@@ -59,7 +61,7 @@ class Trainable(nn.Module):
     (2.00, ['loss', 'distance', 'size'])
     """
 
-    term_weights: dict[str, float]
+    term_weights: dict[str, Any]  # numbers, and parameters
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,9 +121,13 @@ class Trainable(nn.Module):
         """
         losses = self.losses(batch)
         weights = {name: self.term_weights.get(name, 1.0) for name in losses}
-        terms = [weights[name] * term for name, term in losses.items() if weights[name]]
+        terms = [ascending(weights[name]) * term for name, term in losses.items() if weights[name]]
         solver.minimise(sum(terms[1:], start=terms[0]))
         return losses
+
+    def maximised(self) -> Sequence[nn.Parameter]:
+        """Parameters over which the loss is maximised; L-BFGS, which descends, leaves them out."""
+        return [w for w in self.term_weights.values() if isinstance(w, nn.Parameter)]
 
     def own_callbacks(self) -> Sequence[Any]:
         """Callbacks of the model itself, which each training has before those of the user."""

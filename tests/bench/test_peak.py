@@ -25,6 +25,7 @@ SMALL = {
     "spline": "50",
     "autoregressive": "9x3x4:spline",
     "continuous_flow": "9x3x4:2",
+    "diffusion_sampler": "9x3x4:2",
     "adadelta": "50",
 }
 KEPT = {"share_of_peak": 0.5, "peak": 1e11, "median": 0.01}

@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from pyneural.data import toys
-from pyneural.data.toys import Checkerboard, EightGaussians, Ring, Spirals, TwoMoons
+from pyneural.data.toys import (
+    Checkerboard,
+    EightGaussians,
+    GaussianGrid,
+    Ring,
+    Spirals,
+    TwoMoons,
+)
 from pyneural.errors import ArgumentError
 
 ENTROPIES = [
@@ -177,3 +184,25 @@ def test_long_inputs_in_parts_are_those_in_one(monkeypatch):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+@pytest.mark.parametrize("toy", [EightGaussians(2.0, 0.02), GaussianGrid(), GaussianGrid(2, 1.0)])
+def test_narrow_gaussians(toy):
+    """Far from each other: the entropy of one of them and that of their number."""
+    modes = len(toy.centres)
+    one = 1 + math.log(2 * math.pi * toy.noise**2)
+    assert toy.entropy() == pytest.approx(one + math.log(modes), abs=1e-6)
+    x = toy.sample(5000, seed=1)
+    nearest = torch.cdist(x, toy.centres).min(1)
+    assert float(nearest.values.square().mean()) == pytest.approx(2 * toy.noise**2, rel=0.1)
+    counts = torch.bincount(nearest.indices, minlength=modes)
+    assert ((counts - 5000 / modes).abs() < 5 * math.sqrt(5000 / modes)).all()
+    centre = toy.centres[0].double()
+    assert toy.log_density(centre).item() == pytest.approx(-math.log(modes) - one + 1, abs=1e-5)
+
+
+def test_grid_of_gaussians_is_that_of_the_papers():
+    centres = {(-4.0 + 2 * i, -4.0 + 2 * j) for i in range(5) for j in range(5)}
+    assert {tuple(centre.tolist()) for centre in GaussianGrid().centres} == centres
+    with pytest.raises(ArgumentError, match="GaussianGrid: side: expected >= 1, got 0"):
+        GaussianGrid(0)

@@ -118,15 +118,16 @@ def _autoregressive(draw: Draw) -> list:
     dtype, rows, features, bins = draw.choice(FULL), draw.size(), draw.size(1), draw.size(1)
     context = draw.maybe(draw.normal(dtype, rows, draw.size()))
     transform = draw.choice(("affine", "spline"))
-    hidden = [draw.size() for _ in range(draw.choice((0, 1, 2)))]
     outputs = features * (2 if transform == "affine" else 3 * bins - 1)
     inputs = features + (0 if context is None else context.shape[1])
-    pairs = list(pairwise([inputs, *hidden, outputs]))
-    weights = [draw.normal(dtype, after, before) for before, after in pairs]
-    biases = [draw.normal(dtype, after) for _, after in pairs]
-    degrees = torch.tensor(
-        [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))], dtype=torch.int64
-    )
+    depth, weights, biases, degrees = draw.choice((0, 1, 2)), [], [], []
+    for _ in range(draw.choice((1, 2, 3))):
+        hidden = [draw.size() for _ in range(depth)]
+        pairs = list(pairwise([inputs, *hidden, outputs]))
+        weights += [draw.normal(dtype, after, before) for before, after in pairs]
+        biases += [draw.normal(dtype, after) for _, after in pairs]
+        drawn = [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))]
+        degrees.append(torch.tensor(drawn, dtype=torch.int64))
     x = draw.normal(dtype, rows, features)
     options = draw.choice(NAMES), transform, 3.0, 1e-3, draw.choice((False, True))
     return [x, context, weights, biases, degrees, *options]
@@ -159,6 +160,25 @@ def _continuous_flow_backward(draw: Draw) -> list:
     call = _continuous_flow(draw)
     y, ladj = OPS.continuous_flow(*call)
     return [*(draw.normal(t.dtype, *t.shape) for t in (y, ladj)), *call, draw.bools(3)]
+
+
+def _diffusion_sampler(draw: Draw) -> list:
+    dtype, rows, features = draw.choice(FULL), draw.size(), draw.size(1)
+    condition = draw.maybe(draw.normal(dtype, rows, draw.size()))
+    hidden = [draw.size(1) for _ in range(draw.choice((0, 1, 2)))]
+    inputs = features + (0 if condition is None else condition.shape[1])
+    pairs = list(pairwise([inputs, *hidden, features]))
+    weights = [draw.normal(dtype, after, before) / max(before, 1) ** 0.5 for before, after in pairs]
+    biases = [draw.normal(dtype, after) for _, after in pairs]
+    steps = draw.choice((1, 3))
+    shifts = draw.normal(dtype, steps, len(biases[0]))
+    coefficients = draw.normal(dtype, steps, 2 + draw.choice((1, 2)))
+    guidance = 0.0 if condition is None else draw.choice((0.0, 0.5))
+    seed = torch.tensor([draw.random.getrandbits(62)])
+    return [
+        draw.normal(dtype, rows, features), condition, weights, biases, shifts, coefficients, seed,
+        draw.choice(NAMES), guidance,
+    ]  # fmt: skip
 
 
 def _jet(draw: Draw) -> list:
@@ -324,6 +344,7 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "autoregressive_backward": _autoregressive_backward,
     "continuous_flow": _continuous_flow,
     "continuous_flow_backward": _continuous_flow_backward,
+    "diffusion_sampler": _diffusion_sampler,
     "rnn": _rnn,
     "rnn_with_saved": _rnn,
     "rnn_backward": _rnn_backward,

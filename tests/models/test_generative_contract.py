@@ -11,6 +11,7 @@ import torch
 from pyneural.errors import ArgumentError
 from pyneural.models import (
     CNF,
+    GAN,
     MAF,
     NCSF,
     NICE,
@@ -19,11 +20,14 @@ from pyneural.models import (
     Flow,
     Gaussianisation,
     GaussianLikelihood,
+    MLPDiscriminator,
+    MLPGenerator,
     RealNVP,
     VariationalAutoencoder,
 )
 from pyneural.models.flows import FFJTransform, standard_normal
-from pyneural.models.flows.transforms import AdditiveTransform, call_and_ladj
+from pyneural.models.flows.affine import AdditiveTransform
+from pyneural.models.flows.transforms import call_and_ladj
 from pyneural.training import Batch
 from tests.tolerances import FLOW
 
@@ -310,8 +314,7 @@ def test_gradient_of_a_bound_reaches_every_parameter(make, features, dtype, devi
     assert model.log_prob(x, 3).shape == model.elbo(x).shape == (20,)
 
 
-@every_latent
-def test_latent_model_after_training_save_and_load_and_resumed(make, tmp_path):
+def check_saved_and_resumed(make, tmp_path):
     path, weights, drawn = tmp_path / "fit.safetensors", [], []
     for epochs in ([4], [2, 4]):
         for n in epochs:
@@ -334,7 +337,55 @@ def test_latent_model_after_training_save_and_load_and_resumed(make, tmp_path):
 
 
 @every_latent
+def test_latent_model_after_training_save_and_load_and_resumed(make, tmp_path):
+    check_saved_and_resumed(make, tmp_path)
+
+
+@every_latent
 def test_empty_batch_of_a_latent_model_is_refused(make):
+    model, x = made_latent(make, 3)
+    model.compile("adam")
+    with pytest.raises(ValueError, match="at least one row"):
+        model.losses(batch_of(x[:0], None))
+    with pytest.raises(ValueError, match="at least one sample"):
+        model.fit(x[:0], verbose=0)
+
+
+def gan(features, **options):
+    return GAN(MLPGenerator(2, features, [8]), MLPDiscriminator(features, [8]), **options)
+
+
+# A constructor each, of features: models that have samples alone, and their losses by names.
+ADVERSARIAL = {
+    "GAN": gan,
+    "GAN, minimax": partial(gan, loss="minimax"),
+    "GAN, R1": partial(gan, penalty="r1"),
+    "GAN, gradient penalty": partial(gan, penalty="gradient"),
+}
+every_adversarial = pytest.mark.parametrize("make", ADVERSARIAL.values(), ids=ADVERSARIAL)
+
+
+@every_adversarial
+@pytest.mark.parametrize("features", [1, 3, 64])
+@both_dtypes
+def test_gradient_of_two_losses_reaches_every_parameter(make, features, dtype, device):
+    model, x = made_latent(make, features, dtype, device)
+    losses = model.losses(batch_of(x, None))
+    (losses["discriminator"] + losses["generator"]).backward()
+    assert type(model).__name__ in repr(model)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@every_adversarial
+def test_adversarial_model_after_training_save_and_load_and_resumed(make, tmp_path):
+    check_saved_and_resumed(make, tmp_path)
+
+
+@every_adversarial
+def test_empty_batch_of_an_adversarial_model_is_refused(make):
     model, x = made_latent(make, 3)
     model.compile("adam")
     with pytest.raises(ValueError, match="at least one row"):

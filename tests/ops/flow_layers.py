@@ -21,7 +21,7 @@ class FlowLayer:
     context: Tensor | None
     weights: list[Tensor]
     biases: list[Tensor]
-    degrees: Tensor
+    degrees: Tensor | list[Tensor]  # a list of several layers in turn
     activation: str = "tanh"
     transform: str = "spline"
     order: Tensor | None = None  # that of the features, before the passes coarsen it
@@ -86,10 +86,14 @@ class FlowLayer:
     def at(self, x: Tensor) -> FlowLayer:
         return replace(self, x=x)
 
+    @property
+    def all_degrees(self) -> list[Tensor]:
+        return [self.degrees] if isinstance(self.degrees, Tensor) else self.degrees
+
     def call(self, function, **options):
         """(y, ladj) of a function with the arguments of ops.autoregressive."""
         return function(
-            self.x, self.context, self.weights, self.biases, self.degrees, self.activation,
+            self.x, self.context, self.weights, self.biases, self.all_degrees, self.activation,
             self.transform, **options,
         )  # fmt: skip
 

@@ -277,8 +277,8 @@ def test_gradcheck(transform, inverse, context, stays):
 def test_opcheck_and_compile(inverse, context, stays):
     layer = small(context=context, stays=stays).leaves()
     arguments = (
-        layer.x, layer.context, layer.weights, layer.biases, layer.degrees, "tanh", "spline", 5.0,
-        1e-3, inverse,
+        layer.x, layer.context, layer.weights, layer.biases, layer.all_degrees, "tanh", "spline",
+        5.0, 1e-3, inverse,
     )  # fmt: skip
     torch.library.opcheck(torch.ops.pyneural.autoregressive.default, arguments)
     compiled = torch.compile(ops.autoregressive, fullgraph=True)

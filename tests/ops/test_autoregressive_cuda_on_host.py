@@ -82,7 +82,7 @@ def exact(layer, inverse):
     y, ladj = wide.call(reference.autoregressive, bound=BOUND, slope=SLOPE, inverse=inverse)
     grad_y, grad_ladj = (g.double() for g in random_grads(layer))
     grads = reference.autoregressive_backward(
-        grad_y, grad_ladj, wide.x, wide.context, wide.weights, wide.biases, wide.degrees, y,
+        grad_y, grad_ladj, wide.x, wide.context, wide.weights, wide.biases, [wide.degrees], y,
         wide.activation, wide.transform, BOUND, SLOPE, inverse, (True,) * 3,
     )  # fmt: skip
     return [y, ladj, *(g for g in grads if g.numel())]

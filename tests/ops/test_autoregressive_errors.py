@@ -29,11 +29,26 @@ WRONG = {
     ),
     "degrees of a layer missing": (
         lambda a: a | {"degrees": a["degrees"][:3]},
-        "degrees: expected 7 of int64, one for each column of x and each hidden unit, on cpu, got",
+        r"degrees\[0\]: expected 7 of int64, one for each column of x and each hidden unit, on cpu",
     ),
     "degrees of another dtype": (
         lambda a: a | {"degrees": a["degrees"].int()},
-        "degrees: expected 7 of int64",
+        r"degrees\[0\]: expected 7 of int64",
+    ),
+    "no degrees": (
+        lambda a: a | {"degrees": []},
+        "degrees: expected a tensor for each layer of the flow, got 0 with 2 weights",
+    ),
+    "layers with other numbers of weights": (
+        lambda a: a | {"degrees": [a["degrees"]] * 3},
+        "degrees: expected a tensor for each layer of the flow, got 3 with 2 weights; all networks",
+    ),
+    "a network for another number of columns in the second layer": (
+        lambda a: (
+            a | {"degrees": [a["degrees"]] * 2, "biases": a["biases"] * 2,
+                 "weights": [*a["weights"], a["weights"][0][:, :1], a["weights"][1]]}
+        ),
+        r"weights\[2\]: expected shape \[4, 5\], got \[4, 1\]; the inputs are the columns of x and",
     ),
     "an unknown activation": (lambda a: a | {"activation": "swish"}, "activation: expected one of"),
     "an unknown transform": (

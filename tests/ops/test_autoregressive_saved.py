@@ -21,7 +21,7 @@ def layer_of(rows, dtype=torch.float64, **options):
 
 
 def arguments(layer):
-    return layer.x, layer.context, layer.weights, layer.biases, layer.degrees
+    return layer.x, layer.context, layer.weights, layer.biases, layer.all_degrees
 
 
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 63, 64, 65, 127, 200, 1003])

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from pyneural import nn, ops
 from tests.ops.continuous_flows import ContinuousFlow
+from tests.ops.diffusion_samplers import DiffusionSampler
 from tests.ops.flow_layers import FlowLayer
 
 X = torch.randn(5, 3, 8)
@@ -110,6 +111,14 @@ def test_continuous_flows_count_their_evaluations(context, with_ladj):
     found = trained(lambda _: flow.leaves().call(**options), None)
     assert found == 2 * 10 * (2 * path + backward)
     assert count(flow.call) == count(lambda: flow.call(steps=1))
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0])
+def test_samplers_count_their_evaluations(guidance):
+    sampler = DiffusionSampler.random(3, 2, (8, 6), 10, steps=4, guidance=guidance)
+    evaluation = 3 * 8 + 8 * 6 + 6 * 3
+    expected = 2 * 10 * (4 * (2 if guidance else 1) * evaluation + 2 * 8)
+    assert count(sampler.call) == expected
 
 
 def test_jets():

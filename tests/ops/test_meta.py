@@ -179,6 +179,9 @@ FUNCTIONS = {
     "continuous_flow": lambda x, w: ops.continuous_flow(
         x, None, [w, w.T], [w[:, 0], w[0]], steps=2
     )[1],
+    "diffusion_sampler": lambda x, w: ops.diffusion_sampler(
+        x, None, [w, w.T], [w[:, 0], w[0]], w.T, w.T[:, :3], seed=torch.tensor([1])
+    ),
     "spline": lambda x, w: ops.rational_quadratic_spline(x, w.T, w.T, w[1:].T)[0],
     "jet": lambda x, w: ops.jet_mlp(x, [w], [w[:, 0]], "tanh", [(0,), (1, 1)])[1],
 }

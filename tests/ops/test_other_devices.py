@@ -11,6 +11,7 @@ from pyneural.ops import SparsityPattern
 from pyneural.ops.activations import NAMES
 from pyneural.ops.rnn import GATES
 from tests.ops.continuous_flows import ContinuousFlow
+from tests.ops.diffusion_samplers import DiffusionSampler
 from tests.ops.flow_layers import FlowLayer
 from tests.ops.networks import Network
 from tests.ops.test_attention import arguments as attention_arguments
@@ -80,7 +81,7 @@ def test_mlp(activation):
 @pytest.mark.parametrize("context", [0, 2])
 def test_autoregressive(context, transform, inverse):
     layer = FlowLayer.random(4, context, (9, 7), 11, [2, 0, 3, 1], transform=transform)
-    tensors = layer.x, layer.context, layer.weights, layer.biases, layer.degrees
+    tensors = layer.x, layer.context, layer.weights, layer.biases, layer.all_degrees
     options = "silu", transform, 4.0, 1e-2, inverse
     y, ladj = assert_same(OPS.autoregressive, *tensors, *options)
     grads = torch.randn_like(y), torch.randn_like(ladj)
@@ -99,6 +100,14 @@ def test_continuous_flow(context, hidden, with_ladj):
     grads = [torch.randn_like(t) for t in results]
     for mask in ([True, context > 0, True], [True, False, False], [False, False, True]):
         assert_same(OPS.continuous_flow_backward, *grads, *flow.arguments(), *options, mask)
+
+
+@pytest.mark.parametrize("condition", [0, 2])
+def test_diffusion_sampler(condition):
+    sampler = DiffusionSampler.random(
+        4, condition, (9, 7), 11, memory=2, noise=0.3, guidance=0.5 if condition else 0.0
+    )
+    assert_same(OPS.diffusion_sampler, *sampler.arguments())
 
 
 def test_mse_loss_and_dropout():

@@ -109,7 +109,7 @@ trainer.fit()
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert process.poll() is None, "the training ended before it was killed"
-            if path.exists() and len(load_checkpoint(path)[0]["callbacks/0/seconds"]) >= 11:
+            if path.exists() and len(load_checkpoint(path)[0]["callbacks/1/seconds"]) >= 11:
                 break
             time.sleep(0.01)
     finally:

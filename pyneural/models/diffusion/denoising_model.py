@@ -15,7 +15,7 @@ from pyneural.training import Batch, Model
 from pyneural.training.checks import check
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.stream import Stream
-from pyneural.training.data.tensors import check_finite, to_tensor
+from pyneural.training.data.tensors import check_finite, condition_columns, to_tensor
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
 from pyneural.training.state.self_describing import SelfDescribing
@@ -151,23 +151,15 @@ class DenoisingModel(SelfDescribing, Model):
         Whole numbers [N] are classes, of which each has a column.
         """
         where = f"{type(self).__name__}.{where}"
-        c = to_tensor(where, c).to(like.device)
         channels = getattr(self.denoiser, "condition_channels", 0)
         if channels:
+            c = to_tensor(where, c).to(like.device)
             good = c.dim() == 4 and c.shape[1] == channels and c.is_floating_point()
             got, remedy = f"{list(c.shape)} of {c.dtype}", "convert and scale them as x"
             check(good, where, f"images [N, {channels}, H, W] of floats", got, remedy)
             return c.to(like.dtype)
         width = getattr(self.denoiser, "condition", None)
-        if not c.is_floating_point() and c.dim() == 1 and width:
-            good = bool((c >= 0).all() and (c < width).all())
-            check(good, where, f"classes from 0 to {width - 1}", f"{c.min()} to {c.max()}")
-            return torch.nn.functional.one_hot(c.long(), width).to(like.dtype)
-        c = c.to(like.dtype)
-        c = c[:, None] if c.dim() == 1 else c
-        good = width is None or (c.dim() == 2 and c.shape[1] == width)
-        check(good, where, f"[N, {width}]", list(c.shape), "or make the denoiser with condition=")
-        return c
+        return condition_columns(where, c, width, like)
 
     def noise_and_condition(self, count: int, condition: Any) -> tuple[Tensor, Tensor | None]:
         """What ``count`` samples begin with: standard normal noise, and their conditions."""

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.models.diffusion.denoiser import MLPDenoiser
+from pyneural.errors import is_whole
+from pyneural.models.diffusion.coupling import COUPLINGS
 from pyneural.models.diffusion.denoising_model import DenoisingModel
+from pyneural.models.diffusion.probability_flow import check_divergence, log_prob_by_flow
+from pyneural.models.diffusion.samplers import runge_kutta_steps
+from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.ode import odeint
-from pyneural.training.checks import check
-
-_LADJ_SCALE = 1e-2  # the log-determinant may have an error so much larger than the path's
+from pyneural.ode.tableau import RK4
+from pyneural.training.checks import check, look_up
 
 
 class FlowMatching(DenoisingModel):
@@ -32,11 +35,14 @@ class FlowMatching(DenoisingModel):
     Args:
         velocity: f(x, t) of x [N, ...] and t [N], or f(x, t, c) of conditions, as ``MLPDenoiser``.
         sigma: standard deviation of the path's end around a sample, in scaled units.
+        coupling: "independent" noise for each sample, or by "optimal_transport" within a batch,
+            which makes the learnt paths straighter (``coupling.optimal_transport``); it is for
+            models without conditions, and needs scipy.
         drop_condition: see ``DenoisingModel``.
         bounds: likewise; images need it, as the noise has the standard deviation 1.
 
     Raises:
-        ValueError: a sigma or a share that is none.
+        ValueError: a sigma or a share that is none, an unknown coupling.
 
     >>> from pyneural.models import MLPDenoiser
     >>> _ = torch.manual_seed(0)
@@ -53,17 +59,23 @@ class FlowMatching(DenoisingModel):
         velocity: torch.nn.Module,
         sigma: float = 0.0,
         *,
+        coupling: str = "independent",
         drop_condition: float = 0.0,
         bounds: Sequence[float] | None = None,
     ) -> None:
         super().__init__(velocity, drop_condition, bounds)
         check(0 <= sigma < 1, "FlowMatching: sigma", "a number in [0, 1)", sigma, "write 0 or 1e-4")
-        self.sigma = float(sigma)
+        self.sigma, self.coupling = float(sigma), coupling
+        self._coupled = look_up("FlowMatching: coupling", coupling, COUPLINGS)
 
     def errors(self, x: Tensor, c: Tensor | None, generator: torch.Generator | None) -> Tensor:
         """The mean square error of each sample, at a random time, [N]."""
         options: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
+        good, remedy = c is None or self.coupling == "independent", "leave the condition out"
+        check(good, "FlowMatching.losses: y", f"none with coupling={self.coupling!r}, which would "
+              "tie the noise to it", "a condition", remedy)  # fmt: skip
         t, noise = torch.rand(len(x), **options), torch.randn(x.shape, **options)
+        noise = self._coupled(noise, x)
         shrinking = 1 - self.sigma
         of_t = t.reshape(-1, *[1] * (x.dim() - 1))
         found = self(of_t * x + (1 - shrinking * of_t) * noise, t, c)
@@ -80,6 +92,9 @@ class FlowMatching(DenoisingModel):
         atol: float = 1e-5,
     ) -> Tensor:
         """Samples [count, ...] in the units of the data.
+
+        Equal steps are one call of ``ops.diffusion_sampler`` where the velocity is an
+        ``MLPDenoiser`` that nobody has changed.
 
         Args:
             count: how many.
@@ -103,8 +118,30 @@ class FlowMatching(DenoisingModel):
         if steps is not None:
             options = {"method": "rk4", "steps": steps}
         with self.evaluating():
-            x = odeint(velocity, x, [0.0, 1.0], **options)[-1]
+            found = None
+            if steps is not None:
+                plan = runge_kutta_steps(RK4, steps)
+                found = sample_in_one_call(self, x, *plan, c, guidance)
+            x = odeint(velocity, x, [0.0, 1.0], **options)[-1] if found is None else found
             return x * self.scale + self.shift
+
+    def paths(self, count: int, points: int = 50) -> Tensor:
+        """Points x(t) on the ways from noise, t = 0, to samples, t = 1, in the units of the data.
+
+        Args:
+            count: how many ways.
+            points: number of evenly spaced times, both ends included.
+
+        Returns:
+            [points, count, ...].
+        """
+        good = is_whole(points) and points >= 2
+        check(good, "FlowMatching.paths: points", "a whole number >= 2", points, "write 50")
+        x, _ = self.noise_and_condition(count, None)
+        with self.evaluating():
+            times = torch.linspace(0, 1, points).tolist()
+            found = odeint(lambda t, x: self(x, t.expand(count)), x, times)
+            return found * self.scale + self.shift
 
     def log_prob(
         self, x: Any, condition: Any = None, *, rtol: float = 1e-6, atol: float = 1e-6
@@ -120,25 +157,21 @@ class FlowMatching(DenoisingModel):
         Raises:
             ValueError: a velocity that is no ``MLPDenoiser``, whose divergence is not known.
         """
-        network = self.denoiser
-        remedy = "make the model with an MLPDenoiser"
-        check(isinstance(network, MLPDenoiser), "FlowMatching.log_prob: velocity", "an MLPDenoiser",
-              type(network).__name__, remedy)  # fmt: skip
+        network = check_divergence("FlowMatching.log_prob: velocity", self.denoiser)
         x = self.given("log_prob", x)
         c = None if condition is None else self._condition("log_prob: condition", condition, x)
 
-        def rates(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            f, divergence = network.value_and_divergence(state[0], t, c)  # type: ignore[operator]
-            return f, _LADJ_SCALE * divergence
+        def rates(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            return network.value_and_divergence(x, t, c)
 
         with self.evaluating():
-            state = (x - self.shift) / self.scale, x.new_zeros(len(x))
-            noise, integral = odeint(rates, state, [1.0, 0.0], rtol=rtol, atol=atol)
-            z, ladj = noise[-1], integral[-1] / _LADJ_SCALE
-            normal = torch.distributions.Normal(torch.zeros_like(z), 1.0)
-            return normal.log_prob(z).sum(1) + ladj - self.scale.log().sum()
+            scaled = (x - self.shift) / self.scale
+            found = log_prob_by_flow(rates, scaled, 1.0, 0.0, rtol=rtol, atol=atol)
+            return found - self.scale.log().sum()
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the velocity as ``load_model`` makes it."""
-        own = {name: getattr(self, name) for name in ("sigma", "drop_condition", "bounds")}
+        own = {
+            name: getattr(self, name) for name in ("sigma", "coupling", "drop_condition", "bounds")
+        }
         return {"velocity": self.denoiser_config()["denoiser"]} | own

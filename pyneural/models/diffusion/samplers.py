@@ -9,8 +9,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from pyneural.errors import is_whole
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.targets import Target
+from pyneural.ode.tableau import Tableau
 from pyneural.training.checks import check
 
 
@@ -60,3 +62,40 @@ def ddim_steps(
         (u, w), (p, q) = target.sample_and_noise(alpha, sigma)
         rows.append([alpha_s * u + k * p, alpha_s * w + k * q, c])
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def runge_kutta_steps(tableau: Tableau, steps: int) -> tuple[list[float], Tensor]:
+    """An explicit Runge-Kutta method from time 0 to 1 as steps from one stage's point to the next.
+
+        z_(i+1) = z_i + h sum_j (a_(i+1)j - a_ij) k_j,  z_0 = x(t),  x(t + h) = z_s
+
+    where a_sj are the weights: the points of the stages are where the slopes k_j are taken.
+
+    Args:
+        tableau: of the method with s stages.
+        steps: number of equal steps of length h.
+
+    Returns:
+        The time of each stage, steps x s of them, and its coefficients [steps x s, 2 + s] in
+        float64, as ``ops.diffusion_sampler`` has them: (1, 0, factors of the last s slopes).
+
+    Raises:
+        ValueError: steps that are no whole number above 0.
+
+    >>> from pyneural.ode.tableau import RK4
+    >>> times, coefficients = runge_kutta_steps(RK4, 2)
+    >>> times[:4], coefficients[1].tolist()  # from the middle by the old slope to that by the new
+    ([0.0, 0.25, 0.25, 0.5], [1.0, 0.0, 0.25, -0.25, 0.0, 0.0])
+    """
+    good = is_whole(steps) and steps > 0
+    check(good, "runge_kutta_steps: steps", "a whole number above 0", repr(steps), "such as 25")
+    stages, h = len(tableau.nodes), 1 / steps
+    rows = torch.zeros(stages + 1, stages, dtype=torch.float64)
+    for i, row in enumerate((*tableau.stages, tableau.weights)):
+        rows[i, : len(row)] = torch.tensor(row, dtype=torch.float64)
+    coefficients = torch.zeros(stages, 2 + stages, dtype=torch.float64)
+    coefficients[:, 0] = 1
+    for i, change in enumerate(h * rows.diff(dim=0)):
+        coefficients[i, 2 : 3 + i] = change[: i + 1].flip(0)  # the latest first
+    times = [(step + float(c)) * h for step in range(steps) for c in tableau.nodes]
+    return times, coefficients.repeat(steps, 1)

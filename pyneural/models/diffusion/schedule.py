@@ -100,6 +100,10 @@ class NoiseSchedule:
         check(good, "NoiseSchedule.times: count", f"from 1 to {self.steps} steps", count)
         return [self.steps * (count - i) // count for i in range(count)]
 
+    def log_noise_to_signal(self) -> Tensor:
+        """log(sigma_t / alpha_t) of t = 1, ..., T, [T] in float64, rising."""
+        return (self.sigma[1:] / self.alpha[1:]).log()
+
     def __repr__(self) -> str:
         return f"NoiseSchedule(steps={self.steps}, alpha_T={float(self.alpha[-1]):.2g})"
 

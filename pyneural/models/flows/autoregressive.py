@@ -13,11 +13,12 @@ from torch.distributions.transforms import Transform
 
 from pyneural import ops
 from pyneural.errors import ArgumentError
+from pyneural.models.flows.affine import MonotonicAffineTransform
 from pyneural.models.flows.conditional import ConditionalTransform
+from pyneural.models.flows.conditioned import AutoregressiveTransform
 from pyneural.models.flows.conditioner import MaskedMLP
 from pyneural.models.flows.element_wise import ElementWiseTransform, Shapes, Univariate, shortened
 from pyneural.models.flows.flow import Bounds, Flow, standard_normal
-from pyneural.models.flows.transforms import AutoregressiveTransform, MonotonicAffineTransform
 from pyneural.ops.reference.autoregressive import masks_of
 
 _WHERE = "MaskedAutoregressiveTransform"
@@ -103,7 +104,7 @@ class MaskedAutoregressiveTransform(ConditionalTransform):
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """f(. | c)."""
-        return AutoregressiveTransform(partial(self.meta, c), self.passes, self.layer(c))
+        return AutoregressiveTransform(partial(self.meta, c), self.passes, self.fused(c))
 
     def _tensors_of_degrees(self, linears: Sequence[Any]) -> list[Tensor]:
         order = [] if self.order is None else [self.order]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.distributions.transforms import Transform
 
-from pyneural import ops
+from pyneural.models.flows.affine import MonotonicAffineTransform
+from pyneural.models.flows.conditioner import plan_of
 from pyneural.models.flows.element_wise import Shapes, Univariate, example, unpacked
+from pyneural.models.flows.fused import FusedLayers
 from pyneural.models.flows.lazy import LazyTransform, with_context
 from pyneural.models.flows.splines import MonotonicRQSTransform
-from pyneural.models.flows.transforms import DependentTransform, MonotonicAffineTransform
+from pyneural.models.flows.transforms import DependentTransform
 
 
 class ConditionalTransform(LazyTransform):
@@ -40,38 +42,24 @@ class ConditionalTransform(LazyTransform):
         phi = unpacked(self.hyper(with_context(x, c)), self.shapes)
         return DependentTransform(self.univariate(*phi), 1)
 
-    def layer(self, c: Tensor | None) -> Callable[..., tuple[Tensor, Tensor]] | None:
-        """The whole transform in one call of ``ops.autoregressive``; None where it has no kernel.
+    @torch.compiler.disable  # what it reads of the layers and their memory would be compiled again
+    def fused(self, c: Tensor | None) -> FusedLayers | None:
+        """The whole transform as a call of ``ops.autoregressive``; None where it has no kernel.
 
         It has one for affine transforms and splines of a plain network, whose masks, if it has any,
-        are by degrees. The function gives the value and the log-determinant of x [..., D], or those
-        of the inverse with ``inverse=True``.
+        are by degrees.
         """
-        plan = None if self._kernel is None else self.hyper.plan()
-        if self._kernel is None or plan is None:
+        if self._kernel is None or type(self).meta is not ConditionalTransform.meta:
             return None
-        (linears, activation), (name, bound, slope) = plan, self._kernel
+        plan = plan_of(self.hyper)
+        if plan is None:
+            return None
+        linears, activation = plan
         degrees = self._degrees(linears)
         if degrees is None:
             return None
-        weights, biases = [one.weight for one in linears], [one.bias for one in linears]
-
-        def layer(x: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
-            if c is None and x.dim() == 2:
-                return ops.autoregressive(
-                    x, None, weights, biases, degrees, activation, name, bound, slope, inverse
-                )
-            shape, context = x.shape[:-1], None
-            if c is not None:
-                shape = torch.broadcast_shapes(shape, c.shape[:-1])
-                context = c.expand(*shape, c.shape[-1]).reshape(-1, c.shape[-1])
-            rows = x.expand(*shape, x.shape[-1]).reshape(-1, x.shape[-1])
-            y, ladj = ops.autoregressive(
-                rows, context, weights, biases, degrees, activation, name, bound, slope, inverse
-            )
-            return y.reshape(*shape, x.shape[-1]), ladj.reshape(shape)
-
-        return layer
+        weights, biases = zip(*((one.weight, one.bias) for one in linears), strict=True)
+        return FusedLayers(c, weights, biases, (degrees,), (activation, *self._kernel))
 
     def _degrees(self, linears: Sequence[Any]) -> Tensor | None:
         """Those of features and hidden units, found anew when their tensors are loaded or moved."""

@@ -61,6 +61,13 @@ class _Network(nn.Sequential):
         return linears, names.pop()  # type: ignore[return-value]
 
 
+def plan_of(network: nn.Module) -> tuple[list[nn.Linear], str] | None:
+    """The plan of a network; None where calling it is more than its layers, as with a hook."""
+    if not isinstance(network, _Network) or type(network).forward is not _Network.forward:
+        return None
+    return network.plan() if has_only_its_forward(network) else None
+
+
 def _is_plain(layer: nn.Module) -> bool:
     return is_plain_linear(layer) or (type(layer) is MaskedLinear and has_only_its_forward(layer))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyneural import ops
-from pyneural.models.flows.conditioner import MLP
+from pyneural.models.flows.conditioner import MLP, plan_of
 from pyneural.models.flows.flow import Bounds, Flow, standard_normal
 from pyneural.models.flows.lazy import LazyTransform, with_context
 from pyneural.models.flows.transforms import FlowTransform
@@ -73,7 +73,7 @@ class FFJTransform(LazyTransform):
         None where there is no kernel: for another device or dtype than it has, and for a network
         that is more than linear layers and one activation, or of another depth.
         """
-        plan = self.ode.plan()
+        plan = plan_of(self.ode)
         on_cpu = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
         if plan is None or not on_cpu or self.times.requires_grad or self.freqs.requires_grad:
             return None
@@ -177,7 +177,7 @@ class _Field:
 
     def __init__(self, module: FFJTransform, c: Tensor | None) -> None:
         self.module, self.c = module, c
-        self.plan = module.ode.plan()
+        self.plan = plan_of(module.ode)
         if self.plan is not None:
             linears, self.activation = self.plan
             first, *self.weights = [linear.weight for linear in linears]

@@ -12,11 +12,12 @@ from torch.distributions.transforms import Transform
 
 from pyneural import ops
 from pyneural.errors import ArgumentError
+from pyneural.models.flows.affine import MonotonicAffineTransform
 from pyneural.models.flows.conditional import ConditionalTransform
+from pyneural.models.flows.conditioned import CouplingTransform
 from pyneural.models.flows.conditioner import MLP
 from pyneural.models.flows.element_wise import ElementWiseTransform, Shapes, Univariate, shortened
 from pyneural.models.flows.flow import Bounds, Flow, standard_normal
-from pyneural.models.flows.transforms import CouplingTransform, MonotonicAffineTransform
 
 
 class GeneralCouplingTransform(ConditionalTransform):
@@ -80,7 +81,7 @@ class GeneralCouplingTransform(ConditionalTransform):
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """f(. | c)."""
-        return CouplingTransform(partial(self.meta, c), self.mask, self.layer(c))
+        return CouplingTransform(partial(self.meta, c), self.mask, self.fused(c))
 
     def _tensors_of_degrees(self, linears: Sequence[Any]) -> list[Tensor]:
         return [self.mask]

@@ -31,7 +31,7 @@ class NormalizingFlow(Distribution):
     Source: Tabak and Turner 2013; Rezende and Mohamed 2015, arXiv:1505.05770; Papamakarios et al.
         2021, arXiv:1912.02762.
 
-    >>> from pyneural.models.flows.transforms import MonotonicAffineTransform
+    >>> from pyneural.models.flows.affine import MonotonicAffineTransform
     >>> double = MonotonicAffineTransform(torch.zeros(2), torch.ones(2).log())
     >>> flow = NormalizingFlow(double, DiagNormal(torch.zeros(2), torch.ones(2)))
     >>> flow.log_prob(torch.zeros(5, 2)).shape, flow.sample((4,)).shape

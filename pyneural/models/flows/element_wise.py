@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 
+from pyneural.models.flows.affine import MonotonicAffineTransform
 from pyneural.models.flows.conditioner import MLP
 from pyneural.models.flows.lazy import LazyTransform
-from pyneural.models.flows.transforms import DependentTransform, MonotonicAffineTransform
+from pyneural.models.flows.transforms import DependentTransform
 
 Univariate = Callable[..., Transform]
 Shapes = Sequence[Sequence[int]]

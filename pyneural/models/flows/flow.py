@@ -20,6 +20,7 @@ from pyneural.models.flows.columns import (
     check_context,
     check_finite_columns,
 )
+from pyneural.models.flows.composed import ComposedTransform
 from pyneural.models.flows.description import keep_arguments, made
 from pyneural.models.flows.distributions import DiagNormal, NormalizingFlow
 from pyneural.models.flows.gaussianisation import Gaussianisation
@@ -29,7 +30,6 @@ from pyneural.models.flows.lazy import (
     LazyTransform,
     UnconditionalDistribution,
 )
-from pyneural.models.flows.transforms import ComposedTransform
 from pyneural.models.flows.whitening import Whitening
 from pyneural.training import Batch, History, Model
 from pyneural.training.data.adapter import of_arrays

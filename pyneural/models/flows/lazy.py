@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.transforms import Transform
 
-from pyneural.models.flows.transforms import ComposedTransform
+from pyneural.models.flows.composed import ComposedTransform
 
 
 class LazyDistribution(nn.Module):

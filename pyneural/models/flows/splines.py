@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyneural import ops
-from pyneural.models.flows.transforms import ComposedTransform, FlowTransform
+from pyneural.models.flows.composed import ComposedTransform
+from pyneural.models.flows.transforms import FlowTransform
 
 
 class MonotonicRQSTransform(FlowTransform):

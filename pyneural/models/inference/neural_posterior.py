@@ -40,7 +40,8 @@ log-density reaches a threshold contains the truth in nine of ten experiments, w
 >>> posterior.log_prob([[1.0], [2.0]], measured) >= threshold
 tensor([ True, False])
 
-No such test sees that the simulator is wrong. Look whether the measured x lies among the simulated.
+No such test sees that the simulator is wrong. Look whether the measured x lies among the simulated;
+a warning is given where it is beyond all of them.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -94,6 +96,8 @@ class NeuralPosterior(Model):
 
     mean: Tensor
     std: Tensor
+    least: Tensor
+    most: Tensor
 
     def __init__(self, flow: Flow, embedding: nn.Module | None = None) -> None:
         super().__init__()
@@ -103,6 +107,8 @@ class NeuralPosterior(Model):
         # Of the data; they take their shape [...] in fit, or from a file.
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
+        self.register_buffer("least", torch.tensor(-math.inf))
+        self.register_buffer("most", torch.tensor(math.inf))
 
     def forward(self, x: Tensor) -> NormalizingFlow:
         """q(. | x) as a distribution of torch with the batch shape [N], of data x [N, ...]."""
@@ -143,6 +149,7 @@ class NeuralPosterior(Model):
         check_columns("NeuralPosterior.fit: theta", theta, columns)
         if self.mean.dim() == 0:
             self.mean, self.std = torch.zeros_like(x[0]), torch.ones_like(x[0])
+            self.least, self.most = x.aminmax(dim=0)
             if whiten:
                 self._whiten(theta, x)
         return super().fit(theta, x, *args, **kwargs)
@@ -238,7 +245,7 @@ class NeuralPosterior(Model):
         self.load_state_dict(tensors)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        for name in ("mean", "std"):
+        for name in ("mean", "std", "least", "most"):
             value, own = state_dict.get(f"{prefix}{name}"), self._buffers[name]
             if value is not None and own is not None and value.shape != own.shape:
                 self._buffers[name] = own.new_empty(value.shape)
@@ -286,7 +293,20 @@ class NeuralPosterior(Model):
         _check(single or x.shape[1:] == shape, where, expected, list(x.shape), remedy)
         x = x[None] if single else x
         _check_finite(where, x)
+        if single:
+            self._warn_beyond(where, x)
         return x, single
+
+    def _warn_beyond(self, where: str, x: Tensor) -> None:
+        """Of the data of one experiment: of many simulations some are beyond the earlier ones."""
+        beyond = ((x < self.least) | (x > self.most)).sum()
+        if beyond:
+            warnings.warn(
+                f"NeuralPosterior.{where}: {int(beyond):,} of {x.numel():,} measured values lie "
+                "beyond all simulated ones, where the posterior is an extrapolation; check the "
+                "simulator and the prior, or simulate more",
+                stacklevel=4,
+            )
 
     def _tensor(self, where: str, value: Any) -> Tensor:
         return to_tensor(f"NeuralPosterior.{where}", value).to(next(self.parameters()))

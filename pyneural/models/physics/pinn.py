@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from pyneural.models.physics.checks import (
+    RESIDUAL,
+    check_conditions,
+    check_inputs_agree,
+    check_points,
+    check_unknowns,
+)
+from pyneural.models.physics.description import describe, digest
+from pyneural.models.physics.point_source import PointSource
+from pyneural.models.physics.reference import Reference
+from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
+from pyneural.pde.unknowns import leaves
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check, check_count
 from pyneural.training.data.adapter import of_arrays
 
-RESIDUAL = "residual"
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
-
-
-class Reference(Callback):
-    """Adds the relative L2 error against a known solution to the history of a PINN.
-
-    Args:
-        x: points, [N, D].
-        exact: solution there, [N, O].
-    """
-
-    in_checkpoint = False
-
-    def __init__(self, x: Tensor, exact: Tensor) -> None:
-        self.x, self.exact = x, exact
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Measures it."""
-        logs["error"] = cast(PINN, self.run.model).relative_l2(self.x, self.exact)
 
 
 class PINN(Trainable):
@@ -56,16 +47,24 @@ class PINN(Trainable):
         conditions: by name; may be empty only for a ``pde.Hard`` network, which has them built in.
         equation: None for a network on data alone.
         domain: of the points; by default the equation's own.
-        points: how many collocation points to draw, or the points, [N, D].
-        sampling: how they are drawn, one of ``pde.SAMPLINGS``.
+        points: how many collocation points to draw, or the points, [N, D], which stay as they are.
+        candidates: points [M, D] that collocation points are taken from, then and later, as for a
+            domain with a hole; None for all of the domain.
+        sampling: how they are drawn from the domain, one of ``pde.SAMPLINGS``.
         adaptive: whether each phase of training but the first begins with new collocation points,
             drawn where the residual is large (``pde.residual_adaptive``).
-        weights: of loss terms by name; 1 where not given.
+        weights: of loss terms by name, 1 where not given; later ``pinn.weights``. They are numbers
+            >= 0, functions of the number of steps done, or ``torch.nn.Parameter(torch.ones(()))``,
+            over which the loss is maximised, so that it grows where a term stays large
+            (self-adaptive weights, McClenny and Braga-Neto, arXiv:2009.04544, here one a term). For
+            a system that of "residual" may be a tuple, one for each equation. L-BFGS leaves learned
+            weights as they are, and begins anew where another one changes.
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
-        ValueError: no conditions, points outside the domain, dtypes or devices that differ from
-            the network's, unknown names of weights.
+        ValueError: no conditions, given points that are to be adaptive, points outside the domain,
+            dtypes or devices that differ from the network's, unknown names of weights, or an
+            equation, condition or ``pde.Hard`` whose inputs are not those of the domain, in order.
 
     >>> from pyneural import nn
     >>> from pyneural.pde import Burgers
@@ -86,9 +85,10 @@ class PINN(Trainable):
         equation: Equation | None = None,
         domain: Box | None = None,
         points: int | Tensor = 10_000,
+        candidates: Tensor | None = None,
         sampling: str = "lhs",
         adaptive: bool = False,
-        weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -101,16 +101,41 @@ class PINN(Trainable):
         self.domain: Box = found
         self.adaptive, self.sampling = adaptive, sampling
         self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        self._check_conditions(conditions)
+        check_conditions(conditions, isinstance(network, Hard) and equation is not None)
+        check_inputs_agree(network, conditions, equation, found)
+        like = next(network.parameters())
+        for name, condition in conditions.items():
+            check_points(condition.points, f"conditions[{name!r}]", found, like)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
-        self.term_weights = self._checked_weights(weights or {})
+        given = isinstance(points, Tensor)
+        self.source = PointSource(found, sampling, self.generator, candidates, given)
         if equation is not None:
+            if candidates is not None:
+                check_points(candidates, "candidates", found, like)
+            if adaptive:
+                self.source.check_redraws("PINN: adaptive")
             if isinstance(points, Tensor):
-                self._check_points(points, "points")
-            drawn = points.clone() if isinstance(points, Tensor) else self._draw(points)
+                check_points(points, "points", found, like)
+                drawn = points.detach().clone()
+            else:
+                drawn = self.source.draw(points, like)
             self.register_buffer("collocation", drawn)
-        with torch.no_grad():
-            self.losses()  # conditions or an equation that do not fit the network are refused here
+        self.learned_weights = torch.nn.ParameterDict()
+        names = [*self.conditions, *([RESIDUAL] if equation is not None else [])]
+        counted = None if equation is None else (RESIDUAL, self._count_equations)
+        self._weights = Weights(self.term_weights, names, self.learned_weights, counted)
+        self._settle_unknowns()
+        self._weights.update(weights or {})
+
+    def _settle_unknowns(self) -> None:
+        """Fixes what other networks prescribe; refuses parts that do not fit each other."""
+        own = {id(parameter) for parameter in self.parameters()}
+        with torch.enable_grad():
+            for _, condition in self.named_conditions():
+                used = leaves(condition.target)
+                if used and not any(id(tensor) in own for tensor in used):
+                    condition.fix()
+            check_unknowns(self.losses(), own)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -127,12 +152,36 @@ class PINN(Trainable):
         return cast("list[tuple[str, Condition]]", list(self.conditions.items()))
 
     @property
-    def weights(self) -> dict[str, float]:
-        """Those of the loss terms, by name; may be changed during training."""
-        return self.term_weights
+    def weights(self) -> MutableMapping[str, Any]:
+        """Those of the loss terms, by name; may be changed during training.
+
+        >>> from pyneural import nn, pde
+        >>> burgers = pde.Burgers()
+        >>> pinn = PINN(nn.MLP(2, [8], 1), burgers.conditions(20), equation=burgers, points=50)
+        >>> pinn.weights["initial"] = 100
+        >>> pinn.weights["boundary"] = lambda step: 1 + step / 1000
+        >>> pinn.weights["residual"] = torch.nn.Parameter(torch.tensor(1.0))
+        >>> [name for name, _ in pinn.named_parameters()][-1]
+        'learned_weights.residual'
+        """
+        return self._weights
+
+    @weights.setter
+    def weights(self, weights: Mapping[str, Any]) -> None:
+        self._weights.update(weights)
+
+    def own_callbacks(self) -> Sequence[Callback]:
+        """One that tells the weights the step."""
+        return [FollowSteps()]
+
+    def maximised(self) -> Sequence[torch.nn.Parameter]:
+        """The weights that are parameters."""
+        return list(self.learned_weights.values())
 
     def losses(self, batch: Batch | None = None) -> dict[str, Tensor]:
         """Unweighted loss terms, []: the conditions by their names, then "residual".
+
+        In that the equations of a system have their weights, where they have single ones.
 
         Args:
             batch: its x are the numbers of the collocation points to take; None takes all.
@@ -140,7 +189,9 @@ class PINN(Trainable):
         terms = {name: condition.loss(self._u) for name, condition in self.named_conditions()}
         if self.equation is not None:
             points = self.collocation if batch is None else self.collocation[batch.x]
-            terms[RESIDUAL] = self.equation.loss(self._u, points)
+            single = self._weights.of_equations()
+            options = {} if single is None else {"weights": single}
+            terms[RESIDUAL] = self.equation.loss(self._u, points, **options)
         return terms
 
     def fit(
@@ -217,25 +268,26 @@ class PINN(Trainable):
             self.resample(adaptive=True)
 
     def resample(self, adaptive: bool) -> None:
-        """Draws new collocation points, as many as there are.
+        """Draws new collocation points, as many as there are, from the candidates or the domain.
 
         Args:
             adaptive: whether where the residual is large (``pde.residual_adaptive``), else by the
                 sampling of the PINN.
 
         Raises:
-            ValueError: there is no equation.
+            ValueError: there is no equation, or the points were given without candidates.
         """
         if self.equation is None:
             raise ValueError(
                 "PINN.resample: equation: expected one, got None; without it there are no "
                 "collocation points"
             )
+        self.source.check_redraws("PINN.resample")
         count = len(self.collocation)
         if not adaptive:
-            self.collocation = self._draw(count)
+            self.collocation = self.source.draw(count, self.collocation)
             return
-        candidates = self._draw(_CANDIDATES * count)
+        candidates = self.source.draw_at_most(_CANDIDATES * count, self.collocation)
         with torch.no_grad():
             parts = [self.equation.residuals(self._u, x) for x in candidates.split(_CHUNK)]
             residuals = torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
@@ -245,9 +297,24 @@ class PINN(Trainable):
     def predict(self, x: Any) -> Any:
         """Value u at points [N, D], however many, [N, O] in the network's dtype on its device.
 
-        Points may be an array or frame, which gives an array.
+        Points may be an array or frame, which gives an array. The columns are in the order of the
+        domain; a frame with names of columns is read by these.
+
+        Raises:
+            ValueError: a frame that lacks a coordinate.
         """
-        return of_arrays("PINN.predict", self, self._predict, x)
+        return of_arrays("PINN.predict", self, self._predict, self._columns_by_name(x))
+
+    def _columns_by_name(self, x: Any) -> Any:
+        """The coordinates of a frame in the order of the domain; anything else as it is."""
+        columns = list(getattr(x, "columns", ()))
+        if not columns or not all(isinstance(column, str) for column in columns):
+            return x
+        names = list(self.domain.names)
+        remedy = "name its columns as the domain's coordinates, or give x.to_numpy()"
+        good, expected = set(names) <= set(columns), f"the columns {', '.join(names)}"
+        check(good, "PINN.predict: x", expected, ", ".join(columns), remedy)
+        return x[names]
 
     def _predict(self, x: Tensor) -> Tensor:
         x = x.to(self.device, self.dtype)
@@ -283,14 +350,19 @@ class PINN(Trainable):
         description: dict[str, Any] = {
             "network": str(self.network),
             "dtype": str(self.dtype),
-            "conditions": {name: _digest(part) for name, part in self.named_conditions()},
-            "weights": dict(self.term_weights),
+            "conditions": {
+                name: f"{type(part).__name__} {digest(part.buffers())}"
+                for name, part in self.named_conditions()
+            },
+            "weights": self._weights.described(),
             "adaptive": self.adaptive,
         }
         if self.equation is None:
             return description
-        points = {"points": len(self.collocation), "sampling": self.sampling}
-        return description | {"equation": _describe(self.equation)} | points
+        points: dict[str, Any] = {"points": len(self.collocation), "sampling": self.sampling}
+        if self.source.candidates is not None:
+            points["candidates"] = digest([self.source.candidates])
+        return description | {"equation": describe(self.equation)} | points
 
     def get_extra_state(self) -> Tensor:
         """State of the generator, for ``state_dict``."""
@@ -299,6 +371,10 @@ class PINN(Trainable):
     def set_extra_state(self, state: Tensor) -> None:
         """Takes over the state of the generator, for ``load_state_dict``."""
         self.generator.set_state(state)
+
+    def _count_equations(self) -> int:
+        equation = cast(Equation, self.equation)
+        return len(equation.residuals(self._u, self.collocation))
 
     @property
     def _u(self) -> Network:
@@ -315,58 +391,3 @@ class PINN(Trainable):
         numbers = torch.arange(len(self.collocation), device=self.device)
         seed = int(torch.randint(2**62, (), generator=self.generator))
         return TensorBatches(numbers, batch_size=batch_size, seed=seed)
-
-    def _draw(self, count: int) -> Tensor:
-        return self.domain.sample(
-            count,
-            sampling=self.sampling,
-            generator=self.generator,
-            dtype=self.dtype,
-            device=self.device,
-        )
-
-    def _check_conditions(self, conditions: Mapping[str, Condition]) -> None:
-        built_in = isinstance(self.network, Hard) and self.equation is not None
-        check(
-            bool(conditions) or built_in, "PINN: conditions", "at least one", "none",
-            "without them the solution is not determined: give initial and boundary conditions, "
-            "or a pde.Hard network",
-        )  # fmt: skip
-        for name, condition in conditions.items():
-            argument = f"conditions[{name!r}]"
-            check(
-                name != RESIDUAL and isinstance(condition, Condition), f"PINN: {argument}",
-                f"a pde.Condition under a name other than {RESIDUAL!r}", type(condition).__name__,
-                "rename it or make it one",
-            )  # fmt: skip
-            self._check_points(condition.points, argument)
-
-    def _check_points(self, points: Tensor, argument: str) -> None:
-        for what in ("dtype", "device"):
-            wanted, got = getattr(self, what), getattr(points, what)
-            remedy = f"give {what}={wanted} where the points are made"
-            check(
-                wanted == got, f"PINN: {argument}", f"{what} {wanted} like the network", got, remedy
-            )
-        self.domain.check(points, argument, "PINN")
-
-    def _checked_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
-        names = [*self.conditions, *([RESIDUAL] if self.equation is not None else [])]
-        for name, weight in weights.items():
-            check(name in names, "PINN: weights", f"names of {', '.join(names)}", repr(name))
-            good = math.isfinite(weight) and weight >= 0
-            check(good, f"PINN: weights[{name!r}]", "a finite number >= 0", weight)
-        return {name: float(weights.get(name, 1.0)) for name in names}
-
-
-def _digest(condition: torch.nn.Module) -> str:
-    """Kind of a condition and the first digits of the SHA-256 sum of its points and targets."""
-    digest = hashlib.sha256()
-    for buffer in condition.buffers():
-        digest.update(buffer.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return f"{type(condition).__name__} {digest.hexdigest()[:16]}"
-
-
-def _describe(equation: Equation) -> str:
-    numbers = [f"{name}={v!r}" for name, v in vars(equation).items() if isinstance(v, float)]
-    return f"{type(equation).__name__}({', '.join(numbers)})"

@@ -22,6 +22,7 @@ from pyneural.ops.reference.autoregressive import (
 )
 from pyneural.ops.reference.continuous_flow import continuous_flow, continuous_flow_backward
 from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
+from pyneural.ops.reference.diffusion_sampler import diffusion_sampler
 from pyneural.ops.reference.dropout import dropout
 from pyneural.ops.reference.jet import (
     jet_mlp,

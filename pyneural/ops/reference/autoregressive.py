@@ -1,4 +1,4 @@
-"""The layer of an autoregressive flow in plain torch: a masked network, then a transform."""
+"""Layers of an autoregressive flow in plain torch: masked networks and their transforms."""
 
 from __future__ import annotations
 
@@ -18,9 +18,27 @@ from pyneural.ops.vjp import gradients
 
 def autoregressive(
     x: Tensor, context: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor],
+    degrees: Sequence[Tensor], activation: str, transform: str, bound: float, slope: float,
+    inverse: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The values y [N, D] and ladj [N] of all layers, those of the inverse from the last one on."""
+    depth, total = len(weights) // len(degrees), x.new_zeros(len(x))
+    layers = [slice(depth * i, depth * (i + 1)) for i in range(len(degrees))]
+    in_turn = list(zip(layers, degrees, strict=True))
+    for of_layer, degree in reversed(in_turn) if inverse else in_turn:
+        x, ladj = _layer(
+            x, context, weights[of_layer], biases[of_layer], degree, activation, transform, bound,
+            slope, inverse,
+        )  # fmt: skip
+        total = total + ladj
+    return x, total
+
+
+def _layer(
+    x: Tensor, context: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor],
     degrees: Tensor, activation: str, transform: str, bound: float, slope: float, inverse: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The values y [N, D] and ladj [N]; the inverse by a pass for each order."""
+    """Those of one layer; the inverse by a pass for each order."""
     features = x.shape[1]
     order = degrees[:features]
     stays = staying(weights, features, context)
@@ -61,23 +79,23 @@ def autoregressive_with_saved(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, 
 
 def autoregressive_backward(
     grad_y: Tensor, grad_ladj: Tensor, x: Tensor, context: Tensor | None,
-    weights: Sequence[Tensor], biases: Sequence[Tensor], degrees: Tensor, saved: Tensor,
+    weights: Sequence[Tensor], biases: Sequence[Tensor], degrees: Sequence[Tensor], saved: Tensor,
     activation: str, transform: str, bound: float, slope: float, inverse: bool,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients for x, context and all parameters, flat, [0] where not wanted; not by ``saved``."""
-    layers = len(weights)
+    matrices = len(weights)
     options = degrees, activation, transform, bound, slope, inverse
 
-    def layer(x: Tensor, context: Tensor | None, *p: Tensor) -> tuple[Tensor, Tensor]:
-        return autoregressive(x, context, p[:layers], p[layers:], *options)
+    def flow(x: Tensor, context: Tensor | None, *p: Tensor) -> tuple[Tensor, Tensor]:
+        return autoregressive(x, context, p[:matrices], p[matrices:], *options)
 
     with_x, with_context, with_parameters = output_mask
-    wanted = with_x, with_context, *(with_parameters,) * (2 * layers)
+    wanted = with_x, with_context, *(with_parameters,) * (2 * matrices)
     tensors = x, context, *weights, *biases
     empty = x.new_empty(0)
-    grad_x, grad_context, *grads = gradients(layer, tensors, [grad_y, grad_ladj], wanted, empty)
-    return grad_x, grad_context, flat(grads[:layers], grads[layers:])
+    grad_x, grad_context, *grads = gradients(flow, tensors, [grad_y, grad_ladj], wanted, empty)
+    return grad_x, grad_context, flat(grads[:matrices], grads[matrices:])
 
 
 def staying(weights: Sequence[Tensor], features: int, context: Tensor | None = None) -> int:

@@ -24,11 +24,12 @@ from pyneural.training.callbacks.learning_rate import (
 from pyneural.training.callbacks.loggers import CSVLogger, StepHistory, TensorBoard
 from pyneural.training.callbacks.monitor import EarlyStopping, ModelCheckpoint
 from pyneural.training.callbacks.progress import EpochProgress, Progress
+from pyneural.training.callbacks.terminate_below import TerminateBelow
 from pyneural.training.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "EpochProgress", "Every",
     "LearningRateScheduler", "LossWeights", "ModelCheckpoint", "Progress", "ReduceLROnPlateau",
-    "Resample", "StepHistory", "TensorBoard", "TerminateOnNaN", "TimeLimit", "TorchScheduler",
-    "WarmUp",
+    "Resample", "StepHistory", "TensorBoard", "TerminateBelow", "TerminateOnNaN", "TimeLimit",
+    "TorchScheduler", "WarmUp",
 ]  # fmt: skip

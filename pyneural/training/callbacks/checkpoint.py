@@ -85,7 +85,10 @@ class Checkpoint(Callback):
         self.due = self._next if self.run.process_group.size == 1 else NEVER
 
     def on_due(self) -> None:
-        """Writes one; where that fails, warns, and training goes on."""
+        """Writes one, unless the state is in doubt; where that fails, warns, and goes on."""
+        if self.run.in_doubt:
+            self.on_train_begin()
+            return
         state = self.run.state_dict()
         self.on_train_begin()
         self._steps = self.run.steps

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check, check_count
 from pyneural.training.run import TIME_LIMIT, Run
@@ -84,8 +86,9 @@ class LossWeights(Every):
         self._change(self.run)
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights as they are."""
-        return {"weights": dict(self.run.model.term_weights)}
+        """The weights as they are, but for parameters, which are in the state of the model."""
+        weights = self.run.model.term_weights
+        return {"weights": {n: w for n, w in weights.items() if not isinstance(w, Tensor)}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""

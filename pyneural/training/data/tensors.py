@@ -64,6 +64,28 @@ def check_finite(where: str, value: Tensor) -> None:
         raise NotFiniteError(where, f"{int(bad.sum()):,} of {value.numel():,}", sample)
 
 
+def condition_columns(where: str, c: Any, width: int | None, like: Tensor) -> Tensor:
+    """Conditions of samples as columns [N, width] of the dtype and device of another tensor.
+
+    Whole numbers [N] are classes, of which each has a column; a width of None takes any number of
+    columns.
+
+    >>> condition_columns("sample: condition", torch.tensor([1, 0]), 2, torch.zeros(2))
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
+    c = to_tensor(where, c).to(like.device)
+    if not c.is_floating_point() and c.dim() == 1 and width:
+        good = bool((c >= 0).all() and (c < width).all())
+        check(good, where, f"classes from 0 to {width - 1}", f"{c.min()} to {c.max()}")
+        return torch.nn.functional.one_hot(c.long(), width).to(like.dtype)
+    c = c.to(like.dtype)
+    c = c[:, None] if c.dim() == 1 else c
+    good = width is None or (c.dim() == 2 and c.shape[1] == width)
+    check(good, where, f"[N, {width}]", list(c.shape), f"or make the parts with condition={width}")
+    return c
+
+
 def check_length(where: str, value: Any, samples: int) -> None:
     """ValueError unless there is a row for each sample."""
     expected, remedy = f"{samples:,} samples, as x has", "give one row of each for each sample"

@@ -82,6 +82,7 @@ class _LBFGSSolver(Solver):
     def step(self, batch: Batch) -> list[float]:
         """Makes one iteration; returns the loss terms where it ended, [K]."""
         self._batch = batch
+        self._look_at_weights()
         if batch is not None:  # of which nothing was evaluated
             self._known = []
         if self.scale is None:
@@ -98,10 +99,17 @@ class _LBFGSSolver(Solver):
         self._known, self.scale = [], None
         self._begin()
 
+    def _look_at_weights(self) -> None:
+        """Begins anew where the weights of the loss have changed since the last iteration."""
+        if self.objective.has_new_weights():
+            self.objective_changed()
+            self.objective.forget_weights()
+
     def close(self) -> None:
         self.objective.close()
 
     def state_dict(self) -> dict[str, Any]:
+        self._look_at_weights()
         state = self.optimizer.state_dict()["state"]
         kept = {
             str(number): {key: value for key, value in entries.items() if key != "al"}  # scratch

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.evaluation import Values, weighted_sum
+from pyneural.training.evaluation import Values
 from pyneural.training.trainable import Trainable
+from pyneural.training.weights import Weight, ascending, weighted_sum
 
 REGULARIZATION = "regularization"  # the term that is minimised beside "loss"
 
@@ -31,18 +32,24 @@ class Objective:
 
         loss = sum_k weight_k term_k
 
-    The gradients are averaged over the processes of ``process_group``.
+    Its ``parameters`` are those that it is minimised over: weights that are parameters, over which
+    it is maximised, are not among them, and their gradients have the other sign. All are averaged
+    over the processes of ``process_group``.
     """
 
     def __init__(self, model: Trainable, process_group: ProcessGroup = SINGLE_PROCESS) -> None:
         self.model = model
-        self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+        maximised = {id(parameter) for parameter in model.maximised()}
+        self.parameters: list[Tensor] = [
+            p for p in model.parameters() if p.requires_grad and id(p) not in maximised
+        ]
         self._kind = type(model).__name__
         expected = "at least one parameter that requires a gradient"
         check(bool(self.parameters), self._kind, expected, "none", "set requires_grad_(True)")
         self.names: list[str] = []  # of the terms, once they are known
         self._minimised: list[str] = []
-        self._weights: dict[str, float] | None = None
+        self._weights: dict[str, Weight] | None = None
+        self._learned: list[Weight] | None = None  # the weights, [K], where some are learned
         self._vector: Tensor | None = None  # of the weights, [K]; None for a single weight of 1
         self._process_group = process_group
         self._losses: Callable[[Batch], dict[str, Tensor]] | None = None
@@ -59,8 +66,12 @@ class Objective:
             if self._process_group.size > 1:  # gradients are averaged over the processes
                 self._losses = nn.parallel.DistributedDataParallel(_Losses(self.model))
         losses = self._losses(batch)
-        if self._weights != self.model.term_weights or len(losses) != len(self.names):
+        if self._weights is None or self.has_new_weights() or len(losses) != len(self.names):
             self._take_names(losses)
+        if self._learned is not None:
+            like = losses[self._minimised[0]]
+            factors = map(ascending, self._learned)
+            self._vector = torch.stack([torch.as_tensor(w).to(like) for w in factors])
         if self._vector is None:
             total = losses[self._minimised[0]]
             values: Values = [loss.detach() for loss in losses.values()]
@@ -73,6 +84,14 @@ class Objective:
             total = total * factor
         (total if scale is None else scale(total)).backward()
         return values
+
+    def has_new_weights(self) -> bool:
+        """Whether the weights of the model are others than in the last evaluation."""
+        return self._weights is not None and self._weights != self.model.term_weights
+
+    def forget_weights(self) -> None:
+        """Takes the weights as they are in the next evaluation."""
+        self._weights = None
 
     def total(self, values: Sequence[float]) -> float:
         """Weighted sum of terms."""
@@ -97,14 +116,18 @@ class Objective:
         where = f"{self._kind}.term_weights"
         for name in weights:
             check(name in losses, where, f"names of {', '.join(names)}", repr(name))
-        self._minimised = [name for name in names if weights.get(name, 1.0) != 0]
+        given = {name: weights.get(name, 1.0) for name in names}
+        self._minimised = [n for n, w in given.items() if isinstance(w, Tensor) or w != 0]
         lies = "loss" in names and set(self._minimised) - {"loss", REGULARIZATION} != set()
         got, remedy = f"'loss' beside {', '.join(self._minimised)}", "give that term another name"
         check(not lies, f"{self._kind}.losses", "'loss' to be the only term minimised", got, remedy)
         remedy = "leave out a weight to have 1"
         check(bool(self._minimised), where, "one that is not 0", self._weights, remedy)
-        factors = [float(weights.get(name, 1.0)) for name in self._minimised]
-        self._vector = None if factors == [1.0] else losses[self._minimised[0]].new_tensor(factors)
+        factors = [given[name] for name in self._minimised]
+        self._learned = factors if any(isinstance(w, Tensor) for w in factors) else None
+        if self._learned is None:
+            like, alone = losses[self._minimised[0]], factors == [1.0]
+            self._vector = None if alone else like.new_tensor([float(w) for w in factors])
 
 
 def check_finite(names: Sequence[str], values: Sequence[float], where: str) -> None:

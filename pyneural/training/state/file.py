@@ -33,6 +33,7 @@ FORMAT = "pyneural checkpoint 1"
 _TRUSTED = (
     "torch.nn.modules", "pyneural.nn", "pyneural.layers", "pyneural.models.autoencoders",
     "pyneural.models.flows", "pyneural.models.diffusion", "pyneural.models.images",
+    "pyneural.models.adversarial",
 )  # fmt: skip
 _INSTEAD = "save its state_dict with safetensors instead"
 _MISFITS = (

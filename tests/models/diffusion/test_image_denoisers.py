@@ -7,8 +7,16 @@ import torch
 
 from bench.peers.torch_layers import of_torch
 from pyneural.errors import ArgumentError
-from pyneural.models import DDPM, FlowMatching, TransformerDenoiser, UNetDenoiser, load_model
+from pyneural.models import (
+    DDPM,
+    FlowMatching,
+    NoiseSchedule,
+    TransformerDenoiser,
+    UNetDenoiser,
+    load_model,
+)
 from pyneural.models.diffusion.image_denoiser import TimeEmbedding
+from pyneural.models.diffusion.unet import PixelAttention
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
 SHAPE = (2, 8, 12)
@@ -139,6 +147,32 @@ def test_places_of_patches():
     assert torch.cdist(flat, flat).fill_diagonal_(1).min() > 0.1
 
 
+def test_attention_does_not_know_where_pixels_are():
+    """Pixels in another order give the same, in that order."""
+    torch.manual_seed(0)
+    layer = PixelAttention(8, 2).double()
+    x = torch.randn(2, 8, 3, 5, dtype=torch.float64)
+    y = layer(x)
+    assert (y - x).abs().min() > 0
+    assert_close(layer(x.transpose(2, 3)), y.transpose(2, 3), FLOAT64)
+    order = torch.randperm(15)
+    shuffled = x.flatten(2)[:, :, order].unflatten(2, (3, 5))
+    assert_close(layer(shuffled).flatten(2), y.flatten(2)[:, :, order], FLOAT64)
+
+
+def test_a_patch_stays_where_it_is():
+    """Layers add nothing at first: a pixel matters in its own patch alone."""
+    torch.manual_seed(0)
+    network = transformer()
+    network.last.weight.data.normal_()
+    x, t, _ = inputs({}, dtype=torch.float32)
+    changed = x.clone()
+    changed[:, 1, 5, 7] += 1
+    differs = (network(changed, t) != network(x, t)).any(1).nonzero()
+    assert differs[:, 1].unique().tolist() == [4, 5]
+    assert differs[:, 2].unique().tolist() == [6, 7]
+
+
 @for_both
 def test_it_learns_a_class_of_images(make):
     """Dark and bright images by their class, in the units of the data."""
@@ -157,6 +191,29 @@ def test_it_learns_a_class_of_images(make):
     assert (bright > dark.max()).float().mean() > 0.9
     assert found.min() >= 0
     assert found.max() <= 16
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_trajectory_of_a_sample(clip):
+    """Each point but the noise is a step from the last one, as the definition of DDIM has it."""
+    torch.manual_seed(0)
+    model = DDPM(woken(unet((1, 4, 4))), "cosine", "v", steps=50, bounds=(0, 2)).double()
+    torch.manual_seed(1)
+    points = model.trajectory(3, steps=[40, 20, 5], eta=0.0, clip=clip)
+    torch.manual_seed(1)
+    assert torch.equal(points[-1], model.sample(3, steps=[40, 20, 5], eta=0.0, clip=clip))
+    x, outside = points - 1, False
+    schedule = NoiseSchedule.cosine(50)
+    for i, (t, s) in enumerate([(40, 20), (20, 5), (5, 0)]):
+        alpha, sigma = schedule.alpha[t], schedule.sigma[t]
+        with torch.no_grad():
+            v = model.eval()(x[i], torch.full((3,), t / 50, dtype=torch.float64))
+        x0 = alpha * x[i] - sigma * v
+        outside |= bool(x0.abs().max() > 1)
+        x0 = x0.clamp(-1, 1) if clip else x0
+        expected = schedule.alpha[s] * x0 + schedule.sigma[s] * (x[i] - alpha * x0) / sigma
+        assert_close(x[i + 1], expected, FLOAT64)
+    assert outside
 
 
 def test_an_image_as_condition():

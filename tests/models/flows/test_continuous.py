@@ -210,3 +210,13 @@ def test_the_whole_integration_is_one_call_of_a_plain_network(name):
             expected = results()
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other, 1e-5)
+
+
+def test_a_hook_on_the_network_is_called():
+    torch.manual_seed(0)
+    flow, x = CNF(2, hidden_features=(8,)), torch.randn(4, 2)
+    before = flow().log_prob(x)
+    flow.transform.ode.register_forward_hook(lambda network, given, y: 0 * y)
+    found = flow().log_prob(x)
+    assert not torch.allclose(found, before)
+    torch.testing.assert_close(found, flow.base().log_prob(x))  # a field of 0 moves nothing

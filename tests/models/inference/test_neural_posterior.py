@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -123,6 +124,25 @@ def test_correction_holds_for_a_posterior_that_is_too_narrow(trained):
     new = narrow.credible_level(*simulate(2000, seed=9), samples=200)
     assert (new <= 0.9).double().mean() < 0.8
     assert abs((new <= conformal_level(levels, 0.9)).double().mean() - 0.9) < 0.03
+
+
+def test_data_beyond_the_simulated_ones_are_warned_of(trained, tmp_path):
+    trained.save(tmp_path / "posterior.safetensors")
+    loaded = copy.deepcopy(trained)
+    loaded.load(tmp_path / "posterior.safetensors")
+    inside, outside = trained.mean.clone(), trained.most + 1
+    for posterior in (trained, loaded):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            posterior.sample(inside, 2)
+            posterior.sample(torch.stack([inside, outside]), 2)
+        for call in (
+            lambda one: one.sample(outside, 2),
+            lambda one: one.density_threshold(outside, 0.9),
+            lambda one: one.log_prob(one.sample(inside, 2), outside),
+        ):
+            with pytest.warns(UserWarning, match=r"x: \d of \d measured values lie beyond all"):
+                call(posterior)
 
 
 def test_bounds_have_no_density_outside_and_no_samples():

@@ -1,0 +1,1 @@
+"""Adversarial models: a generator that is trained against a discriminator."""

@@ -1,0 +1,125 @@
+"""Transforms one after the other, those that one call computes joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import indent
+from typing import Any
+
+from torch import Size, Tensor
+from torch.distributions import constraints
+from torch.distributions.transforms import Transform
+from torch.distributions.utils import _sum_rightmost as sum_rightmost
+
+from pyneural.models.flows.conditioned import (
+    AutoregressiveTransform,
+    CouplingTransform,
+    FusedTransform,
+)
+from pyneural.models.flows.fused import FusedLayers
+from pyneural.models.flows.transforms import FlowTransform, call_and_ladj
+
+
+class ComposedTransform(FlowTransform):
+    """f = f_n o ... o f_1; the log-determinants add up.
+
+    Args:
+        transforms: f_1, ..., f_n, at least one, ours or torch's.
+
+    >>> from pyneural.models.flows.affine import MonotonicAffineTransform
+    >>> f = ComposedTransform(MonotonicAffineTransform(torch.ones(2), torch.zeros(2)))
+    >>> f.call_and_ladj(torch.zeros(2))
+    (tensor([1., 1.]), tensor([0., 0.]))
+    """
+
+    def __init__(self, *transforms: Transform) -> None:
+        super().__init__()
+        if not transforms:
+            raise ValueError(
+                "ComposedTransform: transforms: expected at least one, got none; give the identity "
+                "as MonotonicAffineTransform(zeros, zeros)"
+            )
+        self.transforms = transforms
+        self._steps = _joined(transforms)
+        dim = 0
+        for t in reversed(transforms):
+            dim = t.domain.event_dim + max(dim - t.codomain.event_dim, 0)
+        self.domain_dim = dim
+        self.codomain_dim = dim + sum(t.codomain.event_dim - t.domain.event_dim for t in transforms)
+
+    @property
+    def domain(self) -> constraints.Constraint:  # type: ignore[override]
+        """That of the first one."""
+        return _vectors(self.transforms[0].domain, self.domain_dim)
+
+    @property
+    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
+        """That of the last one."""
+        return _vectors(self.transforms[-1].codomain, self.codomain_dim)
+
+    def _call(self, x: Tensor) -> Tensor:
+        for t in self._steps:
+            x = t(x)
+        return x
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        for t in reversed(self._steps):
+            y = t.inv(y)
+        return y
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f(x), and the sum of the log-determinants."""
+        return _in_turn(self._steps, x, self.domain_dim)
+
+    def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """f^-1(y), and the sum of the log-determinants."""
+        return _in_turn([t.inv for t in reversed(self._steps)], y, self.codomain_dim)
+
+    def forward_shape(self, shape: Size) -> Size:
+        """Shape of the output."""
+        for t in self.transforms:
+            shape = t.forward_shape(shape)
+        return shape
+
+    def inverse_shape(self, shape: Size) -> Size:
+        """Shape of the input."""
+        for t in reversed(self.transforms):
+            shape = t.inverse_shape(shape)
+        return shape
+
+    def __repr__(self) -> str:
+        lines = "\n".join(f"({i}): {t}" for i, t in enumerate(self.transforms))
+        return f"{type(self).__name__}(\n{indent(lines, '  ')}\n)"
+
+
+def _joined(transforms: Sequence[Transform]) -> list[Transform]:
+    """The same in turn, neighbours that one call computes joined."""
+    steps: list[Transform] = []
+    for t in transforms:
+        before, own = _fused(steps[-1]) if steps else None, _fused(t)
+        both = before.then(own) if before and own else None
+        if both:
+            steps[-1] = FusedTransform(both)
+        else:
+            steps.append(t)
+    return steps
+
+
+def _fused(t: Transform) -> FusedLayers | None:
+    # A subclass may be more than its layers.
+    exactly = type(t) in (AutoregressiveTransform, CouplingTransform, FusedTransform)
+    return t.fused if exactly else None  # type: ignore[attr-defined]
+
+
+def _in_turn(transforms: Any, x: Tensor, event_dim: int) -> tuple[Tensor, Tensor]:
+    total: Any = 0
+    for t in transforms:
+        x, ladj = call_and_ladj(t, x)
+        total = total + sum_rightmost(ladj, event_dim - t.domain.event_dim)
+        event_dim += t.codomain.event_dim - t.domain.event_dim
+    return x, total
+
+
+def _vectors(constraint: constraints.Constraint, event_dim: int) -> constraints.Constraint:
+    missing = event_dim - constraint.event_dim
+    return constraints.independent(constraint, missing) if missing > 0 else constraint

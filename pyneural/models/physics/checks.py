@@ -1,0 +1,107 @@
+"""What a PINN refuses before training: parts that do not fit together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.ops.jet.derivatives import partials_of
+from pyneural.pde import Box, Condition, Equation, Hard
+from pyneural.pde.coordinates import check_names
+from pyneural.pde.hard import check_inputs
+from pyneural.pde.unknowns import leaves
+from pyneural.training.checks import check
+
+RESIDUAL = "residual"  # name of the equation's term
+
+
+def check_conditions(conditions: Mapping[str, Condition], built_in: bool) -> None:
+    """ValueError unless they are conditions under good names, and some if none are built in."""
+    check(
+        bool(conditions) or built_in, "PINN: conditions", "at least one", "none",
+        "without them the solution is not determined: give initial and boundary conditions, "
+        "or a pde.Hard network",
+    )  # fmt: skip
+    for name, condition in conditions.items():
+        check(
+            name != RESIDUAL and isinstance(condition, Condition), f"PINN: conditions[{name!r}]",
+            f"a pde.Condition under a name other than {RESIDUAL!r}", type(condition).__name__,
+            "rename it or make it one",
+        )  # fmt: skip
+
+
+def check_points(points: Tensor, argument: str, domain: Box, like: Tensor) -> None:
+    """ValueError unless points are in the domain, of dtype and device of a network's parameter."""
+    for what in ("dtype", "device"):
+        wanted, got = getattr(like, what), getattr(points, what)
+        remedy = f"give {what}={wanted} where the points are made"
+        check(wanted == got, f"PINN: {argument}", f"{what} {wanted} like the network", got, remedy)
+    domain.check(points, argument, "PINN")
+
+
+def check_inputs_agree(
+    network: Any, conditions: Mapping[str, Condition], equation: Equation | None, domain: Box
+) -> None:
+    """ValueError unless the columns mean the same in all parts, as far as these name them."""
+    names, owner = domain.names, "the domain"
+    if equation is not None:
+        check_names("PINN: equation", names, equation.inputs, owner)
+        _check_parameters(equation, domain)
+    for name, condition in conditions.items():
+        if condition.inputs is not None:
+            check_names(f"PINN: conditions[{name!r}]", names, condition.inputs, owner)
+    check_inputs("PINN", network, names, owner)
+    while isinstance(network, Hard):
+        network = network.network
+    scaled = getattr(network, "input_range", None)  # of an MLP
+    if scaled is None:
+        return
+    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in scaled)
+    mine = list(zip(low.tolist(), high.tolist(), strict=True))
+    ours = list(zip(domain.low.float().tolist(), domain.high.float().tolist(), strict=True))
+    check(
+        mine == ours or sorted(mine) != sorted(ours), "PINN: network", f"input_range {ours}, as "
+        f"{owner} has for {', '.join(names)}", f"{mine}, the same in another order",
+        "write input_range=domain.range",
+    )  # fmt: skip
+
+
+def check_unknowns(terms: Mapping[str, Tensor], own: set[int]) -> None:
+    """ValueError where a term depends on a tensor to learn that is no parameter of the PINN.
+
+    Args:
+        terms: the loss terms, with their graphs.
+        own: ids of the parameters of the PINN.
+    """
+    for name, term in terms.items():
+        for tensor in leaves(term):
+            check(
+                id(tensor) in own, f"PINN: {name}", "unknowns that are parameters of the network, "
+                "the equation or the conditions", f"a tensor {list(tensor.shape)} that requires a "
+                "gradient and would not be learned", "make it an attribute of the equation that is "
+                "a torch.nn.Parameter, or call its requires_grad_(False)",
+            )  # fmt: skip
+
+
+def _check_parameters(equation: Equation, domain: Box) -> None:
+    """ValueError unless both know which inputs are parameters of the problem; warns of others."""
+    declared, known = set(equation.parameter_inputs), set(domain.parameters)
+    check(
+        declared == known, "PINN: equation: parameter_inputs", f"{sorted(known)}, as the domain "
+        f"{domain} has", f"{sorted(declared)}", "declare the same parameters in the equation "
+        "(parameter_inputs) and in the domain (Box(...).with_parameters(...))",
+    )  # fmt: skip
+    partials = [indices for d in equation.derivatives for indices, _ in partials_of(d)]
+    used = {domain.names[index] for indices in partials for index in indices}
+    for name in domain.spatial:
+        if used and name not in used:
+            warnings.warn(
+                f"PINN: domain: {name}: the equation has no derivative in it; if it is a parameter "
+                f"of the problem, which has no boundary, write Box(...).with_parameters({name}=...)"
+                f" and parameter_inputs in the equation",
+                stacklevel=4,
+            )

@@ -1,0 +1,169 @@
+"""Weights of the loss terms of a PINN, live: numbers, functions of the step, learned ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.training.callbacks import Callback
+from pyneural.training.checks import check
+from pyneural.training.weights import Weight, ascending, number
+
+Given = float | Tensor | Callable[[int], float]
+
+
+class Weights(MutableMapping[str, Any]):
+    """What the terms of a loss are multiplied with, by name; each may be given anew at any time.
+
+    A weight is a number, a function of the number of steps done, or a ``torch.nn.Parameter``, over
+    which the loss is maximised. That of a system of equations may be a tuple, with one for each.
+    Asked for, it is the present value.
+
+    Args:
+        terms: receives a number or parameter for each term.
+        names: of the terms.
+        learned: receives the parameters.
+        equations: the term that may have a tuple, and what counts its equations.
+
+    >>> terms, learned = {}, torch.nn.ParameterDict()
+    >>> weights = Weights(terms, ("data", "residual"), learned, ("residual", lambda: 2))
+    >>> weights.update({"data": lambda step: 1 + step / 10, "residual": (1, 5)})
+    >>> weights.at(5), weights["data"], weights["residual"]
+    (True, 1.5, (1.0, 5.0))
+    """
+
+    def __init__(
+        self,
+        terms: dict[str, Weight],
+        names: Sequence[str],
+        learned: torch.nn.ParameterDict,
+        equations: tuple[str, Callable[[], int]] | None = None,
+    ) -> None:
+        self._terms, self._learned, self._equations = terms, learned, equations
+        self._given: dict[str, list[Given]] = {name: [1.0] for name in names}
+        self._several: dict[str, tuple[Weight, ...]] = {}  # those of single equations
+        self._step = 0
+        terms.update(dict.fromkeys(names, 1.0))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._several.get(name, self._terms[name])
+
+    def __setitem__(self, name: str, given: Given | Sequence[Given]) -> None:
+        names = ", ".join(self._given)
+        check(name in self._given, "PINN: weights", f"names of {names}", repr(name))
+        several = isinstance(given, Sequence)
+        one_each: list[Given] = list(given) if isinstance(given, Sequence) else [given]
+        if several:
+            term, count = self._equations or ("", lambda: 1)
+            good = name == term and len(one_each) == count()
+            expected = f"one, or for a system one for each of its {count()} equations"
+            check(good, f"PINN: weights[{name!r}]", expected, f"{len(one_each)} weights")
+        before = self._given[name]
+        self._given[name] = one_each
+        try:
+            values = self._values(name)
+        except ValueError:
+            self._given[name] = before
+            raise
+        self._several.pop(name, None)
+        self._take(name, values, several)
+        self._learned.clear()
+        for key, each in self._given.items():
+            for index, one in enumerate(each):
+                if isinstance(one, torch.nn.Parameter):
+                    self._learned[f"{key}[{index}]" if key in self._several else key] = one
+
+    def __delitem__(self, name: str) -> None:
+        self[name] = 1.0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def at(self, step: int) -> bool:
+        """Gives the functions a number of steps done; whether a weight has changed."""
+        self._step, changed = step, False
+        for name, given in self._given.items():
+            if any(map(callable, given)):
+                values, before = self._values(name), self._several.get(name, (self._terms[name],))
+                changed |= any(a is not b and a != b for a, b in zip(values, before, strict=True))
+                self._take(name, values, name in self._several)
+        return changed
+
+    def of_equations(self) -> list[Weight] | None:
+        """Those of the single equations, with ascent for learned ones; None for 1 each."""
+        several = self._several.get("" if self._equations is None else self._equations[0])
+        return None if several is None else [ascending(weight) for weight in several]
+
+    def numbers(self) -> dict[str, float]:
+        """The weights of terms that are plain numbers."""
+        plain = [n for n, given in self._given.items() if not any(map(callable, given))]
+        terms = {n: self._terms[n] for n in plain if n not in self._several}
+        return {n: weight for n, weight in terms.items() if not isinstance(weight, Tensor)}
+
+    def described(self) -> dict[str, list[Any]]:
+        """Numbers as they are now, and the kinds of other weights, by name."""
+        kinds = {}
+        for name, given in self._given.items():
+            values = self._several.get(name, (self._terms[name],))
+            kinds[name] = [
+                "function" if callable(one) else "learned" if isinstance(value, Tensor) else value
+                for one, value in zip(given, values, strict=True)
+            ]
+        return kinds
+
+    def _take(self, name: str, values: Sequence[Weight], several: bool) -> None:
+        self._terms[name] = 1.0 if several else values[0]
+        if several:
+            self._several[name] = tuple(values)
+
+    def _values(self, name: str) -> list[Weight]:
+        where = f"PINN: weights[{name!r}]"
+        return [self._value(where, given) for given in self._given[name]]
+
+    def _value(self, where: str, given: Given) -> Weight:
+        if isinstance(given, torch.nn.Parameter):
+            good, got = given.dim() == 0 and bool(given.detach() > 0), given.detach().tolist()
+            remedy = "write torch.nn.Parameter(torch.ones(()))"
+            check(good, where, "a parameter [] that begins above 0", got, remedy)
+            return given
+        fixed = not (isinstance(given, Tensor) and given.requires_grad)
+        remedy = "write torch.nn.Parameter(weight) to learn it, else weight.detach()"
+        check(fixed, where, "a number, function or parameter", "a tensor with a gradient", remedy)
+        value = number(given(self._step) if callable(given) else given)
+        expected = "a finite number >= 0" + (f" at step {self._step}" if callable(given) else "")
+        check(math.isfinite(value) and value >= 0, where, expected, value)
+        return value
+
+
+class FollowSteps(Callback):
+    """Tells the weights of a PINN the step, and keeps those that are numbers in checkpoints."""
+
+    def on_train_begin(self) -> None:
+        """The step with which the training begins or goes on."""
+        self._tell()
+
+    def on_train_batch_end(self) -> None:
+        """The next step."""
+        self._tell()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights that are numbers."""
+        return {"weights": self.run.model.weights.numbers()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave."""
+        self.run.model.weights.update(state["weights"])
+
+    def _tell(self) -> None:
+        if self.run.model.weights.at(self.run.steps):
+            self.run.objective_changed()

@@ -1,0 +1,123 @@
+"""Columns mean the same in equation, domain, conditions, network, predictions, or are refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from pyneural import models, nn, pde
+
+BOX = pde.Box(t=(0, 1), x=(-1, 1))
+TURNED = pde.Box(x=(-1, 1), t=(0, 1))
+
+
+def heat(names="tx"):
+    class Heat(pde.Equation):
+        inputs, outputs = names, "u"
+
+        def residual(self, u):
+            return u.t - u.xx
+
+    return Heat()
+
+
+def network(**options):
+    torch.manual_seed(0)
+    return nn.MLP(2, [6], 1, **options)
+
+
+def pinn(**options):
+    given = {"equation": heat(), "domain": BOX, "points": 20} | options
+    conditions = given.pop("conditions", None) or {"start": pde.Initial(BOX, 0.0, 5)}
+    return models.PINN(given.pop("network", network()), conditions, **given)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"equation": heat("xt")},
+            r"PINN: equation: expected the inputs t, x, as the domain has, got x, t; give both",
+        ),
+        ({"domain": TURNED}, r"PINN: equation: expected the inputs x, t, .* got t, x"),
+        (
+            {"domain": pde.Box(t=(0, 1), y=(-1, 1))},
+            r"PINN: equation: expected the inputs t, y, .* got t, x",
+        ),
+        (
+            {"conditions": {"start": pde.Initial(TURNED, 0.0, torch.zeros(1, 2))}},
+            r"PINN: conditions\['start'\]: expected the inputs t, x, as the domain has, got x, t",
+        ),
+        (
+            {"conditions": {"ring": pde.Periodic(TURNED, "x", torch.tensor([[1.0, 0.0]]))}},
+            r"PINN: conditions\['ring'\]: expected the inputs t, x",
+        ),
+        (
+            {"conditions": {"data": pde.Data(torch.zeros(1, 2), torch.zeros(1), domain=TURNED)}},
+            r"PINN: conditions\['data'\]: expected the inputs t, x",
+        ),
+        (
+            {"network": pde.Hard(network(), "xt", 0.0, lambda t: t)},
+            r"PINN: network: expected the inputs t, x, as the domain has, got x, t",
+        ),
+        (
+            {"network": network(input_range=TURNED.range)},
+            r"PINN: network: expected input_range \[\(0.0, 1.0\), \(-1.0, 1.0\)\], as the domain "
+            r"has for t, x, got .* another order; write input_range=domain.range",
+        ),
+        (
+            {"network": pde.Hard(network(input_range=TURNED.range), "tx", 0.0, lambda t: t)},
+            "PINN: network: expected input_range",
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value[:40],
+)
+def test_other_names_or_another_order_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        pinn(**options)
+
+
+def test_names_in_one_order_have_the_derivatives_of_finite_differences():
+    h = 1e-4
+    for domain, names in ((BOX, "tx"), (TURNED, "xt")):
+        net = network(input_range=domain.range).double()
+        conditions = {"start": pde.Initial(domain, 0.0, 5, dtype=torch.float64)}
+        model = models.PINN(net, conditions, equation=heat(names), domain=domain, points=20)
+        x = model.collocation
+        t, s = torch.eye(2).double() if names == "tx" else torch.eye(2).double().flip(0)
+        with torch.no_grad():
+            u_t = (net(x + h * t) - net(x - h * t)) / (2 * h)
+            u_xx = (net(x + h * s) - 2 * net(x) + net(x - h * s)) / h**2
+        expected = (u_t - u_xx).square().mean()
+        torch.testing.assert_close(model.losses()["residual"], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_parts_that_are_used_without_a_pinn_compare_names_too():
+    hard = pde.Hard(network(), "xt", 0.0, lambda t: t)
+    with pytest.raises(ValueError, match=r"Heat: network: expected the inputs t, x, as the equat"):
+        heat().loss(hard, torch.rand(3, 2))
+    with pytest.raises(
+        ValueError, match=r"Initial: network: expected the inputs t, x, as the cond"
+    ):
+        pde.Initial(BOX, 0.0, 3).loss(hard)
+    with pytest.raises(ValueError, match=r"Hard: network: expected the inputs t, x, as Hard has"):
+        pde.Hard(hard, "tx", 0.0, 1.0)
+
+
+def test_a_lift_with_more_columns_than_the_network_is_refused():
+    def lift(x):
+        return torch.stack([x, x], 1)
+
+    with pytest.raises(ValueError, match=r"Hard: lift: expected .*\[N, 1\], a column.* got 2 col"):
+        pde.Hard(network(), "tx", lift, 1.0)
+
+
+def test_frames_are_read_by_the_names_of_their_columns():
+    pandas = pytest.importorskip("pandas")
+    model, points = pinn(), BOX.sample(7)
+    expected = model.predict(points).numpy()
+    frame = pandas.DataFrame({"x": points[:, 1], "note": np.arange(7), "t": points[:, 0]})
+    np.testing.assert_array_equal(model.predict(frame), expected)
+    assert model.relative_l2(frame, expected) == 0
+    np.testing.assert_array_equal(model.predict(pandas.DataFrame(points.numpy())), expected)
+    with pytest.raises(ValueError, match=r"PINN.predict: x: expected the columns t, x, got x, s; "):
+        model.predict(frame[["x"]].assign(s=0.0))
