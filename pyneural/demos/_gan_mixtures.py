@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> object:
     for loss in ("minimax", "non-saturating"):
         found = _from_sure(mixture, sure, loss, args.seed)
         _print_training(found, modes)
-        title = f"{loss.capitalize()} loss against a sure discriminator, steps of SGD"
+        title = f"{loss.capitalize()} loss against a sure discriminator (SGD, no penalty)"
         rows.append(found.row(title, modes))
     print()
     return plots.adversarial_plane(rows, toy.centres, 3 * toy.noise, measured, curves)
