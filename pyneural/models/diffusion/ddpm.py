@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.errors import is_whole
 from pyneural.models.diffusion.denoising_model import DenoisingModel
 from pyneural.models.diffusion.probability_flow import check_divergence, log_prob_by_flow
 from pyneural.models.diffusion.samplers import ddim_steps
@@ -148,6 +149,29 @@ class DDPM(DenoisingModel):
                 if noise:
                     x = x + noise * torch.randn_like(x)
             return x * self.scale + self.shift
+
+    def paths(self, count: int, points: int = 50) -> Tensor:
+        """Points x_t on the ways from noise to samples by DDIM, in the units of the data.
+
+        Args:
+            count: how many ways.
+            points: number of evenly spaced times, both ends included.
+
+        Returns:
+            [points, count, ...].
+        """
+        good = is_whole(points) and points >= 2
+        check(good, "DDPM.paths: points", "a whole number >= 2", points, "write 50")
+        times = self._schedule.times(points - 1)
+        x, _ = self.noise_and_condition(count, None)
+        found = [x]
+        with self.evaluating():
+            for t, (a, b, _) in zip(
+                times, ddim_steps(self._schedule, self._target, times).tolist(), strict=True
+            ):
+                x = a * x + b * self(x, x.new_full((count,), t / self.steps))
+                found.append(x)
+            return torch.stack(found) * self.scale + self.shift
 
     def log_prob(
         self, x: Any, condition: Any = None, *, rtol: float = 1e-5, atol: float = 1e-5
