@@ -144,3 +144,20 @@ def test_unknown_names_are_refused():
         make("ddpm", drop_condition=1.0)
     with pytest.raises(ValueError, match="sigma"):
         make("flow matching", sigma=2.0)
+
+
+@for_both
+def test_ways_begin_at_noise_and_end_at_samples(kind):
+    model = make(kind)
+    model.shift.copy_(torch.tensor([1.0, -2.0]))
+    model.scale.copy_(torch.tensor([0.5, 3.0]))
+    torch.manual_seed(4)
+    ways = model.paths(7, points=11)
+    assert ways.shape == (11, 7, 2)
+    torch.manual_seed(4)
+    torch.testing.assert_close(ways[0], torch.randn(7, 2) * model.scale + model.shift)
+    torch.manual_seed(4)
+    options = {"steps": 10, "eta": 0.0} if kind == "ddpm" else {}
+    torch.testing.assert_close(ways[-1], model.sample(7, **options), rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="paths: points: expected a whole number >= 2, got 1"):
+        model.paths(7, points=1)
