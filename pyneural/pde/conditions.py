@@ -13,7 +13,7 @@ from pyneural.pde.domain import Box, Drawing
 from pyneural.pde.faces import named_faces, outward_normals, place
 from pyneural.pde.hard import check_inputs
 from pyneural.pde.network import Network
-from pyneural.pde.prescribed import Unknown, Value, prescribed
+from pyneural.pde.prescribed import Unknown, Value, check_paired, prescribed
 
 
 class Condition(torch.nn.Module):
@@ -161,8 +161,8 @@ class Initial(Condition):
 
     Args:
         domain: with a coordinate t.
-        value: a number, a tensor [N] or [N, O], or a function of coordinates by name
-            (``lambda x: -torch.sin(math.pi * x)``) that returns one; it may have unknowns.
+        value: a number, with given points a tensor [N] or [N, O], or a function of coordinates by
+            name (``lambda x: -torch.sin(math.pi * x)``) that returns one; it may have unknowns.
         points: how many to draw, or the points themselves, [N, D].
         order: 0 for u, 1 for u_t.
         output: column of the network's output; None for all.
@@ -191,6 +191,7 @@ class Initial(Condition):
             raise ValueError(
                 f"Initial: domain: expected a coordinate t, got {domain}; add t=(first, last)"
             )
+        check_paired(value, points, "Initial")
         placed, _ = place(domain, [(TIME, "low")], points, "Initial", drawing)
         target = prescribed(value, domain.names, placed, "Initial")
         super().__init__(placed, target, output, domain.names)
@@ -239,6 +240,7 @@ class Dirichlet(Condition):
     ) -> None:
         where = type(self).__name__
         faces = named_faces(domain, coordinate, side, where)
+        check_paired(value, points, where)
         placed, face_of = place(domain, faces, points, where, drawing)
         target = prescribed(value, domain.names, placed, where)
         super().__init__(placed, target, output, domain.names)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative, collapse_derivatives
-from pyneural.pde.field import Field, plain
+from pyneural.pde.field import Field, name_of, plain
 from pyneural.pde.hard import check_inputs
 from pyneural.pde.lowering import Lowered, lower, stacked
 from pyneural.pde.network import Network
+from pyneural.pde.nonfinite import first_nonfinite
 
 
 class Equation(torch.nn.Module):
@@ -174,6 +175,29 @@ class Equation(torch.nn.Module):
             self._check_weights(weights, len(squares))
             squares = [w * square for w, square in zip(weights, squares, strict=True)]
         return sum(squares[1:], start=squares[0])
+
+    @torch.no_grad()
+    def explain_nonfinite(self, network: Network, x: Tensor) -> str | None:
+        """The operation of the residual that is not finite at points [N, D]; None if all are.
+
+        >>> class Root(Equation):
+        ...     inputs, outputs = "x", "u"
+        ...     def residual(self, u):
+        ...         return u.xx - torch.sqrt(u.x)
+        >>> from pyneural.nn import MLP
+        >>> network = MLP(1, [], 1)  # u_x is its weight
+        >>> _ = torch.nn.init.constant_(network.layers[0].weight, -2.0)
+        >>> Root().explain_nonfinite(network, torch.rand(5, 1))
+        'sqrt(u.x) is nan at 5 of 5 points, the first with u.x = -2'
+        """
+        derivatives = self._record(x.new_ones(1))
+        jet = network.jet(x, derivatives)
+        names = dict(zip(self.inputs, x.unbind(1), strict=True))
+        for asked, channel in zip((None, *derivatives), jet, strict=True):
+            text = "" if asked is None else f".{name_of(asked, self.inputs)}"
+            for name, values in zip(self.outputs, channel.unbind(1), strict=True):
+                names[name + text] = values
+        return first_nonfinite(lambda: self.residuals(network, x), names)
 
     def _check_weights(self, weights: Sequence[float | Tensor], count: int) -> None:
         if len(weights) != count:

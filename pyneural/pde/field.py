@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyneural.ops import Derivative, Laplacian
+from pyneural.ops import Derivative, Laplacian, LinearOperator
 from pyneural.pde.coordinates import TIME
 
 
@@ -38,6 +38,18 @@ def derivative_of(
             return None
         indices += [inputs.index(name) for name in names]
     return tuple(sorted(indices))
+
+
+def name_of(derivative: Derivative, inputs: Sequence[str]) -> str:
+    """The attribute that names a derivative.
+
+    >>> name_of((0, 1), ("t", "x")), name_of((0, 0), ("radius",))
+    ('tx', 'radius_radius')
+    """
+    if isinstance(derivative, LinearOperator):
+        return "laplacian"
+    names = [inputs[index] for index in derivative]
+    return ("_" if any(len(name) > 1 for name in names) else "").join(names)
 
 
 def unknown_attribute(field: str, attribute: str, inputs: Sequence[str]) -> ValueError:

@@ -66,6 +66,17 @@ def prescribed(value: Value, names: Sequence[str], points: Tensor, where: str) -
     return Unknown(value, names, found, where) if found.requires_grad else found
 
 
+def check_paired(value: Value, points: object, where: str) -> None:
+    """ValueError where values, one a point, would belong to points that are drawn at random."""
+    shape = () if callable(value) else tuple(torch.as_tensor(value).shape)
+    if shape and not isinstance(points, Tensor):
+        raise ValueError(
+            f"{where}: value: expected a number or a function for points that are drawn, got "
+            f"values {list(shape)}, which belong to certain points; give these as points=, or a "
+            "function"
+        )
+
+
 def _evaluate(value: Value, names: Sequence[str], points: Tensor, where: str) -> Tensor:
     if callable(value):
         # In float64, so that the values are as exact as the points' own rounding allows.

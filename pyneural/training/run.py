@@ -20,17 +20,18 @@ from pyneural.training.evaluation import (
     evaluate,
     finished,
 )
+from pyneural.training.guard import FiniteGuard
 from pyneural.training.history import History
 from pyneural.training.interrupt import Interrupt
+from pyneural.training.resuming import ALL_STEPS, check_finished, nothing_to_do
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
-from pyneural.training.solvers.objective import check_finite
 from pyneural.training.state import random_state
 from pyneural.training.state.file import refused_as_checkpoint
 from pyneural.training.state.optimizer import check_trained, trained_parameters
 from pyneural.training.trainable import Trainable
 from pyneural.training.weights import weighted_sum
 
-ALL_STEPS, TIME_LIMIT, INTERRUPTED = "all steps done", "time limit", "interrupted"
+TIME_LIMIT, INTERRUPTED = "time limit", "interrupted"
 
 
 class Run:
@@ -64,7 +65,8 @@ class Run:
     ) -> None:
         self.model, self.phases, self.batches = model, list(phases), batches
         self.callbacks, self.validation = [*model.own_callbacks(), *callbacks], validation
-        self.process_group, self.refuse_nonfinite = process_group, refuse_nonfinite
+        self.process_group = process_group
+        self.guard = FiniteGuard(self) if refuse_nonfinite else None
         self.device = next(model.parameters()).device
         self.history, self.meter = History(), Meter()
         self.phase = self.phase_step = self.step = 0  # steps in phase and epoch
@@ -160,6 +162,7 @@ class Run:
         """
         if self._begun and self._restored is None:  # called again, to go on
             self._restored = self.state_dict()
+        before = -1 if self._restored is None else self.steps
         self._paused, self._refused, told = None, False, list[Callback]()
         self.origin = time.perf_counter() - self.seconds
         self._tell("attach", self)
@@ -171,6 +174,8 @@ class Run:
                 self._begin(told)
                 while self.history.stopped is None and self._to_do():
                     self._run_epoch()
+                if self.steps == before:
+                    warnings.warn(nothing_to_do(self), stacklevel=3)
                 if not self._refused:  # else the last good state is that before
                     self._tell("on_checkpoint", final=True)
         finally:
@@ -210,6 +215,7 @@ class Run:
         for name, value in state["place"].items():
             setattr(self, name, value)
         self.reports = [PhaseReport(**report) for report in state["reports"]]
+        check_finished(self.reports, self.phases)
         self._restored = state
 
     def _begin(self, told: list[Callback]) -> None:
@@ -246,7 +252,8 @@ class Run:
         if not resumed:
             self.model.begin_phase(self.phase)
         ask = self._ask if self._on_gradients else None
-        task = Task(self.model, self.process_group, self._watch, ask)
+        check_step = None if self.guard is None else self.guard.check_step
+        task = Task(self.model, self.process_group, self._watch, ask, check_step)
         self.solver = self.phases[self.phase].begin(task)
 
     def _to_do(self) -> bool:
@@ -343,17 +350,15 @@ class Run:
         if any(isinstance(value, list) for value in rows[0].values):
             rows = [r._replace(values=finished(self.model, self.names, r.values)) for r in rows]
         self.latest, self.seconds = rows[-1].values, rows[-1].seconds
-        if self.refuse_nonfinite:
-            first = self.phase_step - len(rows) + 1
-            for number, row in enumerate(rows, first):
-                check_finite(self.names, row.values, self._place(number))
+        if self.guard is not None:
+            self.guard.check_rows(rows)
         for hook in self._on_losses:
             hook(rows)
 
     def _watch(self, values: Sequence[float], names: Sequence[str]) -> None:
         """Called by a solver whose steps are long, at each of its evaluations."""
-        if self.refuse_nonfinite:
-            check_finite(names, values, self._place(self.phase_step + 1))
+        if self.guard is not None:
+            self.guard.check(names, values, self.phase_step + 1)
         if time.perf_counter() >= self.due:
             self.read()
             self.latest, self.names = values, list(names)
@@ -379,8 +384,9 @@ class Run:
         for callback in self.callbacks:
             getattr(callback, hook)(*arguments, **options)
 
-    def _place(self, phase_step: int) -> str:
-        return f"step {phase_step} of phase {self.phase + 1} ({self.phases[self.phase].name})"
+    def place(self) -> str:
+        """The phase, in words."""
+        return f"phase {self.phase + 1} ({self.phases[self.phase].name})"
 
     def _saved(self) -> list[Callback]:
         """Those with a state that a checkpoint holds."""

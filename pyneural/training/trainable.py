@@ -129,6 +129,10 @@ class Trainable(nn.Module):
         """Parameters over which the loss is maximised; L-BFGS, which descends, leaves them out."""
         return [w for w in self.term_weights.values() if isinstance(w, nn.Parameter)]
 
+    def explain_nonfinite(self, name: str, batch: Batch) -> str | None:
+        """What makes a term nan or infinite with the weights as they are; None if unknown."""
+        return None
+
     def own_callbacks(self) -> Sequence[Any]:
         """Callbacks of the model itself, which each training has before those of the user."""
         return ()

@@ -11,7 +11,8 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import AllData, Batches
 from pyneural.training.distributed import ProcessGroup
 from pyneural.training.history import History
-from pyneural.training.run import ALL_STEPS, INTERRUPTED, Run
+from pyneural.training.resuming import ALL_STEPS
+from pyneural.training.run import INTERRUPTED, Run
 from pyneural.training.solvers.base import Phase, PhaseReport
 from pyneural.training.solvers.objective import NonFiniteLossError, Objective
 from pyneural.training.state.file import CheckpointError
@@ -123,7 +124,8 @@ class Trainer:
 
         After Ctrl-C the step is ended and the checkpoint written; the report then says so, and
         nothing is raised. A second Ctrl-C raises KeyboardInterrupt at once. FloatingPointError
-        names a loss term that is not finite, and the step.
+        names a loss term that is not finite, the step and, of an equation, the operation; the
+        weights are then the last finite ones.
         """
         run = self.run
         try:
@@ -131,7 +133,9 @@ class Trainer:
         except NonFiniteLossError as error:
             saved = getattr(self._checkpoint, "saved", "no checkpoint was written")
             remedy = "lower the learning rate or scale the data"
-            raise FloatingPointError(f"Trainer: {error}; {remedy}; {saved}") from None
+            if error.reason is not None:
+                remedy = f"{error.reason}: keep it to what is defined, as by torch.clamp"
+            raise FloatingPointError(f"Trainer: {error}; {remedy}; {error.kept}; {saved}") from None
         phases, reason = tuple(run.report()), run.history.stopped or ALL_STEPS
         return TrainingReport(phases, run.seconds, run.steps, reason, run.history, self.history)
 

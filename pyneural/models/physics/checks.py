@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,3 +105,30 @@ def _check_parameters(equation: Equation, domain: Box) -> None:
                 f" and parameter_inputs in the equation",
                 stacklevel=4,
             )
+
+
+def check_pairing(equation: Equation, network: Any, points: Tensor) -> None:
+    """ValueError where a residual holds a tensor with a value for each of the drawn points."""
+    few = points[: 2 if len(points) != 2 else 1]
+    try:
+        equation.residuals(network, few)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"PINN: equation: expected a residual for any points, as these are drawn, got one that "
+            f"takes {len(points):,} and not {len(few)} of them ({error}); give the points that a "
+            "tensor in it belongs to as points=, or make it a function of the inputs"
+        ) from error
+
+
+def columns_by_name(x: Any, names: Sequence[str]) -> Any:
+    """The coordinates of a frame in the order of their names; anything else as it is.
+
+    ValueError for a frame that lacks one.
+    """
+    columns = list(getattr(x, "columns", ()))
+    if not columns or not all(isinstance(column, str) for column in columns):
+        return x
+    remedy = "name its columns as the domain's coordinates, or give x.to_numpy()"
+    good, expected = set(names) <= set(columns), f"the columns {', '.join(names)}"
+    check(good, "PINN.predict: x", expected, ", ".join(columns), remedy)
+    return x[list(names)]

@@ -13,14 +13,17 @@ from pyneural.models.physics.checks import (
     RESIDUAL,
     check_conditions,
     check_inputs_agree,
+    check_pairing,
     check_points,
     check_unknowns,
+    columns_by_name,
 )
 from pyneural.models.physics.description import describe, digest
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.reference import Reference
 from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
+from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.pde.unknowns import leaves
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
@@ -125,6 +128,9 @@ class PINN(Trainable):
         counted = None if equation is None else (RESIDUAL, self._count_equations)
         self._weights = Weights(self.term_weights, names, self.learned_weights, counted)
         self._settle_unknowns()
+        if equation is not None and not given:
+            with torch.no_grad():
+                check_pairing(equation, network, self.collocation)
         self._weights.update(weights or {})
 
     def _settle_unknowns(self) -> None:
@@ -194,6 +200,14 @@ class PINN(Trainable):
             terms[RESIDUAL] = self.equation.loss(self._u, points, **options)
         return terms
 
+    def explain_nonfinite(self, name: str, batch: Batch | None) -> str | None:
+        """The operation in the equation or condition that is not finite, and where."""
+        if name != RESIDUAL:
+            condition = dict(self.named_conditions())[name]
+            return first_nonfinite(lambda: condition.loss(self._u), {})
+        points = self.collocation if batch is None else self.collocation[batch.x]
+        return cast(Equation, self.equation).explain_nonfinite(self._u, points)
+
     def fit(
         self,
         phases: Phase | Sequence[Phase],
@@ -232,7 +246,8 @@ class PINN(Trainable):
 
         Raises:
             ValueError: a number out of its range.
-            FloatingPointError: a loss term is not finite; names it and the step.
+            FloatingPointError: a loss term is not finite; names it, the step and the operation, as
+                u ** 1.2 of a negative u. The weights are then the last finite ones.
             CheckpointError: a checkpoint that is damaged or of another training.
 
         >>> from pyneural import nn, pde
@@ -303,18 +318,7 @@ class PINN(Trainable):
         Raises:
             ValueError: a frame that lacks a coordinate.
         """
-        return of_arrays("PINN.predict", self, self._predict, self._columns_by_name(x))
-
-    def _columns_by_name(self, x: Any) -> Any:
-        """The coordinates of a frame in the order of the domain; anything else as it is."""
-        columns = list(getattr(x, "columns", ()))
-        if not columns or not all(isinstance(column, str) for column in columns):
-            return x
-        names = list(self.domain.names)
-        remedy = "name its columns as the domain's coordinates, or give x.to_numpy()"
-        good, expected = set(names) <= set(columns), f"the columns {', '.join(names)}"
-        check(good, "PINN.predict: x", expected, ", ".join(columns), remedy)
-        return x[names]
+        return of_arrays("PINN.predict", self, self._predict, columns_by_name(x, self.domain.names))
 
     def _predict(self, x: Tensor) -> Tensor:
         x = x.to(self.device, self.dtype)

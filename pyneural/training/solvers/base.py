@@ -21,13 +21,16 @@ class Task:
     """What a solver is given to work on.
 
     ``watch`` is to be called inside a long step, with the terms just evaluated and their names;
-    ``on_gradients`` between gradients and update, unless it is None; False refuses the update.
+    ``on_gradients`` between gradients and update, unless it is None; False refuses the update; then
+    ``check_step``, unless it is None, which raises where a term is not finite. Where ``watch``
+    raises, the solver goes back to the parameters before the step.
     """
 
     model: Trainable
     process_group: ProcessGroup = SINGLE_PROCESS
     watch: Callable[[Sequence[float], Sequence[str]], None] = lambda values, names: None
     on_gradients: Callable[[Batch, Sequence[str], Values], bool] | None = None
+    check_step: Callable[[Batch, Sequence[str], Values], None] | None = None
 
 
 class Solver(Stateful):

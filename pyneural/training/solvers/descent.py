@@ -227,6 +227,8 @@ class _DescentSolver(Solver):
         if ask is not None and not ask(self._batch, names, values):
             self._refused = True
             return
+        if self.task.check_step is not None:
+            self.task.check_step(self._batch, names, values)
         optimizer = self.parts[part]
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)

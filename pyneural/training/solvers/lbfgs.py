@@ -5,11 +5,16 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils import vector_to_parameters
 
 from pyneural.training.data.batches import Batch
 from pyneural.training.evaluation import as_numbers, finished
 from pyneural.training.solvers.base import Phase, Solver, Task
-from pyneural.training.solvers.objective import Objective, clear_gradients
+from pyneural.training.solvers.objective import (
+    NonFiniteLossError,
+    Objective,
+    clear_gradients,
+)
 from pyneural.training.state.optimizer import load_optimizer
 
 _LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
@@ -88,7 +93,12 @@ class _LBFGSSolver(Solver):
         if self.scale is None:
             total = self.objective.total(self._gradients(1.0))
             self.scale = 1 / total if total > 0 else 1.0
-        self.optimizer.step(lambda: self._evaluation().loss)
+        try:
+            self.optimizer.step(lambda: self._evaluation().loss)
+        except NonFiniteLossError:
+            if self._known:  # the first is that where the line search began
+                vector_to_parameters(self._known[0].parameters, self.objective.parameters)
+            raise
         end = self._evaluation()
         self._known = [end]
         self.reason = self._converged(end, self.optimizer.state[self.objective.parameters[0]])

@@ -1,6 +1,5 @@
 """The weighted sum of loss terms that is minimised, with its gradient."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -18,7 +17,17 @@ REGULARIZATION = "regularization"  # the term that is minimised beside "loss"
 
 
 class NonFiniteLossError(FloatingPointError):
-    """A loss term became nan or infinite."""
+    """A loss term became nan or infinite.
+
+    Args:
+        text: which one, and when.
+        reason: what gave it; None if that is not known.
+        kept: which weights the model has now.
+    """
+
+    def __init__(self, text: str, reason: str | None, kept: str) -> None:
+        super().__init__(text)
+        self.reason, self.kept = reason, kept
 
 
 def clear_gradients(parameters: Iterable[Tensor]) -> None:
@@ -128,14 +137,6 @@ class Objective:
         if self._learned is None:
             like, alone = losses[self._minimised[0]], factors == [1.0]
             self._vector = None if alone else like.new_tensor([float(w) for w in factors])
-
-
-def check_finite(names: Sequence[str], values: Sequence[float], where: str) -> None:
-    """Raises NonFiniteLossError that names the first term that is not finite."""
-    for name, value in zip(names, values, strict=True):
-        if not math.isfinite(value):
-            expected = "expected a finite number"
-            raise NonFiniteLossError(f"loss term {name!r}: {expected}, got {value} at {where}")
 
 
 class _Losses(nn.Module):
