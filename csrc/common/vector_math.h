@@ -58,19 +58,20 @@ PYNEURAL_INLINE at::vec::Vectorized<double> tanh(at::vec::Vectorized<double> z) 
   return (e / (e + V(2))) | (z & V(-0.0));
 }
 
-// 1 / (1 + e^-z), e^-z = 2^n 2^r with one factor for the power: it is infinite from where the
-// quotient rounds to 0, and from z = 87 (double: 708) on what it would be is lost in the sum.
+// 1 / (1 + e^-z), e^-z = 2^(n - 1) 2^(r + 1) with one factor for the power, which is infinite from
+// where the quotient rounds to 0. What it would be beyond z = 86 (double: 707) is lost in the sum.
 template <class T>
 PYNEURAL_INLINE at::vec::Vectorized<T> sigmoid(at::vec::Vectorized<T> z) {
   using V = at::vec::Vectorized<T>;
   constexpr bool kSingle = sizeof(T) == 4;
   // Of log2(e), the nearest number of T and what is left.
   constexpr T kHigh = T(kLog2E), kLow = T(kSingle ? kLog2E - double(kHigh) : 2.035527374093103e-17);
-  const V y = at::vec::clamp(z.neg(), V(T(kSingle ? -87 : -708)), V(T(kSingle ? 89 : 710)));
-  const Rounded<T> n(y * V(kHigh), kExponentBias<T>);
+  const V y = at::vec::clamp(z.neg(), V(T(kSingle ? -86 : -707)), V(T(kSingle ? 89 : 710)));
+  const Rounded<T> n(y * V(kHigh), kExponentBias<T> - 1);
   const V r = at::vec::fmadd(y, V(kLow), at::vec::fmsub(y, V(kHigh), n.whole));
-  const V power = at::vec::cast<T>(n.bits << decltype(n.bits)(kMantissaBits<T>));
-  return V(T(1)) / at::vec::fmadd(exp2_fraction(r), power, V(T(1)));
+  const V half = exp2_fraction(r),
+          power = at::vec::cast<T>(n.bits << decltype(n.bits)(kMantissaBits<T>));
+  return V(T(1)) / at::vec::fmadd(half + half, power, V(T(1)));
 }
 
 // log(1 + x) on 0 <= x <= 1: twice the area hyperbolic tangent of s = x / (2 + x), an odd function,

@@ -22,8 +22,7 @@ from pyneural.models import DDPM, ImageDiffusion, ImageToImage, UNetDenoiser
 from pyneural.training import Model
 from pyneural.training.callbacks import EMA, Callback, TorchScheduler
 
-BATCH = 8
-CROPS = 2000  # of the left half of an image, to train with
+CROPS = 1600  # of the left half of an image, to train with
 NETWORK_RATE, DIFFUSION_RATE = 2e-3, 2e-3  # the highest of a cycle
 WIDTH, BLOCKS = 32, 3  # of the network
 DENOISER = 24  # channels of the first blocks of the diffusion's U-Net
@@ -39,6 +38,7 @@ class Problem:
     test: data.ImagePairs
     shown: data.ImagePairs  # [1, C, h, w] and [1, C, H, W], or as many as are drawn as one
     sampled: int  # of how many of the held-out images samples are drawn
+    batch: int = 8
     window: float = 1.5  # standard deviation of the window of SSIM, in pixels
 
     @property
@@ -60,7 +60,7 @@ def of_digits(shown: int) -> Problem:
     """Digits of 8 x 8 pixels from 4 x 4; the first held-out ones are shown."""
     train, test = data.digit_pairs()
     first = data.ImagePairs(test.x[:shown], test.y[:shown])
-    return Problem("super-resolution", train, test, first, sampled=100, window=0.8)
+    return Problem("super-resolution", train, test, first, sampled=100, batch=32, window=0.8)
 
 
 def read_image(path: str) -> Tensor:
@@ -125,12 +125,12 @@ def _train(
     model.compile(partial(torch.optim.Adam, lr=rate, fused=True), loss)
     cycle = partial(
         torch.optim.lr_scheduler.OneCycleLR, max_lr=rate, pct_start=0.1, cycle_momentum=False,
-        total_steps=epochs * math.ceil(len(problem.train.x) / BATCH),
+        total_steps=epochs * math.ceil(len(problem.train.x) / problem.batch),
     )  # fmt: skip
     x, y = problem.train
     beside = [TorchScheduler(cycle, "batch"), *callbacks]
     start = time.perf_counter()
-    _fit.fit(model, name, x, y, *beside, epochs=epochs, batch_size=BATCH)
+    _fit.fit(model, name, x, y, *beside, epochs=epochs, batch_size=problem.batch)
     return time.perf_counter() - start
 
 

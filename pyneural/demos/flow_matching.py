@@ -1,6 +1,7 @@
 """Flow matching: a velocity that carries noise to data along straight paths.
 
-    x_t = t x_1 + (1 - t) x_0,  x_0 ~ N(0, 1),  loss = E |x_1 - x_0 - f(x_t, t)|^2
+    x_t = t x_1 + (1 - t) x_0,  x_0 ~ N(0, 1)
+    loss = E |x_1 - x_0 - f(x_t, t)|^2
     dx/dt = f from t = 0 to 1 samples, and back it gives the exact log p(x)
 
 Trained with Adam and one cycle of the learning rate, on

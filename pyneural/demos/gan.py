@@ -1,7 +1,7 @@
 """Adversarial networks: a generator against a discriminator.
 
-    D: minimise  -E log D(x) - E log(1 - D(G(z)))  + weight/2 E |grad logit(x)|^2
-    G: minimise  -E log D(G(z)),   or  E log(1 - D(G(z))),  the minimax loss
+    D: minimise  -E log D(x) - E log(1 - D(G(z))) + w/2 E |grad logit(x)|^2
+    G: minimise  -E log D(G(z)),  or  E log(1 - D(G(z))),  the minimax loss
 
 one update each in turn, with Adam, on
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.nn.stored import register, stored
 from pyneural.ops.activations import VALUES, check_activation
-from pyneural.ops.transforms import is_torchs
+from pyneural.ops.transforms import by_autocast, is_torchs
 
 
 class MLP(Scriptable):
@@ -26,9 +26,11 @@ class MLP(Scriptable):
         u   = W_L a_(L-1) + b_L
 
     Derivatives are with respect to x, as given, not to the scaled a_0: the scaling is folded into
-    the first layer's weight and bias at each call. Weights start Glorot normal and biases zero
-    (Glorot and Bengio, 2010), as in Raissi, Perdikaris and Karniadakis (2019); the same
-    ``torch.manual_seed`` gives the same network. The ``state_dict`` has the keys
+    the first layer's weight and bias at each call. Where 0 is outside the range, as in years from
+    2020 to 2021, its centre is subtracted from x before, which otherwise costs digits. Weights
+    start Glorot normal and biases zero (Glorot and Bengio, 2010), as in Raissi, Perdikaris and
+    Karniadakis (2019); the same ``torch.manual_seed`` gives the same network. The ``state_dict``
+    has the keys
     ``layers.0.weight``, ``layers.0.bias``, ... of ``torch.nn.Linear``, and, with input_range,
     ``input_low`` and ``input_high``.
 
@@ -93,6 +95,7 @@ class MLP(Scriptable):
                 )
             self.register_buffer("input_low", low)
             self.register_buffer("input_high", high)
+        self._far_from_zero = self._is_far_from_zero()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -112,7 +115,7 @@ class MLP(Scriptable):
             return self._by_layers(x)
         flat = x.reshape(-1, self.in_features)
         try:
-            u = ops.mlp(flat, *self._folded(), self.activation)
+            u = ops.mlp(self._centred(flat), *self._folded(), self.activation)
         except ArgumentError:
             check_input(self, "x", x, self.in_features, weight)
             raise
@@ -121,8 +124,9 @@ class MLP(Scriptable):
     def _by_layers(self, x: Tensor) -> Tensor:
         """The value by calling the layers, one of which is replaced, hooked or quantised."""
         if self.has_input_range:
-            scale, shift = self._scaling()
-            x = scale * x + shift
+            origin = self._origin()
+            scale, shift = self._scaling(self.input_low - origin)
+            x = scale * (x - origin) + shift
         *hidden, last = self.layers
         for layer in hidden:
             x = VALUES[self.activation](layer(x))
@@ -147,6 +151,7 @@ class MLP(Scriptable):
         """
         self._check(x)
         self._check_layers("jet")
+        x = self._centred(x)
         return ops.jet_mlp(x, *self._folded(), self.activation, derivatives)
 
     def divergence(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +170,7 @@ class MLP(Scriptable):
         """
         self._check(x)
         self._check_layers("divergence")
-        return ops.mlp_divergence(x, *self._folded(), self.activation)
+        return ops.mlp_divergence(self._centred(x), *self._folded(), self.activation)
 
     def jet_loss(
         self,
@@ -184,6 +189,11 @@ class MLP(Scriptable):
         """
         self._check(x)
         self._check_layers("jet_loss")
+        if self._far_from_zero and isinstance(residual, ops.ResidualProgram):
+            x, given = self._centred(x), coefficients
+            origin = self._origin()
+            coefficients = origin if given is None else torch.cat([given, origin])
+            residual = residual.moved(0 if given is None else len(given))
         return ops.jet_mlp_loss(
             x, *self._folded(), self.activation, derivatives, residual, coefficients
         )
@@ -214,10 +224,35 @@ class MLP(Scriptable):
                 "differentiate the network's value with torch.autograd.grad"
             )
 
-    def _scaling(self) -> tuple[Tensor, Tensor]:
-        """The s and t of s x + t, which maps the input range to [-1, 1]."""
+    def _origin(self) -> Tensor:
+        """What is subtracted from x, [D]: the centre of a range without 0, else 0."""
+        low, high = self.input_low, self.input_high
+        return torch.where((low > 0) | (high < 0), (low + high) / 2, torch.zeros_like(low))
+
+    def _scaling(self, low: Tensor) -> tuple[Tensor, Tensor]:
+        """The s and t of s (x - origin) + t, which maps the input range to [-1, 1].
+
+        ``low`` is the lower end of the range, less the origin.
+        """
         scale = 2 / (self.input_high - self.input_low)
-        return scale, -1 - scale * self.input_low
+        return scale, -1 - scale * low
+
+    def _is_far_from_zero(self) -> bool:
+        if not self.has_input_range:
+            return False
+        return self.input_low.is_meta or bool(self._origin().any())
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._far_from_zero = self._is_far_from_zero()
+
+    def _centred(self, x: Tensor) -> Tensor:
+        """X less the origin; as it is where that is 0, or where the op refuses its dtype."""
+        if not self._far_from_zero:
+            return x
+        origin = self._origin()
+        halved = x.dtype in (torch.float16, torch.bfloat16) and by_autocast(x.device.type)
+        return x - origin if x.dtype == origin.dtype or halved else x
 
     def _linears(self) -> list[torch.nn.Linear]:
         return cast("list[torch.nn.Linear]", list(stored(self, "layers")))
@@ -228,7 +263,8 @@ class MLP(Scriptable):
         weights: list[Tensor] = [stored(layer, "weight") for layer in layers]
         biases: list[Tensor] = [stored(layer, "bias") for layer in layers]
         if self.has_input_range:
-            scale, shift = self._scaling()
+            low = self.input_low
+            scale, shift = self._scaling(low - self._origin() if self._far_from_zero else low)
             biases[0] = biases[0] + weights[0] @ shift
             weights[0] = weights[0] * scale
         return weights, biases
@@ -267,8 +303,9 @@ class _ScriptedMLP(MLP):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.has_input_range:
-            scale, shift = self._scaling()
-            x = scale * x + shift
+            origin = self._origin()
+            scale, shift = self._scaling(self.input_low - origin)
+            x = scale * (x - origin) + shift
         for index, layer in enumerate(self.layers):
             x = layer(x)
             if index + 1 < len(self.layers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -30,15 +31,17 @@ class Box:
         domain = [low_1, high_1] x ... x [low_D, high_D]
 
     Points are float64 random numbers made on the CPU, then converted, so that one seed gives the
-    same points for every dtype and device. All drawing methods take ``sampling`` (one of
-    ``SAMPLINGS``), ``generator``, ``dtype`` (default: torch's default) and ``device``.
+    same points for every dtype and device; a warning says where they coincide then. All drawing
+    methods take ``sampling`` (one of ``SAMPLINGS``), ``generator``, ``dtype`` (default: torch's
+    default) and ``device``.
 
     Args:
         bounds: (low, high) of each coordinate, as keywords.
 
     Attributes:
         names: of the D coordinates.
-        spatial: names of the coordinates other than the time.
+        spatial: names of the coordinates other than the time and parameters of the problem.
+        parameters: names of those; see ``with_parameters``.
         dim: number D of coordinates, the time included.
         has_time: whether t is one of them.
         range: (low [D], high [D]) in float64, as ``nn.MLP(input_range=...)`` takes it.
@@ -67,13 +70,46 @@ class Box:
                 )
         self.names = tuple(bounds)
         self.spatial = tuple(name for name in bounds if name != TIME)
+        self.parameters: tuple[str, ...] = ()
         self.dim, self.has_time = len(bounds), TIME in bounds
         self.low, self.high = torch.tensor(list(bounds.values()), dtype=torch.float64).T
         self.range = self.low, self.high
 
     def __repr__(self) -> str:
         bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
-        return f"Box({', '.join(f'{name}=({low}, {high})' for name, low, high in bounds)})"
+        shown = {name: f"{name}=({low}, {high})" for name, low, high in bounds}
+        declared = ", ".join(shown.pop(name) for name in self.parameters)
+        box = f"Box({', '.join(shown.values())})"
+        return f"{box}.with_parameters({declared})" if declared else box
+
+    def with_parameters(self, **ranges: Sequence[float]) -> Box:
+        """The box with parameters of the problem as further coordinates, (low, high) each.
+
+        A network of these inputs solves an equation for a whole range of a viscosity or of a
+        wavenumber. Points are drawn over all of it; but a parameter has no boundary, so that
+        conditions have no points there, and is no part of ``u.laplacian``, for which it stands in
+        the ``parameter_inputs`` of the equation too.
+
+        Raises:
+            ValueError: no parameter, one of the coordinates, the time t, or bad bounds.
+
+        >>> domain = Box(t=(0, 1), x=(-1, 1)).with_parameters(nu=(0.01, 0.1))
+        >>> domain, domain.names, domain.spatial
+        (Box(t=(0.0, 1.0), x=(-1.0, 1.0)).with_parameters(nu=(0.01, 0.1)), ('t', 'x', 'nu'), ('x',))
+        """
+        for name in ranges or ("none",):
+            if name in (TIME, "none", *self.names):
+                raise ValueError(
+                    f"Box.with_parameters: expected names that are no coordinates, got {name}; "
+                    "for instance with_parameters(nu=(0.01, 0.1))"
+                )
+        bounds = zip(
+            self.names, zip(self.low.tolist(), self.high.tolist(), strict=True), strict=True
+        )
+        box = Box(**dict(bounds), **ranges)
+        box.parameters = (*self.parameters, *ranges)
+        box.spatial = self.spatial
+        return box
 
     def index(self, coordinate: str, where: str = "Box") -> int:
         """Column of a coordinate; ValueError if the domain has none of that name.
@@ -143,7 +179,9 @@ class Box:
             points[:, column] = value
         unit = unit_points(n, len(free), sampling, generator=generator)
         points[:, free] = self.low[free] + (self.high - self.low)[free] * unit
-        return _converted(points, dtype, device)
+        return self._converted(
+            points, [1 if d in fixed else n for d in range(self.dim)], dtype, device
+        )
 
     def sample_boundary(self, n: int, **drawing: Unpack[Drawing]) -> Tensor:
         """Draws n points on the faces of the spatial coordinates, shared evenly among them, [n, D].
@@ -202,7 +240,30 @@ class Box:
         ends = zip(self.low.tolist(), self.high.tolist(), counts, strict=True)
         axes = [torch.linspace(*each, dtype=torch.float64) for each in ends]
         points = torch.cartesian_prod(*axes).view(-1, self.dim)
-        return _converted(points, dtype, device)
+        return self._converted(points, counts, dtype, device)
+
+    def _converted(
+        self,
+        points: Tensor,
+        counts: Sequence[int],
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+    ) -> Tensor:
+        """Points in another dtype; warns where it has too few numbers between the bounds."""
+        dtype = dtype or torch.get_default_dtype()
+        bounds = zip(self.names, self.low.tolist(), self.high.tolist(), counts, strict=True)
+        for name, low, high, count in bounds:
+            _, exponent = math.frexp(max(abs(low), abs(high)))
+            spacing = math.ldexp(torch.finfo(dtype).eps, exponent - 1)
+            numbers = int((high - low) / spacing) + 1
+            if count > numbers:
+                warnings.warn(
+                    f"Box: {name}: {dtype} has {numbers:,} different numbers in ({low}, {high}) "
+                    f"for {count:,} points, some of which coincide; draw them with "
+                    f"dtype=torch.float64, or count {name} from 0, as (0, {high - low:g})",
+                    stacklevel=4,
+                )
+        return points.to(device=device, dtype=dtype)
 
     def contains(self, x: Tensor) -> Tensor:
         """Which points [N, D] lie in the closed box, [N] bool; bounds are rounded to x's dtype.
@@ -256,9 +317,3 @@ def Interval(
     Box(t=(0.0, 1.0), x=(-1.0, 1.0))
     """
     return Box(**({TIME: time} if time is not None else {}), **{name: (low, high)})
-
-
-def _converted(
-    points: Tensor, dtype: torch.dtype | None, device: torch.device | str | None
-) -> Tensor:
-    return points.to(device=device, dtype=dtype or torch.get_default_dtype())

@@ -23,8 +23,10 @@ class Equation(torch.nn.Module):
     letter each in a string or a tuple of longer names, and writes ``residual``. The arguments of
     ``residual`` are outputs and, where they occur in the equation, inputs, matched by name.
     Derivatives are attributes: ``u.t``, ``u.xx``, ``u.tx``, up to order 4, and ``u.laplacian``
-    over all inputs but t. They are not declared: the residual is run once on a recorder. A system
-    returns a tuple of residuals. Coefficients to learn are ``torch.nn.Parameter`` attributes.
+    over all inputs but t and the ``parameter_inputs``, which the class may name too: parameters of
+    the problem that are inputs of the network. Derivatives are not declared: the residual is run
+    once on a recorder. A system returns a tuple of residuals. Coefficients to learn are
+    ``torch.nn.Parameter`` attributes.
 
     >>> class Heat(Equation):
     ...     inputs, outputs = "tx", "u"
@@ -44,6 +46,7 @@ class Equation(torch.nn.Module):
 
     inputs: str | Sequence[str]
     outputs: str | Sequence[str]
+    parameter_inputs: str | Sequence[str] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,6 +58,14 @@ class Equation(torch.nn.Module):
                 'set both in the class, for instance inputs, outputs = "tx", "u"'
             )
         self.inputs, self.outputs = tuple(self.inputs), tuple(self.outputs)
+        parameters = self.parameter_inputs
+        self.parameter_inputs = (parameters,) if parameters in self.inputs else tuple(parameters)
+        for name in self.parameter_inputs:
+            if name not in self.inputs:
+                raise ValueError(
+                    f"{where}: parameter_inputs: expected some of the inputs "
+                    f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
+                )
         self._arguments = tuple(inspect.signature(self.residual).parameters)
         for argument in self._arguments:
             if argument not in names:
@@ -107,7 +118,9 @@ class Equation(torch.nn.Module):
                     )
                 return channels[asked][:, output]
 
-            return Field(name, channels[None][:, output], self.inputs, derivative)
+            return Field(
+                name, channels[None][:, output], self.inputs, derivative, self.parameter_inputs
+            )
 
         arguments = {
             name: field(self.outputs.index(name), name)
@@ -170,7 +183,9 @@ class Equation(torch.nn.Module):
             )
 
     def _lower(self) -> Lowered | None:
-        return lower(self.residual, self._arguments, self.inputs, self.outputs)
+        return lower(
+            self.residual, self._arguments, self.inputs, self.outputs, self.parameter_inputs
+        )
 
     def _record(self, one: Tensor) -> tuple[Derivative, ...]:
         """Derivatives used: from the program, or else by running the residual on one point."""
@@ -185,7 +200,9 @@ class Equation(torch.nn.Module):
             return one
 
         arguments = {
-            name: Field(name, one, self.inputs, derivative) if name in self.outputs else one
+            name: Field(name, one, self.inputs, derivative, self.parameter_inputs)
+            if name in self.outputs
+            else one
             for name in self._arguments
         }
         self.residual(**arguments)

@@ -15,6 +15,8 @@ Face = tuple[str, str]  # coordinate, "low" or "high"
 def named_faces(domain: Box, coordinate: str | None, side: str, where: str) -> list[Face]:
     """Faces of one coordinate, or of all spatial ones (None), on one side or both.
 
+    ValueError for a coordinate that is not there or is a parameter of the problem.
+
     >>> named_faces(Box(t=(0, 1), x=(-1, 1)), None, "both", "example")
     [('x', 'low'), ('x', 'high')]
     """
@@ -24,6 +26,11 @@ def named_faces(domain: Box, coordinate: str | None, side: str, where: str) -> l
         )
     if coordinate is not None:
         domain.index(coordinate, where)
+        if coordinate in domain.parameters:
+            raise ValueError(
+                f"{where}: coordinate: expected one with a boundary, got the parameter "
+                f"{coordinate!r} of {domain}; leave it out, or make it a coordinate of the Box"
+            )
     names = domain.spatial if coordinate is None else (coordinate,)
     if not names:
         raise ValueError(f"{where}: domain: expected a spatial coordinate, got {domain}; add one")

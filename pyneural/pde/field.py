@@ -11,12 +11,14 @@ from pyneural.ops import Derivative, Laplacian
 from pyneural.pde.coordinates import TIME
 
 
-def derivative_of(attribute: str, inputs: Sequence[str]) -> Derivative | None:
+def derivative_of(
+    attribute: str, inputs: Sequence[str], parameters: Sequence[str] = ()
+) -> Derivative | None:
     """Input indices that an attribute names, or None if it names no derivative.
 
     Coordinates of one letter stand side by side, longer ones are joined by underscores; the order
     does not matter. ``laplacian`` is the sum of the unmixed second derivatives over all inputs but
-    the time t.
+    the time t and parameters of the problem.
 
     >>> derivative_of("xt", ("t", "x")), derivative_of("radius_radius", ("radius",))
     ((0, 1), (0, 0))
@@ -24,7 +26,8 @@ def derivative_of(attribute: str, inputs: Sequence[str]) -> Derivative | None:
     Laplacian(1, 2)
     """
     if attribute == "laplacian":
-        spatial = [index for index, name in enumerate(inputs) if name != TIME]
+        others = (TIME, *parameters)
+        spatial = [index for index, name in enumerate(inputs) if name not in others]
         if len(spatial) < 2:
             return (spatial[0], spatial[0]) if spatial else None
         return Laplacian(*spatial)
@@ -59,6 +62,7 @@ class Field:
         value: the output at the points, [N].
         inputs: names of the inputs.
         derivative: gives the tensor [N] of a derivative.
+        parameters: those of the inputs that are no part of the Laplacian, nor is t.
 
     >>> import torch
     >>> u = Field("u", torch.ones(2), ("t", "x"), lambda indices: torch.full((2,), 3.0))
@@ -74,14 +78,15 @@ class Field:
         value: Tensor,
         inputs: Sequence[str],
         derivative: Callable[[Derivative], Tensor],
+        parameters: Sequence[str] = (),
     ) -> None:
         self._name, self._value = name, value
-        self._inputs, self._derivative = inputs, derivative
+        self._inputs, self._derivative, self._parameters = inputs, derivative, parameters
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("_"):
             raise AttributeError(attribute)
-        asked = derivative_of(attribute, self._inputs)
+        asked = derivative_of(attribute, self._inputs, self._parameters)
         if asked is not None:
             return self._derivative(asked)
         if hasattr(self._value, attribute):

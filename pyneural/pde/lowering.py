@@ -28,9 +28,9 @@ class Lowered(NamedTuple):
 class EquationRecorder(Recorder):
     """Records a residual whose derivatives are attributes."""
 
-    def __init__(self, inputs: Sequence[str]) -> None:
+    def __init__(self, inputs: Sequence[str], parameters: Sequence[str]) -> None:
         super().__init__()
-        self.inputs = tuple(inputs)
+        self.inputs, self.parameters = tuple(inputs), tuple(parameters)
 
     def symbol(self, index: int) -> Symbol:
         """The symbol of a value."""
@@ -68,7 +68,7 @@ class OutputSymbol(Symbol):
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         recorder = self._recorder
-        derivative = derivative_of(attribute, recorder.inputs)
+        derivative = derivative_of(attribute, recorder.inputs, recorder.parameters)
         if derivative is not None:
             return recorder.symbol(recorder.channel(derivative, self._output))
         if not hasattr(Tensor, attribute):
@@ -77,7 +77,11 @@ class OutputSymbol(Symbol):
 
 
 def lower(
-    residual: Callable, arguments: Sequence[str], inputs: Sequence[str], outputs: Sequence[str]
+    residual: Callable,
+    arguments: Sequence[str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    parameters: Sequence[str] = (),
 ) -> Lowered | None:
     """The program of a residual, or None if an operation in it has no instruction.
 
@@ -89,6 +93,7 @@ def lower(
         arguments: names of its arguments, each an output or an input.
         inputs: names of the inputs, in the order of the columns.
         outputs: names of the outputs, in the order of the columns.
+        parameters: those of the inputs that are no part of a Laplacian, nor is t.
 
     Raises:
         ValueError: the residual uses a name that is neither a derivative nor a tensor method.
@@ -97,7 +102,7 @@ def lower(
     >>> burgers.derivatives
     ((0,), (1,), (1, 1))
     """
-    recorder = EquationRecorder(inputs)
+    recorder = EquationRecorder(inputs, parameters)
     symbols = {
         name: OutputSymbol(recorder, name, outputs.index(name))
         if name in outputs

@@ -29,7 +29,7 @@ def restored_images(
     >>> x = torch.rand(3, 16, 16)
     >>> panels = [("degraded", "20 dB", x[:, ::2, ::2]), ("truth", "", x)]
     >>> len(restored_images({"super-resolution": panels}, (2, 2, 6)).axes)
-    4
+    2
     """
     columns = max(map(len, rows.values()))
     with style.figure(_SIDE * columns + 0.5, (_SIDE + 0.62) * len(rows)) as figure:

@@ -131,3 +131,53 @@ def test_bad_arguments(change, text):
     arguments = {"in_features": 2, "hidden": [4], "out_features": 1} | change
     with pytest.raises(ValueError, match=text):
         MLP(**arguments)
+
+
+def far_and_near(low=2020.0, high=2021.0):
+    """A network of a range far from 0 in float32, and the same network of (0, 1) in float64."""
+    far = MLP(2, [20, 20], 1, input_range=([low, -1.0], [high, 3.0]))
+    near = MLP(2, [20, 20], 1, input_range=([0.0, -1.0], [high - low, 3.0])).double()
+    near.layers.load_state_dict(far.layers.state_dict())
+    x = torch.stack([torch.linspace(low, high, 65), torch.rand(65) * 4 - 1], 1)
+    return far, near, x, x.double() - torch.tensor([low, 0.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("low", "high"), [(2020.0, 2021.0), (-2021.0, -2020.0), (500.0, 2000.0)])
+def test_a_range_far_from_zero_costs_no_digits(low, high):
+    far, near, x, shifted = far_and_near(low, high)
+    tolerance = {"rtol": 2e-6, "atol": 2e-6, "check_dtype": False}
+    torch.testing.assert_close(far(x), near(shifted), **tolerance)
+    torch.testing.assert_close(far._by_layers(x), near(shifted), **tolerance)
+    torch.testing.assert_close(far.as_torch()(x), near(shifted), **tolerance)
+    torch.testing.assert_close(torch.jit.script(far.as_torch())(x), near(shifted), **tolerance)
+    derivatives = [(0,), (1, 1), (0, 1)]
+    scale = max(1.0, *(d.abs().max().item() for d in near.jet(shifted, derivatives)))
+    jets = zip(far.jet(x, derivatives), near.jet(shifted, derivatives), strict=True)
+    for mine, theirs in jets:
+        torch.testing.assert_close(mine / scale, theirs / scale, **tolerance)
+    u, u_t, u_xx = far.double().jet(x.double(), derivatives[:2])
+    year, position = x.double().T
+    for coefficients in (None, torch.tensor([3.0], dtype=torch.float64)):
+        heat = record_residual(
+            lambda jet, x, c, given=coefficients: (
+                jet[1, 0] - torch.sin(x[0]) * jet[2, 0] + (jet[0, 0] - x[1]) ** 2,
+                jet[0, 0] if given is None else c[0] * jet[0, 0] * x[0],
+            )
+        )
+        loss = far.jet_loss(x.double(), derivatives[:2], heat, coefficients)
+        first = u_t[:, 0] - torch.sin(year) * u_xx[:, 0] + (u[:, 0] - position) ** 2
+        second = u[:, 0] if coefficients is None else 3 * u[:, 0] * year
+        torch.testing.assert_close(loss, first.square().mean() + second.square().mean())
+
+
+def test_the_centre_follows_a_loaded_range_and_dtypes():
+    far, near, x, shifted = far_and_near()
+    other = MLP(2, [20, 20], 1, input_range=(-1.0, 1.0))
+    other.load_state_dict(far.state_dict())
+    assert torch.equal(other(x), far(x))
+    torch.testing.assert_close(far.double()(x.double()), near(shifted), rtol=1e-12, atol=1e-12)
+    gradient = torch.func.grad(lambda x: far(x).sum())(x.double())
+    expected = torch.func.grad(lambda x: near(x).sum())(shifted)
+    torch.testing.assert_close(gradient, expected)
+    with pytest.raises(ValueError, match=r"float64"):
+        far(x)  # float32 points for a float64 network

@@ -121,3 +121,25 @@ def test_check_names_what_is_wrong(points, text):
 def test_bad_draws(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_points_that_coincide_by_rounding_are_reported(recwarn):
+    years = Box(t=(2020, 2021), x=(-1, 1))
+    with pytest.warns(
+        UserWarning,
+        match=r"Box: t: torch.float32 has 8,193 different numbers in "
+        r"\(2020.0, 2021.0\) for 9,000 points.*dtype=torch.float64, or count t from 0",
+    ):
+        points = years.sample(9000, sampling="lhs")
+    assert len(points[:, 0].unique()) < 8194
+    with pytest.warns(UserWarning, match="different numbers"):
+        years.sample_face("x", "low", 9000)
+    with pytest.warns(UserWarning, match="for 9,001 points"):
+        years.grid(9001, 2)
+    recwarn.clear()
+    assert len(years.sample(9000, sampling="lhs", dtype=torch.float64)[:, 0].unique()) == 9000
+    years.sample(1000)
+    years.sample_face("t", "low", 9000)
+    years.grid(2, 9001)
+    Box(t=(0, 1), x=(-1, 1)).sample(100_000)
+    assert not recwarn.list

@@ -13,6 +13,8 @@ from pyneural.errors import check_argument, is_whole
 from pyneural.models.diffusion.ddpm import DDPM
 from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.training import Batch, Model
+from pyneural.training.data.adapter import DataAdapter
+from pyneural.training.data.tensors import check_finite
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.state import file as files
 
@@ -79,24 +81,24 @@ class ImageDiffusion(Model):
         """The prediction g(x) [N, C, H, W] of x [N, C, h, w]."""
         return self.network(x)
 
-    def sample(self, x: Tensor, *, steps: int | None = None, eta: float = 1.0) -> Tensor:
+    def sample(self, x: Any, *, steps: int | None = None, eta: float = 1.0) -> Tensor:
         """A sample y [N, C, H, W] for each x [N, C, h, w]; repeat x for several.
 
         Args:
-            x: degraded images, of any size.
+            x: degraded images, of any size, a tensor or an array.
             steps: number of evenly spaced times; None for all.
             eta: share of the noise of a step: 1 is the ancestral sampler, 0 is DDIM.
 
         Raises:
             ValueError: images, steps or shares that do not fit.
         """
-        self.network.check_inputs("ImageDiffusion.sample: x", x)
+        x = DataAdapter("ImageDiffusion.sample", self, None, 1).inputs(x)
         with evaluation_mode(self):
             g, condition = self._seen(x)
             r = self.diffusion.sample(len(x), condition, steps=steps, eta=eta)
             return g + pixel_shuffle(r, 2)[..., : g.shape[2], : g.shape[3]]
 
-    def mean(self, x: Tensor, samples: int, **options: Any) -> Tensor:
+    def mean(self, x: Any, samples: int, **options: Any) -> Tensor:
         """The mean of several samples of ``sample`` for each x."""
         good = is_whole(samples) and samples >= 1
         where, got = "ImageDiffusion.mean: samples", repr(samples)
@@ -120,6 +122,7 @@ class ImageDiffusion(Model):
         for name, value in (("x", x), ("y", y)):
             good, got = isinstance(value, Tensor) and value.is_floating_point(), type(value)
             check_argument(good, f"{where}: {name}", "a tensor of floats", got, "convert it")
+            check_finite(f"{where}: {name}", value)
         self.network.check_inputs(f"{where}: x", x)
         self.network.check_targets(f"{where}: y", y, None)
         g = torch.cat([self.network(part.to(like)) for part in x.split(64)])

@@ -59,7 +59,7 @@ class ImageToImage(Model):
 
     def __init__(
         self, channels: int = 3, scale: int = 1, *, width: int = 32, blocks: int = 3,
-        tile: int = 512,
+        tile: int = 256,
     ) -> None:  # fmt: skip
         super().__init__()
         given = {"channels": channels, "scale": scale, "width": width, "blocks": blocks}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyneural.ops.jet.derivatives import partials_of
 from pyneural.pde import Box, Condition, Equation, Hard
 from pyneural.pde.coordinates import check_names
 from pyneural.pde.hard import check_inputs
@@ -48,6 +50,7 @@ def check_inputs_agree(
     names, owner = domain.names, "the domain"
     if equation is not None:
         check_names("PINN: equation", names, equation.inputs, owner)
+        _check_parameters(equation, domain)
     for name, condition in conditions.items():
         if condition.inputs is not None:
             check_names(f"PINN: conditions[{name!r}]", names, condition.inputs, owner)
@@ -82,3 +85,23 @@ def check_unknowns(terms: Mapping[str, Tensor], own: set[int]) -> None:
                 "gradient and would not be learned", "make it an attribute of the equation that is "
                 "a torch.nn.Parameter, or call its requires_grad_(False)",
             )  # fmt: skip
+
+
+def _check_parameters(equation: Equation, domain: Box) -> None:
+    """ValueError unless both know which inputs are parameters of the problem; warns of others."""
+    declared, known = set(equation.parameter_inputs), set(domain.parameters)
+    check(
+        declared == known, "PINN: equation: parameter_inputs", f"{sorted(known)}, as the domain "
+        f"{domain} has", f"{sorted(declared)}", "declare the same parameters in the equation "
+        "(parameter_inputs) and in the domain (Box(...).with_parameters(...))",
+    )  # fmt: skip
+    partials = [indices for d in equation.derivatives for indices, _ in partials_of(d)]
+    used = {domain.names[index] for indices in partials for index in indices}
+    for name in domain.spatial:
+        if used and name not in used:
+            warnings.warn(
+                f"PINN: domain: {name}: the equation has no derivative in it; if it is a parameter "
+                f"of the problem, which has no boundary, write Box(...).with_parameters({name}=...)"
+                f" and parameter_inputs in the equation",
+                stacklevel=4,
+            )

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyneural.ops.caching import cached
+
 
 class Function(NamedTuple):
     """A function that residuals may use; torch knows its derivative."""
@@ -92,19 +94,47 @@ class ResidualProgram(NamedTuple):
         """The values that are residuals."""
         return [operands[0] for opcode, operands in self.instructions() if opcode == RESIDUAL]
 
+    @cached
     def scaled(self, first: int) -> ResidualProgram:
         """The same program with residual e multiplied with coefficient first + e.
 
         >>> ResidualProgram((CHANNEL, 0, 0, RESIDUAL, 0, 0), ()).scaled(0)
         ResidualProgram("channel 0 0; coefficient 0; mul 0 1; residual 2")
         """
-        values = [i for i in zip(*[iter(self.code)] * 3, strict=True) if i[0] != RESIDUAL]
+        values = [line for line in self._lines() if line[0] != RESIDUAL]
         marks = []
         for index, residual in enumerate(self.residuals()):
             values += [(COEFFICIENT, first + index, 0)]
             values += [(FUNCTIONS["mul"].opcode, residual, len(values) - 1)]
             marks += [(RESIDUAL, len(values) - 1, 0)]
         return ResidualProgram(tuple(n for line in (*values, *marks) for n in line), self.constants)
+
+    @cached
+    def moved(self, first: int) -> ResidualProgram:
+        """The same residuals for coordinates from which coefficients first, ... were subtracted.
+
+        >>> ResidualProgram((INPUT, 1, 0, RESIDUAL, 0, 0), ()).moved(3)
+        ResidualProgram("input 1; coefficient 4; add 0 1; residual 2")
+        """
+        values: list[tuple[int, ...]] = []
+        marks, places = [], list[int]()  # where the values have come
+        for opcode, *operands in self._lines():
+            if opcode == RESIDUAL:
+                marks.append((RESIDUAL, places[operands[0]], 0))
+                continue
+            if opcode in _EVALUATE:
+                count = _OPERANDS[opcode][1]
+                operands = [places[a] for a in operands[:count]] + [0] * (2 - count)
+            values.append((opcode, *operands))
+            if opcode == INPUT:
+                values.append((COEFFICIENT, first + operands[0], 0))
+                values.append((FUNCTIONS["add"].opcode, len(values) - 2, len(values) - 1))
+            places.append(len(values) - 1)
+        return ResidualProgram(tuple(n for line in (*values, *marks) for n in line), self.constants)
+
+    def _lines(self) -> Iterator[tuple[int, ...]]:
+        """Opcode and two operands of each instruction."""
+        return zip(*[iter(self.code)] * 3, strict=True)
 
     def __repr__(self) -> str:
         lines = []

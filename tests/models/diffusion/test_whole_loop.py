@@ -53,9 +53,11 @@ WITHOUT_CHANCE = {"ddpm": {"eta": 0.0, "steps": 20}, "flow matching": {"steps": 
 
 @for_both
 @pytest.mark.parametrize(
-    ("dtype", "limit"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str
+    ("dtype", "limit"), [(torch.float64, 1e-10), (torch.float32, 3e-5)], ids=str
 )
 def test_the_same_samples(kind, dtype, limit):
+    """Rounding of an untrained network is multiplied with 1 / alpha_T."""
+    torch.manual_seed(0)
     for condition, guidance in ((0, 0.0), (2, 0.0), (2, 1.5)):
         model = make(kind, 3, condition, dtype)
         c = [torch.randint(condition, (50,))] if condition else []
