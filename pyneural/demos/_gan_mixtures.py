@@ -168,8 +168,9 @@ def _from_sure(mixture: Mixture, sure: GAN, loss: str, seed: int) -> Training:
     model = mixture.model(loss=loss)
     model.load_state_dict(copy.deepcopy(sure.state_dict()))
     steps = partial(torch.optim.SGD, lr=AFTERWARDS.rates[0], momentum=0.5)
-    optimizers = {"generator": steps, "discriminator": adam(AFTERWARDS.rates[1])}
-    model.compile(optimizers, clip_norm=CLIP_NORM)
+    model.compile(
+        {"generator": steps, "discriminator": adam(AFTERWARDS.rates[1])}, clip_norm=CLIP_NORM
+    )
     return _trained(loss, model, mixture, AFTERWARDS, seed)
 
 
