@@ -144,8 +144,7 @@ def build_ours(problem: Problem) -> Callable[[], Any]:
     options: dict[str, Any] = {"steps": case.steps, "eta": float(case.work == "ancestral")}
     if case.work == "ode":
         options = {"steps": case.steps // 4}
-
-    model.noise = lambda count: problem.x
+    model.noise_and_condition = lambda *_: (problem.x, None)
     return lambda: measured(case, model.sample(case.rows, **options))
 
 

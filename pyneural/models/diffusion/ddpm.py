@@ -129,7 +129,7 @@ class DDPM(DenoisingModel):
             ValueError: times, shares or conditions that do not fit, clipping without bounds.
         """
         times, table = self._plan(steps, eta, clip)
-        x, c = self.noise_and_condition(count, condition)
+        x, c = self.noise_and_condition(count, condition, guidance)
         with self.evaluating():
             if not clip:
                 shares, coefficients = [t / self.steps for t in times], table[:, [0, 2, 1]]
@@ -155,7 +155,7 @@ class DDPM(DenoisingModel):
         Arguments, units and errors are those of ``sample``.
         """
         times, table = self._plan(steps, eta, clip)
-        x, c = self.noise_and_condition(count, condition)
+        x, c = self.noise_and_condition(count, condition, guidance)
         with self.evaluating():
             points = torch.stack(list(self._points(x, c, times, table, guidance, clip)))
             return points * self.scale + self.shift

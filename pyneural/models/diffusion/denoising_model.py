@@ -161,11 +161,18 @@ class DenoisingModel(SelfDescribing, Model):
         width = getattr(self.denoiser, "condition", None)
         return condition_columns(where, c, width, like)
 
-    def noise_and_condition(self, count: int, condition: Any) -> tuple[Tensor, Tensor | None]:
+    def noise_and_condition(
+        self, count: int, condition: Any, guidance: float = 0.0
+    ) -> tuple[Tensor, Tensor | None]:
         """What ``count`` samples begin with: standard normal noise, and their conditions."""
         where = f"{type(self).__name__}.sample"
         good = is_whole(count) and count >= 1
         check(good, f"{where}: count", "a whole number >= 1", repr(count), "write 10")
+        good, expected = guidance == 0 or condition is not None, "0 where there is no condition"
+        check(good, f"{where}: guidance", expected, guidance, "give each sample a condition")
+        good, remedy = guidance == 0 or self.drop_condition > 0, "train with drop_condition=0.1"
+        expected = "0, as the model was never trained without a condition"
+        check(good, f"{where}: guidance", expected, guidance, remedy)
         shape = tuple(self.shift.shape) or tuple(getattr(self.denoiser, "shape", ()))
         check(bool(shape), where, "a denoiser with features or shape", "neither",
               "give it the attribute shape, that of a sample")  # fmt: skip

@@ -109,7 +109,7 @@ class FlowMatching(DenoisingModel):
         Raises:
             ValueError: conditions or steps that do not fit.
         """
-        x, c = self.noise_and_condition(count, condition)
+        x, c = self.noise_and_condition(count, condition, guidance)
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             return self.guided(x, t.expand(count), c, guidance)
