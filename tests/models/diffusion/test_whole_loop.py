@@ -23,6 +23,7 @@ def make(kind, features=3, condition=0, dtype=torch.float64, **options):
     torch.manual_seed(0)
     if kind == "ddpm":
         options.setdefault("steps", 60)
+    options.setdefault("drop_condition", 0.1 if condition else 0.0)
     model = KINDS[kind](MLPDenoiser(features, (40, 33), condition), **options).to(dtype)
     model.shift.uniform_(-1, 1)
     model.scale.uniform_(0.5, 2)
