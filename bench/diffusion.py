@@ -78,7 +78,8 @@ class Problem:
     case: Case
     weights: dict[str, Tensor]
     x: Tensor
-    seed: int  # of the times and the noise of a training step
+    t: Tensor  # of a training step, and its noise
+    eps: Tensor
 
     @staticmethod
     def random(case: Case, dtype: torch.dtype, seed: int) -> Problem:
@@ -86,13 +87,15 @@ class Problem:
             torch.manual_seed(seed)
             model = make_model(case).to(dtype)
             model.shift.uniform_(1, 2)
-            x = torch.randn(case.rows, case.features, dtype=torch.float64).to(dtype)
-        return Problem(case, {k: v.clone() for k, v in model.state_dict().items()}, x, seed)
+            shape = case.rows, case.features
+            x, eps = torch.randn(2, *shape, dtype=torch.float64).to(dtype)
+            t = torch.randint(1, 1001, (case.rows,))
+        return Problem(case, {k: v.clone() for k, v in model.state_dict().items()}, x, t, eps)
 
     def double(self) -> Problem:
         """The same numbers in float64."""
         weights = {k: v.double() if v.is_floating_point() else v for k, v in self.weights.items()}
-        return Problem(self.case, weights, self.x.double(), self.seed)
+        return Problem(self.case, weights, self.x.double(), self.t, self.eps.double())
 
     def model(self) -> Any:
         model = make_model(self.case).to(self.x.dtype)
@@ -135,12 +138,10 @@ def training(model: Any, loss_of: Callable[[], Tensor]) -> Callable[[], Any]:
 
 
 def build_ours(problem: Problem) -> Callable[[], Any]:
-    case, model, generator = problem.case, problem.model(), torch.Generator()
+    case, model = problem.case, problem.model()
     if case.work == "step":
-        x = problem.x
-        return training(
-            model, lambda: model.errors(x, None, generator.manual_seed(problem.seed)).mean()
-        )
+        given = problem.x, problem.t, problem.eps
+        return training(model, lambda: model.errors_at(*given).mean())
     options: dict[str, Any] = {"steps": case.steps, "eta": float(case.work == "ancestral")}
     if case.work == "ode":
         options = {"steps": case.steps // 4}
@@ -206,7 +207,7 @@ def build_torch(problem: Problem, compiled: bool = False) -> Callable[[], Any]:
 
 
 def torch_training(problem: Problem, model: Any, network: Any, by: Any) -> Callable[[], Any]:
-    x, generator = problem.x, torch.Generator()
+    x = problem.x
 
     def loss_of(t: Tensor, eps: Tensor) -> Tensor:
         alpha, sigma = (of_t.to(x.dtype)[t][:, None] for of_t in (model.alpha, model.sigma))
@@ -215,12 +216,7 @@ def torch_training(problem: Problem, model: Any, network: Any, by: Any) -> Calla
 
     function = by(loss_of)
 
-    def loss() -> Tensor:
-        generator.manual_seed(problem.seed)
-        t = torch.randint(1, model.steps + 1, (len(x),), generator=generator)
-        return function(t, torch.randn(x.shape, dtype=x.dtype, generator=generator))
-
-    return training(network, loss)
+    return training(network, lambda: function(problem.t, problem.eps))
 
 
 OURS = Implementation("pyneural", "pyneural", build_ours)

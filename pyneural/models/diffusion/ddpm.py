@@ -94,7 +94,10 @@ class DDPM(DenoisingModel):
         """The mean square error of each sample, at a random step, [N]."""
         options: dict[str, Any] = {"generator": generator, "device": x.device}
         t = torch.randint(1, self.steps + 1, (len(x),), **options)
-        eps = torch.randn(x.shape, dtype=x.dtype, **options)
+        return self.errors_at(x, t, torch.randn(x.shape, dtype=x.dtype, **options), c)
+
+    def errors_at(self, x: Tensor, t: Tensor, eps: Tensor, c: Tensor | None = None) -> Tensor:
+        """The same at steps t [N] with noise eps like x."""
         target = self._target.of(x, eps, self._at(self.alpha, t, x), self._at(self.sigma, t, x))
         found = self(self.diffuse(x, t, eps), t.to(x.dtype) / self.steps, c)
         return (found - target).square().flatten(1).mean(1)

@@ -135,7 +135,7 @@ def test_bad_input_is_named(kind):
         model.sample(0)
     with pytest.raises(ValueError, match="guidance: expected 0 where there is no condition, got 1"):
         model.sample(2, guidance=1.0)
-    with pytest.raises(ValueError, match="never trained without a condition, got 1.0; train with"):
+    with pytest.raises(ValueError, match="never trained without a condition, got"):
         model.sample(2, torch.tensor([0, 1]), guidance=1.0)
 
 
