@@ -52,7 +52,7 @@ MIXTURES = {
     ),
     "grid": Mixture(
         "grid of 25 Gaussians", toys.GaussianGrid(), (128, 128, 128), (128, 128),
-        Recipe(epochs=100, batch=256, rates=(2e-3, 2e-3), weight=0.03),
+        Recipe(epochs=100, batch=256, rates=(1e-3, 1e-3), weight=0.1),
     ),
 }  # fmt: skip
 

@@ -37,6 +37,7 @@ def image_diffusion(
         floor: that of two halves of the data, and its standard deviation.
         high: value that is drawn black; 0 is white.
 
+    >>> import torch
     >>> grid = Panel("data", torch.rand(3, 4, 8, 8), "abcd")
     >>> figure = image_diffusion([grid] * 2, [grid] * 3, {10: 3.0, 50: 2.0}, (1.5, 0.3))
     >>> len(figure.axes)
@@ -60,6 +61,7 @@ def image_samples(panels: Sequence[Panel], *, high: float = 1.0) -> Any:
         panels: of the same number of rows and columns.
         high: value that is drawn black; 0 is white.
 
+    >>> import torch
     >>> len(image_samples([Panel("data", torch.rand(3, 3, 8, 8))] * 3).axes)
     3
     """

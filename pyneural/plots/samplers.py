@@ -33,6 +33,7 @@ def plane_samples(panels: Mapping[str, PlaneSamples]) -> Any:
     Args:
         panels: by title.
 
+    >>> import torch
     >>> ones, x = torch.ones(5, 5), torch.randn(20, 2)
     >>> panel = PlaneSamples((-1, 1, -1, 1), x, x, ones, ones, torch.randn(9, 4, 2))
     >>> len(plane_samples({"uniform": panel}).axes)

@@ -23,7 +23,7 @@ def arguments():
         "mlp": (random(5, 3), [random(4, 3), random(2, 4)], (random(4), random(2)), "tanh", "relu"),
         "autoregressive": (
             random(5, 2), None, [random(3, 2), random(4, 3)], (random(3), random(4)),
-            torch.tensor([0, 1, 1, 1, 0]), "relu", "affine", 5.0, 1e-3, False,
+            [torch.tensor([0, 1, 1, 1, 0])], "relu", "affine", 5.0, 1e-3, False,
         ),
         "rnn": (random(6, 5, 3), random(5, 2), random(5, 2), *gates, None, "lstm", True),
         "attention": (q, q, q, None, None, True, 0.0, 0.5),

@@ -26,6 +26,7 @@ class ComposedTransform(FlowTransform):
     Args:
         transforms: f_1, ..., f_n, at least one, ours or torch's.
 
+    >>> import torch
     >>> from pyneural.models.flows.affine import MonotonicAffineTransform
     >>> f = ComposedTransform(MonotonicAffineTransform(torch.ones(2), torch.zeros(2)))
     >>> f.call_and_ladj(torch.zeros(2))
