@@ -63,6 +63,9 @@ PYNEURAL_INLINE at::vec::Vectorized<double> tanh(at::vec::Vectorized<double> z) 
 template <class T>
 PYNEURAL_INLINE at::vec::Vectorized<T> sigmoid(at::vec::Vectorized<T> z) {
   using V = at::vec::Vectorized<T>;
+#ifndef __FMA__  // else the difference from n would lose its digits
+  return V(T(1)) / (V(T(1)) + exp(z.neg()));
+#else
   constexpr bool kSingle = sizeof(T) == 4;
   // Of log2(e), the nearest number of T and what is left.
   constexpr T kHigh = T(kLog2E), kLow = T(kSingle ? kLog2E - double(kHigh) : 2.035527374093103e-17);
@@ -72,6 +75,7 @@ PYNEURAL_INLINE at::vec::Vectorized<T> sigmoid(at::vec::Vectorized<T> z) {
   const V half = exp2_fraction(r),
           power = at::vec::cast<T>(n.bits << decltype(n.bits)(kMantissaBits<T>));
   return V(T(1)) / at::vec::fmadd(half + half, power, V(T(1)));
+#endif
 }
 
 // log(1 + x) on 0 <= x <= 1: twice the area hyperbolic tangent of s = x / (2 + x), an odd function,
