@@ -2,6 +2,7 @@
 // autoregressive_cuda.cu does the work of a layer.
 #include "autoregressive_cuda.h"
 
+#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include "../common/dispatch_cuda.h"
