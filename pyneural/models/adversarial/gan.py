@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from pyneural.errors import is_whole
 from pyneural.models.adversarial.objectives import GENERATOR_LOSSES, discriminator_terms
@@ -27,13 +26,14 @@ from pyneural.training.data.tensors import condition_columns
 from pyneural.training.evaluation import evaluation_mode
 from pyneural.training.solvers.descent import Optimizer
 from pyneural.training.state import file as files
+from pyneural.training.state.self_describing import SelfDescribing
 from pyneural.training.trainable import Minimiser
 
 PARTS = ("discriminator", "generator")  # in the order of their updates
 _WON, _PATIENCE = 1e-3, 20  # loss of a discriminator that has won, and for how many epochs
 
 
-class GAN(Model):
+class GAN(SelfDescribing, Model):
     """A generator G and a discriminator D, each of which is trained against the other.
 
         D: minimise  -E log D(x) - E log(1 - D(G(z)))  (+ weight * penalty),   z ~ N(0, 1)
@@ -221,27 +221,11 @@ class GAN(Model):
         names = ("loss", "smoothing", "penalty", "weight")
         return Trainable.config(self) | {name: getattr(self, name) for name in names}
 
-    def architecture(self) -> dict[str, Any] | None:
-        """What ``load_model`` makes it from; None where a part cannot be described."""
-        try:
-            return files.describe(self)
-        except ValueError:
-            return None
-
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor, the modules as ``load_model`` makes them."""
         parts = {name: files.describe(getattr(self, name)) for name in PARTS}
         plain = ("loss", "smoothing", "penalty", "weight", "latent")
         return parts | {name: getattr(self, name) for name in plain}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The model of ``get_config``, with new weights."""
-        made: dict[str, Any] = {
-            name: files.rebuild(value) if isinstance(value, dict) else value
-            for name, value in config.items()
-        }
-        return cls(**made)
 
     def _discriminator_loss(
         self, batch: Batch, x: Tensor, c: Tensor | None, fake: Tensor
