@@ -56,7 +56,7 @@ class Shape(Domain):
             raise ValueError(
                 f"{self.kind}.with_time: expected a domain without t, got {self}; it has one"
             )
-        return Product([Axis(TIME, first, last, "time"), self])
+        return Product([axis(TIME, (first, last), "time", f"{self.kind}.with_time"), self])
 
     def with_parameters(self, **ranges: Sequence[float]) -> Domain:
         """The domain with parameters of the problem as further coordinates, (low, high) each.

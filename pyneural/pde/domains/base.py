@@ -61,6 +61,7 @@ class Domain:
     patches: tuple[Patch, ...] = ()
     time_patches: tuple[Patch, ...] = ()
     evenly: bool = False
+    kind = "Domain"  # the name that an error begins with
 
     def propose(self, unit: Tensor) -> tuple[Tensor, Tensor | None]:
         """Numbers in [0, 1) [n, units] to points [n, D], and which of them to keep."""
@@ -306,11 +307,6 @@ the first x=2; remove them or widen the domain
         points = torch.cartesian_prod(*axes).view(-1, self.dim)
         points = points[self.contains(points)]
         return rounded(points, self.names, counts, dtype, device, self.range, self.kind)
-
-    @property
-    def kind(self) -> str:
-        """The name of the domain that an error begins with."""
-        return type(self).__name__
 
     def chosen(self, part: str | Sequence[str] | None, where: str) -> tuple[Patch, ...]:
         """Pieces of parts of the boundary; ValueError where there is none of that name."""

@@ -40,6 +40,7 @@ class PointCloud(Shape):
     (tensor([[0.2000, 0.5000, 0.7000]]), tensor([[-1.]]))
     """
 
+    kind = "PointCloud"
     units = 1
 
     def __init__(

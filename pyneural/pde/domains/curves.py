@@ -112,17 +112,30 @@ class Arc:
         return torch.where(off, ends[gaps.argmin(1)], angle)
 
     def _nearest_on_ellipse(self, x: Tensor) -> Tensor:
+        """Angles of the nearest points, of which the ends of the arc are no more than seeds."""
         seeds = torch.linspace(self.start, self.end, _SEEDS + 1, dtype=x.dtype, device=x.device)
         with torch.no_grad():
             gaps = torch.linalg.vector_norm(x[:, None] - self.at(seeds), dim=-1)
-            angle, width = seeds[gaps.argmin(1)], (self.end - self.start) / _SEEDS
-            low, high = angle - width, angle + width
+            if self.closed:
+                before, behind = gaps.roll(1, 1), gaps.roll(-1, 1)
+                before[:, 0], behind[:, -1] = gaps[:, -2], gaps[:, 1]
+            else:
+                padded = torch.nn.functional.pad(gaps, (1, 1), value=torch.inf)
+                before, behind = padded[:, :-2], padded[:, 2:]
+            # An ellipse has two local minima at most, whose distances may be nearly the same.
+            lowest = torch.where((gaps <= before) & (gaps <= behind), gaps, torch.inf)
+            if self.closed:
+                lowest[:, -1] = torch.inf  # it is the first one again
+            found, width = seeds[lowest.topk(2, largest=False).indices], seeds[1] - seeds[0]
+            low, high, place = found - width, found + width, x[:, None]
             for _ in range(40):  # halving where the distance still falls
-                angle = (low + high) / 2
-                falls = self._slope(x, angle) < 0
-                low, high = torch.where(falls, angle, low), torch.where(falls, high, angle)
+                found = (low + high) / 2
+                falls = self._slope(place, found) < 0
+                low, high = torch.where(falls, found, low), torch.where(falls, high, found)
             if not self.closed:
-                angle = angle.clamp(self.start, self.end)
+                found = found.clamp(self.start, self.end)
+            which = torch.linalg.vector_norm(place - self.at(found), dim=-1).argmin(1)
+            angle = found.gather(1, which[:, None])[:, 0]
         for _ in range(2):  # Newton, which derivatives with respect to x go through
             angle = angle - self._slope(x, angle) / self._curvature(x, angle)
         return angle

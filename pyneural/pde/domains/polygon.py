@@ -36,6 +36,8 @@ class Polygon(Simplicial):
     [True, False]
     """
 
+    kind = "Polygon"
+
     def __init__(
         self,
         vertices: Any,
