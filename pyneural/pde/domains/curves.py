@@ -87,12 +87,8 @@ class Arc:
         angles, lengths = self._table()
         i = torch.searchsorted(lengths, length.contiguous(), right=True).clamp(1, _NODES) - 1
         width = angles[1] - angles[0]
-        angle = angles[i] + width * (length - lengths[i]) / (lengths[i + 1] - lengths[i])
-        for _ in range(3):  # Newton; the length since a node by Simpson's rule
-            mean = self.speed(angles[i]) + 4 * self.speed((angles[i] + angle) / 2)
-            since = (angle - angles[i]) / 6 * (mean + self.speed(angle))
-            angle = angle - (lengths[i] + since - length) / self.speed(angle)
-        return angle
+        # Linear between nodes, whose arc lengths are exact to rounding.
+        return angles[i] + width * (length - lengths[i]) / (lengths[i + 1] - lengths[i])
 
     def nearest(self, x: Tensor) -> Tensor:
         """Angles of the nearest points of the arc for points [N, 2], [N]."""
