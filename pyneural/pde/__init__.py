@@ -1,7 +1,8 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
 from pyneural.pde.burgers import Burgers
-from pyneural.pde.conditions import Condition, Data, Dirichlet, Initial, Neumann, Periodic
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domain import Box, Interval
 from pyneural.pde.equation import Equation
 from pyneural.pde.exact import cole_hopf, gauss_hermite
