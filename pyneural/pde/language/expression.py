@@ -278,7 +278,7 @@ class Expression(Tensor):
 
     # u += v names a new expression, and leaves what u was as it is.
     __iadd__, __isub__, __imul__ = Tensor.__add__, Tensor.__sub__, Tensor.__mul__
-    __itruediv__, __ipow__ = Tensor.__truediv__, Tensor.__pow__
+    __itruediv__, __ipow__ = Tensor.__truediv__, Tensor.__pow__  # type: ignore[assignment]
 
     @classmethod
     def __torch_function__(
