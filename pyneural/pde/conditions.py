@@ -11,8 +11,7 @@ from typing_extensions import Unpack
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domain import Box, Drawing
 from pyneural.pde.faces import named_faces, outward_normals, place
-from pyneural.pde.hard import check_inputs
-from pyneural.pde.network import Network
+from pyneural.pde.network import Network, check_inputs, with_jets
 from pyneural.pde.prescribed import Unknown, Value, check_paired, prescribed
 
 
@@ -202,7 +201,8 @@ class Initial(Condition):
         """Value or time derivative minus the target, [N, O]."""
         if not self.derivative:
             return super().residuals(network)
-        return [self.select(network.jet(self.points, (self.derivative,))[1]) - self.target]
+        _, slope = with_jets(network).jet(self.points, (self.derivative,))
+        return [self.select(slope) - self.target]
 
 
 class Dirichlet(Condition):
@@ -265,7 +265,7 @@ class Neumann(Dirichlet):
 
     def residuals(self, network: Network) -> list[Tensor]:
         """Outward normal derivative minus the value, [N, O]."""
-        _, *slopes = network.jet(self.points, [(axis,) for axis in self.axes])
+        _, *slopes = with_jets(network).jet(self.points, [(axis,) for axis in self.axes])
         normals = self.normals[:, self.axes].T[..., None]  # [axes, N, 1]
         return [self.select((normals * torch.stack(slopes)).sum(0)) - self.target]
 
@@ -317,6 +317,7 @@ class Periodic(Condition):
     def residuals(self, network: Network) -> list[Tensor]:
         """Value and derivatives at the high bound minus those at the low one, [N, O] each."""
         both = torch.cat([self.points, self.opposite])
+        network = with_jets(network)
         parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
         halves = [self.select(part).chunk(2) for part in parts]
         return [high - low for low, high in halves]

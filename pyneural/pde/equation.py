@@ -11,9 +11,8 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, collapse_derivatives
 from pyneural.pde.field import Field, name_of, plain
-from pyneural.pde.hard import check_inputs
 from pyneural.pde.lowering import Lowered, lower, stacked
-from pyneural.pde.network import Network
+from pyneural.pde.network import Network, check_inputs, with_jets
 from pyneural.pde.nonfinite import first_nonfinite
 
 
@@ -105,7 +104,7 @@ class Equation(torch.nn.Module):
         """
         self._check(network, x)
         derivatives = self._record(x.new_ones(1))
-        jet = network.jet(x, derivatives)
+        jet = with_jets(network).jet(x, derivatives)
         self._check_outputs(jet[0].shape[1])
         channels = dict(zip((None, *derivatives), jet, strict=True))
 
@@ -159,7 +158,7 @@ class Equation(torch.nn.Module):
             ValueError: as ``residuals``; another number of weights.
         """
         self._check(network, x)
-        jet_loss = getattr(network, "jet_loss", None)
+        jet_loss = getattr(with_jets(network), "jet_loss", None)
         lowered = None if jet_loss is None else self._lower()
         if jet_loss is not None and lowered is not None:
             derivatives, program = collapse_derivatives(lowered.derivatives, lowered.program)
@@ -191,7 +190,7 @@ class Equation(torch.nn.Module):
         'sqrt(u.x) is nan at 5 of 5 points, the first with u.x = -2'
         """
         derivatives = self._record(x.new_ones(1))
-        jet = network.jet(x, derivatives)
+        jet = with_jets(network).jet(x, derivatives)
         names = dict(zip(self.inputs, x.unbind(1), strict=True))
         for asked, channel in zip((None, *derivatives), jet, strict=True):
             text = "" if asked is None else f".{name_of(asked, self.inputs)}"
