@@ -257,10 +257,9 @@ def _attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
-    if dropout_p or is_causal or enable_gqa or (
-        isinstance(attn_mask, Tensor) and attn_mask.dtype == torch.bool
-    ):  # fmt: skip
-        raise NoRule("scaled_dot_product_attention")
+    boolean = isinstance(attn_mask, Tensor) and attn_mask.dtype == torch.bool
+    if dropout_p or is_causal or enable_gqa or boolean:
+        raise NoRule("scaled_dot_product_attention with a mask")
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = torch.matmul(query, key.transpose(-2, -1)) * factor
     scores = scores if attn_mask is None else scores + attn_mask

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from pyneural.errors import ArgumentError
@@ -41,7 +42,8 @@ def nested_jet(space: Space, module: Callable[[Tensor], Tensor], operation: str)
     is_first = not needs_nesting(module)
     if is_first:
         _warn(space, module, operation)
-    with torch.enable_grad(), _Decomposed():
+    # Of the ways to attention only this one has second derivatives.
+    with torch.enable_grad(), _Decomposed(), sdpa_kernel(SDPBackend.MATH):
         x = space.x if space.x.requires_grad else space.x.detach().requires_grad_()
         value = module(x)
         check_result(space, value)
@@ -73,12 +75,10 @@ class _Decomposed(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if function in (torch.layer_norm, torch.nn.functional.layer_norm):
-            return layer_norm(*args, **{k: v for k, v in (kwargs or {}).items() if k in _OPTIONS})
-        return function(*args, **(kwargs or {}))
-
-
-_OPTIONS = ("input", "normalized_shape", "weight", "bias", "eps")
+            return layer_norm(*args, **{k: v for k, v in kwargs.items() if k != "cudnn_enable"})
+        return function(*args, **kwargs)
 
 
 def check_result(space: Space, value: Any) -> None:
@@ -121,7 +121,7 @@ def _warn(space: Space, module: Any, operation: str) -> None:
         f"{space.where}: {operation} in {name} has no rule for derivatives, so they are found by "
         "nested autograd, which takes several times as long; write it with other torch functions, "
         "or give the derivatives of an own activation to nn.Activation",
-        stacklevel=5,
+        stacklevel=6,
     )
     try:
         _by_nesting[module] = operation

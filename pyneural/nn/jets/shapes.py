@@ -124,6 +124,8 @@ def _transposed(jet: Jet) -> Any:
 
 @rule("iter")
 def _iterated(jet: Jet) -> Any:
+    if jet.at == 0:
+        raise NoRule("a loop over the points")
     return iter(moved("iter", jet, lambda part: part.unbind(0)))
 
 
