@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from pyneural.nn.jets.modules import with_jets
+from pyneural.nn.jets.modules import outputs_of, with_jets
 from pyneural.nn.joined import Joined
 from pyneural.ops import Derivative
 from pyneural.pde.coordinates import check_names
 
-__all__ = ["Network", "check_inputs", "with_jets"]
+__all__ = ["Network", "check_inputs", "outputs_of", "takes_columns", "with_jets"]
 
 
 class Network(Protocol):
@@ -61,3 +62,8 @@ give both the same names in the same order
         for first in ("network", "embedding"):
             if hasattr(network, first):
                 check_inputs(where, getattr(network, first), names, owner)
+
+
+def takes_columns(jet_loss: Callable[..., Any]) -> bool:
+    """Whether a fused loss takes columns with a value for each point."""
+    return "columns" in inspect.signature(jet_loss).parameters

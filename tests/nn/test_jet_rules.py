@@ -160,7 +160,8 @@ def test_numbers_of_points_that_are_sizes_of_others(points):
 
 
 @pytest.mark.parametrize(
-    "name", "relu leaky_relu elu relu6 hardtanh selu celu hardswish hardsigmoid".split()
+    "name",
+    ["relu", "leaky_relu", "elu", "relu6", "hardtanh", "selu", "celu", "hardswish", "hardsigmoid"],
 )
 def test_kinks_have_first_derivatives_only(name, x):
     def function(x):

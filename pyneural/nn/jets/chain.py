@@ -96,16 +96,6 @@ class Chain(Jet):
         return F.linear(value, weight, bias), {c: F.linear(t, weight) for c, t in channels.items()}
 
     def _by_kernel(self) -> tuple[Tensor, dict[Derivative, Tensor]]:
-        if self._columns is None and not hasattr(ops, "input_channels"):
-            jet: Any = self.input
-            for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-                jet = composed(jet, kernel_activation(self.activation)) if i else jet
-                value, channels = jet.parts()
-                jet = Jet(
-                    self.space, F.linear(value, weight, bias),
-                    {c: F.linear(t, weight) for c, t in channels.items()}, 0,
-                )  # fmt: skip
-            return jet.parts()
         named = {c: self.derivative(c) for c in self.space.channels}
         derivatives = list(dict.fromkeys(d for d in named.values() if d is not None))
         x, activation = self.argument(derivatives), self.activation

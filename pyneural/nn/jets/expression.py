@@ -277,7 +277,7 @@ def _of_jet(jet: Jet) -> list[Column]:
             if index is not None and channel:
                 return float(units[channel][index[output]]) or None
             values = channels[channel] if jet.dim() == 1 else channels[channel][:, output]
-            return program.column(values)
+            return program.values(values)
 
         return Column(make)
 
@@ -291,7 +291,7 @@ def _of_tensor(space: Space, tensor: Tensor, dims: int, count: int) -> list[Colu
     per_point = tensor.dim() == dims and tensor.shape[0] == space.count > 1
     if per_point:
         rows = [tensor] if dims == 1 else list(tensor.unbind(1))
-        found = [_constant(program.column, row) for row in rows]
+        found = [_constant(program.values, row) for row in rows]
     elif tensor.numel() in (1, count):
         found = [_constant(lambda v: _coefficient(program, v), v) for v in tensor.reshape(-1)]
     else:

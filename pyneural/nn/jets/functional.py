@@ -128,8 +128,7 @@ def _jet_loss(
     else:
         channels = _channels(space, result)
     given = x.new_empty(0) if coefficients is None else coefficients
-    more = () if columns is None else (columns,)
-    return mean_square(evaluate_residual(*residual, channels, x, given, *more))
+    return mean_square(evaluate_residual(*residual, channels, x, given, columns))
 
 
 @torch.compiler.disable
@@ -166,7 +165,7 @@ def _fused(
 ) -> Tensor | None:
     """The loss by the kernel of the last network; None where there is none or it cannot say it."""
     expression = result.expression()
-    if expression is None or result.dim() != 2 or not hasattr(ops, "input_channels"):
+    if expression is None or result.dim() != 2:
         return None
     program: Program = space.recorder  # type: ignore[assignment]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,13 +56,22 @@ class _Jets:
         return self.module(x)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
         return getattr(self.module, name)
 
     def jet(self, x: Tensor, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
         return jet(self.module, x, derivatives)
 
-    def jet_loss(self, x: Tensor, *arguments: Any) -> Tensor:
-        return jet_loss(self.module, x, *arguments)
+    def jet_loss(
+        self,
+        x: Tensor,
+        derivatives: Sequence[Derivative],
+        residual: ResidualProgram,
+        coefficients: Tensor | None = None,
+        columns: Tensor | None = None,
+    ) -> Tensor:
+        return jet_loss(self.module, x, derivatives, residual, coefficients, columns)
 
 
 def through(network: Any, x: Tensor) -> Any:
@@ -71,6 +81,32 @@ def through(network: Any, x: Tensor) -> Any:
         return network(x)
     value, *rest = network.jet(x.parts()[0], x.space.channels)
     return Jet(x.space, value, dict(zip(x.space.channels, rest, strict=True)), 0)
+
+
+_outputs: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
+
+
+def outputs_of(network: Any, x: Tensor) -> int | None:
+    """Number of outputs of a network: what it says, or else what it gives for one of the points.
+
+    None for one that says nothing and is neither a module nor a function.
+
+    >>> outputs_of(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()), torch.rand(5, 2))
+    3
+    """
+    module = network.module if isinstance(network, _Jets) else network
+    said = getattr(module, "out_features", None)
+    if isinstance(said, int):
+        return said
+    if not isinstance(module, torch.nn.Module):
+        return None
+    if module not in _outputs:
+        try:
+            with torch.no_grad():
+                _outputs[module] = module(x[:1]).shape[1]
+        except (RuntimeError, ValueError, IndexError):  # which its jets explain
+            return None
+    return _outputs[module]
 
 
 def with_jets(module: Any) -> Any:

@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from pyneural.nn.jets.expression import Column
-from pyneural.nn.jets.space import COLUMN, Program, Space
+from pyneural.nn.jets.space import Program, Space
 from pyneural.ops.jet.residual import (
     CHANNEL,
     COEFFICIENT,
+    COLUMN,
     CONSTANT,
     INPUT,
     RESIDUAL,
@@ -45,7 +46,7 @@ def rewrite(
 
     def once(opcode: int, number: int, column: Tensor) -> Any:
         if (opcode, number) not in read:
-            read[opcode, number] = program.column(column)
+            read[opcode, number] = program.values(column)
         return read[opcode, number]
 
     values: list[Any] = []

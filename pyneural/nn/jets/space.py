@@ -14,20 +14,19 @@ from pyneural.ops.jet.plan import make_plan
 from pyneural.ops.jet.recorder import Recorder, Symbol
 
 LARGEST_ORDER = 4
-COLUMN = 5  # opcode of an element of a column, as in ops.jet.residual
 
 
 class Program(Recorder):
-    """A residual program under construction that also reads columns: a number for each point."""
+    """A residual program under construction, with the columns that it reads."""
 
     def __init__(self) -> None:
         super().__init__()
         self.columns: list[Tensor] = []
 
-    def column(self, values: Tensor) -> Symbol:
+    def values(self, column: Tensor) -> Symbol:
         """The symbol of numbers [N], one for each point."""
-        self.columns.append(values)
-        return self.symbol(self.emit(COLUMN, len(self.columns) - 1))
+        self.columns.append(column)
+        return self.column(len(self.columns) - 1)
 
 
 class NoRule(Exception):
