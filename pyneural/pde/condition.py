@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
-from pyneural.pde.network import Network, check_inputs, outputs_of, takes_columns, with_jets
+from pyneural.pde.network import Network, check_inputs, outputs_of, with_jets
 from pyneural.pde.prescribed import Unknown
 
 Term = tuple[Derivative, Tensor | None]  # a derivative, () for the value, and a factor [N]
@@ -139,7 +139,7 @@ class Condition(torch.nn.Module):
         jet_loss, outputs = getattr(network, "jet_loss", None), outputs_of(network, self.points)
         terms = self.terms() if type(self).residuals is Condition.residuals else []
         asked = tuple(derivative for derivative, _ in terms if derivative)
-        if jet_loss is None or outputs is None or not asked or not takes_columns(jet_loss):
+        if jet_loss is None or outputs is None or not asked:
             return None
         target = self.target
         chosen = self._chosen(outputs)

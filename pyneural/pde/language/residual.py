@@ -13,7 +13,7 @@ from pyneural.ops import Derivative, Symbol, collapse_derivatives
 from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
 from pyneural.pde.language.lowering import Lowered, lower, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
-from pyneural.pde.network import Network, outputs_of, takes_columns, with_jets
+from pyneural.pde.network import Network, outputs_of, with_jets
 
 ALL = "u"  # the argument that takes a list of all outputs, where they have no names
 MAIN = ""  # the points that outputs and inputs without a further name belong to
@@ -202,8 +202,6 @@ class Residual:
             else:
                 program = program.weighted(len(columns))
                 columns = [*columns, *roots]
-        if columns and not takes_columns(jet_loss):
-            return None
         given = x, derivatives, program, stacked(coefficients, x)
         return jet_loss(*given, stacked_columns(columns, x)) if columns else jet_loss(*given)
 
