@@ -180,6 +180,8 @@ def _reshaped(jet: Any, *shape: Any) -> Any:
     if -1 in sizes:
         others = -math.prod(sizes)
         sizes[sizes.index(-1)] = jet.numel() // others if others else 0
+    if sizes == list(jet.shape):
+        return _same(jet)
     at = _place_in(jet, sizes)
     return moved("view", jet, lambda part: part.reshape(sizes), at)
 
