@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyneural.ops import Derivative
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.spectral.differentiation import chebyshev_points, differentiation_matrices
-from pyneural.pde.spectral.system import Channel, Rule, System
-
-Key = tuple[int, Derivative | None]
+from pyneural.pde.spectral.system import Channel, Key, Rule, System
 
 
 class Condition(NamedTuple):
@@ -140,7 +138,7 @@ class Collocation:
                 self._derivative(c, orders[c.time][..., c.output, :])[..., condition.at]
                 for c in condition.keys.values()
             ]
-            found = self._evaluated(condition, fields, time)
+            found = self._evaluated(condition, time, fields)
             for equation, value in zip(condition.equations, found, strict=True):
                 rows[..., equation, condition.rows] = value
         return rows
@@ -190,7 +188,7 @@ class Collocation:
         for condition in self._conditions:
             add(
                 list(condition.keys.values()), condition.at, condition.rows,
-                lambda values, c=condition: self._evaluated(c, values, time), condition.equations,
+                functools.partial(self._evaluated, condition, time), condition.equations,
             )  # fmt: skip
         return [matrix.view(outputs * size, outputs * size) for matrix in result]
 
@@ -199,7 +197,7 @@ class Collocation:
         return columns if time is None else columns | {TIME: time}
 
     def _evaluated(
-        self, condition: Condition, fields: Sequence[Tensor], time: Tensor | None
+        self, condition: Condition, time: Tensor | None, fields: Sequence[Tensor]
     ) -> list[Tensor]:
         table = dict(zip(condition.keys, fields, strict=True))
         coordinates = self._coordinates(condition.at, time)

@@ -91,7 +91,10 @@ class Modes:
             for m, mine, theirs in zip(self.numbers, self.kept, other.kept, strict=True)
         ]
         index = torch.meshgrid(*common, indexing="ij")  # negative numbers count from the end
-        result[(..., *index)] = modes[(..., *index)]
+        for target, source in zip(
+            result.flatten(0, -self.dim - 1), modes.flatten(0, -self.dim - 1), strict=True
+        ):
+            target[index] = source[index]
         return result
 
     def at(self, modes: Tensor, points: Tensor) -> Tensor:

@@ -52,10 +52,8 @@ def etdrk4_diagonal(rates: Tensor, h: float) -> Coefficients:
         sums[2] += (2 + w + e * (w - 2)) / cube
         sums[3] += (-4 - 3 * w - w * w + e * (4 - w)) / cube
     inner, first, middle, last = (h / _POINTS * s for s in sums)
-    parts = torch.exp(z), torch.exp(z / 2), inner, first, 2 * middle, last
-    if not rates.is_complex():
-        parts = tuple(part.real.contiguous() for part in parts)
-    return Coefficients(*parts)
+    found = Coefficients(torch.exp(z), torch.exp(z / 2), inner, first, 2 * middle, last)
+    return found if rates.is_complex() else Coefficients(*(c.real.contiguous() for c in found))
 
 
 def etdrk4_matrix(matrix: Tensor, h: float) -> Coefficients:
@@ -71,7 +69,7 @@ def etdrk4_matrix(matrix: Tensor, h: float) -> Coefficients:
     z = (h * matrix).to(torch.complex128)
     _, phi1, phi2, phi3 = phis = _phi_functions(z, 3)
     half, half_phi1 = _phi_functions(z / 2, 1)
-    parts = (
+    found = Coefficients(
         phis[0],
         half,
         h / 2 * half_phi1,
@@ -79,9 +77,7 @@ def etdrk4_matrix(matrix: Tensor, h: float) -> Coefficients:
         h * (2 * phi2 - 4 * phi3),
         h * (4 * phi3 - phi2),
     )
-    if not matrix.is_complex():
-        parts = tuple(part.real for part in parts)
-    return Coefficients(*parts)
+    return found if matrix.is_complex() else Coefficients(*(c.real.contiguous() for c in found))
 
 
 def _phi_functions(z: Tensor, highest: int) -> list[Tensor]:

@@ -12,7 +12,9 @@ from pyneural.pde.spectral.modes import Modes
 from pyneural.pde.spectral.system import System
 
 _POINTS = 40  # random points at which an equation is probed
-_SPREAD = 1e-7  # of a constant coefficient, by rounding; another one varies by itself
+_SPREAD = 1e-9  # relative, of a constant coefficient by rounding; another one varies by itself
+_ROUNDING = 1e-14  # the same as a share of the residuals
+_FAR = 2.0**30  # value of a channel that makes the rounding of the other terms negligible
 
 
 def constant_coefficients(system: System, is_complex: bool) -> list[list[complex | None]]:
@@ -23,53 +25,77 @@ def constant_coefficients(system: System, is_complex: bool) -> list[list[complex
 
     >>> from pyneural.pde import Box
     >>> kdv = System(lambda u: -6 * u * u.x - u.xxx, Box(t=(0, 1), x=(0, 1)), "example")
-    >>> [[None if c is None else round(c.real, 6) for c in row] for row in
-    ...  constant_coefficients(kdv, False)]  # of u, u_x, u_xxx, u_t
-    [[None, None, 1.0, 1.0]]
+    >>> constant_coefficients(kdv, False)  # of u, u_x, u_xxx, u_t
+    [[None, None, (1+0j), (1+0j)]]
     """
     g = torch.Generator().manual_seed(0)
+    count, equations = len(system.channels), range(len(system.outputs))
+    coefficients: list[list[complex | None]] = [[None] * count for _ in equations]
+    probes = [_Probe(system, is_complex, positive, g) for positive in (False, True)]
+    for channel in range(count):
+        moved = [probe.moved(channel) for probe in probes for _ in range(2)]
+        for equation in equations:
+            quotients = torch.cat([quotient[equation] for quotient, _ in moved])
+            scale = max(float(scales[equation]) for _, scales in moved)
+            finite = quotients[torch.isfinite(quotients.abs())]
+            if not len(finite):
+                continue
+            mean = finite.mean()
+            limit = _SPREAD * float(mean.abs()) + _ROUNDING * scale
+            if float((finite - mean).abs().max()) <= limit:
+                far = probes[0].far(channel)[equation]
+                good = bool(torch.isfinite(far.abs())) and float((far - mean).abs()) <= limit
+                coefficients[equation][channel] = complex(far if good else mean)
+    return coefficients
 
-    def drawn() -> Tensor:
-        shape = (2, _POINTS) if is_complex else (_POINTS,)
-        values = torch.randn(shape, generator=g, dtype=torch.float64)
-        return torch.complex(*values) if is_complex else values
 
-    count = len(system.channels)
-    quotients: list[list[list[Tensor]]] = [[[] for _ in range(count)] for _ in system.outputs]
-    for positive in (False, True):  # a root or a logarithm may need positive values
+class _Probe:
+    """Random coordinates and values of all channels.
+
+    Args:
+        system: the equation.
+        is_complex: whether fields are complex.
+        positive: whether all values are positive, as a root or a logarithm may need them.
+        g: the generator.
+    """
+
+    def __init__(
+        self, system: System, is_complex: bool, positive: bool, g: torch.Generator
+    ) -> None:
+        self.system, self.is_complex, self.positive, self.g = system, is_complex, positive, g
         unit = torch.rand(len(system.names), _POINTS, generator=g, dtype=torch.float64)
         low, high = system.domain.low[:, None], system.domain.high[:, None]
-        coordinates = dict(zip(system.names, low + (high - low) * unit, strict=True))
-        values = [drawn().abs() + 0.5 if positive else drawn() for _ in range(count)]
-        before = system.residuals(values, coordinates)
-        for channel in range(count):
-            for _ in range(2):
-                moved, change = list(values), drawn()
-                change = change / change.abs() * (0.5 + change.abs())
-                moved[channel] = values[channel] + (change.abs() if positive else change)
-                step = moved[channel] - values[channel]
-                after = system.residuals(moved, coordinates)
-                for equation, (a, b) in enumerate(zip(after, before, strict=True)):
-                    quotients[equation][channel].append(((a - b) / step + 0j))
-    return [[_constant(torch.cat(q)) for q in row] for row in quotients]
+        self.coordinates = dict(zip(system.names, low + (high - low) * unit, strict=True))
+        self.values = [self._drawn() for _ in system.channels]
+        self.before = self._residuals(self.values)
 
+    def _drawn(self) -> Tensor:
+        shape = (2, _POINTS) if self.is_complex else (_POINTS,)
+        values = torch.randn(shape, generator=self.g, dtype=torch.float64)
+        values = torch.complex(*values) if self.is_complex else values
+        return values.abs() + 0.5 if self.positive else values * (1 + 0.5 / values.abs())
 
-def _constant(quotients: Tensor) -> complex | None:
-    finite = quotients[torch.isfinite(quotients.abs())]
-    if not len(finite):
-        return None
-    mean = complex(finite.mean())
-    if abs(mean) < 1e-12 and float(finite.abs().max()) < 1e-12:
-        return 0.0
-    constant = float((finite - mean).abs().max()) <= _SPREAD * max(abs(mean), 1e-3)
-    return _rounded(mean) if constant else None
+    def _residuals(self, values: Sequence[Tensor]) -> Tensor:
+        rows = torch.zeros(len(self.system.outputs), _POINTS, dtype=torch.complex128)
+        for row, value in zip(rows, self.system.residuals(values, self.coordinates), strict=True):
+            row[...] = value
+        return rows
 
+    def moved(self, channel: int) -> tuple[Tensor, Tensor]:
+        """Quotients of differences, [equations, points], and the size of what they come from."""
+        change = self._drawn()
+        values = list(self.values)
+        values[channel] = values[channel] + change
+        after = self._residuals(values)
+        size = (after.abs() + self.before.abs()).nan_to_num(0, 0, 0).amax(1)
+        return (after - self.before) / (values[channel] - self.values[channel]), 2 * size
 
-def _rounded(value: complex) -> complex:
-    """Without the rounding of the quotients in a real or imaginary part that is 0."""
-    real, imaginary = value.real, value.imag
-    small = 1e-12 * abs(value)
-    return complex(real if abs(real) > small else 0.0, imaginary if abs(imaginary) > small else 0.0)
+    def far(self, channel: int) -> Tensor:
+        """Quotients about 0 with a step so large that rounding is that of one term, [equations]."""
+        zeros = [torch.zeros_like(value) for value in self.values]
+        values = list(zeros)
+        values[channel] = values[channel] + _FAR
+        return ((self._residuals(values) - self._residuals(zeros)) / _FAR)[:, 0]
 
 
 class Group:
@@ -110,7 +136,7 @@ class Group:
         self._owners = [variable[c] for c in self.channels]
         symbols = [modes.symbol(system.channels[c]) for c in self.channels]
         self._trivial = all(system.channels[c].order == 0 for c in self.channels)
-        self._symbols = torch.stack(symbols) if symbols else None
+        self._symbols = torch.stack(symbols) if symbols else torch.zeros(0)
         self._grid = dict(zip(system.spatial, modes.grid(), strict=True))
         kind = torch.complex128 if modes.is_complex else torch.float64
         self._zero = torch.zeros((), dtype=kind)
@@ -150,8 +176,8 @@ class Group:
 
     def evaluate(self, variables: Tensor, time: float | None) -> Tensor:
         """Modes of the nonlinear part, [equations, modes]."""
-        fields = self.fields(variables) if self.channels else []
-        return self.modes.forward(self._residuals(list(fields), time))
+        fields = list(self.fields(variables)) if self.channels else []
+        return self.modes.forward(self._residuals(fields, time))
 
     def stiffness(self, variables: Tensor, time: float | None) -> Tensor:
         """Part of the nonlinear terms that is to be taken as linear, so that steps may be long.

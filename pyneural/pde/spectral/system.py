@@ -17,6 +17,7 @@ from pyneural.pde.equation import Equation
 from pyneural.pde.field import Field, plain
 
 Rule = Callable[..., Any]
+Key = tuple[int, Derivative | None]  # output and derivative
 
 
 class Channel(NamedTuple):
@@ -64,6 +65,11 @@ class System:
 
     def __init__(self, equation: Equation | Rule, domain: Box, where: str) -> None:
         self.domain, self.where = domain, where
+        if not isinstance(domain, Box):
+            raise ValueError(
+                f"{where}: domain: expected a Box, got {domain!r}; other domains have no spectral "
+                "solver here"
+            )
         if domain.parameters:
             raise ValueError(
                 f"{where}: domain: expected no parameters of the problem, got "
@@ -101,23 +107,29 @@ class System:
         table = dict(zip(self._keys, values, strict=True))
         return self._run(coordinates, lambda output, asked: table[output, asked])
 
+    def is_complex(self) -> bool:
+        """Whether a residual of real fields is complex."""
+        one = torch.ones((), dtype=torch.float64)
+        results = self.residuals([one] * len(self.channels), dict.fromkeys(self.names, one))
+        return any(torch.as_tensor(r).is_complex() for r in results)
+
     def conditions(
-        self, rule: Rule, values: Mapping[tuple[int, Derivative | None], Tensor],
+        self, rule: Rule, values: Mapping[Key, Tensor],
         coordinates: Mapping[str, Tensor],
     ) -> tuple[Any, ...]:  # fmt: skip
         """What a boundary condition returns, as a tuple."""
         result = self._call(rule, coordinates, lambda output, asked: values[output, asked])
         return tuple(plain(result)) if isinstance(result, (tuple, list)) else (plain(result),)
 
-    def channels_of(self, rule: Rule) -> dict[tuple[int, Derivative | None], Channel]:
+    def channels_of(self, rule: Rule) -> dict[Key, Channel]:
         """The channels that a boundary condition uses."""
-        keys = {(output, None): None for output in range(len(self.outputs))}
+        keys = self._values()
         one = torch.ones((), dtype=torch.float64)
         self._call(rule, dict.fromkeys(self.names, one), self._recorder(keys, one))
         return {key: self._channel(*key) for key in keys}
 
-    def _recorded(self) -> tuple[tuple[int, Derivative | None], ...]:
-        keys = {(output, None): None for output in range(len(self.outputs))}
+    def _recorded(self) -> tuple[Key, ...]:
+        keys = self._values()
         one = torch.ones((), dtype=torch.float64)
         results = self._run(dict.fromkeys(self.names, one), self._recorder(keys, one))
         if len(results) != len(self.outputs):
@@ -127,8 +139,11 @@ class System:
             )
         return tuple(keys)
 
+    def _values(self) -> dict[Key, None]:
+        return {(output, None): None for output in range(len(self.outputs))}
+
     @staticmethod
-    def _recorder(keys: dict[tuple[int, Derivative | None], None], one: Tensor) -> Callable:
+    def _recorder(keys: dict[Key, None], one: Tensor) -> Callable:
         def record(output: int, asked: Derivative | None) -> Tensor:
             keys.setdefault((output, asked))
             return one

@@ -320,7 +320,8 @@ def test_points_in_any_order_and_grids_agree():
         (lambda: spectral.Fourier(lambda u, v: u.xx, Box(t=(0, 1), x=(0, 1)), lambda x: 0 * x),
          "as many equations as outputs"),
         (lambda: spectral.Fourier(lambda u: u.xx - u**2, Box(x=(0, 1))), "steady nonlinear"),
-        (lambda: spectral.Fourier(Wave(), Box(t=(0, 1), x=(0, 1)), lambda x: x), "expected the inputs t, x"),
+        (lambda: spectral.Fourier(Wave(), Box(t=(0, 1), x=(0, 1)), lambda x: x),
+         "expected the inputs t, x"),
         (lambda: burgers().solve(64), "steps: expected"),
         (lambda: burgers().solve(2, 10), "n: expected at least 4"),
         (lambda: burgers().solve(64, 10, [0.5, 0.2]), "times: expected increasing"),
@@ -354,3 +355,38 @@ def test_an_unstable_step_is_named():
 def test_too_few_modes_are_told():
     with pytest.warns(UserWarning, match=r"n: expected a spectrum that decays .* got \d"):
         burgers(0.01).solve(64, 100)
+
+
+def test_an_equation_with_an_imaginary_coefficient_has_complex_fields():
+    problem = spectral.Fourier(
+        lambda h: 0.5j * h.xx, Box(t=(0, 1), x=(0, TURN)), lambda x: torch.cos(x)
+    )
+    solution = problem.solve(8, 1)
+    assert largest_error(solution, lambda t, x: torch.exp(-0.5j * t) * torch.cos(x)) < 1e-14
+
+
+@pytest.mark.parametrize("nu", [1e-4, 0.01 / math.pi])
+def test_coefficients_are_found_to_the_last_digit(nu):
+    problem = spectral.Fourier(
+        lambda u, x: nu * u.xx + 5 * u - 5 * u**3 + 2000 * torch.sin(x),
+        Box(t=(0, 1), x=(0, TURN)),
+        lambda x: torch.cos(x),
+    )
+    index = [c.order for c in problem.system.channels].index(2)
+    assert abs(problem.coefficients[0][index] + nu) < 4e-16 * nu
+
+
+def test_what_only_looks_linear_is_not():
+    """|u| is linear for positive u, a root is not finite for negative u."""
+    domain = Box(t=(0, 1), x=(0, TURN))
+    for rate in (lambda u: u.xx - abs(u), lambda u: u.xx - torch.sqrt(u), lambda u: u.xx - u**2):
+        problem = spectral.Fourier(rate, domain, lambda x: 2 + torch.cos(x))
+        (row,) = problem.coefficients
+        assert [c.order for c in problem.system.channels] == [0, 2, 0]  # u, u_xx, u_t
+        assert row == [None, -1, 1]
+
+
+@pytest.mark.parametrize("rate", [lambda u, x: x * u.xx, lambda u, x: u.xx + x])
+def test_coefficients_that_are_not_periodic_are_refused(rate):
+    with pytest.raises(ValueError, match="coefficients and sources that are periodic in x"):
+        spectral.Fourier(rate, Box(t=(0, 1), x=(0, 1)), lambda x: 1 + 0 * x)
