@@ -373,7 +373,7 @@ def test_coefficients_are_found_to_the_last_digit(nu):
         lambda x: torch.cos(x),
     )
     index = [c.order for c in problem.system.channels].index(2)
-    assert abs(problem.coefficients[0][index] + nu) < 4e-16 * nu
+    assert abs(problem.form.coefficients[0][index] + nu) < 4e-16 * nu
 
 
 def test_what_only_looks_linear_is_not():
@@ -381,7 +381,7 @@ def test_what_only_looks_linear_is_not():
     domain = Box(t=(0, 1), x=(0, TURN))
     for rate in (lambda u: u.xx - abs(u), lambda u: u.xx - torch.sqrt(u), lambda u: u.xx - u**2):
         problem = spectral.Fourier(rate, domain, lambda x: 2 + torch.cos(x))
-        (row,) = problem.coefficients
+        (row,) = problem.form.coefficients
         assert [c.order for c in problem.system.channels] == [0, 2, 0]  # u, u_xx, u_t
         assert row == [None, -1, 1]
 
