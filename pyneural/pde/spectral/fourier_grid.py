@@ -144,7 +144,7 @@ class FourierGrid(Discretization):
         return self.modes.tail(self._with_algebraic(states[0], None)[None] if steady else states)
 
     def at(self, states: Tensor, times: Sequence[float | None], points: Tensor) -> Tensor:
-        """By trigonometric interpolation."""
+        """By trigonometric interpolation; at the first time the initial condition itself."""
         form = self.form
         with torch.no_grad():
             full = [self._with_algebraic(s, t) for s, t in zip(states, times, strict=True)]
@@ -154,7 +154,15 @@ class FourierGrid(Discretization):
         ]
         outputs = torch.stack([each[order] for each in full])  # [T, outputs, modes]
         values = self.modes.at(outputs.flatten(0, 1), points)
-        return values.view(len(states), len(order), len(points)).transpose(1, 2)
+        values = values.view(len(states), len(order), len(points)).transpose(1, 2)
+        begin = [row for row, time in enumerate(times) if time == self._start_time()]
+        if begin and form.initial is not None:  # the function itself: a kink has no last mode
+            columns = dict(zip(form.system.spatial, points.T, strict=True))
+            exact = initial_values(form.system, form.initial, columns, self.count, form.needed)
+            for variable, (output, rank) in enumerate(form.variables):
+                if rank == 0:
+                    values[begin, :, output] = exact[variable].to(values.dtype)
+        return values
 
     def _with_algebraic(self, state: Tensor, time: float | None) -> Tensor:
         """The state, and after it the modes of the outputs that have no derivative in time."""
