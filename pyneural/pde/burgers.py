@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyneural.errors import whole
 from pyneural.pde.conditions import Condition, Dirichlet, Initial
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
 from pyneural.pde.exact import cole_hopf
 from pyneural.pde.hard import Hard
