@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
 from pyneural.pde.spectral.fourier_form import FourierForm
 from pyneural.pde.spectral.fourier_grid import FourierGrid

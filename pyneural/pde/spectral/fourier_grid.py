@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.pde.coordinates import TIME
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.spectral.fourier_form import FourierForm
 from pyneural.pde.spectral.modes import Modes
 from pyneural.pde.spectral.phi import Coefficients, etdrk4_diagonal, etdrk4_matrix

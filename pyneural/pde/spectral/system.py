@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,12 +11,14 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, LinearOperator
 from pyneural.pde.coordinates import TIME, check_names
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
-from pyneural.pde.field import Field, plain
+from pyneural.pde.language.expression import Context, Expression, NeedsGraphError, plain
 
 Rule = Callable[..., Any]
 Key = tuple[int, Derivative | None]  # output and derivative
+Value = Callable[[int, Derivative | None], Tensor]
+_NO_POINTS = torch.zeros(1, 1, dtype=torch.float64)
 
 
 class Channel(NamedTuple):
@@ -143,14 +144,14 @@ class System:
         return {(output, None): None for output in range(len(self.outputs))}
 
     @staticmethod
-    def _recorder(keys: dict[Key, None], one: Tensor) -> Callable:
+    def _recorder(keys: dict[Key, None], one: Tensor) -> Value:
         def record(output: int, asked: Derivative | None) -> Tensor:
             keys.setdefault((output, asked))
             return one
 
         return record
 
-    def _run(self, coordinates: Mapping[str, Tensor], value: Callable) -> list[Any]:
+    def _run(self, coordinates: Mapping[str, Tensor], value: Value) -> list[Any]:
         """Residuals of the equation; those of a function are u_t minus what it returns."""
         result = self._call(self._function, coordinates, value)
         results = list(result) if isinstance(result, (tuple, list)) else [result]
@@ -160,23 +161,28 @@ class System:
             results = [value(output, time) - r for output, r in enumerate(results)]
         return results
 
-    def _call(self, function: Rule, coordinates: Mapping[str, Tensor], value: Callable) -> Any:
-        arguments: dict[str, Any] = {}
+    def _call(self, function: Rule, coordinates: Mapping[str, Tensor], value: Value) -> Any:
+        """A function of outputs and coordinates, at points of the largest shape of both."""
         names = self._arguments if function is self._function else _arguments(function)
+        context = _GridContext(self, coordinates, value)
+        arguments: dict[str, Any] = {}
         for name in names:
             if name in self.outputs:
-                output = self.outputs.index(name)
-                arguments[name] = Field(
-                    name, value(output, None), self.names, functools.partial(value, output)
-                )
+                arguments[name] = context.output(name)
             elif name in coordinates:
-                arguments[name] = coordinates[name]
+                arguments[name] = context.coordinate(self.names.index(name))
             else:
                 raise ValueError(
                     f"{self.where}: argument {name!r}: expected one of the outputs "
                     f"{', '.join(self.outputs)} or coordinates {', '.join(self.names)}; rename it"
                 )
-        return function(**arguments)
+        try:
+            return function(**arguments)
+        except NeedsGraphError as error:
+            raise ValueError(
+                f"{self.where}: equation: expected a derivative of operations that have a rule "
+                "(arithmetic, powers, exp, sin, ...), got one of another; write it out"
+            ) from error
 
     def _channel(self, output: int, asked: Derivative | None) -> Channel:
         if asked is None:
@@ -189,6 +195,26 @@ class System:
             for indices, coefficient in partials
         )
         return Channel(output, orders.pop(), terms)
+
+
+class _GridContext(Context):
+    """Where an equation is evaluated: channels and coordinates of any shape that broadcasts."""
+
+    def __init__(self, system: System, coordinates: Mapping[str, Tensor], value: Value) -> None:
+        self._columns = [coordinates[name] for name in system.names if name in coordinates]
+        tensors = [*self._columns, *(value(output, None) for output in range(len(system.outputs)))]
+        shape = torch.broadcast_tensors(*tensors)[0].shape
+
+        def channel(asked: Derivative | None, name: str) -> Tensor:
+            return value(system.outputs.index(name), asked).expand(shape)
+
+        super().__init__(system.where, _NO_POINTS, system.names, (), channel, shape=shape)
+
+    def coordinate(self, index: int) -> Expression:
+        """A coordinate of the points."""
+        if index not in self._leaves:
+            self._leaf(index, self._columns[index].expand(self.shape))
+        return self._leaves[index]
 
 
 def _arguments(function: Rule) -> tuple[str, ...]:
