@@ -1,5 +1,6 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
+from pyneural.pde import spectral
 from pyneural.pde.burgers import Burgers
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Data, Dirichlet, Initial, Neumann, Periodic
@@ -50,5 +51,6 @@ __all__ = [
     "gauss_hermite",
     "read_mesh",
     "residual_adaptive",
+    "spectral",
     "unit_points",
 ]
