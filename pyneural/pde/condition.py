@@ -11,6 +11,7 @@ from torch import Tensor
 from pyneural.ops import Derivative, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
 from pyneural.pde.hard import check_inputs
+from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.network import Network
 from pyneural.pde.prescribed import Unknown
 
@@ -120,6 +121,12 @@ class Condition(torch.nn.Module):
             network: see ``pde.Network``.
             weights: w_n >= 0, one for each point, [N]; None for 1.
         """
+        if torch.compiler.is_compiling():
+            return compiled_loss(self, network, self.points, weights)
+        return self.eager_loss(network, self.points, weights)
+
+    def eager_loss(self, network: Network, points: Tensor, weights: Tensor | None) -> Tensor:
+        """``loss`` where it is not part of a compiled graph; the points are those at hand."""
         self.check(network)
         fused = self._fused(network, weights)
         if fused is not None:
