@@ -10,9 +10,8 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
-from pyneural.pde.hard import check_inputs
 from pyneural.pde.language.compiled import compiled_loss
-from pyneural.pde.network import Network
+from pyneural.pde.network import Network, check_inputs, outputs_of, with_jets
 from pyneural.pde.prescribed import Unknown
 
 Term = tuple[Derivative, Tensor | None]  # a derivative, () for the value, and a factor [N]
@@ -105,6 +104,7 @@ class Condition(torch.nn.Module):
         """What is compared minus the prescribed values, [N, O] each."""
         terms = self.terms()
         asked = [derivative for derivative, _ in terms if derivative]
+        network = with_jets(network)
         jet = network.jet(self.points, asked) if asked else (network(self.points),)
         channels = dict(zip(((), *asked), jet, strict=True))
         total: Any = None
@@ -142,7 +142,8 @@ class Condition(torch.nn.Module):
 
     def _fused(self, network: Any, weights: Tensor | None) -> Tensor | None:
         """The loss by ``network.jet_loss``; None where there is nothing to gain or none."""
-        jet_loss, outputs = (getattr(network, n, None) for n in ("jet_loss", "out_features"))
+        network = with_jets(network)
+        jet_loss, outputs = getattr(network, "jet_loss", None), outputs_of(network, self.points)
         terms = self.terms() if type(self).residuals is Condition.residuals else []
         asked = tuple(derivative for derivative, _ in terms if derivative)
         if jet_loss is None or outputs is None or not asked:

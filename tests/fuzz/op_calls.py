@@ -124,8 +124,9 @@ def _autoregressive(draw: Draw) -> list:
     for _ in range(draw.choice((1, 2, 3))):
         hidden = [draw.size() for _ in range(depth)]
         pairs = list(pairwise([inputs, *hidden, outputs]))
-        weights += [draw.normal(dtype, after, before) for before, after in pairs]
-        biases += [draw.normal(dtype, after) for _, after in pairs]
+        for before, after in pairs:
+            weights.append(draw.normal(dtype, after, before))
+            biases.append(draw.normal(dtype, after))
         drawn = [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))]
         degrees.append(torch.tensor(drawn, dtype=torch.int64))
     x = draw.normal(dtype, rows, features)

@@ -56,7 +56,7 @@ class Shape(Domain):
             raise ValueError(
                 f"{self.kind}.with_time: expected a domain without t, got {self}; it has one"
             )
-        return Product([Axis(TIME, first, last, "time"), self])
+        return Product([axis(TIME, (first, last), "time", f"{self.kind}.with_time"), self])
 
     def with_parameters(self, **ranges: Sequence[float]) -> Domain:
         """The domain with parameters of the problem as further coordinates, (low, high) each.
@@ -243,6 +243,10 @@ class Product(Shape):
     def contains(self, x: Tensor) -> Tensor:
         """In all factors, the bounds of the time and parameters rounded to x's dtype."""
         return torch.stack([f.contains(part) for f, part in self._split(x)]).all(0)
+
+    def accepts(self, x: Tensor) -> Tensor:
+        """By all factors."""
+        return torch.stack([f.accepts(part) for f, part in self._split(x)]).all(0)
 
     def signed_distance(self, x: Tensor) -> Tensor:
         """By Pythagoras outside, the nearest boundary inside."""

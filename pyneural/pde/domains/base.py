@@ -12,7 +12,7 @@ from typing_extensions import Self, Unpack
 from pyneural.errors import whole
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains.drawing import Drawing, draw_interior, draw_patches, rounded
-from pyneural.pde.domains.patches import ROUNDING, Patch
+from pyneural.pde.domains.patches import ROUNDING, Patch, spread, tolerance
 
 
 class Domain:
@@ -31,7 +31,7 @@ class Domain:
         parameters: names of those; see ``with_parameters``.
         dim: number D of coordinates, the time included.
         has_time: whether t is one of them.
-        low, high: corners of the bounding box, [D] in float64.
+        low, high: corners of a box around it, [D] in float64.
         range: (low, high), as ``nn.MLP(input_range=...)`` takes it.
         measure: length, area, volume..., the time and parameters included; None where it is not
             known exactly, as for constructive geometry in three dimensions.
@@ -61,6 +61,7 @@ class Domain:
     patches: tuple[Patch, ...] = ()
     time_patches: tuple[Patch, ...] = ()
     evenly: bool = False
+    kind = "Domain"  # the name that an error begins with
 
     def propose(self, unit: Tensor) -> tuple[Tensor, Tensor | None]:
         """Numbers in [0, 1) [n, units] to points [n, D], and which of them to keep."""
@@ -248,8 +249,17 @@ class Domain:
         slack = ROUNDING * torch.finfo(x.dtype).eps * self._largest
         return self.signed_distance(x.detach().to("cpu", torch.float64)).le(slack).to(x.device)
 
+    def accepts(self, x: Tensor) -> Tensor:
+        """Which points that a user gives are in the domain or on its boundary, [N] bool.
+
+        As ``contains``, but a point may be outside by as much as one on the boundary may be off it;
+        see ``boundary_normals``.
+        """
+        slack = tolerance(*spread(torch.stack(self.range)), torch.finfo(x.dtype).eps)
+        return self.signed_distance(x.detach().to("cpu", torch.float64)).le(slack).to(x.device)
+
     def check(self, x: Tensor, argument: str = "points", where: str | None = None) -> None:
-        """Raises ValueError unless x is [N, D] floating, N >= 1, finite and in the closed domain.
+        """Raises ValueError unless x is [N, D] floating, N >= 1, finite and ``accepts`` takes it.
 
         >>> from pyneural.pde import Box
         >>> Box(x=(0, 1)).check(torch.tensor([[2.0]]))
@@ -268,7 +278,7 @@ the first x=2; remove them or widen the domain
             raise ValueError(
                 f"{where}: {argument}: expected at least 1 point, got none; give some points"
             )
-        outside = ~self.contains(x)
+        outside = ~self.accepts(x)
         if bool(outside.any()):
             raise ValueError(
                 f"{where}: {argument}: expected points in {self}, got {int(outside.sum())} of "
@@ -306,11 +316,6 @@ the first x=2; remove them or widen the domain
         points = torch.cartesian_prod(*axes).view(-1, self.dim)
         points = points[self.contains(points)]
         return rounded(points, self.names, counts, dtype, device, self.range, self.kind)
-
-    @property
-    def kind(self) -> str:
-        """The name of the domain that an error begins with."""
-        return type(self).__name__
 
     def chosen(self, part: str | Sequence[str] | None, where: str) -> tuple[Patch, ...]:
         """Pieces of parts of the boundary; ValueError where there is none of that name."""

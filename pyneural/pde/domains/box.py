@@ -38,6 +38,7 @@ class Box(Product):
     [[0.0, -1.0], [0.0, 0.0], [0.0, 1.0], [1.0, -1.0]]
     """
 
+    kind = "Box"
     evenly = True
 
     def __init__(self, **bounds: Sequence[float]) -> None:

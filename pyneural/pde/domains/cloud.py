@@ -40,6 +40,7 @@ class PointCloud(Shape):
     (tensor([[0.2000, 0.5000, 0.7000]]), tensor([[-1.]]))
     """
 
+    kind = "PointCloud"
     units = 1
 
     def __init__(
@@ -120,6 +121,10 @@ class PointCloud(Shape):
         own = _nearest(x.detach().to("cpu", torch.float64), self.every)[0] <= slack
         own = own.to(x.device)
         return own | super().contains(x) if self.has_normals else own
+
+    def accepts(self, x: Tensor) -> Tensor:
+        """As ``contains``."""
+        return self.contains(x)
 
     def signed_distance(self, x: Tensor) -> Tensor:
         """Height above the plane through the nearest point of the boundary; needs normals."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,7 +17,7 @@ from pyneural.pde.domains.trimming import trimmed
 
 _SAME = 1e-10  # of the size of a shape: what is as near as that is one point
 _SIDE = 1e-7  # how far on either side of a boundary one looks
-_NEAR = 1e-6  # the same where a point is on boundaries of both
+_NEAR = 4e-6  # the same where a point is on boundaries of both; more than it may be off one
 
 
 class Pair(Protocol):
@@ -108,13 +110,15 @@ def boundary_of(pair: Pair) -> tuple[Patch, ...]:
     if len(pair.low) == 2:
         curves = [[as_curves(patch) for patch in patches] for patches in (first, second)]
         return tuple(trimmed(curves[0], curves[1], pair.inside))
-
-    def covered(x: Tensor) -> Tensor:
-        return torch.stack([p.covers(x, _SAME * extent) for p in first]).any(0)
-
+    covered = partial(_covered, tuple(first), _SAME * extent)
     cut = [Trimmed(p, pair.inside, extent, None) for p in first]
     cut += [Trimmed(p, pair.inside, extent, covered) for p in second]
     return tuple(patch for patch in cut if patch.share > 0)
+
+
+def _covered(patches: Sequence[Patch], distance: float, x: Tensor) -> Tensor:
+    """Which points are on some of the pieces."""
+    return torch.stack([patch.covers(x, distance) for patch in patches]).any(0)
 
 
 def _ends_of(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural.pde.domains.patches import PAIRS, Patch, spread, to_segments
+from pyneural.pde.domains.patches import PAIRS, Patch, root, spread, to_segments
 
 _NODES = 2048  # of the table of arc lengths of an ellipse
 _SEEDS = 64  # places on an arc where the search for the nearest point begins
@@ -87,12 +87,8 @@ class Arc:
         angles, lengths = self._table()
         i = torch.searchsorted(lengths, length.contiguous(), right=True).clamp(1, _NODES) - 1
         width = angles[1] - angles[0]
-        angle = angles[i] + width * (length - lengths[i]) / (lengths[i + 1] - lengths[i])
-        for _ in range(3):  # Newton; the length since a node by Simpson's rule
-            mean = self.speed(angles[i]) + 4 * self.speed((angles[i] + angle) / 2)
-            since = (angle - angles[i]) / 6 * (mean + self.speed(angle))
-            angle = angle - (lengths[i] + since - length) / self.speed(angle)
-        return angle
+        # Linear between nodes, whose arc lengths are exact to rounding.
+        return angles[i] + width * (length - lengths[i]) / (lengths[i + 1] - lengths[i])
 
     def nearest(self, x: Tensor) -> Tensor:
         """Angles of the nearest points of the arc for points [N, 2], [N]."""
@@ -112,17 +108,30 @@ class Arc:
         return torch.where(off, ends[gaps.argmin(1)], angle)
 
     def _nearest_on_ellipse(self, x: Tensor) -> Tensor:
+        """Angles of the nearest points, of which the ends of the arc are no more than seeds."""
         seeds = torch.linspace(self.start, self.end, _SEEDS + 1, dtype=x.dtype, device=x.device)
         with torch.no_grad():
             gaps = torch.linalg.vector_norm(x[:, None] - self.at(seeds), dim=-1)
-            angle, width = seeds[gaps.argmin(1)], (self.end - self.start) / _SEEDS
-            low, high = angle - width, angle + width
+            if self.closed:
+                before, behind = gaps.roll(1, 1), gaps.roll(-1, 1)
+                before[:, 0], behind[:, -1] = gaps[:, -2], gaps[:, 1]
+            else:
+                padded = torch.nn.functional.pad(gaps, (1, 1), value=torch.inf)
+                before, behind = padded[:, :-2], padded[:, 2:]
+            # An ellipse has two local minima at most, whose distances may be nearly the same.
+            lowest = torch.where((gaps <= before) & (gaps <= behind), gaps, torch.inf)
+            if self.closed:
+                lowest[:, -1] = torch.inf  # it is the first one again
+            found, width = seeds[lowest.topk(2, largest=False).indices], seeds[1] - seeds[0]
+            low, high, place = found - width, found + width, x[:, None]
             for _ in range(40):  # halving where the distance still falls
-                angle = (low + high) / 2
-                falls = self._slope(x, angle) < 0
-                low, high = torch.where(falls, angle, low), torch.where(falls, high, angle)
+                found = (low + high) / 2
+                falls = self._slope(place, found) < 0
+                low, high = torch.where(falls, found, low), torch.where(falls, high, found)
             if not self.closed:
-                angle = angle.clamp(self.start, self.end)
+                found = found.clamp(self.start, self.end)
+            which = torch.linalg.vector_norm(place - self.at(found), dim=-1).argmin(1)
+            angle = found.gather(1, which[:, None])[:, 0]
         for _ in range(2):  # Newton, which derivatives with respect to x go through
             angle = angle - self._slope(x, angle) / self._curvature(x, angle)
         return angle
@@ -187,10 +196,10 @@ class Curves(Patch):
             points[which == i], normals[which == i] = arc.at(angle), arc.normals(angle)
         return points, normals, None
 
-    def _distances(self, x: Tensor) -> Tensor:
-        """To each segment and arc, [N, S + A]."""
+    def _squares(self, x: Tensor) -> Tensor:
+        """Squared distances to each segment and arc, [N, S + A]."""
         straight = to_segments(x, *self.ends.to(x).unbind(1))
-        bent = [torch.linalg.vector_norm(x - arc.at(arc.nearest(x)), dim=1) for arc in self.arcs]
+        bent = [(x - arc.at(arc.nearest(x))).square().sum(1) for arc in self.arcs]
         return torch.cat([straight, *(b[:, None] for b in bent)], 1)
 
     def _chunks(self, x: Tensor) -> Sequence[Tensor]:
@@ -198,11 +207,11 @@ class Curves(Patch):
 
     def distance(self, x: Tensor) -> Tensor:
         """To the nearest of them."""
-        return torch.cat([self._distances(chunk).amin(1) for chunk in self._chunks(x)])
+        return root(torch.cat([self._squares(chunk).amin(1) for chunk in self._chunks(x)]))
 
     def normals(self, x: Tensor) -> Tensor:
         """Those at the nearest point, of the first of several that are as near."""
-        which = torch.cat([_first_nearest(self._distances(chunk)) for chunk in self._chunks(x)])
+        which = torch.cat([_first_nearest(self._squares(chunk)) for chunk in self._chunks(x)])
         straight = which < len(self.segments)
         normals = torch.zeros_like(x)
         normals[straight] = self.normal.to(x)[which[straight]]
@@ -224,8 +233,9 @@ class Curves(Patch):
         return total
 
 
-def _first_nearest(distances: Tensor) -> Tensor:
-    """Index of the least of each row, the first of those that differ from it by rounding."""
+def _first_nearest(squares: Tensor) -> Tensor:
+    """Index of the least distance of each row, the first of those that differ by rounding."""
+    distances = root(squares)
     least = distances.amin(1, keepdim=True)
-    slack = 8 * torch.finfo(distances.dtype).eps * distances.amax(1, keepdim=True)
+    slack = 8 * torch.finfo(squares.dtype).eps * distances.amax(1, keepdim=True)
     return (distances <= least + slack).to(torch.int8).argmax(1)

@@ -38,6 +38,8 @@ class Mesh(Simplicial):
     (1.0, 4.0, 1.0)
     """
 
+    kind = "Mesh"
+
     def __init__(
         self,
         points: Any,

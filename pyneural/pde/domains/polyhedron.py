@@ -33,6 +33,8 @@ class Polyhedron(Simplicial):
     (1.0, 2.366)
     """
 
+    kind = "Polyhedron"
+
     def __init__(
         self,
         vertices: Any,

@@ -34,7 +34,7 @@ class Ellipse(Shape):
     (2.0, 9.68845)
     """
 
-    units = 2
+    kind, units = "Ellipse", 2
 
     def __init__(
         self,
@@ -100,6 +100,8 @@ class Disk(Ellipse):
     ([False, True], ('hole',))
     """
 
+    kind = "Disk"
+
     def __init__(self, *, radius: float, name: str | None = None, **center: float) -> None:
         (self.radius,) = _positive(self.kind, "radius", [radius], 1)
         super().__init__(radii=(radius, radius), name=name, **center)
@@ -133,6 +135,8 @@ class Ball(Shape):
     >>> round(ball.measure / math.pi, 9), round(ball.boundary_measure() / math.pi, 9)
     (36.0, 36.0)
     """
+
+    kind = "Ball"
 
     def __init__(self, *, radius: float, name: str | None = None, **center: float) -> None:
         (self.radius,) = _positive("Ball", "radius", [radius], 1)
