@@ -1,10 +1,11 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
-from pyneural.pde.burgers import Burgers
+from pyneural.pde import gallery
 from pyneural.pde.conditions import Condition, Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domain import Box, Interval
 from pyneural.pde.equation import Equation
 from pyneural.pde.exact import cole_hopf, gauss_hermite
+from pyneural.pde.gallery.burgers import Burgers
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 from pyneural.pde.sampling import SAMPLINGS, residual_adaptive, unit_points
@@ -24,6 +25,7 @@ __all__ = [
     "Neumann",
     "Periodic",
     "cole_hopf",
+    "gallery",
     "gauss_hermite",
     "residual_adaptive",
     "unit_points",
