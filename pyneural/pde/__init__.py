@@ -2,7 +2,19 @@
 
 from pyneural.pde import gallery
 from pyneural.pde.conditions import Condition, Data, Dirichlet, Initial, Neumann, Periodic
-from pyneural.pde.domain import Box, Interval
+from pyneural.pde.domains import (
+    Ball,
+    Box,
+    Disk,
+    Domain,
+    Ellipse,
+    Interval,
+    Mesh,
+    PointCloud,
+    Polygon,
+    Polyhedron,
+    read_mesh,
+)
 from pyneural.pde.equation import Equation
 from pyneural.pde.exact import cole_hopf, gauss_hermite
 from pyneural.pde.gallery.burgers import Burgers
@@ -12,21 +24,30 @@ from pyneural.pde.sampling import SAMPLINGS, residual_adaptive, unit_points
 
 __all__ = [
     "SAMPLINGS",
+    "Ball",
     "Box",
     "Burgers",
     "Condition",
     "Data",
     "Dirichlet",
+    "Disk",
+    "Domain",
+    "Ellipse",
     "Equation",
     "Hard",
     "Initial",
     "Interval",
+    "Mesh",
     "Network",
     "Neumann",
     "Periodic",
+    "PointCloud",
+    "Polygon",
+    "Polyhedron",
     "cole_hopf",
     "gallery",
     "gauss_hermite",
+    "read_mesh",
     "residual_adaptive",
     "unit_points",
 ]

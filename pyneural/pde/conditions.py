@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from pyneural.pde.coordinates import TIME
-from pyneural.pde.domain import Box, Drawing
-from pyneural.pde.faces import named_faces, outward_normals, place
+from pyneural.pde.domains import Domain, Drawing
+from pyneural.pde.faces import Part, check_pairs, named_part, place
 from pyneural.pde.hard import check_inputs
 from pyneural.pde.network import Network
 from pyneural.pde.prescribed import Unknown, Value, check_paired, prescribed
@@ -144,7 +145,7 @@ class Data(Condition):
         points: Tensor,
         values: Tensor,
         *,
-        domain: Box | None = None,
+        domain: Domain | None = None,
         output: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
@@ -166,7 +167,7 @@ class Initial(Condition):
         points: how many to draw, or the points themselves, [N, D].
         order: 0 for u, 1 for u_t.
         output: column of the network's output; None for all.
-        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Box``.
+        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Domain``.
 
     Raises:
         ValueError: a domain without t, no points, points off the initial slice, shapes.
@@ -179,7 +180,7 @@ class Initial(Condition):
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         value: Value,
         points: int | Tensor,
         *,
@@ -192,7 +193,7 @@ class Initial(Condition):
                 f"Initial: domain: expected a coordinate t, got {domain}; add t=(first, last)"
             )
         check_paired(value, points, "Initial")
-        placed, _ = place(domain, [(TIME, "low")], points, "Initial", drawing)
+        placed, _ = place(domain, [f"{TIME}_low"], points, "Initial", drawing)
         target = prescribed(value, domain.names, placed, "Initial")
         super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
@@ -206,55 +207,63 @@ class Initial(Condition):
 
 
 class Dirichlet(Condition):
-    """Boundary condition on the value: u = value on faces of the domain.
+    """Boundary condition on the value: u = value on the boundary in space, or on a part of it.
 
     ``value``, ``output`` and ``drawing`` are those of ``Initial``.
 
     Args:
-        domain: the faces are where a spatial coordinate is at its bound.
-        points: how many to draw, shared evenly among the faces, or the points, [N, D].
-        coordinate: the coordinate whose bounds are meant; None for all but t.
+        domain: any one of ``pyneural.pde.domains``.
+        points: how many to draw, or the points, [N, D], which must be on the boundary: at most
+            1e-6 of the domain's largest extent from it. On a Box they are shared evenly among the
+            faces, else by length or area.
+        part: name of a part of the boundary, or several names; None for all of it.
+        coordinate: instead of a part, the coordinate whose bounds are meant; None for all but t.
         side: ``"low"``, ``"high"`` or ``"both"``.
 
     Raises:
-        ValueError: an unknown coordinate or side, no points, points off the faces, shapes.
+        ValueError: an unknown part, coordinate or side, no points, points off the boundary, shapes.
 
-    >>> from pyneural.pde import Box
+    >>> from pyneural.pde import Box, Disk
     >>> walls = Dirichlet(Box(t=(0, 1), x=(-1, 1)), 0.0, 4)
     >>> walls.points[:, 1].tolist()
     [-1.0, -1.0, 1.0, 1.0]
+    >>> annulus = Disk(x=0, y=0, radius=2) - Disk(x=0, y=0, radius=1, name="hole")
+    >>> hot = Dirichlet(annulus, 1.0, 5, part="hole")
+    >>> torch.allclose(hot.points.norm(dim=1), torch.ones(5))
+    True
     """
 
     normals: Tensor
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         value: Value,
         points: int | Tensor,
         *,
+        part: Part = None,
         coordinate: str | None = None,
         side: str = "both",
         output: int | None = None,
         **drawing: Unpack[Drawing],
     ) -> None:
         where = type(self).__name__
-        faces = named_faces(domain, coordinate, side, where)
+        chosen = named_part(domain, part, coordinate, side, where)
         check_paired(value, points, where)
-        placed, face_of = place(domain, faces, points, where, drawing)
+        placed, normals = place(domain, chosen, points, where, drawing)
         target = prescribed(value, domain.names, placed, where)
         super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
-        self.axes = sorted({domain.names.index(name) for name, _ in faces})
-        normals = outward_normals(domain, faces).to(placed)[face_of.to(placed.device)]
+        self.axes = [d for d in range(domain.dim) if bool((normals[:, d] != 0).any())]
         self.register_buffer("normals", normals, persistent=False)  # [N, D]
 
 
 class Neumann(Dirichlet):
-    """Boundary condition on the outward normal derivative: du/dn = value on faces.
+    """Boundary condition on the outward normal derivative: n . grad u = value.
 
-    At the high bound of x this is u_x = value, at the low bound -u_x = value. Arguments and errors
-    are those of ``Dirichlet``.
+    At the high bound of x this is u_x = value, at the low bound -u_x = value; on a curved boundary
+    every component of the normal counts. Where it is ambiguous, as at a corner, it is that of the
+    first part. Arguments and errors are those of ``Dirichlet``.
 
     >>> from pyneural.nn import MLP
     >>> from pyneural.pde import Box
@@ -262,6 +271,14 @@ class Neumann(Dirichlet):
     >>> insulated.residuals(MLP(2, [8], 1))[0].shape
     torch.Size([4, 1])
     """
+
+    def __init__(self, domain: Domain, *arguments: Any, **options: Any) -> None:
+        super().__init__(domain, *arguments, **options)
+        if not bool(torch.isfinite(self.normals).all()):
+            raise ValueError(
+                f"Neumann: domain: expected one with outward normals, got {domain}, which has none "
+                "there; give them: PointCloud(..., normals=...)"
+            )
 
     def residuals(self, network: Network) -> list[Tensor]:
         """Outward normal derivative minus the value, [N, O]."""
@@ -276,13 +293,14 @@ class Periodic(Condition):
     ``output`` and ``drawing`` are those of ``Initial``.
 
     Args:
-        domain: the coordinate's bounds are one period apart.
+        domain: the coordinate's bounds are one period apart, and each point on the face at one of
+            them has its partner on the other.
         coordinate: name of the periodic coordinate.
         points: how many pairs to draw, or points [N, D] on either face.
         order: highest derivative that must match; 0 for the value alone.
 
     Raises:
-        ValueError: an unknown coordinate, no points, points off the faces.
+        ValueError: an unknown coordinate, no points, points off the faces, faces that do not match.
 
     >>> from pyneural.nn import MLP
     >>> from pyneural.pde import Box
@@ -295,7 +313,7 @@ class Periodic(Condition):
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         coordinate: str,
         points: int | Tensor,
         *,
@@ -304,11 +322,12 @@ class Periodic(Condition):
         **drawing: Unpack[Drawing],
     ) -> None:
         column = domain.index(coordinate, "Periodic")
-        faces = named_faces(domain, coordinate, "both", "Periodic")
+        faces = named_part(domain, None, coordinate, "both", "Periodic")
         drawn_on = faces if isinstance(points, Tensor) else faces[:1]
         placed, _ = place(domain, drawn_on, points, "Periodic", drawing)
         low, high = placed.clone(), placed.clone()
         low[:, column], high[:, column] = domain.low[column], domain.high[column]
+        check_pairs(domain, coordinate, low, high)
         super().__init__(low, torch.zeros_like(low[:, :1]), output, domain.names)
         self.same_for_all = True
         self.register_buffer("opposite", high, persistent=False)

@@ -22,7 +22,7 @@ from pyneural.models.physics.description import describe, digest
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.reference import Reference
 from pyneural.models.physics.weights import FollowSteps, Weights
-from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
+from pyneural.pde import Condition, Domain, Equation, Hard, Network, residual_adaptive
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.pde.unknowns import leaves
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
@@ -49,10 +49,10 @@ class PINN(Trainable):
         network: gives u(x) and its jets: ``nn.MLP``, ``pde.Hard``.
         conditions: by name; may be empty only for a ``pde.Hard`` network, which has them built in.
         equation: None for a network on data alone.
-        domain: of the points; by default the equation's own.
+        domain: of the points, as ``pde.Box`` or ``pde.Disk``; by default the equation's own.
         points: how many collocation points to draw, or the points, [N, D], which stay as they are.
-        candidates: points [M, D] that collocation points are taken from, then and later, as for a
-            domain with a hole; None for all of the domain.
+        candidates: points [M, D] that collocation points are taken from, then and later; None for
+            all of the domain.
         sampling: how they are drawn from the domain, one of ``pde.SAMPLINGS``.
         adaptive: whether each phase of training but the first begins with new collocation points,
             drawn where the residual is large (``pde.residual_adaptive``).
@@ -86,7 +86,7 @@ class PINN(Trainable):
         conditions: Mapping[str, Condition],
         *,
         equation: Equation | None = None,
-        domain: Box | None = None,
+        domain: Domain | None = None,
         points: int | Tensor = 10_000,
         candidates: Tensor | None = None,
         sampling: str = "lhs",
@@ -98,10 +98,10 @@ class PINN(Trainable):
         self.network, self.equation = network, equation
         found: Any = getattr(equation, "domain", None) if domain is None else domain
         check(
-            isinstance(found, Box), "PINN: domain", "a pde.Box", type(found).__name__,
+            isinstance(found, Domain), "PINN: domain", "a domain", type(found).__name__,
             "give domain=pde.Box(t=(0, 1), x=(-1, 1)), or an equation that has one",
         )  # fmt: skip
-        self.domain: Box = found
+        self.domain: Domain = found
         self.adaptive, self.sampling = adaptive, sampling
         self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         check_conditions(conditions, isinstance(network, Hard) and equation is not None)

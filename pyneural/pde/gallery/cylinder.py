@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyneural.errors import check_argument
 from pyneural.pde.conditions import Condition, Data
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.gallery.flow import Flow
 from pyneural.pde.gallery.problem import Recipe, shares
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.pde.conditions import Condition, Dirichlet, Initial
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, Recipe, number, positive, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural.pde.conditions import Condition, Dirichlet, Initial, Neumann
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, Recipe, shares
 
 _SPEED_ROOTS = 1.0, 0.6  # k of each soliton: height k^2 / 2, speed k^2

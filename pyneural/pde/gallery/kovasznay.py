@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.pde.conditions import Condition, Data, Dirichlet
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.gallery.flow import SteadyFlow
 from pyneural.pde.gallery.problem import Recipe, number, positive, shares
 

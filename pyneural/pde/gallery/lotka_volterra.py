@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.gallery.motion import Motion
 from pyneural.pde.gallery.problem import Recipe
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyneural.errors import check_argument, whole
 from pyneural.pde.conditions import Condition, Dirichlet
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, Recipe, shares
 
 _HIGHEST = 10

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyneural.errors import check_argument, whole
 from pyneural.pde.conditions import Condition
 from pyneural.pde.coordinates import call_with_coordinates
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
