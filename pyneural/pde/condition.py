@@ -126,7 +126,7 @@ class Condition(torch.nn.Module):
             return fused
         squares = [part.square().sum(1) for part in self.residuals(network)]
         total = sum(squares[1:], start=squares[0])
-        return (total if weights is None else weights * total).mean()
+        return (total if weights is None else weights.to(total) * total).mean()
 
     def check(self, network: Network) -> None:
         """ValueError where a network's inputs are not those of the condition."""

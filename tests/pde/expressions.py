@@ -16,6 +16,9 @@ class JetOnly(torch.nn.Module):
         super().__init__()
         self.network = network
 
+    def forward(self, x):
+        return self.network(x)
+
     def jet(self, x, derivatives):
         return self.network.jet(x, derivatives)
 
@@ -58,8 +61,9 @@ class Autograd:
 
     def __init__(self, network, x):
         self.x = x.detach().requires_grad_()
-        self.u, self.v = network(self.x).unbind(1)
-        self.t, self.x1, self.y = self.x.unbind(1)
+        columns = network(self.x).unbind(1)
+        self.u, self.v = columns if len(columns) > 1 else (*columns, None)
+        self.t, self.x1, self.y = (*self.x.unbind(1), None, None)[:3]
 
     def __call__(self, value, *indices):
         for index in indices:

@@ -22,7 +22,7 @@ _ALIASES = {
 }  # fmt: skip
 _REFLECTED = ("radd", "rsub", "rmul", "rdiv", "rtruediv", "rpow", "rfloordiv", "rmod")
 _SHAPES = ("getitem", "squeeze", "unsqueeze", "reshape", "view", "flatten", "select", "stack")
-_LEAF = "leaf"
+_LEAF, _MIXED = "leaf", "mixed"
 
 
 class NeedsGraphError(Exception):
@@ -170,7 +170,7 @@ class Context:
     def _operation(self, value: Any) -> Operation | None:
         if not isinstance(value, Expression):
             return "tensor", ()
-        if value.context is not self:
+        if value.context is not self or value.operation[0] == _MIXED:
             raise ValueError(
                 f"{self.where}: derivative: expected an expression at one set of points, got one "
                 "of several; take the derivatives first, and then their difference"
@@ -301,7 +301,7 @@ class Expression(Tensor):
             return args[0]
         if name in ("__set__", "__get__"):
             return result
-        operation = _operation_of(name, args, kwargs) if len(contexts) == 1 else ("mixed", args)
+        operation = _operation_of(name, args, kwargs) if len(contexts) == 1 else (_MIXED, ())
         return _wrapped(result, context, operation)
 
 

@@ -35,7 +35,8 @@ class Pair:
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute not in self._known:
-            raise AttributeError(
+            error = AttributeError if attribute.startswith("_") else ValueError
+            raise error(
                 f"residual: {self._name}.{attribute}: expected one of "
                 f"{', '.join(self._known)}, got {attribute!r}"
             )
@@ -166,7 +167,10 @@ class Residual:
             squares = [residual.square().mean() for residual in residuals]
         else:
             pairs = zip(self._each(weights, len(residuals)), residuals, strict=True)
-            squares = [(w * residual.square()).mean() for w, residual in pairs]
+            squares = [
+                (torch.as_tensor(w).to(residual) * residual.square()).mean()
+                for w, residual in pairs
+            ]
         return sum(squares[1:], start=squares[0])
 
     def _fused(
@@ -179,6 +183,8 @@ class Residual:
         """The loss in one pass; None where the residual or the network does not allow it."""
         jet_loss = getattr(network, "jet_loss", None)
         count = getattr(network, "out_features", None) if self.outputs is None else 1
+        if self.outputs is not None:
+            self.check_outputs(getattr(network, "out_features", len(self.outputs)))
         if jet_loss is None or count is None or len(sites) > 1:
             return None
         x, normals, _ = sites[MAIN]
