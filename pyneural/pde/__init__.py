@@ -1,7 +1,8 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
 from pyneural.pde import gallery
-from pyneural.pde.conditions import Condition, Data, Dirichlet, Initial, Neumann, Periodic
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domains import (
     Ball,
     Box,
@@ -20,6 +21,7 @@ from pyneural.pde.exact import cole_hopf, gauss_hermite
 from pyneural.pde.gallery.burgers import Burgers
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
+from pyneural.pde.operator import Operator
 from pyneural.pde.sampling import SAMPLINGS, residual_adaptive, unit_points
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Mesh",
     "Network",
     "Neumann",
+    "Operator",
     "Periodic",
     "PointCloud",
     "Polygon",

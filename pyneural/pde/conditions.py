@@ -2,123 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from pyneural.pde.condition import Condition, Term
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.faces import Part, check_pairs, named_part, place
-from pyneural.pde.hard import check_inputs
 from pyneural.pde.network import Network
-from pyneural.pde.prescribed import Unknown, Value, check_paired, prescribed
-
-
-class Condition(torch.nn.Module):
-    """Points and the prescribed values there; the loss is the mean square of the difference.
-
-    The points and values are buffers, so ``.to(device)`` moves them; they are no part of the
-    ``state_dict``. A value that is a ``torch.nn.Parameter``, or a function with parameters in it
-    (``lambda t: c * t``), is unknown: the parameters are those of the condition and are learned.
-    Subclasses define which quantity is compared.
-
-    Args:
-        points: [N, D], N >= 1.
-        target: [N, O], one column for each output that the condition is about, or an ``Unknown``.
-        output: column of the network's output that the condition is about; None for all.
-        inputs: names of the columns of points, which those of a network must be; None if unknown.
-
-    Raises:
-        ValueError: no points, a target of another shape, or numbers that are not finite.
-    """
-
-    points: Tensor
-    values: Tensor
-    same_for_all = False  # a target [N, 1] that every output is compared with
-
-    def __init__(
-        self,
-        points: Tensor,
-        target: Tensor | Unknown,
-        output: int | None = None,
-        inputs: Sequence[str] | None = None,
-    ) -> None:
-        super().__init__()
-        where = type(self).__name__
-        if points.dim() != 2 or len(points) == 0:
-            raise ValueError(
-                f"{where}: points: expected [N, D] with N >= 1, got {list(points.shape)}; "
-                "an empty condition has no effect: leave it out or give it points"
-            )
-        if isinstance(points, torch.nn.Parameter):
-            raise ValueError(
-                f"{where}: points: expected fixed ones, got a torch.nn.Parameter; positions are "
-                "not learned: write points.detach()"
-            )
-        points = points.detach()
-        self.unknown = target if isinstance(target, Unknown) else None
-        target = target(points).detach() if isinstance(target, Unknown) else target
-        one_output = output is None or target.shape[1:] == (1,)
-        if target.dim() != 2 or len(target) != len(points) or not one_output:
-            columns = "O" if output is None else "1"
-            raise ValueError(
-                f"{where}: value: expected [{len(points)}] or [{len(points)}, {columns}], one row "
-                f"per point, got {list(target.shape)}; reshape it"
-            )
-        for argument, numbers in (("points", points), ("value", target)):
-            if not bool(torch.isfinite(numbers).all()):
-                raise ValueError(
-                    f"{where}: {argument}: expected finite numbers, got nan or inf; "
-                    "remove those points"
-                )
-        self.output, self.inputs = output, None if inputs is None else tuple(inputs)
-        self.register_buffer("points", points, persistent=False)
-        self.outputs = target.shape[1]
-        self.register_buffer("values", None if self.unknown else target, persistent=False)
-
-    @property
-    def target(self) -> Tensor:
-        """The prescribed values, [N, O]."""
-        return self.values if self.unknown is None else self.unknown(self.points)
-
-    def fix(self) -> None:
-        """Keeps the prescribed values as they are now."""
-        self.values, self.unknown = self.target.detach(), None
-
-    def residuals(self, network: Network) -> list[Tensor]:
-        """The network's values minus the prescribed ones, [N, O] each."""
-        return [self.select(network(self.points)) - self.target]
-
-    def loss(self, network: Network) -> Tensor:
-        """Mean over the points of the squared residuals, summed over outputs and parts, []."""
-        if self.inputs is not None:
-            check_inputs(type(self).__name__, network, self.inputs, "the condition")
-        squares = [part.square().mean(0).sum() for part in self.residuals(network)]
-        return sum(squares[1:], start=squares[0])
-
-    def select(self, u: Tensor) -> Tensor:
-        """The columns of the network's u that the condition is about, [N, O]."""
-        where, outputs = type(self).__name__, u.shape[1]
-        if self.output is not None:
-            if not 0 <= self.output < outputs:
-                raise ValueError(
-                    f"{where}: output: expected 0 to {outputs - 1}, a column of the network's "
-                    f"output, got {self.output}; correct it"
-                )
-            return u[:, self.output : self.output + 1]
-        if self.outputs != outputs and not self.same_for_all:
-            raise ValueError(
-                f"{where}: value: expected {outputs} columns, one per output of the network, got "
-                f"{self.outputs}; give the column that is meant by output="
-            )
-        return u
-
-    def extra_repr(self) -> str:
-        """Number of points."""
-        return f"{len(self.points)} points"
+from pyneural.pde.prescribed import Value, check_paired, prescribed
 
 
 class Data(Condition):
@@ -199,11 +94,9 @@ class Initial(Condition):
         self.same_for_all = isinstance(value, (int, float))
         self.derivative = (domain.names.index(TIME),) * order
 
-    def residuals(self, network: Network) -> list[Tensor]:
-        """Value or time derivative minus the target, [N, O]."""
-        if not self.derivative:
-            return super().residuals(network)
-        return [self.select(network.jet(self.points, (self.derivative,))[1]) - self.target]
+    def terms(self) -> list[Term]:
+        """The value or a time derivative."""
+        return [(self.derivative, None)]
 
 
 class Dirichlet(Condition):
@@ -280,11 +173,9 @@ class Neumann(Dirichlet):
                 "there; give them: PointCloud(..., normals=...)"
             )
 
-    def residuals(self, network: Network) -> list[Tensor]:
-        """Outward normal derivative minus the value, [N, O]."""
-        _, *slopes = network.jet(self.points, [(axis,) for axis in self.axes])
-        normals = self.normals[:, self.axes].T[..., None]  # [axes, N, 1]
-        return [self.select((normals * torch.stack(slopes)).sum(0)) - self.target]
+    def terms(self) -> list[Term]:
+        """The outward normal derivative."""
+        return [((axis,), self.normals[:, axis]) for axis in self.axes]
 
 
 class Periodic(Condition):

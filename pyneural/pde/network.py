@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -24,3 +25,8 @@ class Network(Protocol):
     def jet(self, x: Tensor, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
         """Value and derivatives: (u, *derivatives), each [N, O]."""
         ...
+
+
+def takes_columns(jet_loss: Callable[..., Any]) -> bool:
+    """Whether a fused loss takes columns with a value for each point."""
+    return "columns" in inspect.signature(jet_loss).parameters

@@ -59,9 +59,10 @@ class PINN(Trainable):
         weights: of loss terms by name, 1 where not given; later ``pinn.weights``. They are numbers
             >= 0, functions of the number of steps done, or ``torch.nn.Parameter(torch.ones(()))``,
             over which the loss is maximised, so that it grows where a term stays large
-            (self-adaptive weights, McClenny and Braga-Neto, arXiv:2009.04544, here one a term). For
-            a system that of "residual" may be a tuple, one for each equation. L-BFGS leaves learned
-            weights as they are, and begins anew where another one changes.
+            (self-adaptive weights, McClenny and Braga-Neto, arXiv:2009.04544). A tensor [N], or a
+            parameter, as in that paper, has one for each point of a term; the points are then not
+            drawn anew. For a system that of "residual" may be a tuple, one for each equation.
+            L-BFGS leaves learned weights as they are, and begins anew where another one changes.
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
@@ -126,7 +127,9 @@ class PINN(Trainable):
         self.learned_weights = torch.nn.ParameterDict()
         names = [*self.conditions, *([RESIDUAL] if equation is not None else [])]
         counted = None if equation is None else (RESIDUAL, self._count_equations)
-        self._weights = Weights(self.term_weights, names, self.learned_weights, counted)
+        self._weights = Weights(
+            self.term_weights, names, self.learned_weights, counted, self._count_points
+        )
         self._settle_unknowns()
         if equation is not None and not given:
             with torch.no_grad():
@@ -187,24 +190,27 @@ class PINN(Trainable):
     def losses(self, batch: Batch | None = None) -> dict[str, Tensor]:
         """Unweighted loss terms, []: the conditions by their names, then "residual".
 
-        In that the equations of a system have their weights, where they have single ones.
+        In that single equations of a system and single points have their weights, if they have any.
 
         Args:
             batch: its x are the numbers of the collocation points to take; None takes all.
         """
-        terms = {name: condition.loss(self._u) for name, condition in self.named_conditions()}
+        inside = self._weights.inside
+        terms = {
+            name: condition.loss(self._u, **inside(name))
+            for name, condition in self.named_conditions()
+        }
         if self.equation is not None:
-            points = self.collocation if batch is None else self.collocation[batch.x]
-            single = self._weights.of_equations()
-            options = {} if single is None else {"weights": single}
-            terms[RESIDUAL] = self.equation.loss(self._u, points, **options)
+            rows = None if batch is None else batch.x
+            points = self.collocation if rows is None else self.collocation[rows]
+            terms[RESIDUAL] = self.equation.loss(self._u, points, **inside(RESIDUAL, rows))
         return terms
 
     def explain_nonfinite(self, name: str, batch: Batch | None) -> str | None:
         """The operation in the equation or condition that is not finite, and where."""
         if name != RESIDUAL:
             condition = dict(self.named_conditions())[name]
-            return first_nonfinite(lambda: condition.loss(self._u), {})
+            return first_nonfinite(lambda: condition.residuals(self._u), {})
         points = self.collocation if batch is None else self.collocation[batch.x]
         return cast(Equation, self.equation).explain_nonfinite(self._u, points)
 
@@ -298,6 +304,10 @@ class PINN(Trainable):
                 "collocation points"
             )
         self.source.check_redraws("PINN.resample")
+        check(
+            not self._weights.of_points(RESIDUAL), "PINN.resample", "points that may be drawn anew",
+            "weights that belong to single ones", f"set weights[{RESIDUAL!r}] to a number first",
+        )  # fmt: skip
         count = len(self.collocation)
         if not adaptive:
             self.collocation = self.source.draw(count, self.collocation)
@@ -375,6 +385,11 @@ class PINN(Trainable):
     def set_extra_state(self, state: Tensor) -> None:
         """Takes over the state of the generator, for ``load_state_dict``."""
         self.generator.set_state(state)
+
+    def _count_points(self, name: str) -> int:
+        return (
+            len(self.collocation) if name == RESIDUAL else dict(self.named_conditions())[name].count
+        )
 
     def _count_equations(self) -> int:
         equation = cast(Equation, self.equation)

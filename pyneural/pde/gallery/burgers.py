@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.pde.conditions import Condition, Dirichlet, Initial
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Dirichlet, Initial
 from pyneural.pde.domains import Box
 from pyneural.pde.exact import cole_hopf
 from pyneural.pde.gallery.problem import Problem, Recipe, number, positive, shares

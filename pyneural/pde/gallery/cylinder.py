@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import check_argument
-from pyneural.pde.conditions import Condition, Data
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Data
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.flow import Flow
 from pyneural.pde.gallery.problem import Recipe, shares

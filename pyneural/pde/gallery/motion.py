@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pyneural.ode import odeint
-from pyneural.pde.conditions import Condition, Initial
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Initial
 from pyneural.pde.gallery.problem import Problem
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import check_argument, whole
-from pyneural.pde.conditions import Condition, Dirichlet
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Dirichlet
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, Recipe, shares
 

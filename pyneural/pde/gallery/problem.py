@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import check_argument, whole
-from pyneural.pde.conditions import Condition
+from pyneural.pde.condition import Condition
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation

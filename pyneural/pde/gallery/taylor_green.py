@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.pde.conditions import Condition, Data, Dirichlet, Initial
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Data, Dirichlet, Initial
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.flow import Flow
 from pyneural.pde.gallery.problem import Recipe, number, positive, shares
