@@ -1,6 +1,6 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
-from pyneural.pde import gallery
+from pyneural.pde import gallery, spectral
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domains import (
@@ -52,5 +52,6 @@ __all__ = [
     "gauss_hermite",
     "read_mesh",
     "residual_adaptive",
+    "spectral",
     "unit_points",
 ]
