@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
+from pyneural.pde.gallery.allen_cahn import AllenCahn
+from pyneural.pde.gallery.beam import EulerBeam
 from pyneural.pde.gallery.burgers import Burgers
 from pyneural.pde.gallery.cavity import Cavity
 from pyneural.pde.gallery.cylinder import Cylinder
@@ -10,6 +12,7 @@ from pyneural.pde.gallery.heat import Heat
 from pyneural.pde.gallery.helmholtz import Helmholtz
 from pyneural.pde.gallery.kdv import KdV
 from pyneural.pde.gallery.kovasznay import Kovasznay
+from pyneural.pde.gallery.kuramoto_sivashinsky import KuramotoSivashinsky
 from pyneural.pde.gallery.lorenz import Lorenz
 from pyneural.pde.gallery.lotka_volterra import LotkaVolterra
 from pyneural.pde.gallery.poisson import Poisson
@@ -20,13 +23,16 @@ from pyneural.pde.gallery.taylor_green import TaylorGreen
 from pyneural.pde.gallery.wave import Wave
 
 GALLERY: dict[str, Callable[[], Problem]] = {
+    "allen-cahn": AllenCahn,
     "burgers": Burgers,
     "cavity": Cavity,
     "cylinder": Cylinder,
+    "euler-beam": EulerBeam,
     "heat": Heat,
     "helmholtz": Helmholtz,
     "kdv": KdV,
     "kovasznay": Kovasznay,
+    "kuramoto-sivashinsky": KuramotoSivashinsky,
     "lorenz": Lorenz,
     "lotka-volterra": LotkaVolterra,
     "poisson": Poisson,
@@ -39,7 +45,7 @@ GALLERY: dict[str, Callable[[], Problem]] = {
 }
 
 __all__ = [
-    "GALLERY", "Burgers", "Cavity", "Cylinder", "Heat", "Helmholtz", "KdV", "Kovasznay", "Lorenz",
-    "LotkaVolterra", "Poisson", "Problem", "ReactionDiffusion", "Recipe", "Schroedinger",
-    "TaylorGreen", "Wave",
+    "GALLERY", "AllenCahn", "Burgers", "Cavity", "Cylinder", "EulerBeam", "Heat", "Helmholtz",
+    "KdV", "Kovasznay", "KuramotoSivashinsky", "Lorenz", "LotkaVolterra", "Poisson", "Problem",
+    "ReactionDiffusion", "Recipe", "Schroedinger", "TaylorGreen", "Wave",
 ]  # fmt: skip
