@@ -136,9 +136,12 @@ class MLP(Scriptable):
         """Value and derivatives with respect to the inputs, by Taylor mode.
 
         Args:
-            x: points, [N, D].
+            x: points, [N, D]; or, where the inputs are functions of coordinates, their jet with
+                respect to these, [1 + K, N, D]: the inputs, then their derivatives
+                ``ops.input_channels(derivatives)``. An input_range is that of the inputs.
             derivatives: tuples of input indices, ``(0,)`` for u_t and ``(1, 1)`` for u_xx where
-                x = (t, x), up to order 4; or ``ops.Laplacian(1, 2)``.
+                x = (t, x), up to order 4; or ``ops.Laplacian(1, 2)``. Of a jet, with respect to
+                the coordinates.
 
         Returns:
             (u, *derivatives), each [N, O].
@@ -178,10 +181,12 @@ class MLP(Scriptable):
         derivatives: Sequence,
         residual: ops.ResidualProgram,
         coefficients: Tensor | None = None,
+        columns: Tensor | None = None,
     ) -> Tensor:
         """Mean square of a residual program over the points, [].
 
-        ``pde.Equation.loss`` and ``ops.record_residual`` write the program.
+        ``pde.Equation.loss`` and ``ops.record_residual`` write the program; x is as in ``jet``,
+        the rest as in ``ops.jet_mlp_loss``.
 
         >>> network, u_x = MLP(1, [8], 1), ops.record_residual(lambda jet, x, c: jet[1, 0])
         >>> network.jet_loss(torch.rand(9, 1), [(0,)], u_x).shape
@@ -189,13 +194,13 @@ class MLP(Scriptable):
         """
         self._check(x)
         self._check_layers("jet_loss")
-        if self._far_from_zero and isinstance(residual, ops.ResidualProgram):
-            x, given = self._centred(x), coefficients
-            origin = self._origin()
+        points, x = x, self._centred(x)
+        if self._far_from_zero and points.dim() == 2 and isinstance(residual, ops.ResidualProgram):
+            given, origin = coefficients, self._origin()
             coefficients = origin if given is None else torch.cat([given, origin])
             residual = residual.moved(0 if given is None else len(given))
         return ops.jet_mlp_loss(
-            x, *self._folded(), self.activation, derivatives, residual, coefficients
+            x, *self._folded(), self.activation, derivatives, residual, coefficients, columns
         )
 
     def _check(self, x: Tensor) -> None:
@@ -252,7 +257,11 @@ class MLP(Scriptable):
             return x
         origin = self._origin()
         halved = x.dtype in (torch.float16, torch.bfloat16) and by_autocast(x.device.type)
-        return x - origin if x.dtype == origin.dtype or halved else x
+        if x.dtype != origin.dtype and not halved:
+            return x
+        if x.dim() < 3:
+            return x - origin
+        return torch.cat([x[:1] - origin, x[1:]])  # of a jet, the value alone
 
     def _linears(self) -> list[torch.nn.Linear]:
         return cast("list[torch.nn.Linear]", list(stored(self, "layers")))

@@ -121,7 +121,7 @@ def check_pairs(domain: Domain, coordinate: str, low: Tensor, high: Tensor) -> N
     for side, points in (("low", low), ("high", high)):
         name = f"{coordinate}_{side}"
         _, on = domain.normals_on(points, domain.chosen(name, "Periodic"))
-        on &= domain.contains(points)
+        on &= domain.accepts(points)
         if not bool(on.all()):
             raise ValueError(
                 f"Periodic: coordinate: expected a partner on {name!r} for every point, got none "

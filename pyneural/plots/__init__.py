@@ -14,6 +14,7 @@ from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
+from pyneural.plots.domains import domain
 from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
 from pyneural.plots.functions import activations, approximation
 from pyneural.plots.latent_priors import latent_priors
@@ -42,6 +43,7 @@ __all__ = [
     "backpropagation",
     "check_installed",
     "densities",
+    "domain",
     "image_density",
     "image_diffusion",
     "image_samples",

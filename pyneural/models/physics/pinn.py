@@ -16,10 +16,10 @@ from pyneural.models.physics.checks import (
     check_pairing,
     check_points,
     check_unknowns,
-    columns_by_name,
 )
 from pyneural.models.physics.description import describe, digest
 from pyneural.models.physics.point_source import PointSource
+from pyneural.models.physics.prediction import Predicting
 from pyneural.models.physics.reference import Reference
 from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Condition, Domain, Equation, Hard, Network, residual_adaptive
@@ -28,13 +28,12 @@ from pyneural.pde.unknowns import leaves
 from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check, check_count
-from pyneural.training.data.adapter import of_arrays
 
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
 
 
-class PINN(Trainable):
+class PINN(Predicting, Trainable):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
@@ -317,22 +316,6 @@ class PINN(Trainable):
             parts = [self.equation.residuals(self._u, x) for x in candidates.split(_CHUNK)]
             residuals = torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
         self.collocation = residual_adaptive(candidates, residuals, count, generator=self.generator)
-
-    @torch.no_grad()
-    def predict(self, x: Any) -> Any:
-        """Value u at points [N, D], however many, [N, O] in the network's dtype on its device.
-
-        Points may be an array or frame, which gives an array. The columns are in the order of the
-        domain; a frame with names of columns is read by these.
-
-        Raises:
-            ValueError: a frame that lacks a coordinate.
-        """
-        return of_arrays("PINN.predict", self, self._predict, columns_by_name(x, self.domain.names))
-
-    def _predict(self, x: Tensor) -> Tensor:
-        x = x.to(self.device, self.dtype)
-        return torch.cat([self.network(chunk) for chunk in x.split(_CHUNK)])
 
     def relative_l2(self, x: Any, exact: Any) -> float:
         """Relative error |u(x) - exact|_2 / |exact|_2, the norms taken in float64.

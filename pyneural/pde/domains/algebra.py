@@ -244,6 +244,10 @@ class Product(Shape):
         """In all factors, the bounds of the time and parameters rounded to x's dtype."""
         return torch.stack([f.contains(part) for f, part in self._split(x)]).all(0)
 
+    def accepts(self, x: Tensor) -> Tensor:
+        """By all factors."""
+        return torch.stack([f.accepts(part) for f, part in self._split(x)]).all(0)
+
     def signed_distance(self, x: Tensor) -> Tensor:
         """By Pythagoras outside, the nearest boundary inside."""
         parts = [f.signed_distance(part) for f, part in self._split(x) if f.spatial]

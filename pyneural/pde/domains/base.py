@@ -12,7 +12,7 @@ from typing_extensions import Self, Unpack
 from pyneural.errors import whole
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains.drawing import Drawing, draw_interior, draw_patches, rounded
-from pyneural.pde.domains.patches import ROUNDING, Patch
+from pyneural.pde.domains.patches import ROUNDING, Patch, spread, tolerance
 
 
 class Domain:
@@ -249,8 +249,17 @@ class Domain:
         slack = ROUNDING * torch.finfo(x.dtype).eps * self._largest
         return self.signed_distance(x.detach().to("cpu", torch.float64)).le(slack).to(x.device)
 
+    def accepts(self, x: Tensor) -> Tensor:
+        """Which points that a user gives are in the domain or on its boundary, [N] bool.
+
+        As ``contains``, but a point may be outside by as much as one on the boundary may be off it;
+        see ``boundary_normals``.
+        """
+        slack = tolerance(*spread(torch.stack(self.range)), torch.finfo(x.dtype).eps)
+        return self.signed_distance(x.detach().to("cpu", torch.float64)).le(slack).to(x.device)
+
     def check(self, x: Tensor, argument: str = "points", where: str | None = None) -> None:
-        """Raises ValueError unless x is [N, D] floating, N >= 1, finite and in the closed domain.
+        """Raises ValueError unless x is [N, D] floating, N >= 1, finite and ``accepts`` takes it.
 
         >>> from pyneural.pde import Box
         >>> Box(x=(0, 1)).check(torch.tensor([[2.0]]))
@@ -269,7 +278,7 @@ the first x=2; remove them or widen the domain
             raise ValueError(
                 f"{where}: {argument}: expected at least 1 point, got none; give some points"
             )
-        outside = ~self.contains(x)
+        outside = ~self.accepts(x)
         if bool(outside.any()):
             raise ValueError(
                 f"{where}: {argument}: expected points in {self}, got {int(outside.sum())} of "

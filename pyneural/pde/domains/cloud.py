@@ -122,6 +122,10 @@ class PointCloud(Shape):
         own = own.to(x.device)
         return own | super().contains(x) if self.has_normals else own
 
+    def accepts(self, x: Tensor) -> Tensor:
+        """As ``contains``."""
+        return self.contains(x)
+
     def signed_distance(self, x: Tensor) -> Tensor:
         """Height above the plane through the nearest point of the boundary; needs normals."""
         if not self.has_normals:

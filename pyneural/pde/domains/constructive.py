@@ -15,7 +15,7 @@ from pyneural.pde.domains.trimming import trimmed
 
 _SAME = 1e-10  # of the size of a shape: what is as near as that is one point
 _SIDE = 1e-7  # how far on either side of a boundary one looks
-_NEAR = 1e-6  # the same where a point is on boundaries of both
+_NEAR = 4e-6  # the same where a point is on boundaries of both; more than it may be off one
 
 
 class Pair(Protocol):
