@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
-from pyneural.pde.hard import check_inputs
-from pyneural.pde.network import Network, takes_columns
+from pyneural.pde.network import Network, check_inputs, outputs_of, with_jets
 from pyneural.pde.prescribed import Unknown
 
 Term = tuple[Derivative, Tensor | None]  # a derivative, () for the value, and a factor [N]
@@ -104,6 +103,7 @@ class Condition(torch.nn.Module):
         """What is compared minus the prescribed values, [N, O] each."""
         terms = self.terms()
         asked = [derivative for derivative, _ in terms if derivative]
+        network = with_jets(network)
         jet = network.jet(self.points, asked) if asked else (network(self.points),)
         channels = dict(zip(((), *asked), jet, strict=True))
         total: Any = None
@@ -135,10 +135,11 @@ class Condition(torch.nn.Module):
 
     def _fused(self, network: Any, weights: Tensor | None) -> Tensor | None:
         """The loss by ``network.jet_loss``; None where there is nothing to gain or none."""
-        jet_loss, outputs = (getattr(network, n, None) for n in ("jet_loss", "out_features"))
+        network = with_jets(network)
+        jet_loss, outputs = getattr(network, "jet_loss", None), outputs_of(network, self.points)
         terms = self.terms() if type(self).residuals is Condition.residuals else []
         asked = tuple(derivative for derivative, _ in terms if derivative)
-        if jet_loss is None or outputs is None or not asked or not takes_columns(jet_loss):
+        if jet_loss is None or outputs is None or not asked:
             return None
         target = self.target
         chosen = self._chosen(outputs)

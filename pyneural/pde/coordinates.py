@@ -69,7 +69,8 @@ def call_with_coordinates(
                 f"{', '.join(names)}, got another name; rename it"
             )
     value = function(**{argument: x[:, names.index(argument)] for argument in arguments})
-    value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    if not isinstance(value, Tensor) or value.dtype != x.dtype or value.device != x.device:
+        value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
     if value.dim() == 0:
         value = value.expand(len(x))
     if value.dim() > 2 or len(value) != len(x):

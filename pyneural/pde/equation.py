@@ -11,10 +11,9 @@ from torch import Tensor
 
 from pyneural.ops import Derivative
 from pyneural.pde.coordinates import with_rest
-from pyneural.pde.hard import check_inputs
 from pyneural.pde.language.names import name_of
 from pyneural.pde.language.residual import MAIN, Residual, Site
-from pyneural.pde.network import Network
+from pyneural.pde.network import Network, check_inputs, with_jets
 from pyneural.pde.nonfinite import first_nonfinite
 
 
@@ -159,7 +158,7 @@ class Equation(torch.nn.Module):
         'sqrt(u.x) is nan at 5 of 5 points, the first with u.x = -2'
         """
         derivatives = self._derivatives(x)
-        jet = network.jet(x, derivatives)
+        jet = with_jets(network).jet(x, derivatives)
         names = dict(zip(self.inputs, x.unbind(1), strict=True))
         for asked, channel in zip((None, *derivatives), jet, strict=True):
             text = "" if asked is None else f".{name_of(asked, self.inputs)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from pyneural.models.physics.pinn import PINN
-from pyneural.nn import MLP
 from pyneural.pde.gallery import Problem
 from pyneural.training import LBFGS, Adam, Phase
 from pyneural.training.checks import check
@@ -34,10 +33,9 @@ def suggested_pinn(
     True
     """
     recipe, domain = problem.recipe, problem.to(device, dtype).domain
-    inputs, outputs = len(problem.inputs), len(problem.outputs)
-    mlp = MLP(inputs, recipe.hidden, outputs, recipe.activation, input_range=domain.range)
-    mlp.to(device, dtype)
-    network: torch.nn.Module = problem.hard(mlp) if recipe.hard else mlp
+    network = problem.network().to(device, dtype)
+    if recipe.hard:
+        network = problem.hard(network)
     conditions = {}
     if not recipe.hard:
         conditions = problem.conditions(

@@ -108,7 +108,7 @@ def draw_patches(
     pool: list[tuple[Tensor, Tensor]] = []
     while sum(len(points) for points, _ in pool) < n:
         proposals = min(math.ceil(1.1 * n / kept) + 16, _CHUNK)
-        offset = float(torch.rand((), dtype=torch.float64, generator=generator))
+        offset = float(unit_points(1, 1, generator=generator))
         for patch, count in zip(patches, shares_of(proposals, weights, offset), strict=True):
             if count:
                 unit = unit_points(count, patch.units, sampling, generator=generator)

@@ -27,7 +27,7 @@ class KuramotoSivashinsky(Ring):
     formula = "u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0"
     counts = 101, 257
     modes, steps, smooth = 128, 1000, 3
-    recipe = Recipe((32, 32, 32, 32), error=1e-2, points=4000, weights={"initial": 100})
+    recipe = Recipe((32, 32, 32, 32), error=1e-2, hard=True)
 
     def __init__(self) -> None:
         super().__init__()

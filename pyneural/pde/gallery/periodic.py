@@ -7,10 +7,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pyneural.nn import MLP, PeriodicEmbedding
 from pyneural.pde import spectral
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Initial, Periodic
 from pyneural.pde.gallery.problem import Problem, shares
+from pyneural.pde.hard import Hard
+from pyneural.pde.network import Network
 
 
 class Ring(Problem):
@@ -32,6 +35,17 @@ class Ring(Problem):
     def initial(x: Tensor) -> Tensor:
         """The start u(0, x), [N]."""
         raise NotImplementedError("Ring.initial: write it in the subclass")
+
+    def network(self) -> torch.nn.Module:
+        """A network that is periodic in x."""
+        low, high = self.domain.low[1].item(), self.domain.high[1].item()
+        embedding = PeriodicEmbedding(self.domain.names, {"x": high - low})
+        layers = MLP(embedding.out_features, self.recipe.hidden, 1, self.recipe.activation)
+        return torch.nn.Sequential(embedding, layers)
+
+    def hard(self, network: Network) -> Hard:
+        """The network u = u(0, x) + t N(t, x), where N is periodic, as that of ``network``."""
+        return Hard(network, self.domain.names, self.initial, lambda t: t)
 
     def conditions(self, points: int = 100, **drawing: Any) -> dict[str, Condition]:
         """The start, and equal values and derivatives at both ends; half of the points each."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import check_argument, whole
+from pyneural.nn import MLP
 from pyneural.pde.condition import Condition
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.domains import Box
@@ -25,7 +26,7 @@ Constant = TypeVar("Constant", bound=float | Tensor)
 class Recipe:
     """A network and a training that reach a stated error; ``models.suggested_pinn`` follows it.
 
-    The network is an ``nn.MLP`` in float64. Adam comes first, then rounds of L-BFGS, each of
+    The network is that of ``Problem.network``, in float64. Adam comes first, then rounds of L-BFGS, each of
     which begins with new collocation points where the residual is large.
 
     Args:
@@ -96,6 +97,12 @@ class Problem(Equation):
             f"{type(self).__name__}.hard: expected a problem whose conditions can be built into "
             "the network, got one that has soft ones only; use conditions()"
         )
+
+    def network(self) -> torch.nn.Module:
+        """The network of the recipe, with new weights."""
+        recipe, sizes = self.recipe, (len(self.inputs), len(self.outputs))
+        scale = self.domain.range
+        return MLP(sizes[0], recipe.hidden, sizes[1], recipe.activation, input_range=scale)
 
     def exact(self, *args: Any, **kwargs: Any) -> Tensor:
         """Exact solution as a function of coordinates, [N] or [N, O]."""

@@ -13,7 +13,7 @@ from pyneural.ops import Derivative, Symbol, collapse_derivatives
 from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
 from pyneural.pde.language.lowering import Lowered, lower, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
-from pyneural.pde.network import Network, takes_columns
+from pyneural.pde.network import Network, outputs_of, with_jets
 
 ALL = "u"  # the argument that takes a list of all outputs, where they have no names
 MAIN = ""  # the points that outputs and inputs without a further name belong to
@@ -181,13 +181,13 @@ class Residual:
         weights: Sequence[float | Tensor] | Tensor | None,
     ) -> Tensor | None:
         """The loss in one pass; None where the residual or the network does not allow it."""
-        jet_loss = getattr(network, "jet_loss", None)
-        count = getattr(network, "out_features", None) if self.outputs is None else 1
+        network, (x, normals, _) = with_jets(network), sites[MAIN]
+        jet_loss, columns_of_u = getattr(network, "jet_loss", None), outputs_of(network, x)
+        count = columns_of_u if self.outputs is None else 1
         if self.outputs is not None:
-            self.check_outputs(getattr(network, "out_features", len(self.outputs)))
+            self.check_outputs(columns_of_u or len(self.outputs))
         if jet_loss is None or count is None or len(sites) > 1:
             return None
-        x, normals, _ = sites[MAIN]
         lowered = self._lower(function, x, normals, count)
         if lowered is None:
             return None
@@ -202,8 +202,6 @@ class Residual:
             else:
                 program = program.weighted(len(columns))
                 columns = [*columns, *roots]
-        if columns and not takes_columns(jet_loss):
-            return None
         given = x, derivatives, program, stacked(coefficients, x)
         return jet_loss(*given, stacked_columns(columns, x)) if columns else jet_loss(*given)
 
@@ -320,7 +318,7 @@ def _jets(
     together: dict[tuple[Derivative, ...], list[str]] = defaultdict(list)
     for name in sites:
         together[wanted[name]].append(name)
-    found = {}
+    found, network = {}, with_jets(network)
     for asked, names in together.items():
         points = [sites[name].points for name in names]
         x = torch.cat(points) if len(points) > 1 else points[0]
