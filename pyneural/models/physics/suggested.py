@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from pyneural.models.physics.pinn import PINN
@@ -33,7 +35,7 @@ def suggested_pinn(
     True
     """
     recipe, domain = problem.recipe, problem.to(device, dtype).domain
-    network = problem.network().to(device, dtype)
+    network: Any = problem.network().to(device, dtype)
     if recipe.hard:
         network = problem.hard(network)
     conditions = {}

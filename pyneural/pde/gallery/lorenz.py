@@ -12,13 +12,14 @@ from pyneural.pde.gallery.problem import Recipe
 class Lorenz(Motion):
     """Convection in three numbers (Lorenz, 1963).
 
-        x_t = sigma (y - x),  y_t = x (rho - z) - y,  z_t = x y - beta z   on t in (0, 3]
+        x_t = sigma (y - x),  y_t = x (rho - z) - y,  z_t = x y - beta z   on t in (0, last]
         x(0) = -8,  y(0) = 7,  z(0) = 27
 
     Args:
         sigma: Prandtl number.
         rho: Rayleigh number in parts of the critical one; from about 24.7 on the motion is chaotic.
         beta: of the shape of the cells. Each may be a ``torch.nn.Parameter``, which is learned.
+        last: the last time.
 
     >>> Lorenz().rates(1.0, 1.0, 1.0)
     (0.0, 13.0, -1.6666666666666665)
@@ -26,18 +27,19 @@ class Lorenz(Motion):
 
     outputs = "xyz"
     formula = "x_t = sigma (y - x), y_t = x (rho - z) - y, z_t = x y - beta z"
-    start = -8.0, 7.0, 27.0
-    recipe = Recipe((32, 32, 32), error=1e-3, hard=True, points=400)
+    start, size = (-8.0, 7.0, 27.0), 20.0
+    recipe = Recipe((32, 32), error=1e-3, activation="sin", hard=True, points=200, lbfgs=(500,))
 
     def __init__(
         self,
         sigma: float | Tensor = 10.0,
         rho: float | Tensor = 15.0,
         beta: float | Tensor = 8 / 3,
+        last: float = 1.0,
     ) -> None:
         super().__init__()
         self.sigma, self.rho, self.beta = sigma, rho, beta
-        self.domain = Box(t=(0, 3))
+        self.domain = Box(t=(0, last))
 
     def rates(self, x, y, z):
         """The rates sigma (y - x), x (rho - z) - y, x y - beta z."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pyneural.nn import Scaled
 from pyneural.ode import odeint
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Initial
@@ -23,16 +24,22 @@ class Motion(Problem):
 
     Attributes:
         start: the state at t = 0, one number for each output.
+        size: order of magnitude of the state, in which the network counts.
     """
 
     reference = "an integration to 1e-12"
     inputs = "t"
     counts = (201,)
     start: ClassVar[Sequence[float]]
+    size: ClassVar[float] = 1.0
 
     def rates(self, *state: Any) -> Sequence[Any]:
         """The rates of change f(y), one for each output, of tensors or of fields."""
         raise NotImplementedError(f"{type(self).__name__}.rates: write it in the subclass")
+
+    def network(self) -> torch.nn.Module:
+        """The network of the recipe, its outputs in parts of ``size``."""
+        return Scaled(super().network(), scale=self.size)
 
     def initial(self, t: Tensor) -> Tensor:
         """The state at t = 0, for each time, [N, O]."""

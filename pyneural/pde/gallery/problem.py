@@ -26,8 +26,8 @@ Constant = TypeVar("Constant", bound=float | Tensor)
 class Recipe:
     """A network and a training that reach a stated error; ``models.suggested_pinn`` follows it.
 
-    The network is that of ``Problem.network``, in float64. Adam comes first, then rounds of L-BFGS, each of
-    which begins with new collocation points where the residual is large.
+    The network is that of ``Problem.network``, in float64. Adam comes first, then rounds of
+    L-BFGS, each of which begins with new collocation points where the residual is large.
 
     Args:
         hidden: widths of the hidden layers.
