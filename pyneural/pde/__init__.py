@@ -1,7 +1,6 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
-from pyneural.pde import spectral
-from pyneural.pde.burgers import Burgers
+from pyneural.pde import gallery, spectral
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domains import (
@@ -19,6 +18,7 @@ from pyneural.pde.domains import (
 )
 from pyneural.pde.equation import Equation
 from pyneural.pde.exact import cole_hopf, gauss_hermite
+from pyneural.pde.gallery.burgers import Burgers
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 from pyneural.pde.operator import Operator
@@ -48,6 +48,7 @@ __all__ = [
     "Polygon",
     "Polyhedron",
     "cole_hopf",
+    "gallery",
     "gauss_hermite",
     "read_mesh",
     "residual_adaptive",
