@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative
-from pyneural.pde.hard import check_inputs
+from pyneural.pde.coordinates import with_rest
+from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
 from pyneural.pde.language.residual import MAIN, Residual, Site
-from pyneural.pde.network import Network
+from pyneural.pde.network import Network, check_inputs, with_jets
 from pyneural.pde.nonfinite import first_nonfinite
 
 
@@ -22,7 +23,8 @@ class Equation(torch.nn.Module):
 
     A subclass names its ``inputs`` (the columns of x) and ``outputs`` (the columns of u), one
     letter each in a string or a tuple of longer names, and writes ``residual``. The arguments of
-    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name.
+    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name;
+    ``**x`` takes all inputs that are not named.
     Derivatives are attributes: ``u.t``, ``u.xx``, ``u.tx``, up to order 4, and ``u.laplacian``
     over all inputs but t and the ``parameter_inputs``, which the class may name too: parameters of
     the problem that are inputs of the network. Expressions have them as well, by the chain rule:
@@ -70,7 +72,8 @@ class Equation(torch.nn.Module):
                     f"{where}: parameter_inputs: expected some of the inputs "
                     f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
                 )
-        self._arguments = tuple(inspect.signature(self.residual).parameters)
+        signature = inspect.signature(self.residual).parameters
+        self._arguments = tuple(with_rest(signature, list(signature), self.inputs))
         for argument in self._arguments:
             if argument not in names:
                 raise ValueError(
@@ -138,6 +141,14 @@ class Equation(torch.nn.Module):
         Raises:
             ValueError: as ``residuals``; another number of weights.
         """
+        if torch.compiler.is_compiling():
+            return compiled_loss(self, network, x, weights)
+        return self.eager_loss(network, x, weights)
+
+    def eager_loss(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
+        """``loss`` where it is not part of a compiled graph."""
         self._check(network, x)
         return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
 
@@ -156,7 +167,7 @@ class Equation(torch.nn.Module):
         'sqrt(u.x) is nan at 5 of 5 points, the first with u.x = -2'
         """
         derivatives = self._derivatives(x)
-        jet = network.jet(x, derivatives)
+        jet = with_jets(network).jet(x, derivatives)
         names = dict(zip(self.inputs, x.unbind(1), strict=True))
         for asked, channel in zip((None, *derivatives), jet, strict=True):
             text = "" if asked is None else f".{name_of(asked, self.inputs)}"

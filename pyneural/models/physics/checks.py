@@ -12,7 +12,7 @@ from torch import Tensor
 from pyneural.ops.jet.derivatives import partials_of
 from pyneural.pde import Condition, Domain, Equation, Hard
 from pyneural.pde.coordinates import check_names
-from pyneural.pde.hard import check_inputs
+from pyneural.pde.network import check_inputs
 from pyneural.pde.unknowns import leaves
 from pyneural.training.checks import check
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, Symbol, collapse_derivatives
 from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
-from pyneural.pde.language.lowering import Lowered, lower, stacked, stacked_columns
+from pyneural.pde.language.lowering import lower, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
-from pyneural.pde.network import Network, takes_columns
+from pyneural.pde.language.recorder import EquationRecorder, Lowered
+from pyneural.pde.network import Network, outputs_of, with_jets
 
 ALL = "u"  # the argument that takes a list of all outputs, where they have no names
 MAIN = ""  # the points that outputs and inputs without a further name belong to
@@ -76,6 +77,11 @@ class Residual:
         self.outputs, self.parameters = outputs, tuple(parameters)
         self.remedy = "give the network one column per output"
         self._checked: dict[str, set[Any]] = defaultdict(set)
+        self._recorders: dict[Any, list[EquationRecorder]] = defaultdict(list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the recorders, for a copy."""
+        return self.__dict__ | {"_recorders": defaultdict(list)}
 
     def derivatives(self, function: Callable, site: Site) -> tuple[Derivative, ...]:
         """Derivatives that the residual needs, recorded without the points."""
@@ -181,13 +187,13 @@ class Residual:
         weights: Sequence[float | Tensor] | Tensor | None,
     ) -> Tensor | None:
         """The loss in one pass; None where the residual or the network does not allow it."""
-        jet_loss = getattr(network, "jet_loss", None)
-        count = getattr(network, "out_features", None) if self.outputs is None else 1
+        network, (x, normals, _) = with_jets(network), sites[MAIN]
+        jet_loss, columns_of_u = getattr(network, "jet_loss", None), outputs_of(network, x)
+        count = columns_of_u if self.outputs is None else 1
         if self.outputs is not None:
-            self.check_outputs(getattr(network, "out_features", len(self.outputs)))
+            self.check_outputs(columns_of_u or len(self.outputs))
         if jet_loss is None or count is None or len(sites) > 1:
             return None
-        x, normals, _ = sites[MAIN]
         lowered = self._lower(function, x, normals, count)
         if lowered is None:
             return None
@@ -202,8 +208,6 @@ class Residual:
             else:
                 program = program.weighted(len(columns))
                 columns = [*columns, *roots]
-        if columns and not takes_columns(jet_loss):
-            return None
         given = x, derivatives, program, stacked(coefficients, x)
         return jet_loss(*given, stacked_columns(columns, x)) if columns else jet_loss(*given)
 
@@ -249,6 +253,7 @@ class Residual:
             normals,
             f"{self.where}.residual",
             self._checked[MAIN],
+            self._recorders[tuple(names), points is None],
         )
 
     def _context(self, points: Tensor, channel: Callable, **how: Any) -> Context:
@@ -320,7 +325,7 @@ def _jets(
     together: dict[tuple[Derivative, ...], list[str]] = defaultdict(list)
     for name in sites:
         together[wanted[name]].append(name)
-    found = {}
+    found, network = {}, with_jets(network)
     for asked, names in together.items():
         points = [sites[name].points for name in names]
         x = torch.cat(points) if len(points) > 1 else points[0]
