@@ -10,7 +10,7 @@ from pyneural.pde.condition import Condition, Term
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.faces import Part, check_pairs, named_part, place
-from pyneural.pde.network import Network
+from pyneural.pde.network import Network, with_jets
 from pyneural.pde.prescribed import Value, check_paired, prescribed
 
 
@@ -225,6 +225,7 @@ class Periodic(Condition):
     def residuals(self, network: Network) -> list[Tensor]:
         """Value and derivatives at the high bound minus those at the low one, [N, O] each."""
         both = torch.cat([self.points, self.opposite])
+        network = with_jets(network)
         parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
         halves = [self.select(part).chunk(2) for part in parts]
         return [high - low for low, high in halves]
