@@ -399,10 +399,3 @@ def test_no_grad_inside_a_transform(subject):
     value = subject.exact(*subject.tensors).sum()
     grad = torch.func.grad(function)(*subject.tensors)
     assert_same(grad, value.expand_as(grad))
-
-
-def test_meta_tensors_have_the_shapes():
-    network = Network.random((2, 4, 3), 5).map(lambda tensor: tensor.to("meta"))
-    u, u_xx = ops.jet_mlp(*network.parts, "tanh", [(1, 1)])
-    assert u.shape == u_xx.shape == (5, 3)
-    assert ops.jet_mlp_jacobian(*network.parts, "tanh", [(1, 1)]).shape == (5, 6, 27)
