@@ -227,3 +227,12 @@ def test_threads_share_the_points(device, count, threads):
         assert_close(a, b, FLOAT64_GRADIENT)
     for a, b in zip(found, evaluate(ops.jet_mlp, network, *case), strict=True):
         assert torch.equal(a, b)
+
+
+def test_meta_tensors_have_the_shapes():
+    network = Network.random((2, 4, 3), 5).map(lambda tensor: tensor.to("meta"))
+    for x in (network.x, network.x.expand(3, 5, 2)):  # points, and the jet of inputs
+        given = x, *network.parts[1:], "tanh", [(1, 1)]
+        u, u_xx = ops.jet_mlp(*given)
+        assert u.shape == u_xx.shape == (5, 3)
+        assert ops.jet_mlp_jacobian(*given).shape == (5, 6, 27)
