@@ -192,3 +192,10 @@ def test_what_is_remembered_of_points_follows_their_changes():
     embedding.load_state_dict({"periods": torch.tensor([4.0])})
     before.append(same())
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(before))
+
+
+def test_compiled_losses_are_those_of_eager_mode():
+    module, x = FUSED["hard of an embedding"](), torch.rand(5, 2)
+    program = ops.record_residual(lambda jet, x, c: jet[3, 0] + x[0] * jet[0, 1] ** 2)
+    compiled = torch.compile(lambda: nn.jet_loss(module, x, DERIVATIVES, program), backend="eager")
+    torch.testing.assert_close(compiled(), nn.jet_loss(module, x, DERIVATIVES, program))
