@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative
+from pyneural.pde.coordinates import with_rest
+from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
 from pyneural.pde.language.residual import MAIN, Residual, Site
 from pyneural.pde.network import Network, check_inputs, with_jets
@@ -21,7 +23,8 @@ class Equation(torch.nn.Module):
 
     A subclass names its ``inputs`` (the columns of x) and ``outputs`` (the columns of u), one
     letter each in a string or a tuple of longer names, and writes ``residual``. The arguments of
-    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name.
+    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name;
+    ``**x`` takes all inputs that are not named.
     Derivatives are attributes: ``u.t``, ``u.xx``, ``u.tx``, up to order 4, and ``u.laplacian``
     over all inputs but t and the ``parameter_inputs``, which the class may name too: parameters of
     the problem that are inputs of the network. Expressions have them as well, by the chain rule:
@@ -69,7 +72,8 @@ class Equation(torch.nn.Module):
                     f"{where}: parameter_inputs: expected some of the inputs "
                     f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
                 )
-        self._arguments = tuple(inspect.signature(self.residual).parameters)
+        signature = inspect.signature(self.residual).parameters
+        self._arguments = tuple(with_rest(signature, list(signature), self.inputs))
         for argument in self._arguments:
             if argument not in names:
                 raise ValueError(
@@ -137,6 +141,14 @@ class Equation(torch.nn.Module):
         Raises:
             ValueError: as ``residuals``; another number of weights.
         """
+        if torch.compiler.is_compiling():
+            return compiled_loss(self, network, x, weights)
+        return self.eager_loss(network, x, weights)
+
+    def eager_loss(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
+        """``loss`` where it is not part of a compiled graph."""
         self._check(network, x)
         return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +13,7 @@ from pyneural.nn.joined import Joined
 from pyneural.ops import Derivative
 from pyneural.pde.coordinates import check_names
 
-__all__ = ["Network", "check_inputs", "outputs_of", "takes_columns", "with_jets"]
+__all__ = ["Network", "check_inputs", "outputs_of", "with_jets"]
 
 
 class Network(Protocol):
@@ -62,8 +61,3 @@ give both the same names in the same order
         for first in ("network", "embedding"):
             if hasattr(network, first):
                 check_inputs(where, getattr(network, first), names, owner)
-
-
-def takes_columns(jet_loss: Callable[..., Any]) -> bool:
-    """Whether a fused loss takes columns with a value for each point."""
-    return "columns" in inspect.signature(jet_loss).parameters

@@ -31,7 +31,7 @@ class Domain:
         parameters: names of those; see ``with_parameters``.
         dim: number D of coordinates, the time included.
         has_time: whether t is one of them.
-        low, high: corners of the bounding box, [D] in float64.
+        low, high: corners of a box around it, [D] in float64.
         range: (low, high), as ``nn.MLP(input_range=...)`` takes it.
         measure: length, area, volume..., the time and parameters included; None where it is not
             known exactly, as for constructive geometry in three dimensions.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -108,13 +110,15 @@ def boundary_of(pair: Pair) -> tuple[Patch, ...]:
     if len(pair.low) == 2:
         curves = [[as_curves(patch) for patch in patches] for patches in (first, second)]
         return tuple(trimmed(curves[0], curves[1], pair.inside))
-
-    def covered(x: Tensor) -> Tensor:
-        return torch.stack([p.covers(x, _SAME * extent) for p in first]).any(0)
-
+    covered = partial(_covered, tuple(first), _SAME * extent)
     cut = [Trimmed(p, pair.inside, extent, None) for p in first]
     cut += [Trimmed(p, pair.inside, extent, covered) for p in second]
     return tuple(patch for patch in cut if patch.share > 0)
+
+
+def _covered(patches: Sequence[Patch], distance: float, x: Tensor) -> Tensor:
+    """Which points are on some of the pieces."""
+    return torch.stack([patch.covers(x, distance) for patch in patches]).any(0)
 
 
 def _ends_of(

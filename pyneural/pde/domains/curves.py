@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural.pde.domains.patches import PAIRS, Patch, spread, to_segments
+from pyneural.pde.domains.patches import PAIRS, Patch, root, spread, to_segments
 
 _NODES = 2048  # of the table of arc lengths of an ellipse
 _SEEDS = 64  # places on an arc where the search for the nearest point begins
@@ -87,12 +87,8 @@ class Arc:
         angles, lengths = self._table()
         i = torch.searchsorted(lengths, length.contiguous(), right=True).clamp(1, _NODES) - 1
         width = angles[1] - angles[0]
-        angle = angles[i] + width * (length - lengths[i]) / (lengths[i + 1] - lengths[i])
-        for _ in range(3):  # Newton; the length since a node by Simpson's rule
-            mean = self.speed(angles[i]) + 4 * self.speed((angles[i] + angle) / 2)
-            since = (angle - angles[i]) / 6 * (mean + self.speed(angle))
-            angle = angle - (lengths[i] + since - length) / self.speed(angle)
-        return angle
+        # Linear between nodes, whose arc lengths are exact to rounding.
+        return angles[i] + width * (length - lengths[i]) / (lengths[i + 1] - lengths[i])
 
     def nearest(self, x: Tensor) -> Tensor:
         """Angles of the nearest points of the arc for points [N, 2], [N]."""
@@ -200,10 +196,10 @@ class Curves(Patch):
             points[which == i], normals[which == i] = arc.at(angle), arc.normals(angle)
         return points, normals, None
 
-    def _distances(self, x: Tensor) -> Tensor:
-        """To each segment and arc, [N, S + A]."""
+    def _squares(self, x: Tensor) -> Tensor:
+        """Squared distances to each segment and arc, [N, S + A]."""
         straight = to_segments(x, *self.ends.to(x).unbind(1))
-        bent = [torch.linalg.vector_norm(x - arc.at(arc.nearest(x)), dim=1) for arc in self.arcs]
+        bent = [(x - arc.at(arc.nearest(x))).square().sum(1) for arc in self.arcs]
         return torch.cat([straight, *(b[:, None] for b in bent)], 1)
 
     def _chunks(self, x: Tensor) -> Sequence[Tensor]:
@@ -211,11 +207,11 @@ class Curves(Patch):
 
     def distance(self, x: Tensor) -> Tensor:
         """To the nearest of them."""
-        return torch.cat([self._distances(chunk).amin(1) for chunk in self._chunks(x)])
+        return root(torch.cat([self._squares(chunk).amin(1) for chunk in self._chunks(x)]))
 
     def normals(self, x: Tensor) -> Tensor:
         """Those at the nearest point, of the first of several that are as near."""
-        which = torch.cat([_first_nearest(self._distances(chunk)) for chunk in self._chunks(x)])
+        which = torch.cat([_first_nearest(self._squares(chunk)) for chunk in self._chunks(x)])
         straight = which < len(self.segments)
         normals = torch.zeros_like(x)
         normals[straight] = self.normal.to(x)[which[straight]]
@@ -237,8 +233,9 @@ class Curves(Patch):
         return total
 
 
-def _first_nearest(distances: Tensor) -> Tensor:
-    """Index of the least of each row, the first of those that differ from it by rounding."""
+def _first_nearest(squares: Tensor) -> Tensor:
+    """Index of the least distance of each row, the first of those that differ by rounding."""
+    distances = root(squares)
     least = distances.amin(1, keepdim=True)
-    slack = 8 * torch.finfo(distances.dtype).eps * distances.amax(1, keepdim=True)
+    slack = 8 * torch.finfo(squares.dtype).eps * distances.amax(1, keepdim=True)
     return (distances <= least + slack).to(torch.int8).argmax(1)

@@ -16,7 +16,7 @@ from pyneural.pde.sampling import unit_points
 Propose = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 _PROBES = 1 << 13  # points that estimate the share of proposals that are kept
-_MORE_PROBES = 1 << 18  # where none of those was
+_MORE_PROBES = 1 << 16  # where none of those was
 _CHUNK = 1 << 20  # proposals at once
 
 
@@ -108,7 +108,7 @@ def draw_patches(
     pool: list[tuple[Tensor, Tensor]] = []
     while sum(len(points) for points, _ in pool) < n:
         proposals = min(math.ceil(1.1 * n / kept) + 16, _CHUNK)
-        offset = float(torch.rand((), dtype=torch.float64, generator=generator))
+        offset = float(unit_points(1, 1, generator=generator))
         for patch, count in zip(patches, shares_of(proposals, weights, offset), strict=True):
             if count:
                 unit = unit_points(count, patch.units, sampling, generator=generator)

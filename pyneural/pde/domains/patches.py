@@ -172,7 +172,7 @@ class Triangles(Patch):
 
     def distance(self, x: Tensor) -> Tensor:
         """To the nearest triangle."""
-        return self._nearest(x)[0]
+        return root(self._nearest(x)[0])
 
     def normals(self, x: Tensor) -> Tensor:
         """Of the nearest triangle, the first of several."""
@@ -191,26 +191,33 @@ def spread(points: Tensor) -> tuple[float, float]:
 
 
 def to_segments(x: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Distances of points [N, D] to segments between start and end [S, D], [N, S]."""
+    """Squared distances of points [N, D] to segments between start and end [S, D], [N, S]."""
     along = end - start
-    offset = x[:, None] - start
-    place = ((offset * along).sum(-1) / (along * along).sum(-1)).clamp(0, 1)
-    return torch.linalg.vector_norm(offset - place[..., None] * along, dim=-1)
+    # One coordinate at a time, which needs a third of the time of arrays [N, S, D].
+    columns = [(x[:, d : d + 1] - start[:, d], along[:, d]) for d in range(x.shape[1])]
+    place = sum((offset * way for offset, way in columns), start=x.new_zeros(()))
+    place = (place / (along * along).sum(1)).clamp(0, 1)
+    squares = [(offset - place * way).square() for offset, way in columns]
+    return sum(squares[1:], start=squares[0])
 
 
 def to_triangles(x: Tensor, corners: Tensor) -> Tensor:
-    """Distances of points [N, 3] to triangles [F, 3, 3], [N, F]."""
+    """Squared distances of points [N, 3] to triangles [F, 3, 3], [N, F]."""
     a, b, c = corners.unbind(1)
     normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=1)
-    offset = x[:, None] - a
-    height = (offset * normal).sum(-1)
+    height = x @ normal.T - (a * normal).sum(1)
     above = torch.ones_like(height, dtype=torch.bool)  # over the inside of the triangle
     edges = []
     for start, end in ((a, b), (b, c), (c, a)):
         inward = torch.linalg.cross(normal, end - start)
-        above &= ((x[:, None] - start) * inward).sum(-1) >= 0
+        above &= x @ inward.T >= (start * inward).sum(1)
         edges.append(to_segments(x, start, end))
-    return torch.where(above, height.abs(), torch.stack(edges).amin(0))
+    return torch.where(above, height.square(), torch.stack(edges).amin(0))
+
+
+def root(squares: Tensor) -> Tensor:
+    """Square roots whose gradient is 0 at 0."""
+    return squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
 
 
 def in_simplices(corners: Tensor, running: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:

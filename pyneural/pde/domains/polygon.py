@@ -95,9 +95,12 @@ def _check(corners: np.ndarray) -> None:
             f"{where}: expected a polygon with an area, got one whose area is {_area(corners):g}; "
             "correct the corners"
         )
+    low, high = np.minimum(corners, ends), np.maximum(corners, ends)
+    low, high = low - _TOUCHING * size, high + _TOUCHING * size
     for i in range(n):
-        # Each edge against those after it; its neighbour touches it in their corner.
-        j = np.arange(i + 1, n)
+        # Each edge against those after it whose boxes meet its own; its neighbour touches it.
+        meet = ((low[i + 1 :] <= high[i]) & (high[i + 1 :] >= low[i])).all(1)
+        j = i + 1 + np.flatnonzero(meet)
         gaps = _gaps(corners[i], ends[i], corners[j], ends[j])
         back = _folds(corners[i], ends[i], ends[(i + 1) % n])
         touching = gaps <= _TOUCHING * size
@@ -122,17 +125,14 @@ def _folds(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
 def _gaps(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Distances of the segment a b to segments c d, [S]."""
 
-    def cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
-
     def distance(p: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         along = end - start
         place = (((p - start) * along).sum(-1) / (along * along).sum(-1)).clip(0, 1)
         return np.hypot(*np.moveaxis(p - start - place[..., None] * along, -1, 0))
 
     ends = [distance(a, c, d), distance(b, c, d), distance(c, a, b), distance(d, a, b)]
-    crossing = (cross(b - a, c - a) * cross(b - a, d - a) < 0) & (
-        cross(d - c, a - c) * cross(d - c, b - c) < 0
+    crossing = (_cross(b - a, c - a) * _cross(b - a, d - a) < 0) & (
+        _cross(d - c, a - c) * _cross(d - c, b - c) < 0
     )
     return np.where(crossing, 0.0, np.minimum.reduce(ends))
 
@@ -147,20 +147,24 @@ def triangulate(corners: np.ndarray) -> np.ndarray:
     """
     left, found, position, failed = list(range(len(corners))), [], 0, 0
     size = float(np.ptp(corners, axis=0).max())
+    before, behind = np.roll(corners, 1, 0), np.roll(corners, -1, 0)
+    turns = _cross(corners - before, behind - corners)
+    hollow = np.flatnonzero(turns <= _TOUCHING * size**2)  # only these can be in an ear
     while len(left) > 3:
         k = position % len(left)
-        before, here, after = left[k - 1], left[k], left[(k + 1) % len(left)]
-        a, b, c = corners[[before, here, after]]
+        ear = [left[k - 1], left[k], left[(k + 1) % len(left)]]
+        a, b, c = corners[ear]
         turn = _turn(a, b, c[None])[0]
         flat = abs(turn) <= _TOUCHING * size**2
-        others = corners[[i for i in left if i not in (before, here, after)]]
+        others = corners[hollow[~np.isin(hollow, ear)]]
         within = (
             (_turn(a, b, others) >= 0) & (_turn(b, c, others) >= 0) & (_turn(c, a, others) >= 0)
         )
         if flat or (turn > 0 and not within.any()):
             if not flat:
-                found.append([before, here, after])
+                found.append(ear)
             del left[k]
+            hollow = hollow[hollow != ear[1]]
             position, failed = k + 1, 0  # not its neighbour, so that no fan of thin ears is made
         else:
             position, failed = k + 1, failed + 1
@@ -172,7 +176,10 @@ def triangulate(corners: np.ndarray) -> np.ndarray:
     return np.array([*found, left])
 
 
+def _cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+
+
 def _turn(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Twice the area of the triangles a, b, point: positive to the left of a b, [N]."""
-    u, v = b - a, points - a
-    return u[0] * v[:, 1] - u[1] * v[:, 0]
+    return _cross(b - a, points - a)
