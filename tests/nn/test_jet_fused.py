@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -180,7 +181,8 @@ def test_what_is_remembered_of_points_follows_their_changes():
     module, x = torch.nn.Sequential(embedding, mlp(3)), torch.rand(4, 2)
 
     def same():
-        first, second = nn.jet(module, x, [(1, 1)])[1], nn.jet(module, x.clone(), [(1, 1)])[1]
+        remembers_nothing = copy.deepcopy(module)
+        first, second = (nn.jet(m, x, [(1, 1)])[1] for m in (module, remembers_nothing))
         torch.testing.assert_close(first, second, rtol=1e-14, atol=1e-14)
         return second
 
@@ -192,3 +194,10 @@ def test_what_is_remembered_of_points_follows_their_changes():
     embedding.load_state_dict({"periods": torch.tensor([4.0])})
     before.append(same())
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(before))
+
+
+def test_compiled_losses_are_those_of_eager_mode():
+    module, x = FUSED["hard of an embedding"](), torch.rand(5, 2)
+    program = ops.record_residual(lambda jet, x, c: jet[3, 0] + x[0] * jet[0, 1] ** 2)
+    compiled = torch.compile(lambda: nn.jet_loss(module, x, DERIVATIVES, program), backend="eager")
+    torch.testing.assert_close(compiled(), nn.jet_loss(module, x, DERIVATIVES, program))

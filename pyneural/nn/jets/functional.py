@@ -61,6 +61,7 @@ def jet(
     return _jet(x, module, derivatives)
 
 
+@torch.compiler.disable  # the program is written anew at each call
 @in_full_precision
 def _jet(x: Tensor, module: Any, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
     space = Space("jet", x, derivatives)
@@ -107,6 +108,7 @@ def jet_loss(
     return _jet_loss(x, module, derivatives, residual, coefficients, columns)
 
 
+@torch.compiler.disable
 @in_full_precision
 def _jet_loss(
     x: Tensor,
@@ -131,7 +133,6 @@ def _jet_loss(
     return mean_square(evaluate_residual(*residual, channels, x, given, columns))
 
 
-@torch.compiler.disable
 def _run(space: Space, module: Any) -> tuple[Any, str]:
     """The module's result on the points; None, and the operation that has no rule."""
     if needs_nesting(module):
