@@ -109,9 +109,9 @@ class EquationRecorder(Recorder):
         if not isinstance(value, Tensor) or value.is_complex():
             return super().operand(value)
         # Of a single point, a function of coordinates looks like a coefficient.
-        computed = isinstance(value, Expression) or (value.requires_grad and not value.is_leaf)
+        of_points = isinstance(value, Expression) and value.dim() == 1
         one = value.numel() == 1 and value.dim() < 2
-        if one and not (value.dim() == 1 and computed):
+        if one and not of_points:
             return super().operand(plain(value))
         context = self.context
         if value.shape != context.shape and not (context.is_recording and value.dim() == 1):
