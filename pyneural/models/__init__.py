@@ -40,6 +40,7 @@ from pyneural.models.images.image_diffusion import ImageDiffusion
 from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
 from pyneural.models.physics.pinn import PINN
+from pyneural.models.physics.suggested import suggested_phases, suggested_pinn
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder, teacher_forced
@@ -112,6 +113,8 @@ __all__ = [
     "load_model",
     "pushed_oscillator",
     "saturation",
+    "suggested_phases",
+    "suggested_pinn",
     "teacher_forced",
     "train_image_classifier",
 ]

@@ -1,6 +1,6 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
-from pyneural.pde.burgers import Burgers
+from pyneural.pde import gallery, spectral
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domains import (
@@ -18,6 +18,7 @@ from pyneural.pde.domains import (
 )
 from pyneural.pde.equation import Equation
 from pyneural.pde.exact import cole_hopf, gauss_hermite
+from pyneural.pde.gallery.burgers import Burgers
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 from pyneural.pde.operator import Operator
@@ -47,8 +48,10 @@ __all__ = [
     "Polygon",
     "Polyhedron",
     "cole_hopf",
+    "gallery",
     "gauss_hermite",
     "read_mesh",
     "residual_adaptive",
+    "spectral",
     "unit_points",
 ]

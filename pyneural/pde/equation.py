@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative
+from pyneural.pde.coordinates import with_rest
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
 from pyneural.pde.language.residual import MAIN, Residual, Site
@@ -22,7 +23,8 @@ class Equation(torch.nn.Module):
 
     A subclass names its ``inputs`` (the columns of x) and ``outputs`` (the columns of u), one
     letter each in a string or a tuple of longer names, and writes ``residual``. The arguments of
-    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name.
+    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name;
+    ``**x`` takes all inputs that are not named.
     Derivatives are attributes: ``u.t``, ``u.xx``, ``u.tx``, up to order 4, and ``u.laplacian``
     over all inputs but t and the ``parameter_inputs``, which the class may name too: parameters of
     the problem that are inputs of the network. Expressions have them as well, by the chain rule:
@@ -70,7 +72,8 @@ class Equation(torch.nn.Module):
                     f"{where}: parameter_inputs: expected some of the inputs "
                     f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
                 )
-        self._arguments = tuple(inspect.signature(self.residual).parameters)
+        signature = inspect.signature(self.residual).parameters
+        self._arguments = tuple(with_rest(signature, list(signature), self.inputs))
         for argument in self._arguments:
             if argument not in names:
                 raise ValueError(

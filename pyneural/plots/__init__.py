@@ -25,8 +25,10 @@ from pyneural.plots.restored_images import restored_images
 from pyneural.plots.samplers import PlaneSamples, plane_samples
 from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.series import predictions, state_space
+from pyneural.plots.solutions import solution_curves, solution_fields
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
+from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
     "Panel",
@@ -64,8 +66,11 @@ __all__ = [
     "save",
     "scientific",
     "sequence_tasks",
+    "solution_curves",
+    "solution_fields",
     "space_time",
     "sparsity",
     "state_space",
     "translation",
+    "ways_to_solution",
 ]
