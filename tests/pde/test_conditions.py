@@ -203,7 +203,6 @@ class Spied(MLP):
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_fused_losses_equal_those_of_the_jets(name, is_weighted):
     condition, network = SATISFIED[name](), MLP(3, [6], 2, input_range=BOX.range).double()
-    # u may differ from what meets the condition, at every point and for both outputs.
     spied = Spied(3, [6], 2, input_range=BOX.range).double()
     spied.load_state_dict(network.state_dict())
     weights = torch.rand(len(condition.points), dtype=torch.float64) if is_weighted else None

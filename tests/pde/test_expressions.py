@@ -92,6 +92,14 @@ PLAIN = {
         lambda u: (torch.log1p(u**2) + torch.expm1(u) + torch.tan(u / 9)).xx,
         lambda d: d(torch.log1p(d.u**2) + torch.expm1(d.u) + torch.tan(d.u / 9), 1, 1),
     ),
+    "other bases": (
+        lambda u: (torch.exp2(u) * torch.log2(9 + u) + torch.log10(9 + u)).xx,
+        lambda d: d(torch.exp2(d.u) * torch.log2(9 + d.u) + torch.log10(9 + d.u), 1, 1),
+    ),
+    "of errors and angles": (
+        lambda u: (torch.erfc(u) + torch.acos(u / 9) + torch.reciprocal(9 + u) + torch.relu(u)).xx,
+        lambda d: d(torch.erfc(d.u) + torch.acos(d.u / 9) + 1 / (9 + d.u) + torch.relu(d.u), 1, 1),
+    ),
     "larger": (
         lambda u, v: torch.maximum(u, v).x + torch.minimum(u, v**2).y,
         lambda d: d(torch.maximum(d.u, d.v), 1) + d(torch.minimum(d.u, d.v**2), 2),
@@ -196,6 +204,20 @@ def test_tables_are_columns_without_a_derivative():
         with pytest.raises(ValueError, match=r"derivative: expected .*tensor \[11\] whose depen"):
             equation_of(lambda u: (table * u).x).loss(way, x)
     assert len(fused.calls) == 1
+
+
+def test_products_under_an_operator_with_coefficients():
+    from pyneural.ops import LinearOperator
+    from pyneural.pde.language.residual import derivative
+
+    operator = LinearOperator({(0, 1): 2.0, (1, 1): -0.5, (0,): 3.0})
+    equation = equation_of(lambda u, v: derivative(u * v / (2 + u**2), operator))
+    net, x = network(), points()
+    d = Autograd(net, x)
+    f = d.u * d.v / (2 + d.u**2)
+    expected = 2 * d(f, 0, 1) - 0.5 * d(f, 1, 1) + 3 * d(f, 0)
+    torch.testing.assert_close(equation.residuals(net, x)[0], expected)
+    torch.testing.assert_close(equation.loss(net, x), expected.square().mean())
 
 
 def test_helpers_and_intermediate_variables():

@@ -61,6 +61,70 @@ def test_a_single_point_is_no_special_case():
         torch.testing.assert_close(equation.residuals(net, x)[0], expected)
         for way in (WithColumns(net), JetOnly(net)):
             torch.testing.assert_close(equation.loss(way, x), expected.square().mean())
+            cubic = equation_of(lambda u, x: (Cube.apply(x) * u.x).x)
+            by_function = d(d.x1**3 * d(d.u, 1), 1).square().mean()
+            torch.testing.assert_close(cubic.loss(way, x), by_function)
+
+
+class Cube(torch.autograd.Function):
+    """x^3."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * grad
+
+
+class Tenfold(torch.autograd.Function):
+    """x, with ten times its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 10 * grad
+
+
+def test_functions_with_a_backward_of_their_own():
+    net, x = network(), points()
+    d = Autograd(net, x)
+    with warnings.catch_warnings(record=True):
+        for function, expected in (
+            (lambda u: Cube.apply(u) + torch.erf(u), d.u**3 + torch.erf(d.u)),
+            (lambda u: (Cube.apply(u) * u).x, d(d.u**4, 1)),
+            (lambda u, x: (Cube.apply(x) * u).x, d(d.x1**3 * d.u, 1)),
+            (lambda u: Tenfold.apply(u) - 1, Tenfold.apply(d.u) - 1),
+            (lambda u: fixed_weight(u) * u.x, torch.exp(-d.u).detach() * d(d.u, 1)),
+        ):
+            for way in (net, JetOnly(net)):
+                loss = equation_of(function).loss(way, x)
+                torch.testing.assert_close(loss, expected.square().mean())
+                options = {"retain_graph": True, "materialize_grads": True}
+                mine, theirs = (
+                    torch.autograd.grad(v, net.parameters(), **options)
+                    for v in (loss, expected.square().mean())
+                )
+                torch.testing.assert_close(mine, theirs)
+    with pytest.raises(ValueError, match="whose dependence on them is not known"):
+        equation_of(no_gradient).loss(net, x)
+
+
+def fixed_weight(u):
+    with torch.no_grad():
+        return torch.exp(-u)
+
+
+def no_gradient(u):
+    with torch.no_grad():
+        factor = torch.erf(u)
+    return (factor * u).x
 
 
 REFUSED = {

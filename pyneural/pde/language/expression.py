@@ -301,6 +301,10 @@ class Expression(Tensor):
             return args[0]
         if name in ("__set__", "__get__"):
             return result
+        # In a torch.autograd.Function, or where the user wants no gradient, the result is for
+        # autograd to tell about, not for the rules.
+        if not torch.is_grad_enabled() and any(_needs_gradient((args, tuple(kwargs.values())))):
+            return result
         operation = _operation_of(name, args, kwargs) if len(contexts) == 1 else (_MIXED, ())
         return _wrapped(result, context, operation)
 
@@ -348,6 +352,10 @@ def _operation_of(name: str, args: tuple, kwargs: dict) -> Operation:
     if name in _REFLECTED:
         name, args = name[1:], args[::-1]
     return _ALIASES.get(name, name), args
+
+
+def _needs_gradient(value: Any) -> Iterator[bool]:
+    return (expression.tensor.requires_grad for expression in _expressions(value))
 
 
 def _expressions(value: Any) -> Iterator[Expression]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative, NotExpressibleError, Recorder, ResidualProgram, Symbol
@@ -68,6 +69,7 @@ class EquationRecorder(Recorder):
         """Begins a recording for a context, which is made where it is needed."""
         self._context = context
         self.coefficients, self.columns = [], []
+        self._with_grad = torch.is_grad_enabled()
         self._made: Context | None = None
 
     @property
@@ -107,9 +109,9 @@ class EquationRecorder(Recorder):
         if not isinstance(value, Tensor) or value.is_complex():
             return super().operand(value)
         # Of a single point, a function of coordinates looks like a coefficient.
-        computed = isinstance(value, Expression) or (value.requires_grad and not value.is_leaf)
+        of_points = isinstance(value, Expression) and value.dim() == 1
         one = value.numel() == 1 and value.dim() < 2
-        if one and not (value.dim() == 1 and computed):
+        if one and not of_points:
             return super().operand(plain(value))
         context = self.context
         if value.shape != context.shape and not (context.is_recording and value.dim() == 1):
@@ -132,10 +134,12 @@ class EquationRecorder(Recorder):
 
     def recorded(self, name: str, operands: Sequence[Any]) -> Symbol:
         """Symbol of an operation that has instructions."""
+        self._check_gradient()
         return super().apply(name, operands)
 
     def at_points(self, function: Callable, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """A function of coordinates that has no instruction, computed at the points."""
+        self._check_gradient()
         symbols = symbols_in((args, tuple(options.values())))
         if any(self._depends(symbol._index, CHANNEL) for symbol in symbols):
             raise NotExpressibleError(getattr(function, "__name__", "a function"))
@@ -145,6 +149,11 @@ class EquationRecorder(Recorder):
         if is_column and result.is_floating_point():
             return self.symbol(self.operand(result))
         return result
+
+    def _check_gradient(self) -> None:
+        """An error in a part that has no gradient, or its own, as a torch.autograd.Function."""
+        if torch.is_grad_enabled() != self._with_grad:
+            raise NotExpressibleError("an operation without a gradient")
 
     def _at_points(self, value: Any) -> Any:
         if isinstance(value, Symbol):
