@@ -1,5 +1,6 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
+from pyneural.pde import spectral
 from pyneural.pde.burgers import Burgers
 from pyneural.pde.conditions import Condition, Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domain import Box, Interval
@@ -26,5 +27,6 @@ __all__ = [
     "cole_hopf",
     "gauss_hermite",
     "residual_adaptive",
+    "spectral",
     "unit_points",
 ]
