@@ -16,10 +16,12 @@ from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losse
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
 from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
 from pyneural.plots.functions import activations, approximation
+from pyneural.plots.identification import Identified, identification
 from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
+from pyneural.plots.regimes import Fits, regimes
 from pyneural.plots.restored_images import restored_images
 from pyneural.plots.samplers import PlaneSamples, plane_samples
 from pyneural.plots.sequence_tasks import sequence_tasks
@@ -28,6 +30,8 @@ from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
 
 __all__ = [
+    "Fits",
+    "Identified",
     "Panel",
     "PlaneDensity",
     "PlaneSamples",
@@ -41,6 +45,7 @@ __all__ = [
     "backpropagation",
     "check_installed",
     "densities",
+    "identification",
     "image_density",
     "image_diffusion",
     "image_samples",
@@ -58,6 +63,7 @@ __all__ = [
     "posteriors",
     "predictions",
     "reconstructions",
+    "regimes",
     "restored_images",
     "save",
     "scientific",

@@ -238,7 +238,8 @@ class ReLoBRaLo(Balancing):
     for the m terms L_i, with the model's weights as lambda(0), 1 if not given, and rho drawn in
     each step, 1 with probability ``rho`` and else 0 (Bischof and Kraus 2021, "Multi-objective loss
     balancing for physics-informed deep learning", arXiv:2110.09813). No gradients are needed, and
-    the losses are those of the step; the single losses of a system of equations take an evaluation more.
+    the losses are those of the step; the single losses of a system of equations take an evaluation
+    more.
 
     Args:
         alpha: how much of the past is kept, in [0, 1].
