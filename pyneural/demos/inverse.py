@@ -3,12 +3,12 @@
     Burgers   u_t + lambda_1 u u_x - lambda_2 u_xx = 0,   lambda = (1, 0.01 / pi)
     KdV       u_t + lambda_1 u u_x + lambda_2 u_xxx = 0,  lambda = (1, 0.0025)
 
-The solution is known at 2,000 points, with a noise of 0, 1, 5 and 10 % of its
-standard deviation. A network is trained to fit them and to obey the equation,
-whose constants are trained with it, from lambda = (0, 0.0025). Prints the
-estimates with their spread over seeds and their errors, beside those of Raissi,
-Perdikaris and Karniadakis (2019); writes inverse.png. --thorough takes ten
-seeds and longer trainings.
+The solution is known at 2,000 points, with a noise of 0, 1, 5 and 10 % of
+its standard deviation. A network is trained to fit them and to obey the
+equation, whose constants are trained with it, from lambda = (0, 0.0025).
+Prints the estimates with their spread over seeds and their errors, beside
+those of Raissi, Perdikaris and Karniadakis (2019); writes inverse.png.
+--thorough takes ten seeds and longer trainings.
 """
 
 from __future__ import annotations
