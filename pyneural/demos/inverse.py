@@ -1,7 +1,7 @@
 """Two constants of an equation from scattered measurements of its solution.
 
-    Burgers   u_t + lambda_1 u u_x - lambda_2 u_xx = 0,   lambda = (1, 0.01 / pi)
-    KdV       u_t + lambda_1 u u_x + lambda_2 u_xxx = 0,  lambda = (1, 0.0025)
+    Burgers  u_t + lambda_1 u u_x - lambda_2 u_xx = 0,  lambda = (1, 0.01 / pi)
+    KdV      u_t + lambda_1 u u_x + lambda_2 u_xxx = 0,  lambda = (1, 0.0025)
 
 The solution is known at 2,000 points, with a noise of 0, 1, 5 and 10 % of
 its standard deviation. A network is trained to fit them and to obey the
