@@ -164,10 +164,15 @@ def jet() -> None:
                 torch.zeros(o, dtype=dtype, device="cuda", requires_grad=True) for o in sizes[1:]
             ]
             x = torch.rand(points, 2, dtype=dtype, device="cuda", requires_grad=True)
-            channels = ops.jet_mlp(x, weights, biases, "tanh", DERIVATIVES)
-            loss = sum(channel.square().mean() for channel in channels)
-            gradients = torch.autograd.grad(loss, [x, *weights, *biases])
-            check(f"{dtype} jet {depth} x {width}", gradients)
+            inputs = len(ops.input_channels(DERIVATIVES))
+            of_inputs = torch.rand(
+                1 + inputs, *x.shape, dtype=dtype, device="cuda"
+            ).requires_grad_()
+            for name, given in (("jet", x), ("jet of inputs", of_inputs)):
+                channels = ops.jet_mlp(given, weights, biases, "tanh", DERIVATIVES)
+                loss = sum(channel.square().mean() for channel in channels)
+                gradients = torch.autograd.grad(loss, [given, *weights, *biases])
+                check(f"{dtype} {name} {depth} x {width}", gradients)
 
 
 def dense() -> None:

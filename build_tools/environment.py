@@ -157,17 +157,17 @@ def check_python_headers(folder: str | None = None) -> None:
 def choose_isas(wish: str | None, known: Sequence[str], processor: str) -> list[str]:
     """The instruction sets to build the CPU kernels for: those of `wish`, all without one.
 
-    `wish` is `PYNEURAL_BUILD_ISAS`: names, or "native" for the best set of this processor alone.
+    `wish` is `PYNEURAL_BUILD_ISAS`: names, of which "native" is the best set of this processor.
     `known` are the sets of this kind of processor, worst first; `processor` is its best, as torch
     names it.
     """
     names = (wish or "").replace(",", " ").split() or list(known)
-    if names == ["native"]:
-        # Torch knows more sets than it has vectors for, and other names on Arm and Power.
-        return [processor.lower() if processor.lower() in known else known[0]]
+    # Torch knows more sets than it has vectors for, and other names on Arm and Power.
+    native = processor.lower() if processor.lower() in known else known[0]
+    names = [native if name == "native" else name for name in names]
     if unknown := [name for name in names if name not in known]:
         raise BuildError(
-            f"PYNEURAL_BUILD_ISAS: expected native or some of {', '.join(known)}, "
+            f"PYNEURAL_BUILD_ISAS: expected some of native, {', '.join(known)}, "
             f"got {unknown[0]!r}; unset it to build all of them"
         )
     return [isa for isa in known if isa in names]

@@ -28,7 +28,7 @@ constexpr const char* kSchemas[] = {
     " int[] derivatives, float[] operator_coefficients) -> Tensor",
     "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives,"
     " float[] operator_coefficients, int[] residual, float[] constants, Tensor coefficients,"
-    " bool with_gradient) -> (Tensor, Tensor, Tensor)",
+    " Tensor? columns, bool[3] output_mask) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     "dense(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor",
     "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
     " -> (Tensor, Tensor)",
@@ -182,14 +182,15 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
          const std::vector<at::Tensor>& biases, std::string activation,
          std::vector<int64_t> derivatives, std::vector<double> operator_coefficients,
          std::vector<int64_t> residual, std::vector<double> constants,
-         const at::Tensor& coefficients) {
+         const at::Tensor& coefficients, const pyneural::OptionalTensor& columns) {
         auto plan = c10::make_intrusive<pyneural::jet::LossPlan>();
         plan->activation = std::move(activation);
         plan->derivatives = std::move(derivatives);
         plan->operator_coefficients = std::move(operator_coefficients);
         plan->residual = std::move(residual);
         plan->constants = std::move(constants);
-        return pyneural::jet::jet_mlp_loss(x, weights, biases, std::move(plan), coefficients);
+        return pyneural::jet::jet_mlp_loss(x, weights, biases, std::move(plan), coefficients,
+                                           columns);
       },
       "The loss of the op of this name under autograd, with less overhead than in Python.");
   m.def(

@@ -1,7 +1,11 @@
 """The scripts of examples/ run, with fewer steps, and find what they look for."""
 
 import importlib.util
+import warnings
 from pathlib import Path
+
+import pytest
+import torch
 
 FOLDER = Path(__file__).parents[1] / "examples"
 
@@ -16,6 +20,8 @@ def load(name):
 def test_examples_are_short():
     for path in FOLDER.glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 60, path.name
+    for path in FOLDER.glob("pde/*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 25, path.name
 
 
 def test_posterior(capsys):
@@ -28,3 +34,37 @@ def test_posterior(capsys):
         (row,) = [line.split() for line in out.splitlines() if line.startswith(name)]
         assert abs(float(row[1]) - float(row[-1])) < limit, row
     assert (samples.std(0) < (example.HIGH - example.LOW) / 12**0.5 / 2).all()  # of the prior
+
+
+# Steps of a quick look, and the error that it reaches.
+PDE = {
+    "annulus": (60, 0.03),
+    "clamped_beam": (150, 0.01),
+    "fourier_features": (60, 0.5),
+    "integro_differential": (60, 0.05),
+    "inverse_source": (100, 0.05),
+    "l_shape": (60, 0.1),
+    "lorenz": (50, 0.999),
+    "network_per_output": (60, 0.05),
+    "parametric_heat": (60, 0.1),
+    "robin_rod": (60, 0.01),
+}
+
+
+@pytest.fixture
+def float64():
+    """The default while a test runs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("pde/[!_]*.py")))
+def test_pde(name, float64):
+    steps, limit = PDE[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # none of them falls back to nested autograd
+        error, seconds = load(f"pde/{name}").main(steps)
+    assert 0 < error < limit
+    assert seconds > 0

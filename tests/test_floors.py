@@ -18,7 +18,7 @@ BELOW = {
     "ops": {"_C", "_loader", "ode", "errors"},
     "nn": {"ops", "errors"},
     "layers": {"ops", "nn", "errors"},
-    "pde": {"ops", "errors"},
+    "pde": {"ops", "nn", "ode", "errors"},
     "data": {"errors"},
     "metrics": {"errors"},
     "plots": set(),

@@ -189,12 +189,17 @@ struct GeluTanh : ByOrder<GeluTanh> {
   }
 };
 
-// log(1 + exp(z)); its derivatives are the sigmoid and the sigmoid's.
+// log(1 + exp(z)), beyond 20 z, as in torch; its derivatives are the sigmoid and the sigmoid's.
 struct Softplus : ByValue<Softplus, true, false> {
-  PYNEURAL_INLINE static auto value(auto z) { return Math<decltype(z)>::softplus(z); }
+  PYNEURAL_INLINE static auto value(auto z) {
+    using V = decltype(z);
+    return Math<V>::where_positive(z - V(20), z, Math<V>::softplus(z));
+  }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
     if constexpr (n >= 1) Sigmoid::evaluate<n - 1>(z, f + 1);
+    for (int k = 1; k <= n; ++k)
+      f[k] = Math<V>::where_positive(z - V(20), V(k == 1 ? 1 : 0), f[k]);
   }
 };
 

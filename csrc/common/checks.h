@@ -121,16 +121,20 @@ inline ActivationKind check_activation(const Argument& argument, std::string_vie
   return kind;
 }
 
-// What can be said of a network's layers before sizes are known.
-inline void check_layers(const char* op, const at::Tensor& x, at::TensorList weights,
-                         at::TensorList biases, const char* letters) {
-  TORCH_CHECK_VALUE(x.dim() == 2, op, ": x: expected shape ", letters, ", got ", x.sym_sizes(),
-                    "; a single row is x[None]");
+inline void check_layer_count(const char* op, at::TensorList weights, at::TensorList biases) {
   TORCH_CHECK_VALUE(!weights.empty(), op,
                     ": weights: expected at least one layer, got none; give [weight] with its "
                     "[bias]");
   TORCH_CHECK_VALUE(weights.size() == biases.size(), op, ": biases: expected ", weights.size(),
                     " as there are weights, got ", biases.size(), "; give every layer a bias");
+}
+
+// What can be said of a network's layers before sizes are known.
+inline void check_layers(const char* op, const at::Tensor& x, at::TensorList weights,
+                         at::TensorList biases, const char* letters) {
+  TORCH_CHECK_VALUE(x.dim() == 2, op, ": x: expected shape ", letters, ", got ", x.sym_sizes(),
+                    "; a single row is x[None]");
+  check_layer_count(op, weights, biases);
 }
 
 // The sizes of a network: weights[l] [width[l + 1], width[l]] and biases[l] [width[l + 1]], l < L.
@@ -141,15 +145,14 @@ struct NetworkSizes {
   int64_t layers() const { return static_cast<int64_t>(width.size()) - 1; }
 };
 
-// For x [rows, width[0]]. Widths are at least `narrowest`; letters: the shape of x for a message.
-inline NetworkSizes check_network(const char* op, const at::Tensor& x, at::TensorList weights,
-                                  at::TensorList biases, const char* letters,
-                                  int64_t narrowest = 0) {
-  check_dtype({op, "x"}, x, Precisions::full, "convert it with x.float()");
-  check_layers(op, x, weights, biases, letters);
-  TORCH_CHECK_VALUE(x.size(1) >= narrowest, op, ": x: expected shape ", letters,
+// For x [..., width[0]], whose other dimensions the caller has checked, and the number of layers.
+// Widths are at least `narrowest`; letters: the shape of x for a message.
+inline NetworkSizes check_layer_sizes(const char* op, const at::Tensor& x, at::TensorList weights,
+                                      at::TensorList biases, const char* letters,
+                                      int64_t narrowest = 0) {
+  TORCH_CHECK_VALUE(x.size(-1) >= narrowest, op, ": x: expected shape ", letters,
                     " with at least one column, got ", x.sizes(), "; give it the inputs");
-  NetworkSizes sizes{{x.size(1)}};
+  NetworkSizes sizes{{x.size(-1)}};
   for (size_t l = 0; l < weights.size(); ++l) {
     const auto index = static_cast<int64_t>(l);
     TORCH_CHECK_VALUE(weights[l].dim() == 2 && weights[l].size(0) >= narrowest,
@@ -163,6 +166,15 @@ inline NetworkSizes check_network(const char* op, const at::Tensor& x, at::Tenso
     sizes.parameters += out * (in + 1);
   }
   return sizes;
+}
+
+// The same for x [rows, width[0]].
+inline NetworkSizes check_network(const char* op, const at::Tensor& x, at::TensorList weights,
+                                  at::TensorList biases, const char* letters,
+                                  int64_t narrowest = 0) {
+  check_dtype({op, "x"}, x, Precisions::full, "convert it with x.float()");
+  check_layers(op, x, weights, biases, letters);
+  return check_layer_sizes(op, x, weights, biases, letters, narrowest);
 }
 
 }  // namespace pyneural

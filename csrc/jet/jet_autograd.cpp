@@ -14,24 +14,33 @@
 namespace pyneural::jet {
 namespace {
 
-// loss, its gradient for all weights[0], biases[0], weights[1], ..., and for the coefficients
-constexpr Op<"pyneural::jet_mlp_loss", LossSignature<Three>> call_jet_mlp_loss;
+// loss, and its gradients for x, for all weights[0], biases[0], weights[1], ..., for the
+// coefficients and for the columns
+constexpr Op<"pyneural::jet_mlp_loss", LossSignature<Five>> call_jet_mlp_loss;
 
-Three loss_and_gradient(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                        const LossPlan& plan, const at::Tensor& coefficients, bool with_gradient) {
+using Mask = std::array<bool, 3>;  // x; parameters and coefficients; columns
+
+Five loss_and_gradients(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
+                        const LossPlan& plan, const at::Tensor& coefficients,
+                        const OptionalTensor& columns, Mask mask) {
   return call_jet_mlp_loss(x, weights, biases, plan.activation, plan.derivatives,
                            plan.operator_coefficients, plan.residual, plan.constants, coefficients,
-                           with_gradient);
+                           columns, mask);
 }
 
 struct Loss : torch::autograd::Function<Loss> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, at::TensorList weights,
                             at::TensorList biases, const c10::intrusive_ptr<LossPlan>& plan,
-                            const at::Tensor& coefficients) {
+                            const at::Tensor& coefficients, const OptionalTensor& columns) {
+    const Mask mask{x.requires_grad(),
+                    requires_grad(weights) || requires_grad(biases) || requires_grad(coefficients),
+                    requires_grad(columns)};
     at::AutoDispatchBelowADInplaceOrView below;
-    const auto [loss, gradient, grad_coefficients] =
-        loss_and_gradient(x, weights, biases, *plan, coefficients, true);
-    variable_list saved{x, coefficients, gradient, grad_coefficients};
+    const auto [loss, grad_x, gradient, grad_coefficients, grad_columns] =
+        loss_and_gradients(x, weights, biases, *plan, coefficients, columns, mask);
+    variable_list saved{x,           coefficients, columns.value_or(at::Tensor()),
+                        grad_x,      gradient,     grad_coefficients,
+                        grad_columns};
     saved.insert(saved.end(), weights.begin(), weights.end());
     saved.insert(saved.end(), biases.begin(), biases.end());
     ctx->save_for_backward(saved);
@@ -39,20 +48,28 @@ struct Loss : torch::autograd::Function<Loss> {
     return loss;
   }
 
-  // Gradients for x (none), *weights, *biases, the plan (none) and the coefficients.
+  // Gradients for x, *weights, *biases, the plan (none), the coefficients and the columns.
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const at::TensorList parameters = at::TensorList(saved).slice(4);
+    const at::TensorList parameters = at::TensorList(saved).slice(7);
     const size_t layers = parameters.size() / 2;
-    at::Tensor gradient = saved[2], grad_coefficients = saved[3];
+    const at::Tensor &x = saved[0], &coefficients = saved[1];
+    const OptionalTensor columns = if_defined(saved[2]);
+    const auto weights = parameters.slice(0, layers), biases = parameters.slice(layers);
+    at::Tensor grad_x = saved[3], gradient = saved[4], grad_coefficients = saved[5],
+               grad_columns = saved[6];
+    const Mask mask{grad_x.numel() > 0, gradient.numel() > 0, grad_columns.numel() > 0};
     if (at::GradMode::is_enabled()) {
       const auto plan =
           c10::static_intrusive_pointer_cast<LossPlan>(ctx->saved_data["plan"].toCapsule());
-      std::tie(std::ignore, gradient, grad_coefficients) = loss_and_gradient(
-          saved[0], parameters.slice(0, layers), parameters.slice(layers), *plan, saved[1], true);
+      std::tie(std::ignore, grad_x, gradient, grad_coefficients, grad_columns) =
+          loss_and_gradients(x, weights, biases, *plan, coefficients, columns, mask);
     }
+    variable_list result(1 + parameters.size() + 3);
+    if (mask[0]) result[0] = grads[0] * grad_x;
+    if (mask[2]) result.back() = grads[0] * grad_columns;
+    if (!mask[1]) return result;
     const at::Tensor scaled = grads[0] * gradient;
-    variable_list result(1 + parameters.size() + 2);
     int64_t offset = 0;
     for (size_t l = 0; l < layers; ++l)
       for (const size_t i : {l, layers + l}) {
@@ -61,7 +78,7 @@ struct Loss : torch::autograd::Function<Loss> {
           result[1 + i] = scaled.narrow(0, offset, parameter.numel()).view(parameter.sizes());
         offset += parameter.numel();
       }
-    if (saved[1].numel() > 0) result.back() = grads[0] * grad_coefficients;
+    if (coefficients.numel() > 0) *(result.end() - 2) = grads[0] * grad_coefficients;
     return result;
   }
 };
@@ -69,10 +86,11 @@ struct Loss : torch::autograd::Function<Loss> {
 }  // namespace
 
 at::Tensor jet_mlp_loss(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                        c10::intrusive_ptr<LossPlan> plan, const at::Tensor& coefficients) {
-  if (needs_graph(weights, biases, coefficients))
-    return Loss::apply(x, weights, biases, plan, coefficients);
-  return std::get<0>(loss_and_gradient(x, weights, biases, *plan, coefficients, false));
+                        c10::intrusive_ptr<LossPlan> plan, const at::Tensor& coefficients,
+                        const OptionalTensor& columns) {
+  if (needs_graph(x, weights, biases, coefficients, columns))
+    return Loss::apply(x, weights, biases, plan, coefficients, columns);
+  return std::get<0>(loss_and_gradients(x, weights, biases, *plan, coefficients, columns, Mask{}));
 }
 
 TORCH_LIBRARY_FRAGMENT(pyneural, m) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "../common/signatures.h"
+
 namespace pyneural::jet {
 
 // The arguments of the op jet_mlp_loss that are no tensors, by the names of its schema.
@@ -17,8 +19,9 @@ struct LossPlan : torch::CustomClassHolder {
   std::vector<double> constants;
 };
 
-// The loss of the op jet_mlp_loss under autograd, for an x that needs no gradient.
+// The loss of the op jet_mlp_loss under autograd.
 at::Tensor jet_mlp_loss(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
-                        c10::intrusive_ptr<LossPlan> plan, const at::Tensor& coefficients);
+                        c10::intrusive_ptr<LossPlan> plan, const at::Tensor& coefficients,
+                        const OptionalTensor& columns);
 
 }  // namespace pyneural::jet

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 
 #include "../common/checks.h"
@@ -15,7 +16,8 @@ namespace pyneural::jet {
 struct Network : NetworkSizes {
   Plan plan;
   ActivationKind activation = ActivationKind::linear;
-  int64_t points = 0;  // N
+  int64_t points = 0;      // N
+  bool has_jet_x = false;  // x is the jet of the inputs, [C, N, D], not points [N, D]
 
   int64_t inputs() const { return width.front(); }
   int64_t outputs() const { return width.back(); }
@@ -38,7 +40,8 @@ struct LossArguments {
   at::IntArrayRef residual;
   at::ArrayRef<double> constants;
   const at::Tensor& coefficients;
-  bool with_gradient;
+  const OptionalTensor& columns;
+  std::array<bool, 3> output_mask;  // x; parameters and coefficients; columns
 };
 
 template <class Result>
@@ -51,12 +54,15 @@ using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, at::Tenso
 template <class Result>
 using LossSignature = Result(const at::Tensor&, at::TensorList, at::TensorList, std::string_view,
                              at::IntArrayRef, at::ArrayRef<double>, at::IntArrayRef,
-                             at::ArrayRef<double>, const at::Tensor&, bool);
+                             at::ArrayRef<double>, const at::Tensor&, const OptionalTensor&,
+                             std::array<bool, 3>);
 
 namespace detail {
 
-inline void check_plan(const char* op, const DerivativeList& derivatives, int64_t inputs,
-                       Plan* plan) {
+// coordinates: how many there are, which nothing says where x is a jet.
+inline void check_plan(const char* op, const DerivativeList& derivatives,
+                       std::optional<int64_t> coordinates, Plan* plan) {
+  const int64_t inputs = coordinates.value_or(kMaxInput + 1);
   const auto [error, got] = make_plan(derivatives, inputs, plan);
   const auto refuse = [&](const char* argument, const auto&... text) {
     TORCH_CHECK_VALUE(false, op, ": ", argument, ": expected ", text...);
@@ -84,6 +90,9 @@ inline void check_plan(const char* op, const DerivativeList& derivatives, int64_
       return refuse("operator_coefficients",
                     "finite numbers, got inf or nan; leave the derivative out");
     case PlanError::index:
+      if (!coordinates)
+        return refuse("derivatives", "input indices 0 to ", kMaxInput, ", got ", got,
+                      "; number the coordinates from 0");
       return refuse("derivatives", "input indices 0 to ", std::min(inputs - 1, kMaxInput),
                     " (x has ", inputs, " columns), got ", got, "; number the columns of x from 0");
     case PlanError::outputs:
@@ -101,15 +110,29 @@ inline void check_plan(const char* op, const DerivativeList& derivatives, int64_
 
 inline Network check_network(const char* op, const Arguments& a) {
   Network network;
-  // Not in braces, which would also clear the plan.
-  static_cast<NetworkSizes&>(network) =
-      pyneural::check_network(op, a.x, a.weights, a.biases, "[points, inputs]", 1);
-  network.points = a.x.size(0);
   const DerivativeList list{
       {a.derivatives.data(), a.derivatives.size()},
       {a.operator_coefficients.data(), a.operator_coefficients.size()},
   };
-  check_plan(op, list, network.inputs(), &network.plan);
+  network.has_jet_x = a.x.defined() && !a.x.is_nested() && a.x.dim() == 3;
+  // Sizes are not assigned in braces, which would also clear the plan.
+  if (network.has_jet_x) {
+    const char* const letters = "[1 + K, points, inputs]";
+    check_dtype({op, "x"}, a.x, Precisions::full, "convert it with x.float()");
+    check_layer_count(op, a.weights, a.biases);
+    check_plan(op, list, std::nullopt, &network.plan);
+    TORCH_CHECK_VALUE(a.x.size(0) == network.plan.channels, op, ": x: expected the ",
+                      network.plan.channels, " channels of the inputs' jet, ", letters,
+                      ", got shape ", a.x.sizes(),
+                      "; pyneural.ops.input_channels(derivatives) names the K derivatives");
+    static_cast<NetworkSizes&>(network) =
+        check_layer_sizes(op, a.x, a.weights, a.biases, letters, 1);
+  } else {
+    static_cast<NetworkSizes&>(network) =
+        pyneural::check_network(op, a.x, a.weights, a.biases, "[points, inputs]", 1);
+    check_plan(op, list, network.inputs(), &network.plan);
+  }
+  network.points = a.x.size(-2);
   network.activation = check_activation({op, "activation"}, a.activation);
   TORCH_CHECK_VALUE(
       properties_of(network.activation).is_smooth || network.plan.order < 2, op,
@@ -154,10 +177,19 @@ inline LossCall check_jet_mlp_loss(const LossArguments& a) {
                     x.device(), " like x, got ", coefficients.scalar_type(), " of shape ",
                     coefficients.sizes(), " on ", coefficients.device(),
                     "; convert it with .to(x)");
+  int64_t columns = 0;
+  if (a.columns) {
+    const at::Tensor& given = *a.columns;
+    check_given({op, "columns"}, given);
+    columns = given.dim() > 0 ? given.size(0) : 0;
+    check_like({op, "columns", -1, "[columns, points]"}, given, {columns, network.points}, {"x", x},
+               "give each column a value for each point");
+  }
   std::string error;
   const bool is_valid = read_residual(
       {a.residual.data(), a.residual.size()}, {a.constants.data(), a.constants.size()},
-      {network.plan.outputs, network.outputs(), network.inputs(), coefficients.size(0)},
+      {network.plan.outputs, network.outputs(), network.has_jet_x ? 0 : network.inputs(),
+       coefficients.size(0), columns},
       &call.program, &error);
   TORCH_CHECK_VALUE(is_valid, op, ": residual: ", error,
                     "; pyneural.ops.record_residual writes the list");

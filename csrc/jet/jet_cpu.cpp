@@ -63,6 +63,11 @@ struct Call {
     threads = std::min(threads, tiles);
   }
 
+  // Elements that Tile::input_grad fills.
+  int64_t input_grad_storage() const {
+    return network.inputs() * (network.has_jet_x ? shape.stride : shape.points);
+  }
+
   // Runs body(thread, tile, scratch) on every thread; `extra` elements of scratch a thread.
   template <class Body>
   void run(int64_t extra, const Body& body) {
@@ -100,7 +105,7 @@ struct Kernels {
       T* const to = output.data_ptr<T>();
       call.run(0, [&](int64_t thread, Tile<T>& tile, T*) {
         call.for_tiles(thread, [&](int64_t first, int64_t n) {
-          tile.load(from + first * network.inputs(), n);
+          tile.load(from, first, n);
           tile.forward();
           for (int k = 0; k < plan.outputs; ++k)
             for (int64_t o = 0; o < O; ++o)
@@ -114,7 +119,7 @@ struct Kernels {
   static at::Tensor backward(const Network& network, const BackwardArguments& b,
                              const at::Tensor& grad_x) {
     const Plan& plan = network.plan;
-    const int64_t N = network.points, O = network.outputs(), D = network.inputs();
+    const int64_t N = network.points, O = network.outputs();
     const bool with_parameters = b.output_mask[1];
     const int64_t parameters = with_parameters ? network.parameters : 0;
     at::Tensor grad_parameters;
@@ -127,10 +132,10 @@ struct Kernels {
       const T* const from = points.const_data_ptr<T>();
       const T* const grad_from = grads.const_data_ptr<T>();
       T* const grad_x_to = data_or_null<T>(grad_x);
-      call.run(D * call.shape.points, [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
+      call.run(call.input_grad_storage(), [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
         T* const grad = partial.data_ptr<T>() + thread * parameters;
         call.for_tiles(thread, [&](int64_t first, int64_t n) {
-          tile.load(from + first * D, n);
+          tile.load(from, first, n);
           tile.forward();
           clear_grad_output(tile);
           for (int64_t o = 0; o < O; ++o)
@@ -140,10 +145,8 @@ struct Kernels {
           tile.backward([&](int64_t l, const T* grad_z, const T* a) {
             if (with_parameters) add_parameter_grad(tile, l, grad_z, a, grad + offset[l]);
             if (l > 0 || !grad_x_to) return;
-            input_grad(tile, grad_z, call.weights.weight[0], tile_grad_x);
-            for (int64_t p = 0; p < n; ++p)
-              for (int64_t d = 0; d < D; ++d)
-                grad_x_to[(first + p) * D + d] = tile_grad_x[d * tile.shape().points + p];
+            tile.input_grad(grad_z, tile_grad_x);
+            store_input_grad(tile, tile_grad_x, first, n, grad_x_to);
           });
         });
       });
@@ -155,7 +158,7 @@ struct Kernels {
   static void jacobian(const Network& network, const Arguments& arguments,
                        const at::Tensor& jacobian) {
     const Plan& plan = network.plan;
-    const int64_t O = network.outputs(), D = network.inputs(), P = network.parameters;
+    const int64_t O = network.outputs(), P = network.parameters;
     const std::vector<int64_t> offset = parameter_offsets(network);
     const int64_t widest = *std::max_element(network.width.begin(), network.width.end());
     dispatch_floating(jacobian, [&](auto type) {
@@ -166,7 +169,7 @@ struct Kernels {
       T* const to = jacobian.data_ptr<T>();
       call.run(plan.channels * widest, [&](int64_t thread, Tile<T>& tile, T* column) {
         call.for_tiles(thread, [&](int64_t first, int64_t n) {
-          tile.load(from + first * D, n);
+          tile.load(from, first, n);
           tile.forward();
           for (int64_t row = 0; row < plan.outputs * O; ++row) {
             clear_grad_output(tile);
@@ -183,36 +186,52 @@ struct Kernels {
   }
 };
 
-Three jet_mlp_loss(const LossArguments& a) {
+Five jet_mlp_loss(const LossArguments& a) {
   const LossCall checked = check_jet_mlp_loss(a);
   const Network& network = checked.network;
   const ResidualProgram& program = checked.program;
-  const int64_t N = network.points, D = network.inputs(), Q = a.coefficients.size(0);
+  const int64_t N = network.points;
   const at::Tensor& x = a.network.x;
-  const bool with_gradient = a.with_gradient;
-  const int64_t parameters = with_gradient ? network.parameters : 0;
+  const bool with_x = a.output_mask[0], with_parameters = a.output_mask[1];
+  const bool with_columns = a.output_mask[2] && a.columns;
+  const bool with_gradient = with_x || with_parameters || with_columns;
+  const int64_t P = with_parameters ? network.parameters : 0;
+  const int64_t Q = with_parameters ? a.coefficients.size(0) : 0;
   const std::vector<int64_t> offset = parameter_offsets(network);
-  at::Tensor loss = at::empty({}, x.options()), gradient;
+  const at::Tensor loss = at::empty({}, x.options()), grad_x = empty_if(with_x, x.sizes(), x);
+  const at::Tensor grad_columns =
+      with_columns ? at::zeros(a.columns->sizes(), x.options()) : empty_if(false, {}, x);
+  at::Tensor gradient;
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     Call<T> call(network, a.network);
     const at::Tensor points = x.contiguous(), factors = a.coefficients.contiguous();
-    const at::Tensor partial = at::zeros({call.threads, parameters + Q}, x.options());
+    const at::Tensor columns = a.columns ? a.columns->contiguous() : at::Tensor();
+    const at::Tensor partial = at::zeros({call.threads, P + Q}, x.options());
     std::vector<double> sums(call.threads);
     const T* const from = points.const_data_ptr<T>();
-    const int64_t extra = ResidualPass<T>::storage(program, call.shape.points);
+    T* const grad_x_to = data_or_null<T>(grad_x);
+    const int64_t of_program = ResidualPass<T>::storage(program, call.shape.points);
+    const int64_t extra = of_program + (with_x ? call.input_grad_storage() : 0);
     call.run(extra, [&](int64_t thread, Tile<T>& tile, T* scratch) {
-      T* const grad = partial.data_ptr<T>() + thread * (parameters + Q);
-      ResidualPass<T> pass(program, factors.const_data_ptr<T>(), tile, scratch);
+      T* const grad = partial.data_ptr<T>() + thread * (P + Q);
+      T* const tile_grad_x = scratch + of_program;
+      ResidualPass<T> pass(program, factors.const_data_ptr<T>(), data_or_null<const T>(columns),
+                           tile, scratch);
+      const ResidualGrads<T> grads{with_parameters ? grad + P : nullptr,
+                                   data_or_null<T>(grad_columns)};
       double sum = 0;
       call.for_tiles(thread, [&](int64_t first, int64_t n) {
-        tile.load(from + first * D, n);
+        tile.load(from, first, n);
         tile.forward();
-        sum +=
-            pass.evaluate(n, T(1) / static_cast<T>(N), with_gradient ? grad + parameters : nullptr);
-        if (!with_gradient) return;
+        sum += pass.evaluate(first, n, T(1) / static_cast<T>(N), with_gradient, grads);
+        if (!with_x && !with_parameters) return;
         tile.backward([&](int64_t l, const T* grad_z, const T* inputs) {
-          add_parameter_grad(tile, l, grad_z, inputs, grad + offset[l]);
+          if (with_parameters) add_parameter_grad(tile, l, grad_z, inputs, grad + offset[l]);
+          if (l > 0 || !with_x) return;
+          tile.input_grad(grad_z, tile_grad_x);
+          pass.add_input_grad(tile_grad_x);
+          store_input_grad(tile, tile_grad_x, first, n, grad_x_to);
         });
       });
       sums[thread] = sum;
@@ -222,16 +241,14 @@ Three jet_mlp_loss(const LossArguments& a) {
     loss.fill_(sum / static_cast<double>(N));
     gradient = sum_parts(partial);
   });
-  const int64_t coefficient_grads = with_gradient ? Q : 0;
-  return {loss, gradient.narrow(0, 0, parameters),
-          gradient.narrow(0, parameters, coefficient_grads).clone()};
+  return {loss, grad_x, gradient.narrow(0, 0, P), gradient.narrow(0, P, Q).clone(), grad_columns};
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
   Ops<Kernels>::add_to(m);
-  m.impl("jet_mlp_loss", FlatOp<jet_mlp_loss, LossSignature<Three>>::call);
+  m.impl("jet_mlp_loss", FlatOp<jet_mlp_loss, LossSignature<Five>>::call);
 }
 
 }  // namespace pyneural::jet

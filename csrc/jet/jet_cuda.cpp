@@ -27,6 +27,7 @@ struct Call {
     params->plan = network.plan;
     params->activation = network.activation;
     params->points = network.points;
+    params->has_jet_x = network.has_jet_x;
     params->x = x.const_data_ptr<T>();
     params->parameters = parameters.template const_data_ptr<T>();
     C10_CUDA_CHECK(params->configure(saves_layers, sums_gradients));

@@ -68,11 +68,7 @@ __device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64
   } else {
     block_product<Along::k, Along::k, T>(
         out, in, columns, tile.stage(), left,
-        [&](int64_t k, int64_t n) {
-          const int64_t c = k / points;
-          return c == 0 ? tile.point(first, k)[n] : params.plan.template direction<T>(c, n);
-        },
-        store);
+        [&](int64_t k, int64_t n) { return tile.input(first, k / points, k % points, n); }, store);
   }
   for (int64_t o = threadIdx.x; o < out; o += kThreads) {
     T sum = T(0);
@@ -81,12 +77,26 @@ __device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64
   }
 }
 
-// grad_x [N, D] of the tile's points: the transposed first layer on the value's grad.
+// grad_x of the tile's points: the transposed first layer on the grad of all channels of a jet, of
+// points on the value's.
 template <class T, class Tile>
-__device__ void store_input_grad(const JetParams<T>& params, const Tile& tile, int64_t first,
+__device__ void store_input_grad(const JetParams<T>& params, Tile& tile, int64_t first,
                                  const T* grad) {
   const int64_t inputs = params.width[0];
   const T* const w = tile.weights(0);
+  if (params.has_jet_x) {
+    const int64_t columns = tile.columns(), points = params.tile, all = params.points;
+    T* const to = params.grad_x;
+    block_product<Along::row, Along::row, T>(
+        inputs, columns, params.width[1], tile.stage(),
+        [=](int64_t k, int64_t m) { return w[k * inputs + m]; },
+        [=](int64_t k, int64_t n) { return grad[k * columns + n]; },
+        [=](int64_t m, int64_t n, T sum) {
+          const int64_t p = first + n % points;
+          if (p < all) to[(n / points * all + p) * inputs + m] = sum;
+        });
+    return;
+  }
   for (int64_t i = threadIdx.x; i < params.tile * inputs; i += kThreads) {
     const int64_t p = i / inputs, d = i % inputs;
     if (first + p >= params.points) continue;
@@ -145,9 +155,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
           const int64_t o = is_bias ? e - (count - params.width[l + 1]) : e / in;
           T sum = is_bias ? grad[o * columns + p] : T(0);
           for (int64_t c = 0; c < (is_bias ? 0 : params.plan.channels); ++c) {
-            const T input = a        ? a[e % in * columns + c * points + p]
-                            : c == 0 ? tile.point(first, p)[e % in]
-                                     : params.plan.template direction<T>(c, e % in);
+            const T input =
+                a ? a[e % in * columns + c * points + p] : tile.input(first, c, p, e % in);
             sum += grad[o * columns + c * points + p] * input;
           }
           params.output[((first + p) * rows + row) * size + params.offset[l] + e] = sum;

@@ -46,19 +46,18 @@ void add_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a, T
   for (int64_t o = 0; o < out; ++o) grad[out * in + o] += row_sum(o, 0);
 }
 
-// grad_x [D, P] of the tile: the transposed first layer on the value's grad.
+// The tile's n points from `first` on into grad_x [N, D] or, of a jet, [C, N, D], from what
+// Tile::input_grad gives.
 template <class T>
-void input_grad(Tile<T>& tile, const T* grad_z, const T* weight, T* grad_x) {
-  const int64_t inputs = tile.network().inputs(), outputs = tile.network().width[1];
-  const int64_t points = tile.shape().points, stride = tile.shape().stride;
-  for (int64_t d = 0; d < inputs; ++d)
-    for (int64_t p = 0; p < points; p += lanes<T>()) {
-      Vec<T> sum(T(0));
-      for (int64_t o = 0; o < outputs; ++o)
-        sum = at::vec::fmadd(Vec<T>(weight[o * inputs + d]), Vec<T>::loadu(grad_z + o * stride + p),
-                             sum);
-      sum.store(grad_x + d * points + p);
-    }
+void store_input_grad(const Tile<T>& tile, const T* from, int64_t first, int64_t n, T* grad_x) {
+  const Network& network = tile.network();
+  const int64_t inputs = network.inputs(), points = tile.shape().points;
+  const int channels = network.has_jet_x ? network.plan.channels : 1;
+  const int64_t stride = network.has_jet_x ? tile.shape().stride : points;
+  for (int c = 0; c < channels; ++c)
+    for (int64_t p = 0; p < n; ++p)
+      for (int64_t d = 0; d < inputs; ++d)
+        grad_x[(c * network.points + first + p) * inputs + d] = from[d * stride + c * points + p];
 }
 
 // Point p's gradient of layer l's part into grad [P]; `column` holds C * I elements.

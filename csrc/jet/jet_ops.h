@@ -11,8 +11,8 @@ namespace pyneural::jet {
 
 // Kernels has
 //   forward(network, arguments, output)              [1 + K, N, O]
-//   backward(network, backward_arguments, grad_x)    [N, D]; returns grad_parameters [P], as grad_x
-//                                                    empty if not wanted
+//   backward(network, backward_arguments, grad_x)    of the shape of x; returns grad_parameters
+//                                                    [P], as grad_x empty if not wanted
 //   jacobian(network, arguments, jacobian)           [N, (1 + K) O, P]
 // which are called where there are points.
 template <class Kernels>

@@ -85,10 +85,12 @@ class BlockTile {
     return grad_ + o * columns_ + c * params_.tile;
   }
 
-  // Point p of the tile that begins at `first`; beyond the last point, the last point again.
-  __device__ const T* point(int64_t first, int64_t p) const {
+  // Input d, in channel c, of point p of the tile that begins at `first`; beyond the last point,
+  // that of the last point again.
+  __device__ T input(int64_t first, int64_t c, int64_t p, int64_t d) const {
     const int64_t n = first + p < params_.points ? first + p : params_.points - 1;
-    return params_.x + n * params_.width[0];
+    if (!params_.has_jet_x && c > 0) return params_.plan.template direction<T>(c, d);
+    return params_.x[(c * params_.points + n) * params_.width[0] + d];
   }
 
   __device__ void forward(int64_t first) {
@@ -117,7 +119,8 @@ class BlockTile {
   }
 
   // After forward(): from grad_output. `layer(l, grad, a)` is called for every layer from the last
-  // with the grad of its outputs [O][columns] and its inputs [I][columns], null at l = 0.
+  // with the grad of its outputs [O][columns] and its inputs [I][columns], null at l = 0, where
+  // they are input().
   template <class Layer>
   __device__ void backward(const Layer& layer) {
     const int64_t columns = columns_, tile = params_.tile;
@@ -156,16 +159,25 @@ class BlockTile {
     return weights(l) + static_cast<int64_t>(params_.width[l + 1]) * params_.width[l];
   }
 
-  // As on the host: z_0 = W x, z_c = sum of the channel's seeds' columns of W.
+  // As on the host: of points z_0 = W x, z_c = sum of the channel's seeds' columns of W.
   __device__ void first_layer(int64_t first, T* z) {
     const int64_t inputs = params_.width[0], tile = params_.tile;
+    if (params_.has_jet_x) {
+      const T* const w = weights(0);
+      const int64_t columns = columns_;
+      block_product<Along::k, Along::k, T>(
+          params_.width[1], columns, inputs, stage_,
+          [=](int64_t k, int64_t m) { return w[m * inputs + k]; },
+          [=, this](int64_t k, int64_t n) { return input(first, n / tile, n % tile, k); },
+          [=](int64_t m, int64_t n, T sum) { z[m * columns + n] = sum; });
+      return;
+    }
     for (int64_t i = threadIdx.x; i < params_.width[1] * columns_; i += kThreads) {
       const int64_t c = i % columns_ / tile, p = i % tile;
       const T* const w = weights(0) + i / columns_ * inputs;
       T sum = T(0);
       if (c == 0) {
-        const T* const x = point(first, p);
-        for (int64_t d = 0; d < inputs; ++d) sum += w[d] * x[d];
+        for (int64_t d = 0; d < inputs; ++d) sum += w[d] * input(first, 0, p, d);
       } else {
         for (int s = 0; s < params_.plan.seeds; ++s)
           if (params_.plan.seed[s].channel == c)

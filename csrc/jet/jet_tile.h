@@ -3,7 +3,8 @@
 // Letters: P points of the tile (whole vectors, the last ones padding), D inputs, C channels,
 // L layers, I and O a layer's inputs and outputs. A layer's values are stored unit by unit,
 // [O][C][P], each unit's row `stride` elements long: a linear layer is one product whose columns
-// are all channels and points together, and an activation works on one row.
+// are all channels and points together, and an activation works on one row. So is the first layer
+// where x is the jet of the inputs; of points, the channels are constant.
 #pragma once
 
 #include <algorithm>
@@ -20,12 +21,14 @@ namespace pyneural::jet {
 template <class T>
 struct Weights {
   std::vector<const T*> weight, bias;  // [L] each [O, I], [O]
+  int64_t first;                       // layer that multiplies all channels: 0 of a jet, else 1
   std::vector<PackedMatrix<T>> forward,
-      backward;  // [L - 1] of layers 1 .. L - 1: W and its transpose
+      backward;  // [L - first] of layers first .. L - 1: W and its transpose
 
+  static int64_t first_product(const Network& network) { return network.has_jet_x ? 0 : 1; }
   static int64_t storage(const Network& network) {
     int64_t size = 0;
-    for (int64_t l = 1; l < network.layers(); ++l)
+    for (int64_t l = first_product(network); l < network.layers(); ++l)
       size += PackedMatrix<T>::storage(network.width[l + 1], network.width[l]) +
               PackedMatrix<T>::storage(network.width[l], network.width[l + 1]);
     return size;
@@ -33,8 +36,8 @@ struct Weights {
 
   Weights(const Network& network, std::vector<const T*> weights, std::vector<const T*> biases,
           T* storage)
-      : weight(std::move(weights)), bias(std::move(biases)) {
-    for (int64_t l = 1; l < network.layers(); ++l) {
+      : weight(std::move(weights)), bias(std::move(biases)), first(first_product(network)) {
+    for (int64_t l = first; l < network.layers(); ++l) {
       const int64_t in = network.width[l], out = network.width[l + 1];
       forward.emplace_back(Strided<T>{weight[l], in, 1}, out, in, storage);
       storage += PackedMatrix<T>::storage(out, in);
@@ -68,13 +71,18 @@ struct TileShape {
     }
   }
 
+  // Between the rows of the inputs: [P] of points, [C][P] of a jet.
+  int64_t input_stride(const Network& network) const {
+    return network.has_jet_x ? stride : round_up(points, kCacheLine / sizeof(T));
+  }
+
   int64_t storage(const Network& network) const {
     int64_t widest = network.outputs(), hidden = 0;
     for (int64_t l = 1; l < network.layers(); ++l) {
       widest = std::max(widest, network.width[l]);
       hidden += network.width[l];
     }
-    return network.inputs() * round_up(points, kCacheLine / sizeof(T)) +
+    return network.inputs() * input_stride(network) +
            (2 * hidden + network.outputs() + 2 * widest) * stride;
   }
 };
@@ -89,7 +97,8 @@ class Tile {
     const int64_t stride = shape.stride;
     int64_t widest = network.outputs();
     x_ = storage;
-    storage += network.inputs() * input_stride();
+    input_stride_ = shape.input_stride(network);
+    storage += network.inputs() * input_stride_;
     for (int64_t l = 0; l + 1 < network.layers(); ++l) {
       const int64_t width = network.width[l + 1];
       widest = std::max(widest, width);
@@ -104,20 +113,25 @@ class Tile {
 
   const TileShape<T>& shape() const { return shape_; }
   const Network& network() const { return network_; }
-  int64_t input_stride() const { return round_up(shape_.points, kCacheLine / sizeof(T)); }
-  T* input(int64_t d) { return x_ + d * input_stride(); }  // [P]
+  int64_t input_stride() const { return input_stride_; }
+  T* input(int64_t d) { return x_ + d * input_stride_; }  // [P]; of a jet [C][P]
   T* output(int64_t o, int64_t c) { return output_ + o * shape_.stride + c * shape_.points; }
   T* grad_output(int64_t o, int64_t c) { return grad_ + o * shape_.stride + c * shape_.points; }
 
-  // x [n, D] of the points to work on: P becomes n, made up to whole vectors by repeating the last
-  // point.
-  void load(const T* x, int64_t n) {
+  // Takes n points from `first` on out of all x, [N, D] or [C, N, D]: P becomes n, made up to whole
+  // vectors by repeating the last point.
+  void load(const T* x, int64_t first, int64_t n) {
     shape_.points = round_up(n, lanes<T>());
     shape_.columns = network_.plan.channels * shape_.points;
     const int64_t inputs = network_.inputs();
-    for (int64_t d = 0; d < inputs; ++d) {
-      T* row = input(d);
-      for (int64_t p = 0; p < shape_.points; ++p) row[p] = x[std::min(p, n - 1) * inputs + d];
+    const int channels = network_.has_jet_x ? network_.plan.channels : 1;
+    for (int c = 0; c < channels; ++c) {
+      const T* const from = x + (c * network_.points + first) * inputs;
+      for (int64_t d = 0; d < inputs; ++d) {
+        T* row = input(d) + c * shape_.points;
+        for (int64_t p = 0; p < n; ++p) row[p] = from[p * inputs + d];
+        std::fill(row + n, row + shape_.points, row[n - 1]);
+      }
     }
   }
 
@@ -127,8 +141,7 @@ class Tile {
     first_layer(layers == 1 ? output_ : z_[0]);
     for (int64_t l = 1; l < layers; ++l) {
       activation_.forward(network_.plan, rows(l - 1), weights_.bias[l - 1], z_[l - 1], a_[l - 1]);
-      multiply(weights_.forward[l - 1], a_[l - 1], shape_.stride, l + 1 < layers ? z_[l] : output_,
-               shape_.stride, shape_.columns / lanes<T>());
+      product(weights_.forward, l, a_[l - 1], l + 1 < layers ? z_[l] : output_);
     }
     for (int64_t o = 0; o < network_.outputs(); ++o) {
       T* row = output(o, 0);
@@ -140,24 +153,46 @@ class Tile {
 
   // After forward(): from grad_output, zero on the padding. `layer(l, grad, a)` is called for every
   // layer from the last with the grad of its outputs [O][stride] and its inputs [I][stride] (null
-  // at l = 0, where they are input() and the plan's seeds). Leaves grad_output undefined.
+  // at l = 0 for points, where they are input() and the plan's seeds). Leaves grad_output
+  // undefined.
   template <class Layer>
   void backward(const Layer& layer) {
-    const int64_t stride = shape_.stride;
     for (int64_t l = network_.layers() - 1; l >= 1; --l) {
-      multiply(weights_.backward[l - 1], grad_, stride, grad_next_, stride,
-               shape_.columns / lanes<T>());
+      product(weights_.backward, l, grad_, grad_next_);
       activation_.backward(network_.plan, rows(l - 1), z_[l - 1], grad_next_);
       layer(l, grad_, a_[l - 1]);
       std::swap(grad_, grad_next_);
     }
-    layer(0, grad_, nullptr);
+    layer(0, grad_, network_.has_jet_x ? x_ : nullptr);
+  }
+
+  // grad_x, from the grad of the first layer's outputs [O][stride]: of points [D][P], of a jet
+  // [D][stride]. It is the product with the first layer's transpose, of points on the value alone.
+  void input_grad(const T* grad_z, T* grad_x) const {
+    if (network_.has_jet_x) return product(weights_.backward, 0, grad_z, grad_x);
+    const int64_t inputs = network_.inputs(), points = shape_.points;
+    for (int64_t d = 0; d < inputs; ++d)
+      for (int64_t p = 0; p < points; p += lanes<T>()) {
+        Vec<T> sum(T(0));
+        for (int64_t o = 0; o < network_.width[1]; ++o)
+          sum = at::vec::fmadd(Vec<T>(weights_.weight[0][o * inputs + d]),
+                               Vec<T>::loadu(grad_z + o * shape_.stride + p), sum);
+        sum.store(grad_x + d * points + p);
+      }
   }
 
  private:
-  // At the inputs only the value and the first derivatives are not zero, and those are constant:
+  // Layer l's product with all channels of its points.
+  void product(const std::vector<PackedMatrix<T>>& matrices, int64_t l, const T* from,
+               T* to) const {
+    multiply(matrices[l - weights_.first], from, shape_.stride, to, shape_.stride,
+             shape_.columns / lanes<T>());
+  }
+
+  // Of points only the value and the first derivatives are not zero, and those are constant:
   // z_0 = W x (the bias comes with the activation), z_c = sum of the channel's seeds' columns of W.
   void first_layer(T* z) {
+    if (network_.has_jet_x) return product(weights_.forward, 0, x_, z);
     const Plan& plan = network_.plan;
     const int64_t inputs = network_.inputs(), points = shape_.points;
     for (int64_t o = 0; o < network_.width[1]; ++o, z += shape_.stride) {
@@ -184,7 +219,8 @@ class Tile {
   const Weights<T>& weights_;
   const ActivationRows<T>& activation_;
   TileShape<T> shape_;
-  T* x_;                  // [D][P]
+  int64_t input_stride_;
+  T* x_;                  // [D][input_stride_]
   std::vector<T*> z_;     // [L - 1] each [O][stride]: pre-activations, saved for the backward
   T* output_;             // [O][stride]
   T *grad_, *grad_next_;  // [widest][stride] grads of a layer's outputs and of its inputs

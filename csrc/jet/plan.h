@@ -19,9 +19,11 @@
 // et al. 2025, "Collapsing Taylor mode automatic differentiation"), the heat operator another.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "../common/activation.h"
@@ -112,10 +114,17 @@ struct MultiIndex {
   bool operator==(const MultiIndex&) const = default;  // unused places are 0
 };
 
+// The order of tuples in Python.
+inline bool operator<(const MultiIndex& a, const MultiIndex& b) {
+  return std::lexicographical_compare(a.index, a.index + a.order, b.index, b.index + b.order);
+}
+
 // A multiple of a partial derivative.
 struct Partial {
   MultiIndex multi_index;
   double coefficient = 1;
+
+  bool operator==(const Partial&) const = default;
 };
 
 namespace detail {
@@ -152,10 +161,27 @@ struct DerivativeReader {
       if (*is_operator) {
         partial.coefficient = rest.coefficients.front();
         rest.coefficients = rest.coefficients.subspan(1);
-        if (!std::isfinite(partial.coefficient)) return fail(PlanError::not_finite, 0);
       }
       partials->push_back(partial);
     }
+    return !*is_operator || join_equal(partials);
+  }
+
+  // As LinearOperator in Python holds them: sorted, each partial derivative once.
+  bool join_equal(std::vector<Partial>* partials) {
+    std::stable_sort(partials->begin(), partials->end(), [](const Partial& a, const Partial& b) {
+      return a.multi_index < b.multi_index;
+    });
+    size_t last = 0;
+    for (size_t i = 1; i < partials->size(); ++i) {
+      if ((*partials)[i].multi_index == (*partials)[last].multi_index)
+        (*partials)[last].coefficient += (*partials)[i].coefficient;
+      else
+        (*partials)[++last] = (*partials)[i];
+    }
+    partials->resize(last + 1);
+    for (const Partial& partial : *partials)
+      if (!std::isfinite(partial.coefficient)) return fail(PlanError::not_finite, 0);
     return true;
   }
 
@@ -177,6 +203,7 @@ struct DerivativeReader {
 struct PlanBuilder {
   Plan& plan;
   MultiIndex channel[kMaxChannels]{};  // order 0 for the value and for operators
+  std::vector<std::pair<std::vector<Partial>, int>> operators{};  // each with its channel
   PlanError::Kind error = PlanError::none;
 
   void add_term(double coefficient, const Term& term) {
@@ -264,6 +291,15 @@ struct PlanBuilder {
     channel[c] = c > 0 ? multi_index : MultiIndex{};
     return c;
   }
+
+  // The same of a linear operator.
+  int operator_channel(const std::vector<Partial>& partials) {
+    for (const auto& [known, c] : operators)
+      if (known == partials) return c;
+    const int c = add_channel(partials);
+    operators.emplace_back(partials, c);
+    return c;
+  }
 };
 
 }  // namespace detail
@@ -276,7 +312,7 @@ inline PlanError make_plan(const DerivativeList& derivatives, int64_t inputs, Pl
   for (bool is_operator = false; !reader.rest.indices.empty();) {
     if (!reader.next(&partials, &is_operator)) return reader.error;
     if (plan->outputs == kMaxOutputs) return {PlanError::outputs, plan->outputs};
-    const int channel = is_operator ? builder.add_channel(partials)
+    const int channel = is_operator ? builder.operator_channel(partials)
                                     : builder.partial_channel(partials[0].multi_index);
     if (builder.error != PlanError::none) return {builder.error, 0};
     plan->output[plan->outputs++] = static_cast<int16_t>(channel);

@@ -5,6 +5,7 @@
 //   residual a       value a is an equation a = 0     coefficient a   element a of the coefficients
 //   constant a       element a of the constants       input a         coordinate a of x
 //   channel a b      derivative a (0: the value) of output b
+//   column a         element n of row a of the columns, at point n
 //   the functions of residual_functions.h, of values a and b
 #pragma once
 
@@ -27,9 +28,9 @@ struct ResidualProgram {
   std::span<const double> constants;
 };
 
-// What the indices of a program may run over.
+// What the indices of a program may run over. inputs: 0 where x is a jet of the inputs.
 struct ResidualLimits {
-  int64_t channels, outputs, inputs, coefficients;
+  int64_t channels, outputs, inputs, coefficients, columns;
 };
 
 // False, with what is wrong in `error`, where the list is no program within the limits.
@@ -62,7 +63,12 @@ inline bool read_residual(std::span<const int64_t> list, std::span<const double>
     } else if (in.opcode == kCoefficient) {
       require("coefficient", within(in.a, limits.coefficients), "a coefficient that is given");
     } else if (in.opcode == kInput) {
-      require("input", within(in.a, limits.inputs), "an input that x has");
+      require("input", within(in.a, limits.inputs),
+              limits.inputs > 0
+                  ? "an input that x has"
+                  : "columns for the coordinates, since x is a jet of the network's inputs");
+    } else if (in.opcode == kColumn) {
+      require("column", within(in.a, limits.columns), "a column that is given");
     } else if (in.opcode == kChannel) {
       require("channel", within(in.a, limits.channels) && within(in.b, limits.outputs),
               "a derivative and an output that the call has");

@@ -16,7 +16,7 @@ namespace pyneural::jet {
 
 // Instructions that are no functions: `residual a` marks value a as an equation a = 0, the others
 // are values from outside.
-enum Opcode : int64_t { kResidual, kConstant, kCoefficient, kInput, kChannel };
+enum Opcode : int64_t { kResidual, kConstant, kCoefficient, kInput, kChannel, kColumn };
 
 template <class Value, class GradA>
 struct UnaryFunction {

@@ -100,14 +100,17 @@ def counted(count: int, noun: str) -> str:
 def show(demo: ModuleType, name: str, args: argparse.Namespace) -> None:
     """Runs a demo from its seed and writes its figure; torch's generator is left as it was.
 
-    A demo that Ctrl-C ended, but that has a figure all the same, sets ``args.interrupted``.
+    A demo that Ctrl-C ended, but that has a figure all the same, sets ``args.interrupted``; one
+    with several figures to choose from names the file in ``args.picture``.
     """
     plots.check_installed()  # now: otherwise it would fail only after the training
     args.out = check_writable(args.out, "--out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         figure = demo.run(args)
-    print_row("picture", plots.save(figure, args.out / f"{name}.png"))
+    if figure is not None:
+        file = f"{getattr(args, 'picture', name)}.png"
+        print_row("picture", plots.save(figure, args.out / file))
     if getattr(args, "interrupted", False):
         raise KeyboardInterrupt
 

@@ -17,8 +17,12 @@ from typing import Any
 
 import torch
 
-from pyneural.nn.activations import Maxout, Sin
+from pyneural.nn.activations import Activation, Maxout, Sin
 from pyneural.nn.dropout import Dropout
+from pyneural.nn.embeddings import FourierFeatures, PeriodicEmbedding
+from pyneural.nn.jets import jet, jet_loss
+from pyneural.nn.jets.modules import JetModule
+from pyneural.nn.joined import Joined, Scaled
 from pyneural.nn.key_value_cache import KeyValueCache
 from pyneural.nn.linear import LazyLinear, Linear
 from pyneural.nn.masked_linear import MaskedLinear, random_mask
@@ -27,6 +31,7 @@ from pyneural.nn.mse_loss import MSELoss
 from pyneural.nn.multihead_attention import MultiheadAttention
 from pyneural.nn.positional_encoding import PositionalEncoding
 from pyneural.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from pyneural.nn.residual_networks import FactorizedLinear, ModifiedMLP, PirateNet
 from pyneural.nn.sequential import Sequential
 from pyneural.nn.transformer import Transformer, TransformerDecoder, TransformerEncoder
 from pyneural.nn.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
@@ -36,8 +41,13 @@ __all__ = [
     "LSTM",
     "MLP",
     "RNN",
+    "Activation",
     "Dropout",
+    "FactorizedLinear",
+    "FourierFeatures",
     "GRUCell",
+    "JetModule",
+    "Joined",
     "KeyValueCache",
     "LSTMCell",
     "LazyLinear",
@@ -45,9 +55,13 @@ __all__ = [
     "MSELoss",
     "MaskedLinear",
     "Maxout",
+    "ModifiedMLP",
     "MultiheadAttention",
+    "PeriodicEmbedding",
+    "PirateNet",
     "PositionalEncoding",
     "RNNCell",
+    "Scaled",
     "Sequential",
     "Sin",
     "Transformer",
@@ -55,6 +69,8 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "jet",
+    "jet_loss",
     "random_mask",
 ]
 __all__ += [name for name in vars(torch.nn) if not name.startswith("_") and name not in __all__]

@@ -12,6 +12,9 @@ from pyneural import ops
 from pyneural.errors import ArgumentError, whole, wholes
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
+from pyneural.nn.jets.chain import Chain, may_begin
+from pyneural.nn.jets.functional import jet, jet_loss
+from pyneural.nn.jets.jet import Jet
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.nn.stored import register, stored
 from pyneural.ops.activations import VALUES, check_activation
@@ -111,6 +114,8 @@ class MLP(Scriptable):
         self._check(x)
         layers = self._linears()
         weight = stored(layers[0], "weight")
+        if isinstance(x, Jet):
+            return self._through(x)
         if not all(map(is_plain_linear, layers)) or is_torchs(x, weight):
             return self._by_layers(x)
         flat = x.reshape(-1, self.in_features)
@@ -120,6 +125,16 @@ class MLP(Scriptable):
             check_input(self, "x", x, self.in_features, weight)
             raise
         return u.reshape(*x.shape[:-1], self.out_features)
+
+    def _through(self, x: Jet) -> Tensor:
+        """The network of inputs that are functions of the coordinates, for one call of the op."""
+        if self._is_plain("forward"):
+            weights, biases = self._folded()
+            if may_begin(x, weights[0], biases[0]):
+                between = self.activation if len(weights) > 1 else ""
+                centred = cast(Jet, self._centred(x))
+                return Chain(centred.snapshot(), weights, biases, between)
+        return self._by_layers(x)
 
     def _by_layers(self, x: Tensor) -> Tensor:
         """The value by calling the layers, one of which is replaced, hooked or quantised."""
@@ -136,9 +151,12 @@ class MLP(Scriptable):
         """Value and derivatives with respect to the inputs, by Taylor mode.
 
         Args:
-            x: points, [N, D].
+            x: points, [N, D]; or, where the inputs are functions of coordinates, their jet with
+                respect to these, [1 + K, N, D]: the inputs, then their derivatives
+                ``ops.input_channels(derivatives)``. An input_range is that of the inputs.
             derivatives: tuples of input indices, ``(0,)`` for u_t and ``(1, 1)`` for u_xx where
-                x = (t, x), up to order 4; or ``ops.Laplacian(1, 2)``.
+                x = (t, x), up to order 4; or ``ops.Laplacian(1, 2)``. Of a jet, with respect to
+                the coordinates.
 
         Returns:
             (u, *derivatives), each [N, O].
@@ -150,7 +168,8 @@ class MLP(Scriptable):
         True
         """
         self._check(x)
-        self._check_layers("jet")
+        if not self._is_plain("jet"):
+            return jet(self, x, derivatives)
         x = self._centred(x)
         return ops.jet_mlp(x, *self._folded(), self.activation, derivatives)
 
@@ -166,12 +185,19 @@ class MLP(Scriptable):
         Returns:
             [N, (1 + K) O, P], the parameters in the order of ``parameters()``, each row-major.
 
+        Raises:
+            ArgumentError: a layer that is replaced, or changed by hooks.
+
         >>> network = MLP(1, [8], 1)
         >>> network.jet_jacobian(torch.rand(5, 1), [(0,)]).shape
         torch.Size([5, 2, 25])
         """
         self._check(x)
-        self._check_layers("jet_jacobian")
+        if not self._is_plain("jet_jacobian"):
+            raise ArgumentError(
+                "MLP.jet_jacobian: layers: expected torch.nn.Linear without hooks, got another "
+                "layer; differentiate jet by torch.autograd.grad"
+            )
         weights, biases = self._folded()
         jacobian = ops.jet_mlp_jacobian(
             self._centred(x), weights, biases, self.activation, derivatives
@@ -202,7 +228,10 @@ class MLP(Scriptable):
         (torch.Size([5, 3]), torch.Size([5]))
         """
         self._check(x)
-        self._check_layers("divergence")
+        if not self._is_plain("divergence"):
+            columns = [(index,) for index in range(self.in_features)]
+            u, *slopes = jet(self, x, columns)
+            return u, torch.stack([s[:, i] for i, s in enumerate(slopes)]).sum(0)
         return ops.mlp_divergence(self._centred(x), *self._folded(), self.activation)
 
     def jet_loss(
@@ -211,24 +240,27 @@ class MLP(Scriptable):
         derivatives: Sequence,
         residual: ops.ResidualProgram,
         coefficients: Tensor | None = None,
+        columns: Tensor | None = None,
     ) -> Tensor:
         """Mean square of a residual program over the points, [].
 
-        ``pde.Equation.loss`` and ``ops.record_residual`` write the program.
+        ``pde.Equation.loss`` and ``ops.record_residual`` write the program; x is as in ``jet``,
+        the rest as in ``ops.jet_mlp_loss``.
 
         >>> network, u_x = MLP(1, [8], 1), ops.record_residual(lambda jet, x, c: jet[1, 0])
         >>> network.jet_loss(torch.rand(9, 1), [(0,)], u_x).shape
         torch.Size([])
         """
         self._check(x)
-        self._check_layers("jet_loss")
-        if self._far_from_zero and isinstance(residual, ops.ResidualProgram):
-            x, given = self._centred(x), coefficients
-            origin = self._origin()
+        if not self._is_plain("jet_loss"):
+            return jet_loss(self, x, derivatives, residual, coefficients, columns)
+        points, x = x, self._centred(x)
+        if self._far_from_zero and points.dim() == 2 and isinstance(residual, ops.ResidualProgram):
+            given, origin = coefficients, self._origin()
             coefficients = origin if given is None else torch.cat([given, origin])
             residual = residual.moved(0 if given is None else len(given))
         return ops.jet_mlp_loss(
-            x, *self._folded(), self.activation, derivatives, residual, coefficients
+            x, *self._folded(), self.activation, derivatives, residual, coefficients, columns
         )
 
     def _check(self, x: Tensor) -> None:
@@ -238,24 +270,20 @@ class MLP(Scriptable):
                 f"{list(x.shape)}; give the points as [N, {self.in_features}]"
             )
 
-    def _check_layers(self, method: str) -> None:
-        """ArgumentError where a layer does more than its weights say: jets are made of these."""
+    def _is_plain(self, method: str) -> bool:
+        """Whether the weights say all that the layers do, so that the op may do it."""
+        plain = True
         for index, layer in enumerate(self.layers):
-            forward = getattr(type(layer), "forward", None)
-            if forward is torch.nn.Linear.forward and not is_changed(layer):
-                weight = layer.weight  # also a parametrised one
-                if not is_traceable_wrapper_subclass(weight):
-                    continue
+            weight = getattr(layer, "weight", None)
+            if isinstance(weight, Tensor) and is_traceable_wrapper_subclass(weight):
                 raise ArgumentError(
                     f"MLP.{method}: layers[{index}].weight: expected a plain tensor, got "
                     f"{type(weight).__name__}; take jets of the network before it is quantised or "
                     "distributed"
                 )
-            raise ArgumentError(
-                f"MLP.{method}: layers[{index}]: expected a torch.nn.Linear without hooks, got "
-                f"{layer}; put its change into the weight (torch.nn.utils.parametrize), or "
-                "differentiate the network's value with torch.autograd.grad"
-            )
+            forward = getattr(type(layer), "forward", None)
+            plain &= forward is torch.nn.Linear.forward and not is_changed(layer)
+        return plain
 
     def _origin(self) -> Tensor:
         """What is subtracted from x, [D]: the centre of a range without 0, else 0."""
@@ -285,7 +313,11 @@ class MLP(Scriptable):
             return x
         origin = self._origin()
         halved = x.dtype in (torch.float16, torch.bfloat16) and by_autocast(x.device.type)
-        return x - origin if x.dtype == origin.dtype or halved else x
+        if x.dtype != origin.dtype and not halved:
+            return x
+        if x.dim() < 3:
+            return x - origin
+        return torch.cat([x[:1] - origin, x[1:]])  # of a jet, the value alone
 
     def _linears(self) -> list[torch.nn.Linear]:
         return cast("list[torch.nn.Linear]", list(stored(self, "layers")))

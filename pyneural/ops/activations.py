@@ -136,7 +136,8 @@ def _sigmoid_of_cubic(z: Tensor) -> Iterator[Tensor]:
 
 def _softplus(z: Tensor) -> Iterator[Tensor]:
     yield F.softplus(z)
-    yield from _sigmoid(z)
+    for order, derivative in enumerate(_sigmoid(z), start=1):
+        yield torch.where(z > 20, float(order == 1), derivative)  # F.softplus is linear there
 
 
 def _leaky_relu(z: Tensor, slope: float = 0.01) -> Iterator[Tensor]:

@@ -58,14 +58,10 @@ def _mlp_backward(
     return _network_backward(x[0], weights, output_mask)
 
 
-def _network_backward(
-    rows: int, weights: Sequence[Shape], output_mask: Sequence[bool], channels: int = 1
-) -> int:
+def _network_backward(rows: int, weights: Sequence[Shape], output_mask: Sequence[bool]) -> int:
     with_x, with_parameters = output_mask
     first, rest = prod(weights[0]), sum(map(prod, weights[1:]))
-    of_inputs = channels * rest + with_x * first
-    of_weights = with_parameters * (first + channels * rest)
-    return 2 * rows * (of_inputs + of_weights)
+    return 2 * rows * (rest + with_x * first + with_parameters * (first + rest))
 
 
 # Masked weights count, as those of the masked matrices that torch would multiply with.
@@ -177,14 +173,15 @@ def _products(q: Shape, k: Shape) -> int:
 
 
 # Taylor mode carries C channels through all layers but the first, in which those of derivatives are
-# the same at every point.
+# the same at every point, unless x is the jet of the network's inputs.
 
 
 @register_flop_formula(_OPS.jet_mlp)
 def _jet_mlp(
     x: Shape, weights: Sequence[Shape], biases: Any, activation: str, *plan: Any, **_: Any
 ) -> int:
-    return _jet_forward(x, weights, plan)
+    first, rest = _jet_products(x, weights, plan)
+    return first + rest
 
 
 @register_flop_formula(_OPS.jet_mlp_backward)
@@ -192,8 +189,8 @@ def _jet_mlp_backward(
     grad: Shape, x: Shape, weights: Sequence[Shape], biases: Any, activation: str, *plan: Any,
     **_: Any,
 ) -> int:  # fmt: skip
-    *plan_, output_mask = plan
-    return _network_backward(x[0], weights, output_mask, _channels(plan_))
+    *plan_, (with_x, with_parameters) = plan
+    return _jet_backward(x, weights, plan_, with_x, with_parameters)
 
 
 @register_flop_formula(_OPS.jet_mlp_jacobian)
@@ -201,8 +198,8 @@ def _jet_mlp_jacobian(
     x: Shape, weights: Sequence[Shape], biases: Any, activation: str, *plan: Any, **_: Any
 ) -> int:
     outputs = (1 + len(decode(*plan))) * weights[-1][0]
-    backward = _network_backward(x[0], weights, (False, True), _channels(plan))
-    return _jet_forward(x, weights, plan) + outputs * backward
+    backward = _jet_backward(x, weights, plan, False, True)
+    return sum(_jet_products(x, weights, plan)) + outputs * backward
 
 
 @register_flop_formula(_OPS.jet_mlp_loss)
@@ -210,19 +207,25 @@ def _jet_mlp_loss(
     x: Shape, weights: Sequence[Shape], biases: Any, activation: str, derivatives: Any,
     operator_coefficients: Any, *others: Any, **_: Any,
 ) -> int:  # fmt: skip
-    plan, with_gradient = (derivatives, operator_coefficients), others[-1]
-    forward = _jet_forward(x, weights, plan)
-    backward = _network_backward(x[0], weights, (False, True), _channels(plan))
-    return forward + with_gradient * backward
+    plan, (with_x, with_parameters, _columns) = (derivatives, operator_coefficients), others[-1]
+    forward = sum(_jet_products(x, weights, plan))
+    if not (with_x or with_parameters):
+        return forward
+    return forward + _jet_backward(x, weights, plan, with_x, with_parameters)
 
 
-def _jet_forward(x: Shape, weights: Sequence[Shape], plan: Sequence[Any]) -> int:
-    rest = sum(map(prod, weights[1:]))
-    return 2 * x[0] * (prod(weights[0]) + _channels(plan) * rest)
+def _jet_backward(
+    x: Shape, weights: Sequence[Shape], plan: Sequence[Any], with_x: bool, with_parameters: bool
+) -> int:
+    first, rest = _jet_products(x, weights, plan)
+    return rest + with_x * first + with_parameters * (first + rest)
 
 
-def _channels(plan: Sequence[Any]) -> int:
-    return 1 + len(make_plan(tuple(decode(*plan))).channels)
+def _jet_products(x: Shape, weights: Sequence[Shape], plan: Sequence[Any]) -> tuple[int, int]:
+    """Of the first layer and of the others."""
+    channels = 1 + len(make_plan(tuple(decode(*plan))).channels)
+    first, rest = prod(weights[0]), sum(map(prod, weights[1:]))
+    return 2 * x[-2] * prod(x[:-2]) * first, 2 * x[-2] * channels * rest
 
 
 # Of the products of matrices; those with a vector are few beside them.

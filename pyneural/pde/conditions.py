@@ -2,122 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from pyneural.pde.condition import Condition, Term
 from pyneural.pde.coordinates import TIME
-from pyneural.pde.domain import Box, Drawing
-from pyneural.pde.faces import named_faces, outward_normals, place
-from pyneural.pde.hard import check_inputs
-from pyneural.pde.network import Network
-from pyneural.pde.prescribed import Unknown, Value, check_paired, prescribed
-
-
-class Condition(torch.nn.Module):
-    """Points and the prescribed values there; the loss is the mean square of the difference.
-
-    The points and values are buffers, so ``.to(device)`` moves them; they are no part of the
-    ``state_dict``. A value that is a ``torch.nn.Parameter``, or a function with parameters in it
-    (``lambda t: c * t``), is unknown: the parameters are those of the condition and are learned.
-    Subclasses define which quantity is compared.
-
-    Args:
-        points: [N, D], N >= 1.
-        target: [N, O], one column for each output that the condition is about, or an ``Unknown``.
-        output: column of the network's output that the condition is about; None for all.
-        inputs: names of the columns of points, which those of a network must be; None if unknown.
-
-    Raises:
-        ValueError: no points, a target of another shape, or numbers that are not finite.
-    """
-
-    points: Tensor
-    values: Tensor
-    same_for_all = False  # a target [N, 1] that every output is compared with
-
-    def __init__(
-        self,
-        points: Tensor,
-        target: Tensor | Unknown,
-        output: int | None = None,
-        inputs: Sequence[str] | None = None,
-    ) -> None:
-        super().__init__()
-        where = type(self).__name__
-        if points.dim() != 2 or len(points) == 0:
-            raise ValueError(
-                f"{where}: points: expected [N, D] with N >= 1, got {list(points.shape)}; "
-                "an empty condition has no effect: leave it out or give it points"
-            )
-        if isinstance(points, torch.nn.Parameter):
-            raise ValueError(
-                f"{where}: points: expected fixed ones, got a torch.nn.Parameter; positions are "
-                "not learned: write points.detach()"
-            )
-        points = points.detach()
-        self.unknown = target if isinstance(target, Unknown) else None
-        target = target(points).detach() if isinstance(target, Unknown) else target
-        one_output = output is None or target.shape[1:] == (1,)
-        if target.dim() != 2 or len(target) != len(points) or not one_output:
-            columns = "O" if output is None else "1"
-            raise ValueError(
-                f"{where}: value: expected [{len(points)}] or [{len(points)}, {columns}], one row "
-                f"per point, got {list(target.shape)}; reshape it"
-            )
-        for argument, numbers in (("points", points), ("value", target)):
-            if not bool(torch.isfinite(numbers).all()):
-                raise ValueError(
-                    f"{where}: {argument}: expected finite numbers, got nan or inf; "
-                    "remove those points"
-                )
-        self.output, self.inputs = output, None if inputs is None else tuple(inputs)
-        self.register_buffer("points", points, persistent=False)
-        self.outputs = target.shape[1]
-        self.register_buffer("values", None if self.unknown else target, persistent=False)
-
-    @property
-    def target(self) -> Tensor:
-        """The prescribed values, [N, O]."""
-        return self.values if self.unknown is None else self.unknown(self.points)
-
-    def fix(self) -> None:
-        """Keeps the prescribed values as they are now."""
-        self.values, self.unknown = self.target.detach(), None
-
-    def residuals(self, network: Network) -> list[Tensor]:
-        """The network's values minus the prescribed ones, [N, O] each."""
-        return [self.select(network(self.points)) - self.target]
-
-    def loss(self, network: Network) -> Tensor:
-        """Mean over the points of the squared residuals, summed over outputs and parts, []."""
-        if self.inputs is not None:
-            check_inputs(type(self).__name__, network, self.inputs, "the condition")
-        squares = [part.square().mean(0).sum() for part in self.residuals(network)]
-        return sum(squares[1:], start=squares[0])
-
-    def select(self, u: Tensor) -> Tensor:
-        """The columns of the network's u that the condition is about, [N, O]."""
-        where, outputs = type(self).__name__, u.shape[1]
-        if self.output is not None:
-            if not 0 <= self.output < outputs:
-                raise ValueError(
-                    f"{where}: output: expected 0 to {outputs - 1}, a column of the network's "
-                    f"output, got {self.output}; correct it"
-                )
-            return u[:, self.output : self.output + 1]
-        if self.outputs != outputs and not self.same_for_all:
-            raise ValueError(
-                f"{where}: value: expected {outputs} columns, one per output of the network, got "
-                f"{self.outputs}; give the column that is meant by output="
-            )
-        return u
-
-    def extra_repr(self) -> str:
-        """Number of points."""
-        return f"{len(self.points)} points"
+from pyneural.pde.domains import Domain, Drawing
+from pyneural.pde.faces import Part, check_pairs, named_part, place
+from pyneural.pde.network import Network, with_jets
+from pyneural.pde.prescribed import Value, check_paired, prescribed
 
 
 class Data(Condition):
@@ -144,7 +38,7 @@ class Data(Condition):
         points: Tensor,
         values: Tensor,
         *,
-        domain: Box | None = None,
+        domain: Domain | None = None,
         output: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
@@ -166,7 +60,7 @@ class Initial(Condition):
         points: how many to draw, or the points themselves, [N, D].
         order: 0 for u, 1 for u_t.
         output: column of the network's output; None for all.
-        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Box``.
+        drawing: ``sampling``, ``generator``, ``dtype``, ``device`` of drawn points; see ``Domain``.
 
     Raises:
         ValueError: a domain without t, no points, points off the initial slice, shapes.
@@ -179,7 +73,7 @@ class Initial(Condition):
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         value: Value,
         points: int | Tensor,
         *,
@@ -192,69 +86,81 @@ class Initial(Condition):
                 f"Initial: domain: expected a coordinate t, got {domain}; add t=(first, last)"
             )
         check_paired(value, points, "Initial")
-        placed, _ = place(domain, [(TIME, "low")], points, "Initial", drawing)
+        placed, _ = place(domain, [f"{TIME}_low"], points, "Initial", drawing)
         target = prescribed(value, domain.names, placed, "Initial")
         super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
         self.derivative = (domain.names.index(TIME),) * order
 
-    def residuals(self, network: Network) -> list[Tensor]:
-        """Value or time derivative minus the target, [N, O]."""
-        if not self.derivative:
-            return super().residuals(network)
-        return [self.select(network.jet(self.points, (self.derivative,))[1]) - self.target]
+    def terms(self) -> list[Term]:
+        """The value or a time derivative."""
+        return [(self.derivative, None)]
 
 
 class Dirichlet(Condition):
-    """Boundary condition on the value: u = value on faces of the domain.
+    """Boundary condition on the value: u = value on the boundary in space, or on a part of it.
 
     ``value``, ``output`` and ``drawing`` are those of ``Initial``.
 
     Args:
-        domain: the faces are where a spatial coordinate is at its bound.
-        points: how many to draw, shared evenly among the faces, or the points, [N, D].
-        coordinate: the coordinate whose bounds are meant; None for all but t.
+        domain: any one of ``pyneural.pde.domains``.
+        points: how many to draw, or the points, [N, D], which must be on the boundary: at most
+            1e-6 of the domain's largest extent from it. On a Box they are shared evenly among the
+            faces, else by length or area.
+        part: name of a part of the boundary, or several names; None for all of it.
+        coordinate: instead of a part, the coordinate whose bounds are meant; None for all but t.
         side: ``"low"``, ``"high"`` or ``"both"``.
 
     Raises:
-        ValueError: an unknown coordinate or side, no points, points off the faces, shapes.
+        ValueError: an unknown part, coordinate or side, no points, points off the boundary, shapes.
 
-    >>> from pyneural.pde import Box
+    >>> from pyneural.pde import Box, Disk
     >>> walls = Dirichlet(Box(t=(0, 1), x=(-1, 1)), 0.0, 4)
     >>> walls.points[:, 1].tolist()
     [-1.0, -1.0, 1.0, 1.0]
+    >>> annulus = Disk(x=0, y=0, radius=2) - Disk(x=0, y=0, radius=1, name="hole")
+    >>> hot = Dirichlet(annulus, 1.0, 5, part="hole")
+    >>> torch.allclose(hot.points.norm(dim=1), torch.ones(5))
+    True
     """
 
     normals: Tensor
+    needs_normals = False
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         value: Value,
         points: int | Tensor,
         *,
+        part: Part = None,
         coordinate: str | None = None,
         side: str = "both",
         output: int | None = None,
         **drawing: Unpack[Drawing],
     ) -> None:
         where = type(self).__name__
-        faces = named_faces(domain, coordinate, side, where)
+        chosen = named_part(domain, part, coordinate, side, where)
         check_paired(value, points, where)
-        placed, face_of = place(domain, faces, points, where, drawing)
+        placed, normals = place(domain, chosen, points, where, drawing)
+        if self.needs_normals and not bool(torch.isfinite(normals).all()):
+            raise ValueError(
+                f"{where}: domain: expected one with outward normals, got {domain}, which has none "
+                "there; give them: PointCloud(..., normals=...)"
+            )
         target = prescribed(value, domain.names, placed, where)
         super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
-        self.axes = sorted({domain.names.index(name) for name, _ in faces})
-        normals = outward_normals(domain, faces).to(placed)[face_of.to(placed.device)]
+        self.axes = [d for d in range(domain.dim) if bool((normals[:, d] != 0).any())]
         self.register_buffer("normals", normals, persistent=False)  # [N, D]
 
 
 class Neumann(Dirichlet):
-    """Boundary condition on the outward normal derivative: du/dn = value on faces.
+    """Boundary condition on the outward normal derivative: n . grad u = value.
 
-    At the high bound of x this is u_x = value, at the low bound -u_x = value. Arguments and errors
-    are those of ``Dirichlet``.
+    At the high bound of x this is u_x = value, at the low bound -u_x = value; on a curved boundary
+    every component of the normal counts. Where it is ambiguous, as at a corner, it is that of the
+    first part. Arguments and errors are those of ``Dirichlet``.
 
     >>> from pyneural.nn import MLP
     >>> from pyneural.pde import Box
@@ -263,11 +169,11 @@ class Neumann(Dirichlet):
     torch.Size([4, 1])
     """
 
-    def residuals(self, network: Network) -> list[Tensor]:
-        """Outward normal derivative minus the value, [N, O]."""
-        _, *slopes = network.jet(self.points, [(axis,) for axis in self.axes])
-        normals = self.normals[:, self.axes].T[..., None]  # [axes, N, 1]
-        return [self.select((normals * torch.stack(slopes)).sum(0)) - self.target]
+    needs_normals = True
+
+    def terms(self) -> list[Term]:
+        """The outward normal derivative."""
+        return [((axis,), self.normals[:, axis]) for axis in self.axes]
 
 
 class Periodic(Condition):
@@ -276,13 +182,14 @@ class Periodic(Condition):
     ``output`` and ``drawing`` are those of ``Initial``.
 
     Args:
-        domain: the coordinate's bounds are one period apart.
+        domain: the coordinate's bounds are one period apart, and each point on the face at one of
+            them has its partner on the other.
         coordinate: name of the periodic coordinate.
         points: how many pairs to draw, or points [N, D] on either face.
         order: highest derivative that must match; 0 for the value alone.
 
     Raises:
-        ValueError: an unknown coordinate, no points, points off the faces.
+        ValueError: an unknown coordinate, no points, points off the faces, faces that do not match.
 
     >>> from pyneural.nn import MLP
     >>> from pyneural.pde import Box
@@ -295,7 +202,7 @@ class Periodic(Condition):
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         coordinate: str,
         points: int | Tensor,
         *,
@@ -304,11 +211,12 @@ class Periodic(Condition):
         **drawing: Unpack[Drawing],
     ) -> None:
         column = domain.index(coordinate, "Periodic")
-        faces = named_faces(domain, coordinate, "both", "Periodic")
+        faces = named_part(domain, None, coordinate, "both", "Periodic")
         drawn_on = faces if isinstance(points, Tensor) else faces[:1]
         placed, _ = place(domain, drawn_on, points, "Periodic", drawing)
         low, high = placed.clone(), placed.clone()
         low[:, column], high[:, column] = domain.low[column], domain.high[column]
+        check_pairs(domain, coordinate, low, high)
         super().__init__(low, torch.zeros_like(low[:, :1]), output, domain.names)
         self.same_for_all = True
         self.register_buffer("opposite", high, persistent=False)
@@ -317,6 +225,7 @@ class Periodic(Condition):
     def residuals(self, network: Network) -> list[Tensor]:
         """Value and derivatives at the high bound minus those at the low one, [N, O] each."""
         both = torch.cat([self.points, self.opposite])
+        network = with_jets(network)
         parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
         halves = [self.select(part).chunk(2) for part in parts]
         return [high - low for low, high in halves]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,6 +26,20 @@ give both the same names in the same order
         )
 
 
+def with_rest(
+    signature: Mapping[str, inspect.Parameter], arguments: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """The arguments of a function, ``**x`` replaced by all names that are no arguments.
+
+    >>> function = lambda t, **x: t
+    >>> with_rest(inspect.signature(function).parameters, ["t", "x"], ["t", "x1", "x2"])
+    ['t', 'x1', 'x2']
+    """
+    rest = [name for name, p in signature.items() if p.kind is p.VAR_KEYWORD]
+    named = [name for name in arguments if name not in rest]
+    return named + [name for name in names if name not in named] if rest else named
+
+
 def call_with_coordinates(
     function: Callable[..., Tensor | float], names: Sequence[str], x: Tensor, where: str
 ) -> Tensor:
@@ -33,7 +47,7 @@ def call_with_coordinates(
 
     Args:
         function: its arguments, or those of its ``forward``, are some of the names, in any order;
-            others have defaults.
+            others have defaults. ``**x`` takes all that are not named.
         names: names of the columns of x.
         x: points, [N, D].
         where: the name that an error begins with.
@@ -47,6 +61,7 @@ def call_with_coordinates(
     """
     signature = inspect.signature(getattr(function, "forward", function)).parameters
     arguments = [name for name, p in signature.items() if name in names or p.default is p.empty]
+    arguments = with_rest(signature, arguments, names)
     for argument in arguments:
         if argument not in names:
             raise ValueError(
@@ -54,7 +69,8 @@ def call_with_coordinates(
                 f"{', '.join(names)}, got another name; rename it"
             )
     value = function(**{argument: x[:, names.index(argument)] for argument in arguments})
-    value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    if not isinstance(value, Tensor) or value.dtype != x.dtype or value.device != x.device:
+        value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
     if value.dim() == 0:
         value = value.expand(len(x))
     if value.dim() > 2 or len(value) != len(x):

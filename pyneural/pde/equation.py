@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops import Derivative, collapse_derivatives
-from pyneural.pde.field import Field, name_of, plain
-from pyneural.pde.hard import check_inputs
-from pyneural.pde.lowering import Lowered, lower, stacked
-from pyneural.pde.network import Network
+from pyneural.ops import Derivative
+from pyneural.pde.coordinates import with_rest
+from pyneural.pde.language.compiled import compiled_loss
+from pyneural.pde.language.names import name_of
+from pyneural.pde.language.residual import MAIN, Residual, Site
+from pyneural.pde.network import Network, check_inputs, with_jets
 from pyneural.pde.nonfinite import first_nonfinite
 
 
@@ -22,12 +23,16 @@ class Equation(torch.nn.Module):
 
     A subclass names its ``inputs`` (the columns of x) and ``outputs`` (the columns of u), one
     letter each in a string or a tuple of longer names, and writes ``residual``. The arguments of
-    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name.
+    ``residual`` are outputs and, where they occur in the equation, inputs, matched by name;
+    ``**x`` takes all inputs that are not named.
     Derivatives are attributes: ``u.t``, ``u.xx``, ``u.tx``, up to order 4, and ``u.laplacian``
     over all inputs but t and the ``parameter_inputs``, which the class may name too: parameters of
-    the problem that are inputs of the network. Derivatives are not declared: the residual is run
-    once on a recorder. A system returns a tuple of residuals. Coefficients to learn are
-    ``torch.nn.Parameter`` attributes.
+    the problem that are inputs of the network. Expressions have them as well, by the chain rule:
+    ``(u**3 - u).xx``, ``(k * u.x).x``, ``torch.exp(u).t``, ``(x**2 * u.x).x``; nested autograd
+    takes, with a warning, those of operations without a rule. Derivatives are not declared: the
+    residual is run once on a recorder. A system returns a tuple of residuals. Coefficients to
+    learn are ``torch.nn.Parameter`` attributes; functions of coordinates, as a network k(x) that
+    is an attribute, are fields of coefficients.
 
     >>> class Heat(Equation):
     ...     inputs, outputs = "tx", "u"
@@ -67,13 +72,17 @@ class Equation(torch.nn.Module):
                     f"{where}: parameter_inputs: expected some of the inputs "
                     f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
                 )
-        self._arguments = tuple(inspect.signature(self.residual).parameters)
+        signature = inspect.signature(self.residual).parameters
+        self._arguments = tuple(with_rest(signature, list(signature), self.inputs))
         for argument in self._arguments:
             if argument not in names:
                 raise ValueError(
                     f"{where}.residual: argument {argument!r}: expected one of the outputs "
                     f"{', '.join(self.outputs)} or inputs {', '.join(self.inputs)}; rename it"
                 )
+        self._form = Residual(
+            where, self._arguments, self.inputs, self.outputs, self.parameter_inputs
+        )
 
     def residual(self, *args: Any, **kwargs: Any) -> Any:
         """Residuals of the equation, [N] each; a subclass writes it with its own arguments."""
@@ -88,7 +97,7 @@ class Equation(torch.nn.Module):
         ((0,), (1,), (1, 1))
         """
         tensors = (*self.parameters(), *self.buffers(), torch.ones(1))
-        return self._record(tensors[0].detach().new_ones(1))
+        return self._derivatives(tensors[0].detach())
 
     def residuals(self, network: Network, x: Tensor) -> list[Tensor]:
         """Residuals at points, any torch code in ``residual`` allowed.
@@ -104,34 +113,7 @@ class Equation(torch.nn.Module):
             ValueError: no points, or inputs or outputs that differ from the equation's.
         """
         self._check(network, x)
-        derivatives = self._record(x.new_ones(1))
-        jet = network.jet(x, derivatives)
-        self._check_outputs(jet[0].shape[1])
-        channels = dict(zip((None, *derivatives), jet, strict=True))
-
-        def field(output: int, name: str) -> Field:
-            def derivative(asked: Derivative) -> Tensor:
-                if asked not in channels:
-                    raise ValueError(
-                        f"{type(self).__name__}.residual: {name}: expected the derivatives "
-                        f"{derivatives} found by the recorder, got {asked}; do not let values of "
-                        f"{name} decide which are used: compute both branches and torch.where"
-                    )
-                return channels[asked][:, output]
-
-            return Field(
-                name, channels[None][:, output], self.inputs, derivative, self.parameter_inputs
-            )
-
-        arguments = {
-            name: field(self.outputs.index(name), name)
-            if name in self.outputs
-            else x[:, self.inputs.index(name)]
-            for name in self._arguments
-        }
-        result = self.residual(**arguments)
-        results = result if isinstance(result, (tuple, list)) else (result,)
-        return [self._checked(plain(value), x) for value in results]
+        return self._form.evaluate(self.residual, network, {MAIN: Site(x)})
 
     def loss(
         self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
@@ -141,7 +123,8 @@ class Equation(torch.nn.Module):
             loss = sum_e (w_e / N) sum_n r_e(x_n)^2
 
         Where the residual can be written as a residual program (arithmetic, whole powers, sqrt,
-        sin, cos, exp, log, tanh, abs, numbers, coefficients) and the network has ``jet_loss``, as
+        sin, cos, exp, log, tanh, abs, numbers, coefficients, derivatives of all these, any
+        functions of coordinates) and the network has ``jet_loss``, as
         ``nn.MLP`` does, it goes to ``ops.jet_mlp_loss``, which on the CPU computes loss and
         gradient in one pass over the points; otherwise by ``residuals``. Derivatives that occur
         only in sums with constant coefficients become one linear operator there, so that the
@@ -150,7 +133,7 @@ class Equation(torch.nn.Module):
         Args:
             network: gives ``jet(x, derivatives)``, and ``jet_loss`` for the fused way.
             x: points, [N, D].
-            weights: w_e >= 0, one for each equation, [] each; None for 1.
+            weights: w_e >= 0, one for each equation, [] or, one for each point, [N]; None for 1.
 
         Returns:
             [], differentiable with respect to the network's parameters and the coefficients.
@@ -158,23 +141,16 @@ class Equation(torch.nn.Module):
         Raises:
             ValueError: as ``residuals``; another number of weights.
         """
+        if torch.compiler.is_compiling():
+            return compiled_loss(self, network, x, weights)
+        return self.eager_loss(network, x, weights)
+
+    def eager_loss(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
+        """``loss`` where it is not part of a compiled graph."""
         self._check(network, x)
-        jet_loss = getattr(network, "jet_loss", None)
-        lowered = None if jet_loss is None else self._lower()
-        if jet_loss is not None and lowered is not None:
-            derivatives, program = collapse_derivatives(lowered.derivatives, lowered.program)
-            coefficients = lowered.coefficients
-            if weights is not None:
-                self._check_weights(weights, len(program.residuals()))
-                # The kernel squares the residuals.
-                program = program.scaled(len(coefficients))
-                coefficients = [*coefficients, *(torch.as_tensor(w).to(x).sqrt() for w in weights)]
-            return jet_loss(x, derivatives, program, stacked(coefficients, x))
-        squares = [residual.square().mean() for residual in self.residuals(network, x)]
-        if weights is not None:
-            self._check_weights(weights, len(squares))
-            squares = [w * square for w, square in zip(weights, squares, strict=True)]
-        return sum(squares[1:], start=squares[0])
+        return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
 
     @torch.no_grad()
     def explain_nonfinite(self, network: Network, x: Tensor) -> str | None:
@@ -190,8 +166,8 @@ class Equation(torch.nn.Module):
         >>> Root().explain_nonfinite(network, torch.rand(5, 1))
         'sqrt(u.x) is nan at 5 of 5 points, the first with u.x = -2'
         """
-        derivatives = self._record(x.new_ones(1))
-        jet = network.jet(x, derivatives)
+        derivatives = self._derivatives(x)
+        jet = with_jets(network).jet(x, derivatives)
         names = dict(zip(self.inputs, x.unbind(1), strict=True))
         for asked, channel in zip((None, *derivatives), jet, strict=True):
             text = "" if asked is None else f".{name_of(asked, self.inputs)}"
@@ -199,49 +175,10 @@ class Equation(torch.nn.Module):
                 names[name + text] = values
         return first_nonfinite(lambda: self.residuals(network, x), names)
 
-    def _check_weights(self, weights: Sequence[float | Tensor], count: int) -> None:
-        if len(weights) != count:
-            raise ValueError(
-                f"{type(self).__name__}: weights: expected {count}, one for each equation, got "
-                f"{len(weights)}; give as many as residual returns"
-            )
-
-    def _lower(self) -> Lowered | None:
-        return lower(
-            self.residual, self._arguments, self.inputs, self.outputs, self.parameter_inputs
-        )
-
-    def _record(self, one: Tensor) -> tuple[Derivative, ...]:
-        """Derivatives used: from the program, or else by running the residual on one point."""
-        lowered = self._lower()
-        if lowered is not None:
-            return lowered.derivatives
-        found: list[Derivative] = []
-
-        def derivative(asked: Derivative) -> Tensor:
-            if asked not in found:
-                found.append(asked)
-            return one
-
-        arguments = {
-            name: Field(name, one, self.inputs, derivative, self.parameter_inputs)
-            if name in self.outputs
-            else one
-            for name in self._arguments
-        }
-        self.residual(**arguments)
-        return tuple(found)
-
-    def _checked(self, value: object, x: Tensor) -> Tensor:
-        if isinstance(value, (int, float)):
-            value = x.new_tensor(value)
-        if not isinstance(value, Tensor) or value.shape not in ((), x.shape[:1]):
-            got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(
-                f"{type(self).__name__}.residual: result: expected [N] = [{len(x)}] or a tuple of "
-                f"such, got {got}; return one residual per point"
-            )
-        return value.expand(len(x))
+    def _derivatives(self, like: Tensor) -> tuple[Derivative, ...]:
+        """Those that the residual asks for, recorded on a point with the dtype of a tensor."""
+        points = like.new_ones(1, len(self.inputs))
+        return self._form.derivatives(self.residual, Site(points))
 
     def _check(self, network: Network, x: Tensor) -> None:
         where = type(self).__name__
@@ -251,11 +188,4 @@ class Equation(torch.nn.Module):
                 f"N >= 1, got {list(x.shape)}; give one row per point, one column per input"
             )
         check_inputs(where, network, self.inputs, "the equation")
-        self._check_outputs(getattr(network, "out_features", len(self.outputs)))
-
-    def _check_outputs(self, count: int) -> None:
-        if count != len(self.outputs):
-            raise ValueError(
-                f"{type(self).__name__}: network: expected {len(self.outputs)} outputs "
-                f"({', '.join(self.outputs)}), got {count}; give the network one column per output"
-            )
+        self._form.check_outputs(getattr(network, "out_features", len(self.outputs)))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pyneural.pde.language.expression import Expression
+
 _BETWEEN = {"pow": "**", "div": "/", "mul": "*", "add": "+", "sub": "-"}
 _ALIASES = {"truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul"}
 
@@ -42,6 +44,8 @@ class _Search(TorchFunctionMode):
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
+        if isinstance(result, Expression) and result.context.is_recording:
+            return result  # of numbers that stand for any
         if self.found is None and isinstance(result, Tensor) and result.is_floating_point():
             bad = ~result.isfinite()
             operands = list(_tensors((*args, *(kwargs or {}).values())))

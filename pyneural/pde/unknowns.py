@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -103,7 +104,13 @@ class _Bound(torch.nn.Module):
         )
 
 
-def adopt_unknowns(owner: torch.nn.Module, function: Any, value: Tensor, where: str) -> None:
+def adopt_unknowns(
+    owner: torch.nn.Module,
+    function: Any,
+    value: Tensor,
+    where: str,
+    ignored: Collection[int] = (),
+) -> None:
     """Makes parameters that a value of a function depends on those of a module, to be learned.
 
     These are the parameters that stand in the function by themselves. Those of modules in it are
@@ -114,6 +121,7 @@ def adopt_unknowns(owner: torch.nn.Module, function: Any, value: Tensor, where: 
         function: what gave the value.
         value: of the function, with its graph.
         where: the name that an error begins with.
+        ignored: ids of tensors that are no unknowns.
 
     Raises:
         ValueError: a tensor that requires a gradient and cannot be found, or is no parameter.
@@ -121,7 +129,7 @@ def adopt_unknowns(owner: torch.nn.Module, function: Any, value: Tensor, where: 
     parameters, modules = parts_of(function)
     of_modules = {id(p) for module in modules for p in module.parameters()}
     own = {id(parameter) for parameter in parameters}
-    known = of_modules | {id(parameter) for parameter in owner.parameters()}
+    known = of_modules | {id(parameter) for parameter in owner.parameters()} | set(ignored)
     for leaf in leaves(value):
         if id(leaf) in known:
             continue

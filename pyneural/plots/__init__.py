@@ -14,6 +14,7 @@ from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
+from pyneural.plots.domains import domain
 from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
 from pyneural.plots.functions import activations, approximation
 from pyneural.plots.identification import Identified, identification
@@ -26,8 +27,10 @@ from pyneural.plots.restored_images import restored_images
 from pyneural.plots.samplers import PlaneSamples, plane_samples
 from pyneural.plots.sequence_tasks import sequence_tasks
 from pyneural.plots.series import predictions, state_space
+from pyneural.plots.solutions import solution_curves, solution_fields
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
+from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
     "Fits",
@@ -45,6 +48,7 @@ __all__ = [
     "backpropagation",
     "check_installed",
     "densities",
+    "domain",
     "identification",
     "image_density",
     "image_diffusion",
@@ -68,8 +72,11 @@ __all__ = [
     "save",
     "scientific",
     "sequence_tasks",
+    "solution_curves",
+    "solution_fields",
     "space_time",
     "sparsity",
     "state_space",
     "translation",
+    "ways_to_solution",
 ]

@@ -124,8 +124,9 @@ def _autoregressive(draw: Draw) -> list:
     for _ in range(draw.choice((1, 2, 3))):
         hidden = [draw.size() for _ in range(depth)]
         pairs = list(pairwise([inputs, *hidden, outputs]))
-        weights += [draw.normal(dtype, after, before) for before, after in pairs]
-        biases += [draw.normal(dtype, after) for _, after in pairs]
+        for before, after in pairs:
+            weights.append(draw.normal(dtype, after, before))
+            biases.append(draw.normal(dtype, after))
         drawn = [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))]
         degrees.append(torch.tensor(drawn, dtype=torch.int64))
     x = draw.normal(dtype, rows, features)
@@ -191,6 +192,9 @@ def _jet(draw: Draw) -> list:
     if draw.random.random() < 0.3:
         derivatives.append(ops.Laplacian(*inputs[:2]))
     encoded, coefficients = encode("jet_mlp", dict.fromkeys(derivatives))
+    if draw.random.random() < 0.3:  # the jet of the network's inputs
+        channels = 1 + len(ops.input_channels(dict.fromkeys(derivatives)))
+        x = draw.normal(x.dtype, channels, *x.shape)
     return [x, weights, biases, draw.choice(SMOOTH), list(encoded), list(coefficients)]
 
 
@@ -202,10 +206,18 @@ def _jet_backward(draw: Draw) -> list:
 
 def _jet_loss(draw: Draw) -> list:
     call = _jet(draw)
-    program = ops.record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0] * x[0] - c[0])
-    coefficients = draw.normal(call[0].dtype, draw.choice((1, 2)))
-    beside = [list(program.code), list(program.constants), coefficients]
-    return [*call, *beside, *draw.bools(1)]
+    x, columns = call[0], None
+    if x.dim() == 3 or draw.random.random() < 0.5:
+        columns = draw.normal(x.dtype, draw.choice((1, 2)), x.shape[-2])
+
+    def residual(jet, x, c, columns_):
+        field = x[0] if columns is None else columns_[0]
+        return jet[1, 0] + jet[0, 0] * field - c[0]
+
+    program = ops.record_residual(residual)
+    coefficients = draw.normal(x.dtype, draw.choice((1, 2)))
+    beside = [list(program.code), list(program.constants), coefficients, columns]
+    return [*call, *beside, draw.bools(3)]
 
 
 def _rnn(draw: Draw) -> list:

@@ -2,12 +2,14 @@
 
 The jet by nested differentiation through torch's own functions, in reverse mode (``nested_jet``)
 and in forward mode (``forward_jet``, which works under the transforms of torch.func), shares
-nothing with Taylor mode, in which the kernels and the reference are written. ``taylor_jet`` and
-``taylor_loss`` are the reference.
+nothing with Taylor mode, in which the kernels and the reference are written. Of the jet of a
+network's inputs they make inputs that have it. ``taylor_jet`` and ``taylor_loss`` are the
+reference.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from pyneural import ops
 from pyneural.ops import Derivative, ResidualProgram, reference
 from pyneural.ops.activations import VALUES
 from pyneural.ops.jet.derivatives import encode, partials_of
@@ -38,9 +41,21 @@ def nested_jet(
     derivatives: Sequence[Derivative],
 ) -> tuple[Tensor, ...]:
     """(u, *derivatives), each [N, O], with one reverse pass an order and output, nested."""
+    if x.dim() == 2:
+        return nested(lambda x: network_value(x, weights, biases, activation), x, derivatives)
+    inputs, points = inputs_of(x, derivatives)
+    return nested(
+        lambda at: network_value(inputs(at), weights, biases, activation), points, derivatives
+    )
+
+
+def nested(
+    function: Callable[[Tensor], Tensor], x: Tensor, derivatives: Sequence[Derivative]
+) -> tuple[Tensor, ...]:
+    """The value of a function of points and its derivatives, each [N, O]."""
     with torch.enable_grad():
         x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
-        u = network_value(x, weights, biases, activation)
+        u = function(x)
 
         def partial(indices: tuple[int, ...]) -> Tensor:
             if not indices:
@@ -50,6 +65,42 @@ def nested_jet(
             return torch.stack(columns, 1)
 
         return (u, *(_sum_of_partials(derivative, partial) for derivative in derivatives))
+
+
+def inputs_of(
+    jet: Tensor, derivatives: Sequence[Derivative]
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """Inputs e of a network as functions of coordinates, with this jet [C, N, E]; and the points.
+
+    They are Taylor polynomials about 0, with other coefficients at each point. An operator's
+    channel gives the last of its partial derivatives that is no channel itself: the jet can be of
+    any numbers as long as each operator has one.
+    """
+    channels = ops.input_channels(derivatives)
+    given = dict(zip(channels, jet[1:], strict=True))
+    coefficients = {d: value for d, value in given.items() if isinstance(d, tuple)}
+    for operator, value in given.items():
+        if isinstance(operator, tuple):
+            continue
+        *_, (free, c) = (p for p in operator.partials if p[0] not in coefficients)
+        others = [
+            factor * coefficients[indices]
+            for indices, factor in operator.partials
+            if indices != free and indices in coefficients
+        ]
+        coefficients[free] = (value - sum(others)) / c
+
+    def inputs(x: Tensor) -> Tensor:
+        e = jet[0]
+        for indices, coefficient in coefficients.items():
+            term = coefficient / math.prod(math.factorial(indices.count(i)) for i in {*indices})
+            for i in indices:
+                term = term * x[:, i : i + 1]
+            e = e + term
+        return e
+
+    largest = max((i for d in coefficients for i in d), default=0)
+    return inputs, jet.new_zeros(jet.shape[1], 1 + largest)
 
 
 def _gradient(column: Tensor, x: Tensor) -> Tensor:
@@ -70,15 +121,18 @@ def forward_jet(
     derivatives: Sequence[Derivative],
 ) -> Tensor:
     """The jet, [1 + K, N, O], with one forward-mode derivative an order, nested."""
+    inputs, points = (lambda at: at), x
+    if x.dim() == 3:
+        inputs, points = inputs_of(x, derivatives)
 
     def partial(indices: tuple[int, ...]) -> Tensor:
         def value(x: Tensor) -> Tensor:
-            return network_value(x, weights, biases, activation)
+            return network_value(inputs(x), weights, biases, activation)
 
         function: Callable[[Tensor], Tensor] = value
         for index in indices:
             function = _derivative(function, index)
-        return function(x)
+        return function(points)
 
     return torch.stack([partial(()), *(_sum_of_partials(d, partial) for d in derivatives)])
 
@@ -113,15 +167,17 @@ def forward_jacobian(
     return torch.cat([grad.flatten(2) for grad in pairs], 2)
 
 
-def mean_square(residual: Callable, jet: Tensor, x: Tensor, coefficients: Tensor) -> Tensor:
+def mean_square(
+    residual: Callable, jet: Tensor, x: Tensor, coefficients: Tensor, *columns: Tensor
+) -> Tensor:
     """The loss of a residual as ``record_residual`` takes it, evaluated on tensors.
 
-    jet [1 + K, N, O], x [N, D], coefficients [Q].
+    jet [1 + K, N, O], x [N, D], coefficients [Q], columns [R, N].
     """
-    results = residual(jet.movedim(2, 1), x.T, coefficients)
+    results = residual(jet.movedim(2, 1), x.T if x.dim() == 2 else None, coefficients, *columns)
     several = results if isinstance(results, tuple) else (results,)
     residuals = [torch.as_tensor(r, dtype=x.dtype, device=x.device) for r in several]
-    return sum((r.expand(len(x)).square().mean() for r in residuals), start=x.new_zeros(()))
+    return sum((r.expand(jet.shape[1]).square().mean() for r in residuals), start=x.new_zeros(()))
 
 
 def taylor_jet(*arguments: Any) -> tuple[Tensor, ...]:
@@ -133,9 +189,9 @@ def taylor_jet(*arguments: Any) -> tuple[Tensor, ...]:
 def taylor_loss(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
     derivatives: Sequence[Derivative], residual: ResidualProgram,
-    coefficients: Tensor | None = None,
+    coefficients: Tensor | None = None, columns: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The loss of the reference."""
     coefficients = x.new_empty(0) if coefficients is None else coefficients
-    plan = *encode("", derivatives), *residual
-    return reference.jet_mlp_loss(x, weights, biases, activation, *plan, coefficients, False)[0]
+    rest = *encode("", derivatives), *residual, coefficients, columns, [False] * 3
+    return reference.jet_mlp_loss(x, weights, biases, activation, *rest)[0]

@@ -134,6 +134,14 @@ def test_jets():
     plan = (*network._folded(), "tanh", [(0,), (1, 1)])
     jacobian = count(lambda: ops.jet_mlp_jacobian(x, *(p for p in plan)))
     assert jacobian == first + 4 * rest + 3 * (first + 2 * 4 * rest)
+    with (
+        torch.no_grad()
+    ):  # the jet of the inputs goes through the first layer as through the others
+        inputs = torch.rand(4, 10, 2)
+        assert count(lambda: network.jet(inputs, [(0,), (1, 1)])) == 4 * (first + rest)
+    assert trained(lambda x: network.jet_loss(x, [(0,), (1, 1)], residual), inputs) == (
+        8 * first + 12 * rest
+    )
 
 
 def test_every_op_with_products_has_a_formula():

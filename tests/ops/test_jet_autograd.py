@@ -15,6 +15,8 @@ from tests.ops.networks import SMOOTH, Network
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
 NAMES = ("jet_mlp", "jet_mlp_jacobian", "jet_mlp_loss")
+OF_A_JET = " of a jet"  # of the network's inputs, in the place of points; the loss with columns
+SUBJECTS = (*NAMES, f"jet_mlp{OF_A_JET}", f"jet_mlp_loss{OF_A_JET}")
 DERIVATIVES = ((0,), (1, 1), Laplacian(0, 1))
 
 IN_2_11 = torch.__version__.startswith("2.11.")
@@ -25,14 +27,19 @@ def residual(jet, x, c):
     return jet[0, 0] * jet[1, 1] - c[0] * jet[2, 0], jet[3, 1] * x[1]
 
 
-PROGRAM = record_residual(residual)
+def residual_of_columns(jet, x, c, r):
+    return jet[0, 0] * jet[1, 1] - c[0] * jet[2, 0] * r[1], jet[3, 1] * r[0]
+
+
+PROGRAM, PROGRAM_OF_COLUMNS = map(record_residual, (residual, residual_of_columns))
 
 
 class Subject:
     """One op, and what it must equal, as functions of flat tensors, x first."""
 
     def __init__(self, name, device):
-        self.name = name
+        self.name = name.removesuffix(OF_A_JET)
+        self.has_jet_x = name.endswith(OF_A_JET)
         # The reference of the Jacobian is nested transforms, slow to trace and to check.
         is_slow = name == "jet_mlp_jacobian"
         widths = (2, 3, 2) if is_slow else (2, 4, 3, 2)
@@ -40,8 +47,18 @@ class Subject:
         network = Network.random(widths, 3, device=device)
         self.layers = len(network.weights)
         self.tensors = network.tensors
-        if name == "jet_mlp_loss":
+        generator = torch.Generator().manual_seed(3)
+
+        def normal(*shape):
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
+
+        if self.has_jet_x:
+            channels = 1 + len(ops.input_channels(self.derivatives))
+            self.tensors = [normal(channels, 3, 2), *self.tensors[1:]]
+        if self.name == "jet_mlp_loss":
             self.tensors = [*self.tensors, torch.tensor([0.7], device=device).double()]
+            if self.has_jet_x:
+                self.tensors += [normal(2, 3)]
 
     def parts(self, x, tensors):
         return x, tensors[: self.layers], tensors[self.layers : 2 * self.layers]
@@ -49,7 +66,9 @@ class Subject:
     def op(self, x, *tensors):
         parts = self.parts(x, tensors)
         if self.name == "jet_mlp_loss":
-            return ops.jet_mlp_loss(*parts, "tanh", self.derivatives, PROGRAM, tensors[-1])
+            program = PROGRAM_OF_COLUMNS if self.has_jet_x else PROGRAM
+            others = tensors[2 * self.layers :]
+            return ops.jet_mlp_loss(*parts, "tanh", self.derivatives, program, *others)
         result = getattr(ops, self.name)(*parts, "tanh", self.derivatives)
         return torch.stack(result) if self.name == "jet_mlp" else result
 
@@ -59,13 +78,16 @@ class Subject:
         if self.name == "jet_mlp_jacobian":
             return forward_jacobian(*parts, "tanh", self.derivatives)
         jet = forward_jet(*parts, "tanh", self.derivatives)
-        return jet if self.name == "jet_mlp" else mean_square(residual, jet, x, tensors[-1])
+        if self.name == "jet_mlp":
+            return jet
+        function = residual_of_columns if self.has_jet_x else residual
+        return mean_square(function, jet, x, *tensors[2 * self.layers :])
 
     def leaves(self):
         return [tensor.clone().requires_grad_() for tensor in self.tensors]
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=SUBJECTS)
 def subject(request, device):
     return Subject(request.param, device)
 
@@ -100,8 +122,9 @@ def test_gradcheck_in_full(subject):
     assert gradgradcheck(subject.op, leaves, **options)
 
 
-def test_gradcheck_of_the_one_pass_loss(device):
-    subject = Subject("jet_mlp_loss", device)
+@pytest.mark.parametrize("name", ["jet_mlp_loss", f"jet_mlp_loss{OF_A_JET}"])
+def test_gradcheck_of_a_loss_of_parameters(device, name):
+    subject = Subject(name, device)
     x, *leaves = subject.leaves()
 
     def function(*parameters):
@@ -130,7 +153,7 @@ TRANSFORMS = {
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_torch_func(device, transform):
-    for name in NAMES:
+    for name in SUBJECTS:
         subject = Subject(name, device)
         apply, count = TRANSFORMS[transform], len(subject.tensors)
         found = apply(subject.op, count)(*subject.tensors)
@@ -153,7 +176,7 @@ BATCHED = {
 
 @pytest.mark.parametrize("batch", BATCHED)
 def test_vmap(device, batch):
-    for name in NAMES:
+    for name in SUBJECTS:
         subject = Subject(name, device)
         x, *parameters = subject.tensors
         if batch not in ("networks", "gradient of networks"):
@@ -187,6 +210,8 @@ def test_dual_tensors(subject):
         ("jet_mlp", True),
         ("jet_mlp_loss", False),
         ("jet_mlp_loss", True),
+        (f"jet_mlp{OF_A_JET}", True),
+        (f"jet_mlp_loss{OF_A_JET}", False),
         pytest.param("jet_mlp_jacobian", True, marks=pytest.mark.skipif(IN_2_11, reason=NO_SIZES)),
     ],
 )
@@ -197,7 +222,10 @@ def test_compile(device, name, dynamic):
         subject.derivatives = [(1,)]
     compiled = torch.compile(subject.op, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     x, *parameters = subject.leaves()
-    for points in (x.detach(), torch.cat([x, 2 * x]).detach()):
+    several = [x.detach()]
+    if not (subject.has_jet_x and name.startswith("jet_mlp_loss")):  # columns fit these points
+        several += [torch.cat([x, 2 * x], -2).detach()]
+    for points in several:
         exact, found = subject.exact(points, *parameters), compiled(points, *parameters)
         assert_same(found, exact)
         options = {"grad_outputs": torch.ones_like(exact), "materialize_grads": True}
@@ -293,6 +321,18 @@ def test_compile_by_inductor(device):
 
 
 def opcheck_arguments(name, requires_grad, device):
+    if name.endswith(OF_A_JET):
+        subject = Subject(name, device)
+        tensors = subject.leaves() if requires_grad else subject.tensors
+        arguments = (
+            *subject.parts(tensors[0], tensors[1:]),
+            "tanh",
+            *encode(name, subject.derivatives),
+        )
+        if subject.name == "jet_mlp":
+            return arguments
+        others = tensors[1 + 2 * subject.layers :]
+        return *arguments, *PROGRAM_OF_COLUMNS, *others, [requires_grad] * 3
     is_slow = name == "jet_mlp_jacobian"
     network = Network.random((2, 3, 2) if is_slow else (2, 4, 3, 2), 3, device=device)
     network = network.leaves() if requires_grad else network
@@ -303,18 +343,20 @@ def opcheck_arguments(name, requires_grad, device):
         return grad, *arguments, [requires_grad, True]
     if name == "jet_mlp_loss":
         coefficients = torch.ones(1, device=device, dtype=torch.float64)
-        return *arguments, *PROGRAM, coefficients.requires_grad_(requires_grad), requires_grad
+        mask = [requires_grad] * 2 + [False]
+        return *arguments, *PROGRAM, coefficients.requires_grad_(requires_grad), None, mask
     return arguments
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])
-@pytest.mark.parametrize("name", [*NAMES, "jet_mlp_backward"])
+@pytest.mark.parametrize("name", [*SUBJECTS, "jet_mlp_backward"])
 def test_opcheck(device, name, requires_grad):
     arguments = opcheck_arguments(name, requires_grad, device)
     tests = ["test_schema", "test_autograd_registration", "test_faketensor"]
     is_static = name == "jet_mlp_jacobian" and IN_2_11
     tests.append(f"test_aot_dispatch_{'static' if is_static else 'dynamic'}")
-    opcheck(getattr(torch.ops.pyneural, name).default, arguments, test_utils=tests)
+    op = getattr(torch.ops.pyneural, name.removesuffix(OF_A_JET)).default
+    opcheck(op, arguments, test_utils=tests)
 
 
 def test_autocast_keeps_full_precision(device):

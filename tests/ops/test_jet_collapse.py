@@ -8,7 +8,7 @@ from pyneural.ops import LinearOperator, collapse_derivatives
 from pyneural.ops.jet.plan import make_plan
 from pyneural.ops.jet.residual import evaluate_residual
 from pyneural.pde import Burgers, Equation
-from pyneural.pde.lowering import lower
+from pyneural.pde.language.lowering import lower
 
 # inputs, outputs, residual, channels before and after (without the value)
 CASES = {

@@ -10,6 +10,7 @@ from pyneural.ops import Laplacian, LinearOperator
 from pyneural.ops.jet.residual import (
     CHANNEL,
     COEFFICIENT,
+    COLUMN,
     CONSTANT,
     FUNCTIONS,
     INPUT,
@@ -137,6 +138,62 @@ def test_networks(network, case):
             assert_refused(name, call, f".*{text}")
 
 
+def test_jets_of_inputs(network):
+    """x with three dimensions; the derivatives say how many channels it has."""
+    x, *parts = network.parts
+    derivatives = [(0,), (1, 1)]  # u, u_t, u_x, u_xx
+    for shape in ((3, 3, 2), (5, 3, 2), (0, 3, 2)):
+        text = r"x: expected the 4 channels of the inputs' jet, \[1 \+ K, points, inputs\], got "
+        text += rf"shape .*{shape[0]}, 3, 2\]; pyneural.ops.input_channels\(derivatives\) names"
+        for name, call in calls(x.new_zeros(shape), *parts, "tanh", derivatives).items():
+            assert_refused(name, call, text)
+        with pytest.raises(ValueError, match=f"^jet_mlp: {text}"):
+            taylor_jet(x.new_zeros(shape), *parts, "tanh", derivatives)
+    texts = {
+        (4, 3, 3): r"weights\[0\]: expected shape \[4, 3\], got \[4, 2\]",
+        (4, 3, 0): r"x: expected shape \[1 \+ K, points, inputs\] with at least one column",
+        (4, 3, 2, 1): r"x: expected shape \[points, inputs\], got \[4, 3, 2, 1\]",
+    }
+    for shape, text in texts.items():
+        for name, call in calls(x.new_zeros(shape), *parts, "tanh", derivatives).items():
+            assert_refused(name, call, text)
+    for name, call in calls(x.new_zeros(1, 3, 2), *parts, "tanh", [(40000,)]).items():
+        assert_refused(name, call, "derivatives: expected input indices 0 to 32767, got 40000;")
+    x = x.expand(4, 3, 2)
+    for change, text in (
+        (lambda n: {"x": x.half()}, "x: expected float32 or float64"),
+        (lambda n: {"weights": [], "biases": []}, "weights: expected at least one layer"),
+    ):
+        parts = changed(network, **({"x": x} | change(network)))
+        for name, call in calls(*parts, "tanh", derivatives).items():
+            assert_refused(name, call, text)
+
+
+def test_coordinates_of_a_jet_come_as_columns(network):
+    x, *parts = network.parts
+    program = ops.record_residual(lambda jet, x, c: jet[0, 0] - x[0])
+    for composed in (False, True):
+        jet = x.expand(1, 3, 2).clone().requires_grad_(composed)
+        text = r"residual: expected columns for the coordinates, since x is a jet .* got \"input 0"
+        with pytest.raises(ValueError, match=f"^jet_mlp_loss: {text}"):
+            ops.jet_mlp_loss(jet, *parts, "tanh", [], program)
+    with pytest.raises(ValueError, match="x: expected at least one point, got shape"):
+        ops.jet_mlp_loss(x[None, :0], *parts, "tanh", [], PROGRAM)
+
+
+@pytest.mark.parametrize(
+    ("derivatives", "text"),
+    [
+        ([0], "expected tuples of input indices"),
+        ([(0,) * 5], "expected orders 1 to 4, got 5; take a derivative"),
+        ([LinearOperator({(1,) * 9: 1})], "expected orders 1 to 4, got 9"),
+    ],
+)
+def test_input_channels(derivatives, text):
+    with pytest.raises(ValueError, match=f"^input_channels: derivatives: {text}"):
+        ops.input_channels(derivatives)
+
+
 @pytest.mark.parametrize("case", OPTIONS)
 def test_options(network, case):
     activation, derivatives, text = OPTIONS[case]
@@ -183,6 +240,8 @@ PROGRAMS = {
     "negative input": ((INPUT, -1, 0, *MARK), "input -1"),
     "no such coefficient": ((COEFFICIENT, 1, 0, *MARK), "coefficient 1"),
     "no such constant": ((CONSTANT, 1, 0, *MARK), "constant 1"),
+    "no such column": ((COLUMN, 1, 0, *MARK), "column 1"),
+    "negative column": ((COLUMN, -1, 0, *MARK), "column -1"),
 }
 
 
@@ -190,7 +249,7 @@ PROGRAMS = {
 def test_programs(network, case):
     code, text = PROGRAMS[case]
     x, *parts = network.parts
-    rest = "tanh", [(0,)], ResidualProgram(code, (0.5,)), torch.ones(1, device=x.device)
+    rest = "tanh", [(0,)], ResidualProgram(code, (0.5,)), *map(x.new_ones, (1, (1, 3)))
     for composed in (False, True):
         with pytest.raises(ValueError, match=f"(?s)^jet_mlp_loss: residual: expected .*{text}"):
             ops.jet_mlp_loss(x.requires_grad_(composed), *parts, *rest)
@@ -251,7 +310,10 @@ def test_lists_that_are_no_derivatives(network, case):
     ("operators", "text"),
     [
         ([Laplacian(*range(200))], "expected at most 128 channels with the lower orders"),
-        ([LinearOperator({(i,): 1 for i in range(200)})] * 2, "expected at most 256 first deriv"),
+        (
+            [LinearOperator({(i,): c for i in range(200)}) for c in (1, 2)],
+            "expected at most 256 first deriv",
+        ),
         ([(40000,)], r"expected input indices 0 to 199 \(x has 200 columns\), got 40000;"),
     ],
 )

@@ -85,7 +85,7 @@ def op_arguments(name):
         return torch.ones(3, 6, 2).double(), *arguments, [True, True]
     if name == "jet_mlp_loss":
         program = record_residual(lambda jet, x, c: jet[2, 0] + c[0] * jet[0, 0] * jet[1, 1] - 0.5)
-        return *arguments, *program, torch.tensor([0.7]).double(), True
+        return *arguments, *program, torch.tensor([0.7]).double(), None, [True] * 3
     return arguments
 
 

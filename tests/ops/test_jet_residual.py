@@ -8,12 +8,12 @@ import torch
 
 from pyneural import _C
 from pyneural.ops import NotExpressibleError, ResidualProgram, record_residual
-from pyneural.ops.jet.residual import CHANNEL, FUNCTIONS, evaluate_residual
+from pyneural.ops.jet.residual import COLUMN, FUNCTIONS, evaluate_residual
 
 
 def test_every_function_is_known_to_the_kernel_by_its_opcode():
     assert _C.residual_functions() == {name: f.opcode for name, f in FUNCTIONS.items()}
-    opcodes = [*range(CHANNEL + 1), *(f.opcode for f in FUNCTIONS.values())]
+    opcodes = [*range(COLUMN + 1), *(f.opcode for f in FUNCTIONS.values())]
     assert len(set(opcodes)) == len(opcodes)
 
 

@@ -42,7 +42,10 @@ class Balanced(Trainable):
 
     def part_weights(self) -> dict[str, list[float | str]]:
         """Their weights."""
-        return self._weights.described()
+        return {
+            name: ["pointwise" if str(one).startswith("points") else one for one in weights]
+            for name, weights in self._weights.described().items()
+        }
 
     def weigh_parts(self, weights: Mapping[str, Sequence[float]]) -> None:
         """Gives them other weights."""

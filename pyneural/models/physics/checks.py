@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pyneural.ops.jet.derivatives import partials_of
-from pyneural.pde import Box, Condition, Equation, Hard
+from pyneural.pde import Condition, Domain, Equation, Hard
 from pyneural.pde.coordinates import check_names
-from pyneural.pde.hard import check_inputs
+from pyneural.pde.network import check_inputs
 from pyneural.pde.unknowns import leaves
 from pyneural.training.checks import check
 
@@ -34,7 +34,7 @@ def check_conditions(conditions: Mapping[str, Condition], built_in: bool) -> Non
         )  # fmt: skip
 
 
-def check_points(points: Tensor, argument: str, domain: Box, like: Tensor) -> None:
+def check_points(points: Tensor, argument: str, domain: Domain, like: Tensor) -> None:
     """ValueError unless points are in the domain, of dtype and device of a network's parameter."""
     for what in ("dtype", "device"):
         wanted, got = getattr(like, what), getattr(points, what)
@@ -44,7 +44,7 @@ def check_points(points: Tensor, argument: str, domain: Box, like: Tensor) -> No
 
 
 def check_inputs_agree(
-    network: Any, conditions: Mapping[str, Condition], equation: Equation | None, domain: Box
+    network: Any, conditions: Mapping[str, Condition], equation: Equation | None, domain: Domain
 ) -> None:
     """ValueError unless the columns mean the same in all parts, as far as these name them."""
     names, owner = domain.names, "the domain"
@@ -98,7 +98,7 @@ def check_unknowns(terms: Mapping[str, Tensor], own: set[int]) -> None:
             )  # fmt: skip
 
 
-def _check_parameters(equation: Equation, domain: Box) -> None:
+def _check_parameters(equation: Equation, domain: Domain) -> None:
     """ValueError unless both know which inputs are parameters of the problem; warns of others."""
     declared, known = set(equation.parameter_inputs), set(domain.parameters)
     check(

@@ -16,27 +16,26 @@ from pyneural.models.physics.checks import (
     check_inputs_agree,
     check_pairing,
     check_points,
-    columns_by_name,
     settle_unknowns,
 )
 from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
+from pyneural.models.physics.prediction import Predicting
 from pyneural.models.physics.reference import Reference, relative_l2
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
-from pyneural.pde import Box, Condition, Equation, Hard, Network, residual_adaptive
+from pyneural.pde import Condition, Domain, Equation, Hard, Network, residual_adaptive
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check, check_count
-from pyneural.training.data.adapter import of_arrays
 from pyneural.training.distributed import ProcessGroup
 
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
 
 
-class PINN(Balanced):
+class PINN(Predicting, Balanced):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
@@ -51,19 +50,20 @@ class PINN(Balanced):
         network: gives u(x) and its jets: ``nn.MLP``, ``pde.Hard``.
         conditions: by name; may be empty only for a ``pde.Hard`` network, which has them built in.
         equation: None for a network on data alone.
-        domain: of the points; by default the equation's own.
+        domain: of the points, as ``pde.Box`` or ``pde.Disk``; by default the equation's own.
         points: how many collocation points to draw, or the points, [N, D], which stay as they are.
-        candidates: points [M, D] that collocation points are taken from, then and later, as for a
-            domain with a hole; None for all of the domain.
+        candidates: points [M, D] that collocation points are taken from, then and later; None for
+            all of the domain.
         sampling: how they are drawn from the domain, one of ``pde.SAMPLINGS``.
         adaptive: whether each phase of training but the first begins with new collocation points,
             drawn where the residual is large (``pde.residual_adaptive``).
         weights: of loss terms by name, 1 where not given; later ``pinn.weights``. They are numbers
             >= 0, functions of the number of steps done, or ``torch.nn.Parameter(torch.ones(()))``,
             over which the loss is maximised, so that it grows where a term stays large
-            (self-adaptive weights, McClenny and Braga-Neto, arXiv:2009.04544, here one a term). For
-            a system that of "residual" may be a tuple, one for each equation. L-BFGS leaves learned
-            weights as they are, and begins anew where another one changes.
+            (self-adaptive weights, McClenny and Braga-Neto, arXiv:2009.04544). A tensor [N], or a
+            parameter, as in that paper, has one for each point of a term; the points are then not
+            drawn anew. For a system that of "residual" may be a tuple, one for each equation.
+            L-BFGS leaves learned weights as they are, and begins anew where another one changes.
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
@@ -88,7 +88,7 @@ class PINN(Balanced):
         conditions: Mapping[str, Condition],
         *,
         equation: Equation | None = None,
-        domain: Box | None = None,
+        domain: Domain | None = None,
         points: int | Tensor = 10_000,
         candidates: Tensor | None = None,
         sampling: str = "lhs",
@@ -100,10 +100,10 @@ class PINN(Balanced):
         self.network, self.equation = network, equation
         found: Any = getattr(equation, "domain", None) if domain is None else domain
         check(
-            isinstance(found, Box), "PINN: domain", "a pde.Box", type(found).__name__,
+            isinstance(found, Domain), "PINN: domain", "a domain", type(found).__name__,
             "give domain=pde.Box(t=(0, 1), x=(-1, 1)), or an equation that has one",
         )  # fmt: skip
-        self.domain: Box = found
+        self.domain: Domain = found
         self.adaptive, self.sampling = adaptive, sampling
         self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         check_conditions(conditions, isinstance(network, Hard) and equation is not None)
@@ -128,7 +128,9 @@ class PINN(Balanced):
         self.learned_weights = torch.nn.ParameterDict()
         names = [*self.conditions, *([RESIDUAL] if equation is not None else [])]
         counted = None if equation is None else (RESIDUAL, self._count_equations)
-        self._weights = Weights(self.term_weights, names, self.learned_weights, counted)
+        self._weights = Weights(
+            self.term_weights, names, self.learned_weights, counted, self._count_points
+        )
         settle_unknowns(self)
         if equation is not None and not given:
             with torch.no_grad():
@@ -175,24 +177,27 @@ class PINN(Balanced):
     def losses(self, batch: Batch | None = None) -> dict[str, Tensor]:
         """Unweighted loss terms, []: the conditions by their names, then "residual".
 
-        In that the equations of a system have their weights, where they have single ones.
+        In that single equations of a system and single points have their weights, if they have any.
 
         Args:
             batch: its x are the numbers of the collocation points to take; None takes all.
         """
-        terms = {name: condition.loss(self._u) for name, condition in self.named_conditions()}
+        inside = self._weights.inside
+        terms = {
+            name: condition.loss(self._u, **inside(name))
+            for name, condition in self.named_conditions()
+        }
         if self.equation is not None:
+            rows = None if batch is None else batch.x
             points = self.collocated(batch)
-            single = self._weights.of_equations()
-            options = {} if single is None else {"weights": single}
-            terms[RESIDUAL] = self.equation.loss(self._u, points, **options)
+            terms[RESIDUAL] = self.equation.loss(self._u, points, **inside(RESIDUAL, rows))
         return terms
 
     def explain_nonfinite(self, name: str, batch: Batch | None) -> str | None:
         """The operation in the equation or condition that is not finite, and where."""
         if name != RESIDUAL:
             condition = dict(self.named_conditions())[name]
-            return first_nonfinite(lambda: condition.loss(self._u), {})
+            return first_nonfinite(lambda: condition.residuals(self._u), {})
         equation = cast(Equation, self.equation)
         return equation.explain_nonfinite(self._u, self.collocated(batch))
 
@@ -323,6 +328,10 @@ class PINN(Balanced):
                 "collocation points"
             )
         self.source.check_redraws("PINN.resample")
+        check(
+            not self._weights.of_points(RESIDUAL), "PINN.resample", "points that may be drawn anew",
+            "weights that belong to single ones", f"set weights[{RESIDUAL!r}] to a number first",
+        )  # fmt: skip
         count = len(self.collocation)
         if not adaptive:
             self.collocation = self.source.draw(count, self.collocation)
@@ -332,22 +341,6 @@ class PINN(Balanced):
             parts = [self.equation.residuals(self._u, x) for x in candidates.split(_CHUNK)]
             residuals = torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
         self.collocation = residual_adaptive(candidates, residuals, count, generator=self.generator)
-
-    @torch.no_grad()
-    def predict(self, x: Any) -> Any:
-        """Value u at points [N, D], however many, [N, O] in the network's dtype on its device.
-
-        Points may be an array or frame, which gives an array. The columns are in the order of the
-        domain; a frame with names of columns is read by these.
-
-        Raises:
-            ValueError: a frame that lacks a coordinate.
-        """
-        return of_arrays("PINN.predict", self, self._predict, columns_by_name(x, self.domain.names))
-
-    def _predict(self, x: Tensor) -> Tensor:
-        x = x.to(self.device, self.dtype)
-        return torch.cat([self.network(chunk) for chunk in x.split(_CHUNK)])
 
     def relative_l2(self, x: Any, exact: Any) -> float:
         """Relative error |u(x) - exact|_2 / |exact|_2, the norms taken in float64.
@@ -372,6 +365,11 @@ class PINN(Balanced):
     def set_extra_state(self, state: Tensor) -> None:
         """Takes over the state of the generator, for ``load_state_dict``."""
         self.generator.set_state(state)
+
+    def _count_points(self, name: str) -> int:
+        return (
+            len(self.collocation) if name == RESIDUAL else dict(self.named_conditions())[name].count
+        )
 
     def _count_equations(self) -> int:
         equation = cast(Equation, self.equation)

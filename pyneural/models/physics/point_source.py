@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import whole
-from pyneural.pde import Box
+from pyneural.pde import Domain
 from pyneural.training.checks import check
 
 
@@ -14,12 +14,13 @@ class PointSource(torch.nn.Module):
     """Draws collocation points from a domain, or takes them from a set of candidates.
 
     Args:
-        domain: see ``pde.Box``.
+        domain: see ``pde.Domain``.
         sampling: how points are drawn from the domain, one of ``pde.SAMPLINGS``.
         generator: CPU generator that all randomness comes from.
         candidates: points [M, D] to take from instead, each at most once; None for the domain.
         given: whether the user has given the collocation points themselves.
 
+    >>> from pyneural.pde import Box
     >>> ring = torch.tensor([[0.5, 0.0], [0.0, 0.5], [-0.5, 0.0]])
     >>> g = torch.Generator().manual_seed(0)
     >>> source = PointSource(Box(x=(-1, 1), y=(-1, 1)), "lhs", g, candidates=ring)
@@ -31,7 +32,7 @@ class PointSource(torch.nn.Module):
 
     def __init__(
         self,
-        domain: Box,
+        domain: Domain,
         sampling: str,
         generator: torch.Generator,
         candidates: Tensor | None = None,
@@ -68,7 +69,8 @@ class PointSource(torch.nn.Module):
 
     def draw_at_most(self, count: int, like: Tensor) -> Tensor:
         """As ``draw``; all candidates where there are fewer."""
-        known = count if self.candidates is None else len(self.candidates)
+        limit = self.domain.limit  # of a point cloud
+        known = len(self.candidates) if self.candidates is not None else limit or count
         return self.draw(min(count, known), like)
 
     def extra_repr(self) -> str:

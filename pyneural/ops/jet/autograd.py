@@ -42,7 +42,7 @@ def _parameters(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:
 
 
 def _fake(x, weights, biases, activation, *plan):
-    return x.new_empty(1 + len(decode(*plan)), x.shape[0], _outputs(weights))
+    return x.new_empty(1 + len(decode(*plan)), x.shape[-2], _outputs(weights))
 
 
 def _fake_backward(grad_output, x, weights, biases, *options):
@@ -51,13 +51,15 @@ def _fake_backward(grad_output, x, weights, biases, *options):
 
 def _fake_jacobian(x, weights, biases, activation, *plan):
     channels = (1 + len(decode(*plan))) * _outputs(weights)
-    return x.new_empty(x.shape[0], channels, _parameters(weights, biases))
+    return x.new_empty(x.shape[-2], channels, _parameters(weights, biases))
 
 
 def _fake_loss(x, weights, biases, *options):
-    *_, coefficients, with_gradient = options
-    sizes = (), _parameters(weights, biases), coefficients.numel()
-    return tuple(empty_gradients(x, sizes, (True, with_gradient, with_gradient)))
+    *_, coefficients, columns, (with_x, with_parameters, with_columns) = options
+    of_columns = 0 if columns is None else columns.shape
+    shapes = (), x.shape, _parameters(weights, biases), coefficients.numel(), of_columns
+    wanted = True, with_x, with_parameters, with_parameters, with_columns
+    return tuple(empty_gradients(x, shapes, wanted))
 
 
 register_reference("jet_mlp", reference.jet_mlp, _fake)
@@ -102,18 +104,19 @@ class _Jet(Function):
 
 
 class _Loss(Function):
-    """(options, x, *weights, *biases, coefficients) to the loss and both its gradients.
+    """(options, x, *weights, *biases, *others) to the loss and its gradients.
 
-    With the gradients as outputs the loss's derivative is a product with them, and its second
-    derivative is theirs.
+    others: the coefficients and, where they are given, the columns. options: the number of layers
+    and of the others, the arguments of the op from the activation to the constants, the mask. With
+    the gradients as outputs the loss's derivative is a product with them, and its second derivative
+    is theirs.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(options: tuple, x: Tensor, *p: Tensor) -> tuple:
-        layers, *plan, with_gradient = options
-        return _OPS.jet_mlp_loss(x, p[:layers], p[layers:-1], *plan, p[-1], with_gradient)
+        return _OPS.jet_mlp_loss(*_loss_arguments(options, x, p))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -123,22 +126,40 @@ class _Loss(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *grads: Tensor | None) -> tuple:
-        *tensors, flat, grad_coefficients = ctx.saved_tensors
-        layers, *plan, with_gradient = ctx.options
-        needs_x, is_second = ctx.needs_input_grad[1], any(g is not None for g in grads)
-        if with_gradient and grad is not None and not needs_x and not is_second:
-            parts = _parts(grad * flat, tensors[1 : 1 + layers], tensors[1 + layers : -1])
-            return None, None, *parts, grad * grad_coefficients
+        saved, (layers, count, *plan, mask) = ctx.saved_tensors, ctx.options
+        (x, *p), (grad_x, flat, *of_others) = saved[:-4], saved[-4:]
+        needs_x, *needs_p = ctx.needs_input_grad[1:]
+        needed = needs_x, any(needs_p[: 2 * layers + 1]), any(needs_p[2 * layers + 1 :])
+        is_there = all(has or not needs for has, needs in zip(mask, needed, strict=True))
+        is_second = any(g is not None for g in grads)
+        if grad is not None and is_there and not is_second:
+            parts: list[Tensor | None] = [None] * (2 * layers)
+            if mask[1]:
+                parts = [*_parts(grad * flat, p[:layers], p[layers:-count])]
+            scaled = [
+                grad * other if has else None
+                for other, has in zip(of_others, mask[1:], strict=True)
+            ]
+            return None, grad * grad_x if mask[0] else None, *parts, *scaled[:count]
 
         def loss(x: Tensor, *p: Tensor) -> tuple[Tensor, ...]:
-            return reference.jet_mlp_loss(x, p[:layers], p[layers:-1], *plan, p[-1], is_second)
+            options = layers, count, *plan, mask if is_second else (False, False, False)
+            return reference.jet_mlp_loss(*_loss_arguments(options, x, p))
 
-        outputs, pullback = torch.func.vjp(loss, *tensors)[:2]
+        outputs, pullback = torch.func.vjp(loss, x, *p)[:2]
         given = [
             torch.zeros_like(output) if g is None or g.shape != output.shape else g
             for output, g in zip(outputs, (grad, *grads), strict=True)
         ]
         return None, *pullback(tuple(given))
+
+
+def _loss_arguments(options: tuple, x: Tensor, p: Sequence[Tensor]) -> tuple:
+    """The arguments of the op, from those of the Function."""
+    layers, count, *plan, mask = options
+    coefficients, *columns = p[-count:]
+    others = coefficients, columns[0] if columns else None
+    return x, p[:layers], p[layers:-count], *plan, *others, mask
 
 
 def _parts(flat: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
@@ -156,10 +177,12 @@ def jet_mlp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *pla
 
 def jet_mlp_loss(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *options: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The op of this name under autograd, with the arguments of its schema."""
-    *plan, coefficients, with_gradient = options
-    return _Loss.apply((len(weights), *plan, with_gradient), x, *weights, *biases, coefficients)
+    *plan, coefficients, columns, mask = options
+    others = (coefficients,) if columns is None else (coefficients, columns)
+    called = len(weights), len(others), *plan, tuple(mask)
+    return _Loss.apply(called, x, *weights, *biases, *others)
 
 
 register_autograd("jet_mlp", jet_mlp)

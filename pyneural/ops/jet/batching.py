@@ -44,6 +44,12 @@ def _join(tensor: Tensor, dim: int | None, batch: int, points: int) -> Tensor:
     return tensor.flatten(points, points + 1)
 
 
+def _join_points(x: Tensor, dim: int | None, batch: int) -> tuple[Tensor, int]:
+    """The points of a batch joined, and how many each has; x [N, D] or a jet [C, N, D]."""
+    joined = _join(x, dim, batch, x.dim() - (dim is not None) - 2)
+    return joined, joined.shape[-2] // batch
+
+
 def _register_points(name: str, points: int) -> None:
     """An op of (x, weights, biases, ...) whose result has the points in this dimension."""
     op = getattr(_OPS, name)
@@ -53,9 +59,9 @@ def _register_points(name: str, points: int) -> None:
         x, weights, *rest = args
         if not _is_shared(in_dims[1], in_dims[2]):
             return _one_by_one(op, info, in_dims, args)
-        joined = _join(x, in_dims[0], info.batch_size, 0)
+        joined, n = _join_points(x, in_dims[0], info.batch_size)
         result = op(joined, weights, *rest)
-        return result.unflatten(points, (info.batch_size, -1 if len(joined) else 0)), points
+        return result.unflatten(points, (info.batch_size, n)), points
 
 
 _register_points("jet_mlp", points=1)  # [1 + K, batch * N, O]
@@ -68,12 +74,13 @@ def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
     # The sum over the points that makes the parameters' gradient would also sum over the batch.
     if mask[1] or not _is_shared(in_dims[2], in_dims[3]):
         return _one_by_one(_OPS.jet_mlp_backward, info, in_dims, args)
-    joined = _join(x, in_dims[1], info.batch_size, 0)
+    joined, n = _join_points(x, in_dims[1], info.batch_size)
     grads = _join(grad_output, in_dims[0], info.batch_size, 1)
     grad_x, none = _OPS.jet_mlp_backward(grads, joined, weights, *rest, mask)
+    points = joined.dim() - 2
     if mask[0]:
-        grad_x = grad_x.unflatten(0, (info.batch_size, -1 if len(joined) else 0))
-    return (grad_x, none), (0 if mask[0] else None, None)
+        grad_x = grad_x.unflatten(points, (info.batch_size, n))
+    return (grad_x, none), (points if mask[0] else None, None)
 
 
 @torch.library.register_vmap("pyneural::jet_mlp_loss")

@@ -1,7 +1,9 @@
 """Taylor mode through a multilayer perceptron: values, derivatives, and losses made of them.
 
 Letters: N points, D input coordinates, O outputs, K derivatives asked for, P parameters, L layers,
-Q coefficients. The derivatives of the ops are in ``autograd.py``.
+Q coefficients, R columns. Where the network's E inputs e(x) are functions of the coordinates, all
+take the inputs' jet in the place of points: [1 + K', N, E], e and its K' derivatives
+``input_channels(derivatives)``. The derivatives of the ops are in ``autograd.py``.
 """
 
 from __future__ import annotations
@@ -67,8 +69,12 @@ def jet_mlp(
     saved for the backward, which recomputes the layers. Gradients reach x, weights and biases, to
     any order: the first backward is a kernel, further ones are plain torch, and so is forward mode.
 
+    Where a_0 = e(x) are functions of the coordinates x, as in a periodic embedding, their jet
+    stands in the place of x, and the derivatives of u are with respect to the coordinates.
+
     Args:
-        x: points, [N, D], float32 or float64.
+        x: points, [N, D], float32 or float64; or the jet of the inputs, [1 + K', N, E]: e, then its
+            derivatives ``input_channels(derivatives)`` in their order.
         weights: L tensors [out_l, in_l].
         biases: L tensors [out_l].
         activation: "tanh", "sin", "sigmoid", "silu", "gelu" (with erf), "gelu_tanh" or "softplus";
@@ -82,8 +88,8 @@ def jet_mlp(
 
     Raises:
         ValueError: an order above 4, an index beyond the inputs, an activation with a kink at
-            order 2 or more, half precision (outside autocast, which converts it), or shapes,
-            dtypes or devices that do not match.
+            order 2 or more, half precision (outside autocast, which converts it), a jet of another
+            number of channels, or shapes, dtypes or devices that do not match.
 
     Griewank, Utke and Walther 2000, "Evaluating higher derivative tensors by forward propagation of
     univariate Taylor series"; Bettencourt, Johnson and Duvenaud 2019, "Taylor-mode automatic
@@ -97,6 +103,11 @@ def jet_mlp(
         >>> u, u_t, u_xx = jet_mlp(x, weights, biases, "sin", [(0,), (1, 1)])  # u = sin(t + 2 x)
         >>> torch.allclose(u_t, torch.cos(x @ weights[0].T)), torch.allclose(u_xx, -4 * u)
         (True, True)
+        >>> sin, cos = x[:, 1:].sin(), x[:, 1:].cos()
+        >>> e = torch.stack([sin, cos, -sin])  # a single input sin(x), with e_x and e_xx
+        >>> u, u_xx = jet_mlp(e, [torch.ones(1, 1)], [torch.zeros(1)], "sin", [(1, 1)])  # u = e
+        >>> torch.allclose(u_xx, -sin)
+        True
     """
     encoded = encode("jet_mlp", derivatives)
     return _face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
@@ -119,7 +130,7 @@ def jet_mlp_jacobian(
     It has N (1 + K) O P elements: call it on chunks of points.
 
     Args:
-        x: points, [N, D], float32 or float64.
+        x: points, [N, D], float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
         weights: L tensors [out_l, in_l].
         biases: L tensors [out_l].
         activation: as in ``jet_mlp``.
@@ -150,17 +161,23 @@ def jet_mlp_loss(
     derivatives: Iterable[Derivative],
     residual: ResidualProgram,
     coefficients: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> Tensor:
     """Mean square of the residuals of a differential equation, with its gradient in the same pass.
 
-        loss = sum_e (1 / N) sum_n r_e(u, derivatives, x_n, coefficients)^2
+        loss = sum_e (1 / N) sum_n r_e(u, derivatives, x_n, coefficients, columns_n)^2
 
     On the CPU a tile of points goes forward, through the residuals and back while it is in the
-    cache; the gradients for weights, biases and coefficients are saved for the backward. Where x
-    needs a gradient, and on other devices, the loss is made of ``jet_mlp`` and torch functions.
+    cache; the gradients that are needed, of all tensors, are saved for the backward. On other
+    devices the loss is made of ``jet_mlp`` and torch functions.
+
+    Columns are numbers that differ from point to point: a coefficient field, a source, the weights
+    of the points (a column times the residual, ``ResidualProgram.weighted``), the parts A and B of
+    a hard condition u = A + B N. Where x is a jet, the coordinates that a residual reads are
+    columns too.
 
     Args:
-        x: points, [N, D], N >= 1, float32 or float64.
+        x: points, [N, D], N >= 1, float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
         weights: L tensors [out_l, in_l].
         biases: L tensors [out_l].
         activation: as in ``jet_mlp``.
@@ -168,13 +185,14 @@ def jet_mlp_loss(
         residual: the equations as a program, written by ``record_residual`` from a function, or
             by ``pde.Equation`` from an equation.
         coefficients: coefficients of the program, which may be learned, [Q].
+        columns: columns of the program, which may be learned, [R, N].
 
     Returns:
         [], differentiable to any order with respect to every tensor.
 
     Raises:
         ValueError: as ``jet_mlp``; no points; no program, or one with an unknown instruction or
-            operands that are not there; coefficients of another shape, dtype or device.
+            operands that are not there; coefficients or columns of another shape, dtype or device.
 
     Example:
         >>> from pyneural.ops import record_residual
@@ -182,6 +200,10 @@ def jet_mlp_loss(
         >>> program = record_residual(lambda jet, x, c: jet[1, 0] - c[0])  # u_x - c, u_x = 2
         >>> jet_mlp_loss(x, weights, biases, "tanh", [(0,)], program, torch.tensor([5.0]))
         tensor(9.)
+        >>> field = record_residual(lambda jet, x, c, columns: columns[0] * jet[1, 0])  # K(x) u_x
+        >>> k = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+        >>> jet_mlp_loss(x, weights, biases, "tanh", [(0,)], field, columns=k)
+        tensor(2.)
     """
     if not isinstance(residual, ResidualProgram):
         raise ValueError(
@@ -190,22 +212,25 @@ def jet_mlp_loss(
         )
     encoded = encode("jet_mlp_loss", derivatives)
     factors = x.new_empty(0) if coefficients is None else coefficients
-    parameters = (*weights, *biases, factors)
-    needs_x = x.requires_grad and torch.is_grad_enabled()
-    if needs_x or x.device.type != "cpu" or _needs_plain_torch():
-        _check_loss(x, factors)
+    if x.device.type != "cpu" or _needs_plain_torch():
+        _check_loss(x, factors, columns)
         channels = _face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
-        return reference.mean_square(evaluate_residual(*residual, channels, x, factors))
-    arguments = x, weights, biases, activation, *encoded, *residual, factors
+        return reference.mean_square(evaluate_residual(*residual, channels, x, factors, columns))
+    arguments = x, weights, biases, activation, *encoded, *residual, factors, columns
     if torch.compiler.is_compiling() or by_torch_func():
-        gradient = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-        return _face().jet_mlp_loss(*arguments, gradient)[0]
+        mask = [False] * 3
+        if torch.is_grad_enabled():
+            with_parameters = any(p.requires_grad for p in (*weights, *biases, factors))
+            with_columns = columns is not None and columns.requires_grad
+            mask = [x.requires_grad, with_parameters, with_columns]
+        return _face().jet_mlp_loss(*arguments, mask)[0]
     return _C.jet_mlp_loss(*arguments)
 
 
-def _check_loss(x: Tensor, coefficients: Tensor) -> None:
+def _check_loss(x: Tensor, coefficients: Tensor, columns: Tensor | None) -> None:
     """What the one-pass kernel checks beyond the jet, where the loss is made without it."""
-    if x.dim() == 2 and len(x) == 0:
+    points = x.shape[-2] if x.dim() in (2, 3) else None
+    if points == 0:
         raise ValueError(
             f"jet_mlp_loss: x: expected at least one point, got shape {list(x.shape)}; "
             "the mean over no points is not defined"
@@ -216,6 +241,15 @@ def _check_loss(x: Tensor, coefficients: Tensor) -> None:
             f"jet_mlp_loss: coefficients: expected a 1-d tensor of {x.dtype} on {x.device} like x, "
             f"got {coefficients.dtype} of shape {list(coefficients.shape)} on "
             f"{coefficients.device}; join scalars with torch.stack"
+        )
+    if columns is None or points is None:
+        return
+    alike = columns.dtype == x.dtype and columns.device == x.device
+    if columns.dim() != 2 or columns.shape[1] != points or not alike:
+        raise ValueError(
+            f"jet_mlp_loss: columns: expected shape [columns, {points}] of {x.dtype} on {x.device} "
+            f"like x, got {columns.dtype} of shape {list(columns.shape)} on {columns.device}; "
+            "give each column a value for each point: torch.stack of tensors [points]"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from pyneural.ops.jet.derivatives import Derivative
 from pyneural.ops.jet.residual import (
     CHANNEL,
     COEFFICIENT,
+    COLUMN,
     CONSTANT,
     FUNCTIONS,
     INPUT,
@@ -62,6 +64,10 @@ class Recorder:
     def input(self, index: int) -> Symbol:
         """The symbol of a coordinate."""
         return self.symbol(self.emit(INPUT, index))
+
+    def column(self, index: int) -> Symbol:
+        """The symbol of a row of the columns, which has a value for each point."""
+        return self.symbol(self.emit(COLUMN, index))
 
     def symbol(self, index: int) -> Symbol:
         """The symbol of a value."""
@@ -185,13 +191,14 @@ class _Values:
         return self._recorder.symbol(self._recorder.emit(self._opcode, a, b))
 
 
-def record_residual(residual: Callable[[Any, Any, Any], Any]) -> ResidualProgram:
+def record_residual(residual: Callable[..., Any]) -> ResidualProgram:
     """The program of a residual, for ``jet_mlp_loss``.
 
     Args:
-        residual: a function of (jet, x, c) that returns one residual or a tuple of several.
-            ``jet[k, o]`` is derivative k of output o, k = 0 its value; ``x[d]`` is coordinate d and
-            ``c[q]`` coefficient q. They take part in arithmetic, whole powers and the torch
+        residual: a function of (jet, x, c) or (jet, x, c, columns) that returns one residual or a
+            tuple of several. ``jet[k, o]`` is derivative k of output o, k = 0 its value; ``x[d]``
+            is coordinate d, ``c[q]`` coefficient q and ``columns[r]`` row r of the columns, which
+            has a value for each point. They take part in arithmetic, whole powers and the torch
             functions of ``jet.residual.FUNCTIONS``.
 
     Raises:
@@ -201,7 +208,20 @@ def record_residual(residual: Callable[[Any, Any, Any], Any]) -> ResidualProgram
         >>> record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0] * jet[2, 0] - 0.5 * jet[3, 0])
         ResidualProgram("channel 1 0; channel 0 0; channel 2 0; mul 1 2; add 0 3; channel 3 0;
         constant 0.5; mul 6 5; sub 4 7; residual 8")
+        >>> record_residual(lambda jet, x, c, columns: columns[0] * (jet[1, 0] - columns[1]))
+        ResidualProgram("column 0; channel 1 0; column 1; sub 1 2; mul 0 3; residual 4")
     """
     recorder = Recorder()
-    arguments = (_Values(recorder, opcode) for opcode in (CHANNEL, INPUT, COEFFICIENT))
-    return recorder.program(residual(*arguments))
+    opcodes = [CHANNEL, INPUT, COEFFICIENT, COLUMN][: 4 if _takes_columns(residual) else 3]
+    return recorder.program(residual(*(_Values(recorder, opcode) for opcode in opcodes)))
+
+
+def _takes_columns(residual: Callable) -> bool:
+    """Whether a function has a fourth argument that must be given."""
+    try:
+        parameters = inspect.signature(residual).parameters.values()
+    except (TypeError, ValueError):  # not every callable says what it takes
+        return False
+    places = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    required = [p for p in parameters if p.kind in places and p.default is p.empty]
+    return len(required) > 3

@@ -4,7 +4,8 @@ Each instruction but ``residual`` defines the next value, numbered from 0:
 
     channel a b     derivative a (0: the value) of output b      input a          coordinate a of x
     constant a      element a of the constants                   coefficient a    element a
-    the functions of ``FUNCTIONS`` of values a and b             residual a       value a = 0
+    column a        row a of the columns                         residual a       value a = 0
+    the functions of ``FUNCTIONS`` of values a and b
 
 The kernel of ``jet_mlp_loss`` reads the same list, csrc/jet/residual.h.
 """
@@ -44,13 +45,15 @@ FUNCTIONS = {
     "tanh": Function(19, 1, torch.tanh),
     "abs": Function(20, 1, torch.abs),
 }
-RESIDUAL, CONSTANT, COEFFICIENT, INPUT, CHANNEL = range(5)  # as in csrc/jet/residual_functions.h
+# As in csrc/jet/residual_functions.h.
+RESIDUAL, CONSTANT, COEFFICIENT, INPUT, CHANNEL, COLUMN = range(6)
 _OPERANDS = {
     RESIDUAL: ("residual", 1),
     CONSTANT: ("constant", 1),
     COEFFICIENT: ("coefficient", 1),
     INPUT: ("input", 1),
     CHANNEL: ("channel", 2),
+    COLUMN: ("column", 1),
     **{f.opcode: (name, f.operands) for name, f in FUNCTIONS.items()},
 }
 _EVALUATE = {function.opcode: function.evaluate for function in FUNCTIONS.values()}
@@ -69,7 +72,7 @@ class Instruction(NamedTuple):
 
 
 class ResidualProgram(NamedTuple):
-    """Equations r(u, derivatives of u, x, coefficients) = 0, as ``jet_mlp_loss`` takes them.
+    """Equations r(u, derivatives of u, x, coefficients, columns) = 0 for ``jet_mlp_loss``.
 
     ``record_residual`` writes one from a function in Python, ``pde.Equation`` from an equation. Its
     two lists are arguments of the op, which checks them.
@@ -101,10 +104,22 @@ class ResidualProgram(NamedTuple):
         >>> ResidualProgram((CHANNEL, 0, 0, RESIDUAL, 0, 0), ()).scaled(0)
         ResidualProgram("channel 0 0; coefficient 0; mul 0 1; residual 2")
         """
+        return self._times(COEFFICIENT, first)
+
+    @cached
+    def weighted(self, first: int) -> ResidualProgram:
+        """The same program with residual e multiplied with column first + e, point by point.
+
+        >>> ResidualProgram((CHANNEL, 0, 0, RESIDUAL, 0, 0), ()).weighted(2)
+        ResidualProgram("channel 0 0; column 2; mul 0 1; residual 2")
+        """
+        return self._times(COLUMN, first)
+
+    def _times(self, opcode: int, first: int) -> ResidualProgram:
         values = [line for line in self._lines() if line[0] != RESIDUAL]
         marks = []
         for index, residual in enumerate(self.residuals()):
-            values += [(COEFFICIENT, first + index, 0)]
+            values += [(opcode, first + index, 0)]
             values += [(FUNCTIONS["mul"].opcode, residual, len(values) - 1)]
             marks += [(RESIDUAL, len(values) - 1, 0)]
         return ResidualProgram(tuple(n for line in (*values, *marks) for n in line), self.constants)
@@ -146,7 +161,7 @@ class ResidualProgram(NamedTuple):
 
 def evaluate_residual(
     code: Sequence[int], constants: Sequence[float], channels: Sequence[Tensor] | Tensor, x: Tensor,
-    coefficients: Tensor,
+    coefficients: Tensor, columns: Tensor | None = None,
 ) -> list[Tensor]:  # fmt: skip
     """The residuals of a program, in the order in which they are marked.
 
@@ -154,8 +169,9 @@ def evaluate_residual(
         code: as ``ResidualProgram``.
         constants: as ``ResidualProgram``.
         channels: the jet, [1 + K, N, O] or a tuple of [N, O]: the value, then the derivatives.
-        x: points, [N, D].
+        x: points, [N, D]; or the jet of the network's inputs, which no instruction reads.
         coefficients: [Q].
+        columns: [R, N].
 
     Returns:
         one [N] a residual.
@@ -171,9 +187,10 @@ def evaluate_residual(
     """
     sizes = {
         CHANNEL: (len(channels), channels[0].shape[1]),
-        INPUT: x.shape[1:],
+        INPUT: x.shape[1:] if x.dim() == 2 else (0,),
         COEFFICIENT: coefficients.shape,
         CONSTANT: (len(constants),),
+        COLUMN: (0,) if columns is None else columns.shape[:1],
     }
     values: list[Tensor] = []
     residuals: list[Tensor] = []
@@ -181,15 +198,21 @@ def evaluate_residual(
         limits = sizes.get(opcode, (len(values),) * len(operands))
         if any(not 0 <= a < limit for a, limit in zip(operands, limits, strict=True)):
             shown = " ".join([_OPERANDS[opcode][0], *map(str, operands)])
-            raise _error(f'operands that are defined before or that the call has, got "{shown}"')
+            if opcode == INPUT and x.dim() == 3:
+                expected = "columns for the coordinates, since x is a jet of the network's inputs"
+            else:
+                expected = "operands that are defined before or that the call has"
+            raise _error(f'{expected}, got "{shown}"')
         if opcode == RESIDUAL:
-            residuals.append(values[operands[0]].expand(x.shape[:1]))
+            residuals.append(values[operands[0]].expand(x.shape[-2:-1]))
         elif opcode == CHANNEL:
             values.append(channels[operands[0]][:, operands[1]])
         elif opcode == INPUT:
             values.append(x[:, operands[0]])
         elif opcode == COEFFICIENT:
             values.append(coefficients[operands[0]])
+        elif opcode == COLUMN and columns is not None:
+            values.append(columns[operands[0]])
         elif opcode == CONSTANT:
             values.append(x.new_full((), constants[operands[0]]))
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.pde.domain import Box
+from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
 from pyneural.pde.spectral.collocation import Collocation, listed
 from pyneural.pde.spectral.differentiation import chebyshev_coefficients, interpolation_matrix

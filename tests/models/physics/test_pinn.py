@@ -140,7 +140,7 @@ OUTSIDE = torch.tensor([[0.5, 0.0], [0.5, 1.5]], dtype=torch.float64)
         ({"weights": {"edge": 1}}, "weights: expected names of initial, boundary, residual, got"),
         ({"weights": {"initial": -1}}, r"weights\['initial'\]: expected a finite number >= 0"),
         ({"weights": {"initial": math.inf}}, r"weights\['initial'\]: expected a finite"),
-        ({"equation": None}, "PINN: domain: expected a pde.Box, got NoneType"),
+        ({"equation": None}, "PINN: domain: expected a domain, got NoneType"),
         (
             {"network": network(outputs=2)},
             "expected 2 columns, one per output of the network, got 1",

@@ -183,6 +183,54 @@ def test_each_equation_of_a_system_has_its_weight(fused):
     torch.testing.assert_close(model.losses()["residual"], system.loss(net, model.collocation))
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_weights_of_single_points_ascend_each_for_itself(fused):
+    """The self-adaptive weights of McClenny and Braga-Neto, arXiv:2009.04544, equation 12."""
+    heat, lr = Heat(), 0.01
+    net = network() if fused else JetOnly(network())
+    own = torch.nn.Parameter(torch.rand(20, dtype=torch.float64) + 0.5)
+    fixed = torch.rand(6, dtype=torch.float64)
+    model = pinn(heat, net, weights={"residual": own, "walls": fixed})
+    before, start = flat(net.parameters()), own.detach().clone()
+    squares = heat.residuals(net, model.collocation)[0].square()
+    walls = model.conditions["walls"]
+    of_walls = (fixed * net(walls.points)[:, 0].square()).mean()
+    initial = model.losses()["initial"]
+    torch.testing.assert_close(model.losses()["walls"], of_walls)
+    total = (start * squares).mean() + of_walls + initial
+    gradient = torch.autograd.grad(total, net.parameters())
+    model.fit(Descent(partial(torch.optim.SGD, lr=lr), steps=1), progress=False)
+    torch.testing.assert_close(own.detach(), start + lr * squares.detach() / 20)
+    expected = before - lr * torch.cat([g.flatten() for g in gradient])
+    torch.testing.assert_close(flat(net.parameters()), expected)
+    assert model.weights["residual"] is own
+    assert torch.equal(model.weights["walls"], fixed)
+    assert list(model.learned_weights.state_dict()) == ["residual"]
+    model.fit(Descent("sgd", steps=3), batch_size=7, progress=False)
+    with pytest.raises(
+        ValueError, match="resample: expected points that may be drawn anew, got wei"
+    ):
+        model.resample(adaptive=True)
+
+
+def test_points_of_single_equations_have_weights_and_they_are_resumed(tmp_path):
+    def train(steps, **options):
+        each = torch.nn.Parameter(torch.linspace(1, 2, 20, dtype=torch.float64))
+        fixed = torch.linspace(0, 1, 20, dtype=torch.float64)
+        model = pinn(System(), weights={"residual": (each, 2.0, fixed)})
+        model.fit(Adam(steps, final=1.0), progress=False, **options)
+        return model, each
+
+    model, each = train(0)
+    squares = [r.square() for r in model.equation.residuals(model.network, model.collocation)]
+    expected = (each * squares[0]).mean() + 2 * squares[1].mean()
+    expected = expected + (torch.linspace(0, 1, 20) * squares[2]).mean()
+    torch.testing.assert_close(model.losses()["residual"], expected)
+    path = {"checkpoint": tmp_path / "run.safetensors"}
+    train(2, **path)
+    assert torch.equal(train(5, resume=True, **path)[1], train(5)[1])
+
+
 def test_weights_of_equations_do_not_take_them_off_the_fused_road(monkeypatch):
     model, calls = pinn(System(), weights={"residual": (1, 2, 3)}), []
     fused = model.network.jet_loss
@@ -190,7 +238,8 @@ def test_weights_of_equations_do_not_take_them_off_the_fused_road(monkeypatch):
         model.network, "jet_loss", lambda *given: calls.append(given) or fused(*given)
     )
     model.losses()
-    (given,) = calls
+    *conditions, given = calls
+    assert len(conditions) == 2  # which are fused as well
     with_one = []
     monkeypatch.setattr(
         model.network, "jet_loss", lambda *given: with_one.append(given) or fused(*given)
@@ -206,8 +255,11 @@ def test_weights_of_equations_do_not_take_them_off_the_fused_road(monkeypatch):
         ("walls", -1, r"weights\['walls'\]: expected a finite number >= 0, got -1"),
         ("walls", float("nan"), r"weights\['walls'\]: expected a finite number"),
         ("walls", lambda step: -1.0, r"expected a finite number >= 0 at step 0, got -1"),
-        ("walls", number(0.0), r"expected a parameter \[\] that begins above 0, got 0"),
-        ("walls", torch.nn.Parameter(torch.ones(6)), r"expected a parameter \[\]"),
+        ("walls", number(0.0), r"expected a parameter that begins above 0, got 0"),
+        ("walls", torch.nn.Parameter(torch.ones(5)), r"expected .* \[\] or \[6\], got \[5\]"),
+        ("walls", torch.nn.Parameter(torch.zeros(6)), r"expected a parameter that begins above 0"),
+        ("walls", torch.tensor([1.0] * 5 + [-1]), r"expected finite numbers >= 0, got -1"),
+        ("residual", (torch.ones(20), torch.ones(19), 1), r"\[\] or \[20\], got \[19\]"),
         ("walls", number(1.0) * 2, r"got a tensor with a gradient; write torch.nn.Parameter"),
         ("walls", (1, 2), r"weights\['walls'\]: expected one, or for a system .* got 2 weights"),
         ("residual", (1, 2), r"one for each of its 3 equations, got 2 weights"),

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.errors import whole
-from pyneural.pde.conditions import Condition, Dirichlet, Initial
-from pyneural.pde.domain import Box
-from pyneural.pde.equation import Equation
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Dirichlet, Initial
+from pyneural.pde.domains import Box
 from pyneural.pde.exact import cole_hopf
+from pyneural.pde.gallery.problem import Problem, Recipe, number, positive, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 
 
-class Burgers(Equation):
+class Burgers(Problem):
     """Viscous Burgers' equation.
 
         u_t + u u_x - nu u_xx = 0   on t in (0, 1], x in (-1, 1)
@@ -41,22 +41,23 @@ class Burgers(Equation):
     """
 
     inputs, outputs = "tx", "u"
+    formula = "u_t + u u_x = nu u_xx"
+    reference = "Cole-Hopf"
+    counts = 100, 256
+    recipe = Recipe((20,) * 8, error=1e-3, points=5000, weights={"initial": 10, "boundary": 10})
 
     def __init__(self, nu: float | Tensor = 0.01 / math.pi) -> None:
         super().__init__()
-        number = float(nu.detach() if isinstance(nu, Tensor) else nu)
-        if not (math.isfinite(number) and number > 0):
-            raise ValueError(f"Burgers: nu: expected a viscosity > 0, got {number}; correct it")
-        self.nu = nu
+        self.nu = positive("Burgers: nu", nu, "a viscosity")
         self.domain = Box(t=(0, 1), x=(-1, 1))
 
     def residual(self, u):
-        """u_t + u u_x - nu u_xx."""
+        """The residual u_t + u u_x - nu u_xx."""
         return u.t + u * u.x - self.nu * u.xx
 
     @staticmethod
     def initial(x: Tensor) -> Tensor:
-        """u(0, x) = -sin(pi x)."""
+        """The start u(0, x) = -sin(pi x)."""
         return -torch.sin(math.pi * x)
 
     def conditions(self, points: int = 100, **drawing: Any) -> dict[str, Condition]:
@@ -70,9 +71,9 @@ class Burgers(Equation):
         >>> {name: len(condition.points) for name, condition in conditions.items()}
         {'initial': 50, 'boundary': 50}
         """
-        boundary = whole("Burgers.conditions: points", points) // 2
+        initial, boundary = shares(self, points, 2)
         return {
-            "initial": Initial(self.domain, self.initial, points - boundary, **drawing),
+            "initial": Initial(self.domain, self.initial, initial, **drawing),
             "boundary": Dirichlet(self.domain, 0.0, boundary, **drawing),
         }
 
@@ -88,7 +89,7 @@ class Burgers(Equation):
 
     def exact(self, t: Tensor | float, x: Tensor | float) -> Tensor:
         """Exact solution by ``cole_hopf`` at this viscosity, float64."""
-        return cole_hopf(t, x, float(torch.as_tensor(self.nu).detach()))
+        return cole_hopf(t, x, number(self.nu))
 
     def test_grid(self) -> tuple[Tensor, Tensor]:
         """The literature's test set: 100 times 0, 0.01, ..., 0.99 by 256 positions.

@@ -1,0 +1,120 @@
+"""Modules that give their derivatives, and what makes them of any module."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.nn.jets.functional import jet, jet_loss
+from pyneural.nn.jets.jet import Jet
+from pyneural.nn.mlp import MLP
+from pyneural.ops.jet.derivatives import Derivative
+from pyneural.ops.jet.residual import ResidualProgram
+
+
+class JetModule(torch.nn.Module):
+    """A module whose ``jet`` and ``jet_loss`` are those of ``nn.jet`` and ``nn.jet_loss``.
+
+    A subclass writes its ``forward`` with torch functions. Equations, conditions and PINN take any
+    module; with this base it has the two methods itself.
+
+    >>> class Cubic(JetModule):
+    ...     def forward(self, x):
+    ...         return x**3
+    >>> u, u_xx = Cubic().jet(torch.tensor([[2.0]]), [(0, 0)])
+    >>> u.item(), u_xx.item()
+    (8.0, 12.0)
+    """
+
+    def jet(self, x: Tensor, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
+        """Value and derivatives with respect to the columns of x: (u, *derivatives), [N, O]."""
+        return jet(self, x, derivatives)
+
+    def jet_loss(
+        self,
+        x: Tensor,
+        derivatives: Sequence[Derivative],
+        residual: ResidualProgram,
+        coefficients: Tensor | None = None,
+        columns: Tensor | None = None,
+    ) -> Tensor:
+        """Mean square of a residual program over the points, []."""
+        return jet_loss(self, x, derivatives, residual, coefficients, columns)
+
+
+class _Jets:
+    """A callable with the jets of ``nn.jet``."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.module(x)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
+    def jet(self, x: Tensor, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
+        return jet(self.module, x, derivatives)
+
+    def jet_loss(
+        self,
+        x: Tensor,
+        derivatives: Sequence[Derivative],
+        residual: ResidualProgram,
+        coefficients: Tensor | None = None,
+        columns: Tensor | None = None,
+    ) -> Tensor:
+        return jet_loss(self.module, x, derivatives, residual, coefficients, columns)
+
+
+def through(network: Any, x: Tensor) -> Any:
+    """The network's value; of a jet of points, by a ``jet`` method of its own if it has one."""
+    own = hasattr(network, "jet") and not isinstance(network, (JetModule, MLP, _Jets))
+    if not (own and isinstance(x, Jet) and x.is_points):
+        return network(x)
+    value, *rest = network.jet(x.parts()[0], x.space.channels)
+    return Jet(x.space, value, dict(zip(x.space.channels, rest, strict=True)), 0)
+
+
+_outputs: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
+
+
+def outputs_of(network: Any, x: Tensor) -> int | None:
+    """Number of outputs of a network: what it says, or else what it gives for one of the points.
+
+    None for one that says nothing and is neither a module nor a function.
+
+    >>> outputs_of(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()), torch.rand(5, 2))
+    3
+    """
+    module = network.module if isinstance(network, _Jets) else network
+    said = getattr(module, "out_features", None)
+    if isinstance(said, int):
+        return said
+    if not isinstance(module, torch.nn.Module):
+        return None
+    if module not in _outputs:
+        try:
+            with torch.no_grad():
+                _outputs[module] = module(x[:1]).shape[1]
+        except (RuntimeError, ValueError, IndexError):  # which its jets explain
+            return None
+    return _outputs[module]
+
+
+def with_jets(module: Any) -> Any:
+    """The module itself where it gives its derivatives, else one with the jets of ``nn.jet``.
+
+    >>> network = torch.nn.Sequential(torch.nn.Linear(1, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    >>> u, u_x = with_jets(network).jet(torch.rand(3, 1), [(0,)])
+    >>> u_x.shape
+    torch.Size([3, 1])
+    """
+    return module if hasattr(module, "jet") else _Jets(module)

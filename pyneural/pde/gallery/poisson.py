@@ -1,0 +1,79 @@
+"""Poisson's equation in one to ten dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.errors import check_argument, whole
+from pyneural.pde.condition import Condition
+from pyneural.pde.conditions import Dirichlet
+from pyneural.pde.domains import Box
+from pyneural.pde.gallery.problem import Problem, Recipe, shares
+
+_HIGHEST = 10
+_TEST_POINTS = 4096  # where a grid would have too many
+_RECIPES = {
+    1: Recipe((16, 16), error=1e-6, points=200, condition_points=2),
+    2: Recipe((24, 24, 24), error=1e-5, weights={"boundary": 100}),
+    3: Recipe((32, 32, 32), error=1e-3, condition_points=2000, weights={"boundary": 100}),
+}
+
+
+class Poisson(Problem):
+    r"""Poisson's equation in the unit cube, whose solution is a hill.
+
+        -laplacian u = (2 D - 4 r^2) u,  r^2 = sum_i (x_i - 1/2)^2   on x in (0, 1)^D
+        u = exp(-r^2)   on the boundary
+
+    The right side is written with the solution exp(-r^2), not with the network's u. In more than
+    two dimensions the test points are a Sobol sequence.
+
+    Args:
+        dim: number D of dimensions, 1 to 10; the coordinates are x1, x2, ...
+
+    Raises:
+        ArgumentError: another number of dimensions.
+
+    >>> poisson = Poisson(3)
+    >>> poisson.inputs, poisson.derivatives
+    (('x1', 'x2', 'x3'), (Laplacian(0, 1, 2),))
+    """
+
+    outputs = "u"
+    formula = "-laplacian u = f"
+
+    def __init__(self, dim: int = 2) -> None:
+        dim = whole("Poisson: dim", dim)
+        check_argument(1 <= dim <= _HIGHEST, "Poisson: dim", f"1 to {_HIGHEST}", dim)
+        self.inputs = tuple(f"x{i}" for i in range(1, dim + 1))
+        super().__init__()
+        self.domain = Box(**dict.fromkeys(self.inputs, (0, 1)))
+        self.counts = (101,) * dim
+        self.section = dict.fromkeys(self.inputs[2:], 0.4)
+        self.recipe = _RECIPES[min(dim, 3)]
+
+    def residual(self, u, **x):
+        """Laplacian of u minus that of exp(-r^2)."""
+        squared = sum((value - 0.5) ** 2 for value in x.values())
+        return u.laplacian - (4 * squared - 2 * len(x)) * torch.exp(-squared)
+
+    def conditions(self, points: int = 200, **drawing: Any) -> dict[str, Condition]:
+        """The value on all faces, as many points on each."""
+        return {"boundary": Dirichlet(self.domain, self.exact, *shares(self, points, 1), **drawing)}
+
+    def exact(self, **x: Tensor) -> Tensor:
+        """The solution exp(-r^2), [N]."""
+        return torch.exp(-(torch.stack(list(x.values())) - 0.5).square().sum(0))
+
+    def test_grid(self) -> tuple[Tensor, Tensor]:
+        """Points and solution: a grid in up to two dimensions, else a Sobol sequence."""
+        if self.domain.dim <= 2:
+            return super().test_grid()
+        generator = torch.Generator().manual_seed(0)
+        points = self.domain.sample(
+            _TEST_POINTS, sampling="sobol", generator=generator, dtype=torch.float64
+        )
+        return points, self.solution(points)

@@ -1,0 +1,329 @@
+"""Each problem of the gallery against its equation as on paper, written here a second time.
+
+The residual is compared on a random network, and the reference is put into the paper's equation
+and into the conditions: by nested autograd, which knows nothing of jets and recorders.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import pytest
+import torch
+
+from pyneural.nn import MLP
+from pyneural.ops import LinearOperator
+from pyneural.pde import gallery
+from pyneural.pde.gallery import GALLERY
+
+PI = math.pi
+EXACT = [
+    "burgers", "heat", "helmholtz", "kdv", "kovasznay", "poisson", "poisson-1d", "poisson-10d",
+    "reaction-diffusion", "schroedinger", "taylor-green", "wave",
+]  # fmt: skip
+
+
+class ByAutograd(torch.nn.Module):
+    """A function of points as a network whose jets are nested autograd's."""
+
+    def __init__(self, function, nested):
+        super().__init__()
+        self.function, self.nested = function, nested
+
+    def forward(self, x):
+        return self.function(x)
+
+    def jet(self, x, derivatives):
+        jets = [self.function(x)]
+        for asked in derivatives:
+            if isinstance(asked, LinearOperator):
+                parts = [c * self.nested(self.function, x, i) for i, c in asked.partials]
+                jets.append(torch.stack(parts).sum(0))
+            else:
+                jets.append(self.nested(self.function, x, asked))
+        return tuple(jets)
+
+
+def poisson(d, x):
+    r2 = ((x - 0.5) ** 2).sum(1)
+    names = [f"x{i + 1}" for i in range(x.shape[1])]
+    return sum(d("u", f"{n}_{n}") for n in names) + (2 * x.shape[1] - 4 * r2) * (-r2).exp()
+
+
+def steady_flow(d, x, nu, u_t=0.0, v_t=0.0):
+    u, v = d("u"), d("v")
+    return (
+        u_t + u * d("u", "x") + v * d("u", "y") + d("p", "x") - nu * (d("u", "xx") + d("u", "yy")),
+        v_t + u * d("v", "x") + v * d("v", "y") + d("p", "y") - nu * (d("v", "xx") + d("v", "yy")),
+        d("u", "x") + d("v", "y"),
+    )
+
+
+def wake(d, x):
+    """With the constants at 0, where their learning begins."""
+    u_t, v_t = d("u", "t") + d("p", "x"), d("v", "t") + d("p", "y")
+    return u_t, v_t, d("u", "x") + d("v", "y")
+
+
+def cubic(d, sign):
+    """Of i h_t + h_xx / 2 + |h|^2 h = 0, the real (1) or imaginary part (-1)."""
+    u, v = d("u"), d("v")
+    h = torch.complex(u, v)
+    h_t, h_xx = torch.complex(d("u", "t"), d("v", "t")), torch.complex(d("u", "xx"), d("v", "xx"))
+    left = 1j * h_t + 0.5 * h_xx + h.abs() ** 2 * h
+    return left.real if sign > 0 else left.imag
+
+
+# The equations: residuals by d(output, derivative) and the points.
+PAPER = {
+    "burgers": lambda d, x: d("u", "t") + d("u") * d("u", "x") - 0.01 / PI * d("u", "xx"),
+    "cavity": lambda d, x: steady_flow(d, x, 1 / 100),
+    "cylinder": wake,
+    "heat": lambda d, x: d("u", "t") - 0.1 * d("u", "xx"),
+    "helmholtz": lambda d, x: (
+        d("u", "xx") + d("u", "yy") + d("u")
+        - (1 - PI**2 - (4 * PI) ** 2) * (PI * x[:, 0]).sin() * (4 * PI * x[:, 1]).sin()
+    ),
+    "kdv": lambda d, x: d("u", "t") + 6 * d("u") * d("u", "x") + d("u", "xxx"),
+    "kovasznay": lambda d, x: steady_flow(d, x, 1 / 40),
+    "lorenz": lambda d, x: (
+        d("x", "t") - 10 * (d("y") - d("x")),
+        d("y", "t") - (d("x") * (15 - d("z")) - d("y")),
+        d("z", "t") - (d("x") * d("y") - 8 / 3 * d("z")),
+    ),
+    "lotka-volterra": lambda d, x: (
+        d("u", "t") - (d("u") - d("u") * d("v")), d("v", "t") - (d("u") * d("v") - d("v")),
+    ),
+    "poisson": poisson,
+    "poisson-1d": poisson,
+    "poisson-10d": poisson,
+    "reaction-diffusion": lambda d, x: (
+        d("u", "t") - d("u", "xx") - 6 * d("u") * (1 - d("u"))
+    ),
+    "schroedinger": lambda d, x: (cubic(d, 1), cubic(d, -1)),
+    "taylor-green": lambda d, x: steady_flow(d, x, 0.1, d("u", "t"), d("v", "t")),
+    "wave": lambda d, x: d("u", "tt") - 4 * d("u", "xx"),
+}  # fmt: skip
+
+
+def on_paper(name, problem, function, x, nested):
+    """Residuals of the equation in PAPER of a function of points, [N] each."""
+
+    def d(output, derivative=""):
+        separate = derivative.split("_") if "_" in derivative else list(derivative)
+        indices = tuple(problem.inputs.index(part) for part in separate)
+        return nested(function, x, indices)[:, problem.outputs.index(output)]
+
+    result = PAPER[name](d, x)
+    return result if isinstance(result, tuple) else (result,)
+
+
+@functools.cache
+def reference(name):
+    return GALLERY[name]().test_grid()
+
+
+def inside(problem, n=20):
+    return problem.domain.sample(n, dtype=torch.float64)
+
+
+def small_network(problem):
+    return MLP(
+        len(problem.inputs), [7, 7], len(problem.outputs), input_range=problem.domain.range
+    ).double()
+
+
+def test_all_are_here():
+    assert set(PAPER) == set(GALLERY)
+    assert set(gallery.__all__) >= {type(make()).__name__ for make in GALLERY.values()}
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_residual_is_that_of_the_paper(name, nested):
+    problem = GALLERY[name]()
+    network, x = small_network(problem), inside(problem)
+    expected = on_paper(name, problem, network, x, nested)
+    got = problem.residuals(network, x)
+    assert len(got) == len(expected)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    loss = sum(part.square().mean() for part in expected)
+    torch.testing.assert_close(problem.loss(network, x), loss, rtol=1e-9, atol=1e-9)  # fused
+
+
+@pytest.mark.parametrize("name", [name for name in EXACT if name != "burgers"])
+def test_exact_solution_solves_the_equation_on_paper(name, nested):
+    problem = GALLERY[name]()
+    x = inside(problem)
+    for residual in on_paper(name, problem, problem.solution, x, nested):
+        assert residual.detach().abs().max() < 1e-9
+
+
+def test_cole_hopf_solves_burgers_equation():
+    problem = gallery.Burgers(0.05)
+    x, h = inside(problem), 1e-3
+
+    def u(t, x):
+        return problem.exact(x[:, 0] + t * h, x[:, 1])
+
+    def at(t, s):
+        return problem.exact(x[:, 0] + t * h, x[:, 1] + s * h)
+
+    x[:, 0] = 0.1 + 0.8 * x[:, 0]
+    weights = torch.tensor([1 / 12, -2 / 3, 0, 2 / 3, -1 / 12], dtype=torch.float64) / h
+    second = torch.tensor([-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12], dtype=torch.float64) / h**2
+    steps = range(-2, 3)
+    u_t = sum(w * at(k, 0) for k, w in zip(steps, weights, strict=True))
+    u_x = sum(w * at(0, k) for k, w in zip(steps, weights, strict=True))
+    u_xx = sum(w * at(0, k) for k, w in zip(steps, second, strict=True))
+    assert (u_t + at(0, 0) * u_x - 0.05 * u_xx).abs().max() < 1e-7
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_exact_solution_meets_the_conditions(name, nested):
+    problem = GALLERY[name]()
+    exact = ByAutograd(problem.solution, nested)
+    conditions = problem.conditions(60, dtype=torch.float64)
+    for label, condition in conditions.items():
+        assert condition.loss(exact) < 1e-18, label
+    wrong = ByAutograd(lambda x: problem.solution(x) + 0.1 + x.sum(1, keepdim=True), nested)
+    for label, condition in conditions.items():
+        assert condition.loss(wrong) > 1e-4, label
+
+
+HARD = ["burgers", "heat", "helmholtz", "lorenz", "lotka-volterra", "wave"]
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_form_meets_the_conditions(name):
+    problem = GALLERY[name]()
+    network = problem.hard(small_network(problem))
+    for label, condition in problem.conditions(30, dtype=torch.float64).items():
+        assert condition.loss(network) < 1e-20, label
+    # It leaves the network free inside.
+    x = inside(problem)
+    other = problem.hard(small_network(problem))
+    assert ((network(x) - other(x)).abs().amin(0) > 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in GALLERY if name not in HARD])
+def test_without_a_hard_form(name):
+    problem = GALLERY[name]()
+    assert not problem.recipe.hard
+    with pytest.raises(ValueError, match=r"\.hard: expected a problem whose conditions can"):
+        problem.hard(small_network(problem))
+
+
+# u(0, x) as on paper.
+STARTS = {
+    "burgers": lambda x: -(PI * x).sin(),
+    "heat": lambda x: (PI * x).sin() + 0.5 * (3 * PI * x).sin(),
+    "wave": lambda x: (PI * x).sin() + 0.5 * (4 * PI * x).sin(),
+    "reaction-diffusion": lambda x: (1 + x.exp()) ** -2,
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_start(name):
+    condition = GALLERY[name]().conditions(40, dtype=torch.float64)["initial"]
+    assert (condition.points[:, 0] == 0).all()
+    torch.testing.assert_close(condition.target[:, 0], STARTS[name](condition.points[:, 1]))
+
+
+def test_two_solitons_start_as_the_paper_says():
+    condition = gallery.Schroedinger().conditions(40, dtype=torch.float64)["initial"]
+    torch.testing.assert_close(condition.target[:, 0], 2 / condition.points[:, 1].cosh())
+    assert condition.target[:, 1].abs().max() < 1e-14
+
+
+def test_solitons_keep_their_heights_and_shift():
+    """Before and after the collision the crests are k^2 / 2 high, the faster one ahead at last."""
+    kdv = gallery.KdV()
+    x = torch.linspace(-200, 200, 40001, dtype=torch.float64)
+    for t, order in ((-100.0, (0.18, 0.5)), (100.0, (0.18, 0.5))):
+        u = kdv.exact(torch.full_like(x, t), x).nan_to_num()
+        crests = u[1:-1][(u[1:-1] > u[:-2]) & (u[1:-1] > u[2:]) & (u[1:-1] > 0.01)]
+        order = order if t > 0 else order[::-1]
+        torch.testing.assert_close(crests.tolist(), list(order), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lorenz", "lotka-volterra"])
+def test_reference_of_motions_is_scipys(name):
+    integrate = pytest.importorskip("scipy.integrate")
+    times, y = reference(name)
+
+    def rates(t, state):
+        a = state
+        if name == "lorenz":
+            return [10 * (a[1] - a[0]), a[0] * (15 - a[2]) - a[1], a[0] * a[1] - 8 / 3 * a[2]]
+        return [a[0] - a[0] * a[1], a[0] * a[1] - a[1]]
+
+    start = {"lorenz": [-8, 7, 27], "lotka-volterra": [2, 1]}[name]
+    found = integrate.solve_ivp(
+        rates, (0, float(times[-1])), start, "DOP853", times[:, 0].numpy(), rtol=1e-12, atol=1e-12
+    )
+    torch.testing.assert_close(y, torch.from_numpy(found.y.T), rtol=1e-8, atol=1e-8)
+    assert (y[0] == y.new_tensor(start)).all()
+
+
+def test_walls_of_the_cavity():
+    cavity = gallery.Cavity()
+    conditions = cavity.conditions(80, dtype=torch.float64)
+    u, v = conditions["u"], conditions["v"]
+    lid = u.points[:, 1] == 1
+    assert 0 < lid.sum() < len(lid)
+    assert (u.target[lid] == 1).all()
+    assert (u.target[~lid] == 0).all()
+    assert (v.target == 0).all()
+    assert (u.output, v.output, conditions["pressure"].output) == (0, 1, 2)
+
+
+def test_number_of_dimensions():
+    for dim in range(1, 11):
+        points, values = gallery.Poisson(dim).test_grid()
+        assert points.shape[1] == dim
+        torch.testing.assert_close(values[:, 0], (-((points - 0.5) ** 2).sum(1)).exp())
+    for dim in (0, 11, 2.5):
+        with pytest.raises(ValueError, match="Poisson: dim: expected"):
+            gallery.Poisson(dim)
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (gallery.Heat, "alpha"),
+        (gallery.Wave, "c"),
+        (gallery.ReactionDiffusion, "rho"),
+        (gallery.TaylorGreen, "nu"),
+        (gallery.Kovasznay, "nu"),
+    ],
+)
+def test_constants_are_checked_and_learned(make, argument):
+    for bad in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"{make.__name__}: {argument}: expected a .* > 0"):
+            make(bad)
+    constant = torch.nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+    problem = make(constant)
+    assert list(problem.parameters()) == [constant]
+    problem.loss(small_network(problem), inside(problem)).backward()
+    assert constant.grad.abs() > 0
+
+
+def test_too_few_points():
+    with pytest.raises(ValueError, match=r"Heat.conditions: points: expected at least 2, got 1"):
+        gallery.Heat().conditions(1)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_sections_are_in_the_domain(name):
+    problem = GALLERY[name]()
+    problem.test_grid = lambda: reference(name)
+    if reference(name)[1].isnan().any():
+        pytest.skip("drawn without a reference")
+    points, values = problem.section_grid()
+    problem.domain.check(points)
+    assert values.shape == (len(points), len(problem.outputs))
+    for coordinate, value in problem.section.items():
+        assert (points[:, problem.domain.index(coordinate)] == value).all()
+    assert len(problem.domain.names) - len(problem.section) in (1, 2)
