@@ -39,7 +39,16 @@ from pyneural.models.flows.spline_flows import NCSF, NSF
 from pyneural.models.images.image_diffusion import ImageDiffusion
 from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
+from pyneural.models.physics.identification import (
+    BurgersConstants,
+    Identification,
+    KdVConstants,
+    UnknownConstants,
+    identify,
+    scattered_measurements,
+)
 from pyneural.models.physics.pinn import PINN
+from pyneural.models.physics.regimes import Pendulum, model_pendulum
 from pyneural.models.physics.suggested import suggested_phases, suggested_pinn
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier
@@ -68,17 +77,20 @@ __all__ = [
     "Autoencoder",
     "BernoulliLikelihood",
     "BinomialLikelihood",
+    "BurgersConstants",
     "Captioner",
     "Flow",
     "FlowMatching",
     "FrameClassifier",
     "GaussianLikelihood",
     "Gaussianisation",
+    "Identification",
     "ImageClassifier",
     "ImageDiffusion",
     "ImageDiscriminator",
     "ImageGenerator",
     "ImageToImage",
+    "KdVConstants",
     "LatentDiffusion",
     "Likelihood",
     "MLPDenoiser",
@@ -91,6 +103,7 @@ __all__ = [
     "NoiseSchedule",
     "NormalizingFlow",
     "PatchTransformer",
+    "Pendulum",
     "RealNVP",
     "RecurrentDecoder",
     "SentenceClassifier",
@@ -103,6 +116,7 @@ __all__ = [
     "TransformerTranslator",
     "Translator",
     "UNetDenoiser",
+    "UnknownConstants",
     "VariationalAutoencoder",
     "aggregate_posterior",
     "best_affine",
@@ -110,9 +124,12 @@ __all__ = [
     "fit_by_em",
     "fit_by_likelihood",
     "fit_function",
+    "identify",
     "load_model",
+    "model_pendulum",
     "pushed_oscillator",
     "saturation",
+    "scattered_measurements",
     "suggested_phases",
     "suggested_pinn",
     "teacher_forced",

@@ -173,6 +173,46 @@ class MLP(Scriptable):
         x = self._centred(x)
         return ops.jet_mlp(x, *self._folded(), self.activation, derivatives)
 
+    def jet_jacobian(self, x: Tensor, derivatives: Sequence) -> Tensor:
+        """Gradients of every point's value and derivatives for all weights and biases.
+
+            J[n, k O + o, p] = d (derivative k of output o at point n) / d (parameter p)
+
+        Args:
+            x: points, [N, D].
+            derivatives: as of ``jet``; k = 0 is the value.
+
+        Returns:
+            [N, (1 + K) O, P], the parameters in the order of ``parameters()``, each row-major.
+
+        Raises:
+            ArgumentError: a layer that is replaced, or changed by hooks.
+
+        >>> network = MLP(1, [8], 1)
+        >>> network.jet_jacobian(torch.rand(5, 1), [(0,)]).shape
+        torch.Size([5, 2, 25])
+        """
+        self._check(x)
+        if not self._is_plain("jet_jacobian"):
+            raise ArgumentError(
+                "MLP.jet_jacobian: layers: expected torch.nn.Linear without hooks, got another "
+                "layer; differentiate jet by torch.autograd.grad"
+            )
+        weights, biases = self._folded()
+        jacobian = ops.jet_mlp_jacobian(
+            self._centred(x), weights, biases, self.activation, derivatives
+        )
+        if not self.has_input_range:
+            return jacobian
+        low = self.input_low
+        scale, shift = self._scaling(low - self._origin() if self._far_from_zero else low)
+        outputs = len(biases[0])
+        count = outputs * self.in_features
+        first, bias, rest = jacobian.tensor_split([count, count + outputs], 2)
+        # The op's first weight is W scale, and its bias b + W shift.
+        first = first.unflatten(2, (outputs, self.in_features)) * scale + bias[..., None] * shift
+        return torch.cat([first.flatten(2), bias, rest], 2)
+
     def divergence(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Value and divergence of a network with as many outputs as inputs.
 

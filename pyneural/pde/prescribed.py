@@ -81,7 +81,7 @@ def _evaluate(value: Value, names: Sequence[str], points: Tensor, where: str) ->
     if callable(value):
         # In float64, so that the values are as exact as the points' own rounding allows.
         value = call_with_coordinates(value, names, points.double(), where)
-    values = torch.as_tensor(value).to(points)
+    values = torch.as_tensor(value, dtype=points.dtype, device=points.device)
     if values.dim() == 0:
-        values = values.expand(len(points))
+        values = values.expand(len(points)).contiguous()  # broadcast by several processes
     return values[:, None] if values.dim() == 1 else values

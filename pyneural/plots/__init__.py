@@ -17,10 +17,12 @@ from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
 from pyneural.plots.domains import domain
 from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
 from pyneural.plots.functions import activations, approximation
+from pyneural.plots.identification import Identified, identification
 from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
+from pyneural.plots.regimes import Fits, regimes
 from pyneural.plots.restored_images import restored_images
 from pyneural.plots.samplers import PlaneSamples, plane_samples
 from pyneural.plots.sequence_tasks import sequence_tasks
@@ -31,6 +33,8 @@ from pyneural.plots.style import check_installed, save, scientific
 from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
+    "Fits",
+    "Identified",
     "Panel",
     "PlaneDensity",
     "PlaneSamples",
@@ -45,6 +49,7 @@ __all__ = [
     "check_installed",
     "densities",
     "domain",
+    "identification",
     "image_density",
     "image_diffusion",
     "image_samples",
@@ -62,6 +67,7 @@ __all__ = [
     "posteriors",
     "predictions",
     "reconstructions",
+    "regimes",
     "restored_images",
     "save",
     "scientific",

@@ -64,6 +64,13 @@ class ProcessGroup:
         dist.broadcast(shared, 0)
         return int(shared.item())
 
+    def tensor_from_first(self, value: Tensor) -> Tensor:
+        """The tensor of one shape that rank 0 has."""
+        if self.size > 1:
+            value = value.contiguous()
+            dist.broadcast(value, 0)
+        return value
+
     def gather(self, value: Tensor) -> list[Tensor]:
         """The tensors of one shape of all processes, in the order of their ranks, on the CPU."""
         if self.size == 1:

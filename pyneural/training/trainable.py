@@ -1,7 +1,7 @@
 """The contract between a model and the engine that trains it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -128,6 +128,33 @@ class Trainable(nn.Module):
     def maximised(self) -> Sequence[nn.Parameter]:
         """Parameters over which the loss is maximised; L-BFGS, which descends, leaves them out."""
         return [w for w in self.term_weights.values() if isinstance(w, nn.Parameter)]
+
+    def parts(self, batch: Batch) -> dict[str, list[Tensor]]:
+        """Unweighted terms of the loss, each in the parts that may have a weight of their own.
+
+        Callbacks that balance weights ask for them; a term is one part unless a model says more.
+        """
+        return {name: [term] for name, term in self.losses(batch).items()}
+
+    def part_weights(self) -> dict[str, list[float | str]]:
+        """Weights of the parts by term: numbers, or the kind of those that change by themselves.
+
+        One number stands for all parts of its term; a term that is left out has weight 1.
+        """
+        return {
+            name: ["learned" if isinstance(weight, Tensor) else float(weight)]
+            for name, weight in self.term_weights.items()
+        }
+
+    def weigh_parts(self, weights: Mapping[str, Sequence[float]]) -> None:
+        """Gives the parts of terms other weights, in their order."""
+        for name, (weight,) in weights.items():
+            self.term_weights[name] = weight
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Trained parameters that all terms depend on, whose gradients balance their weights."""
+        own = {id(weight) for weight in self.maximised()}
+        return [p for p in self.parameters() if p.requires_grad and id(p) not in own]
 
     def explain_nonfinite(self, name: str, batch: Batch) -> str | None:
         """What makes a term nan or infinite with the weights as they are; None if unknown."""

@@ -70,6 +70,17 @@ def check_inputs_agree(
     )  # fmt: skip
 
 
+def settle_unknowns(pinn: Any) -> None:
+    """Fixes what other networks prescribe; refuses parts that do not fit each other."""
+    own = {id(parameter) for parameter in pinn.parameters()}
+    with torch.enable_grad():
+        for _, condition in pinn.named_conditions():
+            used = leaves(condition.target)
+            if used and not any(id(tensor) in own for tensor in used):
+                condition.fix()
+        check_unknowns(pinn.losses(), own)
+
+
 def check_unknowns(terms: Mapping[str, Tensor], own: set[int]) -> None:
     """ValueError where a term depends on a tensor to learn that is no parameter of the PINN.
 

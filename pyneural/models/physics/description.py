@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,3 +24,23 @@ def describe(equation: Equation) -> str:
     """The name of an equation and its constants."""
     numbers = [f"{name}={v!r}" for name, v in vars(equation).items() if isinstance(v, float)]
     return f"{type(equation).__name__}({', '.join(numbers)})"
+
+
+def describe_training(pinn: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Network, conditions, weights, equation and points of a PINN, in JSON's types."""
+    description: dict[str, Any] = {
+        "network": str(pinn.network),
+        "dtype": str(pinn.dtype),
+        "conditions": {
+            name: f"{type(part).__name__} {digest(part.buffers())}"
+            for name, part in pinn.named_conditions()
+        },
+        "weights": weights,
+        "adaptive": pinn.adaptive,
+    }
+    if pinn.equation is None:
+        return description
+    points: dict[str, Any] = {"points": len(pinn.collocation), "sampling": pinn.sampling}
+    if pinn.source.candidates is not None:
+        points["candidates"] = digest([pinn.source.candidates])
+    return description | {"equation": describe(pinn.equation)} | points

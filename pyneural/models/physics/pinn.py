@@ -9,31 +9,33 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from pyneural.models.physics.balanced import Balanced
 from pyneural.models.physics.checks import (
     RESIDUAL,
     check_conditions,
     check_inputs_agree,
     check_pairing,
     check_points,
-    check_unknowns,
+    settle_unknowns,
 )
-from pyneural.models.physics.description import describe, digest
+from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.prediction import Predicting
-from pyneural.models.physics.reference import Reference
+from pyneural.models.physics.reference import Reference, relative_l2
+from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Condition, Domain, Equation, Hard, Network, residual_adaptive
 from pyneural.pde.nonfinite import first_nonfinite
-from pyneural.pde.unknowns import leaves
-from pyneural.training import Batch, Phase, TensorBatches, Trainable, Trainer, TrainingReport
+from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check, check_count
+from pyneural.training.distributed import ProcessGroup
 
 _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
 
 
-class PINN(Predicting, Trainable):
+class PINN(Predicting, Balanced):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
@@ -129,21 +131,11 @@ class PINN(Predicting, Trainable):
         self._weights = Weights(
             self.term_weights, names, self.learned_weights, counted, self._count_points
         )
-        self._settle_unknowns()
+        settle_unknowns(self)
         if equation is not None and not given:
             with torch.no_grad():
                 check_pairing(equation, network, self.collocation)
         self._weights.update(weights or {})
-
-    def _settle_unknowns(self) -> None:
-        """Fixes what other networks prescribe; refuses parts that do not fit each other."""
-        own = {id(parameter) for parameter in self.parameters()}
-        with torch.enable_grad():
-            for _, condition in self.named_conditions():
-                used = leaves(condition.target)
-                if used and not any(id(tensor) in own for tensor in used):
-                    condition.fix()
-            check_unknowns(self.losses(), own)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -154,10 +146,6 @@ class PINN(Predicting, Trainable):
     def device(self) -> torch.device:
         """The network's."""
         return next(self.network.parameters()).device
-
-    def named_conditions(self) -> list[tuple[str, Condition]]:
-        """The conditions and their names."""
-        return cast("list[tuple[str, Condition]]", list(self.conditions.items()))
 
     @property
     def weights(self) -> MutableMapping[str, Any]:
@@ -201,7 +189,7 @@ class PINN(Predicting, Trainable):
         }
         if self.equation is not None:
             rows = None if batch is None else batch.x
-            points = self.collocation if rows is None else self.collocation[rows]
+            points = self.collocated(batch)
             terms[RESIDUAL] = self.equation.loss(self._u, points, **inside(RESIDUAL, rows))
         return terms
 
@@ -210,8 +198,8 @@ class PINN(Predicting, Trainable):
         if name != RESIDUAL:
             condition = dict(self.named_conditions())[name]
             return first_nonfinite(lambda: condition.residuals(self._u), {})
-        points = self.collocation if batch is None else self.collocation[batch.x]
-        return cast(Equation, self.equation).explain_nonfinite(self._u, points)
+        equation = cast(Equation, self.equation)
+        return equation.explain_nonfinite(self._u, self.collocated(batch))
 
     def fit(
         self,
@@ -265,7 +253,12 @@ class PINN(Predicting, Trainable):
         >>> len(report.history["error"]), report.step_history.names
         (4, ['initial', 'boundary', 'residual'])
         """
-        batches = None if batch_size is None else self._point_batches(batch_size)
+        group = ProcessGroup.join(self)
+        if group.size > 1:  # all processes draw the points of the first one
+            seed = int(torch.randint(2**62, (), generator=self.generator))
+            self.generator.manual_seed(group.from_first(seed, self.device))
+            self.collocation = group.tensor_from_first(self.collocation)
+        batches = None if batch_size is None else self._point_batches(batch_size, group)
         first = [] if reference is None else [Reference(*reference)]
         trainer = Trainer(
             self,
@@ -281,6 +274,38 @@ class PINN(Predicting, Trainable):
         if resume:
             trainer.resume_if_possible()
         return trainer.fit()
+
+    def warm_start(
+        self, source: PINN | str | os.PathLike[str], parts: Sequence[str] = ("network",)
+    ) -> WarmStart:
+        """Takes over the weights of another PINN, whose points, conditions or equation may differ.
+
+        The equation's constants, points, conditions and weights of the loss stay the PINN's own: so
+        begins a training for another viscosity, with the solution for the last one.
+
+        Args:
+            source: the PINN, or a file that ``save`` or a training's ``checkpoint`` wrote.
+            parts: what is taken, some of "network", "equation" (its unknowns), "conditions"
+                (theirs) and "learned_weights".
+
+        Returns:
+            what was taken over and what was kept; ``print`` it.
+
+        Raises:
+            ValueError: an unknown part, or one that has nothing to take over.
+            CheckpointError: tensors of other names or shapes, or a file that is damaged.
+
+        >>> from pyneural import nn, pde
+        >>> def pinn(nu, points):
+        ...     burgers = pde.Burgers(nu)
+        ...     network = nn.MLP(2, [8], 1, input_range=burgers.domain.range)
+        ...     return PINN(network, burgers.conditions(20), equation=burgers, points=points)
+        >>> print(pinn(0.01, 50).warm_start(pinn(0.02, 40)))
+        taken over: network, 37 numbers in 6 tensors
+        kept: equation Burgers(nu=0.01), in the source Burgers(nu=0.02)
+        kept: collocation [50, 2], in the source [40, 2]
+        """
+        return warm_start(self, source, parts)
 
     def begin_phase(self, index: int) -> None:
         """Draws new collocation points where the residual is large, if that is wanted."""
@@ -327,39 +352,11 @@ class PINN(Predicting, Trainable):
         Raises:
             ValueError: shapes that do not match, or a solution that is zero everywhere.
         """
-        predicted, exact = torch.as_tensor(self.predict(x)).double(), torch.as_tensor(exact)
-        if predicted.shape != exact.shape:
-            raise ValueError(
-                f"PINN.relative_l2: exact: expected {list(predicted.shape)}, got "
-                f"{list(exact.shape)}; give one row a point, one column an output"
-            )
-        exact = exact.to(predicted)
-        norm = float(exact.norm())
-        if norm == 0:
-            raise ValueError(
-                "PINN.relative_l2: exact: expected a solution that is not zero everywhere, got "
-                "zeros; use the absolute error"
-            )
-        return float((predicted - exact).norm()) / norm
+        return relative_l2(torch.as_tensor(self.predict(x)), torch.as_tensor(exact))
 
     def config(self) -> dict[str, Any]:
         """What a training resumed from a checkpoint must share with the one that wrote it."""
-        description: dict[str, Any] = {
-            "network": str(self.network),
-            "dtype": str(self.dtype),
-            "conditions": {
-                name: f"{type(part).__name__} {digest(part.buffers())}"
-                for name, part in self.named_conditions()
-            },
-            "weights": self._weights.described(),
-            "adaptive": self.adaptive,
-        }
-        if self.equation is None:
-            return description
-        points: dict[str, Any] = {"points": len(self.collocation), "sampling": self.sampling}
-        if self.source.candidates is not None:
-            points["candidates"] = digest([self.source.candidates])
-        return description | {"equation": describe(self.equation)} | points
+        return describe_training(self, self._weights.described())
 
     def get_extra_state(self) -> Tensor:
         """State of the generator, for ``state_dict``."""
@@ -382,7 +379,7 @@ class PINN(Predicting, Trainable):
     def _u(self) -> Network:
         return cast(Network, self.network)
 
-    def _point_batches(self, batch_size: int) -> TensorBatches:
+    def _point_batches(self, batch_size: int, group: ProcessGroup) -> TensorBatches:
         """Numbers of collocation points, in an order of its own each epoch."""
         if self.equation is None:
             raise ValueError(
@@ -392,4 +389,4 @@ class PINN(Predicting, Trainable):
         check_count("PINN.fit: batch_size", batch_size, 1000)
         numbers = torch.arange(len(self.collocation), device=self.device)
         seed = int(torch.randint(2**62, (), generator=self.generator))
-        return TensorBatches(numbers, batch_size=batch_size, seed=seed)
+        return TensorBatches(numbers, None, None, batch_size, seed, group)

@@ -23,3 +23,20 @@ class Reference(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Measures it."""
         logs["error"] = self.run.model.relative_l2(self.x, self.exact)
+
+
+def relative_l2(predicted: Tensor, exact: Tensor) -> float:
+    """Relative error |predicted - exact|_2 / |exact|_2 of [N, O], the norms taken in float64."""
+    if predicted.shape != exact.shape:
+        raise ValueError(
+            f"PINN.relative_l2: exact: expected {list(predicted.shape)}, got "
+            f"{list(exact.shape)}; give one row a point, one column an output"
+        )
+    predicted, exact = predicted.double(), exact.to(predicted.device).double()
+    norm = float(exact.norm())
+    if norm == 0:
+        raise ValueError(
+            "PINN.relative_l2: exact: expected a solution that is not zero everywhere, got "
+            "zeros; use the absolute error"
+        )
+    return float((predicted - exact).norm()) / norm

@@ -129,11 +129,11 @@ class Weights(MutableMapping[str, Any]):
         """Whether a term has weights of its single points."""
         return any(isinstance(w, Tensor) and w.dim() > 0 for w in self._several.get(name, ()))
 
-    def numbers(self) -> dict[str, float]:
-        """The weights of terms that are plain numbers."""
-        plain = [n for n, given in self._given.items() if not any(map(callable, given))]
-        terms = {n: self._terms[n] for n in plain if n not in self._several}
-        return {n: weight for n, weight in terms.items() if not isinstance(weight, Tensor)}
+    def numbers(self) -> dict[str, float | list[float]]:
+        """The weights of terms, or of all equations of one, that are plain numbers."""
+        kinds = self.described()
+        plain = [n for n, each in kinds.items() if not any(isinstance(one, str) for one in each)]
+        return {n: kinds[n] if n in self._several else kinds[n][0] for n in plain}
 
     def described(self) -> dict[str, list[Any]]:
         """Numbers as they are now, and the kinds of other weights, by name."""

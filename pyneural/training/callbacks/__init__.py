@@ -12,6 +12,12 @@
 """
 
 from pyneural.training.callback import Callback
+from pyneural.training.callbacks.balancing import (
+    Balancing,
+    GradientNormWeights,
+    NTKWeights,
+    ReLoBRaLo,
+)
 from pyneural.training.callbacks.checkpoint import Checkpoint
 from pyneural.training.callbacks.ema import EMA
 from pyneural.training.callbacks.every import Every, LossWeights, Resample, TimeLimit
@@ -28,8 +34,8 @@ from pyneural.training.callbacks.terminate_below import TerminateBelow
 from pyneural.training.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
-    "EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "EpochProgress", "Every",
-    "LearningRateScheduler", "LossWeights", "ModelCheckpoint", "Progress", "ReduceLROnPlateau",
-    "Resample", "StepHistory", "TensorBoard", "TerminateBelow", "TerminateOnNaN", "TimeLimit",
-    "TorchScheduler", "WarmUp",
+    "EMA", "Balancing", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "EpochProgress",
+    "Every", "GradientNormWeights", "LearningRateScheduler", "LossWeights", "ModelCheckpoint",
+    "NTKWeights", "Progress", "ReLoBRaLo", "ReduceLROnPlateau", "Resample", "StepHistory",
+    "TensorBoard", "TerminateBelow", "TerminateOnNaN", "TimeLimit", "TorchScheduler", "WarmUp",
 ]  # fmt: skip

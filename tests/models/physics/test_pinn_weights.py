@@ -123,6 +123,25 @@ def test_functions_of_the_step_are_followed_and_resumed(tmp_path):
             assert torch.equal(value, model.state_dict()[name]), (stop, name)
 
 
+def test_weights_of_equations_that_were_changed_are_resumed(tmp_path):
+    def train(steps, **options):
+        model = pinn(System(), weights={"residual": (1, 2, 3)})
+
+        def change(run):
+            if run.steps == 2:
+                run.model.weights["residual"] = (4, 5, 6)
+
+        more = [callbacks.Every(1, change)]
+        model.fit(Adam(steps, final=1.0), callbacks=more, progress=False, **options)
+        return model
+
+    path = {"checkpoint": tmp_path / "run.safetensors"}
+    train(3, **path)
+    model, whole = train(5, resume=True, **path), train(5)
+    assert model.weights["residual"] == whole.weights["residual"] == (4, 5, 6)
+    assert torch.equal(flat(model.network.parameters()), flat(whole.network.parameters()))
+
+
 def test_learned_weights_ascend_while_the_network_descends():
     weight, lr = number(2.0), 0.01
     model = pinn(weights={"walls": weight, "initial": 5})
