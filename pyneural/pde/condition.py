@@ -7,9 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from pyneural.nn import MLP
+from pyneural.nn.plain import is_changed
 from pyneural.ops import Derivative, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
+from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.network import Network, check_inputs, outputs_of, with_jets
 from pyneural.pde.prescribed import Unknown
 
@@ -25,7 +29,7 @@ class Condition(torch.nn.Module):
     ``state_dict``. A value that is a ``torch.nn.Parameter``, or a function with parameters in it
     (``lambda t: c * t``), is unknown: the parameters are those of the condition and are learned.
     Subclasses define which quantity q is compared. That of a network with ``jet_loss``, as
-    ``nn.MLP``, is computed with its gradient in one pass where it has derivatives in it.
+    ``nn.MLP``, is computed with its gradient in one pass.
 
     Args:
         points: [N, D], N >= 1.
@@ -120,6 +124,12 @@ class Condition(torch.nn.Module):
             network: see ``pde.Network``.
             weights: w_n >= 0, one for each point, [N]; None for 1.
         """
+        if torch.compiler.is_compiling():
+            return compiled_loss(self, network, self.points, weights)
+        return self.eager_loss(network, self.points, weights)
+
+    def eager_loss(self, network: Network, points: Tensor, weights: Tensor | None) -> Tensor:
+        """``loss`` where it is not part of a compiled graph; the points are those at hand."""
         self.check(network)
         fused = self._fused(network, weights)
         if fused is not None:
@@ -139,7 +149,8 @@ class Condition(torch.nn.Module):
         jet_loss, outputs = getattr(network, "jet_loss", None), outputs_of(network, self.points)
         terms = self.terms() if type(self).residuals is Condition.residuals else []
         asked = tuple(derivative for derivative, _ in terms if derivative)
-        if jet_loss is None or outputs is None or not asked:
+        gains = bool(asked) or (bool(terms) and _is_plain(network))
+        if jet_loss is None or outputs is None or not gains:
             return None
         target = self.target
         chosen = self._chosen(outputs)
@@ -174,6 +185,15 @@ class Condition(torch.nn.Module):
     def extra_repr(self) -> str:
         """Number of points."""
         return f"{len(self.points)} points"
+
+
+def _is_plain(network: Any) -> bool:
+    """Whether the value of a network is better computed with its gradient, by ``jet_loss``."""
+    if type(network) is not MLP or is_changed(network):
+        return False
+    parameters = list(network.parameters())
+    known = {torch.float32, torch.float64}
+    return all(p.dtype in known and not is_traceable_wrapper_subclass(p) for p in parameters)
 
 
 @cached

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
@@ -12,7 +10,7 @@ from pyneural.pde.condition import Condition, Term
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.faces import Part, check_pairs, named_part, place
-from pyneural.pde.network import Network
+from pyneural.pde.network import Network, with_jets
 from pyneural.pde.prescribed import Value, check_paired, prescribed
 
 
@@ -127,6 +125,7 @@ class Dirichlet(Condition):
     """
 
     normals: Tensor
+    needs_normals = False
 
     def __init__(
         self,
@@ -144,6 +143,11 @@ class Dirichlet(Condition):
         chosen = named_part(domain, part, coordinate, side, where)
         check_paired(value, points, where)
         placed, normals = place(domain, chosen, points, where, drawing)
+        if self.needs_normals and not bool(torch.isfinite(normals).all()):
+            raise ValueError(
+                f"{where}: domain: expected one with outward normals, got {domain}, which has none "
+                "there; give them: PointCloud(..., normals=...)"
+            )
         target = prescribed(value, domain.names, placed, where)
         super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
@@ -165,13 +169,7 @@ class Neumann(Dirichlet):
     torch.Size([4, 1])
     """
 
-    def __init__(self, domain: Domain, *arguments: Any, **options: Any) -> None:
-        super().__init__(domain, *arguments, **options)
-        if not bool(torch.isfinite(self.normals).all()):
-            raise ValueError(
-                f"Neumann: domain: expected one with outward normals, got {domain}, which has none "
-                "there; give them: PointCloud(..., normals=...)"
-            )
+    needs_normals = True
 
     def terms(self) -> list[Term]:
         """The outward normal derivative."""
@@ -227,6 +225,7 @@ class Periodic(Condition):
     def residuals(self, network: Network) -> list[Tensor]:
         """Value and derivatives at the high bound minus those at the low one, [N, O] each."""
         both = torch.cat([self.points, self.opposite])
+        network = with_jets(network)
         parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
         halves = [self.select(part).chunk(2) for part in parts]
         return [high - low for low, high in halves]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative
 from pyneural.pde.coordinates import with_rest
+from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
 from pyneural.pde.language.residual import MAIN, Residual, Site
 from pyneural.pde.network import Network, check_inputs, with_jets
@@ -140,6 +141,14 @@ class Equation(torch.nn.Module):
         Raises:
             ValueError: as ``residuals``; another number of weights.
         """
+        if torch.compiler.is_compiling():
+            return compiled_loss(self, network, x, weights)
+        return self.eager_loss(network, x, weights)
+
+    def eager_loss(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
+        """``loss`` where it is not part of a compiled graph."""
         self._check(network, x)
         return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
 

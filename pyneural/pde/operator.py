@@ -164,11 +164,11 @@ class Operator(Condition):
         target = self.target
         return [(self.quadrature * each).sum(1, keepdim=True) - target for each in found]
 
-    def loss(self, network: Network, weights: Tensor | None = None) -> Tensor:
+    def eager_loss(self, network: Network, points: Tensor, weights: Tensor | None) -> Tensor:
         """Mean over the points or integrals of the squared residuals, summed over these, []."""
         self.check(network)
         if self.shape is not None:
-            return super().loss(network, weights)
+            return super().eager_loss(network, points, weights)
         return self.form.loss(self._residual, network, self._sites(), weights)
 
     def extra_repr(self) -> str:

@@ -28,6 +28,7 @@ from pyneural.plots.series import predictions, state_space
 from pyneural.plots.solutions import solution_curves, solution_fields
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
+from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
     "Panel",
@@ -71,4 +72,5 @@ __all__ = [
     "sparsity",
     "state_space",
     "translation",
+    "ways_to_solution",
 ]

@@ -7,7 +7,7 @@ import torch
 
 from pyneural import ops
 from pyneural.ops import Laplacian, ResidualProgram, collapse_derivatives, record_residual
-from pyneural.ops.jet.residual import CHANNEL, COLUMN, RESIDUAL, evaluate_residual
+from pyneural.ops.jet.residual import CHANNEL, COLUMN, FUNCTIONS, RESIDUAL, evaluate_residual
 from tests.ops.jet_oracle import mean_square, nested_jet, taylor_loss
 from tests.ops.networks import Network
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_as_good_as_torch, assert_close
@@ -87,6 +87,18 @@ def test_second_derivatives(device, name):
         second = torch.autograd.grad(square, leaves, materialize_grads=True)
         found.append(torch.cat([grad.flatten() for grad in (*first, *second)]))
     assert_close(*found, FLOAT64_GRADIENT)
+
+
+def test_instructions_that_read_the_same_column(device):
+    """No recorder writes them; the gradients of both count."""
+    mul = FUNCTIONS["mul"].opcode
+    program = ResidualProgram((COLUMN, 1, 0, COLUMN, 1, 0, mul, 0, 1, RESIDUAL, 2, 0), ())
+    network, coefficients, columns = subject(19, device=device)
+    columns.requires_grad_()
+    loss = ops.jet_mlp_loss(*network.parts, "tanh", [], program, coefficients, columns)
+    (grad,) = torch.autograd.grad(loss, columns)
+    exact = torch.stack([torch.zeros(19, device=device).double(), 4 * columns[1] ** 3 / 19])
+    assert_close(grad, exact, FLOAT64)
 
 
 @pytest.mark.parametrize("required", ["x", "a weight", "coefficients", "columns"])

@@ -187,3 +187,43 @@ def test_unknown_keywords_are_refused():
     for points in (4, torch.tensor([[0.5, 1.0]])):
         with pytest.raises(TypeError, match="Dirichlet: unexpected keyword sampler"):
             Dirichlet(ONE, 0.0, points, sampler="lhs")
+
+
+class Spied(MLP):
+    """Counts calls of the fused loss."""
+
+    calls = 0
+
+    def jet_loss(self, *arguments):
+        self.calls += 1
+        return super().jet_loss(*arguments)
+
+
+@pytest.mark.parametrize("name", SATISFIED)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_fused_losses_equal_those_of_the_jets(name, is_weighted):
+    condition, network = SATISFIED[name](), MLP(3, [6], 2, input_range=BOX.range).double()
+    # u may differ from what meets the condition, at every point and for both outputs.
+    spied = Spied(3, [6], 2, input_range=BOX.range).double()
+    spied.load_state_dict(network.state_dict())
+    weights = torch.rand(len(condition.points), dtype=torch.float64) if is_weighted else None
+    parts = condition.residuals(network)
+    squares = sum(part.square().sum(1) for part in parts)
+    expected = (squares if weights is None else weights * squares).mean()
+    for way in (network, spied):
+        loss = condition.loss(way, weights)
+        torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+        found = torch.autograd.grad(loss, way.parameters(), materialize_grads=True)
+        wanted = torch.autograd.grad(
+            expected, network.parameters(), materialize_grads=True, retain_graph=True
+        )
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+    # Subclasses may compute their value in another way, so that it is called for it.
+    has_derivatives = any(derivative for derivative, _ in condition.terms())
+    assert spied.calls == (has_derivatives and not isinstance(condition, Periodic))
+    hooked = MLP(3, [6], 2, input_range=BOX.range).double()
+    hooked.load_state_dict(network.state_dict())
+    hooked.register_forward_hook(lambda module, x, u: 2 * u)
+    if name == "value":
+        doubled = (condition.target - 2 * network(condition.points)[:, 1:]).square().mean()
+        torch.testing.assert_close(condition.loss(hooked), doubled)

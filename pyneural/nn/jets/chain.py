@@ -63,6 +63,7 @@ class Chain(Jet):
         activation: str = "", pending: str = "",
     ) -> None:  # fmt: skip
         self.space, self.at, self.marks, self.has_views = input.space, 0, None, False
+        self._size, self._kind = torch.Size((len(input), len(weights[-1]))), input.dtype
         self.input, self.weights, self.biases = input, list(weights), list(biases)
         self.activation, self.pending = activation, pending
         self._settled: tuple[Tensor, dict[Derivative, Tensor]] | None = None

@@ -72,6 +72,7 @@ class Expression(Jet):
         compute: Callable[[], Jet],
     ) -> None:  # fmt: skip
         self.space, self.at, self.marks, self.has_views = network.space, 0, None, False
+        self._size, self._kind = torch.Size(shape), network.dtype
         self.network, self.columns, self._compute = network, list(columns), compute
         self._settled: Jet | None = None
 
@@ -198,9 +199,9 @@ def _product(*factors: Any) -> Any:
 
 
 def _arithmetic(own: Expression, name: str, args: tuple) -> Expression | None:
-    shape = torch.broadcast_shapes(
-        *(a.shape if isinstance(a, Tensor) else () for a in args)
-    )  # what does not fit is an error here, as in torch
+    shapes = [a.shape if isinstance(a, Tensor) else () for a in args]
+    # What does not fit is an error here, as in torch.
+    shape = own.shape if own.shape in shapes and () in shapes else torch.broadcast_shapes(*shapes)
     count = shape[1] if len(shape) == 2 else 1
     if len(shape) != own.dim() or shape[0] != own.space.count:
         return None

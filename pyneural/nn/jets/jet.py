@@ -68,6 +68,8 @@ class Jet(Tensor):
     at: int
     marks: Tensor | None
     has_views: bool
+    _size: torch.Size
+    _kind: torch.dtype
 
     @staticmethod
     def __new__(cls, space: Space, like: Tensor, *args: Any, **kwargs: Any) -> Jet:  # noqa: D102
@@ -82,7 +84,29 @@ class Jet(Tensor):
         marks: Tensor | None = None,
     ) -> None:
         self.space, self.at, self.marks, self.has_views = space, at, marks, False
+        self._size, self._kind = value.shape, value.dtype
         self._parts = value, dict(channels)
+
+    # What is asked most often is answered here, without torch's dispatch.
+
+    shape = property(lambda self: self._size)
+    ndim = property(lambda self: len(self._size))
+    dtype = property(lambda self: self._kind)
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return len(self._size)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one of its sizes."""
+        return self._size if dim is None else self._size[dim]
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return self._size.numel()
+
+    def __len__(self) -> int:
+        return self._size[0]
 
     @classmethod
     def of_points(cls, space: Space) -> Jet:
@@ -152,8 +176,13 @@ def coordinate_channels(
     if not value.numel():
         return {}
     row = index.narrow(at, 0, 1)
-    found = {channel: unit[row] for channel, unit in space.units.items()}
-    return {c: t.to(value).expand(value.shape) for c, t in found.items() if bool(t.any())}
+    columns = row.flatten().tolist()
+    channels = {}
+    for channel, unit in space.units.items():
+        numbers = [unit[column] for column in columns]
+        if any(numbers):
+            channels[channel] = value.new_tensor(numbers).view(row.shape).expand(value.shape)
+    return channels
 
 
 def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
@@ -231,13 +260,19 @@ def name_of(function: Callable) -> str:
     >>> name_of(torch.Tensor.__add__), name_of(torch.add), name_of(torch.Tensor.T.__get__)
     ('add', 'add', 't')
     """
-    name = getattr(function, "__name__", str(function))
-    if name in ("__get__", "__set__", "__delete__"):
-        of: Any = getattr(function, "__self__", None)
-        name = f"{name.strip('_')} {getattr(of, '__name__', of)}"
-    elif name.startswith("__"):
-        name = name.strip("_")
-    return _ALIASES.get(name, name)
+    known = _names.get(function)
+    if known is None:
+        known = getattr(function, "__name__", str(function))
+        if known in ("__get__", "__set__", "__delete__"):
+            of: Any = getattr(function, "__self__", None)
+            known = f"{known.strip('_')} {getattr(of, '__name__', of)}"
+        elif known.startswith("__"):
+            known = known.strip("_")
+        known = _names[function] = _ALIASES.get(known, known)
+    return known
+
+
+_names: dict[Callable, str] = {}
 
 
 def jets_in(arguments: Any) -> Iterator[Jet]:

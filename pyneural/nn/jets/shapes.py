@@ -110,7 +110,7 @@ def _views(name: str) -> None:
 
 
 for _name in [
-    *["transpose", "t", "permute", "movedim", "squeeze", "unsqueeze", "select", "narrow", "unbind"],
+    *["transpose", "t", "permute", "movedim", "squeeze", "unsqueeze", "select", "narrow"],
     *["split", "chunk", "tensor_split", "hsplit", "split_with_sizes", "diagonal"],
     "expand",
 ]:
@@ -122,11 +122,11 @@ def _transposed(jet: Jet) -> Any:
     return moved("mT", jet, lambda part: part.transpose(-2, -1))
 
 
-@rule("iter")
-def _iterated(jet: Jet) -> Any:
-    if jet.at == 0:
+@rule("unbind")
+def _unbound(jet: Jet, dim: int = 0) -> Any:
+    if _dim(jet, dim) == jet.at:
         raise NoRule("a loop over the points")
-    return iter(moved("iter", jet, lambda part: part.unbind(0)))
+    return moved("unbind", jet, lambda part: part.unbind(dim))
 
 
 @rule("expand_as")
@@ -180,6 +180,8 @@ def _reshaped(jet: Any, *shape: Any) -> Any:
     if -1 in sizes:
         others = -math.prod(sizes)
         sizes[sizes.index(-1)] = jet.numel() // others if others else 0
+    if sizes == list(jet.shape):
+        return _same(jet)
     at = _place_in(jet, sizes)
     return moved("view", jet, lambda part: part.reshape(sizes), at)
 

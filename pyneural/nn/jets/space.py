@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import ArgumentError
+from pyneural.ops.caching import cached
 from pyneural.ops.jet.derivatives import Derivative, encode, partials_of
 from pyneural.ops.jet.plan import make_plan
 from pyneural.ops.jet.recorder import Recorder, Symbol
@@ -73,15 +74,7 @@ class Space:
         self.plan = make_plan(self.derivatives)
         self.channels: tuple[Derivative, ...] = tuple(self.plan.channels)
         self.keeps_graph = torch.is_grad_enabled()
-        # The derivatives of the coordinates that are not zero, [D] on the CPU: of the column.
-        self.units: dict[Derivative, Tensor] = {}
-        for channel in self.channels:
-            row = torch.zeros(x.shape[1], dtype=torch.float64)
-            for indices, coefficient in partials_of(channel):
-                if len(indices) == 1:
-                    row[indices[0]] += coefficient
-            if bool(row.any()):
-                self.units[channel] = row
+        self.units = _units(self.channels, x.shape[1])
 
     @property
     def count(self) -> int:
@@ -105,6 +98,21 @@ class Space:
             "the points (dimension 0 of x), whose derivatives at a point would depend on the "
             "others; work on the features, or compute what is common to all points beforehand"
         )
+
+
+@cached
+def _units(channels: Sequence[Derivative], inputs: int) -> dict[Derivative, list[float]]:
+    """The derivatives of the coordinates that are not zero, a number for each column of x.
+
+    >>> _units(((0,), (0, 0)), 2)
+    {(0,): [1.0, 0.0]}
+    """
+    found = {channel: [0.0] * inputs for channel in channels}
+    for channel, row in found.items():
+        for indices, coefficient in partials_of(channel):
+            if len(indices) == 1:
+                row[indices[0]] += coefficient
+    return {channel: row for channel, row in found.items() if any(row)}
 
 
 def _check_indices(where: str, indices: Sequence[Any], inputs: int) -> None:

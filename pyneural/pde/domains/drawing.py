@@ -16,7 +16,7 @@ from pyneural.pde.sampling import unit_points
 Propose = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 _PROBES = 1 << 13  # points that estimate the share of proposals that are kept
-_MORE_PROBES = 1 << 18  # where none of those was
+_MORE_PROBES = 1 << 16  # where none of those was
 _CHUNK = 1 << 20  # proposals at once
 
 

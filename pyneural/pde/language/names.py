@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyneural.ops import Derivative, Laplacian, LinearOperator
+from pyneural.ops.caching import cached
 from pyneural.ops.jet.derivatives import partials_of
 from pyneural.pde.coordinates import TIME
 
 HIGHEST = 4  # order of derivatives that jets have
 
 
+@cached
 def derivative_of(
     attribute: str, inputs: Sequence[str], parameters: Sequence[str] = ()
 ) -> Derivative | None:
@@ -71,6 +73,7 @@ def unknown_attribute(field: str, attribute: str, inputs: Sequence[str]) -> Valu
     )
 
 
+@cached
 def composed(outer: Derivative, inner: Derivative | None, output: str) -> Derivative:
     """The derivative ``outer`` of the derivative ``inner`` (None: the value) of an output.
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, Symbol, collapse_derivatives
 from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
-from pyneural.pde.language.lowering import Lowered, lower, stacked, stacked_columns
+from pyneural.pde.language.lowering import lower, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
+from pyneural.pde.language.recorder import EquationRecorder, Lowered
 from pyneural.pde.network import Network, outputs_of, with_jets
 
 ALL = "u"  # the argument that takes a list of all outputs, where they have no names
@@ -76,6 +77,11 @@ class Residual:
         self.outputs, self.parameters = outputs, tuple(parameters)
         self.remedy = "give the network one column per output"
         self._checked: dict[str, set[Any]] = defaultdict(set)
+        self._recorders: dict[Any, list[EquationRecorder]] = defaultdict(list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the recorders, for a copy."""
+        return self.__dict__ | {"_recorders": defaultdict(list)}
 
     def derivatives(self, function: Callable, site: Site) -> tuple[Derivative, ...]:
         """Derivatives that the residual needs, recorded without the points."""
@@ -247,6 +253,7 @@ class Residual:
             normals,
             f"{self.where}.residual",
             self._checked[MAIN],
+            self._recorders[tuple(names), points is None],
         )
 
     def _context(self, points: Tensor, channel: Callable, **how: Any) -> Context:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains import Box
+from pyneural.pde.spectral.fourier_form import FourierForm
 from pyneural.pde.spectral.modes import Modes
 from pyneural.pde.spectral.phi import Coefficients, etdrk4_diagonal, etdrk4_matrix
 from pyneural.pde.spectral.solution import Discretization, UnstableStepError
 from pyneural.pde.spectral.splitting import Group
 from pyneural.pde.spectral.system import initial_values
-
-if TYPE_CHECKING:
-    from pyneural.pde.spectral.fourier import Fourier
 
 _SAMPLES = 1 << 21  # at most, of an initial condition; a kink needs many
 _KEPT_COEFFICIENTS = 8  # of so many different steps
@@ -27,27 +25,27 @@ _CHECKED = 32  # steps between two checks for values that are not finite
 class FourierGrid(Discretization):
     """The state holds the modes of all variables that evolve, [S, modes]."""
 
-    def __init__(self, problem: Fourier, n: tuple[int, ...]) -> None:
+    def __init__(self, form: FourierForm, n: tuple[int, ...]) -> None:
         super().__init__("Fourier", n)
-        self.problem = problem
-        system = problem.system
-        linear = all(None not in row for row in problem.coefficients)
+        self.form = form
+        system = form.system
+        linear = all(None not in row for row in form.coefficients)
         self.modes = Modes(
-            *self._ends(problem.domain, system.spatial), n, problem.is_complex,
+            *self._ends(form.domain, system.spatial), n, form.is_complex,
             1 if linear else 2 / 3,
         )  # fmt: skip
-        count = len(problem.variables)
+        count = len(form.variables)
         self.count = count
-        place = {variable: i for i, variable in enumerate(problem.variables)}
-        place |= {(j, 0): count + i for i, j in enumerate(problem.algebraic)}
+        place = {variable: i for i, variable in enumerate(form.variables)}
+        place |= {(j, 0): count + i for i, j in enumerate(form.algebraic)}
         owners = [place.get((c.output, c.time)) for c in system.channels]
-        total = count + len(problem.algebraic)
+        total = count + len(form.algebraic)
         groups = [
-            Group(system, equations, problem.coefficients, self.modes, owners, total)
-            for equations in (problem.evolving, problem.constraints) if equations
+            Group(system, equations, form.coefficients, self.modes, owners, total)
+            for equations in (form.evolving, form.constraints) if equations
         ]  # fmt: skip
-        self.evolution = groups[0] if problem.evolving else None
-        self.constraint = groups[-1] if problem.constraints else None
+        self.evolution = groups[0] if form.evolving else None
+        self.constraint = groups[-1] if form.constraints else None
         if self.constraint is not None:
             self._inverse = _inverse(self.constraint.linear[:, count:])
         self._coefficients: dict[float, Coefficients] = {}
@@ -62,17 +60,17 @@ class FourierGrid(Discretization):
 
     def _assemble(self, evolution: Group, place: dict[tuple[int, int], int]) -> None:
         """L, M^-1 and the part of N that is linear."""
-        problem, modes, count = self.problem, self.modes, self.count
-        system = problem.system
+        form, modes, count = self.form, self.modes, self.count
+        system = form.system
         self._tops = [  # the variable whose derivative each equation of evolution gives
-            place[j, system.time_orders[j] - 1] for j in problem.dynamic
+            place[j, system.time_orders[j] - 1] for j in form.dynamic
         ]
         mass = torch.zeros(len(self._tops), len(self._tops), *modes.shape, dtype=torch.complex128)
         for index, channel in enumerate(system.channels):
             if channel.time and channel.time == system.time_orders[channel.output]:
-                column, symbol = problem.dynamic.index(channel.output), modes.symbol(channel)
-                for row, equation in enumerate(problem.evolving):
-                    coefficient = problem.coefficients[equation][index] or 0
+                column, symbol = form.dynamic.index(channel.output), modes.symbol(channel)
+                for row, equation in enumerate(form.evolving):
+                    coefficient = form.coefficients[equation][index] or 0
                     mass[row, column] += coefficient * symbol
         mass = torch.where(
             modes.mask > 0, mass, torch.eye(len(mass)).view(mass.shape[:2] + (1,) * modes.dim)
@@ -89,7 +87,7 @@ class FourierGrid(Discretization):
         stiff = evolution.stiffness(variables, self._start_time())[:, :count]
         rows = _product(inverse, evolution.linear[:, :count] + stiff)
         matrix = torch.zeros(count, count, *modes.shape, dtype=torch.complex128)
-        for variable, (output, order) in enumerate(problem.variables):
+        for variable, (output, order) in enumerate(form.variables):
             if order + 1 < system.time_orders[output]:
                 matrix[variable, place[output, order + 1]] = 1
         for row, top in enumerate(self._tops):
@@ -111,21 +109,19 @@ class FourierGrid(Discretization):
         self.nonlinear = evolution.nonlinear or self._rest is not None
 
     def _start_time(self) -> float | None:
-        domain = self.problem.domain
+        domain = self.form.domain
         return float(domain.low[domain.index(TIME)]) if domain.has_time else None
 
     def _initial_modes(self) -> Tensor:
         """Modes of the initial condition, sampled until aliasing no longer changes them."""
-        modes, problem = self.modes, self.problem
-        if problem.initial is None:
+        modes, form = self.modes, self.form
+        if form.initial is None:
             return torch.zeros(0, *modes.shape, dtype=torch.complex128)
-        found, n, is_complex = None, self.n, problem.is_complex
+        found, n, is_complex = None, self.n, form.is_complex
         while True:
             fine = Modes(modes.low, modes.high, n, is_complex, 1)
-            grid = dict(zip(problem.system.spatial, fine.grid(), strict=True))
-            values = initial_values(
-                problem.system, problem.initial, grid, self.count, problem.needed
-            )
+            grid = dict(zip(form.system.spatial, fine.grid(), strict=True))
+            values = initial_values(form.system, form.initial, grid, self.count, form.needed)
             before, found = found, fine.resampled(fine.forward(values), modes)
             n = tuple(2 * count for count in n)
             close = before is not None and bool(
@@ -148,23 +144,31 @@ class FourierGrid(Discretization):
         return self.modes.tail(self._with_algebraic(states[0], None)[None] if steady else states)
 
     def at(self, states: Tensor, times: Sequence[float | None], points: Tensor) -> Tensor:
-        """By trigonometric interpolation."""
-        problem = self.problem
+        """By trigonometric interpolation; at the first time the initial condition itself."""
+        form = self.form
         with torch.no_grad():
             full = [self._with_algebraic(s, t) for s, t in zip(states, times, strict=True)]
         order = [
-            problem.variables.index((j, 0)) if highest else self.count + problem.algebraic.index(j)
-            for j, highest in enumerate(problem.system.time_orders)
+            form.variables.index((j, 0)) if highest else self.count + form.algebraic.index(j)
+            for j, highest in enumerate(form.system.time_orders)
         ]
         outputs = torch.stack([each[order] for each in full])  # [T, outputs, modes]
         values = self.modes.at(outputs.flatten(0, 1), points)
-        return values.view(len(states), len(order), len(points)).transpose(1, 2)
+        values = values.view(len(states), len(order), len(points)).transpose(1, 2)
+        begin = [row for row, time in enumerate(times) if time == self._start_time()]
+        if begin and form.initial is not None:  # the function itself: a kink has no last mode
+            columns = dict(zip(form.system.spatial, points.T, strict=True))
+            exact = initial_values(form.system, form.initial, columns, self.count, form.needed)
+            for variable, (output, rank) in enumerate(form.variables):
+                if rank == 0:
+                    values[begin, :, output] = exact[variable].to(values.dtype)
+        return values
 
     def _with_algebraic(self, state: Tensor, time: float | None) -> Tensor:
         """The state, and after it the modes of the outputs that have no derivative in time."""
         if self.constraint is None:
             return state
-        zeros = state.new_zeros(len(self.problem.algebraic), *self.modes.shape)
+        zeros = state.new_zeros(len(self.form.algebraic), *self.modes.shape)
         variables = torch.cat([state, zeros])
         rest = _product(self.constraint.linear[:, : self.count], state[:, None])[:, 0]
         if self.constraint.nonlinear:
@@ -209,6 +213,7 @@ class FourierGrid(Discretization):
         return torch.einsum("...ij,j...->i...", factor, state)
 
     @torch.no_grad()
+    @np.errstate(all="ignore")  # values that are not finite are refused with their remedy
     def advance(self, state: Tensor, time: float, h: float, steps: int) -> Tensor:
         """By ETDRK4; without a nonlinear part exactly."""
         begin = time

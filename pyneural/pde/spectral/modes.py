@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pyneural.pde.spectral.system import Channel
 
+_SMALL = 1 << 15  # below it a transform takes less time than to wake the threads of torch's
 _CHUNK = 1 << 21  # complex numbers held at once in an interpolation: 32 MiB
 
 
@@ -74,11 +76,22 @@ class Modes:
 
     def forward(self, values: Tensor) -> Tensor:
         """Modes of values on the grid, the truncated ones 0."""
-        transform = torch.fft.fftn if self.is_complex else torch.fft.rfftn
-        return transform(values, dim=self.axes, norm="forward") * self.mask
+        if values.numel() < _SMALL:
+            transform = np.fft.fftn if self.is_complex else np.fft.rfftn
+            modes = torch.from_numpy(transform(values.numpy(), axes=self.axes, norm="forward"))
+        elif self.is_complex:
+            modes = torch.fft.fftn(values, dim=self.axes, norm="forward")
+        else:
+            modes = torch.fft.rfftn(values, dim=self.axes, norm="forward")
+        return modes * self.mask
 
     def backward(self, modes: Tensor) -> Tensor:
         """Values on the grid."""
+        if modes.numel() < _SMALL:
+            array = modes.numpy()
+            if self.is_complex:
+                return torch.from_numpy(np.fft.ifftn(array, axes=self.axes, norm="forward"))
+            return torch.from_numpy(np.fft.irfftn(array, self.n, axes=self.axes, norm="forward"))
         if self.is_complex:
             return torch.fft.ifftn(modes, dim=self.axes, norm="forward")
         return torch.fft.irfftn(modes, s=self.n, dim=self.axes, norm="forward")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,13 +10,17 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative, LinearOperator
+from pyneural.ops.jet.residual import CHANNEL, COEFFICIENT, CONSTANT, FUNCTIONS, INPUT, RESIDUAL
 from pyneural.pde.coordinates import TIME, check_names
 from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
-from pyneural.pde.field import Field, plain
+from pyneural.pde.language.expression import Context, Expression, NeedsGraphError, plain
+from pyneural.pde.language.lowering import Lowered, lower
 
 Rule = Callable[..., Any]
 Key = tuple[int, Derivative | None]  # output and derivative
+Value = Callable[[int, Derivative | None], Tensor]
+_NO_POINTS = torch.zeros(1, 1, dtype=torch.float64)
 
 
 class Channel(NamedTuple):
@@ -91,6 +94,7 @@ class System:
                 f"got one of {', '.join(self._arguments) or 'nothing'}; name the unknown"
             )
         self._keys = self._recorded()
+        self._program = Program.of(self._function, self._arguments, self.names, self.outputs)
         self.channels = tuple(self._channel(*key) for key in self._keys)
         self.time_orders = tuple(
             max(c.time for c in self.channels if c.output == output)
@@ -105,6 +109,10 @@ class System:
             coordinates: of the points, [P] or [] each.
         """
         table = dict(zip(self._keys, values, strict=True))
+        if self._program is not None:
+            columns = [coordinates.get(name) for name in self.names]
+            results = self._program(table, columns)
+            return self._of_time(results, lambda output, asked: table[output, asked])
         return self._run(coordinates, lambda output, asked: table[output, asked])
 
     def is_complex(self) -> bool:
@@ -143,40 +151,48 @@ class System:
         return {(output, None): None for output in range(len(self.outputs))}
 
     @staticmethod
-    def _recorder(keys: dict[Key, None], one: Tensor) -> Callable:
+    def _recorder(keys: dict[Key, None], one: Tensor) -> Value:
         def record(output: int, asked: Derivative | None) -> Tensor:
             keys.setdefault((output, asked))
             return one
 
         return record
 
-    def _run(self, coordinates: Mapping[str, Tensor], value: Callable) -> list[Any]:
+    def _run(self, coordinates: Mapping[str, Tensor], value: Value) -> list[Any]:
         """Residuals of the equation; those of a function are u_t minus what it returns."""
         result = self._call(self._function, coordinates, value)
         results = list(result) if isinstance(result, (tuple, list)) else [result]
         results = plain(results)
+        return self._of_time(results, value)
+
+    def _of_time(self, results: list[Any], value: Value) -> list[Any]:
         if self._explicit and len(results) == len(self.outputs):
             time = (self.names.index(TIME),)
-            results = [value(output, time) - r for output, r in enumerate(results)]
+            return [value(output, time) - r for output, r in enumerate(results)]
         return results
 
-    def _call(self, function: Rule, coordinates: Mapping[str, Tensor], value: Callable) -> Any:
-        arguments: dict[str, Any] = {}
+    def _call(self, function: Rule, coordinates: Mapping[str, Tensor], value: Value) -> Any:
+        """A function of outputs and coordinates, at points of the largest shape of both."""
         names = self._arguments if function is self._function else _arguments(function)
+        context = _GridContext(self, coordinates, value)
+        arguments: dict[str, Any] = {}
         for name in names:
             if name in self.outputs:
-                output = self.outputs.index(name)
-                arguments[name] = Field(
-                    name, value(output, None), self.names, functools.partial(value, output)
-                )
+                arguments[name] = context.output(name)
             elif name in coordinates:
-                arguments[name] = coordinates[name]
+                arguments[name] = context.coordinate(self.names.index(name))
             else:
                 raise ValueError(
                     f"{self.where}: argument {name!r}: expected one of the outputs "
                     f"{', '.join(self.outputs)} or coordinates {', '.join(self.names)}; rename it"
                 )
-        return function(**arguments)
+        try:
+            return function(**arguments)
+        except NeedsGraphError as error:
+            raise ValueError(
+                f"{self.where}: equation: expected a derivative of operations that have a rule "
+                "(arithmetic, powers, exp, sin, ...), got one of another; write it out"
+            ) from error
 
     def _channel(self, output: int, asked: Derivative | None) -> Channel:
         if asked is None:
@@ -189,6 +205,72 @@ class System:
             for indices, coefficient in partials
         )
         return Channel(output, orders.pop(), terms)
+
+
+class Program:
+    """A residual recorded as instructions, which takes less time than its Python code."""
+
+    def __init__(self, lowered: Lowered) -> None:
+        self._derivatives = (None, *lowered.derivatives)
+        self._constants = torch.tensor(lowered.program.constants, dtype=torch.float64).unbind()
+        self._coefficients = [c.detach().reshape(()).double() for c in lowered.coefficients]
+        self._functions = {f.opcode: f.evaluate for f in FUNCTIONS.values()}
+        self._instructions = [(code, tuple(of)) for code, of in lowered.program.instructions()]
+
+    @classmethod
+    def of(
+        cls, function: Rule, arguments: Sequence[str], names: Sequence[str], outputs: Sequence[str]
+    ) -> Program | None:
+        """None where an operation has no instruction; then the Python code runs."""
+        points = torch.ones(2, len(names), dtype=torch.float64)
+        try:
+            lowered = lower(function, arguments, names, outputs, points=points)
+        except ValueError:
+            return None
+        return None if lowered is None or lowered.columns else cls(lowered)
+
+    def __call__(
+        self, channels: Mapping[Key, Tensor], coordinates: Sequence[Tensor | None]
+    ) -> list[Any]:
+        """The residuals."""
+        values: list[Any] = []
+        results = []
+        for opcode, operands in self._instructions:
+            function = self._functions.get(opcode)
+            if function is not None:
+                values.append(function(*[values[a] for a in operands]))
+            elif opcode == CHANNEL:
+                values.append(channels[operands[1], self._derivatives[operands[0]]])
+            elif opcode == RESIDUAL:
+                results.append(values[operands[0]])
+            else:
+                table = {
+                    INPUT: coordinates,
+                    CONSTANT: self._constants,
+                    COEFFICIENT: self._coefficients,
+                }[opcode]
+                values.append(table[operands[0]])
+        return results
+
+
+class _GridContext(Context):
+    """Where an equation is evaluated: channels and coordinates of any shape that broadcasts."""
+
+    def __init__(self, system: System, coordinates: Mapping[str, Tensor], value: Value) -> None:
+        self._columns = [coordinates[name] for name in system.names if name in coordinates]
+        tensors = [*self._columns, *(value(output, None) for output in range(len(system.outputs)))]
+        shape = torch.broadcast_tensors(*tensors)[0].shape
+
+        def channel(asked: Derivative | None, name: str) -> Tensor:
+            return value(system.outputs.index(name), asked).expand(shape)
+
+        super().__init__(system.where, _NO_POINTS, system.names, (), channel, shape=shape)
+
+    def coordinate(self, index: int) -> Expression:
+        """A coordinate of the points."""
+        if index not in self._leaves:
+            self._leaf(index, self._columns[index].expand(self.shape))
+        return self._leaves[index]
 
 
 def _arguments(function: Rule) -> tuple[str, ...]:

@@ -219,7 +219,8 @@ def test_weights_of_equations_do_not_take_them_off_the_fused_road(monkeypatch):
         model.network, "jet_loss", lambda *given: calls.append(given) or fused(*given)
     )
     model.losses()
-    (given,) = calls
+    *conditions, given = calls
+    assert len(conditions) == 2  # which are fused as well
     with_one = []
     monkeypatch.setattr(
         model.network, "jet_loss", lambda *given: with_one.append(given) or fused(*given)

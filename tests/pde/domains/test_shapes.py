@@ -40,6 +40,7 @@ SHAPES = {
     "tetrahedra": Mesh([*CORNERS, (2, 1, 3)], [(0, 1, 2, 3), (1, 2, 3, 4)]),
     "cylinder": Disk(x=0, y=0, radius=1) * Interval(0, 2, name="z"),
     "annulus": Disk(x=0, y=0, radius=1) - Disk(x=0.2, y=0, radius=0.5),
+    "two disks": Disk(x=0, y=0, radius=1) | Disk(x=1, y=0, radius=1),
     "ball minus box": Ball(x=0, y=0, z=0, radius=1) - Box(x=(0, 2), y=(0, 2), z=(-2, 2)),
 }
 MEASURES = {  # interior, boundary
@@ -55,6 +56,8 @@ MEASURES = {  # interior, boundary
     "tetrahedra": (3, None),
     "cylinder": (2 * math.pi, 2 * math.pi + 4 * math.pi),
     "annulus": (0.75 * math.pi, 3 * math.pi),
+    # Two thirds of each circle are left; the lens between them is in both disks.
+    "two disks": (2 * math.pi - (2 * math.pi / 3 - math.sqrt(3) / 2), 8 * math.pi / 3),
     "ball minus box": (None, None),
 }
 # Of the balls the proposals fill all; of these shapes some are rejected.
@@ -154,6 +157,19 @@ def test_signed_distance_is_that_to_the_nearest_of_many_boundary_points(name):
     assert (found.abs() <= exact + 1e-12).all()
     assert (exact - found.abs()).max() < 0.02
     assert torch.equal(found <= 0, shape.contains(points))
+
+
+def test_the_nearer_of_two_sides_of_an_ellipse_is_found():
+    g = seeded(3)
+    along = 2 * torch.rand(200, generator=g, dtype=torch.float64) - 1
+    across = 1e-3 * (2 * torch.rand(200, generator=g, dtype=torch.float64) - 1)
+    angle = torch.linspace(0, 2 * math.pi, 20_001, dtype=torch.float64)
+    ring = torch.stack([3 * angle.cos(), 0.8 * angle.sin()], 1)
+    points = torch.stack([along, across], 1)
+    exact = torch.cdist(points, ring).amin(1)
+    bitten = Ellipse(x=0, y=0, radii=(3, 0.8)) - Disk(x=3, y=0.2, radius=0.5)  # an arc is left
+    found = bitten.signed_distance(points)
+    torch.testing.assert_close(-found, exact, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["disk", "ellipse", "ball", "polygon", "annulus"])

@@ -284,3 +284,26 @@ def test_a_step_without_solution_is_named():
 def test_too_few_points_are_told():
     with pytest.warns(UserWarning, match="n: expected a spectrum that decays"):
         burgers().solve(24, 10)
+
+
+def test_jacobians_against_finite_differences():
+    """Newton would converge with wrong ones too, only slower."""
+    problem = spectral.Chebyshev(
+        lambda u, v, x, t: (u * v.xx + t * u.x**2, x * v.xx + torch.exp(u) * v),
+        BOX,
+        {"x": (lambda u, v, t: (u**2 + t * v.x, v), lambda u, v: (u.x * v, v.x - u))},
+        lambda x: (torch.sin(x), torch.cos(x)),
+    )
+    collocation = problem._discretize((6,)).collocation
+    g = torch.Generator().manual_seed(0)
+    orders = list(torch.randn(2, 2, 6, generator=g, dtype=torch.float64))
+    time, h = torch.tensor([0.3], dtype=torch.float64), 1e-6
+    for index, jacobian in enumerate(collocation.jacobians(orders, time)):
+        for column in range(12):
+            ends = []
+            for step in (h, -h):
+                moved = [order.clone() for order in orders]
+                moved[index].view(-1)[column] += step
+                ends.append(collocation.residual(moved, time).view(-1))
+            slope = (ends[0] - ends[1]) / (2 * h)
+            assert (jacobian[:, column] - slope).abs().max() < 1e-6 * (1 + slope.abs().max())
