@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure, none for the list."""
     if args.list:
         for name, make in GALLERY.items():
-            print(f"{name:<20}{make().formula}")
+            print(f"{name:<22}{make().formula}")
         return None
     if args.name is None:
         raise ValueError("NAME: expected an equation, got none; see pyneural demo pde --list")
@@ -115,7 +115,7 @@ def _describe(problem: Problem, pinn: PINN, args: argparse.Namespace) -> None:
     """Prints equation, network and points."""
     recipe = problem.recipe
     count = sum(parameter.numel() for parameter in pinn.network.parameters())
-    points = [f"{len(part.points):,} {name}" for name, part in pinn.named_conditions()]
+    given = sum(len(part.points) for _, part in pinn.named_conditions())
     place = args.device
     if place == "cpu":
         place += f" with {counted(torch.get_num_threads(), 'thread')}"
@@ -123,5 +123,5 @@ def _describe(problem: Problem, pinn: PINN, args: argparse.Namespace) -> None:
     layers = " x ".join(map(str, recipe.hidden))
     built_in = ", conditions built in" if recipe.hard else ""
     print_row("network", f"{layers} {recipe.activation}, {count:,} parameters{built_in}")
-    print_row("points", ", ".join([*points, f"{len(pinn.collocation):,} inside"]))
+    print_row("points", f"{len(pinn.collocation):,} inside, {given:,} of conditions")
     print_row("computing", f"{args.dtype} on {place}, seed {args.seed}\n")

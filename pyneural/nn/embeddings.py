@@ -93,7 +93,8 @@ class PeriodicEmbedding(JetModule):
         return remembered(self, self._embed, x, [self.periods])
 
     def _embed(self, x: Tensor) -> Tensor:
-        frequencies = (2 * math.pi * self.harmonics / self.periods[:, None]).reshape(-1)
+        # In the dtype of the periods: harmonics are whole numbers, which 2 pi makes float32.
+        frequencies = (self.harmonics * (2 * math.pi / self.periods[:, None])).reshape(-1)
         angles = x.index_select(-1, self.columns) * frequencies
         parts = [torch.cos(angles), torch.sin(angles)]
         if len(self.others):

@@ -32,7 +32,10 @@ class EulerBeam(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_tt + u_xxxx / pi^4 = 0"
     counts = 101, 101
-    recipe = Recipe((24, 24, 24), error=1e-3, weights={"initial": 10, "boundary": 10})
+    recipe = Recipe(
+        (24, 24, 24), error=3e-3, points=1000, weights={"initial": 10, "boundary": 10},
+        lbfgs=(700,),
+    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()

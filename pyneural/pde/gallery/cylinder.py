@@ -36,7 +36,7 @@ class Cylinder(Flow):
     {'lambda_1': 0.0, 'lambda_2': 0.0}
     """
 
-    formula = "u_t + l1 (u . grad) u + grad p = l2 laplacian u,  div u = 0"
+    formula = "u_t + a (u . grad) u + grad p = b laplacian u, div u = 0"
     reference = "a pseudo-spectral solution"
     truth = {"lambda_1": 1.0, "lambda_2": 0.01}  # noqa: RUF012
     counts = 3, 57, 33

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from pyneural.nn import MLP, PeriodicEmbedding
-from pyneural.pde import spectral
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Initial, Periodic
 from pyneural.pde.gallery.problem import Problem, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
+from pyneural.pde.spectral import Fourier
 
 
 class Ring(Problem):
@@ -60,5 +60,5 @@ class Ring(Problem):
         """Points of a regular grid [N, 2], and u there [N, 1], float64."""
         points = self.domain.grid(*self.counts, dtype=torch.float64)
         times = points[:, 0].unique()
-        solver = spectral.Fourier(self, self.domain, self.initial)
+        solver = Fourier(self, self.domain, self.initial)
         return points, solver.solve(self.modes, self.steps, times)(points)

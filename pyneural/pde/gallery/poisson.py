@@ -17,9 +17,12 @@ _HIGHEST = 10
 _TEST_POINTS = 4096  # where a grid would have too many
 _RECIPES = {
     1: Recipe((16, 16), error=1e-6, points=200, condition_points=2),
-    2: Recipe((24, 24, 24), error=1e-5, weights={"boundary": 100}),
-    3: Recipe((32, 32, 32), error=1e-3, condition_points=2000, weights={"boundary": 100}),
-}
+    2: Recipe((24, 24), error=1e-4, points=1000, weights={"boundary": 100}, lbfgs=(500,)),
+    3: Recipe(
+        (32, 32, 32), error=4e-2, points=1000, condition_points=2000, weights={"boundary": 100},
+        lbfgs=(150,),
+    ),
+}  # fmt: skip
 
 
 class Poisson(Problem):
