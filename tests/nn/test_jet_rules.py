@@ -255,3 +255,21 @@ def test_what_mixes_points_without_a_rule_is_refused(function, x):
 def test_errors(function, derivatives, text, x):
     with pytest.raises(ValueError, match=text):
         nn.jet(function, x, derivatives)
+
+
+def test_powers_with_an_exponent_for_each_element():
+    x = torch.tensor([[-1.5], [0.0], [2.0]], dtype=torch.float64)
+    exponents = torch.arange(4.0, dtype=torch.float64)
+    found = nn.jet(lambda x: x**exponents, x, [(0,), (0, 0)])
+    first, second = [0.0, 1, 2, 3], [0.0, 0, 2, 6]
+    expected = [x**exponents] + [
+        torch.tensor(c, dtype=torch.float64) * x ** (exponents - k).clamp(min=0)
+        for k, c in ((1, first), (2, second))
+    ]
+    torch.testing.assert_close(list(found), expected)
+    learned = torch.tensor([1.3, 2.0], dtype=torch.float64, requires_grad=True)
+    z = x[2:]
+    slope = nn.jet(lambda x: x**learned, z, [(0,)])[1]
+    torch.testing.assert_close(slope, learned * z ** (learned - 1))
+    (gradient,) = torch.autograd.grad(slope.sum(), learned)
+    torch.testing.assert_close(gradient, (z ** (learned - 1) * (1 + learned * z.log()))[0])

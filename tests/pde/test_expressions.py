@@ -256,3 +256,14 @@ def test_math_of_constants_is_exact_in_float64():
     u = net(x)[:, 0]
     (found,) = equation.residuals(net, x)
     torch.testing.assert_close(found, torch.where(x[:, 0] > 0.8, 0.1 * u, u), rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("exponent", [0, 0.0, 1, 2, 3])
+def test_powers_where_the_base_is_zero(exponent):
+    net, x = network(), points()
+    x[:4, 1] = 0
+    d = Autograd(net, x)
+    equation = equation_of(lambda u, x: u.t + (x**exponent * u).xx)
+    expected = d(d.u, 0) + d(d.x1**exponent * d.u, 1, 1)
+    torch.testing.assert_close(equation.residuals(net, x)[0], expected)
+    torch.testing.assert_close(equation.loss(net, x), expected.square().mean())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.nn.jets.algebra import product_channel, quotient_channel
-from pyneural.nn.jets.elementwise import composed, exponential, powers
+from pyneural.nn.jets.elementwise import composed, exponential, powers, powers_of_each
 from pyneural.nn.jets.jet import Jet, channels_of, common_place, rule, shape_of
 from pyneural.nn.jets.space import NoRule
 from pyneural.ops.jet.derivatives import Derivative
@@ -124,6 +124,9 @@ def _to_the_power(a: Any, b: Any) -> Any:
         if shape_of(a) == ():
             return composed(cast(Jet, b), exponential(a))
         a = torch.as_tensor(a)
+    elif not isinstance(b, Jet):
+        base: Any = a.expand(torch.broadcast_shapes(a.shape, b.shape))
+        return composed(base, powers_of_each(b))
     return torch.exp(torch.log(a) * b)
 
 

@@ -98,6 +98,20 @@ def powers(exponent: float) -> Derivatives:
     return derivatives
 
 
+def powers_of_each(exponents: Tensor) -> Derivatives:
+    """The derivatives of z^n with an exponent n for each element, of negative z too."""
+
+    def derivatives(z: Any, order: int) -> list[Any]:
+        found, factor = [z**exponents], torch.ones_like(exponents)
+        for k in range(order):
+            factor = factor * (exponents - k)
+            power = torch.where(factor == 0, torch.zeros_like(exponents), exponents - k - 1)
+            found.append(factor * z**power)  # 0, not 0 * inf, of z = 0
+        return found
+
+    return derivatives
+
+
 def _power(z: Any, exponent: float) -> Any:
     special = {2: torch.square, 0.5: torch.sqrt, -1: torch.reciprocal}.get(exponent)
     return z**exponent if special is None else special(z)
