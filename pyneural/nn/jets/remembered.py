@@ -17,6 +17,7 @@ from pyneural.ops.jet.derivatives import Derivative
 class _Entry(NamedTuple):
     points: weakref.ref
     constants: tuple[Tensor, ...]
+    copies: tuple[Tensor, ...]
     key: tuple
     parts: tuple[Tensor, dict[Derivative, Tensor]]
 
@@ -48,8 +49,22 @@ def remembered(
     versions = tuple(t._version for t in (points, *constants))
     key = versions, x.space.derivatives, torch.is_inference_mode_enabled()
     entry = _entries.get(module)
-    same = entry is not None and entry.points() is points and entry.key == key
-    if entry is None or not same or any(map(operator.is_not, entry.constants, constants)):
-        entry = _Entry(weakref.ref(points), tuple(constants), key, function(x).parts())
+    if entry is None or entry.key != key or not _are(entry, points, constants):
+        copies = [t.clone() for t in (points, *constants) if _is_shared(t)]
+        entry = _Entry(
+            weakref.ref(points), tuple(constants), tuple(copies), key, function(x).parts()
+        )
         _entries[module] = entry
     return Jet(x.space, *entry.parts, 0)
+
+
+def _are(entry: _Entry, points: Tensor, constants: Sequence[Tensor]) -> bool:
+    """Whether points and constants are those of an entry, with the same numbers."""
+    same = entry.points() is points and not any(map(operator.is_not, entry.constants, constants))
+    shared = filter(_is_shared, (points, *constants))
+    return same and all(map(torch.equal, entry.copies, shared))
+
+
+def _is_shared(tensor: Tensor) -> bool:
+    """Whether numpy may change its numbers, of which torch counts no version."""
+    return tensor.device.type == "cpu"
