@@ -154,3 +154,13 @@ def test_kinks_in_lift_and_distance_are_refused():
     network = Hard(nn.MLP(1, [4], 1), "x", lift=lambda x: torch.relu(x), distance=1.0)
     with pytest.raises(ValueError, match="relu: expected first derivatives only"):
         network.jet(torch.rand(3, 1), [(0, 0)])
+
+
+def test_a_network_whose_last_layer_was_replaced():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    network, x = network.double(), torch.rand(5, 2, dtype=torch.float64)
+    heat = Heat()
+    heat.loss(network, x)
+    network[2] = torch.nn.Linear(4, 2).double()
+    with pytest.raises(ValueError, match=r"expected 1 outputs \(u\), got 2"):
+        heat.loss(network, x)

@@ -83,13 +83,16 @@ def through(network: Any, x: Tensor) -> Any:
     return Jet(x.space, value, dict(zip(x.space.channels, rest, strict=True)), 0)
 
 
-_outputs: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
+_Sizes = tuple[torch.Size, ...]
+_outputs: weakref.WeakKeyDictionary[torch.nn.Module, tuple[_Sizes, int]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def outputs_of(network: Any, x: Tensor) -> int | None:
     """Number of outputs of a network: what it says, or else what it gives for one of the points.
 
-    None for one that says nothing and is neither a module nor a function.
+    None for a function, which says nothing, and for a module that fails.
 
     >>> outputs_of(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()), torch.rand(5, 2))
     3
@@ -100,13 +103,15 @@ def outputs_of(network: Any, x: Tensor) -> int | None:
         return said
     if not isinstance(module, torch.nn.Module):
         return None
-    if module not in _outputs:
+    sizes = tuple(parameter.shape for parameter in module.parameters())  # of replaced layers too
+    known = _outputs.get(module)
+    if known is None or known[0] != sizes:
         try:
             with torch.no_grad():
-                _outputs[module] = module(x[:1]).shape[1]
+                known = _outputs[module] = sizes, module(x[:1]).shape[1]
         except (RuntimeError, ValueError, IndexError):  # which its jets explain
             return None
-    return _outputs[module]
+    return known[1]
 
 
 def with_jets(module: Any) -> Any:
