@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -56,10 +56,12 @@ class Hard(JetModule):
         self.lift, self.distance = lift, distance
         check_inputs("Hard", network, self.inputs, "Hard")
         outputs = getattr(network, "out_features", None)
+        parameters: Iterable[Tensor] = getattr(network, "parameters", tuple)()
+        like = next(iter(parameters), torch.zeros(1)).detach()
         for name in ("lift", "distance"):
             with torch.enable_grad():
-                value = self._evaluate(name, torch.zeros(1, len(self.inputs)))
-                value = value * torch.ones(1, 1) if value.dim() < 2 else value
+                value = self._evaluate(name, like.new_zeros(1, len(self.inputs)))
+                value = value * like.new_ones(1, 1) if value.dim() < 2 else value
             adopt_unknowns(self, getattr(self, name), value, f"Hard: {name}")
             columns = value.shape[1]
             if outputs is not None and columns not in (1, outputs):

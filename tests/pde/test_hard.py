@@ -73,3 +73,16 @@ def test_an_equation_takes_it_as_a_network(nested):
 def test_a_wrong_name_is_refused_at_construction():
     with pytest.raises(ValueError, match=r"Hard: distance: argument 'y'.*coordinates t, x"):
         Hard(MLP(2, [4], 1), "tx", lift=0.0, distance=lambda y: y)
+
+
+def test_networks_of_another_dtype_than_torchs_default_in_the_conditions():
+    class Lift(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = MLP(1, [4], 1).double()
+
+        def forward(self, x):
+            return self.inner(x[:, None])[:, 0]
+
+    u, x = Hard(MLP(2, [4], 1).double(), "tx", Lift(), lambda t: t), torch.rand(3, 2).double()
+    torch.testing.assert_close(u(x), u.lift.inner(x[:, 1:]) + x[:, :1] * u.network(x))
