@@ -169,3 +169,58 @@ def test_in_place_operations_on_new_expressions_are_seen():
     with pytest.warns(UserWarning, match="'mul_' has no rule"):
         (found,) = equation_of(residual).residuals(net, x)
     torch.testing.assert_close(found, d(torch.sinh(d.u) + d.v, 1) + d(d.u * d.v**2, 1))
+
+
+def doubled(x):
+    y = 1.0 * x
+    y.mul_(2)
+    return y
+
+
+def sine(u):
+    w = 1.0 * u
+    torch.sin_(w)
+    return w
+
+
+def first_left_out(u):
+    w = u.clone()
+    w[:5].mul_(0)
+    return w
+
+
+IN_PLACE = {
+    "of a coordinate": (lambda u, x: u.x - doubled(x), lambda d: d(d.u, 1) - 2 * d.x1),
+    "by a function": (lambda u: u.x - sine(u), lambda d: d(d.u, 1) - torch.sin(d.u)),
+    "of a view": (
+        lambda u: first_left_out(u).x,
+        lambda d: d(d.u, 1) * (torch.arange(11) >= 5),
+    ),
+    "after a derivative": (
+        lambda u: (w := u * u).x + w.mul_(2).x,
+        lambda d: 6 * d.u * d(d.u, 1),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*has no rule")
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_operations_in_place_are_seen(name):
+    function, by_hand = IN_PLACE[name]
+    net, x = network(), points()
+    equation, expected = equation_of(function), by_hand(Autograd(net, x))
+    torch.testing.assert_close(equation.residuals(net, x)[0], expected)
+    torch.testing.assert_close(equation.loss(net, x), expected.square().mean())
+
+
+def test_an_operand_that_was_changed_in_place_is_refused():
+    def residual(u):
+        w = 1.0 * u
+        product = w * w
+        w.mul_(3)
+        return product.x
+
+    equation, net, x = equation_of(residual), network(), points()
+    for evaluate in (equation.residuals, equation.loss):
+        with pytest.raises(ValueError, match=r"operands of 'mul' as they were, .*write a = a \+ b"):
+            evaluate(net, x)

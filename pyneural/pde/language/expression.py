@@ -12,7 +12,13 @@ from torch import Tensor
 
 from pyneural.ops import Derivative
 from pyneural.ops.jet.derivatives import partials_of
-from pyneural.pde.language.names import composed, derivative_of, unknown_attribute
+from pyneural.pde.language.names import (
+    ambiguous,
+    composed,
+    derivative_of,
+    readings,
+    unknown_attribute,
+)
 from pyneural.pde.language.rules import SLOPES, Differentiator, Operation, plus, times
 
 _ALIASES = {
@@ -79,10 +85,10 @@ class Context:
         self.nested = 0  # derivatives taken by nested autograd
         self._channel = channel
         self._leaves: dict[Any, Expression] = {}
-        self._gradients: dict[int, tuple[Any, list[tuple[Expression, Expression]]]] = {}
+        self._gradients: dict[Any, tuple[Any, list[tuple[Expression, Expression]]]] = {}
         self._class = _class_of(tuple(inputs), tuple(parameters))
         self._differentiator = Differentiator(
-            self._operation, self._of_leaf, self.is_fixed, id, self._by_autograd
+            self._operation, self._of_leaf, self.is_fixed, _key, self._by_autograd
         )
 
     def output(self, name: str, derivative: Derivative | None = None) -> Expression:
@@ -106,6 +112,7 @@ class Context:
         """A tensor as the result of an operation."""
         made = tensor.as_subclass(self._class)
         made.context, made.operation, made.tensor = self, operation, tensor
+        made.version, made.versions = _version(tensor), tuple(map(_version, operation[1]))
         return made
 
     def derivative(self, value: Any, wanted: Derivative) -> Expression:
@@ -146,6 +153,8 @@ class Context:
             )
         wanted = derivative_of(attribute, self.inputs, self.parameters)
         if wanted is not None:
+            if attribute == "n" and self.normals is not None:
+                raise ambiguous(attribute, self.inputs)
             return self.derivative(value, wanted)
         if attribute == "n":
             return self._expanded(self.along_normal(value, self.derivative))
@@ -175,7 +184,16 @@ class Context:
                 f"{self.where}: derivative: expected an expression at one set of points, got one "
                 "of several; take the derivatives first, and then their difference"
             )
-        return None if value.operation[0] == _LEAF else value.operation
+        if value.operation[0] == _LEAF:
+            return None
+        name, operands = value.operation
+        if value.versions != tuple(map(_version, operands)):
+            raise ValueError(
+                f"{self.where}: derivative: expected operands of {name!r} as they were, got one "
+                "that was changed in place since; write a = a + b, or change a clone of it"
+            )
+        # What was changed through a view of it has no rule any more.
+        return value.operation if value.version == _version(value) else (f"{name}, changed", ())
 
     def _of_leaf(self, value: Expression, wanted: Derivative) -> Any:
         (key,) = value.operation[1]
@@ -195,8 +213,9 @@ class Context:
 
     def _slopes(self, value: Any) -> list[tuple[Expression, Expression]]:
         """The expressions at hand that a value was computed from, and its slope in each."""
-        if id(value) in self._gradients:
-            return self._gradients[id(value)][1]
+        key = _key(value)
+        if key in self._gradients:
+            return self._gradients[key][1]
         if not self.tracked:
             raise NeedsGraphError
         tensor, leaves = plain(value), list(self._leaves.values())
@@ -214,7 +233,7 @@ class Context:
             self._check_pointwise(tensor, name, _origin(value), found)
         self.nested += 1
         slopes = [(leaf, self.expression(slope, ("slope", ()))) for leaf, slope in found]
-        self._gradients[id(value)] = value, slopes
+        self._gradients[key] = value, slopes
         return slopes
 
     def _gradient(
@@ -270,6 +289,8 @@ class Expression(Tensor):
     context: Context
     operation: Operation
     tensor: Tensor
+    version: int  # of the tensor, which operations in place on a view of it count up
+    versions: tuple[int, ...]  # of the operands
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("_") or attribute in ("context", "operation", "tensor"):
@@ -297,7 +318,8 @@ class Expression(Tensor):
             _check_changeable(args[0], name)
         result = function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
         if in_place and isinstance(args[0], Expression):
-            args[0].operation = name, ()
+            args[0].operation, args[0].versions = (name, ()), ()
+            args[0].version = _version(args[0])
             return args[0]
         if name in ("__set__", "__get__"):
             return result
@@ -316,6 +338,17 @@ def plain(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map(plain, value))
     return value
+
+
+def _version(value: Any) -> int:
+    """How often a tensor was changed in place."""
+    tensor = value.tensor if isinstance(value, Expression) else value
+    return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
+
+
+def _key(value: Any) -> tuple[int, int]:
+    """Identifies a value as it is now."""
+    return id(value), _version(value)
 
 
 def _check_changeable(value: Any, name: str) -> None:
@@ -373,5 +406,5 @@ def _class_of(inputs: tuple[str, ...], parameters: tuple[str, ...]) -> type[Expr
     def derivative(name: str) -> property:
         return property(lambda self: self.context.attribute(self, name))
 
-    names = [n for n in dir(Tensor) if n[0] != "_" and derivative_of(n, inputs, parameters)]
+    names = [n for n in dir(Tensor) if n[0] != "_" and readings(n, inputs)]
     return type("Expression", (Expression,), {name: derivative(name) for name in names})

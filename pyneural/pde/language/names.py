@@ -26,20 +26,49 @@ def derivative_of(
     ((0, 1), (0, 0))
     >>> derivative_of("laplacian", ("t", "x", "y"))
     Laplacian(1, 2)
+
+    Raises:
+        ValueError: an attribute that can be read in several ways, as ``xy`` where an input of that
+            name stands beside x and y.
     """
+    found = readings(attribute, inputs)
+    if len(found) + (attribute == "laplacian") > 1:
+        raise ambiguous(attribute, inputs)
     if attribute == "laplacian":
         others = (TIME, *parameters)
         spatial = [index for index, name in enumerate(inputs) if name not in others]
         if len(spatial) < 2:
             return (spatial[0], spatial[0]) if spatial else None
         return Laplacian(*spatial)
-    indices: list[int] = []
-    for part in attribute.split("_"):
-        names = [part] if part in inputs else list(part)
-        if not names or any(name not in inputs for name in names):
-            return None
-        indices += [inputs.index(name) for name in names]
-    return tuple(sorted(indices))
+    return next(iter(found), None)
+
+
+@cached
+def readings(attribute: str, inputs: Sequence[str]) -> frozenset[tuple[int, ...]]:
+    """All derivatives in inputs that an attribute may name.
+
+    >>> sorted(readings("xy", ("x", "y", "xy"))), sorted(readings("x_low_t", ("t", "x_low")))
+    ([(0, 1), (2,)], [(0, 1)])
+    """
+    parts = attribute.split("_")
+    found = set[tuple[int, ...]]()
+    for count in range(1, len(parts) + 1):
+        first = "_".join(parts[:count])
+        begins: list[tuple[int, ...]] = [(inputs.index(first),)] if first in inputs else []
+        if count == 1 and first and all(letter in inputs for letter in first):
+            begins.append(tuple(inputs.index(letter) for letter in first))
+        rest = "_".join(parts[count:])
+        ends = readings(rest, inputs) if count < len(parts) else [()]
+        found |= {tuple(sorted((*begin, *end))) for begin in begins for end in ends}
+    return frozenset(found)
+
+
+def ambiguous(attribute: str, inputs: Sequence[str]) -> ValueError:
+    """The error for an attribute that can be read in several ways."""
+    return ValueError(
+        f"residual: .{attribute}: expected a derivative that can be read in one way, got one that "
+        f"may be several for the inputs {', '.join(inputs)}; rename an input"
+    )
 
 
 def name_of(derivative: Derivative, inputs: Sequence[str]) -> str:

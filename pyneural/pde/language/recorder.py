@@ -21,7 +21,7 @@ from pyneural.ops.jet.residual import (
     RESIDUAL,
 )
 from pyneural.pde.language.expression import Context, Expression, plain
-from pyneural.pde.language.names import composed, derivative_of, unknown_attribute
+from pyneural.pde.language.names import ambiguous, composed, derivative_of, unknown_attribute
 from pyneural.pde.language.rules import Differentiator, Operation
 
 _NAMES = {function.opcode: name for name, function in FUNCTIONS.items()}
@@ -190,6 +190,8 @@ class EquationRecorder(Recorder):
         """The derivative that an attribute names; None where it names none."""
         wanted = derivative_of(attribute, self.inputs, self.parameters)
         if wanted is not None:
+            if attribute == "n" and self.context.normals is not None:
+                raise ambiguous(attribute, self.inputs)
             return self.derivative(value, wanted)
         if attribute == "n":
             return self.context.along_normal(value, self.derivative)
@@ -275,6 +277,7 @@ class ValueSymbol(Symbol):
             return recorder.at_points(lambda tensor: getattr(tensor, attribute), (self,), {})
 
         def call(*operands: Any, **options: Any) -> Any:
+            _check_new(attribute)
             if options:
                 return recorder.at_points(method, (self, *operands), options)
             return recorder.apply(attribute, (self, *operands))
@@ -288,12 +291,19 @@ class ValueSymbol(Symbol):
         options = kwargs or {}
         symbol = next(symbols_in((args, tuple(options.values()))))
         recorder, name = cast(EquationRecorder, symbol._recorder), getattr(function, "__name__", "")
+        _check_new(name)
         if not options:
             try:
                 return recorder.recorded(name.strip("_"), args)
             except NotExpressibleError:
                 pass
         return recorder.at_points(function, args, options)
+
+
+def _check_new(name: str) -> None:
+    """An error for an operation in place: a symbol stands for one value alone."""
+    if name.endswith("_") and not name.endswith("__"):
+        raise NotExpressibleError(f"{name}, in place")
 
 
 @cached

@@ -7,16 +7,14 @@ torch functions, so that a derivative is again an expression of the same kind.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Hashable
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyneural.ops import Derivative, LinearOperator
-from pyneural.ops.caching import cached
+from pyneural.nn.jets.algebra import leibniz
+from pyneural.ops import Derivative
 from pyneural.ops.jet.derivatives import partials_of
 from pyneural.ops.jet.plan import make_plan
 
@@ -88,28 +86,6 @@ def times(*factors: Value) -> Value:
     for factor in others[1:]:
         total = total * factor
     return total
-
-
-@cached
-def leibniz(wanted: Derivative) -> dict[tuple[Derivative, Derivative], float]:
-    """Pairs (derivative of f, derivative of g) in a derivative of f g, with their coefficients.
-
-    >>> leibniz((1, 1))
-    {((1, 1), ()): 1.0, ((1,), (1,)): 2.0, ((), (1, 1)): 1.0}
-    """
-    plan: dict[tuple[Derivative, Derivative], float] = defaultdict(float)
-    if isinstance(wanted, LinearOperator):
-        plan[wanted, ()] = plan[(), wanted] = 1.0
-        for indices, coefficient in wanted.partials:
-            for (outer, inner), count in leibniz(indices).items():
-                if outer and inner:
-                    plan[outer, inner] += coefficient * count
-        return dict(plan)
-    for to_first in product((True, False), repeat=len(wanted)):
-        outer = tuple(i for i, chosen in zip(wanted, to_first, strict=True) if chosen)
-        inner = tuple(i for i, chosen in zip(wanted, to_first, strict=True) if not chosen)
-        plan[outer, inner] += 1.0
-    return dict(plan)
 
 
 class Differentiator:
@@ -186,7 +162,7 @@ class Differentiator:
         if self._key(a) == self._key(b):
             return self._of_function(SLOPES["square"], _, a, wanted)
         total: Value = 0.0
-        for (outer, inner), count in leibniz(wanted).items():
+        for (outer, inner), count in leibniz(wanted, 2):
             term = times(count, self.derivative(a, outer), self.derivative(b, inner))
             total = plus(total, term)
         return total
@@ -194,7 +170,7 @@ class Differentiator:
     def _div(self, quotient: Value, a: Value, b: Value, wanted: Derivative) -> Value:
         total = self.derivative(a, wanted)
         if not self._is_fixed(b):  # from a = quotient b
-            for (outer, inner), count in leibniz(wanted).items():
+            for (outer, inner), count in leibniz(wanted, 2):
                 if inner != ():
                     slope = self.derivative(b, inner)
                     if not is_zero(slope):
@@ -208,6 +184,8 @@ class Differentiator:
             return self._of_function(lambda f, r: times(r, logarithm), value, b, wanted)
 
         def slope(f: Value, r: Value) -> Value:
+            if isinstance(b, (int, float)) and b == 0:
+                return 0.0  # also where f is 0
             if isinstance(b, (int, float)):
                 return float(b) if b == 1 else float(b) * (f if b == 2 else f ** (b - 1))
             return b * f ** (b - 1)
