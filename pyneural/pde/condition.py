@@ -14,6 +14,7 @@ from pyneural.nn.plain import is_changed
 from pyneural.ops import Derivative, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
 from pyneural.pde.language.compiled import compiled_loss
+from pyneural.pde.language.lowering import root_of
 from pyneural.pde.network import Network, check_inputs, outputs_of, with_jets
 from pyneural.pde.prescribed import Unknown
 
@@ -155,7 +156,11 @@ class Condition(torch.nn.Module):
         target = self.target
         chosen = self._chosen(outputs)
         factors = [factor for _, factor in terms if factor is not None]
-        columns = [*factors, *target.unbind(1), *([] if weights is None else [weights.sqrt()])]
+        columns = [
+            *factors,
+            *target.unbind(1),
+            *([] if weights is None else [root_of(weights, self.points)]),
+        ]
         places = tuple((asked.index(d) + 1 if d else 0, f is not None) for d, f in terms)
         program = _program(places, chosen, target.shape[1], weights is not None)
         stacked = torch.stack([column.to(self.points) for column in columns])
@@ -181,6 +186,12 @@ class Condition(torch.nn.Module):
                 f"{self.outputs}; give the column that is meant by output="
             )
         return tuple(range(outputs))
+
+    def described(self) -> str:
+        """What is compared, in words, but for the points and the prescribed values."""
+        parts = [str(derivative) for derivative, _ in self.terms() if derivative]
+        parts += [] if self.output is None else [f"output {self.output}"]
+        return " ".join(parts)
 
     def extra_repr(self) -> str:
         """Number of points."""

@@ -6,12 +6,24 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
+from pyneural.errors import check_argument, whole
 from pyneural.pde.condition import Condition, Term
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.faces import Part, check_pairs, named_part, place
+from pyneural.pde.language.names import HIGHEST
 from pyneural.pde.network import Network, with_jets
 from pyneural.pde.prescribed import Value, check_paired, prescribed
+
+
+def _order(where: str, order: int) -> int:
+    """The order of a derivative, if it is one that jets have."""
+    order = whole(f"{where}: order", order)
+    check_argument(
+        0 <= order <= HIGHEST, f"{where}: order", f"0 to {HIGHEST}", order,
+        "write 0 for the value, 1 for the first derivative",
+    )  # fmt: skip
+    return order
 
 
 class Data(Condition):
@@ -90,7 +102,7 @@ class Initial(Condition):
         target = prescribed(value, domain.names, placed, "Initial")
         super().__init__(placed, target, output, domain.names)
         self.same_for_all = isinstance(value, (int, float))
-        self.derivative = (domain.names.index(TIME),) * order
+        self.derivative = (domain.names.index(TIME),) * _order("Initial", order)
 
     def terms(self) -> list[Term]:
         """The value or a time derivative."""
@@ -220,7 +232,12 @@ class Periodic(Condition):
         super().__init__(low, torch.zeros_like(low[:, :1]), output, domain.names)
         self.same_for_all = True
         self.register_buffer("opposite", high, persistent=False)
+        order = _order("Periodic", order)
         self.derivatives = tuple((column,) * k for k in range(1, order + 1))
+
+    def described(self) -> str:
+        """The derivatives that match, in words."""
+        return f"{super().described()} order {len(self.derivatives)}".strip()
 
     def residuals(self, network: Network) -> list[Tensor]:
         """Value and derivatives at the high bound minus those at the low one, [N, O] each."""

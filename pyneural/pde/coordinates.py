@@ -40,6 +40,16 @@ def with_rest(
     return named + [name for name in names if name not in named] if rest else named
 
 
+def arguments_of(function: Callable[..., object], names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the arguments of a residual, ``**x`` replaced by all names that are no arguments.
+
+    >>> arguments_of(lambda u, t, **x: u, ("t", "x1", "x2"))
+    ('u', 't', 'x1', 'x2')
+    """
+    signature = inspect.signature(function).parameters
+    return tuple(with_rest(signature, list(signature), names))
+
+
 def call_with_coordinates(
     function: Callable[..., Tensor | float], names: Sequence[str], x: Tensor, where: str
 ) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative
-from pyneural.pde.coordinates import with_rest
+from pyneural.pde.coordinates import arguments_of
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
 from pyneural.pde.language.residual import MAIN, Residual, Site
@@ -72,8 +71,7 @@ class Equation(torch.nn.Module):
                     f"{where}: parameter_inputs: expected some of the inputs "
                     f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
                 )
-        signature = inspect.signature(self.residual).parameters
-        self._arguments = tuple(with_rest(signature, list(signature), self.inputs))
+        self._arguments = arguments_of(self.residual, self.inputs)
         for argument in self._arguments:
             if argument not in names:
                 raise ValueError(
@@ -174,6 +172,18 @@ class Equation(torch.nn.Module):
             for name, values in zip(self.outputs, channel.unbind(1), strict=True):
                 names[name + text] = values
         return first_nonfinite(lambda: self.residuals(network, x), names)
+
+    def described(self) -> str:
+        """The residual with its constants, in words; empty where it is no residual program.
+
+        >>> class Decay(Equation):
+        ...     inputs, outputs = "t", "u"
+        ...     def residual(self, u):
+        ...         return u.t + 2 * u
+        >>> Decay().described().partition(" Res")[0]
+        '((0,),)'
+        """
+        return self._form.described(self.residual, Site(torch.ones(1, len(self.inputs))))
 
     def _derivatives(self, like: Tensor) -> tuple[Derivative, ...]:
         """Those that the residual asks for, recorded on a point with the dtype of a tensor."""

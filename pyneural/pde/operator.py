@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from pyneural.pde.condition import Condition
-from pyneural.pde.coordinates import check_names
+from pyneural.pde.coordinates import arguments_of, check_names
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.equation import Equation
 from pyneural.pde.faces import Part, named_part, place
@@ -118,7 +117,7 @@ class Operator(Condition):
             _check_common(value, names, nodes.view(*shape, -1))
         super().__init__(firsts, prescribed(value, names, firsts, _WHERE), None, names)
         self._has_value = not (isinstance(value, (int, float)) and value == 0)
-        arguments = tuple(inspect.signature(function).parameters)
+        arguments = arguments_of(function, names)
         pairs = dict(pairs or {})
         known = (*names, *normal_names(names), *pairs)
         self.form = Residual(
@@ -170,6 +169,10 @@ class Operator(Condition):
         if self.shape is not None:
             return super().eager_loss(network, points, weights)
         return self.form.loss(self._residual, network, self._sites(), weights)
+
+    def described(self) -> str:
+        """The residual, in words; empty where it is no program, as one of pairs of points."""
+        return "" if self.pairs else self.form.described(self._residual, self._sites()[MAIN])
 
     def extra_repr(self) -> str:
         """Number of points or integrals."""
@@ -282,7 +285,7 @@ def _shape(points: Tensor, quadrature: Tensor | None, dim: int) -> tuple[int, in
 
 def _check_common(value: Callable[..., Any], names: Sequence[str], points: Tensor) -> None:
     """ValueError where a function takes a coordinate that varies within an integral."""
-    for name in inspect.signature(getattr(value, "forward", value)).parameters:
+    for name in arguments_of(getattr(value, "forward", value), names):
         if name in names:
             column = points[..., names.index(name)]
             same = bool((column == column[:, :1]).all())

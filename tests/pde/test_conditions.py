@@ -226,3 +226,22 @@ def test_fused_losses_equal_those_of_the_jets(name, is_weighted):
     if name == "value":
         doubled = (condition.target - 2 * network(condition.points)[:, 1:]).square().mean()
         torch.testing.assert_close(condition.loss(hooked), doubled)
+
+
+@pytest.mark.parametrize("order", [-1, 5, 1.5])
+def test_orders_that_there_are_not_are_refused(order):
+    for make in (
+        lambda: Initial(BOX, 0.0, 4, order=order),
+        lambda: Periodic(BOX, "x", 4, order=order),
+    ):
+        with pytest.raises(
+            ValueError, match=r"(Initial|Periodic): order: expected (0 to 4|a whole)"
+        ):
+            make()
+
+
+def test_learned_weights_of_zero_have_gradients():
+    network, start = MLP(3, [5], 1).double(), Initial(BOX, 0.5, 4, dtype=torch.float64)
+    weights = torch.tensor([0.0, 0.0, 1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    start.loss(network, weights).backward()
+    torch.testing.assert_close(weights.grad, start.residuals(network)[0][:, 0].square() / 4)

@@ -285,3 +285,29 @@ def test_bad_names_are_refused_at_construction(inputs, outputs, residual, text):
 def test_networks_and_points_that_do_not_fit(network, x, text):
     with pytest.raises(ValueError, match=text):
         equation_of(lambda u: u.t).loss(network, x)
+
+
+def test_names_of_inputs_with_underscores_and_of_several_letters():
+    long = equation_of(lambda u: u.x_low + u.t_x_low_x_low, inputs=("t", "x_low"))
+    assert long.derivatives == ((1,), (0, 1, 1))
+    network, x = MLP(2, [6], 1).double(), torch.rand(5, 2, dtype=torch.float64)
+    _, first, third = network.jet(x, long.derivatives)
+    torch.testing.assert_close(long.residuals(network, x)[0], (first + third)[:, 0])
+    for inputs, residual in ((("x", "y", "xy"), lambda u: u.xy), (("x", "laplacian"), laplacian)):
+        with pytest.raises(ValueError, match="expected a derivative that can be read in one way"):
+            equation_of(residual, inputs=inputs).derivatives  # noqa: B018
+
+
+def laplacian(u):
+    return u.laplacian
+
+
+def test_weights_of_zero_have_gradients_and_negative_ones_are_refused():
+    equation, x = equation_of(lambda u: u.t - u.xx), torch.rand(5, 2, dtype=torch.float64)
+    network = MLP(2, [6], 1).double()
+    weights = torch.tensor([0.0, 0.0, 1.0, 2.0, 0.5], dtype=torch.float64, requires_grad=True)
+    equation.loss(network, x, [weights]).backward()
+    expected = equation.residuals(network, x)[0].square() / 5
+    torch.testing.assert_close(weights.grad, expected)
+    with pytest.raises(ValueError, match=r"weights: expected numbers >= 0, got -1.0; to maximise"):
+        equation.loss(network, x, [-1.0])

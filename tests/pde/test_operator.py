@@ -321,3 +321,32 @@ def test_robin_rod_is_solved_with_its_unknown():
     x = rod.grid(5, **DRAWING)
     torch.testing.assert_close(net(x), x + 0.5, rtol=0, atol=1e-4)
     assert math.isclose(h.item(), 4 / 3, abs_tol=1e-3)
+
+
+def test_all_other_inputs_of_a_residual():
+    class Source(pde.Equation):
+        inputs, outputs = "tx", "u"
+
+        def residual(self, u, **x):
+            return u.t - sum(torch.sin(value) for value in x.values())
+
+    net, z = network(2, 1), points(9, 2)
+    d = Autograd(net, z)
+    check(pde.Operator(Source(), z), d(d.u, 0) - torch.sin(d.t) - torch.sin(d.x1), net)
+    sums = pde.Operator(lambda u, **x: u - sum(x.values()), z, inputs="tx")
+    check(sums, d.u - d.t - d.x1, net)
+    with pytest.raises(ValueError, match=r"value: expected a function of coordinates that the poi"):
+        pde.Operator(
+            lambda u: u, z, inputs="tx", quadrature=torch.ones(9), value=lambda **c: c["x"]
+        )
+
+
+def test_names_that_mean_two_things_are_refused():
+    plate = pde.Box(x=(0, 1), n=(0, 1))
+    with pytest.raises(
+        ValueError, match=r"\.n: expected .* read in one way.*x, n; rename an input"
+    ):
+        pde.Operator(lambda u: u.n, 4, domain=plate)
+    net, z = network(2, 1), points(5, 2)
+    d = Autograd(net, z)
+    check(pde.Operator(lambda u: u.n, z, inputs="xn"), d(d.u, 1), net)

@@ -32,7 +32,11 @@ def describe_training(pinn: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
         "network": str(pinn.network),
         "dtype": str(pinn.dtype),
         "conditions": {
-            name: f"{type(part).__name__} {digest(part.buffers())}"
+            name: " ".join(
+                filter(
+                    None, (type(part).__name__, digest(part.buffers()), _short(part.described()))
+                )
+            )
             for name, part in pinn.named_conditions()
         },
         "weights": weights,
@@ -43,4 +47,10 @@ def describe_training(pinn: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
     points: dict[str, Any] = {"points": len(pinn.collocation), "sampling": pinn.sampling}
     if pinn.source.candidates is not None:
         points["candidates"] = digest([pinn.source.candidates])
-    return description | {"equation": describe(pinn.equation)} | points
+    residual = _short(pinn.equation.described())
+    return description | {"equation": describe(pinn.equation), "residual": residual} | points
+
+
+def _short(text: str) -> str:
+    """A text, or the first digits of the SHA-256 sum of a long one."""
+    return text if len(text) < 40 else hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from pyneural.models.physics.checks import columns_by_name
 from pyneural.pde import Condition, Domain, Equation, Network, Operator
+from pyneural.pde.coordinates import arguments_of
 from pyneural.pde.language.residual import MAIN, Residual, Site
 from pyneural.training.checks import check
 from pyneural.training.data.adapter import of_arrays
@@ -113,7 +113,7 @@ def evaluate(
         parameters: those of the inputs that are no part of a Laplacian.
     """
     functions = [_function(e, outputs) for e in expressions]
-    wanted = [tuple(inspect.signature(f).parameters) if n is None else n for f, n in functions]
+    wanted = [arguments_of(f, inputs) if n is None else n for f, n in functions]
     for name in [name for names in wanted for name in names]:
         expected = f"names of outputs {', '.join(outputs)} and inputs {', '.join(inputs)}"
         check(name in (*outputs, *inputs), f"{_WHERE}: expression", expected, repr(name))

@@ -122,6 +122,20 @@ def stacked(values: Sequence[Tensor], like: Tensor) -> Tensor | None:
     return torch.stack([value.reshape(()).to(like) for value in values])
 
 
+def root_of(weight: float | Tensor, like: Tensor) -> Tensor:
+    """The root of a weight; of one that is learned with a finite slope at 0.
+
+    The slope is multiplied with the root afterwards, and what comes out is right.
+
+    >>> root_of(4.0, torch.zeros(1)).item()
+    2.0
+    """
+    weight = torch.as_tensor(weight).to(like)
+    if weight.requires_grad:
+        weight = weight + torch.finfo(weight.dtype).tiny
+    return weight.sqrt()
+
+
 def stacked_columns(columns: Sequence[Tensor], like: Tensor) -> Tensor | None:
     """Columns as one tensor [R, N] with the dtype and device of ``like`` [N, D]; None without."""
     if not columns:

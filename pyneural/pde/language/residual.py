@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, Symbol, collapse_derivatives
 from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
-from pyneural.pde.language.lowering import lower, stacked, stacked_columns
+from pyneural.pde.language.lowering import lower, root_of, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
 from pyneural.pde.language.recorder import EquationRecorder, Lowered
 from pyneural.pde.network import Network, outputs_of, with_jets
@@ -201,7 +201,7 @@ class Residual:
         coefficients, columns = lowered.coefficients, lowered.columns
         if weights is not None:
             each = self._each(weights, len(program.residuals()))
-            roots = [torch.as_tensor(w).to(x).sqrt() for w in each]  # residuals are squared
+            roots = [root_of(weight, x) for weight in each]  # residuals are squared
             if all(root.dim() == 0 for root in roots):
                 program = program.scaled(len(coefficients))
                 coefficients = [*coefficients, *roots]
@@ -222,7 +222,18 @@ class Residual:
                 f"{self.where}: weights: expected {count}, one for each equation, got "
                 f"{len(weights)}; give as many as residual returns"
             )
+        for weight in weights:
+            if isinstance(weight, (int, float)) and not weight >= 0:
+                raise ValueError(
+                    f"{self.where}: weights: expected numbers >= 0, got {weight}; to maximise a "
+                    "term, subtract it from the loss"
+                )
         return weights
+
+    def described(self, function: Callable, site: Site) -> str:
+        """The residual in words, without its points; empty where it is no program."""
+        lowered = self._lower(function, None, _one_point(site, site.points), 1)
+        return "" if lowered is None else f"{lowered.derivatives} {lowered.program}"
 
     def check_outputs(self, count: int) -> None:
         """ValueError unless the network has a column for each output."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from pyneural.ops import Derivative, LinearOperator
 from pyneural.ops.jet.residual import CHANNEL, COEFFICIENT, CONSTANT, FUNCTIONS, INPUT, RESIDUAL
-from pyneural.pde.coordinates import TIME, check_names
+from pyneural.pde.coordinates import TIME, arguments_of, check_names
 from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
 from pyneural.pde.language.expression import Context, Expression, NeedsGraphError, plain
@@ -85,7 +84,7 @@ class System:
             self._function, self._explicit = equation.residual, False
         else:
             self._function, self._explicit = equation, domain.has_time
-        self._arguments = _arguments(self._function)
+        self._arguments = arguments_of(self._function, self.names)
         if not isinstance(equation, Equation):
             self.outputs = tuple(a for a in self._arguments if a not in self.names)
         if not self.outputs:
@@ -173,7 +172,9 @@ class System:
 
     def _call(self, function: Rule, coordinates: Mapping[str, Tensor], value: Value) -> Any:
         """A function of outputs and coordinates, at points of the largest shape of both."""
-        names = self._arguments if function is self._function else _arguments(function)
+        names = (
+            self._arguments if function is self._function else arguments_of(function, self.names)
+        )
         context = _GridContext(self, coordinates, value)
         arguments: dict[str, Any] = {}
         for name in names:
@@ -273,10 +274,6 @@ class _GridContext(Context):
         return self._leaves[index]
 
 
-def _arguments(function: Rule) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
-
-
 def initial_values(
     system: System, initial: Rule, points: Mapping[str, Tensor], count: int, needed: str
 ) -> Tensor:
@@ -286,7 +283,7 @@ def initial_values(
         ValueError: arguments that are no coordinates, another number of values, or none finite.
     """
     where = f"{system.where}: initial"
-    arguments = _arguments(initial)
+    arguments = arguments_of(initial, system.spatial)
     for name in arguments:
         if name not in system.spatial:
             raise ValueError(

@@ -215,3 +215,34 @@ def test_two_processes_train_as_one(tmp_path):
     together(tmp_path, rank=None)
     for name, value in load_file(tmp_path / "alone.safetensors").items():
         torch.testing.assert_close(first[name], value, rtol=1e-7, atol=1e-9, msg=name)
+
+
+def test_a_training_with_other_residuals_or_conditions_is_not_resumed(tmp_path):
+    box, path = pde.Box(t=(0, 1), x=(-1, 1)), tmp_path / "heat.safetensors"
+    z = torch.rand(6, 2, generator=torch.Generator().manual_seed(0))
+
+    def train(steps, operator=lambda u: u.x - 1, value=0.0, order=0, factor=1, **options):
+        class Heat(pde.Equation):
+            inputs, outputs, domain = "tx", "u", box
+
+            def residual(self, u):
+                return u.t - factor * u.xx
+
+        torch.manual_seed(0)
+        at_start = {"dtype": torch.float32, "generator": torch.Generator().manual_seed(0)}
+        conditions = {
+            "slope": pde.Operator(operator, z, inputs="tx", value=value),
+            "start": pde.Initial(box, 0.0, 5, order=order, **at_start),
+        }
+        model = models.PINN(nn.MLP(2, [4], 1), conditions, equation=Heat(), points=10)
+        return model.fit(Adam(steps), checkpoint=path, progress=False, **options)
+
+    train(2)
+    others = [
+        {"operator": lambda u: u.x - 2}, {"operator": lambda u: u.t - 1}, {"value": 1.0},
+        {"order": 1}, {"factor": 3},
+    ]  # fmt: skip
+    for other in others:
+        with pytest.raises(CheckpointError, match=r"conditions: expected|residual: expected"):
+            train(4, resume=True, **other)
+    assert train(4, resume=True).steps == 4

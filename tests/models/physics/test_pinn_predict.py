@@ -127,3 +127,26 @@ def test_what_makes_no_sense_is_refused(expression, message):
     model, x = pinn(), BOX.sample(6, dtype=torch.float64)
     with pytest.raises(ValueError, match=message):
         model.predict(x, expression)
+
+
+class Source(pde.Equation):
+    inputs, outputs, domain = "tx", "u", BOX
+
+    def residual(self, u, **x):
+        return u.t - sum(torch.sin(value) for value in x.values())
+
+
+def test_all_other_inputs_of_a_residual():
+    equation, x = Source(), BOX.sample(6, dtype=torch.float64)
+    torch.manual_seed(0)
+    network = nn.MLP(2, [7], 1).double()
+    model = models.PINN(
+        network,
+        {"start": pde.Initial(BOX, 0.0, 5, dtype=torch.float64)},
+        equation=equation,
+        points=10,
+    )
+    d = Autograd(network, x)
+    expected = d(d.u, 0) - torch.sin(d.t) - torch.sin(d.x1)
+    torch.testing.assert_close(model.predict(x, equation)[:, 0], expected)
+    torch.testing.assert_close(model.predict(x, lambda u, **x: sum(x.values()))[:, 0], x.sum(1))
