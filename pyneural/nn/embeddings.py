@@ -88,6 +88,15 @@ class PeriodicEmbedding(JetModule):
         self.register_buffer("others", torch.tensor(others, dtype=torch.long), persistent=False)
         self.out_features = len(others) + 2 * len(columns) * harmonics
 
+    def periodic(self) -> list[tuple[int, float]]:
+        """The periodic columns of x and their periods.
+
+        >>> PeriodicEmbedding("txy", {"x": 2.0}).periodic()
+        [(1, 2.0)]
+        """
+        columns = self.columns[:: len(self.harmonics)].tolist()
+        return list(zip(columns, self.periods.tolist(), strict=True))
+
     def forward(self, x: Tensor) -> Tensor:
         """The embedded coordinates."""
         return remembered(self, self._embed, x, [self.periods])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -124,3 +125,18 @@ def test_the_gates_of_the_modified_mlp():
 def test_errors(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_points_and_frequencies_that_were_changed_behind_torchs_back():
+    numbers = np.random.default_rng(0).random((4, 2))
+    x, features = torch.from_numpy(numbers), nn.FourierFeatures(2, 3, seed=0)
+    for change in (
+        lambda: None,
+        lambda: numbers.__imul__(0.5),
+        lambda: features.frequencies.data.mul_(2),
+    ):
+        change()
+        fresh = nn.FourierFeatures(2, 3)
+        fresh.load_state_dict(features.state_dict())
+        assert_same = torch.testing.assert_close
+        assert_same(features.jet(x, [(0, 0)]), fresh.jet(x.clone(), [(0, 0)]))

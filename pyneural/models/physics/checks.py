@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural.nn import PeriodicEmbedding
 from pyneural.ops.jet.derivatives import partials_of
 from pyneural.pde import Condition, Domain, Equation, Hard
 from pyneural.pde.coordinates import check_names
@@ -55,6 +56,7 @@ def check_inputs_agree(
         if condition.inputs is not None:
             check_names(f"PINN: conditions[{name!r}]", names, condition.inputs, owner)
     check_inputs("PINN", network, names, owner)
+    _check_periods(network, domain)
     while isinstance(network, Hard):
         network = network.network
     scaled = getattr(network, "input_range", None)  # of an MLP
@@ -68,6 +70,28 @@ def check_inputs_agree(
         f"{owner} has for {', '.join(names)}", f"{mine}, the same in another order",
         "write input_range=domain.range",
     )  # fmt: skip
+
+
+def _check_periods(network: Any, domain: Domain) -> None:
+    """Warns of a fixed period that a coordinate in space does not have whole numbers of."""
+    modules = network.modules() if isinstance(network, torch.nn.Module) else ()
+    for part in modules:
+        if not isinstance(part, PeriodicEmbedding) or part.learned:
+            continue
+        names = getattr(part, "inputs", domain.names if part.in_features == domain.dim else ())
+        for column, period in part.periodic():
+            name = names[column] if names else ""
+            if name not in domain.spatial:
+                continue
+            d = domain.names.index(name)
+            length = float(domain.high[d] - domain.low[d])
+            if abs(length / period - round(length / period)) > 1e-4:
+                warnings.warn(
+                    f"PINN: network: PeriodicEmbedding: expected periods that fit into the length "
+                    f"{length:g} of {name}, got {period:g}: the ends of the domain are no "
+                    f"period apart; write {{{name!r}: {length:g}}} where u is to be periodic there",
+                    stacklevel=4,
+                )
 
 
 def settle_unknowns(pinn: Any) -> None:

@@ -27,7 +27,7 @@ from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Condition, Domain, Equation, Hard, Network, residual_adaptive
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
-from pyneural.training.callbacks import Callback
+from pyneural.training.callbacks import Callback, Resample
 from pyneural.training.checks import check, check_count
 from pyneural.training.distributed import ProcessGroup
 
@@ -253,6 +253,10 @@ class PINN(Predicting, Balanced):
         >>> len(report.history["error"]), report.step_history.names
         (4, ['initial', 'boundary', 'residual'])
         """
+        if (self.adaptive and isinstance(phases, Sequence) and len(phases) > 1) or any(
+            isinstance(callback, Resample) for callback in callbacks
+        ):
+            self._check_redraws("PINN.fit")
         group = ProcessGroup.join(self)
         if group.size > 1:  # all processes draw the points of the first one
             seed = int(torch.randint(2**62, (), generator=self.generator))
@@ -327,11 +331,7 @@ class PINN(Predicting, Balanced):
                 "PINN.resample: equation: expected one, got None; without it there are no "
                 "collocation points"
             )
-        self.source.check_redraws("PINN.resample")
-        check(
-            not self._weights.of_points(RESIDUAL), "PINN.resample", "points that may be drawn anew",
-            "weights that belong to single ones", f"set weights[{RESIDUAL!r}] to a number first",
-        )  # fmt: skip
+        self._check_redraws("PINN.resample")
         count = len(self.collocation)
         if not adaptive:
             self.collocation = self.source.draw(count, self.collocation)
@@ -365,6 +365,13 @@ class PINN(Predicting, Balanced):
     def set_extra_state(self, state: Tensor) -> None:
         """Takes over the state of the generator, for ``load_state_dict``."""
         self.generator.set_state(state)
+
+    def _check_redraws(self, where: str) -> None:
+        self.source.check_redraws(where)
+        check(
+            not self._weights.of_points(RESIDUAL), where, "points that may be drawn anew",
+            "weights that belong to single ones", f"set weights[{RESIDUAL!r}] to a number first",
+        )  # fmt: skip
 
     def _count_points(self, name: str) -> int:
         return (

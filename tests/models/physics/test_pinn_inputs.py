@@ -121,3 +121,16 @@ def test_frames_are_read_by_the_names_of_their_columns():
     np.testing.assert_array_equal(model.predict(pandas.DataFrame(points.numpy())), expected)
     with pytest.raises(ValueError, match=r"PINN.predict: x: expected the columns t, x, got x, s; "):
         model.predict(frame[["x"]].assign(s=0.0))
+
+
+def test_a_period_that_does_not_fit_into_the_domain_is_reported(recwarn):
+    def periodic(inputs="tx", **periods):
+        embedding = nn.PeriodicEmbedding(inputs, periods or {1: 6.28})
+        return torch.nn.Sequential(embedding, nn.MLP(embedding.out_features, [4], 1))
+
+    for fits in (periodic(x=2.0), periodic(x=1.0), periodic(t=3.0, x=2.0)):
+        pinn(network=fits)
+    assert not [w for w in recwarn if "PeriodicEmbedding" in str(w.message)]
+    for differs in (periodic(x=6.28), periodic(2), nn.Joined([periodic(x=6.28)])):
+        with pytest.warns(UserWarning, match=r"length 2 of x, got 6.28: .*write \{'x': 2\}"):
+            pinn(network=differs)

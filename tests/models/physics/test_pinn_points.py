@@ -78,7 +78,7 @@ def test_given_points_stay_as_they_are():
     model.fit([Adam(2), Adam(2)], progress=False)
     assert torch.equal(model.collocation, points)
     for adaptive in (False, True):
-        with pytest.raises(ValueError, match=r"PINN.resample: .* got points that were given; give"):
+        with pytest.raises(ValueError, match=r"PINN.fit: .* got points that were given; give"):
             model.fit(Adam(2), callbacks=[callbacks.Resample(1, adaptive)], progress=False)
     assert torch.equal(model.collocation, points)
     with pytest.raises(ValueError, match=r"PINN: adaptive: .*points that were given; give candid"):

@@ -315,3 +315,20 @@ def test_terms_of_any_model_may_have_learned_weights():
     Trainer(model, [Descent(partial(torch.optim.SGD, lr=0.1), steps=1)], progress=False).fit()
     assert model.balance.item() == pytest.approx(1 + 0.1 * 4)
     assert model.w.item() == pytest.approx(3 - 0.1 * (6 + 4))
+
+
+@pytest.mark.parametrize("way", ["adaptive", "callback"])
+def test_weights_of_points_that_will_be_drawn_anew_are_refused_before_the_first_step(way):
+    adaptive = way == "adaptive"
+    model = models.PINN(
+        nn.MLP(2, [4], 1), {"start": pde.Initial(BOX, 0.0, 5)}, equation=Heat(), points=10,
+        adaptive=adaptive, weights={"residual": torch.rand(10)},
+    )  # fmt: skip
+    before = [parameter.clone() for parameter in model.parameters()]
+    more = [] if adaptive else [callbacks.Resample(5)]
+    with pytest.raises(
+        ValueError, match=r"PINN.fit: expected points that may be drawn anew, got w"
+    ):
+        model.fit([Adam(2), Adam(2)], callbacks=more, progress=False)
+    assert all(map(torch.equal, before, model.parameters()))
+    model.fit(Adam(1), progress=False)  # nothing is drawn
