@@ -168,7 +168,7 @@ class MLP(Scriptable):
         True
         """
         self._check(x)
-        if not self._is_plain("jet"):
+        if not self._is_plain("jet") or self._is_more():
             return jet(self, x, derivatives)
         x = self._centred(x)
         return ops.jet_mlp(x, *self._folded(), self.activation, derivatives)
@@ -193,10 +193,10 @@ class MLP(Scriptable):
         torch.Size([5, 2, 25])
         """
         self._check(x)
-        if not self._is_plain("jet_jacobian"):
+        if not self._is_plain("jet_jacobian") or self._is_more():
             raise ArgumentError(
                 "MLP.jet_jacobian: layers: expected torch.nn.Linear without hooks, got another "
-                "layer; differentiate jet by torch.autograd.grad"
+                "layer or forward; differentiate jet by torch.autograd.grad"
             )
         weights, biases = self._folded()
         jacobian = ops.jet_mlp_jacobian(
@@ -228,7 +228,7 @@ class MLP(Scriptable):
         (torch.Size([5, 3]), torch.Size([5]))
         """
         self._check(x)
-        if not self._is_plain("divergence"):
+        if not self._is_plain("divergence") or self._is_more():
             columns = [(index,) for index in range(self.in_features)]
             u, *slopes = jet(self, x, columns)
             return u, torch.stack([s[:, i] for i, s in enumerate(slopes)]).sum(0)
@@ -252,7 +252,7 @@ class MLP(Scriptable):
         torch.Size([])
         """
         self._check(x)
-        if not self._is_plain("jet_loss"):
+        if not self._is_plain("jet_loss") or self._is_more():
             return jet_loss(self, x, derivatives, residual, coefficients, columns)
         points, x = x, self._centred(x)
         if self._far_from_zero and points.dim() == 2 and isinstance(residual, ops.ResidualProgram):
@@ -269,6 +269,10 @@ class MLP(Scriptable):
                 f"MLP: x: expected {self.in_features} columns, one per input, got shape "
                 f"{list(x.shape)}; give the points as [N, {self.in_features}]"
             )
+
+    def _is_more(self) -> bool:
+        """Whether a call does more than the layers: a subclass's ``forward``, or hooks."""
+        return is_changed(self) or type(self).forward not in (MLP.forward, _ScriptedMLP.forward)
 
     def _is_plain(self, method: str) -> bool:
         """Whether the weights say all that the layers do, so that the op may do it."""

@@ -273,3 +273,15 @@ def test_powers_with_an_exponent_for_each_element():
     torch.testing.assert_close(slope, learned * z ** (learned - 1))
     (gradient,) = torch.autograd.grad(slope.sum(), learned)
     torch.testing.assert_close(gradient, (z ** (learned - 1) * (1 + learned * z.log()))[0])
+
+
+def test_columns_that_there_are_not_are_refused(x):
+    net = nn.MLP(1, [4], 1).double()
+    for columns in ([5], [-4]):
+        with pytest.raises((IndexError, RuntimeError)):
+            nn.jet(lambda x, columns=columns: net(x[..., columns]), x, [(0,)])
+    with pytest.raises((IndexError, RuntimeError)):
+        nn.jet(lambda x: x.index_select(1, torch.tensor([3])), x, [(0,)])
+    assert_jets(
+        nn.jet(lambda x: x[..., [-1, 0]] ** 2, x, DERIVATIVES), lambda x: x[..., [2, 0]] ** 2, x
+    )

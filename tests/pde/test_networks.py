@@ -164,3 +164,42 @@ def test_a_network_whose_last_layer_was_replaced():
     network[2] = torch.nn.Linear(4, 2).double()
     with pytest.raises(ValueError, match=r"expected 1 outputs \(u\), got 2"):
         heat.loss(network, x)
+
+
+class Doubled(nn.MLP):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def hooked():
+    network = nn.MLP(2, [6], 1)
+    network.register_forward_hook(lambda module, inputs, u: 2 * u)
+    return network
+
+
+def with_own_forward():
+    network = nn.MLP(2, [6], 1)
+    inner = network.forward
+    network.forward = lambda x: 2 * inner(x)
+    return network
+
+
+@pytest.mark.parametrize("make", [lambda: Doubled(2, [6], 1), hooked, with_own_forward])
+def test_an_mlp_that_does_more_than_its_layers(make):
+    network, x = make().double(), torch.rand(5, 2, dtype=torch.float64)
+    plain = nn.MLP(2, [6], 1).double()
+    plain.load_state_dict(network.state_dict())
+    heat, wanted = Heat(), [(0,), (1, 1)]
+    expected = [2 * part for part in plain.jet(x, wanted)]
+    torch.testing.assert_close(list(network.jet(x, wanted)), expected)
+    scaled = nn.Scaled(plain, scale=torch.tensor(2.0, dtype=torch.float64))
+    torch.testing.assert_close(heat.loss(network, x), heat.loss(scaled, x))
+    torch.testing.assert_close(heat.residuals(network, x), heat.residuals(scaled, x))
+    with pytest.raises(ValueError, match=r"MLP.jet_jacobian: layers: .*or forward; differentiate"):
+        network.jet_jacobian(x, wanted)
+
+
+def test_the_divergence_of_an_mlp_that_does_more_than_its_layers():
+    field, x = Doubled(2, [6], 2).double(), torch.rand(5, 2, dtype=torch.float64)
+    jacobians = torch.stack([torch.autograd.functional.jacobian(field, point) for point in x])
+    torch.testing.assert_close(field.divergence(x)[1], jacobians.diagonal(dim1=1, dim2=2).sum(1))

@@ -238,7 +238,8 @@ def _item(jet: Any, index: Any) -> Any:
         dim = listed[0]
     if columns.dtype == torch.bool:
         columns = columns.nonzero()[:, 0]
-    return _selected(jet, dim, columns)
+    from_behind = columns + jet.shape[dim]
+    return _selected(jet, dim, torch.where(columns < 0, from_behind, columns))
 
 
 @rule("index_select")
@@ -247,7 +248,7 @@ def _selected(jet: Any, dim: int, index: Tensor) -> Any:
     at = jet.at
 
     def function(part: Tensor) -> Tensor:
-        return part.index_select(dim, (index % part.shape[dim]).to(part.device))
+        return part.index_select(dim, index.to(part.device))
 
     return moved("index_select", jet, function, at, view=False)
 
