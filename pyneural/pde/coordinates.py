@@ -40,14 +40,26 @@ def with_rest(
     return named + [name for name in names if name not in named] if rest else named
 
 
-def arguments_of(function: Callable[..., object], names: Sequence[str]) -> tuple[str, ...]:
-    """Names of the arguments of a residual, ``**x`` replaced by all names that are no arguments.
+def arguments_of(
+    function: Callable[..., object], names: Sequence[str], others: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Names of the arguments of a residual that it is given.
 
-    >>> arguments_of(lambda u, t, **x: u, ("t", "x1", "x2"))
+    ``**x`` is replaced by all names of coordinates that are no arguments. Arguments with a default
+    (``lambda u, h=2.0: u.n + h * u``) keep it, unless they have the name of something known.
+
+    Args:
+        function: the residual.
+        names: of the coordinates.
+        others: further names that are known.
+
+    >>> arguments_of(lambda u, t, h=2.0, **x: u, ("t", "x1", "x2"))
     ('u', 't', 'x1', 'x2')
     """
     signature = inspect.signature(function).parameters
-    return tuple(with_rest(signature, list(signature), names))
+    known = {*names, *others}
+    given = [name for name, p in signature.items() if name in known or p.default is p.empty]
+    return tuple(with_rest(signature, given, names))
 
 
 def call_with_coordinates(
@@ -69,9 +81,7 @@ def call_with_coordinates(
     >>> call_with_coordinates(lambda y: y**2, ("x", "y"), x, "example").tolist()
     [4.0, 9.0]
     """
-    signature = inspect.signature(getattr(function, "forward", function)).parameters
-    arguments = [name for name, p in signature.items() if name in names or p.default is p.empty]
-    arguments = with_rest(signature, arguments, names)
+    arguments = arguments_of(getattr(function, "forward", function), names)
     for argument in arguments:
         if argument not in names:
             raise ValueError(

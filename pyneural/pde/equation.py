@@ -71,7 +71,7 @@ class Equation(torch.nn.Module):
                     f"{where}: parameter_inputs: expected some of the inputs "
                     f"{', '.join(self.inputs)}, got {name!r}; correct it or add it to inputs"
                 )
-        self._arguments = arguments_of(self.residual, self.inputs)
+        self._arguments = arguments_of(self.residual, self.inputs, self.outputs)
         for argument in self._arguments:
             if argument not in names:
                 raise ValueError(

@@ -117,9 +117,10 @@ class Operator(Condition):
             _check_common(value, names, nodes.view(*shape, -1))
         super().__init__(firsts, prescribed(value, names, firsts, _WHERE), None, names)
         self._has_value = not (isinstance(value, (int, float)) and value == 0)
-        arguments = arguments_of(function, names)
         pairs = dict(pairs or {})
         known = (*names, *normal_names(names), *pairs)
+        named = (equation.outputs if equation is not None else outputs) or ()
+        arguments = arguments_of(function, names, (*known, *named))
         self.form = Residual(
             _WHERE,
             arguments,

@@ -224,3 +224,24 @@ def test_an_operand_that_was_changed_in_place_is_refused():
     for evaluate in (equation.residuals, equation.loss):
         with pytest.raises(ValueError, match=r"operands of 'mul' as they were, .*write a = a \+ b"):
             evaluate(net, x)
+
+
+def test_complex_numbers_and_comparisons_are_no_residuals():
+    net, x = network(), points()
+    cases = {
+        "result: expected real numbers, got torch.complex128; return the real": lambda u, v: (
+            torch.complex(u.t, v.t)
+        ),
+        "result: expected real numbers, got torch.bool": lambda u: u.x > 0,
+        r"\.xx: expected a derivative of real numbers, .*torch.complex\(u.t, v.t\)": lambda u, v: (
+            torch.complex(u, v).xx.real
+        ),
+    }
+    for text, residual in cases.items():
+        equation = equation_of(residual)
+        for evaluate in (equation.residuals, equation.loss):
+            with pytest.raises(ValueError, match=text):
+                evaluate(net, x)
+    pair = equation_of(lambda u, v: torch.complex(u.t, v.t).abs())
+    d = Autograd(net, x)
+    torch.testing.assert_close(pair.loss(net, x), (d(d.u, 0) ** 2 + d(d.v, 0) ** 2).mean())

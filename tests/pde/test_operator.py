@@ -350,3 +350,19 @@ def test_names_that_mean_two_things_are_refused():
     net, z = network(2, 1), points(5, 2)
     d = Autograd(net, z)
     check(pde.Operator(lambda u: u.n, z, inputs="xn"), d(d.u, 1), net)
+
+
+def test_arguments_with_a_default_keep_it():
+    net, z = network(2, 1), points(6, 2)
+    d = Autograd(net, z)
+    for h in (2.0, 3.0):
+        robin = pde.Operator(lambda u, h=h: u.x + h * u, z, inputs="tx")
+        check(robin, d(d.u, 1) + h * d.u, net)
+
+    class Decay(pde.Equation):
+        inputs, outputs = "tx", "u"
+
+        def residual(self, u, x=None, rate=1.5):
+            return u.t + rate * u * x
+
+    check(pde.Operator(Decay(), z), d(d.u, 0) + 1.5 * d.u * d.x1, net)

@@ -113,7 +113,7 @@ def evaluate(
         parameters: those of the inputs that are no part of a Laplacian.
     """
     functions = [_function(e, outputs) for e in expressions]
-    wanted = [arguments_of(f, inputs) if n is None else n for f, n in functions]
+    wanted = [arguments_of(f, inputs, outputs) if n is None else n for f, n in functions]
     for name in [name for names in wanted for name in names]:
         expected = f"names of outputs {', '.join(outputs)} and inputs {', '.join(inputs)}"
         check(name in (*outputs, *inputs), f"{_WHERE}: expression", expected, repr(name))

@@ -152,6 +152,12 @@ class Context:
                 "comparison; differentiate the branches of torch.where, or the factors"
             )
         wanted = derivative_of(attribute, self.inputs, self.parameters)
+        if wanted is not None and value.is_complex():
+            raise ValueError(
+                f"{self.where}: .{attribute}: expected a derivative of real numbers, got that of "
+                "complex ones; differentiate the real and the imaginary part, as "
+                "torch.complex(u.t, v.t)"
+            )
         if wanted is not None:
             if attribute == "n" and self.normals is not None:
                 raise ambiguous(attribute, self.inputs)

@@ -324,6 +324,12 @@ class Residual:
                 f"{self.where}.residual: result: expected [N] = {list(shape)} or a tuple of "
                 f"such, got {got}; return one residual per point"
             )
+        if not value.is_floating_point():
+            raise ValueError(
+                f"{self.where}.residual: result: expected real numbers, got {value.dtype}; return "
+                "the real and the imaginary part of a complex residual, and numbers for a "
+                "comparison"
+            )
         return value.expand(shape)
 
 

@@ -80,11 +80,12 @@ class System:
         self.names, self.spatial = domain.names, domain.spatial
         if isinstance(equation, Equation):
             check_names(where, self.names, tuple(equation.inputs), "the domain")
-            self.outputs = tuple(equation.outputs)
+            self.outputs: tuple[str, ...] = tuple(equation.outputs)
             self._function, self._explicit = equation.residual, False
         else:
             self._function, self._explicit = equation, domain.has_time
-        self._arguments = arguments_of(self._function, self.names)
+        others = equation.outputs if isinstance(equation, Equation) else ()
+        self._arguments = arguments_of(self._function, self.names, others)
         if not isinstance(equation, Equation):
             self.outputs = tuple(a for a in self._arguments if a not in self.names)
         if not self.outputs:
@@ -173,7 +174,9 @@ class System:
     def _call(self, function: Rule, coordinates: Mapping[str, Tensor], value: Value) -> Any:
         """A function of outputs and coordinates, at points of the largest shape of both."""
         names = (
-            self._arguments if function is self._function else arguments_of(function, self.names)
+            self._arguments
+            if function is self._function
+            else arguments_of(function, self.names, self.outputs)
         )
         context = _GridContext(self, coordinates, value)
         arguments: dict[str, Any] = {}
