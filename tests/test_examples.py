@@ -44,7 +44,7 @@ PDE = {
     "integro_differential": (60, 0.05),
     "inverse_source": (300, 0.05),
     "l_shape": (60, 0.1),
-    "lorenz": (300, 0.9),
+    "lorenz": (500, 0.9),
     "network_per_output": (60, 0.05),
     "parametric_heat": (60, 0.1),
     "robin_rod": (60, 0.01),
