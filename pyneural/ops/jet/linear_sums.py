@@ -53,9 +53,12 @@ class Sum(NamedTuple):
         return bool(self.products) or any(c.keys() - alone for c in self.derivatives.values())
 
     def joins(self, alone: frozenset[int]) -> bool:
-        """Whether several derivatives of one output come together, but for those needed alone."""
-        several = (len(c.keys() - alone) > 1 for c in self.derivatives.values())
-        return bool(self.products) or any(several)
+        """Whether derivatives of an output come together or cancel, but for those needed alone."""
+        return bool(self.products) or any(
+            len(others) > 1 or 0 in others.values()
+            for c in self.derivatives.values()
+            for others in [{channel: c[channel] for channel in c.keys() - alone}]
+        )
 
 
 class LinearSums:
@@ -165,7 +168,7 @@ class LinearSums:
         """Opcode, multiplier or divisor, and a value with derivatives of which it is that."""
         opcode, operands = self.values[value]
         if opcode == MUL:
-            for multiplier, inner in (operands, operands[::-1]):
+            for multiplier, inner in dict.fromkeys((operands, operands[::-1])):
                 if self._has_derivatives[inner]:
                     yield MUL, multiplier, inner
         elif opcode == DIV and self._has_derivatives[operands[0]]:
