@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pyneural.pde.language.expression import Expression
+from pyneural.pde.language.operations import ALIASES
 
 _BETWEEN = {"pow": "**", "div": "/", "mul": "*", "add": "+", "sub": "-"}
-_ALIASES = {"truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul"}
 
 
 @torch.no_grad()
@@ -55,9 +55,9 @@ class _Search(TorchFunctionMode):
 
     def _describe(self, function: Callable, args: tuple, result: Tensor, bad: Tensor) -> str:
         name = getattr(function, "__name__", "an operation").strip("_")
-        if name[:1] == "r" and name[1:] in (*_BETWEEN, *_ALIASES):  # 1 / u calls u's
+        if name[:1] == "r" and name[1:] in (*_BETWEEN, *ALIASES):  # 1 / u calls u's
             name, args = name[1:], args[::-1]
-        name = _ALIASES.get(name, name)
+        name = ALIASES.get(name, name)
         shown = [self._name(argument) for argument in args]
         sign = _BETWEEN.get(name)
         between = f" {sign} ".join(shown[:2]) if sign else f"{name}({', '.join(shown)})"

@@ -19,14 +19,9 @@ from pyneural.pde.language.names import (
     readings,
     unknown_attribute,
 )
+from pyneural.pde.language.operations import operation_of
 from pyneural.pde.language.rules import SLOPES, Differentiator, Operation, plus, times
 
-_ALIASES = {
-    "negative": "neg", "absolute": "abs", "subtract": "sub", "multiply": "mul", "divide": "div",
-    "truediv": "div", "true_divide": "div", "arctan": "atan", "arcsin": "asin", "arccos": "acos",
-    "float_power": "pow",
-}  # fmt: skip
-_REFLECTED = ("radd", "rsub", "rmul", "rdiv", "rtruediv", "rpow", "rfloordiv", "rmod")
 _SHAPES = ("getitem", "squeeze", "unsqueeze", "reshape", "view", "flatten", "select", "stack")
 _LEAF, _MIXED = "leaf", "mixed"
 
@@ -152,12 +147,6 @@ class Context:
                 "comparison; differentiate the branches of torch.where, or the factors"
             )
         wanted = derivative_of(attribute, self.inputs, self.parameters)
-        if wanted is not None and value.is_complex():
-            raise ValueError(
-                f"{self.where}: .{attribute}: expected a derivative of real numbers, got that of "
-                "complex ones; differentiate the real and the imaginary part, as "
-                "torch.complex(u.t, v.t)"
-            )
         if wanted is not None:
             if attribute == "n" and self.normals is not None:
                 raise ambiguous(attribute, self.inputs)
@@ -224,6 +213,12 @@ class Context:
         key = _key(value)
         if key in self._gradients:
             return self._gradients[key][1]
+        if isinstance(value, Tensor) and value.is_complex():
+            raise ValueError(
+                f"{self.where}: derivative: expected one of real numbers, got one of complex "
+                "numbers by an operation without a rule; differentiate the real and the imaginary "
+                "part, as torch.complex(u.t, v.t)"
+            )
         if not self.tracked:
             raise NeedsGraphError
         tensor, leaves = plain(value), list(self._leaves.values())
@@ -333,9 +328,11 @@ class Expression(Tensor):
             return result
         # In a torch.autograd.Function, or where the user wants no gradient, the result is for
         # autograd to tell about, not for the rules.
-        if not torch.is_grad_enabled() and any(_needs_gradient((args, tuple(kwargs.values())))):
+        if not torch.is_grad_enabled() and any(
+            e.tensor.requires_grad for e in _expressions((args, *kwargs.values()))
+        ):
             return result
-        operation = _operation_of(name, args, kwargs) if len(contexts) == 1 else (_MIXED, ())
+        operation = operation_of(name, args, kwargs) if len(contexts) == 1 else (_MIXED, ())
         return _wrapped(result, context, operation)
 
 
@@ -384,19 +381,6 @@ def _wrapped(result: Any, context: Context, operation: Operation) -> Any:
         several = [_wrapped(r, context, ("element", ())) for r in result]
         return several if type(result) is list else tuple(several)
     return result
-
-
-def _operation_of(name: str, args: tuple, kwargs: dict) -> Operation:
-    name = name.strip("_")
-    if kwargs:
-        return f"{name} with {', '.join(kwargs)}", ()
-    if name in _REFLECTED:
-        name, args = name[1:], args[::-1]
-    return _ALIASES.get(name, name), args
-
-
-def _needs_gradient(value: Any) -> Iterator[bool]:
-    return (expression.tensor.requires_grad for expression in _expressions(value))
 
 
 def _expressions(value: Any) -> Iterator[Expression]:
