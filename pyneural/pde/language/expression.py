@@ -310,9 +310,9 @@ class Expression(Tensor):
     ) -> Any:
         if not all(issubclass(kind, Tensor) for kind in types):
             return NotImplemented  # a symbol decides
-        kwargs = kwargs or {}
-        name = getattr(function, "__name__", "an operation")
-        contexts = {id(e.context): e.context for e in _expressions((args, tuple(kwargs.values())))}
+        kwargs, name = kwargs or {}, getattr(function, "__name__", "an operation")
+        found = list(_expressions((args, *kwargs.values())))
+        contexts = {id(e.context): e.context for e in found}
         context = next(iter(contexts.values()))
         if name == "where" and len(args) == 3 and not any(isinstance(a, Tensor) for a in args[1:]):
             args = (*args[:2], context.points.new_tensor(args[2]))
@@ -328,9 +328,7 @@ class Expression(Tensor):
             return result
         # In a torch.autograd.Function, or where the user wants no gradient, the result is for
         # autograd to tell about, not for the rules.
-        if not torch.is_grad_enabled() and any(
-            e.tensor.requires_grad for e in _expressions((args, *kwargs.values()))
-        ):
+        if not torch.is_grad_enabled() and any(e.tensor.requires_grad for e in found):
             return result
         operation = operation_of(name, args, kwargs) if len(contexts) == 1 else (_MIXED, ())
         return _wrapped(result, context, operation)
