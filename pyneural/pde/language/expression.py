@@ -215,9 +215,8 @@ class Context:
             return self._gradients[key][1]
         if isinstance(value, Tensor) and value.is_complex():
             raise ValueError(
-                f"{self.where}: derivative: expected one of real numbers, got one of complex "
-                "numbers by an operation without a rule; differentiate the real and the imaginary "
-                "part, as torch.complex(u.t, v.t)"
+                f"{self.where}: derivative: expected one of real numbers, got one of complex ones; "
+                "differentiate the real and the imaginary part, as torch.complex(u.t, v.t)"
             )
         if not self.tracked:
             raise NeedsGraphError
