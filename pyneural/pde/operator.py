@@ -156,6 +156,10 @@ class Operator(Condition):
         """Number of squares that the loss is the mean of."""
         return len(self.points)
 
+    def recorded(self) -> str:
+        """The instructions that the residual consists of, as text."""
+        return self.form.recorded(self._residual, self._sites())
+
     def residuals(self, network: Network) -> list[Tensor]:
         """The residuals minus the value, [N, 1] each; with quadrature [M, 1]."""
         found = self.form.evaluate(self._residual, network, self._sites())

@@ -83,6 +83,15 @@ class Domain:
         """
         raise NotImplementedError
 
+    def numbers(self) -> list[Tensor]:
+        """All numbers that the domain is made of, some of which ``repr`` leaves out.
+
+        >>> from pyneural.pde import Box
+        >>> Box(x=(0, 1)).numbers()
+        [tensor([0.], dtype=torch.float64), tensor([1.], dtype=torch.float64)]
+        """
+        return [self.low, self.high]
+
     @property
     def dim(self) -> int:
         """Number of coordinates."""
