@@ -23,7 +23,7 @@ from pyneural.models import PINN, suggested_phases, suggested_pinn
 from pyneural.pde.gallery import GALLERY, Problem
 
 SYSTEMS = ("S22",)
-SUMMARY = "Differential equations of a gallery, see --list."
+SUMMARY = "Equations of a gallery, see --list."
 QUICK = 0.05  # of the steps
 OPTIONS: _options.Options = {
     "name": {"nargs": "?", "choices": GALLERY, "metavar": "NAME", "help": "a name of --list"},

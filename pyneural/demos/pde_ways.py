@@ -37,7 +37,7 @@ from pyneural.training import LBFGS, Adam, Phase, Trainer
 Cost = tuple[list[float], list[float], list[str]]  # seconds, errors, what each point is
 
 SYSTEMS = ("S20",)
-SUMMARY = "Burgers' equation linearised, reduced, computed and learned."
+SUMMARY = "Burgers' equation in four ways, compared."
 OPTIONS = {
     "--epochs": whole("steps of Adam", 1000, low=1),
     "--lbfgs": whole("iterations of L-BFGS", 4000, low=1),

@@ -112,7 +112,8 @@ class Operator(Condition):
             if domain is None:
                 raise ValueError(f"{_WHERE}: domain: expected one to draw points on; give domain=")
             chosen = named_part(domain, part, None, "both", _WHERE)
-            nodes, normals = place(domain, chosen, points, _WHERE, drawing)
+            nodes, found = place(domain, chosen, points, _WHERE, drawing)
+            normals = _known(found) if normals is None else normals
         firsts = nodes if shape is None else nodes.view(*shape, -1)[:, 0]
         if shape is not None and callable(value):
             _check_common(value, names, nodes.view(*shape, -1))
@@ -241,9 +242,14 @@ def _normals(domain: Domain, points: Tensor, part: Part, drawing: Drawing) -> Te
     domain.check(points, where=_WHERE)
     if part is not None:
         chosen = named_part(domain, part, None, "both", _WHERE)
-        return place(domain, chosen, points, _WHERE, drawing)[1]
+        return _known(place(domain, chosen, points, _WHERE, drawing)[1])
     normals, on = domain.normals_on(points, domain.patches)
-    return normals if bool(on.all()) and bool(normals.isfinite().all()) else None
+    return _known(normals) if bool(on.all()) else None
+
+
+def _known(normals: Tensor) -> Tensor | None:
+    """Normals; None where a domain has none, as a point cloud without them."""
+    return normals if bool(normals.isfinite().all()) else None
 
 
 def _outputs(

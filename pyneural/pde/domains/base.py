@@ -217,7 +217,7 @@ class Domain:
         1e-6 of the extent of the shape, or 8 units in the last place of the largest coordinate.
 
         Raises:
-            ValueError: points off the boundary.
+            ValueError: points off the boundary, or a point cloud without normals there.
 
         >>> from pyneural.pde import Box
         >>> square = Box(x=(0, 1), y=(0, 1))
@@ -233,6 +233,11 @@ class Domain:
                 f"{where}: points: expected points on {named} of {self}, got {int((~on).sum())} of "
                 f"{len(points)} off it, the first {self.described(points[~on][0])}; remove them or "
                 "move them there"
+            )
+        if not bool(normals.isfinite().all()):
+            raise ValueError(
+                f"{where}: domain: expected one with outward normals, got {self}, which has none "
+                "there; give them: PointCloud(..., normals=...)"
             )
         return normals
 

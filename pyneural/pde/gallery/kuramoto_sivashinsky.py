@@ -18,7 +18,9 @@ class KuramotoSivashinsky(Ring):
         u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0   on t in (0, 1], x in (-1, 1), periodic
         u(0, x) = -sin(pi x)
 
-    The regular example of Raissi (2018), which settles into a pattern of steep fronts.
+    It settles into a pattern of steep fronts: the regular, not the chaotic example of Wang,
+    Sankaran and Perdikaris (2024, "Respecting causality for training physics-informed neural
+    networks", Comput. Methods Appl. Mech. Eng. 421).
 
     >>> KuramotoSivashinsky.initial(torch.tensor([0.5])).tolist()
     [-1.0]
