@@ -295,7 +295,7 @@ def test_balancing_helps_where_the_residual_drowns_the_conditions():
 
 
 def test_a_reference_that_is_not_minimised_is_named():
-    pinn = make(Waves, weights={"residual": (0, 1)})
+    pinn = make(Waves, weights={"residual": (0, 1, 1)})
     expected = r"reference: expected one of .*, whose weights are above 0, got 'residual'"
     with pytest.raises(ValueError, match=expected):
         pinn.fit(Adam(1), callbacks=[GradientNormWeights()], progress=False)
