@@ -344,9 +344,13 @@ the first x=2; remove them or widen the domain
         patches = (*self.patches, *self.time_patches)
         for name in wanted or ("",):
             if not any(name in patch.labels for patch in patches):
+                known = dict.fromkeys(label for patch in patches for label in patch.labels)
+                remedy = f"name the boundary of a shape by named({name or 'wall'!r})"
+                if name.rsplit("_", 1)[0] in self.parameters:
+                    remedy = "a parameter of the problem has no boundary"
                 raise ValueError(
-                    f"{where}: part: expected some of {', '.join(self.parts) or 'none'}, got "
-                    f"{name!r}; name the boundary of a shape by named({name or 'wall'!r})"
+                    f"{where}: part: expected some of {', '.join(known) or 'none'}, got {name!r}; "
+                    f"{remedy}"
                 )
         return tuple(patch for patch in patches if set(wanted) & set(patch.labels))
 

@@ -138,6 +138,7 @@ def read_mesh(
 
     Raises:
         ImportError: meshio is missing: pip install 'pyneural[mesh]'.
+        FileNotFoundError: there is no such file.
         ValueError: other cells, as quadrilaterals, or a mesh that ``Mesh`` refuses.
     """
     try:
@@ -146,6 +147,8 @@ def read_mesh(
         raise ImportError(
             "read_mesh: expected meshio, but it is not installed; pip install 'pyneural[mesh]'"
         ) from error
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"read_mesh: path: expected a file, got {os.fspath(path)!r}")
     mesh = meshio.read(path)
     used = {block.type for block in mesh.cells}
     dim = 3 if "tetra" in used else 2

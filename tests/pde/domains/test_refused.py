@@ -256,3 +256,18 @@ def test_cells_beside_each_other_are_not():
     cube = torch.cartesian_prod(*3 * [torch.arange(2.0)])
     middle = [(0, 1, 2, 4), (1, 2, 4, 7), (1, 4, 5, 7), (1, 2, 3, 7), (2, 4, 6, 7)]
     assert Mesh(cube, middle).measure == pytest.approx(1)
+
+
+def test_parts_that_there_are_not_are_named_with_a_remedy():
+    domain = Box(t=(0, 1), x=(0, 1)).with_parameters(nu=(1, 2))
+    with pytest.raises(
+        ValueError, match=r"x_low, x_high, t_low, t_high, got 'nu_low'; a parameter"
+    ):
+        domain.sample_boundary(3, part="nu_low")
+    with pytest.raises(ValueError, match=r"got 'wall'; name the boundary of a shape by named\("):
+        domain.sample_boundary(3, part="wall")
+
+
+def test_a_mesh_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"read_mesh: path: expected a file, got .*no.vtk"):
+        pde.read_mesh(tmp_path / "no.vtk")
