@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Compiles the CUDA code where there is neither a GPU nor a torch with CUDA: `kernels`, each .cu for
-# sm_80 and sm_90a with warnings as errors; `callers`, the syntax of the C++ that calls them; without
-# an argument both.
+# sm_80 and sm_90a, or those named next, with warnings as errors; `callers`, the syntax of the C++
+# that calls them; without an argument both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-kernels callers}
+architectures=${2:-sm_80 sm_90a}
 
 # Optimised in full only where ptxas judges the result: it warns where it serialises wgmma.
 kernel() {
@@ -34,6 +35,6 @@ fi
 
 {
   [[ $what != *kernels* ]] ||
-    find csrc bench -name '*.cu' -printf 'kernel sm_80 %p\nkernel sm_90a %p\n'
+    for each in $architectures; do find csrc bench -name '*.cu' -printf "kernel $each %p\n"; done
   [[ $what != *callers* ]] || find csrc -name '*_cuda.cpp' -printf 'caller %p\n'
 } | xargs -P 2 -I{} bash -c '{}'

@@ -127,8 +127,8 @@ class Equation(torch.nn.Module):
         functions of coordinates) and the network has ``jet_loss``, as
         ``nn.MLP`` does, it goes to ``ops.jet_mlp_loss``, which on the CPU computes loss and
         gradient in one pass over the points; otherwise by ``residuals``. Derivatives that occur
-        only in sums with constant coefficients become one linear operator there, so that the
-        rounding differs.
+        only in sums with constant coefficients become one linear operator there, also those of
+        (k u_x)_x + (k u_y)_y with equal factors, so that the rounding differs.
 
         Args:
             network: gives ``jet(x, derivatives)``, and ``jet_loss`` for the fused way.

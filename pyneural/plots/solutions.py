@@ -58,9 +58,9 @@ def solution_fields(
             if marked is not None:
                 panel.plot(*marked.T.numpy(), ".", color=style.BLACK, markersize=5, clip_on=False)
         for panel in panels[-1]:
-            panel.set_xlabel(f"${axes[0][0]}$")
+            panel.set_xlabel(_label(axes[0][0]))
         for panel in panels[:, 0]:
-            panel.set_ylabel(f"${axes[1][0]}$")
+            panel.set_ylabel(_label(axes[1][0]))
     return figure
 
 
@@ -105,9 +105,14 @@ def solution_curves(
             [*handles, line, dashes], [*labels, "reference", "network"], loc="center left",
             bbox_to_anchor=(1, 0.5),
         )  # fmt: skip
-        below.set(xlabel=f"${name}$", ylabel="absolute error")
+        below.set(xlabel=_label(name), ylabel="absolute error")
         below.set_xlim(float(values.min()), float(values.max()))
     return figure
+
+
+def _label(name: str) -> str:
+    """A coordinate as mathematical text: x1 has an index."""
+    return f"${name[0]}_{{{name[1:]}}}$" if name[1:].isdigit() else f"${name}$"
 
 
 def _bounds(values: Tensor) -> tuple[float, float]:

@@ -93,6 +93,7 @@ def test_every_op_is_timed(small):
         "multiply_add_probe",  # the measure itself
         "attention_keep",  # shows which weights dropout keeps
         "attention_mask_backward",  # of a mask that is learnt
+        "residual_loss",  # of pde, for compiled graphs
         "kalman_smoother_backward",  # of a loss of smoothed states; a likelihood has the filter's
     }
     recorder = Recorder()

@@ -331,16 +331,23 @@ class TestSequentialAndMLP:
         torch.testing.assert_close(network(x), expected, **FLOAT64)
         assert len(seen) == 1
 
-    def test_jets_of_what_has_none_are_refused(self):
-        x = torch.rand(4, 1)
-        network = nn.MLP(1, [5], 1)
+    def test_jets_of_hooked_and_replaced_layers(self):
+        x = torch.rand(4, 1, dtype=torch.float64, requires_grad=True)
+        network = nn.MLP(1, [5], 1).double()
+
+        def check():
+            u, u_x = network.jet(x, [(0,)])
+            torch.testing.assert_close(u, network(x), **FLOAT64)
+            expected = torch.autograd.grad(network(x).sum(), x)[0]
+            torch.testing.assert_close(u_x, expected, **FLOAT64)
+            return u
+
+        plain = check()
         handle = network.layers[0].register_forward_hook(lambda module, inputs, output: 2 * output)
-        with pytest.raises(ValueError, match=r"MLP.jet: layers\[0\]: expected a torch.nn.Linear"):
-            network.jet(x, [(0,)])
+        assert not torch.equal(check(), plain)
         handle.remove()
-        network.layers[1] = LoRA(network.layers[1])
-        with pytest.raises(ValueError, match=r"MLP.jet: layers\[1\]: .* got LoRA"):
-            network.jet(x, [(0,)])
+        network.layers[1] = LoRA(network.layers[1]).double()
+        check()
 
     def test_jets_of_parametrised_layers(self):
         network = nn.MLP(1, [5], 1).double()

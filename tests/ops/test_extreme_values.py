@@ -16,6 +16,8 @@ from tests.tolerances import assert_close
 DTYPES = [torch.float32, torch.float64]
 # Others' slopes fade to 0 by way of denormals, and 0 times infinity depends on the last of them.
 PIECEWISE = {"linear", "relu", "leaky_relu"}
+# torch's gelu of infinity in float32 is NaN on processors where oneDNN computes it.
+EXPECTED = by_torch.ACTIVATIONS | {"gelu": lambda z: F.gelu(z.double()).to(z.dtype)}
 REDUCED = [*DTYPES, torch.bfloat16, torch.float16]
 
 
@@ -50,7 +52,7 @@ def test_activations(name, dtype):
     z = grid(dtype)
     one, zero = torch.ones(1, 1, dtype=dtype), torch.zeros(1, dtype=dtype)
     pattern = ops.SparsityPattern.from_mask(one > 0)
-    expected = by_torch.ACTIVATIONS[name]
+    expected = EXPECTED[name]
     layers = {
         "dense": lambda x: ops.dense(x, one, zero, name),
         "masked_dense": lambda x: ops.masked_dense(x, one[0], pattern, zero, name),
@@ -77,7 +79,9 @@ def test_infinite_biases(name, bias, dtype):
     x, one = torch.tensor([[1.0], [-2.0]], dtype=dtype), torch.ones(1, 1, dtype=dtype)
     b = torch.full((1,), bias, dtype=dtype)
     grad = torch.ones(2, 1, dtype=dtype)
-    exact = value_and_gradients(lambda x, w, b: by_torch.dense(x, w, b, name), [x, one, b], grad)
+    exact = value_and_gradients(
+        lambda x, w, b: EXPECTED[name](F.linear(x, w, b)), [x, one, b], grad
+    )
     for call in (
         lambda x, w, b: ops.dense(x, w, b, name),
         lambda x, w, b: ops.mlp(x, [w], [b], "tanh", name),

@@ -32,7 +32,8 @@ def test_every_op_is_called_here():
     schemas = torch._C._jit_get_all_schemas()
     every = {s.name.removeprefix(prefix) for s in schemas if s.name.startswith(prefix)}
     checks = {name for name in every if name.startswith("check_")}
-    assert every - checks - {"multiply_add_probe"} == CALLS.keys()
+    others = {"multiply_add_probe", "residual_loss"}  # the latter is of pde, for compiled graphs
+    assert every - checks - others == CALLS.keys()
 
 
 def sole(args, name):

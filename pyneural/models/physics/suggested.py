@@ -61,7 +61,7 @@ def suggested_phases(problem: Problem, *, share: float = 1.0) -> list[Phase]:
 
     >>> from pyneural.pde.gallery import Heat
     >>> [phase.steps for phase in suggested_phases(Heat(), share=0.01)]
-    [2, 5, 5]
+    [2, 7]
     """
     check(share > 0, "suggested_phases: share", "a number > 0", share, "leave it out for 1")
     recipe = problem.recipe

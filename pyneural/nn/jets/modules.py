@@ -117,4 +117,5 @@ def with_jets(module: Any) -> Any:
     >>> u_x.shape
     torch.Size([3, 1])
     """
-    return module if hasattr(module, "jet") else _Jets(module)
+    has_own = hasattr(module, "jet") or hasattr(module, "jet_loss")
+    return module if has_own else _Jets(module)

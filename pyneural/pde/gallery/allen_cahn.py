@@ -36,7 +36,7 @@ class AllenCahn(Problem):
     formula = "u_t = 0.001 u_xx + 5 (u - u^3)"
     reference = "a Chebyshev solution"
     counts = 41, 201
-    recipe = Recipe((32, 32, 32), error=3e-1, hard=True, lbfgs=(400, 400))
+    recipe = Recipe((40, 40, 40), error=7e-2, hard=True, points=3000, adam=2000, lbfgs=(2000,))
 
     def __init__(self) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ class Heat(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_t = alpha u_xx"
     counts = 101, 101
-    recipe = Recipe((24, 24, 24), error=5e-4, hard=True, lbfgs=(500, 200))
+    recipe = Recipe((24, 24, 24), error=4e-4, activation="sin", hard=True, lbfgs=(700,))
 
     def __init__(self, alpha: float | Tensor = 0.1) -> None:
         super().__init__()

@@ -36,7 +36,7 @@ class KdV(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_t + 6 u u_x + u_xxx = 0"
     counts = 101, 201
-    recipe = Recipe((32, 32, 32), error=1e-1, weights={"initial": 10}, lbfgs=(800,))
+    recipe = Recipe((32, 32, 32), error=3e-2, weights={"initial": 10}, lbfgs=(1000, 1000))
 
     def __init__(self) -> None:
         super().__init__()

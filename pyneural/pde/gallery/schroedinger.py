@@ -35,7 +35,7 @@ class Schroedinger(Problem):
     inputs, outputs = "tx", "uv"
     formula = "i h_t + h_xx / 2 + |h|^2 h = 0,  h = u + i v"
     counts = 101, 201
-    recipe = Recipe((40, 40, 40, 40), error=1e-2, points=4000, weights={"initial": 10})
+    recipe = Recipe((32, 32, 32), error=2e-1, weights={"initial": 10}, lbfgs=(1200, 1200))
 
     def __init__(self) -> None:
         super().__init__()

@@ -157,9 +157,11 @@ class Context:
         """Whether an operand is the same at all points."""
         if not isinstance(value, Tensor):
             return True
+        if isinstance(value, Expression):
+            return False
         # Of a single point, any function of coordinates has one element.
         of_point = value.requires_grad and value.shape == self.shape and self.tracked
-        return not isinstance(value, Expression) and value.numel() == 1 and not of_point
+        return value.numel() == 1 and not of_point
 
     def _expanded(self, value: Any) -> Expression:
         if not isinstance(value, Expression):

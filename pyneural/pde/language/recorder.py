@@ -106,17 +106,18 @@ class EquationRecorder(Recorder):
         """Index of an operand; a tensor with a value for each point becomes a column."""
         if isinstance(value, Symbol):
             return value._index
-        if not isinstance(value, Tensor) or value.is_complex():
+        tensor = plain(value)  # which answers faster
+        if not isinstance(value, Tensor) or tensor.is_complex():
             return super().operand(value)
         # Of a single point, a function of coordinates looks like a coefficient.
-        of_points = isinstance(value, Expression) and value.dim() == 1
-        one = value.numel() == 1 and value.dim() < 2
+        of_points = isinstance(value, Expression) and tensor.dim() == 1
+        one = tensor.numel() == 1 and tensor.dim() < 2
         if one and not of_points:
-            return super().operand(plain(value))
+            return super().operand(tensor)
         context = self.context
-        if value.shape != context.shape and not (context.is_recording and value.dim() == 1):
+        if tensor.shape != context.shape and not (context.is_recording and tensor.dim() == 1):
             if one:
-                return super().operand(plain(value))
+                return super().operand(tensor)
             raise NotExpressibleError("a tensor of another number of elements")
         for index, column in enumerate(self.columns):
             if column is value:
@@ -145,8 +146,9 @@ class EquationRecorder(Recorder):
             raise NotExpressibleError(getattr(function, "__name__", "a function"))
         options = {key: self._at_points(value) for key, value in options.items()}
         result = function(*self._at_points(tuple(args)), **options)
-        is_column = isinstance(result, Tensor) and result.shape == self.context.shape
-        if is_column and result.is_floating_point():
+        tensor = plain(result)
+        is_column = isinstance(tensor, Tensor) and tensor.shape == self.context.shape
+        if is_column and tensor.is_floating_point():
             return self.symbol(self.operand(result))
         return result
 

@@ -138,6 +138,7 @@ class Differentiator:
         self._operation, self._leaf, self._is_fixed = operation, leaf, is_fixed
         self._key, self._other = key, other
         self._known: dict[Hashable, tuple[Value, Value]] = {}
+        self._derivatives: dict[Hashable, tuple[Value, list[Value]]] = {}  # of F, for F(f)
         self._slopes: dict[Hashable, Differentiator] = {}
 
     def derivative(self, value: Value, wanted: Derivative) -> Value:
@@ -233,7 +234,10 @@ class Differentiator:
     ) -> Value:
         """A derivative of value = F(f) by the formula of Faa di Bruno."""
         total: Value = 0.0
-        slopes: list[Value] = [slope(f, value)]
+        key = self._key(value)
+        if key not in self._derivatives:
+            self._derivatives[key] = value, [slope(f, value)]
+        _, slopes = self._derivatives[key]
         for coefficient, factors in make_plan((wanted,)).channels[wanted]:
             inner = times(float(coefficient), *(self.derivative(f, block) for block in factors))
             if is_zero(inner):
