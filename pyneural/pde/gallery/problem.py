@@ -60,7 +60,7 @@ class Problem(Equation):
 
     Attributes:
         domain: where the equation holds.
-        recipe: network and training that are known to solve it.
+        recipe: network and training, with the error that they reach.
         formula: the equation in one line.
         reference: what the values of ``test_grid`` are.
         counts: points of the test grid along each coordinate.
