@@ -103,6 +103,11 @@ class Condition(torch.nn.Module):
         """What is compared, as a sum of derivatives, () for the value, with factors [N] or None."""
         return [((), None)]
 
+    def recorded(self) -> str:
+        """What is compared, as text."""
+        asked = [derivative for derivative, _ in self.terms()]
+        return f"{asked} of {'all outputs' if self.output is None else f'output {self.output}'}"
+
     def residuals(self, network: Network) -> list[Tensor]:
         """What is compared minus the prescribed values, [N, O] each."""
         terms = self.terms()

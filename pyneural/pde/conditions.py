@@ -222,6 +222,10 @@ class Periodic(Condition):
         self.register_buffer("opposite", high, persistent=False)
         self.derivatives = tuple((column,) * k for k in range(1, order + 1))
 
+    def terms(self) -> list[Term]:
+        """The value and derivatives."""
+        return [((), None), *((derivative, None) for derivative in self.derivatives)]
+
     def residuals(self, network: Network) -> list[Tensor]:
         """Value and derivatives at the high bound minus those at the low one, [N, O] each."""
         both = torch.cat([self.points, self.opposite])

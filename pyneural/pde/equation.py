@@ -152,6 +152,18 @@ class Equation(torch.nn.Module):
         self._check(network, x)
         return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
 
+    def recorded(self, x: Tensor) -> str:
+        """The instructions that the residual at points [N, D] consists of, as text.
+
+        >>> class Decay(Equation):
+        ...     inputs, outputs = "t", "u"
+        ...     def residual(self, u):
+        ...         return u.t + 2 * u
+        >>> Decay().recorded(torch.zeros(2, 1)).split("; ")[2:]
+        ['constant 2.0', 'mul 2 0', 'add 1 3', 'residual 4")']
+        """
+        return self._form.recorded(self.residual, {MAIN: Site(x)})
+
     @torch.no_grad()
     def explain_nonfinite(self, network: Network, x: Tensor) -> str | None:
         """The operation of the residual that is not finite at points [N, D]; None if all are.
