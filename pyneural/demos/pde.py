@@ -14,16 +14,16 @@ from __future__ import annotations
 import argparse
 
 import torch
-from torch import Tensor
 
 from pyneural import plots
 from pyneural.demos import _options
 from pyneural.demos._options import counted, option, print_row
 from pyneural.models import PINN, suggested_phases, suggested_pinn
+from pyneural.models.physics.reference import relative_l2
 from pyneural.pde.gallery import GALLERY, Problem
 
 SYSTEMS = ("S22",)
-SUMMARY = "Differential equations of a gallery, see --list."
+SUMMARY = "Equations of a gallery, see --list."
 QUICK = 0.05  # of the steps
 OPTIONS: _options.Options = {
     "name": {"nargs": "?", "choices": GALLERY, "metavar": "NAME", "help": "a name of --list"},
@@ -75,17 +75,6 @@ def run(args: argparse.Namespace) -> object:
     args.interrupted = report.interrupted
     title = f"{args.name}: relative $L_2$ error {plots.scientific(error)}"
     return draw(problem, pinn, title)
-
-
-def relative_l2(predicted: Tensor, reference: Tensor) -> float:
-    """Relative L2 error where the reference is known.
-
-    >>> relative_l2(torch.tensor([1.1, 7.0]), torch.tensor([1.0, torch.nan]))
-    0.1000...
-    """
-    known = ~reference.isnan()
-    right = reference[known]
-    return float((predicted.to(reference)[known] - right).norm() / right.norm())
 
 
 def draw(problem: Problem, pinn: PINN, title: str) -> object:

@@ -31,13 +31,14 @@ from pyneural import plots
 from pyneural.demos import _burgers
 from pyneural.demos._options import counted, nonnegative, option, whole
 from pyneural.models import PINN
+from pyneural.models.physics.reference import relative_l2
 from pyneural.pde import Box, Burgers, cole_hopf, spectral
 from pyneural.training import LBFGS, Adam, Phase, Trainer
 
 Cost = tuple[list[float], list[float], list[str]]  # seconds, errors, what each point is
 
 SYSTEMS = ("S20",)
-SUMMARY = "Burgers' equation linearised, reduced, computed and learned."
+SUMMARY = "Burgers' equation in four ways, compared."
 OPTIONS = {
     "--epochs": whole("steps of Adam", 1000, low=1),
     "--lbfgs": whole("iterations of L-BFGS", 4000, low=1),
@@ -86,11 +87,6 @@ def solver(amplitude: float = 1.0) -> spectral.Fourier:
     )
 
 
-def relative(found: Tensor, exact: Tensor) -> float:
-    """Relative L2 error."""
-    return float((found - exact).norm() / exact.norm())
-
-
 def against_amplitude(points: Tensor) -> dict[str, tuple[list[float], list[float]]]:
     """Measured and predicted errors of the first and the second order for each amplitude."""
     t, x = points.T
@@ -102,9 +98,9 @@ def against_amplitude(points: Tensor) -> dict[str, tuple[list[float], list[float
         one, two, three = (
             order(t, x, amplitude) for order in (first_order, second_order, third_order)
         )
-        linear[0].append(relative(one, exact))
+        linear[0].append(relative_l2(one, exact))
         linear[1].append(float(two.norm() / one.norm()))
-        corrected[0].append(relative(one + two, exact))
+        corrected[0].append(relative_l2(one + two, exact))
         corrected[1].append(float(three.norm() / one.norm()))
     return {"linearised": linear, "second order": corrected}
 
@@ -127,7 +123,7 @@ def train(args: argparse.Namespace, points: Tensor, exact: Tensor) -> tuple[PINN
     for phase in phases:
         report = Trainer(pinn, [phase]).fit()
         seconds.append(seconds[-1] + report.seconds)
-        errors.append(relative(pinn.predict(points)[:, 0], exact))
+        errors.append(relative_l2(pinn.predict(points)[:, 0], exact))
         names.append(f"{counted(report.steps, 'step')} {phase.name}")
         if report.interrupted:
             args.interrupted = True
@@ -159,7 +155,7 @@ def classical(points: Tensor, exact: Tensor) -> dict[str, Cost]:
     return {
         name: (
             [seconds for _, (seconds, _) in rows],
-            [relative(u, exact) for _, (_, u) in rows],
+            [relative_l2(u, exact) for _, (_, u) in rows],
             [label for label, _ in rows],
         )
         for name, rows in calls.items()

@@ -104,6 +104,11 @@ class Condition(torch.nn.Module):
         """What is compared, as a sum of derivatives, () for the value, with factors [N] or None."""
         return [((), None)]
 
+    def recorded(self) -> str:
+        """What is compared, as text."""
+        asked = [derivative for derivative, _ in self.terms()]
+        return f"{asked} of {'all outputs' if self.output is None else f'output {self.output}'}"
+
     def residuals(self, network: Network) -> list[Tensor]:
         """What is compared minus the prescribed values, [N, O] each."""
         terms = self.terms()
@@ -186,12 +191,6 @@ class Condition(torch.nn.Module):
                 f"{self.outputs}; give the column that is meant by output="
             )
         return tuple(range(outputs))
-
-    def described(self) -> str:
-        """What is compared, in words, but for the points and the prescribed values."""
-        parts = [str(derivative) for derivative, _ in self.terms() if derivative]
-        parts += [] if self.output is None else [f"output {self.output}"]
-        return " ".join(parts)
 
     def extra_repr(self) -> str:
         """Number of points."""

@@ -235,9 +235,9 @@ class Periodic(Condition):
         order = _order("Periodic", order)
         self.derivatives = tuple((column,) * k for k in range(1, order + 1))
 
-    def described(self) -> str:
-        """The derivatives that match, in words."""
-        return f"{super().described()} order {len(self.derivatives)}".strip()
+    def terms(self) -> list[Term]:
+        """The value and derivatives."""
+        return [((), None), *((derivative, None) for derivative in self.derivatives)]
 
     def residuals(self, network: Network) -> list[Tensor]:
         """Value and derivatives at the high bound minus those at the low one, [N, O] each."""

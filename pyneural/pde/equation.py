@@ -150,6 +150,18 @@ class Equation(torch.nn.Module):
         self._check(network, x)
         return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
 
+    def recorded(self, x: Tensor) -> str:
+        """The instructions that the residual at points [N, D] consists of, as text.
+
+        >>> class Decay(Equation):
+        ...     inputs, outputs = "t", "u"
+        ...     def residual(self, u):
+        ...         return u.t + 2 * u
+        >>> Decay().recorded(torch.zeros(2, 1)).split("; ")[2:]
+        ['constant 2.0', 'mul 2 0', 'add 1 3', 'residual 4")']
+        """
+        return self._form.recorded(self.residual, {MAIN: Site(x)})
+
     @torch.no_grad()
     def explain_nonfinite(self, network: Network, x: Tensor) -> str | None:
         """The operation of the residual that is not finite at points [N, D]; None if all are.
@@ -172,18 +184,6 @@ class Equation(torch.nn.Module):
             for name, values in zip(self.outputs, channel.unbind(1), strict=True):
                 names[name + text] = values
         return first_nonfinite(lambda: self.residuals(network, x), names)
-
-    def described(self) -> str:
-        """The residual with its constants, in words; empty where it is no residual program.
-
-        >>> class Decay(Equation):
-        ...     inputs, outputs = "t", "u"
-        ...     def residual(self, u):
-        ...         return u.t + 2 * u
-        >>> Decay().described().partition(" Res")[0]
-        '((0,),)'
-        """
-        return self._form.described(self.residual, Site(torch.ones(1, len(self.inputs))))
 
     def _derivatives(self, like: Tensor) -> tuple[Derivative, ...]:
         """Those that the residual asks for, recorded on a point with the dtype of a tensor."""

@@ -111,7 +111,8 @@ class Operator(Condition):
             if domain is None:
                 raise ValueError(f"{_WHERE}: domain: expected one to draw points on; give domain=")
             chosen = named_part(domain, part, None, "both", _WHERE)
-            nodes, normals = place(domain, chosen, points, _WHERE, drawing)
+            nodes, found = place(domain, chosen, points, _WHERE, drawing)
+            normals = _known(found) if normals is None else normals
         firsts = nodes if shape is None else nodes.view(*shape, -1)[:, 0]
         if shape is not None and callable(value):
             _check_common(value, names, nodes.view(*shape, -1))
@@ -156,6 +157,10 @@ class Operator(Condition):
         """Number of squares that the loss is the mean of."""
         return len(self.points)
 
+    def recorded(self) -> str:
+        """The instructions that the residual consists of, as text."""
+        return self.form.recorded(self._residual, self._sites())
+
     def residuals(self, network: Network) -> list[Tensor]:
         """The residuals minus the value, [N, 1] each; with quadrature [M, 1]."""
         found = self.form.evaluate(self._residual, network, self._sites())
@@ -170,10 +175,6 @@ class Operator(Condition):
         if self.shape is not None:
             return super().eager_loss(network, points, weights)
         return self.form.loss(self._residual, network, self._sites(), weights)
-
-    def described(self) -> str:
-        """The residual, in words; empty where it is no program, as one of pairs of points."""
-        return "" if self.pairs else self.form.described(self._residual, self._sites()[MAIN])
 
     def extra_repr(self) -> str:
         """Number of points or integrals."""
@@ -241,9 +242,14 @@ def _normals(domain: Domain, points: Tensor, part: Part, drawing: Drawing) -> Te
     domain.check(points, where=_WHERE)
     if part is not None:
         chosen = named_part(domain, part, None, "both", _WHERE)
-        return place(domain, chosen, points, _WHERE, drawing)[1]
+        return _known(place(domain, chosen, points, _WHERE, drawing)[1])
     normals, on = domain.normals_on(points, domain.patches)
-    return normals if bool(on.all()) and bool(normals.isfinite().all()) else None
+    return _known(normals) if bool(on.all()) else None
+
+
+def _known(normals: Tensor) -> Tensor | None:
+    """Normals; None where a domain has none, as a point cloud without them."""
+    return normals if bool(normals.isfinite().all()) else None
 
 
 def _outputs(

@@ -91,8 +91,12 @@ def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> 
     tiny = np.finfo(float).tiny  # of a loss that reached 0
     levels = np.log(np.maximum(curve, tiny))
     held_out = None if beside is None else np.log(np.maximum(beside, tiny))
-    jumps = _jumps(levels)
-    found = [_rate_too_low(levels), _rate_too_high(levels) or _rises(levels, jumps), jumps]
+    places = _jump_places(levels)
+    jumps = _jumps(levels, places)
+    # A loss that was smooth until it jumped is rough only since.
+    late = len(places) > 0 and places[0] > len(levels) // 2
+    until = levels[: places[0]] if late else levels
+    found = [_rate_too_low(levels), _rate_too_high(until) or _rises(levels, jumps), jumps]
     if held_out is not None and np.isfinite(held_out).all():
         found += [_overfitting(levels, held_out), _validation_below(levels, held_out)]
     labels = {finding.label for finding in found if finding is not None}
@@ -197,12 +201,18 @@ def _validation_below(levels: np.ndarray, held_out: np.ndarray) -> Finding | Non
     )
 
 
-def _jumps(levels: np.ndarray) -> Finding | None:
+def _jump_places(levels: np.ndarray) -> np.ndarray:
+    """Epochs in which the loss jumped up; none where it does so often."""
     changes = np.diff(levels)
     usual = 1.48 * float(np.median(np.abs(changes - np.median(changes))))
     places = np.flatnonzero(changes > max(_JUMP, _JUMP_OVER_NOISE * usual)) + 1
-    if not 0 < len(places) <= max(1.0, _OFTEN * len(levels)):
+    return places if len(places) <= max(1.0, _OFTEN * len(levels)) else places[:0]
+
+
+def _jumps(levels: np.ndarray, places: np.ndarray) -> Finding | None:
+    if len(places) == 0:
         return None
+    changes = np.diff(levels)
     largest = int(places[changes[places - 1].argmax()])
     return Finding(
         JUMPS,

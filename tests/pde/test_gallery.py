@@ -435,3 +435,9 @@ def test_constants_of_the_wake_are_learned():
     wake = gallery.Cylinder().double()
     wake.loss(small_network(wake), inside(wake)).backward()
     assert {name for name, p in wake.named_parameters() if p.grad.abs() > 0} == set(wake.truth)
+
+
+def test_a_problem_without_an_exact_solution_says_so():
+    points = torch.zeros(1, 2)
+    with pytest.raises(NotImplementedError, match=r"AllenCahn.exact: there is none; test_grid\(\)"):
+        gallery.AllenCahn().solution(points)

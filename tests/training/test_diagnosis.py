@@ -15,7 +15,7 @@ FAULTS = [name for name in TRAINING_FAULTS if name != "good"]
 
 
 @pytest.mark.filterwarnings("ignore:fit. the loss became")
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1, 2, 5])
 @pytest.mark.parametrize("label", FAULTS)
 def test_each_fault_is_named_and_no_other(label, seed):
     diagnosis = TRAINING_FAULTS[label](seed, ()).diagnose()

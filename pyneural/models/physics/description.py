@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pyneural.pde import Equation
 
+_SHOWN = 8  # numbers of a tensor that are shown, of larger ones the digest
+
 
 def digest(tensors: Iterable[Tensor]) -> str:
     """The first digits of the SHA-256 sum of points and values."""
@@ -21,22 +23,27 @@ def digest(tensors: Iterable[Tensor]) -> str:
 
 
 def describe(equation: Equation) -> str:
-    """The name of an equation and its constants."""
-    numbers = [f"{name}={v!r}" for name, v in vars(equation).items() if isinstance(v, float)]
+    """The name of an equation and the constants that it does not learn."""
+    numbers = []
+    for name, value in vars(equation).items():
+        if name == "training" or name.startswith("_"):
+            continue
+        if isinstance(value, Tensor):
+            value = value.tolist() if value.numel() <= _SHOWN else digest([value])
+        elif not isinstance(value, (int, float)):
+            continue
+        numbers.append(f"{name}={value!r}")
     return f"{type(equation).__name__}({', '.join(numbers)})"
 
 
 def describe_training(pinn: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Network, conditions, weights, equation and points of a PINN, in JSON's types."""
+    """Network, domain, conditions, weights, equation and points of a PINN, in JSON's types."""
     description: dict[str, Any] = {
         "network": str(pinn.network),
         "dtype": str(pinn.dtype),
+        "domain": f"{pinn.domain} {digest(pinn.domain.numbers())}",
         "conditions": {
-            name: " ".join(
-                filter(
-                    None, (type(part).__name__, digest(part.buffers()), _short(part.described()))
-                )
-            )
+            name: f"{type(part).__name__} {part.recorded()} {digest(part.buffers())}"
             for name, part in pinn.named_conditions()
         },
         "weights": weights,
@@ -47,10 +54,5 @@ def describe_training(pinn: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
     points: dict[str, Any] = {"points": len(pinn.collocation), "sampling": pinn.sampling}
     if pinn.source.candidates is not None:
         points["candidates"] = digest([pinn.source.candidates])
-    residual = _short(pinn.equation.described())
+    residual = pinn.equation.recorded(pinn.collocation)
     return description | {"equation": describe(pinn.equation), "residual": residual} | points
-
-
-def _short(text: str) -> str:
-    """A text, or the first digits of the SHA-256 sum of a long one."""
-    return text if len(text) < 40 else hashlib.sha256(text.encode()).hexdigest()[:16]

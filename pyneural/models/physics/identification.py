@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pyneural.errors import whole
 from pyneural.models.physics.pinn import PINN
 from pyneural.nn import MLP
 from pyneural.pde import Box, Burgers, Data, Equation
@@ -18,6 +19,8 @@ from pyneural.pde.spectral import Fourier
 from pyneural.training import LBFGS, Adam, Phase
 from pyneural.training.callbacks import Callback
 from pyneural.training.checks import check
+
+_PHASES = Adam(200, lr=1e-2), LBFGS(1000)
 
 
 class UnknownConstants(Equation):
@@ -30,7 +33,7 @@ class UnknownConstants(Equation):
         lambda_1, lambda_2: first guesses, the second > 0.
 
     Raises:
-        ValueError: a second guess that is not > 0.
+        ValueError: guesses that are not finite, or a second one that is not > 0.
     """
 
     inputs, outputs = "tx", "u"
@@ -41,8 +44,10 @@ class UnknownConstants(Equation):
 
     def __init__(self, lambda_1: float = 0.0, lambda_2: float = math.exp(-6)) -> None:
         super().__init__()
-        good, where = lambda_2 > 0, f"{type(self).__name__}: lambda_2"
-        check(good, where, "a number > 0", lambda_2, "give the first guess of a viscosity")
+        where = type(self).__name__
+        check(math.isfinite(lambda_1), f"{where}: lambda_1", "a finite number", lambda_1)
+        good, remedy = 0 < lambda_2 < math.inf, "give a first guess, as 0.01"
+        check(good, f"{where}: lambda_2", "a finite number > 0", lambda_2, remedy)
         self.lambda_1 = nn.Parameter(torch.tensor(lambda_1, dtype=torch.float64))
         self.log_lambda_2 = nn.Parameter(torch.tensor(math.log(lambda_2), dtype=torch.float64))
 
@@ -152,16 +157,18 @@ def scattered_measurements(
         points [count, 2] and values [count, 1], float64.
 
     Raises:
-        ValueError: more points than the grid has, or a negative noise.
+        ValueError: more points than the grid has, or a noise that is negative or not finite.
 
     >>> points, values = scattered_measurements(BurgersConstants(), 50, noise=0.01)
     >>> points.shape, values.shape
     (torch.Size([50, 2]), torch.Size([50, 1]))
     """
     points, u = equation.solution()
+    count = whole("scattered_measurements: count", count)
     good, expected = 1 <= count <= len(points), f"1 to {len(points):,}, the points of the grid"
     check(good, "scattered_measurements: count", expected, count)
-    check(noise >= 0, "scattered_measurements: noise", "a number >= 0", noise)
+    good = 0 <= noise < math.inf
+    check(good, "scattered_measurements: noise", "a finite number >= 0", noise)
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(points), generator=generator)[:count]
     errors = torch.randn(count, 1, generator=generator, dtype=torch.float64)
@@ -195,7 +202,7 @@ def identify(
     count: int = 2000,
     hidden: Sequence[int] = (20, 20, 20, 20),
     theory_weight: float | None = None,
-    phases: Sequence[Phase] = (Adam(200, lr=1e-2), LBFGS(1000)),
+    phases: Phase | Sequence[Phase] = _PHASES,
     callbacks: Sequence[Callback] = (),
 ) -> Identification:
     """Finds both constants with a PINN: the network fits the measurements and obeys the equation.
@@ -204,11 +211,10 @@ def identify(
 
     at the same points x_n, the constants being trained with the network (Raissi, Perdikaris and
     Karniadakis 2019, section 4, with w = 1; a smaller one lets the network find the shock from the
-    measurements first, and is reached in a tenth of the steps). Neither initial nor boundary
-    values are known.
+    measurements first). Neither initial nor boundary values are known.
 
     Args:
-        equation: is trained; begins with its guesses.
+        equation: is trained, from the constants that it has.
         noise: in parts of the standard deviation of u.
         seed: of network, points and noise.
         count: of the measurements.
@@ -216,6 +222,9 @@ def identify(
         theory_weight: w; None for that of the equation.
         phases: of the training.
         callbacks: see ``training.callbacks``.
+
+    Raises:
+        ValueError: a number out of its range.
 
     >>> found = identify(BurgersConstants(), count=100, hidden=(8,), phases=[Adam(2)])
     >>> len(found.errors), found.seed
@@ -232,7 +241,7 @@ def identify(
         network, {"data": data}, equation=equation, points=points,
         weights={"residual": weight}, generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    pinn.fit(list(phases), callbacks=callbacks, progress=False)
+    pinn.fit(phases, callbacks=callbacks, progress=False)
     error = pinn.relative_l2(*equation.solution())
     seconds = time.perf_counter() - start
     return Identification(equation.constants, equation.truth, noise, seed, error, seconds, pinn)

@@ -347,10 +347,10 @@ class PINN(Predicting, Balanced):
 
         Args:
             x: points, [N, D].
-            exact: solution there, [N, O].
+            exact: solution there, [N, O]; NaN where it is not known.
 
         Raises:
-            ValueError: shapes that do not match, or a solution that is zero everywhere.
+            ValueError: shapes that do not match, or a solution that is zero or NaN everywhere.
         """
         return relative_l2(torch.as_tensor(self.predict(x)), torch.as_tensor(exact))
 

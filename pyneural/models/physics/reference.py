@@ -26,13 +26,27 @@ class Reference(Callback):
 
 
 def relative_l2(predicted: Tensor, exact: Tensor) -> float:
-    """Relative error |predicted - exact|_2 / |exact|_2 of [N, O], the norms taken in float64."""
+    """Relative error |predicted - exact|_2 / |exact|_2, the norms taken in float64.
+
+    Where exact is NaN, it is not known, as an output that was not measured at a point.
+
+    >>> import torch
+    >>> relative_l2(torch.tensor([[1.5, 7.0]]), torch.tensor([[1.0, torch.nan]]))
+    0.5
+    """
     if predicted.shape != exact.shape:
         raise ValueError(
             f"PINN.relative_l2: exact: expected {list(predicted.shape)}, got "
             f"{list(exact.shape)}; give one row a point, one column an output"
         )
     predicted, exact = predicted.double(), exact.to(predicted.device).double()
+    known = ~exact.isnan()
+    predicted, exact = predicted[known], exact[known]
+    if len(exact) == 0:
+        raise ValueError(
+            "PINN.relative_l2: exact: expected a solution that is known somewhere, got only nan; "
+            "correct it"
+        )
     norm = float(exact.norm())
     if norm == 0:
         raise ValueError(

@@ -20,6 +20,7 @@ from pyneural.training.checks import check, check_count
 _STEPS = 1000  # of the solver, over the duration
 _POINTS = 200  # collocation points
 _HIDDEN = 24, 24
+_PHASES = Adam(200, lr=1e-2), LBFGS(300)
 WAYS = ("theory", "data", "both")
 
 
@@ -50,8 +51,12 @@ class Pendulum:
         return Box(t=(0, self.duration))
 
     def angle(self, t: Tensor) -> Tensor:
-        """The angle at times of any shape, float64, to about 1e-9."""
+        """The angle at times of any shape in [0, duration], float64, to about 1e-9."""
+        good = bool(self.domain.contains(t.reshape(-1, 1)).all())
         t = t.double()
+        got = "others" if t.numel() == 0 else f"{float(t.min()):g} to {float(t.max()):g}"
+        remedy = "make a Pendulum of a longer duration"
+        check(good, "Pendulum.angle: t", f"times in [0, {self.duration:g}]", got, remedy)
         path, step = _path(self), self.duration / _STEPS
         before = (t / step).floor().clamp(0, _STEPS - 1).long()
         s = t / step - before  # in [0, 1]
@@ -104,7 +109,7 @@ class SmallAngles(Equation):
         self.delta, self.omega = delta, omega
 
     def residual(self, u):
-        """U'' + 2 delta u' + omega^2 u."""
+        """The residual u'' + 2 delta u' + omega^2 u."""
         return u.tt + 2 * self.delta * u.t + self.omega**2 * u
 
 
@@ -115,7 +120,7 @@ def model_pendulum(
     *,
     theory_weight: float = 1.0,
     seed: int = 0,
-    phases: Sequence[Phase] = (Adam(200, lr=1e-2), LBFGS(300)),
+    phases: Phase | Sequence[Phase] = _PHASES,
     callbacks: Sequence[Callback] = (),
 ) -> PINN:
     """A network for the angle of a pendulum, trained in one of three ways.
@@ -168,5 +173,5 @@ def model_pendulum(
         network, conditions, equation=equation, domain=domain, points=_POINTS,
         generator=torch.Generator().manual_seed(seed), weights=weights,
     )  # fmt: skip
-    pinn.fit(list(phases), callbacks=callbacks, progress=False)
+    pinn.fit(phases, callbacks=callbacks, progress=False)
     return pinn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def warm_start(pinn: Any, source: Any, parts: Sequence[str]) -> WarmStart:
     for part in given:
         good, expected = part in PARTS, f"some of {', '.join(PARTS)}"
         check(good, f"{where}: parts", expected, repr(part), "write parts=('network',)")
-    theirs, equation = _read(where, source)
+    theirs, known = _read(where, source)
     theirs = _tensors(theirs)
     own = _tensors(pinn.state_dict())
     taken: list[str] = []
@@ -52,6 +53,8 @@ def warm_start(pinn: Any, source: Any, parts: Sequence[str]) -> WarmStart:
         remedy = f"leave out {part!r}"
         check(bool(mine), f"{where}: parts", "parts that have weights", repr(part), remedy)
         _check_alike(where, mine, other)
+        if part == "network" and "network" in known:
+            _check_same_network(where, str(pinn.network), known["network"])
         taken += mine
         notes.append(_summary(part, mine, other))
     with torch.no_grad():
@@ -59,7 +62,7 @@ def warm_start(pinn: Any, source: Any, parts: Sequence[str]) -> WarmStart:
             own[name].copy_(theirs[name])
     pinn.network.load_state_dict(_of_network(own))  # lets it look at its new input range
     kept = tuple(name for name in own if name not in taken)
-    notes += _differences(pinn, own, theirs, equation, kept)
+    notes += _differences(pinn, own, theirs, known.get("equation"), kept)
     return WarmStart(tuple(taken), kept, tuple(notes))
 
 
@@ -77,8 +80,8 @@ def _of_part(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name.startswith(f"{part}.")}
 
 
-def _read(where: str, source: Any) -> tuple[dict[str, Tensor], str | None]:
-    """Tensors of a PINN or a file, and its equation in words where that is known."""
+def _read(where: str, source: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors of a PINN or a file, and network and equation in words where they are known."""
     if isinstance(source, (str, os.PathLike)):
         try:
             tensors, record = read_checkpoint(Path(source))
@@ -87,13 +90,15 @@ def _read(where: str, source: Any) -> tuple[dict[str, Tensor], str | None]:
             text = f"{where}: source: expected {expected}, got none; {remedy}"
             raise CheckpointError(text) from error
         if "state" not in record:  # of ``save``
-            return tensors, None
-        state = join(record["state"], tensors)["model"]
-        return state, record["config"].get("equation")
+            return tensors, {}
+        return join(record["state"], tensors)["model"], record["config"]
     expected, got = "a PINN, or the path of a file", type(source).__name__
     good = hasattr(source, "collocated")
     check(good, f"{where}: source", expected, got, "give the trained PINN", TypeError)
-    return source.state_dict(), None if source.equation is None else describe(source.equation)
+    known = {"network": str(source.network)}
+    if source.equation is not None:
+        known["equation"] = describe(source.equation)
+    return source.state_dict(), known
 
 
 def _check_alike(where: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
@@ -103,6 +108,18 @@ def _check_alike(where: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Te
         got, remedy = f"{shapes[1]} in the source", "make the network as the source's was made"
         good = shapes[0] == shapes[1]
         check(good, f"{where}: {name}", expected, got, remedy, CheckpointError)
+
+
+def _check_same_network(where: str, mine: str, theirs: str) -> None:
+    """CheckpointError for weights of another function of the same shapes, as other activations.
+
+    The input range, which belongs to the weights, is taken over with them.
+    """
+    ours, other = (
+        re.sub(r", input_range=\(\[.*?\], \[.*?\]\)", "", text) for text in (mine, theirs)
+    )
+    expected, remedy = f"{ours}, as this PINN has", "make the network as the source's was made"
+    check(ours == other, f"{where}: network", expected, other, remedy, CheckpointError)
 
 
 def _summary(part: str, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:

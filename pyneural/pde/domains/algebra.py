@@ -225,6 +225,10 @@ class Product(Shape):
             return text
         return f"{text if len(shown) < 2 else f'({text})'}.with_parameters({', '.join(declared)})"
 
+    def numbers(self) -> list[Tensor]:
+        """Those of the factors."""
+        return [number for factor in self.factors for number in factor.numbers()]
+
     def propose(self, unit: Tensor) -> tuple[Tensor, Tensor | None]:
         """Each factor's proposal, side by side."""
         columns, keep = [], None
@@ -309,6 +313,10 @@ class Combined(Shape):
 
     def __repr__(self) -> str:
         return f"({self.first} {self.operation} {self.second})"
+
+    def numbers(self) -> list[Tensor]:
+        """Those of both shapes."""
+        return [*self.first.numbers(), *self.second.numbers()]
 
     def propose(self, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Points of the first shape, the smaller one or both, and which are in the result."""

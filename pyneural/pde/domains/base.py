@@ -83,6 +83,15 @@ class Domain:
         """
         raise NotImplementedError
 
+    def numbers(self) -> list[Tensor]:
+        """All numbers that the domain is made of, some of which ``repr`` leaves out.
+
+        >>> from pyneural.pde import Box
+        >>> Box(x=(0, 1)).numbers()
+        [tensor([0.], dtype=torch.float64), tensor([1.], dtype=torch.float64)]
+        """
+        return [self.low, self.high]
+
     @property
     def dim(self) -> int:
         """Number of coordinates."""
@@ -208,7 +217,7 @@ class Domain:
         1e-6 of the extent of the shape, or 8 units in the last place of the largest coordinate.
 
         Raises:
-            ValueError: points off the boundary.
+            ValueError: points off the boundary, or a point cloud without normals there.
 
         >>> from pyneural.pde import Box
         >>> square = Box(x=(0, 1), y=(0, 1))
@@ -224,6 +233,11 @@ class Domain:
                 f"{where}: points: expected points on {named} of {self}, got {int((~on).sum())} of "
                 f"{len(points)} off it, the first {self.described(points[~on][0])}; remove them or "
                 "move them there"
+            )
+        if not bool(normals.isfinite().all()):
+            raise ValueError(
+                f"{where}: domain: expected one with outward normals, got {self}, which has none "
+                "there; give them: PointCloud(..., normals=...)"
             )
         return normals
 
@@ -330,9 +344,13 @@ the first x=2; remove them or widen the domain
         patches = (*self.patches, *self.time_patches)
         for name in wanted or ("",):
             if not any(name in patch.labels for patch in patches):
+                known = dict.fromkeys(label for patch in patches for label in patch.labels)
+                remedy = f"name the boundary of a shape by named({name or 'wall'!r})"
+                if name.rsplit("_", 1)[0] in self.parameters:
+                    remedy = "a parameter of the problem has no boundary"
                 raise ValueError(
-                    f"{where}: part: expected some of {', '.join(self.parts) or 'none'}, got "
-                    f"{name!r}; name the boundary of a shape by named({name or 'wall'!r})"
+                    f"{where}: part: expected some of {', '.join(known) or 'none'}, got {name!r}; "
+                    f"{remedy}"
                 )
         return tuple(patch for patch in patches if set(wanted) & set(patch.labels))
 

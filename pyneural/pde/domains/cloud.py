@@ -72,6 +72,10 @@ class PointCloud(Shape):
     def __repr__(self) -> str:
         return f"PointCloud({len(self.points)} points)"
 
+    def numbers(self) -> list[Tensor]:
+        """The points and the normals."""
+        return [self.every, *(patch.directions for patch in self.scattered)]
+
     def propose(self, unit: Tensor) -> tuple[Tensor, None]:
         """The points that the numbers fall on."""
         return self.points[(unit[:, 0] * len(self.points)).long()], None

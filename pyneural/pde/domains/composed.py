@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pyneural.pde.domains.base import Domain
 from pyneural.pde.domains.drawing import kept_share
-from pyneural.pde.domains.patches import Patch, spread, tolerance
+from pyneural.pde.domains.patches import NEAR, SIDE, Patch, around, spread, tolerance
 
-_SIDE = 1e-7  # of the size of a shape: how far on either side of a boundary one looks
+_DIRECTIONS = 64  # in which one looks around a given point
 
 
 class Joint(Patch):
@@ -128,7 +128,7 @@ class Trimmed(Patch):
     def draw(self, unit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points of the piece, those off the combined boundary not to be kept."""
         x, normals, keep = self.patch.draw(unit)
-        step = _SIDE * self.extent * normals
+        step = SIDE * self.extent * normals
         before, behind = self.inside(x - step), self.inside(x + step)
         good = before ^ behind
         if self.covered is not None:
@@ -143,14 +143,14 @@ class Trimmed(Patch):
     def normals(self, x: Tensor) -> Tensor:
         """Those of the piece, turned out of the combined shape."""
         normals = self.patch.normals(x)
-        step = self.extent * 4e-6 * normals
+        step = NEAR * self.extent * normals
         turned = self.inside(x + step) & ~self.inside(x - step)
         return torch.where(turned[:, None], -normals, normals)
 
     def covers(self, x: Tensor, distance: float) -> Tensor:
         """On the piece, the combined shape on one side alone."""
         on = self.patch.covers(x, distance)
-        step = _SIDE * self.extent * self.patch.normals(x[on])
+        step = SIDE * self.extent * self.patch.normals(x[on])
         on[on.clone()] = self.inside(x[on] - step) ^ self.inside(x[on] + step)
         return on
 
@@ -161,14 +161,7 @@ class Trimmed(Patch):
         if len(chosen):
             normals = self.patch.normals(chosen)
             across = chosen[:, None] + reach * torch.stack([normals, -normals], 1)
-            near = torch.cat([chosen[:, None] + reach * _around(self.dim), across], 1)
+            near = torch.cat([chosen[:, None] + reach * around(self.dim, _DIRECTIONS), across], 1)
             sides = self.inside(near.flatten(0, 1)).view(len(chosen), -1)
             on[on.clone()] = sides.any(1) & ~sides.all(1)
         return on
-
-
-def _around(dim: int) -> Tensor:
-    """Unit vectors in many directions, always the same, [64, dim]."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(64, dim, generator=generator, dtype=torch.float64)
-    return torch.nn.functional.normalize(vectors, dim=1)

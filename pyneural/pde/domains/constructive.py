@@ -12,12 +12,10 @@ from torch import Tensor
 from pyneural.pde.domains.base import Domain
 from pyneural.pde.domains.composed import Joint, Trimmed
 from pyneural.pde.domains.curves import Curves
-from pyneural.pde.domains.patches import End, Patch
+from pyneural.pde.domains.patches import NEAR, SAME, SIDE, End, Patch, around
 from pyneural.pde.domains.trimming import trimmed
 
-_SAME = 1e-10  # of the size of a shape: what is as near as that is one point
-_SIDE = 1e-7  # how far on either side of a boundary one looks
-_NEAR = 4e-6  # the same where a point is on boundaries of both; more than it may be off one
+_DIRECTIONS = 16  # in which one looks around a point on boundaries of both shapes
 
 
 class Pair(Protocol):
@@ -110,7 +108,7 @@ def boundary_of(pair: Pair) -> tuple[Patch, ...]:
     if len(pair.low) == 2:
         curves = [[as_curves(patch) for patch in patches] for patches in (first, second)]
         return tuple(trimmed(curves[0], curves[1], pair.inside))
-    covered = partial(_covered, tuple(first), _SAME * extent)
+    covered = partial(_covered, tuple(first), SAME * extent)
     cut = [Trimmed(p, pair.inside, extent, None) for p in first]
     cut += [Trimmed(p, pair.inside, extent, covered) for p in second]
     return tuple(patch for patch in cut if patch.share > 0)
@@ -126,9 +124,9 @@ def _ends_of(
 ) -> tuple[Patch, ...]:
     found: list[End] = []
     for patch in (*first, *second):
-        at, step = float(patch.draw(torch.empty(1, 0).double())[0]), _SIDE * extent
+        at, step = float(patch.draw(torch.empty(1, 0).double())[0]), SIDE * extent
         before, behind = pair.inside(torch.tensor([[at - step], [at + step]]).double()).tolist()
-        if before != behind and all(abs(end.at - at) > _SAME * extent for end in found):
+        if before != behind and all(abs(end.at - at) > SAME * extent for end in found):
             outward = 1.0 if before else -1.0
             found.append(End(at, outward, patch.labels, extent, patch.largest))
     return tuple(found)
@@ -168,22 +166,15 @@ def signed_distance_of(pair: Pair, x: Tensor) -> Tensor:
     bound = {
         "|": torch.minimum(a, b), "-": torch.maximum(a, -b), "&": torch.maximum(a, b)
     }[pair.operation]  # fmt: skip
-    near = _NEAR * float((pair.high - pair.low).max())
+    near = NEAR * float((pair.high - pair.low).max())
     # On boundaries of both, as an interface inside a union, only the neighbourhood tells.
-    unclear = bound.detach().abs() <= 8 * torch.finfo(x.dtype).eps * near / _NEAR
+    unclear = bound.detach().abs() <= 8 * torch.finfo(x.dtype).eps * near / NEAR
     outside = bound > 0
     if bool(unclear.any()):
         places = x[unclear].detach().to("cpu", torch.float64)[:, None]
-        around = (places + near * _directions(x.shape[1])).flatten(0, 1)
-        outside[unclear] = ~pair.inside(around).view(len(places), -1).any(1).to(x.device)
+        neighbours = (places + near * around(x.shape[1], _DIRECTIONS)).flatten(0, 1)
+        outside[unclear] = ~pair.inside(neighbours).view(len(places), -1).any(1).to(x.device)
     if len(pair.low) > 2:
         return torch.where(unclear & outside, near, bound)
     distance = torch.stack([patch.distance(x) for patch in pair.patches]).amin(0)
     return torch.where(outside, distance, -distance)
-
-
-def _directions(dim: int) -> Tensor:
-    """Unit vectors in some directions, always the same, [16, dim]."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(16, dim, generator=generator, dtype=torch.float64)
-    return torch.nn.functional.normalize(vectors, dim=1)

@@ -239,3 +239,8 @@ def _first_nearest(squares: Tensor) -> Tensor:
     least = distances.amin(1, keepdim=True)
     slack = 8 * torch.finfo(squares.dtype).eps * distances.amax(1, keepdim=True)
     return (distances <= least + slack).to(torch.int8).argmax(1)
+
+
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products of vectors in the plane, [..., 2] to [...]."""
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -29,8 +29,9 @@ class Mesh(Simplicial):
         name: of the boundary.
 
     Raises:
-        ValueError: cells without area or volume, an edge or face of more than two cells, parts that
-            are not on the boundary, indices or numbers that do not fit.
+        ValueError: cells without area or volume, an edge or face of more than two cells or of two
+            on the same side, parts that are not on the boundary, indices or numbers that do not
+            fit.
 
     >>> square = Mesh([(0, 0), (1, 0), (1, 1), (0, 1)], [(0, 1, 2), (0, 2, 3)],
     ...               parts={"floor": [(0, 1)]})
@@ -96,7 +97,26 @@ def _outer_facets(elements: np.ndarray) -> np.ndarray:
             f"Mesh: cells: expected at most two cells at each {'edge' if dim == 2 else 'face'}, "
             f"got {counts.max()} at {facet}; remove those that lie on others"
         )
+    if (counts == 1).sum() == 0:
+        raise ValueError(
+            "Mesh: cells: expected cells with a boundary, got all of them twice; leave one of each"
+        )
+    _check_sides(facets)
     return facets[np.sort(first[counts == 1])]
+
+
+def _check_sides(facets: np.ndarray) -> None:
+    """ValueError where two cells lie on the same side of a facet that they share."""
+    order = np.argsort(facets, 1)
+    odd = np.linalg.det(np.eye(facets.shape[1])[order]) < 0  # the permutation that sorts it
+    seen = np.column_stack([np.sort(facets, 1), odd])
+    _, first, counts = np.unique(seen, axis=0, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        facet = facets[first[counts.argmax()]].tolist()
+        raise ValueError(
+            f"Mesh: cells: expected one cell on either side of a facet, got two on the same side "
+            f"of {facet}, which overlap; remove one of them"
+        )
 
 
 def read_mesh(
@@ -118,6 +138,7 @@ def read_mesh(
 
     Raises:
         ImportError: meshio is missing: pip install 'pyneural[mesh]'.
+        FileNotFoundError: there is no such file.
         ValueError: other cells, as quadrilaterals, or a mesh that ``Mesh`` refuses.
     """
     try:
@@ -126,6 +147,8 @@ def read_mesh(
         raise ImportError(
             "read_mesh: expected meshio, but it is not installed; pip install 'pyneural[mesh]'"
         ) from error
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"read_mesh: path: expected a file, got {os.fspath(path)!r}")
     mesh = meshio.read(path)
     used = {block.type for block in mesh.cells}
     dim = 3 if "tetra" in used else 2

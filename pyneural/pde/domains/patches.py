@@ -12,6 +12,9 @@ from typing_extensions import Self
 
 ON_BOUNDARY = 1e-6  # of the extent of a boundary: a given point as near as that is on it
 ROUNDING = 8  # units in the last place of the coordinates by which a point may be off
+SAME = 1e-10  # of the extent: what is as near as that is one point
+SIDE = 1e-7  # of the extent: how far on either side of a boundary one looks
+NEAR = 4 * ON_BOUNDARY  # the same around a given point, which may be off the boundary
 
 # N points by F parts of a boundary are looked at in pieces of as many pairs.
 PAIRS = 1 << 22
@@ -80,6 +83,13 @@ class Patch:
 def tolerance(extent: float, largest: float, eps: float) -> float:
     """How far points may be from a boundary and still be on it."""
     return max(ON_BOUNDARY * extent, ROUNDING * eps * largest)
+
+
+def around(dim: int, count: int) -> Tensor:
+    """Unit vectors in many directions, always the same, [count, dim]."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(count, dim, generator=generator, dtype=torch.float64)
+    return torch.nn.functional.normalize(vectors, dim=1)
 
 
 class End(Patch):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pyneural.pde.domains.curves import cross
 from pyneural.pde.domains.simplicial import Simplicial, coordinates, numbers
 
 _TOUCHING = 1e-12  # of the size of a polygon: corners and edges as near as that touch
@@ -131,8 +132,8 @@ def _gaps(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndar
         return np.hypot(*np.moveaxis(p - start - place[..., None] * along, -1, 0))
 
     ends = [distance(a, c, d), distance(b, c, d), distance(c, a, b), distance(d, a, b)]
-    crossing = (_cross(b - a, c - a) * _cross(b - a, d - a) < 0) & (
-        _cross(d - c, a - c) * _cross(d - c, b - c) < 0
+    crossing = (cross(b - a, c - a) * cross(b - a, d - a) < 0) & (
+        cross(d - c, a - c) * cross(d - c, b - c) < 0
     )
     return np.where(crossing, 0.0, np.minimum.reduce(ends))
 
@@ -148,7 +149,7 @@ def triangulate(corners: np.ndarray) -> np.ndarray:
     left, found, position, failed = list(range(len(corners))), [], 0, 0
     size = float(np.ptp(corners, axis=0).max())
     before, behind = np.roll(corners, 1, 0), np.roll(corners, -1, 0)
-    turns = _cross(corners - before, behind - corners)
+    turns = cross(corners - before, behind - corners)
     hollow = np.flatnonzero(turns <= _TOUCHING * size**2)  # only these can be in an ear
     while len(left) > 3:
         k = position % len(left)
@@ -176,10 +177,6 @@ def triangulate(corners: np.ndarray) -> np.ndarray:
     return np.array([*found, left])
 
 
-def _cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
-
-
 def _turn(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Twice the area of the triangles a, b, point: positive to the left of a b, [N]."""
-    return _cross(b - a, points - a)
+    return cross(b - a, points - a)

@@ -61,6 +61,10 @@ class Simplicial(Shape):
             self.cells, self.running = torch.from_numpy(cells), torch.from_numpy(np.cumsum(sizes))
             self.bulk = self.measure = float(self.running[-1])
 
+    def numbers(self) -> list[Tensor]:
+        """Corners of the boundary and of the cells."""
+        return [self.facets, *([] if self.cells is None else [self.cells])]
+
     def propose(self, unit: Tensor) -> tuple[Tensor, Tensor | None]:
         """Points of the cells, or of the bounding box and which are inside."""
         if self.cells is not None:

@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural.pde.domains.curves import Arc, Curves
+from pyneural.pde.domains.curves import Arc, Curves, cross
+from pyneural.pde.domains.patches import SAME, SIDE
 
 Inside = Callable[[Tensor], Tensor]
-
-_SAME = 1e-10  # of the size of a shape: what is as near as that is one point
-_SIDE = 1e-7  # how far on either side of a boundary one looks
 
 
 def trimmed(first: Sequence[Curves], second: Sequence[Curves], inside: Inside) -> list[Curves]:
@@ -86,11 +84,11 @@ def _sort_out(
     """Which pieces stay, and on which the shape is on the side of the normal."""
     if not len(middles):
         return np.empty(0, bool), np.empty(0, bool)
-    step = _SIDE * extent * normals
+    step = SIDE * extent * normals
     before, behind = (inside(torch.from_numpy(middles + s * step)).numpy() for s in (-1, 1))
     keep = before ^ behind
     for curves in taken:
-        keep &= (curves.distance(torch.from_numpy(middles)) > _SAME * extent).numpy()
+        keep &= (curves.distance(torch.from_numpy(middles)) > SAME * extent).numpy()
     return keep, behind & keep
 
 
@@ -107,14 +105,14 @@ def _cut_segment(
     places = [0.0, 1.0]
     # The other segments' lines, at q + r v: s = (q - start) x v / (along x v).
     q, v = segments[:, 0], segments[:, 1] - segments[:, 0]
-    across = _cross(along, v)
+    across = cross(along, v)
     with np.errstate(divide="ignore", invalid="ignore"):
-        s, r = _cross(q - start, v) / across, _cross(q - start, along) / across
-    slack = _SAME * extent / np.hypot(*v.T)
+        s, r = cross(q - start, v) / across, cross(q - start, along) / across
+    slack = SAME * extent / np.hypot(*v.T)
     places += list(s[(across != 0) & (r > -slack) & (r < 1 + slack)])
     # Ends that are on it, where it runs along another.
     offset = ends - start
-    near = np.abs(_cross(along, offset)) / length < _SAME * extent
+    near = np.abs(cross(along, offset)) / length < SAME * extent
     places += list(offset[near] @ along / length**2)
     for arc in arcs:  # |p + s d| = 1 where the arc is the unit circle
         inverse = np.linalg.inv(arc.axes)
@@ -123,7 +121,7 @@ def _cut_segment(
         root = math.sqrt(max(b * b - a * c, 0.0))
         places += [(-b - root) / a, (-b + root) / a]
     inner = np.clip(np.unique([place for place in places if 0 <= place <= 1]), 0, 1)
-    inner = _apart(inner, _SAME * extent / length)
+    inner = _apart(inner, SAME * extent / length)
     points = start + inner[:, None] * along
     points[0], points[-1] = segment
     return np.stack([points[:-1], points[1:]], 1)
@@ -146,7 +144,7 @@ def _cut_arc(
             angles += [middle - half, middle + half]
     offset = (ends - arc.center) @ np.linalg.inv(arc.axes).T
     smallest = float(np.linalg.svd(arc.axes, compute_uv=False).min())
-    near = np.abs(np.hypot(*offset.T) - 1) < _SAME * extent / smallest
+    near = np.abs(np.hypot(*offset.T) - 1) < SAME * extent / smallest
     angles += list(np.arctan2(offset[near, 1], offset[near, 0]))
     for other in arcs:
         if other is not arc:
@@ -158,7 +156,7 @@ def _cut_arc(
         arc = replace(arc, start=float(first), end=float(first) + 2 * math.pi)
     turned = arc.start + np.remainder(np.array(angles) - arc.start, 2 * math.pi)
     inner = np.unique([arc.start, *(a for a in turned if a < arc.end), arc.end])
-    inner = _apart(inner, _SAME * extent / smallest)
+    inner = _apart(inner, SAME * extent / smallest)
     inner[0], inner[-1] = arc.start, arc.end
     return [replace(arc, start=float(a), end=float(b)) for a, b in pairwise(inner)]
 
@@ -179,10 +177,6 @@ def _meeting(arc: Arc, other: Arc) -> list[float]:
     coefficients[np.abs(coefficients) < 1e-14 * largest] = 0
     roots = np.roots(coefficients)
     return [float(np.angle(z)) for z in roots if abs(abs(z) - 1) < 1e-6]
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def _apart(places: np.ndarray, least: float) -> np.ndarray:

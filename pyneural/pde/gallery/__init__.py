@@ -1,4 +1,4 @@
-"""Equations with domain, conditions, reference and a training that is known to solve them."""
+"""Equations with domain, conditions, reference and a training whose error is stated."""
 
 from collections.abc import Callable
 from functools import partial

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from pyneural.pde.gallery.problem import Problem
@@ -21,11 +23,7 @@ class SteadyFlow(Problem):
 
     def residual(self, u, v, p):
         """Momentum in x, momentum in y, mass."""
-        return (
-            u * u.x + v * u.y + p.x - self.nu * u.laplacian,
-            u * v.x + v * v.y + p.y - self.nu * v.laplacian,
-            u.x + v.y,
-        )
+        return _steady(u, v, p, self.nu)
 
 
 class Flow(Problem):
@@ -42,8 +40,14 @@ class Flow(Problem):
 
     def residual(self, u, v, p):
         """Momentum in x, momentum in y, mass."""
-        return (
-            u.t + u * u.x + v * u.y + p.x - self.nu * u.laplacian,
-            v.t + u * v.x + v * v.y + p.y - self.nu * v.laplacian,
-            u.x + v.y,
-        )
+        in_x, in_y, mass = _steady(u, v, p, self.nu)
+        return u.t + in_x, v.t + in_y, mass
+
+
+def _steady(u: Any, v: Any, p: Any, nu: Any) -> tuple[Any, Any, Any]:
+    """Residuals of the equations without the rates of change."""
+    return (
+        u * u.x + v * u.y + p.x - nu * u.laplacian,
+        u * v.x + v * v.y + p.y - nu * v.laplacian,
+        u.x + v.y,
+    )

@@ -18,7 +18,9 @@ class KuramotoSivashinsky(Ring):
         u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0   on t in (0, 0.4], x in (-1, 1), periodic
         u(0, x) = -sin(pi x)
 
-    The regular example of Raissi (2018), up to the time at which its fronts are steep.
+    The regular, not the chaotic example of Wang, Sankaran and Perdikaris (2024, "Respecting
+    causality for training physics-informed neural networks", Comput. Methods Appl. Mech. Eng. 421),
+    who go on to t = 1; here up to the time at which its fronts are steep.
 
     >>> KuramotoSivashinsky.initial(torch.tensor([0.5])).tolist()
     [-1.0]

@@ -24,7 +24,7 @@ class Motion(Problem):
 
     Attributes:
         start: the state at t = 0, one number for each output.
-        size: order of magnitude of the state, in which the network counts.
+        size: order of magnitude of the state, by which the network's outputs are multiplied.
     """
 
     reference = "an integration to 1e-12"
@@ -38,7 +38,7 @@ class Motion(Problem):
         raise NotImplementedError(f"{type(self).__name__}.rates: write it in the subclass")
 
     def network(self) -> torch.nn.Module:
-        """The network of the recipe, its outputs in parts of ``size``."""
+        """The network of the recipe, its outputs times ``size``."""
         return Scaled(super().network(), scale=self.size)
 
     def initial(self, t: Tensor) -> Tensor:

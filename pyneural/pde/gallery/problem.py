@@ -60,7 +60,7 @@ class Problem(Equation):
 
     Attributes:
         domain: where the equation holds.
-        recipe: network and training that are known to solve it.
+        recipe: network and training, with the error that they reach.
         formula: the equation in one line.
         reference: what the values of ``test_grid`` are.
         counts: points of the test grid along each coordinate.
@@ -111,7 +111,9 @@ class Problem(Equation):
         )
 
     def solution(self, points: Tensor) -> Tensor:
-        """Exact solution at points [N, D], [N, O]."""
+        """Exact solution at points [N, D], [N, O]; NotImplementedError where there is none."""
+        if type(self).exact is Problem.exact:
+            self.exact()  # says that there is none
         where = f"{type(self).__name__}.exact"
         value = call_with_coordinates(self.exact, self.domain.names, points, where)
         return value[:, None] if value.dim() == 1 else value

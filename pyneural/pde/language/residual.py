@@ -90,6 +90,18 @@ class Residual:
             return lowered.derivatives
         return self.example(function, site.points, {MAIN: site})[0][MAIN]
 
+    def recorded(self, function: Callable, sites: Mapping[str, Site]) -> str:
+        """The instructions that the residual consists of, with their numbers, as text.
+
+        Where some operation has none, the derivatives that the residual asks for.
+        """
+        site = sites[MAIN]
+        if len(sites) == 1 and site.shape is None and self.outputs is not None:
+            lowered = self._lower(function, site.points, site.normals, len(self.outputs))
+            if lowered is not None:
+                return f"{lowered.derivatives} {lowered.program}"
+        return str(self.example(function, site.points, sites)[0])
+
     def example(
         self, function: Callable, like: Tensor, sites: Mapping[str, Site]
     ) -> tuple[dict[str, tuple[Derivative, ...]], list[Any], list[Tensor]]:
@@ -229,11 +241,6 @@ class Residual:
                     "term, subtract it from the loss"
                 )
         return weights
-
-    def described(self, function: Callable, site: Site) -> str:
-        """The residual in words, without its points; empty where it is no program."""
-        lowered = self._lower(function, None, _one_point(site, site.points), 1)
-        return "" if lowered is None else f"{lowered.derivatives} {lowered.program}"
 
     def check_outputs(self, count: int) -> None:
         """ValueError unless the network has a column for each output."""

@@ -218,8 +218,14 @@ class FourierGrid(Discretization):
         """By ETDRK4; without a nonlinear part exactly."""
         begin = time
         if not self.nonlinear:
-            whole = self._of_step(h * steps).whole
-            return self._apply(whole, state)
+            state = self._apply(self._of_step(h * steps).whole, state)
+            if not bool(torch.isfinite(state.abs().sum())):
+                raise UnstableStepError(
+                    f"Fourier.solve: equation: expected a solution without overflow, got one whose "
+                    f"modes grow beyond all numbers by t={time + h * steps:.6g} with "
+                    f"n={list(self.n)}; correct its sign: u_t = u_xx decays, u_t = -u_xx grows"
+                )
+            return state
         whole, half, inner, first, middle, last = self._of_step(h)
         apply = self._apply
         for step in range(steps):

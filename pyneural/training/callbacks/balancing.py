@@ -26,7 +26,8 @@ class Balancing(Callback):
     The weights begin as the model has them and are those of the gradients from the step after the
     one in which they were computed, as in the codes of the papers, so that nothing of a step is
     computed twice. Each equation of a system has its own. A term of weight 0, which is measured
-    and not minimised, stays so. Weights and what they are made from are in the checkpoint.
+    and not minimised, stays so, as does a system with an equation of weight 0. Weights and what
+    they are made from are in the checkpoint.
 
     They change in steps of gradients alone. Those of L-BFGS and of Levenberg and Marquardt, which
     compare values of one loss, keep the weights that the phase before has reached.
@@ -147,10 +148,11 @@ class GradientNormWeights(Balancing):
         """The equation above, on the data of the step."""
         model, group = self.run.model, self.run.process_group
         parts = model.parts(batch)
-        names, remedy = ", ".join(parts), "give reference=, the name of the term to compare with"
-        where = "GradientNormWeights: reference"
         present = self.present(parts)
-        check(self.reference in present, where, f"one of {names}", repr(self.reference), remedy)
+        expected = f"one of {', '.join(present)}, whose weights are above 0"
+        got, remedy = repr(self.reference), "give reference=, the name of the term to compare with"
+        good = self.reference in present
+        check(good, "GradientNormWeights: reference", expected, got, remedy)
         parameters, share = model.shared_parameters(), 1.0 if batch is None else batch.share
 
         def sizes(term: Tensor) -> tuple[float, float]:

@@ -111,10 +111,35 @@ def test_a_run_is_that_of_its_seed():
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="BurgersConstants: lambda_2: expected a number > 0, got"):
+    with pytest.raises(ValueError, match=r"lambda_2: expected a finite number > 0, got 0"):
         BurgersConstants(1.0, 0.0)
     with pytest.raises(ValueError, match=r"count: expected 1 to 25,600, the points of the grid"):
         scattered_measurements(BurgersConstants(), 30_000)
-    with pytest.raises(ValueError, match=r"noise: expected a number >= 0, got -0.1"):
+    with pytest.raises(ValueError, match=r"noise: expected a finite number >= 0, got -0.1"):
         scattered_measurements(BurgersConstants(), 10, -0.1)
     assert models.UnknownConstants in KdVConstants.__mro__
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 10.5}, "count: expected a whole number"),
+        ({"count": 0}, "count: expected 1 to 25,600"),
+        ({"noise": math.inf}, "noise: expected a finite number"),
+        ({"noise": math.nan}, "noise: expected a finite number"),
+    ],
+)
+def test_measurements_that_cannot_be_made_are_refused(options, message):
+    with pytest.raises(ValueError, match=f"scattered_measurements: {message}"):
+        identify(BurgersConstants(), **options)
+
+
+@pytest.mark.parametrize("guesses", [(math.nan, 0.1), (0.0, math.nan), (0.0, math.inf), (0.0, 0.0)])
+def test_guesses_that_are_no_numbers_are_refused(guesses):
+    with pytest.raises(ValueError, match=r"KdVConstants: lambda_[12]: expected a finite number"):
+        KdVConstants(*guesses)
+
+
+def test_a_single_phase_is_taken_as_by_fit():
+    found = identify(BurgersConstants(), count=20, hidden=(4,), phases=Adam(2))
+    assert found.pinn.collocation.shape == (20, 2)

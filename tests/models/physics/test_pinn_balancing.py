@@ -262,7 +262,7 @@ def test_any_model_is_balanced_and_what_it_lacks_is_named():
     model = Two()
     Trainer(model, [Adam(3)], callbacks=[ReLoBRaLo(0.5)], progress=False).fit()
     assert sum(model.term_weights.values()) == pytest.approx(2)
-    with pytest.raises(ValueError, match=r"reference: expected one of a, b, got 'residual'"):
+    with pytest.raises(ValueError, match=r"reference: expected one of a, b, .* got 'residual'"):
         Trainer(Two(), [Adam(1)], callbacks=[GradientNormWeights()], progress=False).fit()
     with pytest.raises(ValueError, match=r"NTKWeights: model: .* got Two; use GradientNorm"):
         Trainer(Two(), [Adam(1)], callbacks=[NTKWeights()], progress=False).fit()
@@ -292,3 +292,10 @@ def test_balancing_helps_where_the_residual_drowns_the_conditions():
     assert plain > 2  # it finds some solution of u_xx = f, with other values at the ends
     assert error(GradientNormWeights()) < 0.3
     assert error(NTKWeights()) < plain / 2
+
+
+def test_a_reference_that_is_not_minimised_is_named():
+    pinn = make(Waves, weights={"residual": (0, 1, 1)})
+    expected = r"reference: expected one of .*, whose weights are above 0, got 'residual'"
+    with pytest.raises(ValueError, match=expected):
+        pinn.fit(Adam(1), callbacks=[GradientNormWeights()], progress=False)

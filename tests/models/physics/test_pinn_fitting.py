@@ -246,3 +246,18 @@ def test_a_training_with_other_residuals_or_conditions_is_not_resumed(tmp_path):
         with pytest.raises(CheckpointError, match=r"conditions: expected|residual: expected"):
             train(4, resume=True, **other)
     assert train(4, resume=True).steps == 4
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_weights_of_another_function_of_the_same_shapes_are_refused(from_file, tmp_path):
+    burgers = pde.Burgers()
+
+    def make(activation):
+        network = nn.MLP(2, [5], 1, activation, input_range=burgers.domain.range)
+        return models.PINN(network, burgers.conditions(10), equation=burgers, points=10)
+
+    source, path = make("sin"), tmp_path / "run.safetensors"
+    source.fit(Adam(1), checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match=r"(?s)warm_start: network: .*'tanh'.* got .*'sin'"):
+        make("tanh").warm_start(path if from_file else source)
+    make("sin").warm_start(path if from_file else source)

@@ -150,3 +150,16 @@ def test_all_other_inputs_of_a_residual():
     expected = d(d.u, 0) - torch.sin(d.t) - torch.sin(d.x1)
     torch.testing.assert_close(model.predict(x, equation)[:, 0], expected)
     torch.testing.assert_close(model.predict(x, lambda u, **x: sum(x.values()))[:, 0], x.sum(1))
+
+
+def test_the_error_is_of_what_is_known_of_a_solution():
+    cavity = pde.gallery.Cavity()
+    pinn = models.suggested_pinn(cavity)
+    points, values = cavity.test_grid()
+    found = pinn.predict(points)
+    u, v = found[:17, 0] - values[:17, 0], found[17:, 1] - values[17:, 1]
+    size = torch.cat([values[:17, 0], values[17:, 1]]).norm()
+    expected = float(torch.cat([u, v]).norm() / size)
+    assert pinn.relative_l2(points, values) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="known somewhere, got only nan"):
+        pinn.relative_l2(points, values * torch.nan)

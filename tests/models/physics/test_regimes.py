@@ -27,6 +27,15 @@ def small_angles(pendulum, t):
     return pendulum.start * torch.exp(-pendulum.delta * t) * wave
 
 
+def test_times_that_were_not_integrated_are_refused():
+    pendulum = Pendulum(duration=0.1)  # which float32 rounds up
+    assert pendulum.angle(torch.tensor([0.0, 0.1])).shape == (2,)
+    assert pendulum.angle(torch.empty(0)).shape == (0,)
+    for time in (-0.01, 0.11, math.nan):
+        with pytest.raises(ValueError, match=r"Pendulum.angle: t: expected times in \[0, 0.1\]"):
+            pendulum.angle(torch.tensor([0.05, time]))
+
+
 def test_the_angle_is_that_of_another_solver():
     scipy = pytest.importorskip("scipy.integrate")
     pendulum = Pendulum(delta=0.2, omega=1.5, start=2.0, duration=7.0)

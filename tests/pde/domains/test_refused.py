@@ -7,8 +7,18 @@ import math
 import pytest
 import torch
 
-from pyneural import pde
-from pyneural.pde import Ball, Box, Disk, Ellipse, Mesh, PointCloud, Polygon, Polyhedron
+from pyneural import nn, pde
+from pyneural.pde import (
+    Ball,
+    Box,
+    Disk,
+    Ellipse,
+    Mesh,
+    Operator,
+    PointCloud,
+    Polygon,
+    Polyhedron,
+)
 
 DISK = Disk(x=0, y=0, radius=1)
 PLATE = Box(x=(0, 1), y=(0, 1))
@@ -210,3 +220,54 @@ def test_sides_of_a_long_box_are_told_apart():
     assert long.boundary_normals(points)[:, 1].tolist() == [-1.0, 1.0]
     with pytest.raises(ValueError, match="off it"):
         long.boundary_normals(torch.tensor([[5e5, 5e-4]], dtype=torch.float64))
+
+
+def test_a_cloud_without_normals_has_none_to_give():
+    cloud = PointCloud([[0.5]], {"left": [[0.0]]}, names="x")
+    left = torch.tensor([[0.0]])
+    with pytest.raises(ValueError, match=r"boundary_normals: domain: expected one with outward"):
+        cloud.boundary_normals(left)
+    for points in (1, left):
+        with pytest.raises(ValueError, match="normal"):
+            Operator(lambda u: u.n, points, domain=cloud, part="left")
+        given = Operator(lambda u: u.n, points, domain=cloud, normals=-torch.ones(1, 1))
+        slope = nn.MLP(1, [], 1)
+        assert given.residuals(slope)[0].item() == pytest.approx(-slope.layers[0].weight.item())
+
+
+@pytest.mark.parametrize(
+    ("points", "cells", "message"),
+    [
+        ([(0, 0), (1, 0), (0, 1)], [(0, 1, 2), (2, 1, 0)], "cells with a boundary"),
+        ([(0, 0), (1, 0), (0, 1), (1, 1)], [(0, 1, 2), (0, 1, 3)], "one cell on either side"),
+        (
+            [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)],
+            [(0, 1, 2, 3), (2, 1, 0, 4)],
+            "one cell on either side",
+        ),
+    ],
+)
+def test_cells_that_overlap_are_refused(points, cells, message):
+    with pytest.raises(ValueError, match=f"Mesh: cells: expected {message}"):
+        Mesh(points, cells)
+
+
+def test_cells_beside_each_other_are_not():
+    cube = torch.cartesian_prod(*3 * [torch.arange(2.0)])
+    middle = [(0, 1, 2, 4), (1, 2, 4, 7), (1, 4, 5, 7), (1, 2, 3, 7), (2, 4, 6, 7)]
+    assert Mesh(cube, middle).measure == pytest.approx(1)
+
+
+def test_parts_that_there_are_not_are_named_with_a_remedy():
+    domain = Box(t=(0, 1), x=(0, 1)).with_parameters(nu=(1, 2))
+    with pytest.raises(
+        ValueError, match=r"x_low, x_high, t_low, t_high, got 'nu_low'; a parameter"
+    ):
+        domain.sample_boundary(3, part="nu_low")
+    with pytest.raises(ValueError, match=r"got 'wall'; name the boundary of a shape by named\("):
+        domain.sample_boundary(3, part="wall")
+
+
+def test_a_mesh_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"read_mesh: path: expected a file, got .*no.vtk"):
+        pde.read_mesh(tmp_path / "no.vtk")

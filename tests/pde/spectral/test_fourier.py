@@ -400,3 +400,11 @@ def test_at_the_first_time_the_initial_condition_itself():
     points = torch.tensor([[0.0, -1.0], [0.0, 0.3]], dtype=torch.float64)
     x = points[:, 1]
     assert (solution(points)[:, 0] - x**2 * torch.cos(math.pi * x)).abs().max() == 0
+
+
+def test_a_linear_equation_that_overflows_is_refused():
+    growing = spectral.Fourier(
+        lambda u: -u.xx, Box(t=(0, 1), x=(-1, 1)), lambda x: torch.sin(math.pi * x)
+    )
+    with pytest.raises(spectral.UnstableStepError, match=r"modes grow beyond all numbers by t="):
+        growing.solve(64, 10)
