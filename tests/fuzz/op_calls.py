@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,38 +12,8 @@ from pyneural import ops
 from pyneural.ops.activations import NAMES, SMOOTH
 from pyneural.ops.jet.derivatives import encode
 from pyneural.ops.rnn import GATES
-
-OPS = torch.ops.pyneural
-SIZES = (0, 1, 2, 3, 5, 8, 17, 33)
-FULL = (torch.float32, torch.float64)
-WITH_REDUCED = (*FULL, torch.bfloat16, torch.float16)
-
-
-class Draw:
-    """What a call is made of, as the seed has it."""
-
-    def __init__(self, seed: str, sizes: tuple[int, ...] = SIZES) -> None:
-        self.random = random.Random(seed)
-        self.generator = torch.Generator().manual_seed(self.random.getrandbits(60))
-        self.sizes = sizes
-
-    def size(self, least: int = 0) -> int:
-        return self.random.choice([size for size in self.sizes if size >= least])
-
-    def choice(self, values: Any) -> Any:
-        return self.random.choice(list(values))
-
-    def maybe(self, value: Any) -> Any:
-        return value if self.random.random() < 0.6 else None
-
-    def bools(self, count: int) -> list[bool]:
-        return [self.random.random() < 0.7 for _ in range(count)]
-
-    def normal(self, dtype: torch.dtype, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(dtype)
-
-    def mask(self, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=self.generator) > 0.4
+from tests.fuzz import density_calls
+from tests.fuzz.draw import FULL, OPS, WITH_REDUCED, Draw
 
 
 def _dense(draw: Draw) -> list:
@@ -82,19 +50,6 @@ def _masked_dense_backward(draw: Draw) -> list:
     return [grad_y, *parts, _saved((y, z)), activation, *draw.bools(1)]
 
 
-def _spline(draw: Draw) -> list:
-    dtype, bins = draw.choice(FULL), draw.size(1)
-    leading = draw.choice([(), (draw.size(),), (2, draw.size())])
-    columns = (), (bins,), (bins,), (bins - 1,)
-    tensors = [draw.normal(dtype, *leading, *c) for c in columns]
-    return [*tensors, draw.choice((1.0, 5.0)), draw.choice((1e-3, 0.1)), *draw.bools(1)]
-
-
-def _spline_backward(draw: Draw) -> list:
-    x, *others = _spline(draw)
-    return [draw.normal(x.dtype, *x.shape), draw.normal(x.dtype, *x.shape), x, *others]
-
-
 def _network(draw: Draw, least: int = 0, widest: int = 40) -> list:
     dtype = draw.choice(FULL)
     widths = [min(widest, draw.size(least)) for _ in range(draw.choice((2, 3, 4)))]
@@ -112,74 +67,6 @@ def _mlp_backward(draw: Draw) -> list:
     call = _mlp(draw)
     y = OPS.mlp(*call)
     return [draw.normal(y.dtype, *y.shape), *call, draw.bools(2)]
-
-
-def _autoregressive(draw: Draw) -> list:
-    dtype, rows, features, bins = draw.choice(FULL), draw.size(), draw.size(1), draw.size(1)
-    context = draw.maybe(draw.normal(dtype, rows, draw.size()))
-    transform = draw.choice(("affine", "spline"))
-    outputs = features * (2 if transform == "affine" else 3 * bins - 1)
-    inputs = features + (0 if context is None else context.shape[1])
-    depth, weights, biases, degrees = draw.choice((0, 1, 2)), [], [], []
-    for _ in range(draw.choice((1, 2, 3))):
-        hidden = [draw.size() for _ in range(depth)]
-        pairs = list(pairwise([inputs, *hidden, outputs]))
-        for before, after in pairs:
-            weights.append(draw.normal(dtype, after, before))
-            biases.append(draw.normal(dtype, after))
-        drawn = [draw.choice(range(-1, 4)) for _ in range(features + sum(hidden))]
-        degrees.append(torch.tensor(drawn, dtype=torch.int64))
-    x = draw.normal(dtype, rows, features)
-    options = draw.choice(NAMES), transform, 3.0, 1e-3, draw.choice((False, True))
-    return [x, context, weights, biases, degrees, *options]
-
-
-def _autoregressive_backward(draw: Draw) -> list:
-    *tensors, activation, transform, bound, slope, inverse = _autoregressive(draw)
-    options = activation, transform, bound, slope, inverse
-    y, ladj, saved = OPS.autoregressive_with_saved(*tensors, *options)
-    grads = [draw.normal(t.dtype, *t.shape) for t in (y, ladj)]
-    return [*grads, *tensors, saved, *options, draw.bools(3)]
-
-
-def _continuous_flow(draw: Draw) -> list:
-    dtype, rows, features = draw.choice(FULL), draw.size(), draw.size(1)
-    context = draw.maybe(draw.normal(dtype, rows, draw.size()))
-    frequencies = [float(k) for k in range(1, draw.choice((0, 1, 3)) + 1)]
-    hidden = [draw.size(1) for _ in range(draw.choice((1, 2)))]
-    inputs = 2 * len(frequencies) + features + (0 if context is None else context.shape[1])
-    pairs = list(pairwise([inputs, *hidden, features]))
-    weights = [draw.normal(dtype, after, before) / before**0.5 for before, after in pairs]
-    biases = [draw.normal(dtype, after) for _, after in pairs]
-    x = draw.normal(dtype, rows, features)
-    times = draw.choice(((0.0, 1.0), (1.0, 0.0)))
-    options = 1e-5, 1e-6, draw.choice((1, 3)), 1000, draw.choice((False, True))
-    return [x, context, weights, biases, frequencies, draw.choice(NAMES), *times, *options]
-
-
-def _continuous_flow_backward(draw: Draw) -> list:
-    call = _continuous_flow(draw)
-    y, ladj = OPS.continuous_flow(*call)
-    return [*(draw.normal(t.dtype, *t.shape) for t in (y, ladj)), *call, draw.bools(3)]
-
-
-def _diffusion_sampler(draw: Draw) -> list:
-    dtype, rows, features = draw.choice(FULL), draw.size(), draw.size(1)
-    condition = draw.maybe(draw.normal(dtype, rows, draw.size()))
-    hidden = [draw.size(1) for _ in range(draw.choice((0, 1, 2)))]
-    inputs = features + (0 if condition is None else condition.shape[1])
-    pairs = list(pairwise([inputs, *hidden, features]))
-    weights = [draw.normal(dtype, after, before) / max(before, 1) ** 0.5 for before, after in pairs]
-    biases = [draw.normal(dtype, after) for _, after in pairs]
-    steps = draw.choice((1, 3))
-    shifts = draw.normal(dtype, steps, len(biases[0]))
-    coefficients = draw.normal(dtype, steps, 2 + draw.choice((1, 2)))
-    guidance = 0.0 if condition is None else draw.choice((0.0, 0.5))
-    seed = torch.tensor([draw.random.getrandbits(62)])
-    return [
-        draw.normal(dtype, rows, features), condition, weights, biases, shifts, coefficients, seed,
-        draw.choice(NAMES), guidance,
-    ]  # fmt: skip
 
 
 def _jet(draw: Draw) -> list:
@@ -307,42 +194,6 @@ def _adadelta(draw: Draw) -> list:
     return [parameters, gradients, squares, changes, steps, 0.7, 0.9, 1e-3, 0.1]
 
 
-def _kalman_filter(draw: Draw) -> list:
-    dtype, series, steps = draw.choice(FULL), draw.size(), draw.size(1)
-    n, p = draw.choice((1, 2, 3, 5)), draw.choice((1, 2, 3))
-
-    def covariance(size: int) -> Tensor:
-        root = draw.normal(dtype, size, size)
-        return root @ root.mT + torch.eye(size, dtype=dtype)
-
-    matrices = [
-        draw.normal(dtype, n, n) / n,
-        draw.normal(dtype, p, n),
-        covariance(n),
-        covariance(p),
-    ]
-    matrices = [m.expand(steps, *m.shape) if draw.bools(1)[0] else m for m in matrices]
-    y, offset = draw.normal(dtype, series, steps, p), draw.normal(dtype, series, steps, n)
-    return [y, draw.maybe(offset), *matrices, draw.normal(dtype, series, n), covariance(n)]
-
-
-def _kalman_filter_backward(draw: Draw) -> list:
-    call = _kalman_filter(draw)
-    results = OPS.kalman_filter(*call)
-    return [[draw.normal(t.dtype, *t.shape) for t in results], *call, *results[1:]]
-
-
-def _kalman_smoother(draw: Draw) -> list:
-    call = _kalman_filter(draw)
-    return [call[2], call[4], *OPS.kalman_filter(*call)[1:]]
-
-
-def _kalman_smoother_backward(draw: Draw) -> list:
-    call = _kalman_smoother(draw)
-    results = OPS.kalman_smoother(*call)
-    return [[draw.normal(t.dtype, *t.shape) for t in results], *call, *results[:2]]
-
-
 CALLS: dict[str, Callable[[Draw], list]] = {
     "dense": _dense,
     "dense_with_preactivation": _dense,
@@ -351,12 +202,12 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "masked_dense_backward": _masked_dense_backward,
     "mlp": _mlp,
     "mlp_backward": _mlp_backward,
-    "autoregressive": _autoregressive,
-    "autoregressive_with_saved": _autoregressive,
-    "autoregressive_backward": _autoregressive_backward,
-    "continuous_flow": _continuous_flow,
-    "continuous_flow_backward": _continuous_flow_backward,
-    "diffusion_sampler": _diffusion_sampler,
+    "autoregressive": density_calls.autoregressive,
+    "autoregressive_with_saved": density_calls.autoregressive,
+    "autoregressive_backward": density_calls.autoregressive_backward,
+    "continuous_flow": density_calls.continuous_flow,
+    "continuous_flow_backward": density_calls.continuous_flow_backward,
+    "diffusion_sampler": density_calls.diffusion_sampler,
     "rnn": _rnn,
     "rnn_with_saved": _rnn,
     "rnn_backward": _rnn_backward,
@@ -365,16 +216,16 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "attention_backward": _attention_backward,
     "attention_mask_backward": _attention_mask_backward,
     "attention_keep": _attention_keep,
-    "rational_quadratic_spline": _spline,
-    "rational_quadratic_spline_backward": _spline_backward,
+    "rational_quadratic_spline": density_calls.spline,
+    "rational_quadratic_spline_backward": density_calls.spline_backward,
     "dropout": _dropout,
     "mse_loss": _mse_loss,
     "mse_loss_backward": _mse_loss_backward,
     "adadelta_": _adadelta,
-    "kalman_filter": _kalman_filter,
-    "kalman_filter_backward": _kalman_filter_backward,
-    "kalman_smoother": _kalman_smoother,
-    "kalman_smoother_backward": _kalman_smoother_backward,
+    "kalman_filter": density_calls.kalman_filter,
+    "kalman_filter_backward": density_calls.kalman_filter_backward,
+    "kalman_smoother": density_calls.kalman_smoother,
+    "kalman_smoother_backward": density_calls.kalman_smoother_backward,
     "jet_mlp": _jet,
     "jet_mlp_backward": _jet_backward,
     "jet_mlp_jacobian": _jet,

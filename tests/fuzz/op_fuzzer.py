@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from pyneural.ops.activations import NAMES
-from tests.fuzz.op_calls import CALLS, OPS, PUBLIC, Draw
+from tests.fuzz.draw import OPS, Draw
+from tests.fuzz.op_calls import CALLS, PUBLIC
 
 DTYPES = sorted(
     {value for value in vars(torch).values() if isinstance(value, torch.dtype)}, key=str

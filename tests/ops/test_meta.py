@@ -10,7 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from pyneural import nn, ops
-from tests.fuzz.op_calls import CALLS, OPS, Draw
+from tests.fuzz.draw import OPS, Draw
+from tests.fuzz.op_calls import CALLS
 
 META = torch.device("meta")
 ON_CPU = ("lengths", "seed", "steps")  # by the ops' own rules

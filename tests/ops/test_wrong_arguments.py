@@ -9,7 +9,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from tests.fuzz.op_calls import CALLS, OPS, Draw
+from tests.fuzz.draw import OPS, Draw
+from tests.fuzz.op_calls import CALLS
 
 SEEDS = range(4)
 
