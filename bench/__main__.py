@@ -18,6 +18,7 @@ BENCHES = {
     "flows": "normalizing flows: training steps and sampling, beside zuko",
     "denoisers": "denoisers of diffusion models: training steps, the share of convolutions",
     "diffusion": "sampling diffusions, and training steps of a denoiser, beside torch",
+    "pde": "the problems of examples/pde, beside DeepXDE: error and seconds",
     "peak": "the share of the multiply-add peak or of the memory bandwidth that every op reaches",
     "fit": "what fit costs a step beyond the calls that it is made of",
 }

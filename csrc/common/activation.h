@@ -198,8 +198,7 @@ struct Softplus : ByValue<Softplus, true, false> {
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
     if constexpr (n >= 1) Sigmoid::evaluate<n - 1>(z, f + 1);
-    for (int k = 1; k <= n; ++k)
-      f[k] = Math<V>::where_positive(z - V(20), V(k == 1 ? 1 : 0), f[k]);
+    for (int k = 1; k <= n; ++k) f[k] = Math<V>::where_positive(z - V(20), V(k == 1 ? 1 : 0), f[k]);
   }
 };
 

@@ -69,7 +69,8 @@ def test_values_and_gradients(device, activation, derivatives, widths, points):
     rounded = evaluate(taylor_jet, single.map(torch.Tensor.double), *case)
     by_torch = evaluate(taylor_jet, single, *case)
     for triple in zip(evaluate(ops.jet_mlp, single, *case), by_torch, rounded, strict=True):
-        assert_as_good_as_torch(*triple)
+        # Jets of any numbers cancel, and enlarge what the kernel's own tanh is off by.
+        assert_as_good_as_torch(*triple, ratio=8)
 
 
 @pytest.mark.parametrize(("activation", "derivatives", "widths", "points"), CASES[::2])

@@ -1,0 +1,161 @@
+"""DeepXDE on torch: problems of examples/pde with the same networks, points and iterations.
+
+Each function takes the number of L-BFGS iterations and gives the relative L2 error and the seconds
+of training, as ``main`` of the example of its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def load() -> ModuleType:
+    """DeepXDE in float64; ImportError where it is not installed."""
+    os.environ["DDE_BACKEND"] = "pytorch"
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        import deepxde as dde
+    dde.config.set_default_float("float64")
+    dde.config.set_random_seed(0)
+    return dde
+
+
+def _trained(
+    data: Any, hidden: Sequence[int], inputs: int, steps: int, **options: Any
+) -> tuple[Any, float]:
+    """The model after training, and the seconds of that."""
+    dde = load()
+    model = dde.Model(data, dde.nn.FNN([inputs, *hidden, 1], "tanh", "Glorot normal"))
+    dde.optimizers.set_LBFGS_options(maxiter=steps, ftol=0, gtol=0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.compile("L-BFGS", **options)
+        began = time.perf_counter()
+        model.train(display_every=steps)
+    return model, time.perf_counter() - began
+
+
+def _error(model: Any, x: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.linalg.norm(model.predict(x) - exact) / np.linalg.norm(exact))
+
+
+def robin_rod(steps: int) -> tuple[float, float]:
+    dde = load()
+    rod = dde.geometry.Interval(-1, 1)
+    left = dde.icbc.DirichletBC(rod, lambda x: 0, lambda x, on: on and x[0] < 0)
+    right = dde.icbc.RobinBC(rod, lambda x, u: u, lambda x, on: on and x[0] > 0)
+    data = dde.data.PDE(rod, lambda x, u: dde.grad.hessian(u, x) - 2, [left, right], 48, 2)
+    model, seconds = _trained(data, (20, 20), 1, steps)
+    x = np.linspace(-1, 1, 101)[:, None]
+    return _error(model, x, (x + 1) ** 2), seconds
+
+
+def clamped_beam(steps: int) -> tuple[float, float]:
+    dde = load()
+    beam = dde.geometry.Interval(0, 1)
+
+    def second(x: Any, u: Any) -> Any:
+        return dde.grad.hessian(u, x)
+
+    def on(end: float) -> Callable[[Any, bool], bool]:
+        return lambda x, on_boundary: on_boundary and math.isclose(x[0], end)
+
+    conditions = [
+        dde.icbc.DirichletBC(beam, lambda x: 0, on(0)),
+        dde.icbc.NeumannBC(beam, lambda x: 0, on(0)),
+        dde.icbc.OperatorBC(beam, lambda x, u, _: second(x, u), on(1)),
+        dde.icbc.OperatorBC(beam, lambda x, u, _: dde.grad.jacobian(second(x, u), x), on(1)),
+    ]
+    load_law = lambda x, u: dde.grad.hessian(second(x, u), x) + 1  # noqa: E731
+    data = dde.data.PDE(beam, load_law, conditions, 28, 2)
+    model, seconds = _trained(data, (20, 20), 1, steps)
+    x = np.linspace(0, 1, 101)[:, None]
+    return _error(model, x, -(x**4) / 24 + x**3 / 6 - x**2 / 4), seconds
+
+
+def annulus(steps: int) -> tuple[float, float]:
+    dde = load()
+    rim, hole = dde.geometry.Disk([0, 0], 2), dde.geometry.Disk([0, 0], 1)
+    ring = dde.geometry.CSGDifference(rim, hole)
+    conditions = [
+        dde.icbc.DirichletBC(ring, lambda x: 0, lambda x, on: on and np.hypot(*x) < 1.5),
+        dde.icbc.NeumannBC(ring, lambda x: 0.5, lambda x, on: on and np.hypot(*x) > 1.5),
+    ]
+    data = dde.data.PDE(ring, _laplacian, conditions, 800, 180)
+    model, seconds = _trained(data, (20, 20), 2, steps)
+    x = ring.random_points(2000)
+    return _error(model, x, np.log(np.linalg.norm(x, axis=1, keepdims=True))), seconds
+
+
+def l_shape(steps: int) -> tuple[float, float]:
+    dde = load()
+    corners = [[0, 0], [1, 0], [1, 1], [-1, 1], [-1, -1], [0, -1]]
+    shape = dde.geometry.Polygon(corners)
+
+    def exact(x: np.ndarray) -> np.ndarray:
+        angle = np.arctan2(x[:, 1], x[:, 0]) % (2 * math.pi)
+        return (np.hypot(*x.T) ** (2 / 3) * np.sin(2 / 3 * angle))[:, None]
+
+    boundary = dde.icbc.DirichletBC(shape, exact, lambda x, on: on)
+    data = dde.data.PDE(shape, _laplacian, boundary, 1000, 300)
+    model, seconds = _trained(data, (20, 20, 20), 2, steps, loss_weights=[1, 100])
+    x = shape.random_points(2000)
+    return _error(model, x, exact(x)), seconds
+
+
+def inverse_source(steps: int) -> tuple[float, float]:
+    dde = load()
+    q, b = dde.Variable(1.0), dde.Variable(1.0)
+    rod = dde.geometry.Interval(0, 1)
+    readings = np.linspace(0.1, 0.9, 10)[:, None]
+    conditions = [
+        dde.icbc.DirichletBC(rod, lambda x: 0, lambda x, on: on and x[0] < 0.5),
+        dde.icbc.OperatorBC(rod, lambda x, u, _: u - b, lambda x, on: on and x[0] > 0.5),
+        dde.icbc.PointSetBC(readings, 0.5 * readings + 1.5 * readings * (1 - readings)),
+    ]
+    data = dde.data.PDE(rod, lambda x, u: dde.grad.hessian(u, x) + q, conditions, 48, 2)
+    _, seconds = _trained(data, (20, 20), 1, steps, external_trainable_variables=[q, b])
+    return max(abs(q.item() - 3), abs(b.item() - 0.5)), seconds
+
+
+def parametric_heat(steps: int) -> tuple[float, float]:
+    dde = load()
+    pi = math.pi
+    domain = dde.geometry.GeometryXTime(
+        dde.geometry.Rectangle([0, 0.05], [1, 0.2]), dde.geometry.TimeDomain(0, 1)
+    )  # x, nu, t
+
+    def law(x: Any, u: Any) -> Any:
+        return dde.grad.jacobian(u, x, j=2) - x[:, 1:2] * dde.grad.hessian(u, x, i=0, j=0)
+
+    def on_ends(x: np.ndarray, on_boundary: bool) -> bool:
+        return on_boundary and bool(np.isclose(x[0] * (1 - x[0]), 0))
+
+    conditions = [
+        dde.icbc.IC(domain, lambda x: np.sin(pi * x[:, :1]), lambda _, on: on),
+        dde.icbc.DirichletBC(domain, lambda x: 0, on_ends),
+    ]
+    data = dde.data.TimePDE(domain, law, conditions, 1000, 330, 150)  # about 150 of 330 on the ends
+    model, seconds = _trained(data, (20, 20, 20), 3, steps)
+    x = domain.random_points(2000)
+    exact = np.exp(-x[:, 1] * pi**2 * x[:, 2]) * np.sin(pi * x[:, 0])
+    return _error(model, x, exact[:, None]), seconds
+
+
+def _laplacian(x: Any, u: Any) -> torch.Tensor:
+    hessian = load().grad.hessian
+    return hessian(u, x, i=0, j=0) + hessian(u, x, i=1, j=1)
+
+
+PROBLEMS: dict[str, Callable[[int], tuple[float, float]]] = {
+    f.__name__: f
+    for f in (robin_rod, clamped_beam, annulus, l_shape, inverse_source, parametric_heat)
+}
