@@ -1,8 +1,8 @@
 """The problems of examples/pde, solved here and by DeepXDE: error, and seconds of training.
 
 Both have the same network, number of points and iterations of L-BFGS, in float64; the constants of
-Lorenz are found by Adam first. The two are trained in turn; medians are shown. Where DeepXDE is not
-installed, and for problems that it has no example of here, its column is empty.
+Lorenz are found by Adam first. The two are trained in turn; medians over the seeds are shown. Where
+DeepXDE is not installed, and for problems that it has no example of here, its column is empty.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", nargs="+", choices=EXAMPLES, default=EXAMPLES, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=3, help="trainings of each (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="seeds, each once (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
     parser.add_argument("--steps", type=int, help="iterations; those of the example by default")
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         main = import_module(f"examples.pde.{name}").main
         steps = options.steps or inspect.signature(main).parameters["steps"].default
         solvers = [main, *([peers[name]] if name in peers else [])]
-        runs = [[solve(steps) for solve in solvers] for _ in range(options.rounds)]
+        runs = [[solve(steps, seed) for solve in solvers] for seed in range(options.rounds)]
         print(f"{name:<22}{_row(runs)}", flush=True)
     return 0
 

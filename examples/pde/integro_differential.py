@@ -9,8 +9,8 @@ from pyneural.pde import Box, Dirichlet, Operator
 from pyneural.training import LBFGS
 
 
-def main(steps=300):
-    torch.manual_seed(0)
+def main(steps=300, seed=0):
+    torch.manual_seed(seed)
     domain, x = Box(x=(0, 5)), torch.linspace(0, 5, 40)[:, None]
     nodes, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(20))
     inner = {"s": x[:, None] * (1 + nodes[:, None]) / 2}  # 20 nodes from 0 to each x

@@ -15,8 +15,8 @@ def exact(x, y):
     return torch.hypot(x, y) ** (2 / 3) * torch.sin(2 / 3 * angle)
 
 
-def main(steps=400):
-    torch.manual_seed(0)
+def main(steps=400, seed=0):
+    torch.manual_seed(seed)
     shape = Polygon([(0, 0), (1, 0), (1, 1), (-1, 1), (-1, -1), (0, -1)])
     inside = Operator(lambda u: u.laplacian, shape.sample(1000), inputs="xy")
     conditions = {"inside": inside, "boundary": Dirichlet(shape, exact, 300)}

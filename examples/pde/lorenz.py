@@ -9,8 +9,8 @@ from pyneural.pde.gallery import Lorenz
 from pyneural.training import LBFGS, Adam
 
 
-def main(steps=1000):
-    torch.manual_seed(0)
+def main(steps=1000, seed=0):
+    torch.manual_seed(seed)
     times, states = Lorenz(last=3).test_grid()
     right = torch.tensor([10, 15, 8 / 3])
     found = [torch.nn.Parameter(torch.tensor(1.0)) for _ in right]

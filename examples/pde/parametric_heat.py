@@ -10,8 +10,8 @@ from pyneural.pde import Box, Dirichlet, Initial, Operator
 from pyneural.training import LBFGS
 
 
-def main(steps=300):
-    torch.manual_seed(0)
+def main(steps=300, seed=0):
+    torch.manual_seed(seed)
     domain = Box(t=(0, 1), x=(0, 1)).with_parameters(nu=(0.05, 0.2))
     points = domain.sample(1000, sampling="sobol")
     conditions = {
