@@ -22,6 +22,7 @@ from pyneural.ops.jet.least_squares import (
     jet_mlp_residual,
     jet_mlp_residual_jacobian,
 )
+from pyneural.ops.jet.mean_square import MeanSquare
 from pyneural.ops.jet.plan import input_channels
 from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
 from pyneural.ops.jet.residual import ResidualProgram
@@ -36,6 +37,7 @@ __all__ = [
     "Derivative",
     "Laplacian",
     "LinearOperator",
+    "MeanSquare",
     "NotExpressibleError",
     "Recorder",
     "ResidualProgram",
