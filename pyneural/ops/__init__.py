@@ -17,6 +17,7 @@ from pyneural.ops.jet.collapse import collapse_derivatives
 from pyneural.ops.jet.derivatives import Derivative, Laplacian, LinearOperator
 from pyneural.ops.jet.divergence import mlp_divergence
 from pyneural.ops.jet.functional import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
+from pyneural.ops.jet.path import jet_mlp_path
 from pyneural.ops.jet.plan import input_channels
 from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
 from pyneural.ops.jet.residual import ResidualProgram
@@ -51,6 +52,7 @@ __all__ = [
     "jet_mlp",
     "jet_mlp_jacobian",
     "jet_mlp_loss",
+    "jet_mlp_path",
     "kalman_filter",
     "kalman_smoother",
     "masked_dense",
