@@ -11,7 +11,11 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.jet.derivatives import Derivative, encode
-from pyneural.ops.jet.functional import in_full_precision
+from pyneural.ops.jet.functional import (
+    check_least_squares,
+    check_program,
+    in_full_precision,
+)
 from pyneural.ops.jet.residual import ResidualProgram
 
 _MAX_ORDER = 4  # of the kernel
@@ -75,15 +79,11 @@ def jet_mlp_path(
                 [[2., 2.]]])
     """
     op = "jet_mlp_path"
-    if not isinstance(residual, ResidualProgram):
-        raise ValueError(
-            f"{op}: residual: expected a ResidualProgram, got {residual!r}; "
-            "pyneural.ops.record_residual writes one from a function"
-        )
+    check_program(op, residual)
     encoded = encode(op, derivatives)
     factors = x.new_empty(0) if coefficients is None else coefficients
-    size = sum(p.numel() for p in (*weights, *biases, factors))
-    _check_path(path, size, x)
+    check_least_squares(op, x, factors, columns, with_mean=False)
+    _check_path(path, sum(p.numel() for p in (*weights, *biases, factors)), x)
     arguments = x, weights, biases, activation, *encoded, *residual, factors, columns, path
     return reference.jet_mlp_path(*arguments)
 

@@ -37,6 +37,12 @@ from pyneural.ops.reference.kalman import (
     kalman_smoother,
     kalman_smoother_backward,
 )
+from pyneural.ops.reference.least_squares import (
+    jet_mlp_gram,
+    jet_mlp_residual,
+    jet_mlp_residual_backward,
+    jet_mlp_residual_jacobian,
+)
 from pyneural.ops.reference.masked_dense import (
     masked_dense,
     masked_dense_backward,

@@ -13,9 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops.jet.residual import evaluate_residual
-from pyneural.ops.reference.jet import jet_mlp
-
 
 def jet_mlp_path(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *options: Any
@@ -30,7 +27,7 @@ def jet_mlp_path(
     >>> jet_mlp_path(x, weights, biases, *rest)
     tensor([[[7., 7., 7., 7.]]])
     """
-    *plan, residual, constants, coefficients, columns, path = options
+    *program, coefficients, columns, path = options
     parameters = [*chain.from_iterable(zip(weights, biases, strict=True)), coefficients]
     sizes = [tensor.numel() for tensor in parameters]
 
