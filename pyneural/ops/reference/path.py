@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural.ops.reference.least_squares import jet_mlp_residual
+
 
 def jet_mlp_path(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *options: Any
@@ -38,8 +40,8 @@ def jet_mlp_path(
             parts = direction.split(sizes)
             moved = [p + power * v.view_as(p) for p, v in zip(moved, parts, strict=True)]
         *of_layers, factors = moved
-        channels = jet_mlp(x, of_layers[::2], of_layers[1::2], *plan)
-        return (torch.stack(evaluate_residual(residual, constants, channels, x, factors, columns)),)
+        rest = *program, factors, columns
+        return (jet_mlp_residual(x, of_layers[::2], of_layers[1::2], *rest, op="jet_mlp_path"),)
 
     derivatives: Callable[[Tensor], tuple[Tensor, ...]] = residuals
     for _ in path:
