@@ -111,8 +111,15 @@ def jet_loss(
 
 @torch.compiler.disable
 @in_full_precision
-def _jet_loss(x: Tensor, module: Any, *asked: Any) -> Tensor:
-    found = _attempt(x, module, *asked)
+def _jet_loss(
+    x: Tensor,
+    module: Any,
+    derivatives: Sequence[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None,
+    columns: Tensor | None,
+) -> Tensor:
+    found = _attempt(x, module, derivatives, residual, coefficients, columns)
     if isinstance(found, MeanSquare):
         return found.loss()
     space, result, operation = found
@@ -120,7 +127,6 @@ def _jet_loss(x: Tensor, module: Any, *asked: Any) -> Tensor:
         channels = nested_jet(space, module, operation)
     else:
         channels = _channels(space, result)
-    _, residual, coefficients, columns = asked
     given = x.new_empty(0) if coefficients is None else coefficients
     return mean_square(evaluate_residual(*residual, channels, x, given, columns))
 

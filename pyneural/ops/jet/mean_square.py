@@ -17,6 +17,7 @@ from pyneural.ops.jet.least_squares import (
     jet_mlp_residual,
     jet_mlp_residual_jacobian,
 )
+from pyneural.ops.jet.path import jet_mlp_path
 from pyneural.ops.jet.residual import ResidualProgram
 
 
@@ -84,6 +85,10 @@ class MeanSquare(NamedTuple):
     def gram(self) -> tuple[Tensor, Tensor, Tensor]:
         """The loss [], half its gradient [M] and J^T J / N, [M, M], by ``ops.jet_mlp_gram``."""
         return jet_mlp_gram(*self)
+
+    def path(self, path: Tensor) -> Tensor:
+        """The residuals' derivatives along a path [K, M] of theta, [K, E, N]."""
+        return jet_mlp_path(*self, path=path)
 
     def chunk(self, first: int, last: int) -> MeanSquare:
         """The same at points first to last - 1."""

@@ -52,7 +52,9 @@ class AutogradTerm(SquaredTerm):
         """Derivatives of the residuals along a path of theta, [K, T] to [K, R]."""
         parameters, residuals = self._source.parameters, self._residuals()
         parts = directions.split([p.numel() for p in parameters], 1)
-        paths = [part.reshape(-1, *p.shape).to(p) for part, p in zip(parts, parameters, strict=True)]
+        paths = [
+            part.reshape(-1, *p.shape).to(p) for part, p in zip(parts, parameters, strict=True)
+        ]
         found = derivatives_along(residuals, parameters, paths)
         return torch.stack(found).double() * self.weight**0.5
 

@@ -149,13 +149,17 @@ class ParameterMap:
             return
         found = [leaf for leaf in leaves(tensor) if id(leaf) in self._at]
         if found:
-            places = [torch.arange(self.size, device=tensor.device)[self._columns(p)] for p in found]
+            places = [
+                torch.arange(self.size, device=tensor.device)[self._columns(p)] for p in found
+            ]
             rows = slice(first, first + count)
-            self._blocks.append(_Block(tensor, found, rows, torch.cat(places), _jacobian(tensor, found)))
+            self._blocks.append(
+                _Block(tensor, found, rows, torch.cat(places), _jacobian(tensor, found))
+            )
 
 
 def _jacobian(tensor: Tensor, found: Sequence[Tensor]) -> Tensor:
-    """d tensor / d leaves, [numel, the sum of theirs]."""
+    """D tensor / d leaves, [numel, the sum of theirs]."""
     count = tensor.numel()
     parts = []
     for rows in torch.arange(count, device=tensor.device).split(max(1, _CHUNK // count)):

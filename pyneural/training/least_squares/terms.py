@@ -17,9 +17,7 @@ from pyneural.training.least_squares.term import SquaredTerm
 from pyneural.training.weights import number
 
 
-def least_squares(
-    model: Any, parameters: Sequence[Tensor], batch: Any = None
-) -> list[SquaredTerm]:
+def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -> list[SquaredTerm]:
     """The terms of a model's loss, each a weighted sum of squares of residuals.
 
         loss = sum over the terms of sum_m r_m^2,   r with the root of the term's weight
@@ -42,7 +40,9 @@ def least_squares(
     frozen = [list(p.shape) for p in parameters if not (p.requires_grad and p.is_leaf)]
     expected = "parameters that require a gradient"
     check(bool(parameters) and not frozen, where, expected, frozen or "none", "give the trained")
-    check(len({*map(id, parameters)}) == len(parameters), where, "each parameter once", "some twice")
+    check(
+        len({*map(id, parameters)}) == len(parameters), where, "each parameter once", "some twice"
+    )
     source = Source(model, parameters, batch)
     found: list[SquaredTerm] = []
     for name, entry in source.entries().items():
