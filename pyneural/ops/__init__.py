@@ -22,6 +22,8 @@ from pyneural.ops.jet.least_squares import (
     jet_mlp_residual,
     jet_mlp_residual_jacobian,
 )
+from pyneural.ops.jet.mean_square import MeanSquare
+from pyneural.ops.jet.path import jet_mlp_path
 from pyneural.ops.jet.plan import input_channels
 from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
 from pyneural.ops.jet.residual import ResidualProgram
@@ -36,6 +38,7 @@ __all__ = [
     "Derivative",
     "Laplacian",
     "LinearOperator",
+    "MeanSquare",
     "NotExpressibleError",
     "Recorder",
     "ResidualProgram",
@@ -57,6 +60,7 @@ __all__ = [
     "jet_mlp_gram",
     "jet_mlp_jacobian",
     "jet_mlp_loss",
+    "jet_mlp_path",
     "jet_mlp_residual",
     "jet_mlp_residual_jacobian",
     "kalman_filter",
