@@ -11,12 +11,11 @@
 
 namespace pyneural {
 
-template <class T>
 class SymmetricSum {
  public:
   // Elements of G.
   static int64_t storage(int64_t rows) {
-    const int64_t panels = panel_count<T>(rows);
+    const int64_t panels = panel_count<double>(rows);
     return kWidth * kWidth * panels * (panels + 1) / 2;
   }
   // Elements of a thread's scratch.
@@ -27,13 +26,13 @@ class SymmetricSum {
 
   // Adds x x^T for x [rows, depth], whose rows are row_stride elements apart. `scratch`: for every
   // thread.
-  void add(const T* x, int64_t row_stride, int64_t depth, int64_t threads, T* scratch) {
-    const int64_t panels = panel_count<T>(rows_);
+  void add(const double* x, int64_t row_stride, int64_t depth, int64_t threads, double* scratch) {
+    const int64_t panels = panel_count<double>(rows_);
     // With many threads the highest panels are shared, in parts of some tiles' height.
     const int64_t parts = std::clamp<int64_t>(4 * threads / panels, 1, 8);
     std::atomic<int64_t> next{0};
     parallel_chunks(threads, threads, [&](int64_t thread, int64_t, int64_t) {
-      T* const packed = scratch + thread * SymmetricSum::scratch();
+      double* const packed = scratch + thread * SymmetricSum::scratch();
       for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < panels * parts;)
         add_panel(x, row_stride, depth, panels - 1 - task / parts, task % parts, parts, packed);
     });
@@ -43,7 +42,7 @@ class SymmetricSum {
   // to [rows, rows] row-major with `stride`, of the first `rows` alone: scale * G, whole.
   template <class Result>
   void store(double scale, int64_t rows, Result* to, int64_t stride, int64_t threads) const {
-    parallel_tasks(panel_count<T>(rows), threads, [&](int64_t panel) {
+    parallel_tasks(panel_count<double>(rows), threads, [&](int64_t panel) {
       const int64_t first = panel * kWidth, last = std::min(first + kWidth, rows);
       constexpr int64_t kBlock = 8;
       for (int64_t i0 = 0; i0 < last; i0 += kBlock)
@@ -57,7 +56,7 @@ class SymmetricSum {
   double at(int64_t i, int64_t j) const { return panel(j / kWidth)[i * kWidth + j % kWidth]; }
 
  private:
-  static constexpr int64_t kWidth = panel_width<T>();
+  static constexpr int64_t kWidth = panel_width<double>();
   // Columns of x of which a product is summed in registers: their part of a panel stays in the
   // second-level cache, and the sums of a tile are read and written once for as many.
   static constexpr int64_t kDepth = 512;
@@ -72,8 +71,8 @@ class SymmetricSum {
         to[i * stride + j] = to[j * stride + i] = static_cast<Result>(scale * at(i, j));
   }
 
-  void add_panel(const T* x, int64_t row_stride, int64_t depth, int64_t index, int64_t part,
-                 int64_t parts, T* packed) const {
+  void add_panel(const double* x, int64_t row_stride, int64_t depth, int64_t index, int64_t part,
+                 int64_t parts, double* packed) const {
     const int64_t first = index * kWidth, width = std::min(kWidth, rows_ - first);
     const int64_t begin = begin_of_part(part, parts, first);
     const int64_t end = begin_of_part(part + 1, parts, first);
@@ -85,31 +84,18 @@ class SymmetricSum {
       pack_transposed(x + first * row_stride + k, row_stride, block, width, packed);
       const bool accumulate = !is_empty_ || k > 0;
       const auto add_tile = [&](int64_t row, int64_t height, int64_t vector) {
-        const Strided<T> a{x + row * row_stride + k, row_stride, 1};
-        const Panel<T> b{packed + vector * lanes<T>(), kWidth, vectors_of<T>(width) - vector};
-        multiply_into(a, height, block, b, sums + row * kWidth + vector * lanes<T>(), accumulate);
+        const Strided<double> a{x + row * row_stride + k, row_stride, 1};
+        const Panel<double> b{packed + vector * lanes<double>(), kWidth,
+                              vectors_of<double>(width) - vector};
+        multiply(a, height, block, b, sums + row * kWidth + vector * lanes<double>(), kWidth,
+                 accumulate);
       };
       for_row_tiles(begin, end, [&](int64_t row, int64_t height) { add_tile(row, height, 0); });
       // On the diagonal, the vectors that reach to it or beyond.
       if (has_diagonal)
         for_row_tiles(first, first + width, [&](int64_t row, int64_t height) {
-          add_tile(row, height, (row - first) / lanes<T>());
+          add_tile(row, height, (row - first) / lanes<double>());
         });
-    }
-  }
-
-  static void multiply_into(const Strided<T>& a, int64_t height, int64_t depth, const Panel<T>& b,
-                            double* to, bool accumulate) {
-    if constexpr (std::is_same_v<T, double>) {
-      multiply(a, height, depth, b, to, kWidth, accumulate);
-    } else {
-      alignas(64) T tile[kTileRows * kWidth];
-      multiply(a, height, depth, b, tile, kWidth);
-      for (int64_t m = 0; m < height; ++m)
-        for (int64_t n = 0; n < b.vectors * lanes<T>(); ++n) {
-          double& sum = to[m * kWidth + n];
-          sum = (accumulate ? sum : 0.0) + static_cast<double>(tile[m * kWidth + n]);
-        }
     }
   }
 

@@ -243,24 +243,37 @@ Three jet_mlp_gram(const ResidualArguments& a) {
     // Slabs of some tiles: J^T and, as one more row, r, whose products are the gradient and the
     // loss.
     constexpr int64_t kDepth = 512;
-    const int64_t tiles =
-        std::min(call.tiles, std::max(call.threads, kDepth / (E * call.shape.points)));
-    const int64_t row_stride = odd_lines<T>(tiles * call.shape.points * E);
+    const int64_t tile_points = call.shape.points;
+    const int64_t tiles = std::min(call.tiles, std::max(call.threads, kDepth / (E * tile_points)));
+    const int64_t row_stride = odd_lines<double>(tiles * tile_points * E);
     const auto threads = static_cast<int64_t>(at::get_num_threads());
-    T* const slab = call.scratch.template take<T>(rows * row_stride);
-    T* const packed = call.scratch.template take<T>(threads * SymmetricSum<T>::scratch());
-    SymmetricSum<T> sum(rows, call.scratch.template take<double>(SymmetricSum<T>::storage(rows)));
-    const auto storage = call.take_storage(program.storage());
+    double* const slab = call.scratch.template take<double>(rows * row_stride);
+    double* const packed = call.scratch.template take<double>(threads * SymmetricSum::scratch());
+    SymmetricSum sum(rows, call.scratch.template take<double>(SymmetricSum::storage(rows)));
+    // In float32 a tile's part is converted on its way to the slab.
+    constexpr bool kConverts = !std::is_same_v<T, double>;
+    const int64_t of_program = program.storage();
+    const auto storage =
+        call.take_storage(of_program + (kConverts ? rows * E * tile_points : int64_t{0}));
     for (int64_t tile0 = 0; tile0 < call.tiles; tile0 += tiles) {
       const int64_t tile1 = std::min(tile0 + tiles, call.tiles);
-      const int64_t begin = tile0 * call.shape.points;
-      const int64_t points = std::min(tile1 * call.shape.points, N) - begin;
+      const int64_t begin = tile0 * tile_points;
+      const int64_t points = std::min(tile1 * tile_points, N) - begin;
       call.run(storage, [&](int64_t thread, Tile<T>& tile, T* scratch) {
         ResidualPass<T> pass = program.pass(tile, scratch);
         call.for_tiles(thread, tile0, tile1, [&](int64_t first, int64_t n) {
-          T* const to = slab + first - begin;
-          tile_jacobian(program, tile, pass, offset, first, n, {to, row_stride, points},
-                        to + M * row_stride);
+          double* const to = slab + first - begin;
+          if constexpr (kConverts) {
+            T* const part = scratch + of_program;
+            tile_jacobian(program, tile, pass, offset, first, n, {part, E * n, n},
+                          part + M * E * n);
+            for (int64_t m = 0; m < rows; ++m)
+              for (int64_t e = 0; e < E; ++e)
+                std::copy_n(part + (m * E + e) * n, n, to + m * row_stride + e * points);
+          } else {
+            tile_jacobian(program, tile, pass, offset, first, n, {to, row_stride, points},
+                          to + M * row_stride);
+          }
         });
       });
       sum.add(slab, row_stride, E * points, threads, packed);
