@@ -98,6 +98,7 @@ TORCH_LIBRARY_FRAGMENT(pyneural, m) {
   m.def("check_jet_mlp_backward", FlatOp<check_jet_mlp_backward, BackwardSignature<void>>::call);
   m.def("check_jet_mlp_jacobian", FlatOp<check_jet_mlp_jacobian, ForwardSignature<void>>::call);
   m.def("check_jet_mlp_loss", FlatOp<check_jet_mlp_loss, LossSignature<void>>::call);
+  m.def("check_jet_mlp_path", FlatOp<check_jet_mlp_path, PathSignature<void>>::call);
 }
 
 }  // namespace pyneural::jet

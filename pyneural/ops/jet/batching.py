@@ -86,3 +86,8 @@ def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
 @torch.library.register_vmap("pyneural::jet_mlp_loss")
 def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
     return _one_by_one(_OPS.jet_mlp_loss, info, in_dims, args)
+
+
+@torch.library.register_vmap("pyneural::jet_mlp_path")
+def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
+    return _one_by_one(_OPS.jet_mlp_path, info, in_dims, args)
