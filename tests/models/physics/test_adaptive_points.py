@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pyneural import models, nn, pde
+from pyneural.ops import MeanSquare
 from pyneural.training import LBFGS, Adam, Batch, CheckpointError, callbacks
 
 BOX = pde.Box(x=(-1, 1), y=(0, 3))
@@ -154,6 +155,9 @@ def test_weights_of_points_equations_and_importance_multiply(hard, weights, rows
     )
     loss = model.losses(batch)["residual"]
     torch.testing.assert_close(loss, expected)
+    square = model.least_squares(batch)["residual"]
+    squared = square.loss() if isinstance(square, MeanSquare) else square().square().sum()
+    torch.testing.assert_close(squared, expected)
     parameters = list(model.network.parameters())
     found, exact = (torch.autograd.grad(t, parameters, retain_graph=True) for t in (loss, expected))
     for mine, theirs in zip(found, exact, strict=True):
