@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops import Derivative
+from pyneural.errors import check_tensor
+from pyneural.ops import Derivative, MeanSquare
 from pyneural.pde.coordinates import arguments_of
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
@@ -150,6 +151,30 @@ class Equation(torch.nn.Module):
         self._check(network, x)
         return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
 
+    def mean_square(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> MeanSquare | None:
+        """What ``loss`` is the value of, for second-order methods.
+
+        None where no kernel knows it; ``scaled_residuals`` are then what there is.
+
+        >>> from pyneural.nn import MLP
+        >>> from pyneural.pde import Burgers
+        >>> network, x = MLP(2, [8], 1), torch.rand(10, 2)
+        >>> square = Burgers().mean_square(network, x)
+        >>> torch.equal(square.loss(), Burgers().loss(network, x))
+        True
+        """
+        self._check(network, x)
+        return self._form.mean_square(self.residual, network, {MAIN: Site(x)}, weights)
+
+    def scaled_residuals(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
+        """Residuals, [R], whose sum of squares is ``loss``: with the roots of w_e / N."""
+        self._check(network, x)
+        return self._form.scaled_residuals(self.residual, network, {MAIN: Site(x)}, weights)
+
     def recorded(self, x: Tensor) -> str:
         """The instructions that the residual at points [N, D] consists of, as text.
 
@@ -192,6 +217,7 @@ class Equation(torch.nn.Module):
 
     def _check(self, network: Network, x: Tensor) -> None:
         where = type(self).__name__
+        check_tensor(f"{where}: x", x)
         if x.dim() != 2 or x.shape[1] != len(self.inputs) or x.shape[0] == 0:
             raise ValueError(
                 f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural import ops
+from pyneural.errors import ArgumentError, check_tensor
 from pyneural.nn.jets import arithmetic, composite, products, shapes  # noqa: F401 (the rules)
 from pyneural.nn.jets.jet import Jet
 from pyneural.nn.jets.nested import check_result, needs_nesting, nested_jet
@@ -16,6 +16,7 @@ from pyneural.nn.jets.rewriting import rewrite
 from pyneural.nn.jets.space import NoRule, Program, Space
 from pyneural.ops.jet.derivatives import Derivative
 from pyneural.ops.jet.functional import in_full_precision
+from pyneural.ops.jet.mean_square import MeanSquare
 from pyneural.ops.jet.recorder import NotExpressibleError
 from pyneural.ops.jet.residual import ResidualProgram, evaluate_residual
 from pyneural.ops.reference.jet import mean_square
@@ -58,6 +59,7 @@ def jet(
         >>> [part.item() for part in jet(lambda x: x[:, :1] ** 2 * x[:, 1:], x, [(0,), (0, 1)])]
         [12.0, 12.0, 4.0]
     """
+    check_tensor("jet: x", x)
     return _jet(x, module, derivatives)
 
 
@@ -98,6 +100,7 @@ def jet_loss(
         ArgumentError: as ``jet``.
 
     Example:
+        >>> from pyneural import ops
         >>> network = torch.nn.Sequential(
         ...     torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> program = ops.record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0])
@@ -105,6 +108,7 @@ def jet_loss(
         >>> jet_loss(module, torch.rand(9, 1), [(0,)], program).shape
         torch.Size([])
     """
+    check_tensor("jet_loss: x", x)
     return _jet_loss(x, module, derivatives, residual, coefficients, columns)
 
 
@@ -118,19 +122,67 @@ def _jet_loss(
     coefficients: Tensor | None,
     columns: Tensor | None,
 ) -> Tensor:
-    program = Program()
-    space = Space("jet_loss", x, derivatives, program)
-    result, operation = _run(space, module)
-    if isinstance(result, Jet):
-        loss = _fused(space, result, residual, coefficients, columns)
-        if loss is not None:
-            return loss
+    found = _attempt(x, module, derivatives, residual, coefficients, columns)
+    if isinstance(found, MeanSquare):
+        return found.loss()
+    space, result, operation = found
     if result is None:
         channels = nested_jet(space, module, operation)
     else:
         channels = _channels(space, result)
     given = x.new_empty(0) if coefficients is None else coefficients
     return mean_square(evaluate_residual(*residual, channels, x, given, columns))
+
+
+def jet_mean_square(
+    module: Callable[[Tensor], Tensor],
+    x: Tensor,
+    derivatives: Sequence[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None = None,
+    columns: Tensor | None = None,
+) -> MeanSquare | None:
+    """What ``jet_loss`` with these arguments is the value of, not computed yet.
+
+    None where no kernel can compute it with the module's last network.
+
+    Example:
+        >>> from pyneural import ops
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        >>> program = ops.record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0])
+        >>> module, x = lambda x: 1 + x * network(x), torch.rand(9, 1)
+        >>> square = jet_mean_square(module, x, [(0,)], program)
+        >>> torch.equal(square.loss(), jet_loss(module, x, [(0,)], program))
+        True
+    """
+    return _jet_mean_square(x, module, derivatives, residual, coefficients, columns)
+
+
+@torch.compiler.disable
+@in_full_precision
+def _jet_mean_square(x: Tensor, module: Any, *asked: Any) -> MeanSquare | None:
+    found = _attempt(x, module, *asked)
+    return found if isinstance(found, MeanSquare) else None
+
+
+def _attempt(
+    x: Tensor,
+    module: Any,
+    derivatives: Sequence[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None,
+    columns: Tensor | None,
+) -> MeanSquare | tuple[Space, Any, str]:
+    """What the kernel of the module's last network takes; what ``_run`` gave where none does."""
+    program = Program()
+    space = Space("jet_loss", x, derivatives, program)
+    result, operation = _run(space, module)
+    if isinstance(result, Jet):
+        square = _fused(space, result, residual, coefficients, columns)
+        if square is not None:
+            return square
+    return space, result, operation
 
 
 def _run(space: Space, module: Any) -> tuple[Any, str]:
@@ -141,6 +193,20 @@ def _run(space: Space, module: Any) -> tuple[Any, str]:
         return module(Jet.of_points(space)), ""
     except NoRule as missing:
         return None, str(missing)
+    except RuntimeError as error:
+        _explain(space, module, error)
+        raise
+
+
+def _explain(space: Space, module: Any, error: Exception) -> None:
+    """ArgumentError where an operation failed as the points have not the dtype of the weights."""
+    parameters = module.parameters() if isinstance(module, torch.nn.Module) else ()
+    dtype = next((p.dtype for p in parameters if p.is_floating_point()), None)
+    if "dtype" in str(error) and dtype not in (None, space.x.dtype):
+        raise ArgumentError(
+            f"{space.where}: x: expected {dtype} as the network's weights, got {space.x.dtype}; "
+            f"convert it with .to({dtype}), or the network with .to({space.x.dtype})"
+        ) from error
 
 
 def _channels(space: Space, result: Any) -> list[Tensor]:
@@ -163,8 +229,8 @@ def _fused(
     residual: ResidualProgram,
     coefficients: Tensor | None,
     columns: Tensor | None,
-) -> Tensor | None:
-    """The loss by the kernel of the last network; None where there is none or it cannot say it."""
+) -> MeanSquare | None:
+    """What the kernel of the last network takes; None without one, or where it cannot say it."""
     expression = result.expression()
     if expression is None or result.dim() != 2:
         return None
@@ -176,7 +242,7 @@ def _fused(
     network = expression.network
     derivatives = tuple(program.derivatives)
     read = [value.reshape(()).to(space.x) for value in program.coefficients]
-    return ops.jet_mlp_loss(
+    return MeanSquare(
         network.argument(derivatives),
         network.weights,
         network.biases,
