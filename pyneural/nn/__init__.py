@@ -20,7 +20,7 @@ import torch
 from pyneural.nn.activations import Activation, Maxout, Sin
 from pyneural.nn.dropout import Dropout
 from pyneural.nn.embeddings import FourierFeatures, PeriodicEmbedding
-from pyneural.nn.jets import jet, jet_loss
+from pyneural.nn.jets import jet, jet_loss, jet_mean_square
 from pyneural.nn.jets.modules import JetModule
 from pyneural.nn.joined import Joined, Scaled
 from pyneural.nn.key_value_cache import KeyValueCache
@@ -71,6 +71,7 @@ __all__ = [
     "TransformerEncoderLayer",
     "jet",
     "jet_loss",
+    "jet_mean_square",
     "random_mask",
 ]
 __all__ += [name for name in vars(torch.nn) if not name.startswith("_") and name not in __all__]

@@ -12,8 +12,9 @@ from pyneural import ops
 from pyneural.errors import ArgumentError, whole, wholes
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
+from pyneural.nn.input_range import bounds
 from pyneural.nn.jets.chain import Chain, may_begin
-from pyneural.nn.jets.functional import jet, jet_loss
+from pyneural.nn.jets.functional import jet, jet_loss, jet_mean_square
 from pyneural.nn.jets.jet import Jet
 from pyneural.nn.plain import is_changed, is_plain_linear
 from pyneural.nn.stored import register, stored
@@ -89,13 +90,7 @@ class MLP(Scriptable):
         )
         self.has_input_range = input_range is not None
         if input_range is not None:
-            low, high = (_bound(bound, in_features) for bound in input_range)
-            good = torch.isfinite(high - low) & (low < high)
-            if not (good.is_meta or bool(good.all())):
-                raise ArgumentError(
-                    "MLP: input_range: expected finite (low, high) with low < high, got "
-                    f"({low.tolist()}, {high.tolist()}); take them from the domain: domain.range"
-                )
+            low, high = bounds("MLP", *input_range, in_features)
             self.register_buffer("input_low", low)
             self.register_buffer("input_high", high)
         self._far_from_zero = self._is_far_from_zero()
@@ -254,13 +249,34 @@ class MLP(Scriptable):
         self._check(x)
         if not self._is_plain("jet_loss") or self._is_more():
             return jet_loss(self, x, derivatives, residual, coefficients, columns)
-        points, x = x, self._centred(x)
+        return self._mean_square(x, derivatives, residual, coefficients, columns).loss()
+
+    def jet_mean_square(
+        self,
+        x: Tensor,
+        derivatives: Sequence,
+        residual: ops.ResidualProgram,
+        coefficients: Tensor | None = None,
+        columns: Tensor | None = None,
+    ) -> ops.MeanSquare | None:
+        """What ``jet_loss`` is the value of, not computed yet; None where no kernel knows it."""
+        self._check(x)
+        if not self._is_plain("jet_mean_square") or self._is_more():
+            return jet_mean_square(self, x, derivatives, residual, coefficients, columns)
+        return self._mean_square(x, derivatives, residual, coefficients, columns)
+
+    def _mean_square(
+        self, points: Tensor, derivatives: Sequence, residual: ops.ResidualProgram,
+        coefficients: Tensor | None, columns: Tensor | None,
+    ) -> ops.MeanSquare:  # fmt: skip
+        x = self._centred(points)
         if self._far_from_zero and points.dim() == 2 and isinstance(residual, ops.ResidualProgram):
             given, origin = coefficients, self._origin()
             coefficients = origin if given is None else torch.cat([given, origin])
             residual = residual.moved(0 if given is None else len(given))
-        return ops.jet_mlp_loss(
-            x, *self._folded(), self.activation, derivatives, residual, coefficients, columns
+        weights, biases = self._folded()
+        return ops.MeanSquare(
+            x, weights, biases, self.activation, derivatives, residual, coefficients, columns
         )
 
     def _check(self, x: Tensor) -> None:
@@ -380,13 +396,3 @@ class _ScriptedMLP(MLP):
             if index + 1 < len(self.layers):
                 x = self.function(x)
         return x
-
-
-def _bound(value: Tensor | Sequence[float] | float, in_features: int) -> Tensor:
-    bound = torch.as_tensor(value, dtype=torch.get_default_dtype())
-    if bound.dim() > 1 or bound.numel() not in (1, in_features):
-        raise ArgumentError(
-            f"MLP: input_range: expected numbers or [{in_features}], got {list(bound.shape)}; "
-            "give one bound per input"
-        )
-    return bound.expand(in_features).clone()

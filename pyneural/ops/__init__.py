@@ -17,6 +17,13 @@ from pyneural.ops.jet.collapse import collapse_derivatives
 from pyneural.ops.jet.derivatives import Derivative, Laplacian, LinearOperator
 from pyneural.ops.jet.divergence import mlp_divergence
 from pyneural.ops.jet.functional import jet_mlp, jet_mlp_jacobian, jet_mlp_loss
+from pyneural.ops.jet.least_squares import (
+    jet_mlp_gram,
+    jet_mlp_residual,
+    jet_mlp_residual_jacobian,
+)
+from pyneural.ops.jet.mean_square import MeanSquare
+from pyneural.ops.jet.path import jet_mlp_path
 from pyneural.ops.jet.plan import input_channels
 from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
 from pyneural.ops.jet.residual import ResidualProgram
@@ -31,6 +38,7 @@ __all__ = [
     "Derivative",
     "Laplacian",
     "LinearOperator",
+    "MeanSquare",
     "NotExpressibleError",
     "Recorder",
     "ResidualProgram",
@@ -49,8 +57,12 @@ __all__ = [
     "dropout",
     "input_channels",
     "jet_mlp",
+    "jet_mlp_gram",
     "jet_mlp_jacobian",
     "jet_mlp_loss",
+    "jet_mlp_path",
+    "jet_mlp_residual",
+    "jet_mlp_residual_jacobian",
     "kalman_filter",
     "kalman_smoother",
     "masked_dense",

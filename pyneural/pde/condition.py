@@ -11,11 +11,17 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from pyneural.nn import MLP
 from pyneural.nn.plain import is_changed
-from pyneural.ops import Derivative, ResidualProgram, record_residual
+from pyneural.ops import Derivative, MeanSquare, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.lowering import root_of
-from pyneural.pde.network import Network, check_inputs, outputs_of, with_jets
+from pyneural.pde.network import (
+    Network,
+    check_inputs,
+    mean_square_of,
+    outputs_of,
+    with_jets,
+)
 from pyneural.pde.prescribed import Unknown
 
 Term = tuple[Derivative, Tensor | None]  # a derivative, () for the value, and a factor [N]
@@ -137,26 +143,50 @@ class Condition(torch.nn.Module):
     def eager_loss(self, network: Network, points: Tensor, weights: Tensor | None) -> Tensor:
         """``loss`` where it is not part of a compiled graph; the points are those at hand."""
         self.check(network)
-        fused = self._fused(network, weights)
+        fused = self._fused(network, weights, only_where_it_gains=True)
         if fused is not None:
-            return fused
+            return with_jets(network).jet_loss(*fused)
         squares = [part.square().sum(1) for part in self.residuals(network)]
         total = sum(squares[1:], start=squares[0])
         return (total if weights is None else weights.to(total) * total).mean()
+
+    def mean_square(self, network: Network, weights: Tensor | None = None) -> MeanSquare | None:
+        """What ``loss`` is the value of, for second-order methods.
+
+        None where no kernel knows it; ``scaled_residuals`` are then what there is.
+
+        >>> from pyneural.pde import Box, Initial
+        >>> start = Initial(Box(t=(0, 1), x=(-1, 1)), lambda x: x**2, 10)
+        >>> network = MLP(2, [8], 1)
+        >>> torch.allclose(start.mean_square(network).loss(), start.loss(network))
+        True
+        """
+        self.check(network)
+        fused = self._fused(network, weights)
+        return None if fused is None else mean_square_of(with_jets(network), *fused)
+
+    def scaled_residuals(self, network: Network, weights: Tensor | None = None) -> Tensor:
+        """Residuals, [R], whose sum of squares is ``loss``: with the roots of w_n / N."""
+        self.check(network)
+        parts = torch.stack(self.residuals(network))
+        weight = parts.new_ones(()) if weights is None else weights.to(parts)[:, None]
+        return (root_of(weight / parts.shape[1], parts) * parts).flatten()
 
     def check(self, network: Network) -> None:
         """ValueError where a network's inputs are not those of the condition."""
         if self.inputs is not None:
             check_inputs(type(self).__name__, network, self.inputs, "the condition")
 
-    def _fused(self, network: Any, weights: Tensor | None) -> Tensor | None:
-        """The loss by ``network.jet_loss``; None where there is nothing to gain or none."""
+    def _fused(
+        self, network: Any, weights: Tensor | None, only_where_it_gains: bool = False
+    ) -> tuple | None:
+        """The arguments of ``network.jet_loss`` that give the loss; None where there are none."""
         network = with_jets(network)
-        jet_loss, outputs = getattr(network, "jet_loss", None), outputs_of(network, self.points)
+        outputs = outputs_of(network, self.points)
         terms = self.terms() if type(self).residuals is Condition.residuals else []
         asked = tuple(derivative for derivative, _ in terms if derivative)
-        gains = bool(asked) or (bool(terms) and _is_plain(network))
-        if jet_loss is None or outputs is None or not gains:
+        gains = not only_where_it_gains or bool(asked) or _is_plain(network)
+        if not hasattr(network, "jet_loss") or outputs is None or not terms or not gains:
             return None
         target = self.target
         chosen = self._chosen(outputs)
@@ -169,7 +199,7 @@ class Condition(torch.nn.Module):
         places = tuple((asked.index(d) + 1 if d else 0, f is not None) for d, f in terms)
         program = _program(places, chosen, target.shape[1], weights is not None)
         stacked = torch.stack([column.to(self.points) for column in columns])
-        return jet_loss(self.points, asked, program, None, stacked)
+        return self.points, asked, program, None, stacked
 
     def select(self, u: Tensor) -> Tensor:
         """The columns of the network's u that the condition is about, [N, O]."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.ops import Derivative
+from pyneural.ops import Derivative, MeanSquare
 from pyneural.pde.coordinates import arguments_of
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
@@ -149,6 +149,30 @@ class Equation(torch.nn.Module):
         """``loss`` where it is not part of a compiled graph."""
         self._check(network, x)
         return self._form.loss(self.residual, network, {MAIN: Site(x)}, weights)
+
+    def mean_square(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> MeanSquare | None:
+        """What ``loss`` is the value of, for second-order methods.
+
+        None where no kernel knows it; ``scaled_residuals`` are then what there is.
+
+        >>> from pyneural.nn import MLP
+        >>> from pyneural.pde import Burgers
+        >>> network, x = MLP(2, [8], 1), torch.rand(10, 2)
+        >>> square = Burgers().mean_square(network, x)
+        >>> torch.equal(square.loss(), Burgers().loss(network, x))
+        True
+        """
+        self._check(network, x)
+        return self._form.mean_square(self.residual, network, {MAIN: Site(x)}, weights)
+
+    def scaled_residuals(
+        self, network: Network, x: Tensor, weights: Sequence[float | Tensor] | None = None
+    ) -> Tensor:
+        """Residuals, [R], whose sum of squares is ``loss``: with the roots of w_e / N."""
+        self._check(network, x)
+        return self._form.scaled_residuals(self.residual, network, {MAIN: Site(x)}, weights)
 
     def recorded(self, x: Tensor) -> str:
         """The instructions that the residual at points [N, D] consists of, as text.

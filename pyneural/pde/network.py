@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pyneural.nn.jets.modules import outputs_of, with_jets
+from pyneural.nn.jets.modules import mean_square_of, outputs_of, with_jets
 from pyneural.nn.joined import Joined
 from pyneural.ops import Derivative
 from pyneural.pde.coordinates import check_names
 
-__all__ = ["Network", "check_inputs", "outputs_of", "with_jets"]
+__all__ = ["Network", "check_inputs", "mean_square_of", "outputs_of", "with_jets"]
 
 
 class Network(Protocol):
@@ -22,7 +22,7 @@ class Network(Protocol):
     Equations and conditions take every other ``torch.nn.Module`` and function too: ``with_jets``
     gives it the jets of ``nn.jet``. A network that also has ``jet_loss(x, derivatives, program,
     coefficients=None, columns=None)``, as all of these have, lets ``Equation.loss`` compute loss
-    and gradient in one pass.
+    and gradient in one pass; with ``jet_mean_square`` beside it second-order methods are fused too.
     """
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import Tensor
 from typing_extensions import Unpack
 
+from pyneural.ops import MeanSquare
 from pyneural.pde.condition import Condition
 from pyneural.pde.coordinates import arguments_of, check_names
 from pyneural.pde.domains import Domain, Drawing
@@ -175,6 +176,13 @@ class Operator(Condition):
         if self.shape is not None:
             return super().eager_loss(network, points, weights)
         return self.form.loss(self._residual, network, self._sites(), weights)
+
+    def mean_square(self, network: Network, weights: Tensor | None = None) -> MeanSquare | None:
+        """What ``loss`` is the value of, for second-order methods; None for integrals and pairs."""
+        self.check(network)
+        if self.shape is not None:
+            return None
+        return self.form.mean_square(self._residual, network, self._sites(), weights)
 
     def extra_repr(self) -> str:
         """Number of points or integrals."""

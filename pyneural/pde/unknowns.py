@@ -9,29 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural.ops.graph import leaves
+
 _DEPTH = 3  # how far parameters are looked for: in the attributes of an object in a closure
-
-
-def leaves(value: Tensor) -> list[Tensor]:
-    """Tensors that require a gradient and that a value was computed from, each once.
-
-    >>> c = torch.tensor(2.0, requires_grad=True)
-    >>> leaves(c * torch.ones(3) + c**2) == [c]
-    True
-    """
-    if value.grad_fn is None:
-        return [value] if value.requires_grad else []
-    found: dict[int, Tensor] = {}
-    seen, waiting = set(), [value.grad_fn]
-    while waiting:
-        node: Any = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
-        waiting += [below for below, _ in node.next_functions]
-    return list(found.values())
 
 
 def parts_of(function: Any) -> tuple[list[torch.nn.Parameter], list[torch.nn.Module]]:

@@ -90,6 +90,19 @@ class Trainable(nn.Module):
         kind, expected = type(self).__name__, "a method losses(batch) -> dict of tensors"
         raise NotImplementedError(f"{kind}: expected {expected}, got none; write one")
 
+    def least_squares(self, batch: Batch) -> dict[str, Any]:
+        """The terms of ``losses`` before they are summed, for solvers of second order.
+
+        Each is a function of no arguments that gives its residuals r [R] with their graph, of
+        which the term is the sum of squares, or an ``ops.MeanSquare``, which a kernel computes:
+
+            def least_squares(self, batch):
+                return {"distance": lambda: self.distances(batch) / len(batch.x) ** 0.5}
+        """
+        kind, expected = type(self).__name__, "a method least_squares(batch) -> dict of residuals"
+        remedy = "write one, where each term is a sum of squares; or take Adam or LBFGS"
+        raise NotImplementedError(f"{kind}: expected {expected}, got none; {remedy}")
+
     def metric(self, name: str, mean: Sequence[float]) -> float:
         """A quantity for which ``losses`` gives several numbers, [K], from their mean over a pass.
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pyneural import nn, ops
+from pyneural.ops.jet import mean_square
 
 DERIVATIVES = ((0,), (1,), (1, 1), ops.LinearOperator({(0,): 1.0, (1, 1): -0.3, (0, 1): 0.2}))
 
@@ -127,7 +128,7 @@ def calls(monkeypatch):
         found.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(ops, "jet_mlp_loss", spy)
+    monkeypatch.setattr(mean_square, "jet_mlp_loss", spy)
     return found
 
 

@@ -31,6 +31,10 @@ class Balanced(Trainable):
         points = cast(Tensor, self.collocation)
         return points if batch is None else points[batch.x]
 
+    def residual_weights(self, batch: Batch | None) -> dict[str, Any]:
+        """The argument ``weights`` of the residual's loss for a batch; empty for weights of 1."""
+        return self._weights.inside(RESIDUAL, None if batch is None else batch.x)
+
     def parts(self, batch: Batch | None) -> dict[str, list[Tensor]]:
         """Unweighted loss of each condition and of each equation, [] each."""
         u = cast(Any, self.network)

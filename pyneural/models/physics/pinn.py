@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from pyneural.models.physics.balanced import Balanced
 from pyneural.models.physics.checks import (
     RESIDUAL,
     check_conditions,
@@ -22,6 +21,7 @@ from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.prediction import Predicting
 from pyneural.models.physics.reference import Reference, relative_l2
+from pyneural.models.physics.squares import Squares
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Condition, Domain, Equation, Hard, Network, residual_adaptive
@@ -35,7 +35,7 @@ _CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
 _CHUNK = 1 << 16  # points predicted at once
 
 
-class PINN(Predicting, Balanced):
+class PINN(Predicting, Squares):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
@@ -188,9 +188,8 @@ class PINN(Predicting, Balanced):
             for name, condition in self.named_conditions()
         }
         if self.equation is not None:
-            rows = None if batch is None else batch.x
-            points = self.collocated(batch)
-            terms[RESIDUAL] = self.equation.loss(self._u, points, **inside(RESIDUAL, rows))
+            points, weights = self.collocated(batch), self.residual_weights(batch)
+            terms[RESIDUAL] = self.equation.loss(self._u, points, **weights)
         return terms
 
     def explain_nonfinite(self, name: str, batch: Batch | None) -> str | None:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural import ops
 from pyneural.nn.jets import arithmetic, composite, products, shapes  # noqa: F401 (the rules)
 from pyneural.nn.jets.jet import Jet
 from pyneural.nn.jets.nested import check_result, needs_nesting, nested_jet
@@ -16,6 +15,7 @@ from pyneural.nn.jets.rewriting import rewrite
 from pyneural.nn.jets.space import NoRule, Program, Space
 from pyneural.ops.jet.derivatives import Derivative
 from pyneural.ops.jet.functional import in_full_precision
+from pyneural.ops.jet.mean_square import MeanSquare
 from pyneural.ops.jet.recorder import NotExpressibleError
 from pyneural.ops.jet.residual import ResidualProgram, evaluate_residual
 from pyneural.ops.reference.jet import mean_square
@@ -98,6 +98,7 @@ def jet_loss(
         ArgumentError: as ``jet``.
 
     Example:
+        >>> from pyneural import ops
         >>> network = torch.nn.Sequential(
         ...     torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
         >>> program = ops.record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0])
@@ -118,19 +119,67 @@ def _jet_loss(
     coefficients: Tensor | None,
     columns: Tensor | None,
 ) -> Tensor:
-    program = Program()
-    space = Space("jet_loss", x, derivatives, program)
-    result, operation = _run(space, module)
-    if isinstance(result, Jet):
-        loss = _fused(space, result, residual, coefficients, columns)
-        if loss is not None:
-            return loss
+    found = _attempt(x, module, derivatives, residual, coefficients, columns)
+    if isinstance(found, MeanSquare):
+        return found.loss()
+    space, result, operation = found
     if result is None:
         channels = nested_jet(space, module, operation)
     else:
         channels = _channels(space, result)
     given = x.new_empty(0) if coefficients is None else coefficients
     return mean_square(evaluate_residual(*residual, channels, x, given, columns))
+
+
+def jet_mean_square(
+    module: Callable[[Tensor], Tensor],
+    x: Tensor,
+    derivatives: Sequence[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None = None,
+    columns: Tensor | None = None,
+) -> MeanSquare | None:
+    """What ``jet_loss`` with these arguments is the value of, not computed yet.
+
+    None where no kernel can compute it with the module's last network.
+
+    Example:
+        >>> from pyneural import ops
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+        >>> program = ops.record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0])
+        >>> module, x = lambda x: 1 + x * network(x), torch.rand(9, 1)
+        >>> square = jet_mean_square(module, x, [(0,)], program)
+        >>> torch.equal(square.loss(), jet_loss(module, x, [(0,)], program))
+        True
+    """
+    return _jet_mean_square(x, module, derivatives, residual, coefficients, columns)
+
+
+@torch.compiler.disable
+@in_full_precision
+def _jet_mean_square(x: Tensor, module: Any, *asked: Any) -> MeanSquare | None:
+    found = _attempt(x, module, *asked)
+    return found if isinstance(found, MeanSquare) else None
+
+
+def _attempt(
+    x: Tensor,
+    module: Any,
+    derivatives: Sequence[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None,
+    columns: Tensor | None,
+) -> MeanSquare | tuple[Space, Any, str]:
+    """What the kernel of the module's last network takes; what ``_run`` gave where none does."""
+    program = Program()
+    space = Space("jet_loss", x, derivatives, program)
+    result, operation = _run(space, module)
+    if isinstance(result, Jet):
+        square = _fused(space, result, residual, coefficients, columns)
+        if square is not None:
+            return square
+    return space, result, operation
 
 
 def _run(space: Space, module: Any) -> tuple[Any, str]:
@@ -163,8 +212,8 @@ def _fused(
     residual: ResidualProgram,
     coefficients: Tensor | None,
     columns: Tensor | None,
-) -> Tensor | None:
-    """The loss by the kernel of the last network; None where there is none or it cannot say it."""
+) -> MeanSquare | None:
+    """What the kernel of the last network takes; None without one, or where it cannot say it."""
     expression = result.expression()
     if expression is None or result.dim() != 2:
         return None
@@ -176,7 +225,7 @@ def _fused(
     network = expression.network
     derivatives = tuple(program.derivatives)
     read = [value.reshape(()).to(space.x) for value in program.coefficients]
-    return ops.jet_mlp_loss(
+    return MeanSquare(
         network.argument(derivatives),
         network.weights,
         network.biases,

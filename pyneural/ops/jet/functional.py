@@ -110,7 +110,7 @@ def jet_mlp(
         True
     """
     encoded = encode("jet_mlp", derivatives)
-    return _face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
+    return face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
 
 
 @in_full_precision
@@ -149,7 +149,7 @@ def jet_mlp_jacobian(
                  [1., 0.]]])
     """
     encoded = encode("jet_mlp_jacobian", derivatives)
-    return _face().jet_mlp_jacobian(x, weights, biases, activation, *encoded)
+    return face().jet_mlp_jacobian(x, weights, biases, activation, *encoded)
 
 
 @in_full_precision
@@ -205,16 +205,12 @@ def jet_mlp_loss(
         >>> jet_mlp_loss(x, weights, biases, "tanh", [(0,)], field, columns=k)
         tensor(2.)
     """
-    if not isinstance(residual, ResidualProgram):
-        raise ValueError(
-            f"jet_mlp_loss: residual: expected a ResidualProgram, got {residual!r}; "
-            "pyneural.ops.record_residual writes one from a function"
-        )
+    check_program("jet_mlp_loss", residual)
     encoded = encode("jet_mlp_loss", derivatives)
     factors = x.new_empty(0) if coefficients is None else coefficients
-    if x.device.type != "cpu" or _needs_plain_torch():
-        _check_loss(x, factors, columns)
-        channels = _face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
+    if x.device.type != "cpu" or needs_plain_torch():
+        check_least_squares("jet_mlp_loss", x, factors, columns)
+        channels = face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
         return reference.mean_square(evaluate_residual(*residual, channels, x, factors, columns))
     arguments = x, weights, biases, activation, *encoded, *residual, factors, columns
     if torch.compiler.is_compiling() or by_torch_func():
@@ -223,22 +219,36 @@ def jet_mlp_loss(
             with_parameters = any(p.requires_grad for p in (*weights, *biases, factors))
             with_columns = columns is not None and columns.requires_grad
             mask = [x.requires_grad, with_parameters, with_columns]
-        return _face().jet_mlp_loss(*arguments, mask)[0]
+        return face().jet_mlp_loss(*arguments, mask)[0]
     return _C.jet_mlp_loss(*arguments)
 
 
-def _check_loss(x: Tensor, coefficients: Tensor, columns: Tensor | None) -> None:
-    """What the one-pass kernel checks beyond the jet, where the loss is made without it."""
-    points = x.shape[-2] if x.dim() in (2, 3) else None
-    if points == 0:
+def check_program(op: str, residual: object) -> None:
+    """Raises ValueError where something else is given as the program of an op."""
+    if not isinstance(residual, ResidualProgram):
         raise ValueError(
-            f"jet_mlp_loss: x: expected at least one point, got shape {list(x.shape)}; "
+            f"{op}: residual: expected a ResidualProgram, got {residual!r}; "
+            "pyneural.ops.record_residual writes one from a function"
+        )
+
+
+def check_least_squares(
+    op: str, x: Tensor, coefficients: Tensor, columns: Tensor | None, with_mean: bool = True
+) -> None:
+    """What the kernels of residuals check beyond the jet, where they are made without them.
+
+    with_mean: whether the op takes a mean over the points.
+    """
+    points = x.shape[-2] if x.dim() in (2, 3) else None
+    if with_mean and points == 0:
+        raise ValueError(
+            f"{op}: x: expected at least one point, got shape {list(x.shape)}; "
             "the mean over no points is not defined"
         )
     alike = coefficients.dtype == x.dtype and coefficients.device == x.device
     if coefficients.dim() != 1 or not alike:
         raise ValueError(
-            f"jet_mlp_loss: coefficients: expected a 1-d tensor of {x.dtype} on {x.device} like x, "
+            f"{op}: coefficients: expected a 1-d tensor of {x.dtype} on {x.device} like x, "
             f"got {coefficients.dtype} of shape {list(coefficients.shape)} on "
             f"{coefficients.device}; join scalars with torch.stack"
         )
@@ -247,13 +257,13 @@ def _check_loss(x: Tensor, coefficients: Tensor, columns: Tensor | None) -> None
     alike = columns.dtype == x.dtype and columns.device == x.device
     if columns.dim() != 2 or columns.shape[1] != points or not alike:
         raise ValueError(
-            f"jet_mlp_loss: columns: expected shape [columns, {points}] of {x.dtype} on {x.device} "
+            f"{op}: columns: expected shape [columns, {points}] of {x.dtype} on {x.device} "
             f"like x, got {columns.dtype} of shape {list(columns.shape)} on {columns.device}; "
             "give each column a value for each point: torch.stack of tensors [points]"
         )
 
 
-def _needs_plain_torch() -> bool:
+def needs_plain_torch() -> bool:
     """Whether only the plain-torch Taylor mode can be transformed as is asked for.
 
     That is forward mode, and torch.func inside torch.compile, which lets no Function through.
@@ -261,9 +271,9 @@ def _needs_plain_torch() -> bool:
     return by_forward_mode() or (torch.compiler.is_compiling() and by_torch_func())
 
 
-def _face() -> Any:
+def face() -> Any:
     """The ops in plain torch, under autograd, or bare where that does not matter or comes later."""
-    if _needs_plain_torch():
+    if needs_plain_torch():
         return reference
     bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()
     return torch.ops.pyneural if bare else autograd

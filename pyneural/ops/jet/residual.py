@@ -161,7 +161,7 @@ class ResidualProgram(NamedTuple):
 
 def evaluate_residual(
     code: Sequence[int], constants: Sequence[float], channels: Sequence[Tensor] | Tensor, x: Tensor,
-    coefficients: Tensor, columns: Tensor | None = None,
+    coefficients: Tensor, columns: Tensor | None = None, op: str = "jet_mlp_loss",
 ) -> list[Tensor]:  # fmt: skip
     """The residuals of a program, in the order in which they are marked.
 
@@ -170,8 +170,9 @@ def evaluate_residual(
         constants: as ``ResidualProgram``.
         channels: the jet, [1 + K, N, O] or a tuple of [N, O]: the value, then the derivatives.
         x: points, [N, D]; or the jet of the network's inputs, which no instruction reads.
-        coefficients: [Q].
+        coefficients: [Q], or [Q, N] where each point has its own.
         columns: [R, N].
+        op: whose program it is, for errors.
 
     Returns:
         one [N] a residual.
@@ -188,13 +189,13 @@ def evaluate_residual(
     sizes = {
         CHANNEL: (len(channels), channels[0].shape[1]),
         INPUT: x.shape[1:] if x.dim() == 2 else (0,),
-        COEFFICIENT: coefficients.shape,
+        COEFFICIENT: coefficients.shape[:1],
         CONSTANT: (len(constants),),
         COLUMN: (0,) if columns is None else columns.shape[:1],
     }
     values: list[Tensor] = []
     residuals: list[Tensor] = []
-    for opcode, operands in _instructions(code):
+    for opcode, operands in _instructions(code, op):
         limits = sizes.get(opcode, (len(values),) * len(operands))
         if any(not 0 <= a < limit for a, limit in zip(operands, limits, strict=True)):
             shown = " ".join([_OPERANDS[opcode][0], *map(str, operands)])
@@ -202,7 +203,7 @@ def evaluate_residual(
                 expected = "columns for the coordinates, since x is a jet of the network's inputs"
             else:
                 expected = "operands that are defined before or that the call has"
-            raise _error(f'{expected}, got "{shown}"')
+            raise _error(f'{expected}, got "{shown}"', op)
         if opcode == RESIDUAL:
             residuals.append(values[operands[0]].expand(x.shape[-2:-1]))
         elif opcode == CHANNEL:
@@ -218,21 +219,21 @@ def evaluate_residual(
         else:
             values.append(_EVALUATE[opcode](*(values[a] for a in operands)))
     if not residuals:
-        raise _error("at least one residual, got none")
+        raise _error("at least one residual, got none", op)
     return residuals
 
 
-def _instructions(code: Sequence[int]) -> Iterator[Instruction]:
+def _instructions(code: Sequence[int], op: str = "jet_mlp_loss") -> Iterator[Instruction]:
     if len(code) % 3:
-        raise _error(f"three whole numbers for each instruction, got {len(code)} numbers")
+        raise _error(f"three whole numbers for each instruction, got {len(code)} numbers", op)
     for at in range(0, len(code), 3):
         opcode, a, b = code[at : at + 3]
         if opcode not in _OPERANDS:
-            raise _error(f'an opcode of the residual functions, got "opcode {opcode} {a} {b}"')
+            raise _error(f'an opcode of the residual functions, got "opcode {opcode} {a} {b}"', op)
         yield Instruction(opcode, (a, b)[: _OPERANDS[opcode][1]])
 
 
-def _error(text: str) -> ValueError:
+def _error(text: str, op: str) -> ValueError:
     return ValueError(
-        f"jet_mlp_loss: residual: expected {text}; pyneural.ops.record_residual writes the list"
+        f"{op}: residual: expected {text}; pyneural.ops.record_residual writes the list"
     )

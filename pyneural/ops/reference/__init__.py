@@ -37,6 +37,12 @@ from pyneural.ops.reference.kalman import (
     kalman_smoother,
     kalman_smoother_backward,
 )
+from pyneural.ops.reference.least_squares import (
+    jet_mlp_gram,
+    jet_mlp_residual,
+    jet_mlp_residual_backward,
+    jet_mlp_residual_jacobian,
+)
 from pyneural.ops.reference.masked_dense import (
     masked_dense,
     masked_dense_backward,
@@ -44,6 +50,7 @@ from pyneural.ops.reference.masked_dense import (
 )
 from pyneural.ops.reference.mlp import mlp, mlp_backward
 from pyneural.ops.reference.mse_loss import mse_loss, mse_loss_backward
+from pyneural.ops.reference.path import jet_mlp_path
 from pyneural.ops.reference.rnn import rnn, rnn_backward, rnn_with_saved
 from pyneural.ops.reference.spline import (
     rational_quadratic_spline,

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyneural.ops import Derivative, Symbol, collapse_derivatives
+from pyneural.ops import Derivative, MeanSquare, Symbol, collapse_derivatives
 from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
 from pyneural.pde.language.lowering import lower, root_of, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
 from pyneural.pde.language.recorder import EquationRecorder, Lowered
-from pyneural.pde.network import Network, outputs_of, with_jets
+from pyneural.pde.network import Network, mean_square_of, outputs_of, with_jets
 
 ALL = "u"  # the argument that takes a list of all outputs, where they have no names
 MAIN = ""  # the points that outputs and inputs without a further name belong to
@@ -179,7 +179,7 @@ class Residual:
         """
         fused = self._fused(function, network, sites, weights)
         if fused is not None:
-            return fused
+            return with_jets(network).jet_loss(*fused)
         residuals = self.evaluate(function, network, sites)
         if weights is None:
             squares = [residual.square().mean() for residual in residuals]
@@ -191,20 +191,47 @@ class Residual:
             ]
         return sum(squares[1:], start=squares[0])
 
-    def _fused(
+    def mean_square(
         self,
         function: Callable,
         network: Network,
         sites: Mapping[str, Site],
+        weights: Sequence[float | Tensor] | Tensor | None = None,
+    ) -> MeanSquare | None:
+        """What ``loss`` is the value of; None where no kernel knows it."""
+        fused = self._fused(function, network, sites, weights)
+        return None if fused is None else mean_square_of(with_jets(network), *fused)
+
+    def scaled_residuals(
+        self,
+        function: Callable,
+        network: Network,
+        sites: Mapping[str, Site],
+        weights: Sequence[float | Tensor] | Tensor | None = None,
+    ) -> Tensor:
+        """Residuals, [R], whose sum of squares is ``loss``: with the roots of w_e / N."""
+        parts = self.evaluate(function, network, sites)
+        each = [1.0] * len(parts) if weights is None else self._each(weights, len(parts))
+        roots = [root_of(w, part) / len(part) ** 0.5 for w, part in zip(each, parts, strict=True)]
+        return torch.cat([root * part for root, part in zip(roots, parts, strict=True)])
+
+    def _fused(
+        self,
+        function: Callable,
+        network: Any,
+        sites: Mapping[str, Site],
         weights: Sequence[float | Tensor] | Tensor | None,
-    ) -> Tensor | None:
-        """The loss in one pass; None where the residual or the network does not allow it."""
+    ) -> tuple | None:
+        """The arguments of ``network.jet_loss`` that give the loss.
+
+        None where the residual or the network does not allow it.
+        """
         network, (x, normals, _) = with_jets(network), sites[MAIN]
-        jet_loss, columns_of_u = getattr(network, "jet_loss", None), outputs_of(network, x)
+        columns_of_u = outputs_of(network, x)
         count = columns_of_u if self.outputs is None else 1
         if self.outputs is not None:
             self.check_outputs(columns_of_u or len(self.outputs))
-        if jet_loss is None or count is None or len(sites) > 1:
+        if not hasattr(network, "jet_loss") or count is None or len(sites) > 1:
             return None
         lowered = self._lower(function, x, normals, count)
         if lowered is None:
@@ -221,7 +248,7 @@ class Residual:
                 program = program.weighted(len(columns))
                 columns = [*columns, *roots]
         given = x, derivatives, program, stacked(coefficients, x)
-        return jet_loss(*given, stacked_columns(columns, x)) if columns else jet_loss(*given)
+        return (*given, stacked_columns(columns, x)) if columns else given
 
     def _each(
         self, weights: Sequence[float | Tensor] | Tensor, count: int

@@ -1,0 +1,191 @@
+"""Residuals of a differential equation, their Jacobian and its Gram matrix: least squares.
+
+Letters: N points, E equations, P parameters, Q coefficients, R columns, M = P + Q. The arguments
+are those of ``jet_mlp_loss``, whose value is the sum of squares of these residuals over N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.ops import reference
+from pyneural.ops.jet.derivatives import Derivative, encode
+from pyneural.ops.jet.functional import (
+    check_least_squares,
+    check_program,
+    face,
+    in_full_precision,
+)
+from pyneural.ops.jet.residual import ResidualProgram
+
+
+@in_full_precision
+def jet_mlp_residual(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Iterable[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None = None,
+    columns: Tensor | None = None,
+) -> Tensor:
+    """Residuals of a differential equation at every point.
+
+        r[e, n] = r_e(u, derivatives, x_n, coefficients, columns_n)
+
+    On the CPU a tile of points goes forward and through the residuals while it is in the cache; the
+    first backward, J^T w for the gradient w of the residuals, is a kernel too. On other devices
+    both are made of ``jet_mlp`` and torch functions.
+
+    Args:
+        x: points, [N, D], float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
+        weights: L tensors [out_l, in_l].
+        biases: L tensors [out_l].
+        activation: as in ``jet_mlp``.
+        derivatives: as in ``jet_mlp``.
+        residual: the equations as a program, as in ``jet_mlp_loss``.
+        coefficients: coefficients of the program, [Q].
+        columns: columns of the program, [R, N].
+
+    Returns:
+        [E, N], differentiable to any order with respect to every tensor.
+
+    Raises:
+        ValueError: as ``jet_mlp_loss``, but that there may be no points.
+
+    Example:
+        >>> from pyneural.ops import record_residual
+        >>> x, weights, biases = torch.ones(4, 1), [torch.tensor([[2.0]])], [torch.zeros(1)]
+        >>> program = record_residual(lambda jet, x, c: jet[1, 0] - c[0])  # u_x - c, u_x = 2
+        >>> jet_mlp_residual(x, weights, biases, "tanh", [(0,)], program, torch.tensor([5.0]))
+        tensor([[-3., -3., -3., -3.]])
+    """
+    network = x, weights, biases, activation
+    arguments = _arguments(
+        "jet_mlp_residual", *network, derivatives, residual, coefficients, columns
+    )
+    return reference.jet_mlp_residual(*arguments, by=face())
+
+
+@in_full_precision
+def jet_mlp_residual_jacobian(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Iterable[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None = None,
+    columns: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Residuals and their gradients with respect to all parameters and coefficients.
+
+        J^T[m, e, n] = d r[e, n] / d theta[m],   theta = (weights[0], biases[0], ..., coefficients)
+
+    Parameters are flat in the order weights[0], biases[0], weights[1], ..., each row-major; the
+    coefficients follow. A row of J^T is contiguous over the points. It has M E N elements: call it
+    on chunks of points where that is too much, or ``jet_mlp_gram`` where J^T J is what is needed.
+
+    Args:
+        x: points, [N, D], float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
+        weights: L tensors [out_l, in_l].
+        biases: L tensors [out_l].
+        activation: as in ``jet_mlp``.
+        derivatives: as in ``jet_mlp``.
+        residual: the equations as a program, as in ``jet_mlp_loss``.
+        coefficients: coefficients of the program, [Q].
+        columns: columns of the program, [R, N].
+
+    Returns:
+        the residuals [E, N], and J^T [P + Q, E, N]; their own derivatives are plain torch.
+
+    Raises:
+        ValueError: as ``jet_mlp_residual``.
+
+    Example:
+        >>> from pyneural.ops import record_residual
+        >>> x, weights, biases = torch.ones(2, 1), [torch.tensor([[2.0]])], [torch.zeros(1)]
+        >>> program = record_residual(lambda jet, x, c: jet[0, 0] * c[0])  # c u, u = w x + b
+        >>> c = torch.tensor([5.0])
+        >>> r, jt = jet_mlp_residual_jacobian(x, weights, biases, "tanh", [], program, c)
+        >>> jt[:, 0]  # of w, b and c
+        tensor([[5., 5.],
+                [5., 5.],
+                [2., 2.]])
+    """
+    op = "jet_mlp_residual_jacobian"
+    network = x, weights, biases, activation
+    arguments = _arguments(op, *network, derivatives, residual, coefficients, columns)
+    return reference.jet_mlp_residual_jacobian(*arguments, by=face())
+
+
+@in_full_precision
+def jet_mlp_gram(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    derivatives: Iterable[Derivative],
+    residual: ResidualProgram,
+    coefficients: Tensor | None = None,
+    columns: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gram matrix of the residuals' Jacobian, with the mean square and its gradient, in one pass.
+
+        loss = r^T r / N,   gradient = J^T r / N = (1/2) d loss / d theta,   gram = J^T J / N
+
+    where r are the E N residuals and J their Jacobian with respect to theta, the parameters and the
+    coefficients in the order of ``jet_mlp_residual_jacobian``: the normal equations that
+    Gauss-Newton and Levenberg-Marquardt solve. On the CPU the Jacobian is never stored: a tile of
+    points at a time, whose product with itself is added to the triangle. Sums are in float64 and in
+    a fixed order, the same bits on every run with as many threads. On other devices the matrix is
+    made of ``jet_mlp_jacobian`` on chunks of points.
+
+    Args:
+        x: points, [N, D], N >= 1, float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
+        weights: L tensors [out_l, in_l].
+        biases: L tensors [out_l].
+        activation: as in ``jet_mlp``.
+        derivatives: as in ``jet_mlp``.
+        residual: the equations as a program, as in ``jet_mlp_loss``.
+        coefficients: coefficients of the program, [Q].
+        columns: columns of the program, [R, N].
+
+    Returns:
+        loss [], gradient [M] and gram [M, M], a full symmetric matrix, M = P + Q, of the dtype of
+        x; their own derivatives are plain torch.
+
+    Raises:
+        ValueError: as ``jet_mlp_loss``.
+
+    Example:
+        >>> from pyneural.ops import record_residual
+        >>> x, weights, biases = torch.ones(2, 1), [torch.tensor([[2.0]])], [torch.zeros(1)]
+        >>> program = record_residual(lambda jet, x, c: jet[0, 0] - 3 * x[0])  # u = w x + b
+        >>> jet_mlp_gram(x, weights, biases, "tanh", [], program)
+        (tensor(1.), tensor([-1., -1.]), tensor([[1., 1.],
+                [1., 1.]]))
+    """
+    network = x, weights, biases, activation
+    arguments = _arguments("jet_mlp_gram", *network, derivatives, residual, coefficients, columns)
+    return reference.jet_mlp_gram(*arguments, by=face())
+
+
+def _arguments(
+    op: str, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
+    derivatives: Iterable[Derivative], residual: ResidualProgram, coefficients: Tensor | None,
+    columns: Tensor | None,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The arguments of the op's schema, from those of its function."""
+    check_program(op, residual)
+    encoded = encode(op, derivatives)
+    factors = (
+        torch.empty(0, dtype=x.dtype, device=x.device) if coefficients is None else coefficients
+    )
+    check_least_squares(op, x, factors, columns, with_mean=op == "jet_mlp_gram")
+    return x, weights, biases, activation, *encoded, *residual, factors, columns

@@ -1,0 +1,93 @@
+"""A term that torch's automatic differentiation computes, whatever its residuals are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyneural.training.least_squares.along_path import derivatives_along
+from pyneural.training.least_squares.source import Source
+from pyneural.training.least_squares.term import SquaredTerm
+
+_CHUNK = 1 << 22  # numbers of a batch of gradients
+_ACTIVATIONS = 64  # numbers that a backward pass holds for each residual, about
+
+
+class AutogradTerm(SquaredTerm):
+    """Residuals as any function of the parameters that autograd differentiates.
+
+    The Jacobian takes a backward pass for each residual, many at a time.
+
+    Args:
+        name: of the term.
+        source: gives the residuals, whose sum of squares is the term without its weight.
+        weight: that the sum is multiplied with.
+    """
+
+    def __init__(self, name: str, source: Source, weight: float) -> None:
+        self.name, self.weight = name, weight
+        self._source = source
+
+    def residuals(self) -> Tensor:
+        """The residuals, [R]."""
+        return self._residuals().detach().double() * self.weight**0.5
+
+    def jacobian(self) -> Tensor:
+        """The transposed Jacobian, [T, R]."""
+        residuals = self._residuals()
+        found = torch.zeros(
+            self._source.size, len(residuals), dtype=torch.float64, device=residuals.device
+        )
+        if residuals.requires_grad:
+            for rows in torch.arange(len(residuals), device=residuals.device).split(self._chunk):
+                found[:, rows] = self._gradients(residuals, rows).T.double()
+        return found.mul_(self.weight**0.5)
+
+    def gram(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss [], half its gradient [T], and the Gram matrix [T, T]."""
+        jacobian, residuals = self.jacobian(), self.residuals()
+        return residuals @ residuals, jacobian @ residuals, jacobian @ jacobian.T
+
+    def path(self, directions: Tensor) -> Tensor:
+        """Derivatives of the residuals along a path of theta, [K, T] to [K, R]."""
+        parameters, residuals = self._source.parameters, self._residuals()
+        parts = directions.split([p.numel() for p in parameters], 1)
+        paths = [
+            part.reshape(-1, *p.shape).to(p) for part, p in zip(parts, parameters, strict=True)
+        ]
+        found = derivatives_along(residuals, parameters, paths)
+        return torch.stack(found).double() * self.weight**0.5
+
+    def vjp(self, vector: Tensor) -> Tensor:
+        """J^T vector, [R] to [T]."""
+        found = self._source.gradients(self._residuals(), vector)
+        return found.double() * self.weight**0.5
+
+    def gram_bytes(self) -> int:
+        """Memory that ``gram`` takes, its results included."""
+        return 8 * self._source.size * (self._source.size + len(self._residuals()))
+
+    def _residuals(self) -> Tensor:
+        """Those of the term without its weight, with their graph."""
+        return self._source.kept(
+            ("residuals", self.name), lambda: self._source.residuals(self.name)
+        )
+
+    @property
+    def _chunk(self) -> int:
+        row = self._source.size + _ACTIVATIONS * len(self._residuals())
+        return max(1, _CHUNK // row)
+
+    def _gradients(self, residuals: Tensor, rows: Tensor) -> Tensor:
+        """Those of some residuals, [rows, T]."""
+        units = residuals.new_zeros(len(rows), len(residuals))
+        units.scatter_(1, rows[:, None], 1.0)
+        try:
+            grads = torch.autograd.grad(
+                residuals, self._source.parameters, units, retain_graph=True,
+                is_grads_batched=True, allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+        except RuntimeError:  # an operation whose backward has no batched form
+            each = [self._source.gradients(residuals, unit) for unit in units]
+            return torch.stack(each)
+        return torch.cat([grad.flatten(1) for grad in grads], 1)

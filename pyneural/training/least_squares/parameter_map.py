@@ -1,0 +1,173 @@
+"""From a kernel's parameters to the trained ones: identity, selection, and the chain rule.
+
+Letters: M numbers in kappa, the tensors that a kernel takes, one after the other; T numbers in
+theta, the trained parameters; S = dkappa / dtheta [M, T]. S is never stored as a whole: most
+tensors of a kernel are parameters, and the others depend on few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from pyneural.ops.graph import leaves
+from pyneural.training.least_squares.along_path import derivatives_along
+
+_CHUNK = 1 << 22  # numbers of a batch of unit vectors
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Rows of S that are unit vectors: kappa[first : first + count] is a part of theta."""
+
+    first: int
+    at: int  # in theta
+    count: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first, self.first + self.count)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.at, self.at + self.count)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows of S of one tensor of the kernel that was computed from parameters."""
+
+    tensor: Tensor
+    leaves: list[Tensor]  # parameters
+    rows: slice
+    columns: Tensor  # those of theta that the leaves are, [C]
+    matrix: Tensor  # [rows, C]
+
+
+class ParameterMap:
+    """What the tensors of a kernel are as functions of the trained parameters.
+
+    Frozen tensors and those of other parameters are constants, tied ones add up.
+
+    Args:
+        tensors: of the kernel, in its order; with the graphs of those that are no parameters.
+        parameters: the trained ones.
+
+    >>> w, log_nu = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.zeros(1))
+    >>> kernel = ParameterMap([w, log_nu.exp(), torch.ones(1)], [log_nu, w])
+    >>> kernel.pull(torch.tensor([1.0, 2.0, 3.0, 4.0])).tolist()
+    [3.0, 1.0, 2.0]
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
+        sizes = [p.numel() for p in parameters]
+        self.size = sum(sizes)
+        self._parameters = list(parameters)
+        self._at = dict(zip(map(id, parameters), accumulate(sizes, initial=0), strict=False))
+        self._runs: list[_Run] = []
+        self._blocks: list[_Block] = []
+        self.kernel_size = 0
+        for tensor in tensors:
+            self._add(tensor)
+
+    @property
+    def touched(self) -> int:
+        """How many numbers of theta the kernel depends on, at most."""
+        return sum(run.count for run in self._runs) + sum(len(b.columns) for b in self._blocks)
+
+    def pull(self, vectors: Tensor) -> Tensor:
+        """S^T times vectors, [M, ...] to [T, ...]."""
+        if self._is_identity:
+            return vectors
+        found = vectors.new_zeros(self.size, *vectors.shape[1:])
+        for run in self._runs:
+            found[run.columns] += vectors[run.rows]
+        for block in self._blocks:
+            of_block = vectors[block.rows].flatten(1) if vectors.dim() > 1 else vectors[block.rows]
+            product = block.matrix.to(vectors).T @ of_block
+            found.index_add_(0, block.columns, product.view(-1, *vectors.shape[1:]))
+        return found
+
+    def push(self, directions: Tensor) -> Tensor:
+        """The path of kappa that a path of theta is, [K, T] to [K, M]: its derivatives at 0."""
+        if self._is_identity:
+            return directions
+        found = directions.new_zeros(len(directions), self.kernel_size)
+        for run in self._runs:
+            found[:, run.rows] = directions[:, run.columns]
+        for block in self._blocks:
+            of_leaves = [
+                directions[:, self._columns(leaf)].view(-1, *leaf.shape).to(leaf)
+                for leaf in block.leaves
+            ]
+            orders = derivatives_along(block.tensor, block.leaves, of_leaves)
+            found[:, block.rows] = torch.stack(orders).flatten(1).to(found)
+        return found
+
+    def gram(self, matrix: Tensor) -> Tensor:
+        """S^T A S of a symmetric A, [M, M] to [T, T]; A may be overwritten."""
+        if self._is_identity:
+            return matrix
+        found = matrix.new_zeros(self.size, self.size)
+        for a in self._runs:
+            for b in self._runs:
+                found[a.columns, b.columns] += matrix[a.rows, b.rows]
+        for block in self._blocks:
+            rows = block.matrix.to(matrix).T @ matrix[block.rows]  # [C, M]
+            for run in self._runs:
+                part = rows[:, run.rows]
+                found[:, run.columns].index_add_(0, block.columns, part)
+                found[run.columns].index_add_(1, block.columns, part.T)
+            for other in self._blocks:
+                part = rows[:, other.rows] @ other.matrix.to(matrix)
+                square = matrix.new_zeros(len(block.columns), self.size)
+                found.index_add_(0, block.columns, square.index_add_(1, other.columns, part))
+        return found
+
+    @property
+    def _is_identity(self) -> bool:
+        return self._runs == [_Run(0, 0, self.size)] and self.kernel_size == self.size
+
+    def _columns(self, parameter: Tensor) -> slice:
+        at = self._at[id(parameter)]
+        return slice(at, at + parameter.numel())
+
+    def _add(self, tensor: Tensor) -> None:
+        first, count = self.kernel_size, tensor.numel()
+        self.kernel_size += count
+        at = self._at.get(id(tensor))
+        if at is not None:
+            last = self._runs[-1] if self._runs else None
+            if last is not None and last.rows.stop == first and last.columns.stop == at:
+                self._runs[-1] = _Run(last.first, last.at, last.count + count)
+            else:
+                self._runs.append(_Run(first, at, count))
+            return
+        found = [leaf for leaf in leaves(tensor) if id(leaf) in self._at]
+        if found:
+            places = [
+                torch.arange(self.size, device=tensor.device)[self._columns(p)] for p in found
+            ]
+            rows = slice(first, first + count)
+            self._blocks.append(
+                _Block(tensor, found, rows, torch.cat(places), _jacobian(tensor, found))
+            )
+
+
+def _jacobian(tensor: Tensor, found: Sequence[Tensor]) -> Tensor:
+    """D tensor / d leaves, [numel, the sum of theirs]."""
+    count = tensor.numel()
+    parts = []
+    for rows in torch.arange(count, device=tensor.device).split(max(1, _CHUNK // count)):
+        units = torch.zeros(len(rows), count, dtype=tensor.dtype, device=tensor.device)
+        units.scatter_(1, rows[:, None], 1.0)
+        grads = torch.autograd.grad(
+            tensor, found, units.view(-1, *tensor.shape), retain_graph=True,
+            is_grads_batched=True, allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+        parts.append(torch.cat([grad.flatten(1) for grad in grads], 1))
+    return torch.cat(parts)

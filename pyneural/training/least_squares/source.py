@@ -1,0 +1,81 @@
+"""The terms of a model at the parameters as they are, made anew where these have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural.ops import MeanSquare
+from pyneural.training.checks import check
+
+Entry = MeanSquare | Callable[[], Tensor]
+
+
+class Source:
+    """What ``model.least_squares(batch)`` gives, kept while the parameters have the same values.
+
+    Args:
+        model: a ``Trainable``.
+        parameters: the trained ones.
+        batch: as for ``losses``.
+    """
+
+    def __init__(self, model: Any, parameters: Sequence[Tensor], batch: Any) -> None:
+        self.model, self.parameters, self.batch = model, list(parameters), batch
+        self._theta: Tensor | None = None
+        self._entries: dict[str, Entry] = {}
+        self._others: dict[Any, Any] = {}
+
+    @property
+    def size(self) -> int:
+        """Number T of trained numbers."""
+        return sum(p.numel() for p in self.parameters)
+
+    def entries(self) -> dict[str, Entry]:
+        """The terms by name, without their weights."""
+        theta = torch.cat([p.detach().flatten() for p in self.parameters])
+        if self._theta is None or not torch.equal(theta, self._theta):
+            with torch.enable_grad():
+                self._entries = self.model.least_squares(self.batch)
+            self._theta = theta
+            self._others.clear()
+        return self._entries
+
+    def square(self, name: str) -> MeanSquare:
+        """A term that a kernel computes."""
+        entry = self.entries()[name]
+        where, kind = f"{type(self.model).__name__}.least_squares", type(entry).__name__
+        expected = f"{name!r} as a MeanSquare, as it was before"
+        check(isinstance(entry, MeanSquare), where, expected, kind, "make the terms anew")
+        return entry  # type: ignore[return-value]
+
+    def residuals(self, name: str) -> Tensor:
+        """The residuals of any term, [R], whose sum of squares is the term; with their graph."""
+        entry = self.entries()[name]
+        with torch.enable_grad():
+            if isinstance(entry, MeanSquare):
+                return entry.residuals().flatten() / entry.points**0.5
+            found = entry()
+        where, got = f"{type(self.model).__name__}.least_squares[{name!r}]", list(found.shape)
+        check(found.dim() == 1, where, "residuals [R]", got, "flatten them")
+        return found
+
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What is made once for these values of the parameters."""
+        self.entries()
+        if key not in self._others:
+            self._others[key] = make()
+        return self._others[key]
+
+    def gradients(self, residuals: Tensor, vector: Tensor) -> Tensor:
+        """J^T vector, [T], of residuals with their graph, which is kept."""
+        if not residuals.requires_grad:
+            return vector.new_zeros(self.size)
+        grads = torch.autograd.grad(
+            residuals, self.parameters, vector.to(residuals), retain_graph=True,
+            allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+        return torch.cat([grad.flatten() for grad in grads])

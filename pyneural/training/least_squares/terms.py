@@ -1,0 +1,64 @@
+"""The terms of a model's loss as sums of squares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from pyneural.ops import MeanSquare
+from pyneural.ops.graph import leaves
+from pyneural.training.checks import check
+from pyneural.training.least_squares.autograd_term import AutogradTerm
+from pyneural.training.least_squares.kernel_term import KernelTerm
+from pyneural.training.least_squares.source import Source
+from pyneural.training.least_squares.term import SquaredTerm
+from pyneural.training.weights import number
+
+
+def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -> list[SquaredTerm]:
+    """The terms of a model's loss, each a weighted sum of squares of residuals.
+
+        loss = sum over the terms of sum_m r_m^2,   r with the root of the term's weight
+
+    A term that a kernel knows is a ``KernelTerm``: its Gram matrix comes in one pass over the
+    points. Any other, as one with a quadrature, is an ``AutogradTerm``. Weights are those of now,
+    those over which the loss is maximised included; a term of weight 0 is left out. Where weights,
+    points or anything but the parameters have changed, make the terms anew.
+
+    Args:
+        model: a ``Trainable`` with ``least_squares``.
+        parameters: the trained ones, whose numbers one after the other are theta.
+        batch: as for ``losses``; None for all.
+
+    Raises:
+        NotImplementedError: a model without ``least_squares``.
+        ValueError: no parameters or none with a gradient.
+    """
+    where = f"{type(model).__name__}: least_squares"
+    frozen = [list(p.shape) for p in parameters if not (p.requires_grad and p.is_leaf)]
+    expected = "parameters that require a gradient"
+    check(bool(parameters) and not frozen, where, expected, frozen or "none", "give the trained")
+    check(
+        len({*map(id, parameters)}) == len(parameters), where, "each parameter once", "some twice"
+    )
+    source = Source(model, parameters, batch)
+    found: list[SquaredTerm] = []
+    for name, entry in source.entries().items():
+        weight = number(model.term_weights.get(name, 1.0))
+        check(weight >= 0, f"{where}: weight of {name!r}", "a number >= 0", weight)
+        if weight > 0:
+            kind = KernelTerm if _is_for_kernel(entry, source) else AutogradTerm
+            found.append(kind(name, source, weight))
+    check(bool(found), where, "a term with a weight above 0", "none")
+    return found
+
+
+def _is_for_kernel(entry: Any, source: Source) -> bool:
+    """Whether all that depends on the parameters is what the kernel differentiates by."""
+    if not isinstance(entry, MeanSquare):
+        return False
+    trained = {*map(id, source.parameters)}
+    others = [t for t in (entry.x, entry.columns) if t is not None]
+    return not any(id(leaf) in trained for other in others for leaf in leaves(other))
