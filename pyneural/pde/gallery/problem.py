@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
@@ -99,11 +99,12 @@ class Problem(Equation):
             "the network, got one that has soft ones only; use conditions()"
         )
 
-    def network(self) -> torch.nn.Module:
-        """The network of the recipe, with new weights."""
+    def network(self, hidden: Sequence[int] | None = None) -> torch.nn.Module:
+        """A network with new weights, of the recipe's widths where none are given."""
         recipe, sizes = self.recipe, (len(self.inputs), len(self.outputs))
+        hidden = recipe.hidden if hidden is None else hidden
         scale = self.domain.range
-        return MLP(sizes[0], recipe.hidden, sizes[1], recipe.activation, input_range=scale)
+        return MLP(sizes[0], hidden, sizes[1], recipe.activation, input_range=scale)
 
     def exact(self, *args: Any, **kwargs: Any) -> Tensor:
         """Exact solution as a function of coordinates, [N] or [N, O]."""
