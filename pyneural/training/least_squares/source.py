@@ -15,7 +15,10 @@ Entry = MeanSquare | Callable[[], Tensor]
 
 
 class Source:
-    """What ``model.least_squares(batch)`` gives, kept while the parameters have the same values.
+    """What ``model.least_squares(batch)`` gives, kept while the parameters are the same.
+
+    They are where nothing has written to them, as autograd counts it, and none has another value,
+    as by way of ``parameter.data``, which it does not see.
 
     Args:
         model: a ``Trainable``.
@@ -26,6 +29,7 @@ class Source:
     def __init__(self, model: Any, parameters: Sequence[Tensor], batch: Any) -> None:
         self.model, self.parameters, self.batch = model, list(parameters), batch
         self._theta: Tensor | None = None
+        self._versions: list[int] = []
         self._entries: dict[str, Entry] = {}
         self._others: dict[Any, Any] = {}
 
@@ -37,10 +41,12 @@ class Source:
     def entries(self) -> dict[str, Entry]:
         """The terms by name, without their weights."""
         theta = torch.cat([p.detach().flatten() for p in self.parameters])
-        if self._theta is None or not torch.equal(theta, self._theta):
+        versions = [p._version for p in self.parameters]
+        same = self._theta is not None and torch.equal(theta, self._theta)
+        if not same or versions != self._versions:
             with torch.enable_grad():
                 self._entries = self.model.least_squares(self.batch)
-            self._theta = theta
+            self._theta, self._versions = theta, versions
             self._others.clear()
         return self._entries
 
