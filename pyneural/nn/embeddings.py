@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pyneural.errors import check_argument, whole
+from pyneural.errors import check_argument, check_tensor, whole
+from pyneural.nn.checks import check_input
 from pyneural.nn.jets.modules import JetModule
 from pyneural.nn.jets.remembered import remembered
 
@@ -99,6 +100,7 @@ class PeriodicEmbedding(JetModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedded coordinates."""
+        _check(self, x, self.in_features)
         return remembered(self, self._embed, x, [self.periods])
 
     def _embed(self, x: Tensor) -> Tensor:
@@ -176,6 +178,7 @@ class FourierFeatures(JetModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The features."""
+        _check(self, x, self.in_features)
         return remembered(self, self._embed, x, [self.frequencies])
 
     def _embed(self, x: Tensor) -> Tensor:
@@ -197,3 +200,10 @@ def _names(where: str, inputs: int | str | Sequence[str]) -> tuple[tuple[str, ..
         return names, len(names)
     check_argument(inputs >= 1, f"{where}: inputs", "at least one coordinate", inputs)
     return None, inputs
+
+
+def _check(embedding: torch.nn.Module, x: Tensor, width: int) -> None:
+    """ArgumentError unless x is a tensor of as many coordinates as the embedding has."""
+    check_tensor(f"{type(embedding).__name__}: x", x)
+    if x.dim() == 0 or x.shape[-1] != width:
+        check_input(embedding, "x", x, width, None)

@@ -214,6 +214,16 @@ def _jet_mlp_loss(
     return forward + _jet_backward(x, weights, plan, with_x, with_parameters)
 
 
+@register_flop_formula(_OPS.jet_mlp_path)
+def _jet_mlp_path(
+    x: Shape, weights: Sequence[Shape], biases: Any, activation: str, derivatives: Any,
+    operator_coefficients: Any, *others: Any, **_: Any,
+) -> int:  # fmt: skip
+    first, rest = _jet_products(x, weights, (derivatives, operator_coefficients))
+    order = others[-1][0]
+    return (order + 1) * first + (order + 1) * (order + 2) // 2 * rest
+
+
 def _jet_backward(
     x: Shape, weights: Sequence[Shape], plan: Sequence[Any], with_x: bool, with_parameters: bool
 ) -> int:

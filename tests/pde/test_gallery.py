@@ -13,9 +13,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pyneural.nn import MLP
 from pyneural.ops import LinearOperator
-from pyneural.pde import gallery
+from pyneural.pde import Periodic, gallery
 from pyneural.pde.gallery import GALLERY
+from pyneural.pde.gallery.periodic import is_periodic
 
 PI = math.pi
 EXACT = [
@@ -207,12 +209,46 @@ HARD = [
 def test_hard_form_meets_the_conditions(name):
     problem = GALLERY[name]()
     network = problem.hard(small_network(problem))
+    if name == "burgers":  # periodic is enough, see its hard()
+        start = problem.conditions(30, dtype=torch.float64)["initial"]
+        assert start.loss(network) < 1e-28
+        assert Periodic(problem.domain, "x", 30, order=4, dtype=torch.float64).loss(network) < 1e-20
+        network = problem.hard(MLP(2, [7, 7], 1).double())
     for label, condition in problem.conditions(30, dtype=torch.float64).items():
         assert condition.loss(network) < 1e-20, label
     # It leaves the network free inside.
     x = inside(problem)
     other = problem.hard(small_network(problem))
     assert ((network(x) - other(x)).abs().amin(0) > 0).all()
+
+
+def test_a_ring_needs_a_network_that_is_periodic():
+    ring = gallery.KuramotoSivashinsky()
+    good = small_network(ring)
+    assert is_periodic(good, ring.domain)
+    torch.nn.init.zeros_(good[1].layers[-1].weight)  # constant at first
+    ring.hard(good)
+    bad = MLP(2, [7], 1)
+    for _ in range(2):
+        assert not is_periodic(bad, ring.domain)
+        with pytest.raises(
+            ValueError, match=r"Sivashinsky.hard: network: expected one that is"
+        ):
+            ring.hard(bad)
+        torch.nn.init.zeros_(bad.layers[-1].weight)
+    # Periodic without an embedding, and with a wrong period.
+    ring.hard(lambda x: torch.sin(PI * x[:, 1:]) + x[:, :1])
+    with pytest.raises(ValueError, match="expected one that is periodic in x"):
+        ring.hard(lambda x: torch.sin(3 * x[:, 1:]) + x[:, :1])
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_width_of_networks(name):
+    problem = GALLERY[name]()
+    sizes = [p.shape for p in problem.network([5, 3]).parameters()]
+    assert [size[0] for size in sizes] == [5, 5, 3, 3, len(problem.outputs), len(problem.outputs)]
+    x = inside(problem, 3).float()
+    assert problem.network()(x).shape == (3, len(problem.outputs))
 
 
 @pytest.mark.parametrize("name", [name for name in GALLERY if name not in HARD])
@@ -303,7 +339,15 @@ def test_number_of_dimensions():
 @pytest.mark.parametrize(
     ("make", "argument"),
     [
+        (gallery.Burgers, "nu"),
         (gallery.Heat, "alpha"),
+        (gallery.Helmholtz, "k"),
+        (gallery.Lorenz, "sigma"),
+        (gallery.Lorenz, "beta"),
+        (gallery.LotkaVolterra, "alpha"),
+        (gallery.LotkaVolterra, "beta"),
+        (gallery.LotkaVolterra, "gamma"),
+        (gallery.LotkaVolterra, "delta"),
         (gallery.Wave, "c"),
         (gallery.ReactionDiffusion, "rho"),
         (gallery.TaylorGreen, "nu"),
@@ -311,14 +355,36 @@ def test_number_of_dimensions():
     ],
 )
 def test_constants_are_checked_and_learned(make, argument):
-    for bad in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match=f"{make.__name__}: {argument}: expected a .* > 0"):
-            make(bad)
+    where = f"{make.__name__}: {argument}: expected"
+    for bad in (0.0, -1.0):
+        with pytest.raises(ValueError, match=f"{where} a.* > 0, got {bad}"):
+            make(**{argument: bad})
+        with pytest.raises(ValueError, match=f"{where} a.* > 0, got {bad}"):
+            make(**{argument: torch.nn.Parameter(torch.tensor(bad))})
+    for bad in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match=f"{where} a finite number, got {bad}"):
+            make(**{argument: bad})
+    for bad in ("1", True, None, 1j):
+        with pytest.raises(ValueError, match=f"{where} a number, got {bad}"):
+            make(**{argument: bad})
+    for bad in (torch.ones(2), torch.ones((), dtype=torch.complex64)):
+        with pytest.raises(ValueError, match=f"{where} one real number, got torch"):
+            make(**{argument: bad})
     constant = torch.nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
-    problem = make(constant)
+    problem = make(**{argument: constant})
     assert list(problem.parameters()) == [constant]
     problem.loss(small_network(problem), inside(problem)).backward()
     assert constant.grad.abs() > 0
+
+
+def test_lorenz_of_any_rayleigh_number():
+    """Heated from above, too; but by a number."""
+    assert gallery.Lorenz(rho=-3.0).rates(1.0, 0.0, 0.0)[1] == -3.0
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"Lorenz: rho: expected a finite number, got {bad}"):
+            gallery.Lorenz(rho=bad)
+        with pytest.raises(ValueError, match="Box: t: expected finite bounds"):
+            gallery.Lorenz(last=bad)
 
 
 def test_too_few_points():
