@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyneural.nn.jets.by_definition import ByDefinition, has_wrong_derivatives
 from pyneural.ops import MeanSquare
 from pyneural.training.checks import check
 
@@ -28,6 +30,8 @@ class Source:
 
     def __init__(self, model: Any, parameters: Sequence[Tensor], batch: Any) -> None:
         self.model, self.parameters, self.batch = model, list(parameters), batch
+        wrong = has_wrong_derivatives(model)
+        self._mode: Callable[[], Any] = ByDefinition if wrong else contextlib.nullcontext
         self._theta: Tensor | None = None
         self._versions: list[int] = []
         self._entries: dict[str, Entry] = {}
@@ -44,7 +48,7 @@ class Source:
         versions = [p._version for p in self.parameters]
         same = self._theta is not None and torch.equal(theta, self._theta)
         if not same or versions != self._versions:
-            with torch.enable_grad():
+            with torch.enable_grad(), self._mode():
                 self._entries = self.model.least_squares(self.batch)
             self._theta, self._versions = theta, versions
             self._others.clear()
@@ -64,7 +68,8 @@ class Source:
         with torch.enable_grad():
             if isinstance(entry, MeanSquare):
                 return entry.residuals().flatten() / entry.points**0.5
-            found = entry()
+            with self._mode():
+                found = entry()
         where, got = f"{type(self.model).__name__}.least_squares[{name!r}]", list(found.shape)
         check(found.dim() == 1, where, "residuals [R]", got, "flatten them")
         return found

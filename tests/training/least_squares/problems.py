@@ -201,14 +201,14 @@ FUSED = {
     "sequential": lambda: pinn(torch.nn.Sequential(*_sequential()).double()),
 }
 OTHERS = {
-    "joined": lambda: pinn(nn.Joined([mlp(), mlp(2)]), System()),
+    "joined": lambda: pinn(nn.Joined([mlp(), mlp()]), System()),
     "learned lift": lambda: pinn(learned_lift(), given={}),
     "field": lambda: pinn(equation=Field()),
     "another function": lambda: pinn(equation=Clamped()),
     "unknown values": lambda: pinn(given=unknown_values()),
     "integral": lambda: pinn(given=integral()),
     "ring": lambda: pinn(given=periodic()),
-    "modified": lambda: pinn(nn.ModifiedMLP(2, 5, 2, 1).double()),
+    "modified": lambda: pinn(nn.ModifiedMLP(2, 4, layers=2).double()),
 }
 
 
