@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
+from torch import Tensor
+
 
 class ArgumentError(ValueError, RuntimeError):
     """An argument of a wrong shape, dtype or device, or one that does not exist.
@@ -37,6 +39,18 @@ def check_argument(
     """
     if not good:
         raise ArgumentError(f"{where}: expected {expected}, got {got}; {remedy}")
+
+
+def check_tensor(where: str, value: object) -> None:
+    """ArgumentError unless the value is a tensor.
+
+    >>> check_tensor("Box: points", [[0.5]])
+    Traceback (most recent call last):
+    pyneural.errors.ArgumentError: Box: points: expected a tensor, got list; \
+convert it with torch.as_tensor
+    """
+    good, got = isinstance(value, Tensor), type(value).__name__
+    check_argument(good, where, "a tensor", got, "convert it with torch.as_tensor")
 
 
 def is_whole(value: object) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pyneural.training import History, Model
-from pyneural.training.callbacks import Callback
+from pyneural.training.callbacks import Callback, TorchScheduler
 from pyneural.training.run import INTERRUPTED
 
 
@@ -36,6 +38,22 @@ class Bar(Callback):
             raise KeyboardInterrupt
 
 
+def one_cycle(rate: float, steps: int) -> TorchScheduler:
+    """A learning rate that rises for a tenth of the batches, then falls (OneCycleLR).
+
+    In up to ten batches it falls only: torch divides by the batches that it rises for less one.
+
+    Args:
+        rate: the highest.
+        steps: batches of the training.
+    """
+    make = partial(
+        torch.optim.lr_scheduler.OneCycleLR, max_lr=rate, total_steps=steps,
+        pct_start=0.1 if steps > 10 else 0.0, cycle_momentum=False,
+    )  # fmt: skip
+    return TorchScheduler(make, "batch")
+
+
 def fit(
     model: Model,
     name: str,
@@ -46,7 +64,6 @@ def fit(
 ) -> History:
     """``model.fit`` with a progress bar; KeyboardInterrupt after Ctrl-C.
 
-    >>> import torch
     >>> model = Model(torch.nn.Linear(1, 1))
     >>> model.compile("sgd", "mse")
     >>> len(fit(model, "line", torch.ones(4, 1), torch.ones(4, 1), epochs=3))

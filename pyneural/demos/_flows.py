@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from pyneural.demos import _fit
 from pyneural.training import History, Model
-from pyneural.training.callbacks import Callback, TorchScheduler
+from pyneural.training.callbacks import Callback
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,10 @@ def train(
     """Trains a flow or a diffusion with a progress bar; the curves and the time in s."""
     model.compile(partial(torch.optim.AdamW, lr=recipe.rate, weight_decay=recipe.weight_decay))
     batches = len(x) if isinstance(x, DataLoader) else math.ceil(len(x) / recipe.batch)
-    cycle = partial(
-        torch.optim.lr_scheduler.OneCycleLR, max_lr=recipe.rate, pct_start=0.1,
-        total_steps=recipe.epochs * batches, cycle_momentum=False,
-    )  # fmt: skip
+    cycle = _fit.one_cycle(recipe.rate, recipe.epochs * batches)
     start = time.perf_counter()
     history = _fit.fit(
-        model, name, x, None, TorchScheduler(cycle, "batch"), *callbacks,
+        model, name, x, None, cycle, *callbacks,
         validation_data=held_out, epochs=recipe.epochs, batch_size=recipe.batch,
     )  # fmt: skip
     return history, time.perf_counter() - start

@@ -24,7 +24,7 @@ from pyneural.metrics import (
 )
 from pyneural.models import ImageClassifier, train_image_classifier
 from pyneural.training import History, Model
-from pyneural.training.callbacks import EMA, TorchScheduler
+from pyneural.training.callbacks import EMA
 
 CLASSES = 10
 MOST = 1000  # images in half of the data that are measured, at most
@@ -89,11 +89,7 @@ def train(
 ) -> tuple[History, float]:
     """Trains with one cycle of the learning rate and a moving average; curves and time in s."""
     model.compile(partial(torch.optim.AdamW, lr=rate, weight_decay=0.0, fused=True))
-    cycle = partial(
-        torch.optim.lr_scheduler.OneCycleLR, max_lr=rate, pct_start=0.1,
-        total_steps=epochs * math.ceil(len(x) / batch), cycle_momentum=False,
-    )  # fmt: skip
-    beside = TorchScheduler(cycle, "batch"), EMA(ema)
+    beside = _fit.one_cycle(rate, epochs * math.ceil(len(x) / batch)), EMA(ema)
     start = time.perf_counter()
     history = _fit.fit(model, name, x, y, *beside, epochs=epochs, batch_size=batch)
     return history, time.perf_counter() - start

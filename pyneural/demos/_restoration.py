@@ -20,7 +20,7 @@ from pyneural.demos import _fit
 from pyneural.metrics import psnr, ssim
 from pyneural.models import DDPM, ImageDiffusion, ImageToImage, UNetDenoiser
 from pyneural.training import Model
-from pyneural.training.callbacks import EMA, Callback, TorchScheduler
+from pyneural.training.callbacks import EMA, Callback
 
 CROPS = 1600  # of the left half of an image, to train with
 NETWORK_RATE, DIFFUSION_RATE = 2e-3, 2e-3  # the highest of a cycle
@@ -123,12 +123,8 @@ def _train(
     *callbacks: Callback,
 ) -> float:  # fmt: skip
     model.compile(partial(torch.optim.Adam, lr=rate, fused=True), loss)
-    cycle = partial(
-        torch.optim.lr_scheduler.OneCycleLR, max_lr=rate, pct_start=0.1, cycle_momentum=False,
-        total_steps=epochs * math.ceil(len(problem.train.x) / problem.batch),
-    )  # fmt: skip
     x, y = problem.train
-    beside = [TorchScheduler(cycle, "batch"), *callbacks]
+    beside = [_fit.one_cycle(rate, epochs * math.ceil(len(x) / problem.batch)), *callbacks]
     start = time.perf_counter()
     _fit.fit(model, name, x, y, *beside, epochs=epochs, batch_size=problem.batch)
     return time.perf_counter() - start

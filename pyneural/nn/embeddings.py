@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyneural.errors import check_argument, whole
+from pyneural.errors import check_argument, check_tensor, whole
+from pyneural.nn.checks import check_input
 from pyneural.nn.jets.modules import JetModule
 from pyneural.nn.jets.remembered import remembered
 
@@ -74,7 +76,9 @@ class PeriodicEmbedding(JetModule):
         good = all(math.isfinite(period) and period > 0 for period in periods.values())
         check_argument(good, f"{where}: periods", "periods > 0", f"{dict(periods)}")
         columns = sorted(list(known).index(key) for key in periods)
-        values = torch.tensor([float(periods[known[c]]) for c in columns])  # type: ignore[index]
+        # As they were given, so that ``double()`` does not leave them rounded to float32.
+        self._given = [float(periods[known[c]]) for c in columns]  # type: ignore[index]
+        values = torch.tensor(self._given)
         others = [c for c in range(self.in_features) if c not in columns]
         self.learned = learned
         if learned:
@@ -95,15 +99,25 @@ class PeriodicEmbedding(JetModule):
         [(1, 2.0)]
         """
         columns = self.columns[:: len(self.harmonics)].tolist()
-        return list(zip(columns, self.periods.tolist(), strict=True))
+        return list(zip(columns, self._exact().tolist(), strict=True))
+
+    def _exact(self) -> Tensor:
+        """The periods, [P]: where they are not learned the given ones, in the buffer's dtype."""
+        return self.periods if self.learned else self.periods.new_tensor(self._given)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if not (self.learned or self.periods.is_meta or torch.equal(self.periods, self._exact())):
+            self._given = self.periods.tolist()
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedded coordinates."""
+        _check(self, x, self.in_features)
         return remembered(self, self._embed, x, [self.periods])
 
     def _embed(self, x: Tensor) -> Tensor:
         # In the dtype of the periods: harmonics are whole numbers, which 2 pi makes float32.
-        frequencies = (self.harmonics * (2 * math.pi / self.periods[:, None])).reshape(-1)
+        frequencies = (self.harmonics * (2 * math.pi / self._exact()[:, None])).reshape(-1)
         angles = x.index_select(-1, self.columns) * frequencies
         parts = [torch.cos(angles), torch.sin(angles)]
         if len(self.others):
@@ -176,6 +190,7 @@ class FourierFeatures(JetModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """The features."""
+        _check(self, x, self.in_features)
         return remembered(self, self._embed, x, [self.frequencies])
 
     def _embed(self, x: Tensor) -> Tensor:
@@ -197,3 +212,10 @@ def _names(where: str, inputs: int | str | Sequence[str]) -> tuple[tuple[str, ..
         return names, len(names)
     check_argument(inputs >= 1, f"{where}: inputs", "at least one coordinate", inputs)
     return None, inputs
+
+
+def _check(embedding: torch.nn.Module, x: Tensor, width: int) -> None:
+    """ArgumentError unless x is a tensor of as many coordinates as the embedding has."""
+    check_tensor(f"{type(embedding).__name__}: x", x)
+    if x.dim() == 0 or x.shape[-1] != width:
+        check_input(embedding, "x", x, width, None)

@@ -73,6 +73,14 @@ class Scaled(JetModule):
     shift: Tensor
 
     @property
+    def input_range(self) -> tuple[Any, Any] | None:
+        """(low, high), numbers or lists, that is scaled to [-1, 1]; None if there is no scaling."""
+        if self.centre is None or self.factor is None:
+            return None
+        half = 1 / self.factor
+        return (self.centre - half).tolist(), (self.centre + half).tolist()
+
+    @property
     def out_features(self) -> int:
         """That of the network."""
         return _outputs(self.network)

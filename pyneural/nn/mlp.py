@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from pyneural import ops
-from pyneural.errors import ArgumentError, whole, wholes
+from pyneural.errors import ArgumentError, check_tensor, whole, wholes
 from pyneural.nn.checks import check_input
 from pyneural.nn.drop_in import Scriptable, call_without_tensors, make_twin
 from pyneural.nn.input_range import bounds
 from pyneural.nn.jets.chain import Chain, may_begin
 from pyneural.nn.jets.functional import jet, jet_loss, jet_mean_square
 from pyneural.nn.jets.jet import Jet
-from pyneural.nn.plain import is_changed, is_plain_linear
+from pyneural.nn.plain import is_changed, is_plain_affine
 from pyneural.nn.stored import register, stored
 from pyneural.ops.activations import VALUES, check_activation
 from pyneural.ops.transforms import by_autocast, is_torchs
@@ -111,7 +111,7 @@ class MLP(Scriptable):
         weight = stored(layers[0], "weight")
         if isinstance(x, Jet):
             return self._through(x)
-        if not all(map(is_plain_linear, layers)) or is_torchs(x, weight):
+        if not all(map(is_plain_affine, layers)) or is_torchs(x, weight):
             return self._by_layers(x)
         flat = x.reshape(-1, self.in_features)
         try:
@@ -190,8 +190,8 @@ class MLP(Scriptable):
         self._check(x)
         if not self._is_plain("jet_jacobian") or self._is_more():
             raise ArgumentError(
-                "MLP.jet_jacobian: layers: expected torch.nn.Linear without hooks, got another "
-                "layer or forward; differentiate jet by torch.autograd.grad"
+                "MLP.jet_jacobian: layers: expected torch.nn.Linear with bias and without hooks, "
+                "got another layer or forward; differentiate jet by torch.autograd.grad"
             )
         weights, biases = self._folded()
         jacobian = ops.jet_mlp_jacobian(
@@ -280,6 +280,7 @@ class MLP(Scriptable):
         )
 
     def _check(self, x: Tensor) -> None:
+        check_tensor("MLP: x", x)
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ArgumentError(
                 f"MLP: x: expected {self.in_features} columns, one per input, got shape "
@@ -303,6 +304,7 @@ class MLP(Scriptable):
                 )
             forward = getattr(type(layer), "forward", None)
             plain &= forward is torch.nn.Linear.forward and not is_changed(layer)
+            plain &= getattr(layer, "bias", None) is not None  # which the ops ask for
         return plain
 
     def _origin(self) -> Tensor:

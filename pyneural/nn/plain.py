@@ -27,6 +27,15 @@ def is_plain_linear(layer: torch.nn.Module | None) -> TypeGuard[torch.nn.Linear]
     return layer is not None and type(layer) in _LINEAR and has_only_its_forward(layer)
 
 
+def is_plain_affine(layer: torch.nn.Module | None) -> TypeGuard[torch.nn.Linear]:
+    """Whether it is a plain linear layer with a bias, which the ops of whole networks ask for.
+
+    >>> is_plain_affine(torch.nn.Linear(2, 3)), is_plain_affine(torch.nn.Linear(2, 3, bias=False))
+    (True, False)
+    """
+    return is_plain_linear(layer) and layer.bias is not None
+
+
 def has_only_its_forward(layer: torch.nn.Module) -> bool:
     """Whether a call runs the ``forward`` of the layer's class alone."""
     return not (is_changed(layer) or torch.nn.modules.module._has_any_global_hook())

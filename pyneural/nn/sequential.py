@@ -12,7 +12,7 @@ from pyneural import ops
 from pyneural.errors import ArgumentError
 from pyneural.nn.drop_in import DropIn
 from pyneural.nn.linear import LinearEquivalent
-from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_linear
+from pyneural.nn.plain import activation_of, has_only_its_forward, is_plain_affine
 from pyneural.nn.stored import stored
 
 
@@ -22,7 +22,7 @@ class Sequential(DropIn, torch.nn.Sequential):
     ``torch.nn.Sequential``, except that two or more successive ``nn.Linear`` with the same
     activation (that of the last one may differ) are computed by one call of ``ops.mlp``. This
     requires biases, x [N, I] of float32 or float64, and layers that are plain
-    (``nn.plain.is_plain_linear``: no hooks, nothing replaced); results equal those of the separate
+    (``nn.plain.is_plain_affine``: no hooks, nothing replaced); results equal those of the separate
     layers up to rounding. Under autocast, runs of widths up to 128 stay in float32. What is no
     tensor, such as the pair that an LSTM returns, goes from layer to layer as in torch.
     The difference from ``training.Sequential`` is explained in the docstring of ``pyneural``.
@@ -76,7 +76,7 @@ def _run(layers: Sequence[torch.nn.Module], at: int) -> list[torch.nn.Linear]:
         linear: torch.nn.Module | None = layer
         if isinstance(layer, LinearEquivalent):
             linear = layer.equivalent_linear() if has_only_its_forward(layer) else None
-        if not is_plain_linear(linear) or linear.bias is None:
+        if not is_plain_affine(linear):
             break
         run.append(linear)
         # Only the last layer may have another activation: it ends the run.

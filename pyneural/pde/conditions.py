@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from pyneural.errors import check_argument, whole
 from pyneural.pde.condition import Condition, Term
-from pyneural.pde.coordinates import TIME
+from pyneural.pde.coordinates import TIME, given_points
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.faces import Part, check_pairs, named_part, place
 from pyneural.pde.language.names import HIGHEST
@@ -30,7 +32,8 @@ class Data(Condition):
     """Measured points: u(points) = values.
 
     Args:
-        points: [N, D], the columns in the order of the domain.
+        points: [N, D], a tensor or an array, the columns in the order of the domain; those of a
+            frame are taken by name.
         values: [N] or [N, O]; those that another network gave do not train it.
         domain: if given, the points are checked to lie in it, and the network to have its names.
         output: column of the network's output that was measured; None for all.
@@ -47,18 +50,22 @@ class Data(Condition):
 
     def __init__(
         self,
-        points: Tensor,
-        values: Tensor,
+        points: Any,
+        values: Any,
         *,
         domain: Domain | None = None,
         output: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
+        names = None if domain is None else domain.names
+        points = given_points("Data: points", points, names)
         if domain is not None:
             domain.check(points, where="Data")
+        kind: Any = dtype or getattr(points, "dtype", type(points).__name__)
+        good, remedy = getattr(kind, "is_floating_point", False), "give dtype=torch.float32"
+        check_argument(good, "Data: points", "floating-point numbers [N, D]", kind, remedy)
         points = points.to(device=device, dtype=dtype or points.dtype)
-        names = None if domain is None else domain.names
         super().__init__(points, prescribed(values, (), points, "Data"), output, names)
 
 
@@ -224,6 +231,7 @@ class Periodic(Condition):
     ) -> None:
         column = domain.index(coordinate, "Periodic")
         faces = named_part(domain, None, coordinate, "both", "Periodic")
+        points = given_points("Periodic: points", points, domain.names)
         drawn_on = faces if isinstance(points, Tensor) else faces[:1]
         placed, _ = place(domain, drawn_on, points, "Periodic", drawing)
         low, high = placed.clone(), placed.clone()

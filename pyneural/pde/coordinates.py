@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from pyneural.errors import ArgumentError, check_argument
 
 TIME = "t"  # the coordinate of this name is the time
 
@@ -24,6 +28,51 @@ give both the same names in the same order
             f"{where}: expected the inputs {', '.join(names)}, as {owner} has, got "
             f"{', '.join(got)}; give both the same names in the same order"
         )
+
+
+def columns_by_name(where: str, x: Any, names: Sequence[str]) -> Any:
+    """The coordinates of a frame in the order of their names; anything else as it is.
+
+    ValueError for a frame that lacks one.
+    """
+    columns = list(getattr(x, "columns", ()))
+    if not columns or not all(isinstance(column, str) for column in columns):
+        return x
+    remedy = "name its columns as the domain's coordinates, or give x.to_numpy()"
+    good, expected = set(names) <= set(columns), f"the columns {', '.join(names)}"
+    check_argument(good, where, expected, ", ".join(columns), remedy)
+    return x[list(names)]
+
+
+def given_points(where: str, points: Any, names: Sequence[str] | None = None) -> Any:
+    """Points as a tensor where they are an array, a frame or lists; a number of them as it is.
+
+    Args:
+        where: the name that an error begins with.
+        points: an array keeps its dtype, and so does a tensor.
+        names: of the columns, in whose order those of a frame are taken.
+
+    Raises:
+        ArgumentError: what holds no numbers, or a frame whose columns nothing orders.
+
+    >>> given_points("Data: points", np.array([[0.0, 1.0]])), given_points("Data: points", 5)
+    (tensor([[0., 1.]], dtype=torch.float64), 5)
+    """
+    if points is None or isinstance(points, Tensor) or np.isscalar(points):
+        return points
+    if names is not None:
+        points = columns_by_name(where, points, names)
+    elif hasattr(points, "columns"):
+        remedy = "give domain=, or x.to_numpy()"
+        check_argument(False, where, "a domain that orders the columns of a frame", "none", remedy)
+    try:
+        array = np.asarray(points)
+        return torch.as_tensor(array if array.flags.writeable else array.copy())
+    except (TypeError, ValueError) as error:
+        kind = type(points).__name__
+        raise ArgumentError(
+            f"{where}: expected a tensor or an array [N, D] of numbers, got {kind}; convert it"
+        ) from error
 
 
 def with_rest(

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural.errors import check_tensor
 from pyneural.ops import Derivative, MeanSquare
 from pyneural.pde.coordinates import arguments_of
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
-from pyneural.pde.language.residual import MAIN, Residual, Site
+from pyneural.pde.language.residual import Residual
+from pyneural.pde.language.sites import MAIN, Site
 from pyneural.pde.network import Network, check_inputs, with_jets
 from pyneural.pde.nonfinite import first_nonfinite
 
@@ -216,6 +218,7 @@ class Equation(torch.nn.Module):
 
     def _check(self, network: Network, x: Tensor) -> None:
         where = type(self).__name__
+        check_tensor(f"{where}: x", x)
         if x.dim() != 2 or x.shape[1] != len(self.inputs) or x.shape[0] == 0:
             raise ValueError(
                 f"{where}: x: expected [N, {len(self.inputs)}] ({', '.join(self.inputs)}) with "

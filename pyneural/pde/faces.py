@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pyneural.pde.coordinates import TIME
+from pyneural.pde.coordinates import TIME, given_points
 from pyneural.pde.domains import Box, Domain, Drawing
 
 Part = str | Sequence[str] | None
@@ -91,6 +91,7 @@ def place(
     unknown = set(drawing) - Drawing.__optional_keys__
     if unknown:
         raise TypeError(f"{where}: unexpected keyword {', '.join(sorted(unknown))}; remove it")
+    points = given_points(f"{where}: points", points, domain.names)
     if isinstance(points, Tensor):
         points = points.to(device=drawing.get("device"), dtype=drawing.get("dtype") or points.dtype)
         domain.check(points, where=where)

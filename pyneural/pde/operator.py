@@ -10,13 +10,14 @@ from typing_extensions import Unpack
 
 from pyneural.ops import MeanSquare
 from pyneural.pde.condition import Condition
-from pyneural.pde.coordinates import arguments_of, check_names
+from pyneural.pde.coordinates import arguments_of, check_names, given_points
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.equation import Equation
 from pyneural.pde.faces import Part, named_part, place
 from pyneural.pde.language.expression import Normals, plain
 from pyneural.pde.language.names import normal_names
-from pyneural.pde.language.residual import MAIN, Residual, Site
+from pyneural.pde.language.residual import Residual
+from pyneural.pde.language.sites import MAIN, Site
 from pyneural.pde.network import Network
 from pyneural.pde.prescribed import Value, check_paired, prescribed
 from pyneural.pde.unknowns import adopt_unknowns
@@ -99,6 +100,12 @@ class Operator(Condition):
         names = _inputs(equation, domain, inputs)
         check_paired(value, points, _WHERE)
         shape = None
+        points = given_points(f"{_WHERE}: points", points, names)
+        normals, quadrature = (given_points(_WHERE, each, names) for each in (normals, quadrature))
+        pairs = {
+            name: given_points(f"{_WHERE}: pairs", each, names)
+            for name, each in (pairs or {}).items()
+        }
         if isinstance(points, Tensor):
             points = points.detach()
             points = points.to(drawing.get("device"), drawing.get("dtype") or points.dtype)
@@ -119,7 +126,6 @@ class Operator(Condition):
             _check_common(value, names, nodes.view(*shape, -1))
         super().__init__(firsts, prescribed(value, names, firsts, _WHERE), None, names)
         self._has_value = not (isinstance(value, (int, float)) and value == 0)
-        pairs = dict(pairs or {})
         known = (*names, *normal_names(names), *pairs)
         named = (equation.outputs if equation is not None else outputs) or ()
         arguments = arguments_of(function, names, (*known, *named))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.unknowns import adopt_unknowns
 
-Value = float | Tensor | Callable[..., Tensor]
+Value = float | Tensor | np.ndarray | Callable[..., Tensor]
 
 
 class Unknown(torch.nn.Module):
@@ -69,7 +70,7 @@ def prescribed(value: Value, names: Sequence[str], points: Tensor, where: str) -
 def check_paired(value: Value, points: object, where: str) -> None:
     """ValueError where values, one a point, would belong to points that are drawn at random."""
     shape = () if callable(value) else tuple(torch.as_tensor(value).shape)
-    if shape and not isinstance(points, Tensor):
+    if shape and np.isscalar(points):
         raise ValueError(
             f"{where}: value: expected a number or a function for points that are drawn, got "
             f"values {list(shape)}, which belong to certain points; give these as points=, or a "
@@ -81,6 +82,8 @@ def _evaluate(value: Value, names: Sequence[str], points: Tensor, where: str) ->
     if callable(value):
         # In float64, so that the values are as exact as the points' own rounding allows.
         value = call_with_coordinates(value, names, points.double(), where)
+    if hasattr(value, "__array__") and not isinstance(value, Tensor):  # a column of a frame, too
+        value = np.array(value)
     values = torch.as_tensor(value, dtype=points.dtype, device=points.device)
     if values.dim() == 0:
         values = values.expand(len(points)).contiguous()  # broadcast by several processes

@@ -181,3 +181,37 @@ def test_the_centre_follows_a_loaded_range_and_dtypes():
     torch.testing.assert_close(gradient, expected)
     with pytest.raises(ValueError, match=r"float64"):
         far(x)  # float32 points for a float64 network
+
+
+@pytest.mark.parametrize("input_range", RANGES)
+@pytest.mark.parametrize("without", [(0,), (1,), (0, 1, 2)])
+def test_layers_without_bias(without, input_range):
+    network = MLP(3, [5, 4], 3, input_range=input_range).double()
+    same = MLP(3, [5, 4], 3, input_range=input_range).double()
+    for index in without:
+        old = network.layers[index]
+        new = torch.nn.Linear(old.in_features, old.out_features, bias=False).double()
+        network.layers[index] = new
+    with torch.no_grad():
+        for one, other in zip(same.layers, network.layers, strict=True):
+            one.weight.copy_(other.weight)
+            one.bias.zero_()
+            if other.bias is not None:
+                one.bias.copy_(other.bias.normal_())
+    x, asked = torch.rand(6, 3, dtype=torch.float64), [(0,), (1, 1), Laplacian(0, 2)]
+    program = record_residual(lambda jet, x, c: jet[1, 0] + jet[2, 1] * jet[0, 2])
+    for found, expected in (
+        (network(x), same(x)),
+        (network.jet(x, asked), same.jet(x, asked)),
+        (network.jet_loss(x, asked, program), same.jet_loss(x, asked, program)),
+        (network.divergence(x), same.divergence(x)),
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    weights = [layer.weight for layer in network.layers]
+    others = [layer.weight for layer in same.layers]
+    torch.testing.assert_close(
+        torch.autograd.grad(network.jet_loss(x, asked, program), weights),
+        torch.autograd.grad(same.jet_loss(x, asked, program), others),
+    )
+    with pytest.raises(ValueError, match=r"MLP.jet_jacobian: layers: expected torch.nn.Linear"):
+        network.jet_jacobian(x, asked)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyneural import nn, ops
 from pyneural.errors import is_whole
-from pyneural.nn.plain import is_plain_linear
+from pyneural.nn.plain import is_plain_affine
 from pyneural.training.checks import check
 
 
@@ -70,9 +70,9 @@ class MLPDenoiser(torch.nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Value f at x [N, D], one time [] and conditions, and its divergence in x, [N]."""
         layers: Any = list(self.network.layers)
-        good, remedy = all(map(is_plain_linear, layers)), "take it before layers are changed"
-        check(good, "MLPDenoiser.value_and_divergence: network", "linear layers without hooks",
-              "others", remedy)  # fmt: skip
+        good, remedy = all(map(is_plain_affine, layers)), "take it before layers are changed"
+        expected = "linear layers with a bias and without hooks"
+        check(good, "MLPDenoiser.value_and_divergence: network", expected, "others", remedy)
         weights, biases = [one.weight for one in layers], [one.bias for one in layers]
         sizes = 2 * len(self.frequencies), self.features, self.condition
         of_time, of_x, of_c = weights[0].split(sizes, 1)

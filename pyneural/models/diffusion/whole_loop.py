@@ -11,7 +11,7 @@ from torch import Tensor
 from pyneural import nn, ops
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.models.diffusion.denoising_model import DenoisingModel
-from pyneural.nn.plain import has_only_its_forward, is_plain_linear
+from pyneural.nn.plain import has_only_its_forward, is_plain_affine
 from pyneural.ops.transforms import by_autocast, has_no_kernel, is_plain_torch
 
 
@@ -74,6 +74,6 @@ def _plain_network(model: DenoisingModel) -> nn.MLP | None:
     if type(network) is not nn.MLP or network.has_input_range:
         return None
     called = model, denoiser, network
-    if not all(map(has_only_its_forward, called)) or not all(map(is_plain_linear, network.layers)):
+    if not all(map(has_only_its_forward, called)) or not all(map(is_plain_affine, network.layers)):
         return None
     return network

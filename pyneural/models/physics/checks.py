@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.nn import PeriodicEmbedding
+from pyneural.nn import Joined, PeriodicEmbedding, Scaled
 from pyneural.ops.jet.derivatives import partials_of
 from pyneural.pde import Condition, Domain, Equation, Hard
 from pyneural.pde.coordinates import check_names
 from pyneural.pde.network import check_inputs
 from pyneural.pde.unknowns import leaves
 from pyneural.training.checks import check
+
+_Bounds = tuple[float, float]
 
 RESIDUAL = "residual"  # name of the equation's term
 
@@ -57,19 +59,58 @@ def check_inputs_agree(
             check_names(f"PINN: conditions[{name!r}]", names, condition.inputs, owner)
     check_inputs("PINN", network, names, owner)
     _check_periods(network, domain)
-    while isinstance(network, Hard):
-        network = network.network
-    scaled = getattr(network, "input_range", None)  # of an MLP
-    if scaled is None:
+    ours = list(zip(domain.low.tolist(), domain.high.tolist(), strict=True))
+    _check_ranges(network, ours, list(names))
+
+
+def _check_ranges(network: Any, ours: Sequence[_Bounds], names: Sequence[str]) -> None:
+    """ValueError where an input_range is that of the inputs in another order.
+
+    Compositions hand the coordinates on to their first part, and ``PeriodicEmbedding`` hands on
+    those that are not periodic, and cosines and sines of the others.
+
+    Args:
+        network: what gets the inputs.
+        ours: their lower and upper bounds.
+        names: of the inputs.
+    """
+    if isinstance(network, Joined):
+        for part, columns in zip(network.networks, network.columns, strict=True):
+            own = range(len(ours)) if columns is None else columns
+            if max(own) < len(ours):
+                _check_ranges(part, [ours[c] for c in own], [names[c] for c in own])
         return
-    low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in scaled)
-    mine = list(zip(low.tolist(), high.tolist(), strict=True))
-    ours = list(zip(domain.low.float().tolist(), domain.high.float().tolist(), strict=True))
+    if isinstance(network, torch.nn.Sequential) and len(network):
+        first, *others = network
+        _check_ranges(first, ours, names)
+        if isinstance(first, PeriodicEmbedding) and first.in_features == len(ours) and others:
+            kept = first.others.tolist()
+            waves = first.out_features - len(kept)
+            bounds = [ours[c] for c in kept] + [(-1.0, 1.0)] * waves
+            _check_ranges(others[0], bounds, [names[c] for c in kept] + ["waves"] * waves)
+        return
+    scaled = getattr(network, "input_range", None)
+    if scaled is None:
+        if isinstance(network, (Hard, Scaled)):
+            _check_ranges(network.network, ours, names)
+        elif hasattr(network, "embedding"):
+            _check_ranges(network.embedding, ours, names)
+        return
+    low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in scaled)
+    mine = list(zip(*(b.reshape(-1).tolist() for b in (low, high)), strict=True))
     check(
-        mine == ours or sorted(mine) != sorted(ours), "PINN: network", f"input_range {ours}, as "
-        f"{owner} has for {', '.join(names)}", f"{mine}, the same in another order",
-        "write input_range=domain.range",
+        _near(mine, ours) or not _near(sorted(mine), sorted(ours)), "PINN: network",
+        f"input_range {ours}, as the domain has for {', '.join(names)}",
+        f"{mine}, the same in another order", "write input_range=domain.range",
     )  # fmt: skip
+
+
+def _near(some: Sequence[_Bounds], others: Sequence[_Bounds]) -> bool:
+    """Whether bounds are the same up to the rounding of float32."""
+    if len(some) != len(others):
+        return False
+    one, other = (torch.tensor(bounds, dtype=torch.float64) for bounds in (some, others))
+    return bool(((one - other).abs() <= 1e-6 * other.abs().amax(1, keepdim=True)).all())
 
 
 def _check_periods(network: Any, domain: Domain) -> None:
@@ -153,17 +194,3 @@ def check_pairing(equation: Equation, network: Any, points: Tensor) -> None:
             f"takes {len(points):,} and not {len(few)} of them ({error}); give the points that a "
             "tensor in it belongs to as points=, or make it a function of the inputs"
         ) from error
-
-
-def columns_by_name(x: Any, names: Sequence[str]) -> Any:
-    """The coordinates of a frame in the order of their names; anything else as it is.
-
-    ValueError for a frame that lacks one.
-    """
-    columns = list(getattr(x, "columns", ()))
-    if not columns or not all(isinstance(column, str) for column in columns):
-        return x
-    remedy = "name its columns as the domain's coordinates, or give x.to_numpy()"
-    good, expected = set(names) <= set(columns), f"the columns {', '.join(names)}"
-    check(good, "PINN.predict: x", expected, ", ".join(columns), remedy)
-    return x[list(names)]

@@ -9,10 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from pyneural.models.physics.checks import columns_by_name
 from pyneural.pde import Condition, Domain, Equation, Network, Operator
-from pyneural.pde.coordinates import arguments_of
-from pyneural.pde.language.residual import MAIN, Residual, Site
+from pyneural.pde.coordinates import arguments_of, columns_by_name
+from pyneural.pde.language.residual import Residual
+from pyneural.pde.language.sites import MAIN, Site
 from pyneural.training.checks import check
 from pyneural.training.data.adapter import of_arrays
 
@@ -59,7 +59,7 @@ class Predicting:
         >>> pinn.predict(x).shape, pinn.predict(x, "u.xx", lambda u, x: u.t + x * u.x).shape
         (torch.Size([15, 1]), torch.Size([15, 2]))
         """
-        points = columns_by_name(x, self.domain.names)
+        points = columns_by_name(f"{_WHERE}: x", x, self.domain.names)
         good = isinstance(points, Tensor) or not requires_grad
         check(good, f"{_WHERE}: x", "a tensor where gradients are wanted", type(x).__name__)
         with torch.set_grad_enabled(requires_grad):

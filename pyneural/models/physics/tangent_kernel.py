@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural.nn import MLP
-from pyneural.nn.plain import is_plain_linear
+from pyneural.nn.plain import is_plain_affine
 from pyneural.ops import Derivative
 
 _ELEMENTS = 1 << 22  # of the Jacobian that is held at once
@@ -36,7 +36,7 @@ def kernel_means(network: torch.nn.Module, residuals: Residuals) -> list[float]:
     >>> k > 0
     True
     """
-    if isinstance(network, MLP) and all(map(is_plain_linear, network.layers)):
+    if isinstance(network, MLP) and all(map(is_plain_affine, network.layers)):
         tape = _Tape(network)
         columns = [_columns(part) for part in residuals(tape)]
         if all(_is_by_point(column, tape) for part in columns for column in part):

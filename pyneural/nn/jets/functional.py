@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural.errors import ArgumentError, check_tensor
 from pyneural.nn.jets import arithmetic, composite, products, shapes  # noqa: F401 (the rules)
 from pyneural.nn.jets.jet import Jet
 from pyneural.nn.jets.nested import check_result, needs_nesting, nested_jet
@@ -58,6 +59,7 @@ def jet(
         >>> [part.item() for part in jet(lambda x: x[:, :1] ** 2 * x[:, 1:], x, [(0,), (0, 1)])]
         [12.0, 12.0, 4.0]
     """
+    check_tensor("jet: x", x)
     return _jet(x, module, derivatives)
 
 
@@ -106,6 +108,7 @@ def jet_loss(
         >>> jet_loss(module, torch.rand(9, 1), [(0,)], program).shape
         torch.Size([])
     """
+    check_tensor("jet_loss: x", x)
     return _jet_loss(x, module, derivatives, residual, coefficients, columns)
 
 
@@ -190,6 +193,20 @@ def _run(space: Space, module: Any) -> tuple[Any, str]:
         return module(Jet.of_points(space)), ""
     except NoRule as missing:
         return None, str(missing)
+    except RuntimeError as error:
+        _explain(space, module, error)
+        raise
+
+
+def _explain(space: Space, module: Any, error: Exception) -> None:
+    """ArgumentError where an operation failed as the points have not the dtype of the weights."""
+    parameters = module.parameters() if isinstance(module, torch.nn.Module) else ()
+    dtype = next((p.dtype for p in parameters if p.is_floating_point()), None)
+    if "dtype" in str(error) and dtype not in (None, space.x.dtype):
+        raise ArgumentError(
+            f"{space.where}: x: expected {dtype} as the network's weights, got {space.x.dtype}; "
+            f"convert it with .to({dtype}), or the network with .to({space.x.dtype})"
+        ) from error
 
 
 def _channels(space: Space, result: Any) -> list[Tensor]:

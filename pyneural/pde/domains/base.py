@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, Unpack
 
-from pyneural.errors import whole
+from pyneural.errors import check_tensor, whole
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.domains.drawing import Drawing, draw_interior, draw_patches, rounded
 from pyneural.pde.domains.patches import ROUNDING, Patch, spread, tolerance
@@ -260,6 +260,7 @@ class Domain:
         >>> Disk(x=0, y=0, radius=1).contains(torch.tensor([[0.6, 0.8], [1.0, 1.0]])).tolist()
         [True, False]
         """
+        check_tensor(f"{self.kind}.contains: x", x)
         slack = ROUNDING * torch.finfo(x.dtype).eps * self._largest
         return self.signed_distance(x.detach().to("cpu", torch.float64)).le(slack).to(x.device)
 
@@ -282,6 +283,7 @@ class Domain:
 the first x=2; remove them or widen the domain
         """
         where = where or self.kind
+        check_tensor(f"{where}: {argument}", x)
         if x.dim() != 2 or x.shape[1] != self.dim or not x.is_floating_point():
             raise ValueError(
                 f"{where}: {argument}: expected floating-point [N, {self.dim}] "

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from pyneural.pde.domains.crossings import first_crossing
 from pyneural.pde.domains.simplicial import Simplicial, coordinates, numbers, winding
 
 
 class Polyhedron(Simplicial):
     """A body in space with a surface of triangles, counted either way round.
 
-    The surface may have several parts, of which some may be cavities in others. It is not checked
-    for triangles that cross each other.
+    The surface may have several parts, of which some may be cavities in others.
 
     Args:
         vertices: corners, [V, 3]; those at the same place are one.
@@ -24,8 +24,8 @@ class Polyhedron(Simplicial):
         name: of the boundary, as ``part=`` takes it.
 
     Raises:
-        ValueError: a surface that is not closed (an edge that is not shared by two triangles), a
-            triangle without area, indices or numbers that do not fit.
+        ValueError: a surface that is not closed (an edge that is not shared by two triangles) or
+            crosses itself, a triangle without area, indices or numbers that do not fit.
 
     >>> corners = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     >>> body = Polyhedron(corners, [(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)])
@@ -48,6 +48,7 @@ class Polyhedron(Simplicial):
         triangles = indices("Polyhedron: faces", faces, 3, len(corners))
         corners, same = np.unique(corners, axis=0, return_inverse=True)
         triangles = oriented(corners, same.reshape(-1)[triangles])
+        _check_crossings(corners, triangles)
         labels = [() if name is None else (name,)] * len(triangles)
         super().__init__(named, corners[triangles], labels, None)
 
@@ -66,6 +67,17 @@ def indices(where: str, values: Any, columns: int, count: int) -> np.ndarray:
             f"{f' from {array.min()} to {array.max()}' if good else ''}; correct them"
         )
     return array
+
+
+def _check_crossings(corners: np.ndarray, triangles: np.ndarray) -> None:
+    """ValueError where triangles cross or overlap."""
+    pair = first_crossing(corners, triangles)
+    if pair is not None:
+        found = " and ".join(str([tuple(c) for c in corners[triangles[k]].tolist()]) for k in pair)
+        raise ValueError(
+            f"Polyhedron: faces: expected a surface that does not cross itself, got the triangles "
+            f"{found}; move its parts away from each other, or join bodies by first | second"
+        )
 
 
 def oriented(corners: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Dirichlet, Initial
 from pyneural.pde.domains import Box
 from pyneural.pde.exact import cole_hopf
+from pyneural.pde.gallery.periodic import is_periodic, periodic_network
 from pyneural.pde.gallery.problem import Problem, Recipe, number, positive, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
@@ -80,15 +82,29 @@ class Burgers(Problem):
             "boundary": Dirichlet(self.domain, 0.0, boundary, **drawing),
         }
 
+    def network(self, hidden: Sequence[int] | None = None) -> torch.nn.Module:
+        """A network that is periodic in x, as the solution is: it is odd about both ends."""
+        return periodic_network(self, hidden)
+
     def hard(self, network: Network) -> Hard:
-        """The network with both conditions built in: u = -sin(pi x) + t (1 - x^2) N(t, x).
+        """The network with the conditions built in.
+
+            u = -sin(pi x) + t N(t, x)             where N is periodic in x, as that of ``network``
+            u = -sin(pi x) + t (1 - x^2) N(t, x)   else
+
+        The solution is the restriction of the one that is periodic, so that a periodic boundary
+        determines it as well as zeros at both ends, which the first form has only once it is
+        trained.
 
         >>> from pyneural.nn import MLP
         >>> u = Burgers().hard(MLP(2, [8], 1))
         >>> u(torch.tensor([[0.0, 0.5], [0.7, 1.0]])).abs().round(decimals=5).tolist()
         [[1.0], [0.0]]
         """
-        return Hard(network, self.domain.names, self.initial, lambda t, x: t * (1 - x**2))
+        names = self.domain.names
+        if is_periodic(network, self.domain):
+            return Hard(network, names, self.initial, lambda t: t)
+        return Hard(network, names, self.initial, lambda t, x: t * (1 - x**2))
 
     def exact(self, t: Tensor | float, x: Tensor | float) -> Tensor:
         """Exact solution by ``cole_hopf`` at this viscosity, float64."""

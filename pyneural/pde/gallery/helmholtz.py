@@ -11,7 +11,7 @@ from torch import Tensor
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Dirichlet
 from pyneural.pde.domains import Box
-from pyneural.pde.gallery.problem import Problem, Recipe, number, shares
+from pyneural.pde.gallery.problem import Problem, Recipe, number, positive, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 
@@ -25,7 +25,10 @@ class Helmholtz(Problem):
     u = sin(pi x) sin(4 pi y): the example of Wang, Teng and Perdikaris (2021).
 
     Args:
-        k: wavenumber; a ``torch.nn.Parameter`` is learned.
+        k: wavenumber, > 0; a ``torch.nn.Parameter`` is learned.
+
+    Raises:
+        ValueError: k not positive.
 
     >>> Helmholtz().exact(torch.tensor([0.5]), torch.tensor([0.125])).tolist()
     [1.0]
@@ -38,7 +41,7 @@ class Helmholtz(Problem):
 
     def __init__(self, k: float | Tensor = 1.0) -> None:
         super().__init__()
-        self.k = k
+        self.k = positive("Helmholtz: k", k, "a wavenumber")
         self.domain = Box(x=(-1, 1), y=(-1, 1))
 
     def residual(self, u, x, y):

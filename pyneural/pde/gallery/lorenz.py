@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.motion import Motion
-from pyneural.pde.gallery.problem import Recipe
+from pyneural.pde.gallery.problem import Recipe, finite, positive
 
 
 class Lorenz(Motion):
@@ -16,10 +16,14 @@ class Lorenz(Motion):
         x(0) = -8,  y(0) = 7,  z(0) = 27
 
     Args:
-        sigma: Prandtl number.
+        sigma: Prandtl number, > 0.
         rho: Rayleigh number in parts of the critical one; from about 24.7 on the motion is chaotic.
-        beta: of the shape of the cells. Each may be a ``torch.nn.Parameter``, which is learned.
-        last: the last time.
+        beta: of the shape of the cells, > 0. Each may be a ``torch.nn.Parameter``, which is
+            learned.
+        last: the last time, > 0.
+
+    Raises:
+        ValueError: a constant that is not finite, or not positive where it must be.
 
     >>> Lorenz().rates(1.0, 1.0, 1.0)
     (0.0, 13.0, -1.6666666666666665)
@@ -38,7 +42,9 @@ class Lorenz(Motion):
         last: float = 1.0,
     ) -> None:
         super().__init__()
-        self.sigma, self.rho, self.beta = sigma, rho, beta
+        self.sigma = positive("Lorenz: sigma", sigma, "a Prandtl number")
+        self.rho = finite("Lorenz: rho", rho)
+        self.beta = positive("Lorenz: beta", beta)
         self.domain = Box(t=(0, last))
 
     def rates(self, x, y, z):

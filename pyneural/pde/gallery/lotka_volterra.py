@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.motion import Motion
-from pyneural.pde.gallery.problem import Recipe
+from pyneural.pde.gallery.problem import Recipe, positive
 
 
 class LotkaVolterra(Motion):
@@ -19,7 +19,10 @@ class LotkaVolterra(Motion):
         alpha: growth rate of the prey.
         beta: rate of being caught.
         gamma: death rate of the predators.
-        delta: their growth rate. Each may be a ``torch.nn.Parameter``, which is learned.
+        delta: their growth rate. Each is > 0 and may be a ``torch.nn.Parameter``, which is learned.
+
+    Raises:
+        ValueError: a rate that is not positive.
 
     >>> LotkaVolterra().rates(1.0, 1.0)
     (0.0, 0.0)
@@ -40,7 +43,10 @@ class LotkaVolterra(Motion):
         delta: float | Tensor = 1.0,
     ) -> None:
         super().__init__()
-        self.alpha, self.beta, self.gamma, self.delta = alpha, beta, gamma, delta
+        self.alpha = positive("LotkaVolterra: alpha", alpha, "a rate")
+        self.beta = positive("LotkaVolterra: beta", beta, "a rate")
+        self.gamma = positive("LotkaVolterra: gamma", gamma, "a rate")
+        self.delta = positive("LotkaVolterra: delta", delta, "a rate")
         self.domain = Box(t=(0, 10))
 
     def rates(self, u, v):

@@ -37,9 +37,9 @@ class Motion(Problem):
         """The rates of change f(y), one for each output, of tensors or of fields."""
         raise NotImplementedError(f"{type(self).__name__}.rates: write it in the subclass")
 
-    def network(self) -> torch.nn.Module:
-        """The network of the recipe, its outputs times ``size``."""
-        return Scaled(super().network(), scale=self.size)
+    def network(self, hidden: Sequence[int] | None = None) -> torch.nn.Module:
+        """As of any problem, its outputs times ``size``."""
+        return Scaled(super().network(hidden), scale=self.size)
 
     def initial(self, t: Tensor) -> Tensor:
         """The state at t = 0, for each time, [N, O]."""

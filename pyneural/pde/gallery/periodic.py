@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from pyneural.errors import check_argument
 from pyneural.nn import MLP, PeriodicEmbedding
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Initial, Periodic
+from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
@@ -27,8 +30,8 @@ class Ring(Problem):
 
     reference = "a pseudo-spectral solution"
     inputs, outputs = "tx", "u"
-    modes: ClassVar[int]
-    steps: ClassVar[int]
+    modes: int
+    steps: int
     smooth: ClassVar[int]
 
     @staticmethod
@@ -36,16 +39,26 @@ class Ring(Problem):
         """The start u(0, x), [N]."""
         raise NotImplementedError("Ring.initial: write it in the subclass")
 
-    def network(self) -> torch.nn.Module:
+    def network(self, hidden: Sequence[int] | None = None) -> torch.nn.Module:
         """A network that is periodic in x."""
-        low, high = self.domain.low[1].item(), self.domain.high[1].item()
-        embedding = PeriodicEmbedding(self.domain.names, {"x": high - low})
-        layers = MLP(embedding.out_features, self.recipe.hidden, 1, self.recipe.activation)
-        return torch.nn.Sequential(embedding, layers)
+        return periodic_network(self, hidden)
 
     def hard(self, network: Network) -> Hard:
-        """The network u = u(0, x) + t N(t, x), where N is periodic, as that of ``network``."""
+        """The network u = u(0, x) + t N(t, x), where N is periodic, as that of ``network``.
+
+        Raises:
+            ArgumentError: a network that is not periodic in x.
+        """
+        self.check_periodic(network)
         return Hard(network, self.domain.names, self.initial, lambda t: t)
+
+    def check_periodic(self, network: Any) -> None:
+        """ArgumentError unless a network is periodic in x."""
+        check_argument(
+            is_periodic(network, self.domain), f"{type(self).__name__}.hard: network",
+            "one that is periodic in x", "another", "take that of network(), or embed x by "
+            "nn.PeriodicEmbedding",
+        )  # fmt: skip
 
     def conditions(self, points: int = 100, **drawing: Any) -> dict[str, Condition]:
         """The start, and equal values and derivatives at both ends; half of the points each."""
@@ -62,3 +75,39 @@ class Ring(Problem):
         times = points[:, 0].unique()
         solver = Fourier(self, self.domain, self.initial)
         return points, solver.solve(self.modes, self.steps, times)(points)
+
+
+def periodic_network(problem: Problem, hidden: Sequence[int] | None = None) -> torch.nn.Sequential:
+    """A network of a problem in t and x, with new weights, that is periodic in x.
+
+    N(t, cos(2 pi x / P), sin(2 pi x / P)) for a domain of length P.
+    """
+    domain, recipe = problem.domain, problem.recipe
+    embedding = PeriodicEmbedding(domain.names, {"x": float(domain.high[1] - domain.low[1])})
+    hidden = recipe.hidden if hidden is None else hidden
+    layers = MLP(embedding.out_features, hidden, len(problem.outputs), recipe.activation)
+    return torch.nn.Sequential(embedding, layers)
+
+
+@torch.no_grad()
+def is_periodic(network: Any, domain: Box) -> bool:
+    """Whether a network of t and x takes equal values at both ends in x, and others inside.
+
+    One that is constant, as before its training, is where it has a ``PeriodicEmbedding``.
+    """
+    generator = torch.Generator().manual_seed(0)
+    like = next(iter(getattr(network, "parameters", tuple)()), torch.zeros(()))
+    x = domain.sample(16, generator=generator, dtype=torch.float64)
+    values = []
+    for end in (float(domain.low[1]), float(domain.high[1]), None):
+        if end is not None:
+            x[:, 1] = end
+        else:
+            x[:, 1] = domain.low[1] + (domain.high - domain.low)[1] * torch.linspace(0.1, 0.6, 16)
+        values.append(network(x.to(like)).double())
+    low, high, inside = values
+    changes = float((inside - low).abs().max())
+    if changes == 0:
+        parts = network.modules() if isinstance(network, torch.nn.Module) else ()
+        return any(isinstance(part, PeriodicEmbedding) for part in parts)
+    return float((high - low).abs().max()) <= 1e-3 * changes

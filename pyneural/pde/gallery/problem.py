@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -18,6 +19,8 @@ from pyneural.pde.domains import Box
 from pyneural.pde.equation import Equation
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
+
+_TEST_POINTS = 4096
 
 Constant = TypeVar("Constant", bound=float | Tensor)
 
@@ -98,11 +101,12 @@ class Problem(Equation):
             "the network, got one that has soft ones only; use conditions()"
         )
 
-    def network(self) -> torch.nn.Module:
-        """The network of the recipe, with new weights."""
+    def network(self, hidden: Sequence[int] | None = None) -> torch.nn.Module:
+        """A network with new weights, of the recipe's widths where none are given."""
         recipe, sizes = self.recipe, (len(self.inputs), len(self.outputs))
+        hidden = recipe.hidden if hidden is None else hidden
         scale = self.domain.range
-        return MLP(sizes[0], recipe.hidden, sizes[1], recipe.activation, input_range=scale)
+        return MLP(sizes[0], hidden, sizes[1], recipe.activation, input_range=scale)
 
     def exact(self, *args: Any, **kwargs: Any) -> Tensor:
         """Exact solution as a function of coordinates, [N] or [N, O]."""
@@ -158,6 +162,15 @@ def shares(problem: Problem, points: int, count: int) -> list[int]:
     return [(points + count - 1 - i) // count for i in range(count)]
 
 
+def sobol_grid(problem: Problem) -> tuple[Tensor, Tensor]:
+    """Points of a Sobol sequence and the exact solution there, where a grid has too many."""
+    generator = torch.Generator().manual_seed(0)
+    points = problem.domain.sample(
+        _TEST_POINTS, sampling="sobol", generator=generator, dtype=torch.float64
+    )
+    return points, problem.solution(points)
+
+
 def positive(where: str, value: Constant, noun: str = "a number") -> Constant:
     """The value of a constant, which may be learned; ValueError unless it is positive.
 
@@ -165,8 +178,25 @@ def positive(where: str, value: Constant, noun: str = "a number") -> Constant:
     Traceback (most recent call last):
     pyneural.errors.ArgumentError: Heat: alpha: expected a number > 0, got -1.0; correct it
     """
-    found = number(value)
-    check_argument(math.isfinite(found) and found > 0, where, f"{noun} > 0", found)
+    finite(where, value)
+    check_argument(number(value) > 0, where, f"{noun} > 0", number(value))
+    return value
+
+
+def finite(where: str, value: Constant) -> Constant:
+    """The value of a constant, which may be learned; ValueError unless it is one finite number.
+
+    >>> finite("Lorenz: rho", math.nan)
+    Traceback (most recent call last):
+    pyneural.errors.ArgumentError: Lorenz: rho: expected a finite number, got nan; correct it
+    """
+    if isinstance(value, Tensor):
+        good, got = value.numel() == 1 and not value.is_complex(), f"{value.dtype}"
+        check_argument(good, where, "one real number", f"{got} {list(value.shape)}")
+    else:
+        good = isinstance(value, Real) and not isinstance(value, bool)
+        check_argument(good, where, "a number", repr(value))
+    check_argument(math.isfinite(number(value)), where, "a finite number", number(value))
     return value
 
 

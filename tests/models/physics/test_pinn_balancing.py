@@ -155,13 +155,15 @@ def kernel_by_rows(network, residual):
     return sum(rows) / len(rows)
 
 
-@pytest.mark.parametrize("case", ["hard", "mixed", "frozen", "years", "chunks"])
+@pytest.mark.parametrize("case", ["hard", "mixed", "frozen", "years", "chunks", "no bias"])
 def test_kernels_of_other_networks_are_exact(case, monkeypatch):
     equation = Mixed() if case == "mixed" else Diffusion()
     torch.manual_seed(1)
     low = 2020.0 if case == "years" else 0.0
     network = nn.MLP(2, [6, 4], 1, input_range=([low, -1], [low + 1, 1])).double()
     points = torch.rand(10, 2, dtype=torch.float64) + torch.tensor([low, 0.0])
+    if case == "no bias":
+        network.layers[0] = torch.nn.Linear(2, 6, bias=False).double()
     u = hard(network) if case == "hard" else network
     expected = kernel_by_rows(network, equation.residuals(u, points)[0])
     if case == "frozen":

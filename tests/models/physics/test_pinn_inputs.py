@@ -76,6 +76,52 @@ def test_other_names_or_another_order_are_refused(options, message):
         pinn(**options)
 
 
+def embedded(input_range):
+    """Periodic in x: the network gets t, cos and sin of x."""
+    embedding = nn.PeriodicEmbedding("tx", {"x": 2.0})
+    return torch.nn.Sequential(embedding, nn.MLP(3, [6], 1, input_range=input_range))
+
+
+def scaled(domain):
+    return nn.Scaled(nn.MLP(2, [6], 1), input_range=domain.range)
+
+
+WAVES = ([0.0, -1.0, -1.0], [1.0, 1.0, 1.0])
+SWAPPED = ([-1.0, 0.0, -1.0], [1.0, 1.0, 1.0])
+COMPOSED = {
+    "Sequential": lambda domain: torch.nn.Sequential(network(input_range=domain.range)),
+    "Scaled around": lambda domain: nn.Scaled(network(input_range=domain.range), scale=2.0),
+    "Scaled": scaled,
+    "Hard of Scaled": lambda domain: pde.Hard(scaled(domain), "tx", 0.0, lambda t: t),
+    "Joined": lambda domain: nn.Joined([network(), network(input_range=domain.range)]),
+    "Joined columns": lambda domain: nn.Joined(
+        [network(input_range=[bound.flip(0) for bound in domain.range])], [(1, 0)]
+    ),
+    "embedding": lambda domain: embedded(WAVES if domain is BOX else SWAPPED),
+    "embedding of a network": lambda domain: nn.ModifiedMLP(
+        2, 6, 1, embedding=nn.Scaled(nn.MLP(2, [], 6), input_range=domain.range)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_an_input_range_in_another_order_is_found_in_compositions(name):
+    outputs = {"output": 0} if name.startswith("Joined") else {}
+    conditions = {"start": pde.Initial(BOX, 0.0, 5, **outputs)}
+    options = {"conditions": conditions}
+    if name == "Joined":  # two outputs
+        options |= {"equation": None}
+    pinn(network=COMPOSED[name](BOX), **options)
+    with pytest.raises(ValueError, match=r"PINN: network: expected input_range .*another order; "):
+        pinn(network=COMPOSED[name](TURNED), **options)
+
+
+def test_an_input_range_of_its_own_is_let_through():
+    for own in (network(input_range=(-3, 3)), embedded(None), embedded((-1, 1)), scaled(BOX)):
+        pinn(network=own)
+    pinn(network=nn.Scaled(network(), input_range=(-1, 1)))
+
+
 def test_names_in_one_order_have_the_derivatives_of_finite_differences():
     h = 1e-4
     for domain, names in ((BOX, "tx"), (TURNED, "xt")):
