@@ -39,10 +39,7 @@ class Wave(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_tt = c^2 u_xx"
     counts = 101, 101
-    recipe = Recipe(
-        (32, 32, 32), error=5e-2, activation="sin", steps=150,
-        weights={"initial": 100, "velocity": 10, "boundary": 100},
-    )  # fmt: skip
+    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=150, activation="sin", hard=True)
 
     def __init__(self, c: float | Tensor = 1.0) -> None:
         super().__init__()
