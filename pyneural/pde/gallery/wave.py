@@ -39,7 +39,10 @@ class Wave(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_tt = c^2 u_xx"
     counts = 101, 101
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=150, activation="sin", hard=True)
+    recipe = Recipe(
+        (20, 20, 20, 20), error=1.0, steps=150,
+        weights={"initial": 100, "velocity": 100, "boundary": 100},
+    )  # fmt: skip
 
     def __init__(self, c: float | Tensor = 1.0) -> None:
         super().__init__()
