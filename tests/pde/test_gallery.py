@@ -231,9 +231,7 @@ def test_a_ring_needs_a_network_that_is_periodic():
     bad = MLP(2, [7], 1)
     for _ in range(2):
         assert not is_periodic(bad, ring.domain)
-        with pytest.raises(
-            ValueError, match=r"Sivashinsky.hard: network: expected one that is"
-        ):
+        with pytest.raises(ValueError, match=r"Sivashinsky.hard: network: expected one that is"):
             ring.hard(bad)
         torch.nn.init.zeros_(bad.layers[-1].weight)
     # Periodic without an embedding, and with a wrong period.
