@@ -55,7 +55,8 @@ def test_against_nested_forward_mode(device, activation):
         lambda jet, x, c: jet[1, 0] * jet[0, 1] + c[0], ((0,),), (2, 4, 2), points=3, count=1,
         activation=activation, device=device,
     )  # fmt: skip
-    for a, b in zip(case.found(), case.nested(), strict=True):
+    order = 4 if activation == "tanh" else 3  # each takes three times as long as the one before
+    for a, b in zip(case.found(order), case.nested(order), strict=True):
         assert_close(a, b, PATH_BY_NESTED_FORWARD_MODE)
 
 
