@@ -42,6 +42,9 @@ constexpr const char* kSchemas[] = {
     "jet_mlp_gram(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
     " int[] derivatives, float[] operator_coefficients, int[] residual, float[] constants,"
     " Tensor coefficients, Tensor? columns) -> (Tensor, Tensor, Tensor)",
+    "jet_mlp_path(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives,"
+    " float[] operator_coefficients, int[] residual, float[] constants, Tensor coefficients,"
+    " Tensor? columns, Tensor path) -> Tensor",
     "dense(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor",
     "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
     " -> (Tensor, Tensor)",

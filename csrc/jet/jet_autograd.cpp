@@ -104,6 +104,7 @@ TORCH_LIBRARY_FRAGMENT(pyneural, m) {
   m.def("check_jet_mlp_residual_jacobian",
         FlatOp<check_jet_mlp_residual_jacobian, ResidualSignature<void>>::call);
   m.def("check_jet_mlp_gram", FlatOp<check_jet_mlp_gram, ResidualSignature<void>>::call);
+  m.def("check_jet_mlp_path", FlatOp<check_jet_mlp_path, PathSignature<void>>::call);
 }
 
 }  // namespace pyneural::jet

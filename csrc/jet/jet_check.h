@@ -53,6 +53,11 @@ struct ResidualBackwardArguments {
   ResidualMask output_mask;
 };
 
+struct PathArguments {
+  ResidualArguments residual;
+  const at::Tensor& path;
+};
+
 template <class Result>
 using ForwardSignature = Result(const at::Tensor&, at::TensorList, at::TensorList, std::string_view,
                                 at::IntArrayRef, at::ArrayRef<double>);
@@ -76,6 +81,11 @@ using ResidualBackwardSignature = Result(const at::Tensor&, const at::Tensor&, a
                                          at::ArrayRef<double>, at::IntArrayRef,
                                          at::ArrayRef<double>, const at::Tensor&,
                                          const OptionalTensor&, ResidualMask);
+template <class Result>
+using PathSignature = Result(const at::Tensor&, at::TensorList, at::TensorList, std::string_view,
+                             at::IntArrayRef, at::ArrayRef<double>, at::IntArrayRef,
+                             at::ArrayRef<double>, const at::Tensor&, const OptionalTensor&,
+                             const at::Tensor&);
 
 namespace detail {
 
@@ -246,6 +256,23 @@ inline ResidualCall check_jet_mlp_residual_jacobian(const ResidualArguments& a) 
 
 inline ResidualCall check_jet_mlp_gram(const ResidualArguments& a) {
   return detail::check_residual("jet_mlp_gram", a, true);
+}
+
+constexpr int64_t kMaxPathOrder = 4;
+
+inline ResidualCall check_jet_mlp_path(const PathArguments& a) {
+  const char* const op = "jet_mlp_path";
+  const ResidualCall call = detail::check_residual(op, a.residual, false);
+  const int64_t size = call.network.parameters + a.residual.coefficients.size(0);
+  check_given({op, "path"}, a.path);
+  const int64_t order = a.path.dim() > 0 ? a.path.size(0) : 0;
+  TORCH_CHECK_VALUE(a.path.dim() == 2 && order >= 1 && order <= kMaxPathOrder, op,
+                    ": path: expected shape [K, ", size, "], K from 1 to ", kMaxPathOrder, ", got ",
+                    a.path.sizes(),
+                    "; a direction v of all parameters and coefficients is the path v[None]");
+  check_like({op, "path"}, a.path, {order, size}, {"x", a.residual.network.x},
+             "give each derivative of all parameters, then coefficients, a row");
+  return call;
 }
 
 }  // namespace pyneural::jet

@@ -140,3 +140,21 @@ def test_points_and_frequencies_that_were_changed_behind_torchs_back():
         fresh.load_state_dict(features.state_dict())
         assert_same = torch.testing.assert_close
         assert_same(features.jet(x, [(0, 0)]), fresh.jet(x.clone(), [(0, 0)]))
+
+
+def test_periods_are_as_exact_as_the_coordinates():
+    embedding = nn.PeriodicEmbedding(1, {0: 2 * math.pi}, harmonics=3).double()
+    x = torch.rand(5, 1, dtype=torch.float64)
+    expected = torch.cat([(k * x).cos() for k in (1, 2, 3)] + [(k * x).sin() for k in (1, 2, 3)], 1)
+    torch.testing.assert_close(embedding(x), expected, rtol=0, atol=1e-15)
+    assert embedding.periodic() == [(0, 2 * math.pi)]
+    # Loaded ones are others, or the same ones rounded.
+    embedding.load_state_dict(nn.PeriodicEmbedding(1, {0: 3.0}, harmonics=3).state_dict())
+    assert embedding.periodic() == [(0, 3.0)]
+    same = nn.PeriodicEmbedding(1, {0: 2 * math.pi})
+    same.load_state_dict(same.state_dict())
+    assert same.double().periodic() == [(0, 2 * math.pi)]
+    learned = nn.PeriodicEmbedding(1, {0: 2.0}, learned=True).double()
+    with torch.no_grad():
+        learned.periods += 1
+    assert learned.periodic() == [(0, 3.0)]

@@ -24,7 +24,7 @@ class _Values(Trainable):
         )
 
     def least_squares(self, batch: Batch) -> dict[str, Any]:
-        asked = [], self._residual, None, self.columns
+        asked: tuple[Any, ...] = ([], self._residual, None, self.columns)
         return {"values": self.network.jet_mean_square(self.x, *asked)}
 
 

@@ -91,5 +91,5 @@ def _register_one_by_one(name: str) -> None:
         return _one_by_one(op, info, in_dims, args)
 
 
-for _name in ("loss", "residual", "residual_backward", "residual_jacobian", "gram"):
+for _name in ("loss", "residual", "residual_backward", "residual_jacobian", "gram", "path"):
     _register_one_by_one(f"jet_mlp_{_name}")

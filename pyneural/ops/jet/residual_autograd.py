@@ -15,6 +15,7 @@ from torch.autograd import Function
 
 from pyneural.ops import reference
 from pyneural.ops.jet.autograd import loss_arguments, parameter_parts
+from pyneural.ops.jet.residual import RESIDUAL
 from pyneural.ops.registration import (
     empty_gradients,
     register_autograd,
@@ -28,7 +29,7 @@ _OPS = torch.ops.pyneural
 
 
 def _equations(residual: Sequence[int]) -> int:
-    return list(residual[::3]).count(0)  # the opcode of residuals
+    return list(residual[::3]).count(RESIDUAL)
 
 
 def _parameters(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:

@@ -30,8 +30,8 @@ class Ring(Problem):
 
     reference = "a pseudo-spectral solution"
     inputs, outputs = "tx", "u"
-    modes: ClassVar[int]
-    steps: ClassVar[int]
+    modes: int
+    steps: int
     smooth: ClassVar[int]
 
     @staticmethod
@@ -49,12 +49,16 @@ class Ring(Problem):
         Raises:
             ArgumentError: a network that is not periodic in x.
         """
+        self.check_periodic(network)
+        return Hard(network, self.domain.names, self.initial, lambda t: t)
+
+    def check_periodic(self, network: Any) -> None:
+        """ArgumentError unless a network is periodic in x."""
         check_argument(
             is_periodic(network, self.domain), f"{type(self).__name__}.hard: network",
             "one that is periodic in x", "another", "take that of network(), or embed x by "
             "nn.PeriodicEmbedding",
         )  # fmt: skip
-        return Hard(network, self.domain.names, self.initial, lambda t: t)
 
     def conditions(self, points: int = 100, **drawing: Any) -> dict[str, Condition]:
         """The start, and equal values and derivatives at both ends; half of the points each."""

@@ -20,6 +20,8 @@ from pyneural.pde.equation import Equation
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 
+_TEST_POINTS = 4096
+
 Constant = TypeVar("Constant", bound=float | Tensor)
 
 
@@ -158,6 +160,15 @@ def shares(problem: Problem, points: int, count: int) -> list[int]:
     points = whole(where, points)
     check_argument(points >= count, where, f"at least {count}", points, "ask for more")
     return [(points + count - 1 - i) // count for i in range(count)]
+
+
+def sobol_grid(problem: Problem) -> tuple[Tensor, Tensor]:
+    """Points of a Sobol sequence and the exact solution there, where a grid has too many."""
+    generator = torch.Generator().manual_seed(0)
+    points = problem.domain.sample(
+        _TEST_POINTS, sampling="sobol", generator=generator, dtype=torch.float64
+    )
+    return points, problem.solution(points)
 
 
 def positive(where: str, value: Constant, noun: str = "a number") -> Constant:

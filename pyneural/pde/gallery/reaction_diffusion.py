@@ -12,6 +12,8 @@ from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Dirichlet, Initial
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, Recipe, number, positive, shares
+from pyneural.pde.hard import Hard
+from pyneural.pde.network import Network
 
 
 class ReactionDiffusion(Problem):
@@ -56,6 +58,27 @@ class ReactionDiffusion(Problem):
             "initial": Initial(self.domain, self.exact, initial, **drawing),
             "boundary": Dirichlet(self.domain, self.exact, boundary, **drawing),
         }
+
+    def hard(self, network: Network) -> Hard:
+        """The network u = A(t, x) + t s (1 - s) N(t, x), where s goes from 0 to 1 with x.
+
+        A is u(0, x) and, linear in x, the changes of u at both ends.
+        """
+        low, high = (float(bound[1]) for bound in self.domain.range)
+
+        def lift(t: Tensor, x: Tensor) -> Tensor:
+            s, zero = (x - low) / (high - low), torch.zeros_like(t)
+            left, right = (
+                self.exact(t, end) - self.exact(zero, end)
+                for end in (torch.full_like(x, low), torch.full_like(x, high))
+            )
+            return self.exact(zero, x) + (1 - s) * left + s * right
+
+        def distance(t: Tensor, x: Tensor) -> Tensor:
+            s = (x - low) / (high - low)
+            return t * s * (1 - s)
+
+        return Hard(network, self.domain.names, lift, distance)
 
     def exact(self, t: Tensor, x: Tensor) -> Tensor:
         """Exact solution, [N]."""

@@ -12,6 +12,8 @@ from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Dirichlet, Initial
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, Recipe, shares
+from pyneural.pde.hard import Hard
+from pyneural.pde.network import Network
 
 
 class Schroedinger(Problem):
@@ -53,6 +55,20 @@ class Schroedinger(Problem):
             "initial": Initial(self.domain, self.exact, initial, **drawing),
             "boundary": Dirichlet(self.domain, self.exact, boundary, **drawing),
         }
+
+    def hard(self, network: Network) -> Hard:
+        """The network h = A(t, x) + t (1 - x^2 / 25) N(t, x).
+
+        A is h(0, x) and, as x^2 / 25, the change of h at both ends, where it is the same.
+        """
+        end = float(self.domain.high[1])
+
+        def lift(t: Tensor, x: Tensor) -> Tensor:
+            zero, last = torch.zeros_like(t), torch.full_like(x, end)
+            change = self.exact(t, last) - self.exact(zero, last)
+            return self.exact(zero, x) + ((x / end) ** 2)[:, None] * change
+
+        return Hard(network, self.domain.names, lift, lambda t, x: t * (1 - (x / end) ** 2))
 
     def exact(self, t: Tensor, x: Tensor) -> Tensor:
         """Exact u and v, [N, 2]."""

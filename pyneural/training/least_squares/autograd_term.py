@@ -90,4 +90,4 @@ class AutogradTerm(SquaredTerm):
         except RuntimeError:  # an operation whose backward has no batched form
             each = [self._source.gradients(residuals, unit) for unit in units]
             return torch.stack(each)
-        return torch.cat([grad.flatten(1) for grad in grads], 1)
+        return torch.cat([grad.reshape(len(units), -1) for grad in grads], 1)

@@ -169,5 +169,5 @@ def _jacobian(tensor: Tensor, found: Sequence[Tensor]) -> Tensor:
             tensor, found, units.view(-1, *tensor.shape), retain_graph=True,
             is_grads_batched=True, allow_unused=True, materialize_grads=True,
         )  # fmt: skip
-        parts.append(torch.cat([grad.flatten(1) for grad in grads], 1))
+        parts.append(torch.cat([grad.reshape(len(units), -1) for grad in grads], 1))
     return torch.cat(parts)

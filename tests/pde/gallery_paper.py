@@ -1,0 +1,169 @@
+"""Each equation of the gallery as on paper, written here a second time."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import replace
+
+import torch
+
+from pyneural.ops import LinearOperator
+from pyneural.pde.gallery import GALLERY
+
+PI = math.pi
+EXACT = [
+    "burgers", "euler-beam", "heat", "heat-2d", "heat-5d", "heat-10d", "helmholtz", "kovasznay",
+    "poisson", "poisson-1d", "poisson-5d", "poisson-10d", "reaction-diffusion", "schroedinger",
+    "solitons", "taylor-green", "wave",
+]  # fmt: skip
+HARD = [
+    "allen-cahn", "burgers", "heat", "heat-2d", "heat-5d", "heat-10d", "helmholtz", "kdv",
+    "kdv-raissi", "kuramoto-sivashinsky", "kuramoto-sivashinsky-chaotic", "lorenz",
+    "lotka-volterra", "poisson", "poisson-1d", "poisson-5d", "poisson-10d", "reaction-diffusion",
+    "schroedinger", "solitons", "wave",
+]  # fmt: skip
+
+
+class ByAutograd(torch.nn.Module):
+    """A function of points as a network whose jets are nested autograd's."""
+
+    def __init__(self, function, nested):
+        super().__init__()
+        self.function, self.nested = function, nested
+
+    def forward(self, x):
+        return self.function(x)
+
+    def jet(self, x, derivatives):
+        jets = [self.function(x)]
+        for asked in derivatives:
+            if isinstance(asked, LinearOperator):
+                parts = [c * self.nested(self.function, x, i) for i, c in asked.partials]
+                jets.append(torch.stack(parts).sum(0))
+            else:
+                jets.append(self.nested(self.function, x, asked))
+        return tuple(jets)
+
+
+def poisson(d, x):
+    r2 = ((x - 0.5) ** 2).sum(1)
+    names = [f"x{i + 1}" for i in range(x.shape[1])]
+    return sum(d("u", f"{n}_{n}") for n in names) + (2 * x.shape[1] - 4 * r2) * (-r2).exp()
+
+
+def heat(alpha):
+    return lambda d, x: (
+        d("u", "t") - alpha * sum(d("u", f"x{i}_x{i}") for i in range(1, x.shape[1]))
+    )
+
+
+def dispersive(delta):
+    return lambda d, x: d("u", "t") + d("u") * d("u", "x") + delta * d("u", "xxx")
+
+
+def flame(d, *factors):
+    a, b, c = factors
+    return d("u", "t") + a * d("u") * d("u", "x") + b * d("u", "xx") + c * d("u", "xxxx")
+
+
+def steady_flow(d, x, nu, u_t=0.0, v_t=0.0):
+    u, v = d("u"), d("v")
+    return (
+        u_t + u * d("u", "x") + v * d("u", "y") + d("p", "x") - nu * (d("u", "xx") + d("u", "yy")),
+        v_t + u * d("v", "x") + v * d("v", "y") + d("p", "y") - nu * (d("v", "xx") + d("v", "yy")),
+        d("u", "x") + d("v", "y"),
+    )
+
+
+def wake(d, x):
+    """With the constants at 0, where their learning begins."""
+    u_t, v_t = d("u", "t") + d("p", "x"), d("v", "t") + d("p", "y")
+    return u_t, v_t, d("u", "x") + d("v", "y")
+
+
+def cubic(d, sign):
+    """Of i h_t + h_xx / 2 + |h|^2 h = 0, the real (1) or imaginary part (-1)."""
+    u, v = d("u"), d("v")
+    h = torch.complex(u, v)
+    h_t, h_xx = torch.complex(d("u", "t"), d("v", "t")), torch.complex(d("u", "xx"), d("v", "xx"))
+    left = 1j * h_t + 0.5 * h_xx + h.abs() ** 2 * h
+    return left.real if sign > 0 else left.imag
+
+
+# The equations: residuals by d(output, derivative) and the points.
+PAPER = {
+    "allen-cahn": lambda d, x: d("u", "t") - 0.0001 * d("u", "xx") - 5 * (d("u") - d("u") ** 3),
+    "burgers": lambda d, x: d("u", "t") + d("u") * d("u", "x") - 0.01 / PI * d("u", "xx"),
+    "cavity": lambda d, x: steady_flow(d, x, 1 / 100),
+    "cylinder": wake,
+    "euler-beam": lambda d, x: d("u", "tt") + d("u", "xxxx") / PI**4,
+    "heat": lambda d, x: d("u", "t") - 0.1 * d("u", "xx"),
+    "heat-2d": heat(0.1),
+    "heat-5d": heat(0.02),
+    "heat-10d": heat(0.01),
+    "helmholtz": lambda d, x: (
+        d("u", "xx") + d("u", "yy") + d("u")
+        - (1 - PI**2 - (4 * PI) ** 2) * (PI * x[:, 0]).sin() * (4 * PI * x[:, 1]).sin()
+    ),
+    "kdv": dispersive(0.000484),
+    "kdv-raissi": dispersive(0.0025),
+    "solitons": lambda d, x: d("u", "t") + 6 * d("u") * d("u", "x") + d("u", "xxx"),
+    "kovasznay": lambda d, x: steady_flow(d, x, 1 / 40),
+    "kuramoto-sivashinsky": lambda d, x: flame(d, 5, 0.5, 0.005),
+    "kuramoto-sivashinsky-chaotic": lambda d, x: flame(d, 6.25, 0.390625, 0.00152587890625),
+    "lorenz": lambda d, x: (
+        d("x", "t") - 10 * (d("y") - d("x")),
+        d("y", "t") - (d("x") * (15 - d("z")) - d("y")),
+        d("z", "t") - (d("x") * d("y") - 8 / 3 * d("z")),
+    ),
+    "lotka-volterra": lambda d, x: (
+        d("u", "t") - (d("u") - d("u") * d("v")), d("v", "t") - (d("u") * d("v") - d("v")),
+    ),
+    "poisson": poisson,
+    "poisson-1d": poisson,
+    "poisson-5d": poisson,
+    "poisson-10d": poisson,
+    "reaction-diffusion": lambda d, x: (
+        d("u", "t") - d("u", "xx") - 6 * d("u") * (1 - d("u"))
+    ),
+    "schroedinger": lambda d, x: (cubic(d, 1), cubic(d, -1)),
+    "taylor-green": lambda d, x: steady_flow(d, x, 0.1, d("u", "t"), d("v", "t")),
+    "wave": lambda d, x: d("u", "tt") - d("u", "xx"),
+}  # fmt: skip
+
+
+def on_paper(name, problem, function, x, nested):
+    """Residuals of the equation in PAPER of a function of points, [N] each."""
+
+    def d(output, derivative=""):  # one letter for each input, or names between _
+        separate = derivative.split("_") if "_" in derivative else list(derivative)
+        indices = tuple(problem.inputs.index(part) for part in separate)
+        return nested(function, x, indices)[:, problem.outputs.index(output)]
+
+    result = PAPER[name](d, x)
+    return result if isinstance(result, tuple) else (result,)
+
+
+@functools.cache
+def reference(name):
+    return GALLERY[name]().test_grid()
+
+
+def inside(problem, n=20):
+    return problem.domain.sample(n, dtype=torch.float64)
+
+
+def small_network(problem):
+    problem.recipe = replace(problem.recipe, hidden=(7, 7))
+    return problem.network().double()
+
+
+def differences(u, axis, h, order):
+    """First or second derivative on a grid by differences of fourth order, NaN at the ends."""
+    weights = {1: [1, -8, 0, 8, -1], 2: [-1, 16, -30, 16, -1]}[order]
+    found = sum(w * u.roll(2 - k, axis) for k, w in enumerate(weights)) / (12 * h**order)
+    ends = [slice(None)] * u.dim()
+    for ends[axis] in (slice(0, 2), slice(-2, None)):
+        found[tuple(ends)] = math.nan
+    return found
