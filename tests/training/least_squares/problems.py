@@ -39,7 +39,7 @@ class Field(Burgers):
         self.k = nn.MLP(1, [3], 1).double()
 
     def residual(self, u, x):
-        return u.t - (self.k(x[:, None])[:, 0] * u.x).x
+        return u.t - self.k(x[:, None])[:, 0] * u.xx
 
 
 class Clamped(Burgers):
