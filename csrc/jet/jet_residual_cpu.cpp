@@ -244,9 +244,11 @@ Three jet_mlp_gram(const ResidualArguments& a) {
     // loss.
     constexpr int64_t kDepth = 512;
     const int64_t tile_points = call.shape.points;
-    const int64_t tiles = std::min(call.tiles, std::max(call.threads, kDepth / (E * tile_points)));
+    // As many for each thread.
+    const int64_t tiles = std::min(
+        call.tiles, round_up(std::max(kDepth / (E * tile_points), int64_t{1}), call.threads));
     const int64_t row_stride = odd_lines<double>(tiles * tile_points * E);
-    const auto threads = static_cast<int64_t>(at::get_num_threads());
+    const int64_t threads = useful_threads(elements / 2 * static_cast<double>(E * N));
     double* const slab = call.scratch.template take<double>(rows * row_stride);
     double* const packed = call.scratch.template take<double>(threads * SymmetricSum::scratch());
     SymmetricSum sum(rows, call.scratch.template take<double>(SymmetricSum::storage(rows)));

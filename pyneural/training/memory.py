@@ -10,6 +10,7 @@ import torch
 _CGROUP = Path("/sys/fs/cgroup")  # limits of a container or of a job on a cluster
 _LIMITS = (("memory.max", "memory.current"),
            ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))  # fmt: skip
+_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def available_memory(device: torch.device) -> int | None:
@@ -35,10 +36,11 @@ def available_memory(device: torch.device) -> int | None:
 def as_text(size: float) -> str:
     """A number of bytes for people.
 
-    >>> as_text(3.2e9), as_text(5e5)
-    ('3.2 GB', '0.5 MB')
+    >>> as_text(3.24e9), as_text(500)
+    ('3.2 GB', '0.5 kB')
     """
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+    unit, name = next((u, n) for u, n in _UNITS if size >= u or n == "kB")
+    return f"{size / unit:.1f} {name}"
 
 
 def _of_machine() -> int | None:

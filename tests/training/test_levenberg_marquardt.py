@@ -122,6 +122,9 @@ class Scripted:
     def vjp(self, vector):
         return vector
 
+    def gram_bytes(self):
+        return 8
+
     def loss(self):
         return torch.tensor(self.left.pop(0), dtype=torch.float64)
 
@@ -205,25 +208,17 @@ def test_evaluations_are_counted(monkeypatch):
     assert solver.evaluations == 1 + 2 * (3 + 1)
 
 
-def test_duplicate_parameters():
-    class Twice(Exponentials):
-        def w(self):
-            return self.a + torch.cat([self.b, self.b])
-
-    model = Twice(9, 4)
-    model.m, model.b = model.m[:, :4], torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
-    jacobian = torch.func.jacrev(lambda a, b: torch.exp(model.m @ (a + torch.cat([b, b]))), (0, 1))
-    parts = jacobian(model.a.detach(), model.b.detach())
-    gram = torch.cat(parts, 1).T @ torch.cat(parts, 1)
-    gram.diagonal().add_(1e-22)
-    singular = torch.cat([gram, gram], 1)
-    assert torch.linalg.matrix_rank(singular) <= 3
-    solver = run(model, 60, damping=1e-22)
-    w = model.w().detach().requires_grad_()
+@pytest.mark.parametrize("damping", [1e-22, 1e-3])
+def test_duplicate_parameters(damping):
+    # Each parameter twice, and one that does nothing: the matrix has rank 3 of 7.
+    m = Exponentials(9, 3).m
+    m, y = torch.cat([m, m, torch.zeros(9, 1).double()], 1), torch.linspace(-1, 1, 9).double()
+    model = Linear(m, y)
+    solver = run(model, 30, damping=damping)
+    best = torch.linalg.lstsq(m, y, driver="gelsd").solution
     assert solver.reason.startswith("converged: ")
-    gradient = torch.autograd.grad(model.residual().square().sum(), [model.a, model.b])
-    assert max(float(part.abs().max()) for part in gradient) < 1e-7
-    assert torch.isfinite(w).all()
+    torch.testing.assert_close(m @ flat(model), m @ best, rtol=1e-7, atol=1e-7)
+    assert flat(model)[-1] == 0
 
 
 def test_a_failed_factorisation_raises_the_damping(monkeypatch):
@@ -353,7 +348,7 @@ def test_bad_options(make, message):
 def test_complex_parameters_are_refused():
     model = Scalar(None, 0.0)
     model.w = torch.nn.Parameter(torch.zeros(1, dtype=torch.complex128))
-    with pytest.raises(ValueError, match="parameters: expected real numbers, got torch.complex128"):
+    with pytest.raises(ValueError, match=r"expected real numbers, got torch\.complex128"):
         begin(model)
 
 
@@ -361,9 +356,9 @@ def test_complex_parameters_are_refused():
 def test_matrices_that_do_not_fit_are_refused_before_anything_is_done(shape, monkeypatch):
     model = Exponentials(*shape)
     before, solver = flat(model), begin(model)
-    needed = 8 * 3 * 4**2 if shape == SHAPES["J^T J"] else 8 * (3 * 4**2 + 2 * 4 * 9)
+    needed = 8 * (3 * 4**2 + 9 * 4 if shape == SHAPES["J^T J"] else 3 * 4**2 + 2 * 4 * 9)
     monkeypatch.setattr(linear_model, "available_memory", lambda device: needed - 1)
-    message = rf"expected matrices that fit .*got {needed / 1e6:.1f} MB for .*use .*LBFGS"
+    message = rf"expected matrices that fit .*got {needed / 1e3:.1f} kB for .*use .*LBFGS"
     with pytest.raises(MemoryError, match=message):
         solver.step(None)
     assert torch.equal(flat(model), before)
@@ -412,7 +407,7 @@ def test_interruption_inside_a_step(kind, place, call, monkeypatch):
 
 
 def test_watch_is_told_the_terms_of_the_present_parameters():
-    seen, model = [], Weighted(3.0)
+    seen, model = [], Weighted(0.25)
     task = Task(model, watch=lambda values, names: seen.append((list(values), list(names))))
     solver = LevenbergMarquardt(5).begin(task)
     solver.step(None)

@@ -24,7 +24,7 @@ from pyneural.models.physics.reference import Reference, relative_l2
 from pyneural.models.physics.squares import Squares
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
-from pyneural.pde import Condition, Domain, Equation, Hard, Network
+from pyneural.pde import Causal, Condition, Domain, Equation, Hard, Network
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback, Resample
@@ -61,6 +61,8 @@ class PINN(Predicting, Squares):
             parameter, as in that paper, has one for each point of a term; the points are then not
             drawn anew. For a system that of "residual" may be a tuple, one for each equation.
             L-BFGS leaves learned weights as they are, and begins anew where another one changes.
+        causal: lets the residual fall from early to late times, see ``pde.Causal``; None for no
+            such weights.
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
@@ -89,6 +91,7 @@ class PINN(Predicting, Squares):
         sampling: str = "lhs",
         adaptive: bool = False,
         weights: Mapping[str, Any] | None = None,
+        causal: Causal | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -99,11 +102,16 @@ class PINN(Predicting, Squares):
             "give domain=pde.Box(t=(0, 1), x=(-1, 1)), or an equation that has one",
         )  # fmt: skip
         self.domain: Domain = found
-        self.adaptive, self.sampling = adaptive, sampling
+        self.adaptive, self.sampling, self.causal = adaptive, sampling, causal
         self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         check_conditions(conditions, isinstance(network, Hard) and equation is not None)
         check_inputs_agree(network, conditions, equation, found)
         like = next(network.parameters())
+        if causal is not None:
+            timed = equation is not None and found.has_time
+            expected, got = "an equation on a domain with a coordinate t", f"{equation}, {found}"
+            check(timed, "PINN: causal", expected, got, "leave it out")
+            causal.to(like)
         for name, condition in conditions.items():
             check_points(condition.points, f"conditions[{name!r}]", found, like)
         self.conditions = torch.nn.ModuleDict(dict(conditions))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -118,7 +117,6 @@ class _LevenbergMarquardtSolver(Solver):
         self.parameters = Objective(task.model).parameters
         dtypes = [parameter.dtype for parameter in self.parameters]
         _check_parameters(self.parameters)
-        self._dtype = reduce(torch.promote_types, dtypes)
         self._rounding = max(torch.finfo(dtype).eps for dtype in dtypes)
 
     @torch.no_grad()
@@ -126,7 +124,7 @@ class _LevenbergMarquardtSolver(Solver):
         """Makes one step; gives the terms where it ended, [K]."""
         task, phase, share = self.task, self.phase, 1.0 if batch is None else batch.share
         terms = least_squares(task.model, self.parameters, batch)
-        residuals = Residuals(terms, task.process_group, share, self._dtype)
+        residuals = Residuals(terms, task.process_group, share)
         start = self._point()
         linear = linear_model(residuals, len(start), start.device)
         self.evaluations += 1

@@ -29,22 +29,17 @@ class Residuals:
         terms: of this process.
         process_group: the processes.
         share: of this process, see ``Batch``.
-        dtype: of the parameters.
     """
 
     def __init__(
-        self,
-        terms: Sequence[SquaredTerm],
-        process_group: ProcessGroup,
-        share: float,
-        dtype: torch.dtype,
+        self, terms: Sequence[SquaredTerm], process_group: ProcessGroup, share: float
     ) -> None:
-        self.terms, self.process_group, self.dtype = terms, process_group, dtype
+        self.terms, self.process_group = terms, process_group
         self._factor = share / process_group.size
 
     def losses(self) -> Tensor:
         """Sum of squares of each term, [terms]."""
-        losses = torch.stack([term.loss().double() for term in self.terms])
+        losses = torch.stack([term.loss() for term in self.terms])
         return self.process_group.sum(losses * self._factor)
 
     def gram(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,7 +47,7 @@ class Residuals:
         losses: list[Tensor] = []
         sums: list[Tensor] = []
         for term in self.terms:
-            loss, *parts = (part.double() for part in term.gram())
+            loss, *parts = term.gram()
             losses.append(loss)
             sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
         whole = [torch.stack(losses), *sums]
@@ -63,26 +58,26 @@ class Residuals:
 
     def jacobian(self) -> tuple[Tensor, Tensor, Tensor]:
         """Sum of squares of each term, [terms]; r, [R]; J^T, [T, R]."""
-        parts = [term.residuals().double() for term in self.terms]
+        parts = [term.residuals() for term in self.terms]
         losses = torch.stack([part.square().sum() for part in parts])
         losses = self.process_group.sum(losses * self._factor)
-        jacobian = torch.cat([term.jacobian().double() for term in self.terms], 1)
+        jacobian = torch.cat([term.jacobian() for term in self.terms], 1)
         return losses, self._gathered(torch.cat(parts)), self._gathered(jacobian)
 
     def path(self, directions: Sequence[Tensor]) -> list[Tensor]:
         """d^K r / dtau^K of each term along theta + sum_k tau^k directions[k-1] / k! at tau = 0."""
-        path = torch.stack(list(directions)).to(self.dtype)
+        path = torch.stack(list(directions))
         return [term.path(path)[-1] for term in self.terms]
 
     def transposed(self, vectors: Sequence[Tensor]) -> Tensor:
         """J^T c, [T], of vectors c of the terms of this process."""
         pairs = zip(self.terms, vectors, strict=True)
-        product = torch.stack([term.vjp(vector).double() for term, vector in pairs]).sum(0)
+        product = torch.stack([term.vjp(vector) for term, vector in pairs]).sum(0)
         return self.process_group.sum(product.mul_(self._factor))
 
     def together(self, vectors: Sequence[Tensor]) -> Tensor:
         """Vectors of the terms of this process as one of all processes, [R]."""
-        return self._gathered(torch.cat([vector.double() for vector in vectors]))
+        return self._gathered(torch.cat(list(vectors)))
 
     def count(self) -> int:
         """R."""
@@ -222,9 +217,12 @@ def linear_model(residuals: Residuals, size: int, device: torch.device) -> Linea
     """
     count = residuals.count()
     primal = count >= size
-    # Matrix, damped matrix and factor, or what a term adds; J^T and a copy of it.
-    numbers = 3 * size**2 if primal else 3 * count**2 + 2 * size * count
-    needed, available = 8 * numbers, available_memory(device)
+    # Beside what a term takes: the damped matrix and its factor; or J^T and a copy of it, J J^T.
+    terms = max(term.gram_bytes() for term in residuals.terms) + 8 * size**2 * (
+        len(residuals.terms) > 1
+    )
+    needed = terms + 16 * size**2 if primal else 8 * (2 * size * count + 3 * count**2)
+    available = available_memory(device)
     check(
         available is None or needed <= available, f"{_KIND}: parameters",
         f"matrices that fit into the {as_text(available or 0)} of memory that are free",
