@@ -76,9 +76,7 @@ class AutogradTerm(SquaredTerm):
 
     def _residuals(self) -> Tensor:
         """Those of the term without its weight, with their graph."""
-        return self._source.kept(
-            ("residuals", self.name), lambda: self._source.residuals(self.name)
-        )
+        return self._source.residuals(self.name)
 
     def _warn(self, count: int) -> None:
         kind = type(self._source.model).__name__

@@ -65,15 +65,7 @@ class Source:
 
     def residuals(self, name: str) -> Tensor:
         """The residuals of any term, [R], whose sum of squares is the term; with their graph."""
-        entry = self.entries()[name]
-        with torch.enable_grad():
-            if isinstance(entry, Square):
-                return entry.residuals().flatten() / entry.squares**0.5
-            with self._mode():
-                found = entry()
-        where, got = f"{type(self.model).__name__}.least_squares[{name!r}]", list(found.shape)
-        check(found.dim() == 1, where, "residuals [R]", got, "flatten them")
-        return found
+        return self.kept(("residuals", name), lambda: self._residuals(name))
 
     def kept(self, key: Any, make: Callable[[], Any]) -> Any:
         """What is made once for these values of the parameters."""
@@ -91,3 +83,14 @@ class Source:
             allow_unused=True, materialize_grads=True,
         )  # fmt: skip
         return torch.cat([grad.flatten() for grad in grads])
+
+    def _residuals(self, name: str) -> Tensor:
+        entry = self.entries()[name]
+        with torch.enable_grad():
+            if isinstance(entry, Square):
+                return entry.residuals().flatten() / entry.squares**0.5
+            with self._mode():
+                found = entry()
+        where, got = f"{type(self.model).__name__}.least_squares[{name!r}]", list(found.shape)
+        check(found.dim() == 1, where, "residuals [R]", got, "flatten them")
+        return found
