@@ -95,7 +95,10 @@ def cubic(d, sign):
 PAPER = {
     "allen-cahn": lambda d, x: d("u", "t") - 0.0001 * d("u", "xx") - 5 * (d("u") - d("u") ** 3),
     "burgers": lambda d, x: d("u", "t") + d("u") * d("u", "x") - 0.01 / PI * d("u", "xx"),
-    "cavity": lambda d, x: steady_flow(d, x, 1 / 100),
+    "cavity": lambda d, x: steady_flow(d, x, 0.01),
+    "cavity-400": lambda d, x: steady_flow(d, x, 0.0025),
+    "cavity-1000": lambda d, x: steady_flow(d, x, 0.001),
+    "cavity-3200": lambda d, x: steady_flow(d, x, 0.0003125),
     "cylinder": wake,
     "euler-beam": lambda d, x: d("u", "tt") + d("u", "xxxx") / PI**4,
     "heat": lambda d, x: d("u", "t") - 0.1 * d("u", "xx"),
