@@ -29,6 +29,22 @@ constexpr const char* kSchemas[] = {
     "jet_mlp_loss(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives,"
     " float[] operator_coefficients, int[] residual, float[] constants, Tensor coefficients,"
     " Tensor? columns, bool[3] output_mask) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "jet_mlp_residual(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+    " int[] derivatives, float[] operator_coefficients, int[] residual, float[] constants,"
+    " Tensor coefficients, Tensor? columns) -> Tensor",
+    "jet_mlp_residual_backward(Tensor grad_output, Tensor x, Tensor[] weights, Tensor[] biases,"
+    " str activation, int[] derivatives, float[] operator_coefficients, int[] residual,"
+    " float[] constants, Tensor coefficients, Tensor? columns, bool[3] output_mask)"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+    "jet_mlp_residual_jacobian(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+    " int[] derivatives, float[] operator_coefficients, int[] residual, float[] constants,"
+    " Tensor coefficients, Tensor? columns) -> (Tensor, Tensor)",
+    "jet_mlp_gram(Tensor x, Tensor[] weights, Tensor[] biases, str activation,"
+    " int[] derivatives, float[] operator_coefficients, int[] residual, float[] constants,"
+    " Tensor coefficients, Tensor? columns) -> (Tensor, Tensor, Tensor)",
+    "jet_mlp_path(Tensor x, Tensor[] weights, Tensor[] biases, str activation, int[] derivatives,"
+    " float[] operator_coefficients, int[] residual, float[] constants, Tensor coefficients,"
+    " Tensor? columns, Tensor path) -> Tensor",
     "dense(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor",
     "dense_with_preactivation(Tensor x, Tensor weight, Tensor? bias, str activation)"
     " -> (Tensor, Tensor)",

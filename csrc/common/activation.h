@@ -62,6 +62,7 @@ struct Linear : ByValue<Linear, false, true> {
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V, V, V* f) {
     if constexpr (n >= 1) f[1] = V(1);
+    PYNEURAL_UNROLL
     for (int k = 2; k <= n; ++k) f[k] = V(0);
   }
 };
@@ -79,6 +80,7 @@ struct LeakyRelu : ByValue<LeakyRelu<kSlopePercent>, false, true> {
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
     if constexpr (n >= 1) f[1] = Math<V>::where_positive(z, V(1), V(kSlopePercent * 0.01));
+    PYNEURAL_UNROLL
     for (int k = 2; k <= n; ++k) f[k] = V(0);
   }
 };
@@ -90,6 +92,7 @@ struct Elu : ByValue<Elu, false, true> {
   }
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V value, V* f) {
+    PYNEURAL_UNROLL
     for (int k = 1; k <= n; ++k)
       f[k] = Math<V>::where_at_most_0(z, value + V(1), V(k == 1 ? 1 : 0));
   }
@@ -144,6 +147,7 @@ struct Silu : ByOrder<Silu> {
     V s[n + 1];
     Sigmoid::evaluate<n>(z, s);
     f[0] = z * s[0];
+    PYNEURAL_UNROLL
     for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
   }
 };
@@ -185,6 +189,7 @@ struct GeluTanh : ByOrder<GeluTanh> {
                  w1 +
              V(10) * t[2] * w2 * w3;
     f[0] = z * s[0];
+    PYNEURAL_UNROLL
     for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];
   }
 };
@@ -198,6 +203,7 @@ struct Softplus : ByValue<Softplus, true, false> {
   template <int n, class V>
   PYNEURAL_INLINE static void derivatives(V z, V, V* f) {
     if constexpr (n >= 1) Sigmoid::evaluate<n - 1>(z, f + 1);
+    PYNEURAL_UNROLL
     for (int k = 1; k <= n; ++k) f[k] = Math<V>::where_positive(z - V(20), V(k == 1 ? 1 : 0), f[k]);
   }
 };

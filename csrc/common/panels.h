@@ -177,7 +177,7 @@ class PackedMatrix {
 
   // Into `to`, storage(rows, depth) long. The rows of a, or its columns, are contiguous.
   PackedMatrix(const Strided<T>& a, int64_t rows, int64_t depth, T* to)
-      : tiles_(rows), depth_(depth), data_(to) {
+      : tiles_(rows), depth_(depth), tile_depth_(tile_depth(depth)), data_(to) {
     if (a.depth_stride == 1) {
       tiles_.for_each([&](int64_t first, int64_t height) {
         detail::pack_tile(a.from(first, 0), height, depth, to + first * tile_depth(depth));
@@ -203,7 +203,13 @@ class PackedMatrix {
   const RowTiles& tiles() const { return tiles_; }
   int64_t depth() const { return depth_; }
   Strided<T> tile(int64_t first, int64_t height) const {
-    return {data_ + first * tile_depth(depth_), 1, height};
+    return {data_ + first * tile_depth_ + begin_ * height, 1, height};
+  }
+  // The `depth` columns from `begin` on, where they lie.
+  PackedMatrix columns(int64_t begin, int64_t depth) const {
+    PackedMatrix part = *this;
+    part.begin_ += begin, part.depth_ = depth;
+    return part;
   }
 
  private:
@@ -213,7 +219,8 @@ class PackedMatrix {
   static int64_t tile_depth(int64_t depth) { return depth % 8 == 0 ? depth + kGap : depth; }
 
   RowTiles tiles_;
-  int64_t depth_;
+  int64_t begin_ = 0, depth_;  // the columns
+  int64_t tile_depth_;
   const T* data_;
 };
 

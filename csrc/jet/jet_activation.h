@@ -15,9 +15,8 @@ namespace pyneural::jet {
 namespace detail {
 
 // coefficient f^(k) prod_j z_{factor[j]}
-template <int k, class V, class T>
-PYNEURAL_INLINE V term_value(const Term& term, V coefficient, const V* f, int64_t stride,
-                             const T* z) {
+template <int k, class V, class From>
+PYNEURAL_INLINE V term_value(const Term& term, V coefficient, const V* f, int64_t stride, From z) {
   V product = coefficient * f[k];
   PYNEURAL_UNROLL
   for (int j = 0; j < k; ++j) product = product * Math<V>::load(z + term.factor[j] * stride);
@@ -45,9 +44,9 @@ PYNEURAL_INLINE V term_backward(const Term& term, V coefficient, const V* f, int
 }
 
 // Adds the term to a channel of a where its order is k; so too its transpose.
-template <int k, int order, class V, class T>
-PYNEURAL_INLINE void add_term(const Term& term, V coefficient, const V* f, int64_t stride,
-                              const T* z, V* sum) {
+template <int k, int order, class V, class From>
+PYNEURAL_INLINE void add_term(const Term& term, V coefficient, const V* f, int64_t stride, From z,
+                              V* sum) {
   if constexpr (k <= order)
     if (term.order == k) *sum = *sum + term_value<k>(term, coefficient, f, stride, z);
 }
@@ -69,9 +68,10 @@ PYNEURAL_INLINE void saved_derivatives(const T* z, V* f) {
     Activation::template evaluate<n>(V(f[0]), f);
 }
 
-// The activation's jet from its derivatives f[0 .. order].
-template <int order, class V, class P, class T>
-PYNEURAL_INLINE void store_jet(const P& plan, int64_t stride, const V* f, const T* z, T* a) {
+// The activation's jet from its derivatives f[0 .. order]. z and a: pointers, or what Math<V> loads
+// from and stores to in their place.
+template <int order, class V, class P, class From, class To>
+PYNEURAL_INLINE void store_jet(const P& plan, int64_t stride, const V* f, From z, To a) {
   Math<V>::store(f[0], a);
   if constexpr (order >= 1) {
     int t = 0;
@@ -79,7 +79,7 @@ PYNEURAL_INLINE void store_jet(const P& plan, int64_t stride, const V* f, const 
     for (int c = 1; c < plan.channels; ++c) {
       V sum = f[1] * Math<V>::load(z + c * stride);
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
-        const V w = V(static_cast<T>(plan.coefficient[t]));
+        const V w = V(plan.coefficient[t]);
         add_term<2, order>(plan.term[t], w, f, stride, z, &sum);
         add_term<3, order>(plan.term[t], w, f, stride, z, &sum);
         add_term<4, order>(plan.term[t], w, f, stride, z, &sum);

@@ -18,11 +18,9 @@ namespace {
 // coefficients and for the columns
 constexpr Op<"pyneural::jet_mlp_loss", LossSignature<Five>> call_jet_mlp_loss;
 
-using Mask = std::array<bool, 3>;  // x; parameters and coefficients; columns
-
 Five loss_and_gradients(const at::Tensor& x, at::TensorList weights, at::TensorList biases,
                         const LossPlan& plan, const at::Tensor& coefficients,
-                        const OptionalTensor& columns, Mask mask) {
+                        const OptionalTensor& columns, ResidualMask mask) {
   return call_jet_mlp_loss(x, weights, biases, plan.activation, plan.derivatives,
                            plan.operator_coefficients, plan.residual, plan.constants, coefficients,
                            columns, mask);
@@ -32,9 +30,10 @@ struct Loss : torch::autograd::Function<Loss> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, at::TensorList weights,
                             at::TensorList biases, const c10::intrusive_ptr<LossPlan>& plan,
                             const at::Tensor& coefficients, const OptionalTensor& columns) {
-    const Mask mask{x.requires_grad(),
-                    requires_grad(weights) || requires_grad(biases) || requires_grad(coefficients),
-                    requires_grad(columns)};
+    const ResidualMask mask{
+        x.requires_grad(),
+        requires_grad(weights) || requires_grad(biases) || requires_grad(coefficients),
+        requires_grad(columns)};
     at::AutoDispatchBelowADInplaceOrView below;
     const auto [loss, grad_x, gradient, grad_coefficients, grad_columns] =
         loss_and_gradients(x, weights, biases, *plan, coefficients, columns, mask);
@@ -58,7 +57,7 @@ struct Loss : torch::autograd::Function<Loss> {
     const auto weights = parameters.slice(0, layers), biases = parameters.slice(layers);
     at::Tensor grad_x = saved[3], gradient = saved[4], grad_coefficients = saved[5],
                grad_columns = saved[6];
-    const Mask mask{grad_x.numel() > 0, gradient.numel() > 0, grad_columns.numel() > 0};
+    const ResidualMask mask{grad_x.numel() > 0, gradient.numel() > 0, grad_columns.numel() > 0};
     if (at::GradMode::is_enabled()) {
       const auto plan =
           c10::static_intrusive_pointer_cast<LossPlan>(ctx->saved_data["plan"].toCapsule());
@@ -90,7 +89,8 @@ at::Tensor jet_mlp_loss(const at::Tensor& x, at::TensorList weights, at::TensorL
                         const OptionalTensor& columns) {
   if (needs_graph(x, weights, biases, coefficients, columns))
     return Loss::apply(x, weights, biases, plan, coefficients, columns);
-  return std::get<0>(loss_and_gradients(x, weights, biases, *plan, coefficients, columns, Mask{}));
+  return std::get<0>(
+      loss_and_gradients(x, weights, biases, *plan, coefficients, columns, ResidualMask{}));
 }
 
 TORCH_LIBRARY_FRAGMENT(pyneural, m) {
@@ -98,6 +98,13 @@ TORCH_LIBRARY_FRAGMENT(pyneural, m) {
   m.def("check_jet_mlp_backward", FlatOp<check_jet_mlp_backward, BackwardSignature<void>>::call);
   m.def("check_jet_mlp_jacobian", FlatOp<check_jet_mlp_jacobian, ForwardSignature<void>>::call);
   m.def("check_jet_mlp_loss", FlatOp<check_jet_mlp_loss, LossSignature<void>>::call);
+  m.def("check_jet_mlp_residual", FlatOp<check_jet_mlp_residual, ResidualSignature<void>>::call);
+  m.def("check_jet_mlp_residual_backward",
+        FlatOp<check_jet_mlp_residual_backward, ResidualBackwardSignature<void>>::call);
+  m.def("check_jet_mlp_residual_jacobian",
+        FlatOp<check_jet_mlp_residual_jacobian, ResidualSignature<void>>::call);
+  m.def("check_jet_mlp_gram", FlatOp<check_jet_mlp_gram, ResidualSignature<void>>::call);
+  m.def("check_jet_mlp_path", FlatOp<check_jet_mlp_path, PathSignature<void>>::call);
 }
 
 }  // namespace pyneural::jet

@@ -35,13 +35,27 @@ struct BackwardArguments {
   Arguments forward;
   std::array<bool, 2> output_mask;
 };
-struct LossArguments {
+struct ResidualArguments {
   Arguments network;
   at::IntArrayRef residual;
   at::ArrayRef<double> constants;
   const at::Tensor& coefficients;
   const OptionalTensor& columns;
-  std::array<bool, 3> output_mask;  // x; parameters and coefficients; columns
+};
+using ResidualMask = std::array<bool, 3>;  // x; parameters and coefficients; columns
+struct LossArguments {
+  ResidualArguments forward;
+  ResidualMask output_mask;
+};
+struct ResidualBackwardArguments {
+  const at::Tensor& grad_output;
+  ResidualArguments forward;
+  ResidualMask output_mask;
+};
+
+struct PathArguments {
+  ResidualArguments residual;
+  const at::Tensor& path;
 };
 
 template <class Result>
@@ -52,10 +66,26 @@ using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, at::Tenso
                                  at::TensorList, std::string_view, at::IntArrayRef,
                                  at::ArrayRef<double>, std::array<bool, 2>);
 template <class Result>
+using ResidualSignature = Result(const at::Tensor&, at::TensorList, at::TensorList,
+                                 std::string_view, at::IntArrayRef, at::ArrayRef<double>,
+                                 at::IntArrayRef, at::ArrayRef<double>, const at::Tensor&,
+                                 const OptionalTensor&);
+template <class Result>
 using LossSignature = Result(const at::Tensor&, at::TensorList, at::TensorList, std::string_view,
                              at::IntArrayRef, at::ArrayRef<double>, at::IntArrayRef,
                              at::ArrayRef<double>, const at::Tensor&, const OptionalTensor&,
-                             std::array<bool, 3>);
+                             ResidualMask);
+template <class Result>
+using ResidualBackwardSignature = Result(const at::Tensor&, const at::Tensor&, at::TensorList,
+                                         at::TensorList, std::string_view, at::IntArrayRef,
+                                         at::ArrayRef<double>, at::IntArrayRef,
+                                         at::ArrayRef<double>, const at::Tensor&,
+                                         const OptionalTensor&, ResidualMask);
+template <class Result>
+using PathSignature = Result(const at::Tensor&, at::TensorList, at::TensorList, std::string_view,
+                             at::IntArrayRef, at::ArrayRef<double>, at::IntArrayRef,
+                             at::ArrayRef<double>, const at::Tensor&, const OptionalTensor&,
+                             const at::Tensor&);
 
 namespace detail {
 
@@ -158,18 +188,24 @@ inline Network check_jet_mlp_backward(const BackwardArguments& b) {
   return network;
 }
 
-struct LossCall {
+// The network and the program of a call.
+struct ResidualCall {
   Network network;
   ResidualProgram program;
+
+  int64_t equations() const { return static_cast<int64_t>(program.residuals.size()); }
 };
 
-inline LossCall check_jet_mlp_loss(const LossArguments& a) {
-  const char* const op = "jet_mlp_loss";
+namespace detail {
+
+// with_mean: whether the op takes a mean over the points.
+inline ResidualCall check_residual(const char* op, const ResidualArguments& a, bool with_mean) {
   const at::Tensor &x = a.network.x, &coefficients = a.coefficients;
-  LossCall call{detail::check_network(op, a.network)};
+  ResidualCall call{check_network(op, a.network)};
   const Network& network = call.network;
-  TORCH_CHECK_VALUE(network.points > 0, op, ": x: expected at least one point, got shape ",
-                    x.sizes(), "; the mean over no points is not defined");
+  TORCH_CHECK_VALUE(!with_mean || network.points > 0, op,
+                    ": x: expected at least one point, got shape ", x.sizes(),
+                    "; the mean over no points is not defined");
   check_given({op, "coefficients"}, coefficients);
   TORCH_CHECK_VALUE(coefficients.dim() == 1 && coefficients.scalar_type() == x.scalar_type() &&
                         coefficients.device() == x.device(),
@@ -193,6 +229,49 @@ inline LossCall check_jet_mlp_loss(const LossArguments& a) {
       &call.program, &error);
   TORCH_CHECK_VALUE(is_valid, op, ": residual: ", error,
                     "; pyneural.ops.record_residual writes the list");
+  return call;
+}
+
+}  // namespace detail
+
+inline ResidualCall check_jet_mlp_loss(const LossArguments& a) {
+  return detail::check_residual("jet_mlp_loss", a.forward, true);
+}
+
+inline ResidualCall check_jet_mlp_residual(const ResidualArguments& a) {
+  return detail::check_residual("jet_mlp_residual", a, false);
+}
+
+inline ResidualCall check_jet_mlp_residual_backward(const ResidualBackwardArguments& b) {
+  const char* const op = "jet_mlp_residual_backward";
+  ResidualCall call = detail::check_residual(op, b.forward, false);
+  check_like({op, "grad_output"}, b.grad_output, {call.equations(), call.network.points},
+             {"x", b.forward.network.x}, "give it the shape of jet_mlp_residual's result");
+  return call;
+}
+
+inline ResidualCall check_jet_mlp_residual_jacobian(const ResidualArguments& a) {
+  return detail::check_residual("jet_mlp_residual_jacobian", a, false);
+}
+
+inline ResidualCall check_jet_mlp_gram(const ResidualArguments& a) {
+  return detail::check_residual("jet_mlp_gram", a, true);
+}
+
+constexpr int64_t kMaxPathOrder = 4;
+
+inline ResidualCall check_jet_mlp_path(const PathArguments& a) {
+  const char* const op = "jet_mlp_path";
+  const ResidualCall call = detail::check_residual(op, a.residual, false);
+  const int64_t size = call.network.parameters + a.residual.coefficients.size(0);
+  check_given({op, "path"}, a.path);
+  const int64_t order = a.path.dim() > 0 ? a.path.size(0) : 0;
+  TORCH_CHECK_VALUE(a.path.dim() == 2 && order >= 1 && order <= kMaxPathOrder, op,
+                    ": path: expected shape [K, ", size, "], K from 1 to ", kMaxPathOrder, ", got ",
+                    a.path.sizes(),
+                    "; a direction v of all parameters and coefficients is the path v[None]");
+  check_like({op, "path"}, a.path, {order, size}, {"x", a.residual.network.x},
+             "give each derivative of all parameters, then coefficients, a row");
   return call;
 }
 

@@ -13,6 +13,63 @@ inline std::vector<int64_t> parameter_offsets(const Network& network) {
   return offsets;
 }
 
+namespace detail {
+
+// to[m * N + n] [points] = sum_c x[m][c] y[n][c] for M rows of x and N of y, each [C][points]; the
+// rows of `to` for the next m are y_rows further on.
+template <class T, int M, int N>
+void product_rows(int64_t channels, int64_t n, int64_t points, const T* __restrict x, int64_t ldx,
+                  const T* __restrict y, int64_t ldy, T* __restrict to, int64_t y_rows,
+                  int64_t row_stride) {
+  for (int64_t p = 0; p < n; p += lanes<T>()) {
+    Register<T> sum[M][N] = {};
+    for (int64_t c = 0; c < channels; ++c) {
+      Register<T> factor[M];
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) factor[m] = as_register(x + m * ldx + c * points + p);
+#pragma GCC unroll 8
+      for (int k = 0; k < N; ++k) {
+        const Register<T> row = as_register(y + k * ldy + c * points + p);
+#pragma GCC unroll 8
+        for (int m = 0; m < M; ++m) sum[m][k] += factor[m] * row;
+      }
+    }
+    const int64_t count = std::min(lanes<T>(), n - p);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
+      for (int k = 0; k < N; ++k) {
+        T* const at = to + (m * y_rows + k) * row_stride + p;
+        if (count == lanes<T>())
+          as_register(at) = sum[m][k];
+        else
+          std::memcpy(at, &sum[m][k], count * sizeof(T));
+      }
+  }
+}
+
+template <class T>
+constexpr auto kProductRows = pyneural::detail::tiles_by_shape<kDotRows, kDotColumns>(
+    []<int m, int n>() { return &product_rows<T, m, n>; });
+
+}  // namespace detail
+
+// to[m * y_rows + k] [n] = sum_c x[m][c] y[k][c] for m < x_rows, k < y_rows: rows of x and y are
+// [channels][points], those of `to` row_stride elements apart.
+template <class T>
+void store_products(int64_t x_rows, int64_t y_rows, int64_t channels, int64_t n, int64_t points,
+                    const T* x, int64_t ldx, const T* y, int64_t ldy, T* to, int64_t row_stride) {
+  for (int64_t m = 0; m < x_rows; m += kDotRows) {
+    const int64_t rows = std::min<int64_t>(kDotRows, x_rows - m);
+    for (int64_t k = 0; k < y_rows; k += kDotColumns) {
+      const int64_t columns = std::min<int64_t>(kDotColumns, y_rows - k);
+      detail::kProductRows<T>[(rows - 1) * kDotColumns + columns - 1](
+          channels, n, points, x + m* ldx, ldx, y + k* ldy, ldy, to + (m* y_rows + k)* row_stride,
+          y_rows, row_stride);
+    }
+  }
+}
+
 template <class T>
 void clear_grad_output(Tile<T>& tile) {
   for (int64_t o = 0; o < tile.network().outputs(); ++o)
@@ -81,6 +138,35 @@ void point_parameter_grad(Tile<T>& tile, int64_t l, const T* grad_z, const T* a,
     }
     grad[out * in + o] = grad_z[o * stride + p];
   }
+}
+
+// Every point's gradient of layer l's part, a parameter after the other: rows [P] of `stride`
+// elements each, of which the first n, the tile's points, are written. A row of weight (o, i) is
+// sum_c grad_z[o][c] a[i][c].
+template <class T>
+void store_point_grads(Tile<T>& tile, int64_t l, const T* grad_z, const T* a, int64_t n, T* rows,
+                       int64_t row_stride) {
+  const Network& network = tile.network();
+  const Plan& plan = network.plan;
+  const int64_t in = network.width[l], out = network.width[l + 1];
+  const int64_t points = tile.shape().points, stride = tile.shape().stride;
+  if (a) {
+    store_products(out, in, plan.channels, n, points, grad_z, stride, a, stride, rows, row_stride);
+  } else {
+    store_products(out, in, 1, n, points, grad_z, stride, tile.input(0), tile.input_stride(), rows,
+                   row_stride);
+    for (int s = 0; s < plan.seeds; ++s) {
+      const auto [channel, input] = plan.seed[s];
+      const T coefficient = static_cast<T>(plan.seed_coefficient[s]);
+      for (int64_t o = 0; o < out; ++o) {
+        const T* const from = grad_z + o * stride + channel * points;
+        T* const to = rows + (o * in + input) * row_stride;
+        for (int64_t p = 0; p < n; ++p) to[p] += coefficient * from[p];
+      }
+    }
+  }
+  for (int64_t o = 0; o < out; ++o)
+    std::copy_n(grad_z + o * stride, n, rows + (out * in + o) * row_stride);
 }
 
 }  // namespace pyneural::jet

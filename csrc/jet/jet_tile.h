@@ -62,14 +62,14 @@ struct TileShape {
     points = std::min(round_up(kColumns / channels, lanes<T>()), round_up(share, lanes<T>()));
     points = std::max(points, lanes<T>());
     for (;; points -= lanes<T>()) {
-      columns = channels * points;
-      stride = round_up(columns, kCacheLine / sizeof(T));
-      if (stride / static_cast<int64_t>(kCacheLine / sizeof(T)) % 2 == 0)
-        stride += kCacheLine / sizeof(T);
+      *this = TileShape(network, points);
       if (points <= lanes<T>() || storage(network) * static_cast<int64_t>(sizeof(T)) <= budget)
         break;
     }
   }
+  // Of so many points, whole vectors of them.
+  TileShape(const Network& network, int64_t points)
+      : points(points), columns(network.plan.channels * points), stride(odd_lines<T>(columns)) {}
 
   // Between the rows of the inputs: [P] of points, [C][P] of a jet.
   int64_t input_stride(const Network& network) const {
@@ -86,6 +86,49 @@ struct TileShape {
            (2 * hidden + network.outputs() + 2 * widest) * stride;
   }
 };
+
+// Takes n points from `first` on out of all x, [N, D] or [C, N, D], into rows of a tile, [D][P] or
+// [D][C][P], `row_stride` elements apart: made up to P by repeating the last point.
+template <class T>
+void load_points(const Network& network, const T* x, int64_t first, int64_t n, T* rows,
+                 int64_t row_stride, int64_t points) {
+  const int64_t inputs = network.inputs();
+  const int channels = network.has_jet_x ? network.plan.channels : 1;
+  for (int c = 0; c < channels; ++c) {
+    const T* const from = x + (c * network.points + first) * inputs;
+    for (int64_t d = 0; d < inputs; ++d) {
+      T* row = rows + d * row_stride + c * points;
+      for (int64_t p = 0; p < n; ++p) row[p] = from[p * inputs + d];
+      std::fill(row + n, row + points, row[n - 1]);
+    }
+  }
+}
+
+// The first layer of points, x [D][input_stride], into z [O][stride] without the bias. Only the
+// value and the first derivatives are not zero, and those are constant: z_0 = W x, z_c = sum of the
+// channel's seeds' columns of W. Its rows are `weight_stride` elements apart.
+template <class T>
+void first_layer_of_points(const Network& network, const TileShape<T>& shape, const T* x,
+                           int64_t input_stride, const T* weight, int64_t weight_stride, T* z) {
+  const Plan& plan = network.plan;
+  const int64_t inputs = network.inputs(), points = shape.points;
+  for (int64_t o = 0; o < network.width[1]; ++o, z += shape.stride) {
+    const T* w = weight + o * weight_stride;
+    for (int64_t p = 0; p < points; p += lanes<T>()) {
+      Vec<T> sum(T(0));
+      for (int64_t d = 0; d < inputs; ++d)
+        sum = at::vec::fmadd(Vec<T>(w[d]), Vec<T>::loadu(x + d * input_stride + p), sum);
+      sum.store(z + p);
+    }
+    int s = 0;
+    for (int c = 1; c < plan.channels; ++c) {
+      T sum = 0;
+      for (; s < plan.seeds && plan.seed[s].channel == c; ++s)
+        sum += static_cast<T>(plan.seed_coefficient[s]) * w[plan.seed[s].input];
+      std::fill_n(z + c * points, points, sum);
+    }
+  }
+}
 
 // One thread's tile: its storage, and the steps that a pass is made of.
 template <class T>
@@ -123,16 +166,7 @@ class Tile {
   void load(const T* x, int64_t first, int64_t n) {
     shape_.points = round_up(n, lanes<T>());
     shape_.columns = network_.plan.channels * shape_.points;
-    const int64_t inputs = network_.inputs();
-    const int channels = network_.has_jet_x ? network_.plan.channels : 1;
-    for (int c = 0; c < channels; ++c) {
-      const T* const from = x + (c * network_.points + first) * inputs;
-      for (int64_t d = 0; d < inputs; ++d) {
-        T* row = input(d) + c * shape_.points;
-        for (int64_t p = 0; p < n; ++p) row[p] = from[p * inputs + d];
-        std::fill(row + n, row + shape_.points, row[n - 1]);
-      }
-    }
+    load_points(network_, x, first, n, x_, input_stride_, shape_.points);
   }
 
   // Fills output(o, c).
@@ -189,28 +223,10 @@ class Tile {
              shape_.columns / lanes<T>());
   }
 
-  // Of points only the value and the first derivatives are not zero, and those are constant:
-  // z_0 = W x (the bias comes with the activation), z_c = sum of the channel's seeds' columns of W.
   void first_layer(T* z) {
     if (network_.has_jet_x) return product(weights_.forward, 0, x_, z);
-    const Plan& plan = network_.plan;
-    const int64_t inputs = network_.inputs(), points = shape_.points;
-    for (int64_t o = 0; o < network_.width[1]; ++o, z += shape_.stride) {
-      const T* w = weights_.weight[0] + o * inputs;
-      for (int64_t p = 0; p < points; p += lanes<T>()) {
-        Vec<T> sum(T(0));
-        for (int64_t d = 0; d < inputs; ++d)
-          sum = at::vec::fmadd(Vec<T>(w[d]), Vec<T>::loadu(input(d) + p), sum);
-        sum.store(z + p);
-      }
-      int s = 0;
-      for (int c = 1; c < plan.channels; ++c) {
-        T sum = 0;
-        for (; s < plan.seeds && plan.seed[s].channel == c; ++s)
-          sum += static_cast<T>(plan.seed_coefficient[s]) * w[plan.seed[s].input];
-        std::fill_n(z + c * points, points, sum);
-      }
-    }
+    first_layer_of_points(network_, shape_, x_, input_stride_, weights_.weight[0],
+                          network_.inputs(), z);
   }
 
   Rows rows(int64_t l) const { return {network_.width[l + 1], shape_.stride, shape_.points}; }

@@ -43,25 +43,43 @@ class ResidualPass {
     value_.assign(own_.begin(), own_.end());
   }
 
-  // From the outputs of the tile, whose n points begin at `first`: the sum of squared residuals.
-  // Where a gradient is wanted, fills the tile's grad_output with that of `scale` times the sum,
-  // and gives the other gradients.
-  double evaluate(int64_t first, int64_t n, T scale, bool with_gradient,
-                  const ResidualGrads<T>& grads) {
+  // Evaluates the program on the outputs of the tile, whose n points begin at `first`.
+  void forward(int64_t first, int64_t n) {
     points_ = tile_.shape().points;
-    for (size_t i = 0; i < program_.values.size(); ++i) forward(i, first, n);
+    first_ = first, n_ = n;
+    for (size_t i = 0; i < program_.values.size(); ++i) forward(i);
+  }
+
+  // After forward: residual e at the tile's n points.
+  const T* residual(int64_t e) const { return value_[program_.residuals[e]]; }
+
+  // After forward: the sum of the squared residuals.
+  double sum_of_squares() const {
     double sum = 0;
-    for (const int64_t r : program_.residuals) sum += sum_of_squares(value_[r], n);
-    if (!with_gradient) return sum;
-    for (T* grad : grad_) std::fill_n(grad, points_, T(0));
-    for (const int64_t r : program_.residuals)
-      for (int64_t p = 0; p < n; ++p) grad_[r][p] += 2 * scale * value_[r][p];
-    clear_grad_output(tile_);
-    for (size_t i = program_.values.size(); i-- > 0;) backward(i, first, n, grads);
+    for (const int64_t r : program_.residuals) sum += sum_of_squares(value_[r], n_);
     return sum;
   }
 
-  // After evaluate: adds the grads of the coordinates that the program reads to grad_x [D][P].
+  // After forward: the gradients of a function of the residuals, of which add(e, grad) adds the
+  // gradient for residual e to grad [n]. Fills the tile's grad_output, and gives the others.
+  template <class Add>
+  void backward(const ResidualGrads<T>& grads, const Add& add) {
+    for (T* grad : grad_) std::fill_n(grad, points_, T(0));
+    for (size_t e = 0; e < program_.residuals.size(); ++e)
+      add(static_cast<int64_t>(e), grad_[program_.residuals[e]]);
+    clear_grad_output(tile_);
+    for (size_t i = program_.values.size(); i-- > 0;) backward(i, grads);
+  }
+
+  // After backward: each point's gradient for the coefficients, to[q * stride + p] for p < n.
+  void store_coefficient_grads(T* to, int64_t coefficients, int64_t stride) const {
+    for (int64_t q = 0; q < coefficients; ++q) std::fill_n(to + q * stride, n_, T(0));
+    for (size_t i = 0; i < program_.values.size(); ++i)
+      if (const Instruction& in = program_.values[i]; in.opcode == kCoefficient)
+        for (int64_t p = 0; p < n_; ++p) to[in.a * stride + p] += grad_[i][p];
+  }
+
+  // After backward: adds the grads of the coordinates that the program reads to grad_x [D][P].
   void add_input_grad(T* grad_x) const {
     for (size_t i = 0; i < program_.values.size(); ++i)
       if (const Instruction& in = program_.values[i]; in.opcode == kInput)
@@ -84,20 +102,20 @@ class ResidualPass {
     return sum;
   }
 
-  // n points of row a of the columns, and the last one again where the tile is padded.
-  const T* column(int64_t a, int64_t first, int64_t n, T* padded) const {
-    const T* const from = columns_ + a * tile_.network().points + first;
-    if (n == points_) return from;
-    std::copy_n(from, n, padded);
-    std::fill(padded + n, padded + points_, from[n - 1]);
+  // The points' elements of row a of the columns, and the last one again where the tile is padded.
+  const T* column(int64_t a, T* padded) const {
+    const T* const from = columns_ + a * tile_.network().points + first_;
+    if (n_ == points_) return from;
+    std::copy_n(from, n_, padded);
+    std::fill(padded + n_, padded + points_, from[n_ - 1]);
     return padded;
   }
 
-  void forward(size_t i, int64_t first, int64_t n) {
+  void forward(size_t i) {
     const Instruction& in = program_.values[i];
     if (in.opcode == kChannel) value_[i] = tile_.output(in.b, plan_.output[in.a]);
     if (in.opcode == kInput) value_[i] = tile_.input(in.a);
-    if (in.opcode == kColumn) value_[i] = column(in.a, first, n, own_[i]);
+    if (in.opcode == kColumn) value_[i] = column(in.a, own_[i]);
     visit_residual_function(in.opcode, [&](const auto& function) {
       const T *const a = value_[in.a], *const b = value_[in.b];
       for (int64_t p = 0; p < points_; p += lanes<T>()) {
@@ -110,13 +128,13 @@ class ResidualPass {
   }
 
   // Adds the gradients of value i's operands to theirs.
-  void backward(size_t i, int64_t first, int64_t n, const ResidualGrads<T>& grads) {
+  void backward(size_t i, const ResidualGrads<T>& grads) {
     const Instruction& in = program_.values[i];
     if (in.opcode == kCoefficient && grads.coefficients)
-      grads.coefficients[in.a] += std::accumulate(grad_[i], grad_[i] + n, T(0));
+      grads.coefficients[in.a] += std::accumulate(grad_[i], grad_[i] + n_, T(0));
     if (in.opcode == kColumn && grads.columns) {
-      T* const to = grads.columns + in.a * tile_.network().points + first;
-      for (int64_t p = 0; p < n; ++p) to[p] += grad_[i][p];
+      T* const to = grads.columns + in.a * tile_.network().points + first_;
+      for (int64_t p = 0; p < n_; ++p) to[p] += grad_[i][p];
     }
     if (in.opcode == kChannel) {
       T* const to = tile_.grad_output(in.b, plan_.output[in.a]);
@@ -143,7 +161,8 @@ class ResidualPass {
   const Plan& plan_;
   const T* columns_;
   Tile<T>& tile_;
-  int64_t points_;
+  int64_t points_;               // of the tile, whole vectors
+  int64_t first_ = 0, n_ = 0;    // the points that forward was given
   std::vector<const T*> value_;  // [values] each [P]: own_, or where the value already lies
   std::vector<T*> own_, grad_;   // [values] each [P]
 };

@@ -1,58 +1,80 @@
-"""Shared by the two Burgers demos: options, network, training, error and figure."""
+"""Shared by the two Burgers demos: networks, training, error and figure."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from pyneural import plots
 from pyneural.demos import _options
-from pyneural.demos._options import counted, print_row, whole
+from pyneural.demos._options import counted, print_row
 from pyneural.models import PINN
 from pyneural.nn import MLP
-from pyneural.pde import Burgers
+from pyneural.pde.gallery import Burgers
 from pyneural.training import Phase, Trainer, TrainingReport
+from pyneural.training.callbacks import Callback
 
-LAYERS, WIDTH, ACTIVATION = 8, 20, "tanh"
 SLICES = (0.25, 0.5, 0.75)
 PICTURE = ((0, 1, 201), (-1, 1, 513))  # lower and upper end and number of points of t and of x
-OPTIONS = _options.TRAINING | {
-    "--epochs": whole("steps of Adam", 1000),
-    "--conditions": whole("points with data", 100, low=2),
-}
 
 
-def make_pinn(args: argparse.Namespace, *, points: int = 0, data_weight: float = 1.0) -> PINN:
-    """Burgers' equation with a network of 8 layers of 20; with points=0 the conditions alone."""
+def exact_start(args: argparse.Namespace, hidden: Sequence[int], points: int) -> PINN:
+    """A network that has the start and the period built in, and the equation at points."""
+    device, dtype = _options.checked_device(args.device), _options.DTYPES[args.dtype]
+    burgers = Burgers()
+    network = burgers.hard(burgers.network(hidden)).to(device, dtype)
+    generator = torch.Generator().manual_seed(args.seed)
+    return PINN(
+        network, {}, equation=burgers, points=points, sampling="sobol", adaptive=True,
+        generator=generator,
+    )  # fmt: skip
+
+
+def boundary_only(args: argparse.Namespace) -> PINN:
+    """A network of 8 layers of 20, and points of the initial and boundary lines."""
     device, dtype = _options.checked_device(args.device), _options.DTYPES[args.dtype]
     burgers = Burgers()
     generator = torch.Generator().manual_seed(args.seed)
-    network = MLP(2, [WIDTH] * LAYERS, 1, ACTIVATION, input_range=burgers.domain.range)
-    network.to(device, dtype)
+    network = MLP(2, [20] * 8, 1, "tanh", input_range=burgers.domain.range).to(device, dtype)
     conditions = burgers.conditions(
         args.conditions, sampling="lhs", generator=generator, dtype=dtype, device=device
     )
-    return PINN(
-        network,
-        conditions,
-        equation=burgers if points else None,
-        domain=burgers.domain,
-        points=points,
-        sampling="sobol",
-        adaptive=True,
-        weights=dict.fromkeys(conditions, data_weight),
-        generator=generator,
-    )
+    return PINN(network, conditions, domain=burgers.domain, generator=generator)
+
+
+class Errors(Callback):
+    """The relative L2 error after each epoch, against the seconds of training."""
+
+    state_attributes = ("seconds", "values")
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.values: list[float] = []
+        self._grid = Burgers().test_grid()
+
+    @property
+    def curve(self) -> tuple[list[float], list[float]]:
+        """Seconds and errors."""
+        return self.seconds, self.values
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Measures it."""
+        self.seconds.append(self.run.seconds)
+        self.values.append(self.run.model.relative_l2(*self._grid))
+        logs["error"] = self.values[-1]
 
 
 def train(
-    pinn: PINN, phases: list[Phase], args: argparse.Namespace, stem: str
-) -> tuple[Trainer, TrainingReport]:
+    pinn: PINN, phases: list[Phase], args: argparse.Namespace, stem: str, **options: Any
+) -> TrainingReport:
     """Prints the set-up, trains, and prints the result of each phase."""
     checkpoint = args.out / f"{stem}.safetensors"
-    trainer = Trainer(pinn, phases, checkpoint=checkpoint, time_limit=args.time_limit)
+    trainer = Trainer(pinn, phases, checkpoint=checkpoint, time_limit=args.time_limit, **options)
     resumed = trainer.resume() if args.resume else 0
+    widths = [m.out_features for m in pinn.network.modules() if isinstance(m, torch.nn.Linear)]
     count = sum(parameter.numel() for parameter in pinn.network.parameters())
     points = [f"{len(part.points):,} {name}" for name, part in pinn.named_conditions()]
     if pinn.equation is not None:
@@ -60,7 +82,7 @@ def train(
     place = args.device
     if place == "cpu":
         place += f" with {counted(torch.get_num_threads(), 'thread')}"
-    print_row("network", f"{LAYERS} x {WIDTH} {ACTIVATION}, {count:,} parameters")
+    print_row("network", f"{len(widths) - 1} x {widths[0]} tanh, {count:,} parameters")
     print_row("points", ", ".join(points))
     print_row("computing", f"{args.dtype} on {place}, seed {args.seed}")
     if resumed:
@@ -76,7 +98,7 @@ def train(
     print()
     if report.interrupted:
         print_row("interrupted", f"--resume continues from {trainer.checkpoint}")
-    return trainer, report
+    return report
 
 
 def relative_l2(pinn: PINN) -> float:
@@ -84,22 +106,25 @@ def relative_l2(pinn: PINN) -> float:
     return pinn.relative_l2(*Burgers().test_grid())
 
 
-def draw(pinn: PINN, title: str, training: Trainer | None = None) -> object:
-    """The figure: field, training points, slices, and the losses or else the error."""
+def draw(
+    pinn: PINN,
+    title: str,
+    errors: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+) -> object:
+    """The figure: field, training points, error, slices, and errors against seconds."""
     burgers = Burgers()
     t, x = (torch.linspace(low, high, count, dtype=torch.float64) for low, high, count in PICTURE)
     grid = torch.cartesian_prod(t, x)
     shape = (len(t), len(x))
-    history = None if training is None else training.history
+    parts = [part.points for _, part in pinn.named_conditions()]
     return plots.space_time(
         t,
         x,
         pinn.predict(grid).reshape(shape),
         burgers.exact(grid[:, 0], grid[:, 1]).reshape(shape),
         slices=SLICES,
-        points=torch.cat([part.points for _, part in pinn.named_conditions()]),
+        points=torch.cat(parts) if parts else None,
         collocation=None if pinn.equation is None else pinn.collocation,
-        losses=None if history is None else {name: history.terms(name) for name in history.names},
-        phases=() if training is None else training.phase_starts(),
+        errors=errors,
         title=title,
     )

@@ -14,20 +14,24 @@ import torch
 
 from pyneural import plots
 from pyneural.demos import _burgers
-from pyneural.demos._options import print_row, whole
+from pyneural.demos._options import TRAINING, print_row, whole
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
 SUMMARY = "A network without the equation fails inside."
-OPTIONS = _burgers.OPTIONS | {"--lbfgs": whole("iterations of L-BFGS", 1000)}
+OPTIONS = TRAINING | {
+    "--epochs": whole("steps of Adam", 1000),
+    "--lbfgs": whole("iterations of L-BFGS", 1000),
+    "--conditions": whole("points with data", 100, low=2),
+}
 
 
 def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure."""
-    pinn = _burgers.make_pinn(args)
+    pinn = _burgers.boundary_only(args)
     phases: list[Phase] = [Adam(args.epochs), LBFGS(args.lbfgs)]
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx, boundary points alone\n")
-    _, report = _burgers.train(pinn, phases, args, "burgers-boundary-only")
+    report = _burgers.train(pinn, phases, args, "burgers-boundary-only")
     parts = [part for _, part in pinn.named_conditions()]
     points, target = torch.cat([p.points for p in parts]), torch.cat([p.target for p in parts])
     boundary, inside = pinn.relative_l2(points, target), _burgers.relative_l2(pinn)

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from pyneural.ops.jet.derivatives import decode
 from pyneural.ops.jet.plan import make_plan
+from pyneural.ops.jet.residual import RESIDUAL
 
 _OPS = torch.ops.pyneural
 Shape = Sequence[int]
@@ -212,6 +213,59 @@ def _jet_mlp_loss(
     if not (with_x or with_parameters):
         return forward
     return forward + _jet_backward(x, weights, plan, with_x, with_parameters)
+
+
+@register_flop_formula(_OPS.jet_mlp_residual)
+def _jet_mlp_residual(
+    x: Shape, weights: Sequence[Shape], biases: Any, activation: str, derivatives: Any,
+    operator_coefficients: Any, *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    return sum(_jet_products(x, weights, (derivatives, operator_coefficients)))
+
+
+@register_flop_formula(_OPS.jet_mlp_residual_backward)
+def _jet_mlp_residual_backward(
+    grad: Shape, x: Shape, weights: Sequence[Shape], biases: Any, activation: str,
+    derivatives: Any, operator_coefficients: Any, *others: Any, **_: Any,
+) -> int:  # fmt: skip
+    plan, (with_x, with_parameters, _columns) = (derivatives, operator_coefficients), others[-1]
+    if not (with_x or with_parameters):
+        return 0
+    return _jet_backward(x, weights, plan, with_x, with_parameters)
+
+
+@register_flop_formula(_OPS.jet_mlp_residual_jacobian)
+def _jet_mlp_residual_jacobian(
+    x: Shape, weights: Sequence[Shape], biases: Any, activation: str, derivatives: Any,
+    operator_coefficients: Any, residual: Sequence[int], *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    plan = derivatives, operator_coefficients
+    equations = list(residual[::3]).count(RESIDUAL)
+    backward = _jet_backward(x, weights, plan, False, True)
+    return sum(_jet_products(x, weights, plan)) + equations * backward
+
+
+@register_flop_formula(_OPS.jet_mlp_gram)
+def _jet_mlp_gram(
+    x: Shape, weights: Sequence[Shape], biases: Sequence[Shape], activation: str,
+    derivatives: Any, operator_coefficients: Any, residual: Sequence[int], constants: Any,
+    coefficients: Shape, *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    plan = derivatives, operator_coefficients
+    jacobian = _jet_mlp_residual_jacobian(x, weights, biases, activation, *plan, residual)
+    rows = sum(map(prod, (*weights, *biases, coefficients)))
+    columns = list(residual[::3]).count(RESIDUAL) * x[-2]
+    return jacobian + rows * (rows + 1) * columns
+
+
+@register_flop_formula(_OPS.jet_mlp_path)
+def _jet_mlp_path(
+    x: Shape, weights: Sequence[Shape], biases: Any, activation: str, derivatives: Any,
+    operator_coefficients: Any, *others: Any, **_: Any,
+) -> int:  # fmt: skip
+    first, rest = _jet_products(x, weights, (derivatives, operator_coefficients))
+    order = others[-1][0]
+    return (order + 1) * first + (order + 1) * (order + 2) // 2 * rest
 
 
 def _jet_backward(

@@ -20,9 +20,10 @@ from pyneural.pde.equation import Equation
 from pyneural.pde.exact import cole_hopf, gauss_hermite
 from pyneural.pde.gallery.burgers import Burgers
 from pyneural.pde.hard import Hard
+from pyneural.pde.hilbert import hilbert_index
 from pyneural.pde.network import Network
 from pyneural.pde.operator import Operator
-from pyneural.pde.sampling import SAMPLINGS, residual_adaptive, unit_points
+from pyneural.pde.sampling import SAMPLINGS, residual_adaptive, systematic, unit_points
 
 __all__ = [
     "SAMPLINGS",
@@ -50,8 +51,10 @@ __all__ = [
     "cole_hopf",
     "gallery",
     "gauss_hermite",
+    "hilbert_index",
     "read_mesh",
     "residual_adaptive",
     "spectral",
+    "systematic",
     "unit_points",
 ]

@@ -166,11 +166,14 @@ class Condition(torch.nn.Module):
         return None if fused is None else mean_square_of(with_jets(network), *fused)
 
     def scaled_residuals(self, network: Network, weights: Tensor | None = None) -> Tensor:
-        """Residuals, [R], whose sum of squares is ``loss``: with the roots of w_n / N."""
+        """Residuals, [R], whose sum of squares is ``loss``: with the roots of w_n / N.
+
+        Outputs come one after the other, as those of ``mean_square``.
+        """
         self.check(network)
-        parts = torch.stack(self.residuals(network))
-        weight = parts.new_ones(()) if weights is None else weights.to(parts)[:, None]
-        return (root_of(weight / parts.shape[1], parts) * parts).flatten()
+        parts = torch.stack(self.residuals(network)).transpose(1, 2)  # [parts, O, N]
+        weight = parts.new_ones(()) if weights is None else weights.to(parts)
+        return (root_of(weight / parts.shape[2], parts) * parts).flatten()
 
     def check(self, network: Network) -> None:
         """ValueError where a network's inputs are not those of the condition."""

@@ -13,7 +13,8 @@ from pyneural.ops import Derivative, MeanSquare
 from pyneural.pde.coordinates import arguments_of
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.names import name_of
-from pyneural.pde.language.residual import MAIN, Residual, Site
+from pyneural.pde.language.residual import Residual
+from pyneural.pde.language.sites import MAIN, Site
 from pyneural.pde.network import Network, check_inputs, with_jets
 from pyneural.pde.nonfinite import first_nonfinite
 

@@ -16,7 +16,8 @@ from pyneural.pde.equation import Equation
 from pyneural.pde.faces import Part, named_part, place
 from pyneural.pde.language.expression import Normals, plain
 from pyneural.pde.language.names import normal_names
-from pyneural.pde.language.residual import MAIN, Residual, Site
+from pyneural.pde.language.residual import Residual
+from pyneural.pde.language.sites import MAIN, Site
 from pyneural.pde.network import Network
 from pyneural.pde.prescribed import Value, check_paired, prescribed
 from pyneural.pde.unknowns import adopt_unknowns

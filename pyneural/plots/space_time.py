@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,13 +20,10 @@ def space_time(
     slices: Sequence[float],
     points: Tensor | None = None,
     collocation: Tensor | None = None,
-    losses: Mapping[str, Sequence[float]] | None = None,
-    phases: Sequence[tuple[int, str]] = (),
+    errors: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
     title: str = "",
 ) -> Any:
-    """Field u(t, x) with the training points, and slices at fixed times with the exact solution.
-
-    The panel beside the field shows the losses if they are given, otherwise the absolute error.
+    """Field u(t, x) with the training points, its error, and slices beside the exact solution.
 
     Args:
         t: times of the grid, [T].
@@ -37,13 +33,13 @@ def space_time(
         slices: times of the slices; the nearest grid times are drawn.
         points: training points with data, [N, 2] in the order (t, x).
         collocation: collocation points, [M, 2].
-        losses: terms of the loss at each step, by name.
-        phases: first step and name of each phase of the training.
+        errors: seconds of training and relative errors then, by the name of the method; drawn
+            beside the slices.
         title: title of the figure.
 
     >>> t, x = torch.linspace(0, 1, 5), torch.linspace(-1, 1, 9)
     >>> u = torch.outer(1 - t, torch.sin(3 * x))
-    >>> figure = space_time(t, x, u, u, slices=[0.25, 0.75])
+    >>> figure = space_time(t, x, u, u + 1e-3, slices=[0.25, 0.75])
     >>> len(figure.axes)
     6
     """
@@ -65,13 +61,15 @@ def space_time(
             )  # fmt: skip
             for handle in legend.legend_handles:
                 handle.set(alpha=1, markersize=6)
-        if losses is not None:
-            _losses(beside, losses, phases)
-        else:
-            _error(top, beside, t, x, (u - exact).abs())
-        panels = bottom.subplots(1, len(slices), sharey=True, squeeze=False)[0]
-        for panel, time in zip(panels, slices, strict=True):
+        _error(top, beside, t, x, (u - exact).abs())
+        widths = [1.0] * len(slices) + ([] if errors is None else [1.45])
+        panels = bottom.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+        for panel, time in zip(panels, slices, strict=False):
             _slice(panel, t, x, u, exact, time)
+            panel.sharey(panels[0])
+            panel.tick_params(labelleft=panel is panels[0])
+        if errors is not None:
+            _errors(panels[-1], errors)
         panels[0].set_ylabel("$u(t, x)$")
         panels[0].legend(loc="lower left")
     return figure
@@ -108,31 +106,32 @@ def _collocation(axes: Any, points: Tensor) -> None:
     )  # fmt: skip
 
 
-def _losses(axes: Any, losses: Mapping[str, Sequence[float]], phases: Any) -> None:
-    for (name, values), color in zip(losses.items(), style.CYCLE, strict=False):
-        axes.semilogy(range(1, len(values) + 1), values, color=color, linewidth=1.2, label=name)
-    for (_, before), (first, name) in pairwise(phases):
-        axes.axvline(first, color=style.GREY, linewidth=0.9, linestyle=":")
-        if name != before:
-            for text, side, offset in ((before, "right", -4), (name, "left", 4)):
-                axes.annotate(
-                    text, (first, 1.0), xycoords=("data", "axes fraction"), xytext=(offset, 3),
-                    textcoords="offset points", ha=side, color=style.GREY, fontsize=11,
-                )  # fmt: skip
-    axes.set(xlabel="step", ylabel="loss")
-    axes.locator_params(axis="x", nbins=5)
-    axes.margins(x=0.01)
-    axes.legend(loc="upper right")
-
-
 def _error(figure: Any, axes: Any, t: Tensor, x: Tensor, error: Tensor) -> None:
+    from matplotlib.colors import LogNorm
+
+    # Down to four decades below the largest error.
+    largest = max(float(error.max()), 1e-16)  # rounding, if it is zero
+    bounds = LogNorm(largest / 1e4, largest)
     mesh = axes.pcolormesh(
-        t.numpy(), x.numpy(), error.T.numpy(), cmap="cividis", vmin=0, shading="gouraud",
-        rasterized=True,
+        t.numpy(), x.numpy(), error.clamp_min(largest / 1e4).T.numpy(), cmap="cividis", norm=bounds,
+        shading="gouraud", rasterized=True,
     )  # fmt: skip
     figure.colorbar(mesh, ax=axes, pad=0.03, aspect=22)
     axes.set(xlabel="$t$", ylabel="$x$", xlim=_limits(t), ylim=_limits(x), title="absolute error")
     axes.locator_params(axis="both", nbins=5)
+
+
+def _errors(axes: Any, errors: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    for (name, (seconds, values)), color in zip(errors.items(), style.CYCLE, strict=False):
+        axes.loglog(seconds, values, "o-", color=color, markersize=4, label=name)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel="seconds of training", title="relative $L_2$ error")
+    axes.grid(True, which="major", color="#E4E4E4", linewidth=0.8, zorder=0)
+    axes.legend(loc="lower left")
 
 
 def _slice(axes: Any, t: Tensor, x: Tensor, u: Tensor, exact: Tensor, time: float) -> None:

@@ -1,8 +1,8 @@
 """Training: one engine for every model, compile and fit as in Keras, checkpoints, curves.
 
 A ``Trainable`` says what there is to minimise; a ``Solver`` (``Adam``, ``LBFGS``, ``Descent``,
-``LevenbergMarquardt``) what a step does; ``callbacks`` what happens beside it. ``Model.fit``,
-``models.PINN.fit`` and ``Trainer.fit`` run the same loop.
+``LevenbergMarquardt``, ``SSBroyden``) what a step does; ``callbacks`` what happens beside it.
+``Model.fit``, ``models.PINN.fit`` and ``Trainer.fit`` run the same loop.
 """
 
 from pyneural.training import callbacks
@@ -22,16 +22,17 @@ from pyneural.training.solvers.descent import Adam, Descent
 from pyneural.training.solvers.lbfgs import LBFGS
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
 from pyneural.training.solvers.optimizers import Adadelta
+from pyneural.training.solvers.quasi_newton import SSBFGS, SSBroyden
 from pyneural.training.state.file import CheckpointError, load_checkpoint, save_checkpoint
 from pyneural.training.summary import count_parameters
 from pyneural.training.trainable import Trainable
 from pyneural.training.trainer import Trainer, TrainingReport
 
 __all__ = [
-    "LBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches", "CheckpointError", "Classifier",
-    "Descent", "Diagnosis", "History", "LevenbergMarquardt", "LoaderBatches", "Model", "Phase",
-    "PhaseReport", "Regressor", "Run", "Sequential", "Solver", "StepHistory", "Task",
-    "TensorBatches", "ThreeWaySplit", "Trainable", "Trainer", "TrainingReport", "callbacks",
+    "LBFGS", "SSBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches", "CheckpointError",
+    "Classifier", "Descent", "Diagnosis", "History", "LevenbergMarquardt", "LoaderBatches", "Model",
+    "Phase", "PhaseReport", "Regressor", "Run", "SSBroyden", "Sequential", "Solver", "StepHistory",
+    "Task", "TensorBatches", "ThreeWaySplit", "Trainable", "Trainer", "TrainingReport", "callbacks",
     "check_writable", "count_hyperparameters", "count_parameters", "diagnose", "load_checkpoint",
     "load_model", "save_checkpoint",
 ]  # fmt: skip

@@ -91,7 +91,7 @@ def _jet_backward(draw: Draw) -> list:
     return [draw.normal(jet.dtype, *jet.shape), *call, draw.bools(2)]
 
 
-def _jet_loss(draw: Draw) -> list:
+def _jet_residual(draw: Draw) -> list:
     call = _jet(draw)
     x, columns = call[0], None
     if x.dim() == 3 or draw.random.random() < 0.5:
@@ -104,7 +104,24 @@ def _jet_loss(draw: Draw) -> list:
     program = ops.record_residual(residual)
     coefficients = draw.normal(x.dtype, draw.choice((1, 2)))
     beside = [list(program.code), list(program.constants), coefficients, columns]
-    return [*call, *beside, draw.bools(3)]
+    return [*call, *beside]
+
+
+def _jet_loss(draw: Draw) -> list:
+    return [*_jet_residual(draw), draw.bools(3)]
+
+
+def _jet_residual_backward(draw: Draw) -> list:
+    call = _jet_residual(draw)
+    residuals = OPS.jet_mlp_residual(*call)
+    return [draw.normal(residuals.dtype, *residuals.shape), *call, draw.bools(3)]
+
+
+def _jet_path(draw: Draw) -> list:
+    call = _jet_residual(draw)
+    x, weights, biases, *_, coefficients, _columns = call
+    size = sum(p.numel() for p in (*weights, *biases, coefficients))
+    return [*call, draw.normal(x.dtype, draw.choice((1, 2, 3, 4)), size)]
 
 
 def _rnn(draw: Draw) -> list:
@@ -230,6 +247,11 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "jet_mlp_backward": _jet_backward,
     "jet_mlp_jacobian": _jet,
     "jet_mlp_loss": _jet_loss,
+    "jet_mlp_residual": _jet_residual,
+    "jet_mlp_residual_backward": _jet_residual_backward,
+    "jet_mlp_residual_jacobian": _jet_residual,
+    "jet_mlp_gram": _jet_residual,
+    "jet_mlp_path": _jet_path,
 }
 
 

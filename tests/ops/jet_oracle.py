@@ -167,17 +167,49 @@ def forward_jacobian(
     return torch.cat([grad.flatten(2) for grad in pairs], 2)
 
 
-def mean_square(
+def residual_values(
     residual: Callable, jet: Tensor, x: Tensor, coefficients: Tensor, *columns: Tensor
 ) -> Tensor:
-    """The loss of a residual as ``record_residual`` takes it, evaluated on tensors.
+    """A residual as ``record_residual`` takes it, evaluated on tensors, [E, N].
 
     jet [1 + K, N, O], x [N, D], coefficients [Q], columns [R, N].
     """
     results = residual(jet.movedim(2, 1), x.T if x.dim() == 2 else None, coefficients, *columns)
     several = results if isinstance(results, tuple) else (results,)
     residuals = [torch.as_tensor(r, dtype=x.dtype, device=x.device) for r in several]
-    return sum((r.expand(jet.shape[1]).square().mean() for r in residuals), start=x.new_zeros(()))
+    return torch.stack([r.expand(jet.shape[1]) for r in residuals])
+
+
+def mean_square(
+    residual: Callable, jet: Tensor, x: Tensor, coefficients: Tensor, *columns: Tensor
+) -> Tensor:
+    """The loss of such a residual."""
+    values = residual_values(residual, jet, x, coefficients, *columns)
+    return values.square().sum() / values.shape[1]
+
+
+def residual_jacobian(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
+    derivatives: Sequence[Derivative], residual: Callable, coefficients: Tensor, *columns: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The residuals [E, N] and their gradients for parameters and coefficients [M, E, N]."""
+
+    def residuals(
+        point: Tensor, weights: list[Tensor], biases: list[Tensor], coefficients: Tensor,
+        *columns: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        point = point.unsqueeze(-2)
+        jet = forward_jet(point, weights, biases, activation, derivatives)
+        rows = [column.unsqueeze(-1) for column in columns]
+        values = residual_values(residual, jet, point, coefficients, *rows)[:, 0]
+        return values, values
+
+    jacobian = torch.func.jacrev(residuals, argnums=(1, 2, 3), has_aux=True)
+    dims = x.dim() - 2, None, None, None, *(1 for _ in columns)
+    batched = torch.func.vmap(jacobian, dims)
+    grads, values = batched(x, [*weights], [*biases], coefficients, *columns)  # [N, E, ...], [N, E]
+    pairs = [*chain.from_iterable(zip(*grads[:2], strict=True)), grads[2]]
+    return values.T, torch.cat([grad.flatten(2) for grad in pairs], 2).permute(2, 1, 0)
 
 
 def taylor_jet(*arguments: Any) -> tuple[Tensor, ...]:

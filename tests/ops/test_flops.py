@@ -134,6 +134,16 @@ def test_jets():
     plan = (*network._folded(), "tanh", [(0,), (1, 1)])
     jacobian = count(lambda: ops.jet_mlp_jacobian(x, *(p for p in plan)))
     assert jacobian == first + 4 * rest + 3 * (first + 2 * 4 * rest)
+    fused = x, *plan, residual
+    assert trained(lambda x: ops.jet_mlp_residual(x, *plan, residual), x) == forward_backward
+    jacobian = count(lambda: ops.jet_mlp_residual_jacobian(*fused))
+    assert jacobian == first + 4 * rest + first + 2 * 4 * rest
+    rows = sum(p.numel() for p in network.parameters())
+    assert count(lambda: ops.jet_mlp_gram(*fused)) == jacobian + rows * (rows + 1) * 10
+    for order, products in ((1, 3), (4, 15)):
+        path = torch.zeros(order, rows)
+        along = count(lambda path=path: ops.jet_mlp_path(*fused, path=path))
+        assert along == (order + 1) * first + products * 4 * rest
     with (
         torch.no_grad()
     ):  # the jet of the inputs goes through the first layer as through the others

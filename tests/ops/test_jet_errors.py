@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -21,6 +23,7 @@ from tests.ops.jet_oracle import taylor_jet
 from tests.ops.networks import Network
 
 PROGRAM = ops.record_residual(lambda jet, x, c: jet[0, 0])
+OF_RESIDUALS = "jet_mlp_loss", "jet_mlp_residual", "jet_mlp_residual_jacobian", "jet_mlp_gram"
 
 
 @pytest.fixture
@@ -120,13 +123,14 @@ def calls(x, weights, biases, activation, derivatives):
     return {
         "jet_mlp": lambda: ops.jet_mlp(*arguments),
         "jet_mlp_jacobian": lambda: ops.jet_mlp_jacobian(*arguments),
-        "jet_mlp_loss": lambda: ops.jet_mlp_loss(*arguments, PROGRAM),
+        **{name: partial(getattr(ops, name), *arguments, PROGRAM) for name in OF_RESIDUALS},
+        "jet_mlp_path": partial(ops.jet_mlp_path, *arguments, PROGRAM, path=x.new_zeros(1, 5)),
     }
 
 
 def assert_refused(name, call, text):
-    # On CUDA the loss is made of jet_mlp, which then is the one to refuse.
-    with pytest.raises(ValueError, match=f"(?s)^(jet_mlp|{name}): {text}"):
+    # On CUDA residuals are made of the jet's ops, which then are the ones to refuse.
+    with pytest.raises(ValueError, match=f"(?s)^(jet_mlp|jet_mlp_jacobian|{name}): {text}"):
         call()
 
 
@@ -134,7 +138,7 @@ def assert_refused(name, call, text):
 def test_networks(network, case):
     change, text = NETWORKS[case]
     for name, call in calls(*changed(network, **change(network)), "tanh", [(0,)]).items():
-        if not (case == "whole numbers" and name == "jet_mlp_loss"):
+        if not (case == "whole numbers" and name in OF_RESIDUALS):
             assert_refused(name, call, f".*{text}")
 
 
@@ -251,8 +255,9 @@ def test_programs(network, case):
     x, *parts = network.parts
     rest = "tanh", [(0,)], ResidualProgram(code, (0.5,)), *map(x.new_ones, (1, (1, 3)))
     for composed in (False, True):
-        with pytest.raises(ValueError, match=f"(?s)^jet_mlp_loss: residual: expected .*{text}"):
-            ops.jet_mlp_loss(x.requires_grad_(composed), *parts, *rest)
+        for name in OF_RESIDUALS:
+            with pytest.raises(ValueError, match=f"(?s)^{name}: residual: expected .*{text}"):
+                getattr(ops, name)(x.requires_grad_(composed), *parts, *rest)
 
 
 def test_an_operand_that_a_function_does_not_have_is_not_read(network):
@@ -264,8 +269,9 @@ def test_an_operand_that_a_function_does_not_have_is_not_read(network):
 
 def test_a_program_is_no_text(network):
     text = r"residual: expected a ResidualProgram, got 'u_xx'; pyneural.ops.record_residual"
-    with pytest.raises(ValueError, match=f"^jet_mlp_loss: {text}"):
-        ops.jet_mlp_loss(*network.parts, "tanh", [], "u_xx")
+    for name in OF_RESIDUALS:
+        with pytest.raises(ValueError, match=f"^{name}: {text}"):
+            getattr(ops, name)(*network.parts, "tanh", [], "u_xx")
 
 
 def test_what_only_the_loss_asks(network):
@@ -277,10 +283,14 @@ def test_what_only_the_loss_asks(network):
         text = r"^jet_mlp_loss: x: expected at least one point, got shape \[0, 2\]; the mean"
         with pytest.raises(ValueError, match=text):
             ops.jet_mlp_loss(x[:0], *parts, *options)
-        text = r"^jet_mlp_loss: coefficients: expected a 1-d tensor of .*loat.* like x, got"
-        for wrong in (ones[0], ones[None], ones.double(), ones.int()):
+        for name in OF_RESIDUALS:
+            text = rf"^{name}: coefficients: expected a 1-d tensor of .*loat.* like x, got"
+            for wrong in (ones[0], ones[None], ones.double(), ones.int()):
+                with pytest.raises(ValueError, match=text):
+                    getattr(ops, name)(x, *parts, *options, wrong)
+            text = rf"^{name}: columns: expected shape .*columns, .* got"
             with pytest.raises(ValueError, match=text):
-                ops.jet_mlp_loss(x, *parts, *options, wrong)
+                getattr(ops, name)(x, *parts, *options, ones, torch.ones(1, 2, device=x.device))
 
 
 LISTS = {  # derivatives, operator_coefficients, text

@@ -22,21 +22,23 @@ def texts(figure):
     return [text.get_text() for text in figure.findobj(Text)]
 
 
-def test_field_points_losses_and_slices():
+def test_field_points_slices_and_errors():
     made = figure(
         points=torch.rand(7, 2),
         collocation=torch.rand(1200, 2),
-        losses={"residual": [1.0, 0.1, 0.01, 0.002], "initial": [2.0, 0.2, 0.02, 0.001]},
-        phases=[(0, "Adam"), (2, "L-BFGS"), (3, "L-BFGS")],
+        errors={"order 4": ([1.0, 10.0], [1e-3, 1e-7]), "Adam": ([1.0, 20.0], [0.3, 0.1])},
         title="A title",
     )
     shown = texts(made)
     for text in ("A title", "7 initial and boundary points", "1,200 collocation points"):
         assert text in shown
-    assert shown.count("L-BFGS") == 1
-    assert {"residual", "initial", "exact", "network", "$t$", "$x$"} <= set(shown)
+    assert {"order 4", "Adam", "exact", "network", "$t$", "$x$", "absolute error"} <= set(shown)
     titles = [axes.get_title(loc="left") for axes in made.axes]
-    assert [title for title in titles if title] == ["$t = 0.20$", "$t = 0.50$", "$t = 0.80$"]
+    assert [t for t in titles if t.startswith("$t")] == [
+        "$t = 0.20$", "$t = 0.50$", "$t = 0.80$",
+    ]  # fmt: skip
+    (panel,) = [axes for axes in made.axes if "relative" in axes.get_title(loc="left")]
+    assert panel.lines[0].get_xydata().tolist() == [[1.0, 1e-3], [10.0, 1e-7]]
 
 
 def test_slices_show_network_and_exact():
@@ -46,8 +48,14 @@ def test_slices_show_network_and_exact():
     assert exact.get_ydata() == pytest.approx(U[5].numpy() + 0.1)
 
 
-def test_error_without_losses():
-    assert "absolute error" in texts(figure())
+def test_the_error_is_drawn_and_may_be_zero():
+    def colours(exact):
+        made = plots.space_time(T, X, U, exact, slices=[0.5])
+        (panel,) = [axes for axes in made.axes if "error" in axes.get_title(loc="left")]
+        return panel.collections[0].get_array()
+
+    assert colours(U + 0.1).max() == pytest.approx(0.1)
+    assert colours(U).max() < 1e-19
 
 
 def test_save_replaces_and_leaves_nothing_else(tmp_path):

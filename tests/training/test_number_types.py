@@ -286,7 +286,7 @@ NUMBERS = {
     "Adam: lr": (lambda v: checkpointed(phases=[t.Adam(3, v)]), 0.125),
     "Adam: final": (lambda v: checkpointed(phases=[t.Adam(3, 0.125, v)]), 0.5),
     "LBFGS: steps": (lambda v: checkpointed(phases=[t.LBFGS(int(v), history_size=2)]), 2.0),
-    "LevenbergMarquardt: damping": (lambda v: t.LevenbergMarquardt(2, v).damping, 0.5),
+    "LevenbergMarquardt: damping": (lambda v: t.LevenbergMarquardt(2, damping=v).damping, 0.5),
     "Trainer: every": (lambda v: checkpointed(phases=[t.Adam(2)], every=v), 64.0),
     "EMA: decay": (lambda v: checkpointed(c.EMA(v)), 0.5),
     "LearningRateScheduler: schedule": (

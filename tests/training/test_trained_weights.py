@@ -182,9 +182,8 @@ class Line(Trainable):
     def residual(self):
         return self.a + self.b - torch.tensor([1.0, 2.0], dtype=torch.float64)
 
-    def jacobian(self):
-        one = torch.eye(2, dtype=torch.float64)
-        return torch.cat([one, one], 1)
+    def least_squares(self, batch):
+        return {"r": self.residual}
 
     def losses(self, batch):
         return {"r": self.residual().square().sum()}

@@ -51,7 +51,7 @@ def describe_training(pinn: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
     }
     if pinn.equation is None:
         return description
-    points: dict[str, Any] = {"points": len(pinn.collocation), "sampling": pinn.sampling}
+    points: dict[str, Any] = {"points": pinn.first_count, "sampling": pinn.sampling}
     if pinn.source.candidates is not None:
         points["candidates"] = digest([pinn.source.candidates])
     residual = pinn.equation.recorded(pinn.collocation)

@@ -24,15 +24,12 @@ from pyneural.models.physics.reference import Reference, relative_l2
 from pyneural.models.physics.squares import Squares
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
-from pyneural.pde import Condition, Domain, Equation, Hard, Network, residual_adaptive
+from pyneural.pde import Condition, Domain, Equation, Hard, Network
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback, Resample
 from pyneural.training.checks import check, check_count
 from pyneural.training.distributed import ProcessGroup
-
-_CANDIDATES = 10  # drawn for each point that a residual-adaptive refresh takes
-_CHUNK = 1 << 16  # points predicted at once
 
 
 class PINN(Predicting, Squares):
@@ -44,7 +41,7 @@ class PINN(Predicting, Squares):
     the term "residual" with the residual r of the equation on collocation points inside the domain.
     Without an equation it is a network trained on the data alone.
 
-    Weights, collocation points and the generator's state are in the ``state_dict``.
+    Weights, collocation points with theirs, and the generator's state are in the ``state_dict``.
 
     Args:
         network: gives u(x) and its jets: ``nn.MLP``, ``pde.Hard``.
@@ -56,7 +53,7 @@ class PINN(Predicting, Squares):
             all of the domain.
         sampling: how they are drawn from the domain, one of ``pde.SAMPLINGS``.
         adaptive: whether each phase of training but the first begins with new collocation points,
-            drawn where the residual is large (``pde.residual_adaptive``).
+            drawn where the residual is large (``PINN.resample``).
         weights: of loss terms by name, 1 where not given; later ``pinn.weights``. They are numbers
             >= 0, functions of the number of steps done, or ``torch.nn.Parameter(torch.ones(()))``,
             over which the loss is maximised, so that it grows where a term stays large
@@ -79,8 +76,6 @@ class PINN(Predicting, Squares):
     >>> {name: bool(term > 0) for name, term in pinn.losses().items()}
     {'initial': True, 'boundary': True, 'residual': True}
     """
-
-    collocation: Tensor
 
     def __init__(
         self,
@@ -125,6 +120,8 @@ class PINN(Predicting, Squares):
             else:
                 drawn = self.source.draw(points, like)
             self.register_buffer("collocation", drawn)
+            self.register_buffer("collocation_weights", None)
+            self.first_count = len(drawn)
         self.learned_weights = torch.nn.ParameterDict()
         names = [*self.conditions, *([RESIDUAL] if equation is not None else [])]
         counted = None if equation is None else (RESIDUAL, self._count_equations)
@@ -177,14 +174,14 @@ class PINN(Predicting, Squares):
     def losses(self, batch: Batch | None = None) -> dict[str, Tensor]:
         """Unweighted loss terms, []: the conditions by their names, then "residual".
 
-        In that single equations of a system and single points have their weights, if they have any.
+        In that single equations of a system and single points have their weights, if they have any,
+        and points drawn where the residual is large have those of ``resample``.
 
         Args:
             batch: its x are the numbers of the collocation points to take; None takes all.
         """
-        inside = self._weights.inside
         terms = {
-            name: condition.loss(self._u, **inside(name))
+            name: condition.loss(self._u, **self._weights.inside(name))
             for name, condition in self.named_conditions()
         }
         if self.equation is not None:
@@ -276,7 +273,11 @@ class PINN(Predicting, Squares):
         )
         if resume:
             trainer.resume_if_possible()
-        return trainer.fit()
+        self.in_batches = batches is not None
+        try:
+            return trainer.fit()
+        finally:
+            self.in_batches = False
 
     def warm_start(
         self, source: PINN | str | os.PathLike[str], parts: Sequence[str] = ("network",)
@@ -310,37 +311,6 @@ class PINN(Predicting, Squares):
         """
         return warm_start(self, source, parts)
 
-    def begin_phase(self, index: int) -> None:
-        """Draws new collocation points where the residual is large, if that is wanted."""
-        if self.equation is not None and self.adaptive and index > 0:
-            self.resample(adaptive=True)
-
-    def resample(self, adaptive: bool) -> None:
-        """Draws new collocation points, as many as there are, from the candidates or the domain.
-
-        Args:
-            adaptive: whether where the residual is large (``pde.residual_adaptive``), else by the
-                sampling of the PINN.
-
-        Raises:
-            ValueError: there is no equation, or the points were given without candidates.
-        """
-        if self.equation is None:
-            raise ValueError(
-                "PINN.resample: equation: expected one, got None; without it there are no "
-                "collocation points"
-            )
-        self._check_redraws("PINN.resample")
-        count = len(self.collocation)
-        if not adaptive:
-            self.collocation = self.source.draw(count, self.collocation)
-            return
-        candidates = self.source.draw_at_most(_CANDIDATES * count, self.collocation)
-        with torch.no_grad():
-            parts = [self.equation.residuals(self._u, x) for x in candidates.split(_CHUNK)]
-            residuals = torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
-        self.collocation = residual_adaptive(candidates, residuals, count, generator=self.generator)
-
     def relative_l2(self, x: Any, exact: Any) -> float:
         """Relative error |u(x) - exact|_2 / |exact|_2, the norms taken in float64.
 
@@ -356,21 +326,6 @@ class PINN(Predicting, Squares):
     def config(self) -> dict[str, Any]:
         """What a training resumed from a checkpoint must share with the one that wrote it."""
         return describe_training(self, self._weights.described())
-
-    def get_extra_state(self) -> Tensor:
-        """State of the generator, for ``state_dict``."""
-        return self.generator.get_state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Takes over the state of the generator, for ``load_state_dict``."""
-        self.generator.set_state(state)
-
-    def _check_redraws(self, where: str) -> None:
-        self.source.check_redraws(where)
-        check(
-            not self._weights.of_points(RESIDUAL), where, "points that may be drawn anew",
-            "weights that belong to single ones", f"set weights[{RESIDUAL!r}] to a number first",
-        )  # fmt: skip
 
     def _count_points(self, name: str) -> int:
         return (

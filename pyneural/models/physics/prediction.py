@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pyneural.pde import Condition, Domain, Equation, Network, Operator
 from pyneural.pde.coordinates import arguments_of, columns_by_name
-from pyneural.pde.language.residual import MAIN, Residual, Site
+from pyneural.pde.language.residual import Residual
+from pyneural.pde.language.sites import MAIN, Site
 from pyneural.training.checks import check
 from pyneural.training.data.adapter import of_arrays
 

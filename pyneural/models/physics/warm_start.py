@@ -149,11 +149,13 @@ def _differences(
     for name in kept:
         shape = list(own[name].shape)
         before = list(theirs[name].shape) if name in theirs else None
+        if name == f"{_COLLOCATION}_weights":
+            continue  # they go with the points
         if name == _COLLOCATION:
             same = before == shape
             beside = "" if same else f", in the source {before or 'none'}"
             notes.append(f"kept: {name} {shape}{beside}")
         elif before == shape and not torch.equal(own[name].cpu(), theirs[name].cpu()):
             notes.append(f"kept: {name}, other values in the source")
-    left = [name for name in theirs if name not in own and name != _COLLOCATION]
+    left = [name for name in theirs if name not in own and not name.startswith(_COLLOCATION)]
     return [*notes, *(f"left in the source: {name}" for name in left)]

@@ -108,21 +108,26 @@ class Weights(MutableMapping[str, Any]):
                 self._take(name, values)
         return changed
 
-    def inside(self, name: str, rows: Tensor | None = None) -> dict[str, Any]:
+    def inside(
+        self, name: str, rows: Tensor | None = None, importance: Tensor | None = None
+    ) -> dict[str, Any]:
         """The argument ``weights`` of a term's loss: a list or a tensor [N], which ascend.
 
         Args:
             name: of the term.
             rows: numbers of the points of a batch; None for all.
+            importance: further weights of these points, [N], that all are multiplied with.
 
         Returns:
             empty where the term has a weight as a whole.
         """
         if name not in self._several:
-            return {}
+            return {} if importance is None else {"weights": importance}
         each = [ascending(weight) for weight in self._several[name]]
         if rows is not None:
             each = [w[rows] if isinstance(w, Tensor) and w.dim() else w for w in each]
+        if importance is not None:
+            each = [weight * importance for weight in each]
         return {"weights": each if name in self._tuples else each[0]}
 
     def of_points(self, name: str) -> bool:

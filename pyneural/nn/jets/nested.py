@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
 from pyneural.errors import ArgumentError
-from pyneural.nn.jets.composite import layer_norm
+from pyneural.nn.jets.by_definition import ByDefinition
 from pyneural.nn.jets.space import Space
 from pyneural.ops.jet.derivatives import Derivative, partials_of
 
@@ -43,7 +42,7 @@ def nested_jet(space: Space, module: Callable[[Tensor], Tensor], operation: str)
     if is_first:
         _warn(space, module, operation)
     # Of the ways to attention only this one has second derivatives.
-    with torch.enable_grad(), _Decomposed(), sdpa_kernel(SDPBackend.MATH):
+    with torch.enable_grad(), ByDefinition(), sdpa_kernel(SDPBackend.MATH):
         x = space.x if space.x.requires_grad else space.x.detach().requires_grad_()
         value = module(x)
         check_result(space, value)
@@ -67,18 +66,6 @@ def nested_jet(space: Space, module: Callable[[Tensor], Tensor], operation: str)
     if space.keeps_graph and (space.x.requires_grad or _is_learned(module)):
         return result
     return [part.detach() for part in result]
-
-
-class _Decomposed(TorchFunctionMode):
-    """Layer norm by its definition: torch's third derivatives of it are wrong."""
-
-    def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function in (torch.layer_norm, torch.nn.functional.layer_norm):
-            return layer_norm(*args, **{k: v for k, v in kwargs.items() if k != "cudnn_enable"})
-        return function(*args, **kwargs)
 
 
 def check_result(space: Space, value: Any) -> None:

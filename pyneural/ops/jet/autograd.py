@@ -99,7 +99,7 @@ class _Jet(Function):
         mask = needs_x, any(needs_p)
         backward = jet_mlp_backward if torch.is_grad_enabled() else _OPS.jet_mlp_backward
         grad_x, flat = backward(grad_output, x, weights, biases, *plan, mask)
-        grads = _parts(flat, weights, biases) if mask[1] else [None] * len(p)
+        grads = parameter_parts(flat, weights, biases) if mask[1] else [None] * len(p)
         return None, grad_x if needs_x else None, *grads
 
 
@@ -116,7 +116,7 @@ class _Loss(Function):
 
     @staticmethod
     def forward(options: tuple, x: Tensor, *p: Tensor) -> tuple:
-        return _OPS.jet_mlp_loss(*_loss_arguments(options, x, p))
+        return _OPS.jet_mlp_loss(*loss_arguments(options[:-1], x, p), options[-1])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -135,7 +135,7 @@ class _Loss(Function):
         if grad is not None and is_there and not is_second:
             parts: list[Tensor | None] = [None] * (2 * layers)
             if mask[1]:
-                parts = [*_parts(grad * flat, p[:layers], p[layers:-count])]
+                parts = [*parameter_parts(grad * flat, p[:layers], p[layers:-count])]
             scaled = [
                 grad * other if has else None
                 for other, has in zip(of_others, mask[1:], strict=True)
@@ -143,8 +143,8 @@ class _Loss(Function):
             return None, grad * grad_x if mask[0] else None, *parts, *scaled[:count]
 
         def loss(x: Tensor, *p: Tensor) -> tuple[Tensor, ...]:
-            options = layers, count, *plan, mask if is_second else (False, False, False)
-            return reference.jet_mlp_loss(*_loss_arguments(options, x, p))
+            arguments = loss_arguments((layers, count, *plan), x, p)
+            return reference.jet_mlp_loss(*arguments, mask if is_second else (False,) * 3)
 
         outputs, pullback = torch.func.vjp(loss, x, *p)[:2]
         given = [
@@ -154,15 +154,21 @@ class _Loss(Function):
         return None, *pullback(tuple(given))
 
 
-def _loss_arguments(options: tuple, x: Tensor, p: Sequence[Tensor]) -> tuple:
-    """The arguments of the op, from those of the Function."""
-    layers, count, *plan, mask = options
+def loss_arguments(options: tuple, x: Tensor, p: Sequence[Tensor]) -> tuple:
+    """The arguments of an op of residuals, but for a mask, from those of its Function.
+
+    options: the number of layers, that of the tensors beyond the network, and the arguments from
+    the activation to the constants.
+    """
+    layers, count, *plan = options
     coefficients, *columns = p[-count:]
     others = coefficients, columns[0] if columns else None
-    return x, p[:layers], p[layers:-count], *plan, *others, mask
+    return x, p[:layers], p[layers:-count], *plan, *others
 
 
-def _parts(flat: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Tensor]:
+def parameter_parts(
+    flat: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
+) -> list[Tensor]:
     """A flat gradient [P] as views of the shapes of *weights, *biases."""
     sizes = [p.numel() for pair in zip(weights, biases, strict=True) for p in pair]
     parts = flat.split(sizes)

@@ -83,6 +83,13 @@ def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
     return (grad_x, none), (points if mask[0] else None, None)
 
 
-@torch.library.register_vmap("pyneural::jet_mlp_loss")
-def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
-    return _one_by_one(_OPS.jet_mlp_loss, info, in_dims, args)
+def _register_one_by_one(name: str) -> None:
+    op = getattr(_OPS, name)
+
+    @torch.library.register_vmap(f"pyneural::{name}")
+    def _(info: Any, in_dims: tuple, *args: Any) -> tuple[Any, Any]:
+        return _one_by_one(op, info, in_dims, args)
+
+
+for _name in ("loss", "residual", "residual_backward", "residual_jacobian", "gram", "path"):
+    _register_one_by_one(f"jet_mlp_{_name}")

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.jet import residual_autograd
 from pyneural.ops.jet.derivatives import Derivative, encode
 from pyneural.ops.jet.functional import (
     check_least_squares,
     check_program,
     face,
     in_full_precision,
+    needs_plain_torch,
 )
 from pyneural.ops.jet.residual import ResidualProgram
 
@@ -65,11 +67,8 @@ def jet_mlp_residual(
         >>> jet_mlp_residual(x, weights, biases, "tanh", [(0,)], program, torch.tensor([5.0]))
         tensor([[-3., -3., -3., -3.]])
     """
-    network = x, weights, biases, activation
-    arguments = _arguments(
-        "jet_mlp_residual", *network, derivatives, residual, coefficients, columns
-    )
-    return reference.jet_mlp_residual(*arguments, by=face())
+    network = x, weights, biases, activation, derivatives
+    return _call("jet_mlp_residual", *network, residual, coefficients, columns)
 
 
 @in_full_precision
@@ -118,10 +117,8 @@ def jet_mlp_residual_jacobian(
                 [5., 5.],
                 [2., 2.]])
     """
-    op = "jet_mlp_residual_jacobian"
-    network = x, weights, biases, activation
-    arguments = _arguments(op, *network, derivatives, residual, coefficients, columns)
-    return reference.jet_mlp_residual_jacobian(*arguments, by=face())
+    network = x, weights, biases, activation, derivatives
+    return _call("jet_mlp_residual_jacobian", *network, residual, coefficients, columns)
 
 
 @in_full_precision
@@ -171,21 +168,23 @@ def jet_mlp_gram(
         (tensor(1.), tensor([-1., -1.]), tensor([[1., 1.],
                 [1., 1.]]))
     """
-    network = x, weights, biases, activation
-    arguments = _arguments("jet_mlp_gram", *network, derivatives, residual, coefficients, columns)
-    return reference.jet_mlp_gram(*arguments, by=face())
+    network = x, weights, biases, activation, derivatives
+    return _call("jet_mlp_gram", *network, residual, coefficients, columns)
 
 
-def _arguments(
+def _call(
     op: str, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
     derivatives: Iterable[Derivative], residual: ResidualProgram, coefficients: Tensor | None,
     columns: Tensor | None,
-) -> tuple[Any, ...]:  # fmt: skip
-    """The arguments of the op's schema, from those of its function."""
+) -> Any:  # fmt: skip
+    """An op by its kernel, or made of the jet's ops."""
     check_program(op, residual)
     encoded = encode(op, derivatives)
-    factors = (
-        torch.empty(0, dtype=x.dtype, device=x.device) if coefficients is None else coefficients
-    )
-    check_least_squares(op, x, factors, columns, with_mean=op == "jet_mlp_gram")
-    return x, weights, biases, activation, *encoded, *residual, factors, columns
+    factors = x.new_empty(0) if coefficients is None else coefficients
+    arguments = x, weights, biases, activation, *encoded, *residual, factors, columns
+    if x.device.type != "cpu" or needs_plain_torch():
+        check_least_squares(op, x, factors, columns, with_mean=op == "jet_mlp_gram")
+        return getattr(reference, op)(*arguments, by=face())
+    # Bare where derivatives do not matter or come later.
+    bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+    return getattr(torch.ops.pyneural if bare else residual_autograd, op)(*arguments)

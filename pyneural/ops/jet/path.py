@@ -6,7 +6,9 @@ Letters: N points, E equations, P parameters, Q coefficients, R columns, M = P +
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyneural.ops import reference
@@ -15,8 +17,10 @@ from pyneural.ops.jet.functional import (
     check_least_squares,
     check_program,
     in_full_precision,
+    needs_plain_torch,
 )
 from pyneural.ops.jet.residual import ResidualProgram
+from pyneural.ops.registration import register_derivative
 
 _MAX_ORDER = 4  # of the kernel
 
@@ -67,7 +71,6 @@ def jet_mlp_path(
     nonlinear least squares"; Griewank and Walther 2008, "Evaluating Derivatives", chapter 13.
 
     Example:
-        >>> import torch
         >>> from pyneural.ops import record_residual
         >>> x, weights, biases = torch.ones(2, 1), [torch.tensor([[2.0]])], [torch.zeros(1)]
         >>> program = record_residual(lambda jet, x, c: c[0] * jet[0, 0])  # c u, u = w x + b
@@ -82,14 +85,17 @@ def jet_mlp_path(
     check_program(op, residual)
     encoded = encode(op, derivatives)
     factors = x.new_empty(0) if coefficients is None else coefficients
-    check_least_squares(op, x, factors, columns, with_mean=False)
-    _check_path(path, sum(p.numel() for p in (*weights, *biases, factors)), x)
     arguments = x, weights, biases, activation, *encoded, *residual, factors, columns, path
-    return reference.jet_mlp_path(*arguments)
+    if needs_plain_torch():
+        check_least_squares(op, x, factors, columns, with_mean=False)
+        _check_path(path, sum(p.numel() for p in (*weights, *biases, factors)), x)
+        return reference.jet_mlp_path(*arguments)
+    bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+    return (torch.ops.pyneural.jet_mlp_path if bare else _differentiable)(*arguments)
 
 
 def _check_path(path: Tensor, size: int, x: Tensor) -> None:
-    """Raises ValueError unless the path is [K, size], 1 <= K <= 4, like x."""
+    """What the kernel checks of a path, where it is followed without it."""
     alike = path.dtype == x.dtype and path.device == x.device
     fits = path.dim() == 2 and 1 <= len(path) <= _MAX_ORDER and path.shape[1] == size
     if not (alike and fits):
@@ -98,3 +104,12 @@ def _check_path(path: Tensor, size: int, x: Tensor) -> None:
             f"{x.dtype} on {x.device} like x, got {path.dtype} of shape {list(path.shape)} on "
             f"{path.device}; give each derivative of all parameters and coefficients a row"
         )
+
+
+def _fake(x: Tensor, *options: Any) -> Tensor:
+    code, path = options[5], options[-1]
+    equations = len(ResidualProgram(tuple(code), ()).residuals())
+    return x.new_empty(len(path), equations, x.shape[-2])
+
+
+_differentiable = register_derivative("jet_mlp_path", reference.jet_mlp_path, _fake)

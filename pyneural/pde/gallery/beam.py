@@ -34,7 +34,7 @@ class EulerBeam(Problem):
     counts = 101, 101
     recipe = Recipe(
         (24, 24, 24), error=3e-3, points=1000, weights={"initial": 10, "boundary": 10},
-        lbfgs=(700,),
+        steps=150,
     )  # fmt: skip
 
     def __init__(self) -> None:

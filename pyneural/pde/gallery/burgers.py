@@ -48,7 +48,7 @@ class Burgers(Problem):
     counts = 100, 256
     recipe = Recipe(
         (20,) * 8, error=7e-3, points=3000, weights={"initial": 10, "boundary": 10},
-        lbfgs=(700, 700),
+        steps=150,
     )  # fmt: skip
 
     def __init__(self, nu: float | Tensor = 0.01 / math.pi) -> None:

@@ -43,7 +43,7 @@ class Cylinder(Flow):
     section = {"t": 3.0}  # noqa: RUF012
     recipe = Recipe(
         (32, 32, 32), error=4e-2, condition_points=2000, weights={"u": 10, "v": 10},
-        lbfgs=(600, 600),
+        steps=150,
     )  # fmt: skip
 
     def __init__(self) -> None:

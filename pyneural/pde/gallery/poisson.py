@@ -17,11 +17,11 @@ from pyneural.pde.network import Network
 
 _HIGHEST = 10
 _RECIPES = {
-    1: Recipe((16, 16), error=1e-6, points=200, condition_points=2),
-    2: Recipe((24, 24), error=1e-4, points=1000, weights={"boundary": 100}, lbfgs=(500,)),
+    1: Recipe((16, 16), error=1e-6, steps=50, points=200, condition_points=2),
+    2: Recipe((24, 24), error=1e-4, points=1000, weights={"boundary": 100}, steps=150),
     3: Recipe(
         (32, 32, 32), error=4e-2, points=1000, condition_points=2000, weights={"boundary": 100},
-        lbfgs=(150,),
+        steps=150,
     ),
 }  # fmt: skip
 

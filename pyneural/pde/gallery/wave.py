@@ -40,7 +40,7 @@ class Wave(Problem):
     formula = "u_tt = c^2 u_xx"
     counts = 101, 101
     recipe = Recipe(
-        (32, 32, 32), error=5e-2, activation="sin", lbfgs=(800,),
+        (32, 32, 32), error=5e-2, activation="sin", steps=150,
         weights={"initial": 100, "velocity": 10, "boundary": 100},
     )  # fmt: skip
 

@@ -32,6 +32,7 @@ def lower(
     where: str = "residual",
     checked: set[Any] | None = None,
     recorders: list[EquationRecorder] | None = None,
+    like: Tensor | None = None,
 ) -> Lowered | None:
     """The program of a residual, or None if an operation in it has no instruction.
 
@@ -52,6 +53,7 @@ def lower(
         checked: as for ``Context``.
         recorders: of earlier calls with the same names, which know their derivatives; one of them
             is taken out and put back. None for a new one.
+        like: without points, a tensor with their dtype and device.
 
     Raises:
         ValueError: the residual uses a name that is neither a derivative nor a tensor method.
@@ -63,7 +65,8 @@ def lower(
     ResidualProgram("channel 0 0; channel 1 0; mul 1 1; channel 2 0; mul 0 3; add 2 4; residual 5")
     """
     is_recording = points is None
-    points = torch.ones(1, len(inputs)) if points is None else points
+    if points is None:
+        points = (torch.ones if like is None else like.new_ones)(1, len(inputs))
 
     def record(tracked: bool) -> Lowered:
         def context() -> Context:

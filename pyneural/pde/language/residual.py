@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,34 +14,10 @@ from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, 
 from pyneural.pde.language.lowering import lower, root_of, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
 from pyneural.pde.language.recorder import EquationRecorder, Lowered
+from pyneural.pde.language.sites import MAIN, Pair, Site, jets_at, one_point
 from pyneural.pde.network import Network, mean_square_of, outputs_of, with_jets
 
 ALL = "u"  # the argument that takes a list of all outputs, where they have no names
-MAIN = ""  # the points that outputs and inputs without a further name belong to
-
-
-class Site(NamedTuple):
-    """Points at which a residual is evaluated."""
-
-    points: Tensor  # [N, D]
-    normals: Normals | None = None
-    shape: tuple[int, ...] | None = None  # of the values there; None for [N]
-
-
-class Pair:
-    """Outputs, inputs and normals at further points: side.u, side.u.x, side.x."""
-
-    def __init__(self, values: Callable[[str], Any], known: Sequence[str], name: str) -> None:
-        self._values, self._known, self._name = values, known, name
-
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute not in self._known:
-            error = AttributeError if attribute.startswith("_") else ValueError
-            raise error(
-                f"residual: {self._name}.{attribute}: expected one of "
-                f"{', '.join(self._known)}, got {attribute!r}"
-            )
-        return self._values(attribute)
 
 
 def derivative(value: Any, wanted: Derivative) -> Any:
@@ -85,7 +61,8 @@ class Residual:
 
     def derivatives(self, function: Callable, site: Site) -> tuple[Derivative, ...]:
         """Derivatives that the residual needs, recorded without the points."""
-        lowered = self._lower(function, None, _one_point(site, site.points), 1)
+        like = site.points
+        lowered = self._lower(function, None, one_point(site, like), 1, like)
         if lowered is not None:
             return lowered.derivatives
         return self.example(function, site.points, {MAIN: site})[0][MAIN]
@@ -115,7 +92,7 @@ class Residual:
                 return like.new_ones(shape)
 
             shape = (1, *(site.shape or ())[1:])
-            normals = _one_point(site, like)
+            normals = one_point(site, like)
             points = like.new_ones(torch.Size(shape).numel(), len(self.inputs))
             options = {"shape": shape, "normals": normals, "tracked": True, "is_recording": True}
             return self._context(points, channel, **options)
@@ -133,7 +110,7 @@ class Residual:
         """The residuals' values, [N] each, any torch code allowed."""
         main = sites[MAIN]
         wanted, _, _ = self.example(function, main.points, sites)
-        jets = _jets(network, sites, wanted)
+        jets = jets_at(network, sites, wanted)
         count = next(iter(jets[MAIN].values())).shape[1]
         self.check_outputs(count)
 
@@ -278,7 +255,12 @@ class Residual:
             )
 
     def _lower(
-        self, function: Callable, points: Tensor | None, normals: Normals | None, count: int
+        self,
+        function: Callable,
+        points: Tensor | None,
+        normals: Normals | None,
+        count: int,
+        like: Tensor | None = None,
     ) -> Lowered | None:
         names = self.outputs or [str(o) for o in range(count)]
         residual, arguments = function, self.arguments
@@ -299,6 +281,7 @@ class Residual:
             f"{self.where}.residual",
             self._checked[MAIN],
             self._recorders[tuple(names), points is None],
+            like,
         )
 
     def _context(self, points: Tensor, channel: Callable, **how: Any) -> Context:
@@ -365,37 +348,3 @@ class Residual:
                 "comparison"
             )
         return value.expand(shape)
-
-
-def _jets(
-    network: Network,
-    sites: Mapping[str, Site],
-    wanted: Mapping[str, tuple[Derivative, ...]],
-) -> dict[str, dict[Derivative | None, Tensor]]:
-    """Value (None) and derivatives of the network at each set of points, [n, O] each."""
-    together: dict[tuple[Derivative, ...], list[str]] = defaultdict(list)
-    for name in sites:
-        together[wanted[name]].append(name)
-    found, network = {}, with_jets(network)
-    for asked, names in together.items():
-        points = [sites[name].points for name in names]
-        x = torch.cat(points) if len(points) > 1 else points[0]
-        parts = network.jet(x, asked) if asked or not _has_value(network) else (network(x),)
-        sizes = [len(p) for p in points]
-        split = [part.split(sizes) if len(sizes) > 1 else (part,) for part in parts]
-        for place, name in enumerate(names):
-            channels = zip((None, *asked), split, strict=True)
-            found[name] = {derivative: part[place] for derivative, part in channels}
-    return found
-
-
-def _one_point(site: Site, like: Tensor) -> Normals | None:
-    """Normals for a recording, whose points are one in the place of any number."""
-    if site.normals is None:
-        return None
-    count = torch.Size((site.shape or ())[1:]).numel()
-    return Normals(like.new_ones(count, site.normals.columns.shape[1]), site.normals.axes)
-
-
-def _has_value(network: Any) -> bool:
-    return getattr(type(network), "forward", None) is not torch.nn.Module.forward

@@ -12,6 +12,7 @@
 """
 
 from pyneural.training.callback import Callback
+from pyneural.training.callbacks.adaptive_points import AdaptivePoints
 from pyneural.training.callbacks.balancing import (
     Balancing,
     GradientNormWeights,
@@ -34,8 +35,9 @@ from pyneural.training.callbacks.terminate_below import TerminateBelow
 from pyneural.training.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
-    "EMA", "Balancing", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "EpochProgress",
-    "Every", "GradientNormWeights", "LearningRateScheduler", "LossWeights", "ModelCheckpoint",
-    "NTKWeights", "Progress", "ReLoBRaLo", "ReduceLROnPlateau", "Resample", "StepHistory",
-    "TensorBoard", "TerminateBelow", "TerminateOnNaN", "TimeLimit", "TorchScheduler", "WarmUp",
+    "EMA", "AdaptivePoints", "Balancing", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping",
+    "EpochProgress", "Every", "GradientNormWeights", "LearningRateScheduler", "LossWeights",
+    "ModelCheckpoint", "NTKWeights", "Progress", "ReLoBRaLo", "ReduceLROnPlateau", "Resample",
+    "StepHistory", "TensorBoard", "TerminateBelow", "TerminateOnNaN", "TimeLimit",
+    "TorchScheduler", "WarmUp",
 ]  # fmt: skip

@@ -15,9 +15,11 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.lbfgs import LBFGS
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
+from pyneural.training.solvers.quasi_newton import SSBFGS, SSBroyden
 from pyneural.training.trainable import Trainable
 
 Numbers = dict[str, list[float]]  # of the parts of each term
+_COMPARING = (LBFGS, LevenbergMarquardt, SSBFGS, SSBroyden)  # values of one and the same loss
 
 
 class Balancing(Callback):
@@ -29,8 +31,8 @@ class Balancing(Callback):
     and not minimised, stays so, as does a system with an equation of weight 0. Weights and what
     they are made from are in the checkpoint.
 
-    They change in steps of gradients alone. Those of L-BFGS and of Levenberg and Marquardt, which
-    compare values of one loss, keep the weights that the phase before has reached.
+    They change in steps of gradients alone. Those of quasi-Newton methods and of Levenberg and
+    Marquardt, which compare values of one loss, keep the weights that the phase before has reached.
 
     A subclass writes ``balance``.
 
@@ -57,7 +59,7 @@ class Balancing(Callback):
     def on_train_begin(self) -> None:
         """Refuses what it cannot balance; forgets what was seen before."""
         run, kind = self.run, type(self).__name__
-        steps = [p for p in run.phases if not isinstance(p, (LBFGS, LevenbergMarquardt))]
+        steps = [p for p in run.phases if not isinstance(p, _COMPARING)]
         got = ", ".join(phase.name for phase in run.phases)
         remedy = (
             "begin with Adam(...), whose weights the phases after it keep, or give the weights as "
@@ -78,7 +80,8 @@ class Balancing(Callback):
 
     def on_gradients(self, batch: Batch, losses: Mapping[str, Tensor]) -> None:
         """Updates the weights, if it is time."""
-        if self.run.steps % self.every:
+        run = self.run
+        if run.steps % self.every or isinstance(run.phases[run.phase], _COMPARING):
             return
         new = self.balance(batch, losses)
         if all(math.isfinite(w) for weights in new.values() for w in weights):  # else the engine

@@ -52,8 +52,8 @@ class Resample(Every):
 
     Args:
         n, unit: as those of ``Every``.
-        adaptive: whether they are drawn where the residual is large (``pde.residual_adaptive``),
-            else by the sampling of the model.
+        adaptive: whether they are drawn where the residual is large, else by the sampling of the
+            model; see also ``AdaptivePoints``.
     """
 
     def __init__(self, n: int, adaptive: bool = False, unit: str = "step") -> None:
@@ -61,9 +61,17 @@ class Resample(Every):
         self.adaptive = adaptive
 
     def _resample(self, run: Run) -> None:
-        model: Any = run.model
-        model.resample(self.adaptive)
+        self.draw(run)
         run.objective_changed()
+
+    def draw(self, run: Run, **options: Any) -> None:
+        """Draws the points, the same ones in all processes, with further options of the model."""
+        model: Any = run.model
+        model.resample(self.adaptive, **options)
+        group = run.process_group
+        if self.adaptive and group.size > 1:  # machines may differ in the last bits of a residual
+            model.collocation = group.tensor_from_first(model.collocation)
+            model.collocation_weights = group.tensor_from_first(model.collocation_weights)
 
 
 class LossWeights(Every):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyneural.training.least_squares.along_path import derivatives_along
+from pyneural.training.least_squares.parameter_map import batched_gradients, unit_vectors
 from pyneural.training.least_squares.source import Source
 from pyneural.training.least_squares.term import SquaredTerm
 
@@ -80,14 +81,8 @@ class AutogradTerm(SquaredTerm):
 
     def _gradients(self, residuals: Tensor, rows: Tensor) -> Tensor:
         """Those of some residuals, [rows, T]."""
-        units = residuals.new_zeros(len(rows), len(residuals))
-        units.scatter_(1, rows[:, None], 1.0)
+        units = unit_vectors(rows, residuals)
         try:
-            grads = torch.autograd.grad(
-                residuals, self._source.parameters, units, retain_graph=True,
-                is_grads_batched=True, allow_unused=True, materialize_grads=True,
-            )  # fmt: skip
+            return batched_gradients(residuals, self._source.parameters, units)
         except RuntimeError:  # an operation whose backward has no batched form
-            each = [self._source.gradients(residuals, unit) for unit in units]
-            return torch.stack(each)
-        return torch.cat([grad.flatten(1) for grad in grads], 1)
+            return torch.stack([self._source.gradients(residuals, unit) for unit in units])

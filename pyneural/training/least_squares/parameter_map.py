@@ -158,16 +158,31 @@ class ParameterMap:
             )
 
 
+def batched_gradients(values: Tensor, parameters: Sequence[Tensor], vectors: Tensor) -> Tensor:
+    """The gradients of sum(vector * values) for each of some vectors, [B, ...] to [B, C].
+
+    C are the numbers of the parameters one after the other; the graph is kept.
+    """
+    grads = torch.autograd.grad(
+        values, parameters, vectors, retain_graph=True, is_grads_batched=True, allow_unused=True
+    )
+    pairs = zip(grads, parameters, strict=True)
+    count = len(vectors)
+    parts = [
+        vectors.new_zeros(count, p.numel()) if g is None else g.reshape(count, -1) for g, p in pairs
+    ]
+    return torch.cat(parts, 1)
+
+
+def unit_vectors(rows: Tensor, like: Tensor) -> Tensor:
+    """One at each of some rows of a tensor's numbers, zeros elsewhere, [rows, *like]."""
+    units = torch.zeros(len(rows), like.numel(), dtype=like.dtype, device=like.device)
+    return units.scatter_(1, rows[:, None], 1.0).view(-1, *like.shape)
+
+
 def _jacobian(tensor: Tensor, found: Sequence[Tensor]) -> Tensor:
     """D tensor / d leaves, [numel, the sum of theirs]."""
     count = tensor.numel()
-    parts = []
-    for rows in torch.arange(count, device=tensor.device).split(max(1, _CHUNK // count)):
-        units = torch.zeros(len(rows), count, dtype=tensor.dtype, device=tensor.device)
-        units.scatter_(1, rows[:, None], 1.0)
-        grads = torch.autograd.grad(
-            tensor, found, units.view(-1, *tensor.shape), retain_graph=True,
-            is_grads_batched=True, allow_unused=True, materialize_grads=True,
-        )  # fmt: skip
-        parts.append(torch.cat([grad.flatten(1) for grad in grads], 1))
+    chunks = torch.arange(count, device=tensor.device).split(max(1, _CHUNK // count))
+    parts = [batched_gradients(tensor, found, unit_vectors(rows, tensor)) for rows in chunks]
     return torch.cat(parts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyneural.nn.jets.by_definition import ByDefinition, has_wrong_derivatives
 from pyneural.ops import MeanSquare
 from pyneural.training.checks import check
 
@@ -15,7 +17,10 @@ Entry = MeanSquare | Callable[[], Tensor]
 
 
 class Source:
-    """What ``model.least_squares(batch)`` gives, kept while the parameters have the same values.
+    """What ``model.least_squares(batch)`` gives, kept while the parameters are the same.
+
+    They are where nothing has written to them, as autograd counts it, and none has another value,
+    as by way of ``parameter.data``, which it does not see.
 
     Args:
         model: a ``Trainable``.
@@ -25,7 +30,10 @@ class Source:
 
     def __init__(self, model: Any, parameters: Sequence[Tensor], batch: Any) -> None:
         self.model, self.parameters, self.batch = model, list(parameters), batch
+        wrong = has_wrong_derivatives(model)
+        self._mode: Callable[[], Any] = ByDefinition if wrong else contextlib.nullcontext
         self._theta: Tensor | None = None
+        self._versions: list[int] = []
         self._entries: dict[str, Entry] = {}
         self._others: dict[Any, Any] = {}
 
@@ -37,10 +45,12 @@ class Source:
     def entries(self) -> dict[str, Entry]:
         """The terms by name, without their weights."""
         theta = torch.cat([p.detach().flatten() for p in self.parameters])
-        if self._theta is None or not torch.equal(theta, self._theta):
-            with torch.enable_grad():
+        versions = [p._version for p in self.parameters]
+        same = self._theta is not None and torch.equal(theta, self._theta)
+        if not same or versions != self._versions:
+            with torch.enable_grad(), self._mode():
                 self._entries = self.model.least_squares(self.batch)
-            self._theta = theta
+            self._theta, self._versions = theta, versions
             self._others.clear()
         return self._entries
 
@@ -58,7 +68,8 @@ class Source:
         with torch.enable_grad():
             if isinstance(entry, MeanSquare):
                 return entry.residuals().flatten() / entry.points**0.5
-            found = entry()
+            with self._mode():
+                found = entry()
         where, got = f"{type(self.model).__name__}.least_squares[{name!r}]", list(found.shape)
         check(found.dim() == 1, where, "residuals [R]", got, "flatten them")
         return found

@@ -8,13 +8,8 @@ from torch import Tensor
 from torch.nn.utils import vector_to_parameters
 
 from pyneural.training.data.batches import Batch
-from pyneural.training.evaluation import as_numbers, finished
 from pyneural.training.solvers.base import Phase, Solver, Task
-from pyneural.training.solvers.objective import (
-    NonFiniteLossError,
-    Objective,
-    clear_gradients,
-)
+from pyneural.training.solvers.objective import NonFiniteLossError, Objective
 from pyneural.training.state.optimizer import load_optimizer
 
 _LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
@@ -146,13 +141,9 @@ class _LBFGSSolver(Solver):
 
     def _gradients(self, scale: float) -> list[float]:
         """Sets the gradients of scale times the loss; gives the terms."""
-        clear_gradients(self.objective.parameters)
-        share = 1.0 if self._batch is None else self._batch.share
-        values = self.objective.evaluate(self._batch, scale * share)
+        terms = self.objective.gradients(self._batch, scale)
         self.names = self.objective.names
-        (terms,) = as_numbers([values])
-        terms = finished(self.task.model, self.names, terms)  # of this batch
-        return self.task.process_group.mean(terms, share, self.objective.parameters[0].device)
+        return terms
 
     def _evaluation(self) -> _Evaluation:
         """Loss and gradients at the present parameters, computed unless they are known."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pyneural.training.evaluation import Values
+from pyneural.training.evaluation import Values, as_numbers, finished
 from pyneural.training.trainable import Trainable
 from pyneural.training.weights import Weight, ascending, weighted_sum
 
@@ -93,6 +93,14 @@ class Objective:
             total = total * factor
         (total if scale is None else scale(total)).backward()
         return values
+
+    def gradients(self, batch: Batch, factor: float = 1.0) -> list[float]:
+        """Sets the gradients of factor times the loss; gives its terms, both of all processes."""
+        clear_gradients(self.parameters)
+        share = 1.0 if batch is None else batch.share
+        (terms,) = as_numbers([self.evaluate(batch, factor * share)])
+        terms = finished(self.model, self.names, terms)  # of this batch
+        return self._process_group.mean(terms, share, self.parameters[0].device)
 
     def has_new_weights(self) -> bool:
         """Whether the weights of the model are others than in the last evaluation."""

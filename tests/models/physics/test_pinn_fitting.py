@@ -184,13 +184,21 @@ def together(out, rank):
     """A training that two processes share, or one that does as they do; each gives its state."""
     generator = torch.Generator().manual_seed(5 + (rank or 0))
     model = make(points=19, generator=generator)
-    if rank is None:  # the processes agree on the first one's points in this way
-        generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+    def agree():  # as the processes do on the first one's points
+        if rank is None:
+            generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+    agree()
     if rank:  # rank 0's weights and points are taken
         model.network.layers[0].weight.data.add_(1.0)
     more = [callbacks.Resample(3, adaptive=True), callbacks.GradientNormWeights(2)]
     path = out / "fit.safetensors"
     model.fit([Adam(6), LBFGS(2)], callbacks=more, batch_size=7, progress=False, checkpoint=path)
+    agree()
+    growing = callbacks.AdaptivePoints(2, jump=1.001)
+    model.fit(LBFGS(8), callbacks=[growing], progress=False)
+    assert len(model.collocation) > 19
     weights = {f"weight {n}": torch.tensor(w) for n, w in model.weights.items()}
     state = {n: v for n, v in model.state_dict().items() if v.is_floating_point()}
     save_file(
