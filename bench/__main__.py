@@ -19,7 +19,8 @@ BENCHES = {
     "flows": "normalizing flows: training steps and sampling, beside zuko",
     "denoisers": "denoisers of diffusion models: training steps, the share of convolutions",
     "diffusion": "sampling diffusions, and training steps of a denoiser, beside torch",
-    "pde": "the problems of examples/pde, beside DeepXDE: error and seconds",
+    "pde": "the gallery of differential equations: error and seconds, beside what is published",
+    "pde_examples": "the problems of examples/pde, beside DeepXDE: error and seconds",
     "peak": "the share of the multiply-add peak or of the memory bandwidth that every op reaches",
     "fit": "what fit costs a step beyond the calls that it is made of",
 }

@@ -31,6 +31,11 @@ ROUND_TRIP = {torch.float32: 1e-5, torch.float64: 1e-10}
 # autograd's Jacobian. Some tens of rounding errors of a few layers.
 FLOW = {torch.float32: 1e-5, torch.float64: 1e-10}
 
+# Derivatives along a path of parameters. Of the polynomial that interpolates the residuals a fourth
+# derivative is left with rounding over the fourth power of the interval, 5e-4.
+PATH_BY_NESTED_FORWARD_MODE = 1e-10
+PATH_BY_INTERPOLATION = 1e-6
+
 
 def error(actual: Tensor, exact: Tensor) -> float:
     """Largest difference, relative to the largest element of the exact tensor."""

@@ -18,7 +18,7 @@ import torch
 from pyneural import plots
 from pyneural.demos import _options
 from pyneural.demos._options import counted, option, print_row
-from pyneural.models import PINN, suggested_phases, suggested_pinn
+from pyneural.models import PINN, suggested_pinn, suggested_training
 from pyneural.models.physics.reference import relative_l2
 from pyneural.pde.gallery import GALLERY, Problem
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure, none for the list."""
     if args.list:
         for name, make in GALLERY.items():
-            print(f"{name:<22}{make().formula}")
+            print(f"{name:<30}{make().formula}")
         return None
     if args.name is None:
         raise ValueError("NAME: expected an equation, got none; see pyneural demo pde --list")
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> object:
         generator=torch.Generator().manual_seed(args.seed),
     )
     _describe(problem, pinn, args)
-    report = pinn.fit(suggested_phases(problem, share=QUICK if args.quick else 1.0))
+    report = pinn.fit(**suggested_training(problem, share=QUICK if args.quick else 1.0))
     for phase in report.phases:
         loss, reason = f"loss {phase.loss:.2e}", phase.reason
         print_row(

@@ -49,7 +49,7 @@ from pyneural.models.physics.identification import (
 )
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.physics.regimes import Pendulum, model_pendulum
-from pyneural.models.physics.suggested import suggested_phases, suggested_pinn
+from pyneural.models.physics.suggested import suggested_pinn, suggested_training
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder, teacher_forced
@@ -130,8 +130,8 @@ __all__ = [
     "pushed_oscillator",
     "saturation",
     "scattered_measurements",
-    "suggested_phases",
     "suggested_pinn",
+    "suggested_training",
     "teacher_forced",
     "train_image_classifier",
 ]

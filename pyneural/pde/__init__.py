@@ -1,6 +1,7 @@
 """Equations, domains, points, conditions and exact solutions for physics-informed networks."""
 
 from pyneural.pde import gallery, spectral
+from pyneural.pde.causal import Causal
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Data, Dirichlet, Initial, Neumann, Periodic
 from pyneural.pde.domains import (
@@ -30,6 +31,7 @@ __all__ = [
     "Ball",
     "Box",
     "Burgers",
+    "Causal",
     "Condition",
     "Data",
     "Dirichlet",

@@ -122,8 +122,13 @@ def _error(figure: Any, axes: Any, t: Tensor, x: Tensor, error: Tensor) -> None:
 
 
 def _errors(axes: Any, errors: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     for (name, (seconds, values)), color in zip(errors.items(), style.CYCLE, strict=False):
         axes.loglog(seconds, values, "o-", color=color, markersize=4, label=name)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="seconds of training", title="relative $L_2$ error")
     axes.grid(True, which="major", color="#E4E4E4", linewidth=0.8, zorder=0)
     axes.legend(loc="lower left")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import torch
+import json
 
 from bench.__main__ import main
-from bench.pde import EXAMPLES
-from bench.peers.pde_deepxde import PROBLEMS
+from bench.pde import PUBLISHED
+from pyneural.pde.gallery import GALLERY
 
 
-def test_a_row_for_each_problem(capsys):
-    try:
-        assert main(["pde", "--case", "robin_rod", "--rounds", "1", "--steps", "20"]) == 0
-    finally:
-        torch.set_default_dtype(torch.float32)
-    *_, row = capsys.readouterr().out.splitlines()
-    name, error, seconds, *_ = row.split()
-    assert name == "robin_rod"
-    assert 0 < float(error) < 1
+def test_a_row_for_each_problem(capsys, tmp_path):
+    file = tmp_path / "pde.json"
+    options = ["--rounds", "2", "--share", "0.05", "--json", str(file)]
+    assert main(["pde", "--case", "poisson-1d", "burgers", *options]) == 0
+    *_, header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["parameters", "seconds", "median", "worst", "stated", "published"]
+    name, _, seconds, median, worst, *_ = first.split()
+    assert name == "poisson-1d"
     assert float(seconds) > 0
+    assert 0 < float(median) <= float(worst)
+    assert "SSBroyden" in second
+    assert set(json.loads(file.read_text())["pde"]) == {"poisson-1d", "burgers"}
 
 
-def test_the_peer_solves_some_of_the_examples():
-    assert set(PROBLEMS) < set(EXAMPLES)
+def test_published_figures_are_of_problems_of_the_gallery():
+    assert set(PUBLISHED) <= set(GALLERY)

@@ -117,6 +117,13 @@ def _jet_residual_backward(draw: Draw) -> list:
     return [draw.normal(residuals.dtype, *residuals.shape), *call, draw.bools(3)]
 
 
+def _jet_path(draw: Draw) -> list:
+    call = _jet_residual(draw)
+    x, weights, biases, *_, coefficients, _columns = call
+    size = sum(p.numel() for p in (*weights, *biases, coefficients))
+    return [*call, draw.normal(x.dtype, draw.choice((1, 2, 3, 4)), size)]
+
+
 def _rnn(draw: Draw) -> list:
     cell, dtype = draw.choice(GATES), draw.choice(WITH_REDUCED)
     steps, rows, inputs, hidden = draw.size(1), draw.size(), draw.size(), draw.size(1)
@@ -244,6 +251,7 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "jet_mlp_residual_backward": _jet_residual_backward,
     "jet_mlp_residual_jacobian": _jet_residual,
     "jet_mlp_gram": _jet_residual,
+    "jet_mlp_path": _jet_path,
 }
 
 

@@ -140,6 +140,10 @@ def test_jets():
     assert jacobian == first + 4 * rest + first + 2 * 4 * rest
     rows = sum(p.numel() for p in network.parameters())
     assert count(lambda: ops.jet_mlp_gram(*fused)) == jacobian + rows * (rows + 1) * 10
+    for order, products in ((1, 3), (4, 15)):
+        path = torch.zeros(order, rows)
+        along = count(lambda path=path: ops.jet_mlp_path(*fused, path=path))
+        assert along == (order + 1) * first + products * 4 * rest
     with (
         torch.no_grad()
     ):  # the jet of the inputs goes through the first layer as through the others

@@ -12,7 +12,8 @@ from torch import Tensor
 from pyneural.models.physics.checks import RESIDUAL
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.weights import Weights
-from pyneural.pde import Equation, Network
+from pyneural.pde import Causal, Domain, Equation, Network
+from pyneural.pde.coordinates import TIME
 from pyneural.training import Batch, Trainable
 from pyneural.training.checks import check, check_count
 
@@ -38,6 +39,8 @@ class Collocated(Trainable):
     in_batches = False  # whether it is trained in mini-batches of the points
     collocation: Tensor
     collocation_weights: Tensor | None
+    domain: Domain
+    causal: Causal | None
     _weights: Weights
 
     def collocated(self, batch: Batch | None) -> Tensor:
@@ -47,21 +50,24 @@ class Collocated(Trainable):
     def residual_weights(self, batch: Batch | None) -> dict[str, Any]:
         """The argument ``weights`` of the residual's loss for a batch; empty for weights of 1.
 
-        Those of equations and of points, times ``collocation_weights``.
+        Those of equations and of points, times ``collocation_weights`` and those of ``causal``.
         """
-        rows, importance = None if batch is None else batch.x, self.collocation_weights
-        if importance is not None and rows is not None:
-            importance = importance[rows]
-        return self._weights.inside(RESIDUAL, rows, importance)
+        rows = None if batch is None else batch.x
+        return self._weights.inside(RESIDUAL, rows, self._further_weights(batch))
 
     def residuals(self, network: Any, batch: Batch | None) -> list[Tensor]:
-        """Those of a network, [N] for each equation, times the roots of importance weights."""
-        equation, importance = cast(Equation, self.equation), self.collocation_weights
-        residuals = equation.residuals(network, self.collocated(batch))
-        if importance is None:
-            return residuals
-        roots = (importance if batch is None else importance[batch.x]).sqrt()
-        return [residual * roots for residual in residuals]
+        """Those of a network, [N] for each equation, times roots of importance and causal weights.
+
+        Weights of equations and points that the user has given are left out.
+        """
+        residuals = cast(Equation, self.equation).residuals(network, self.collocated(batch))
+        weights = self._further_weights(batch)
+        return residuals if weights is None else [r * weights.sqrt() for r in residuals]
+
+    def update_causal(self) -> None:
+        """Takes the causal weights from the residual as it is at the collocation points."""
+        causal, points = cast(Causal, self.causal), self.collocation
+        causal.update(self._time(points), self._squares(points), self.collocation_weights)
 
     def begin_phase(self, index: int) -> None:
         """Draws new collocation points where the residual is large, if that is wanted."""
@@ -73,8 +79,8 @@ class Collocated(Trainable):
 
         Where the residual is large they are drawn by systematic selection along Hilbert's curve
         with the density |r| / mean |r| + 1, |r|^2 being the sum of the squares of the equations'
-        residuals, and have importance weights, ``collocation_weights``, for which the loss is still
-        the mean over the domain; see ``pde.residual_adaptive``.
+        residuals, times the causal weight, and have importance weights, ``collocation_weights``,
+        for which the loss is still the mean over the domain; see ``pde.residual_adaptive``.
 
         Args:
             adaptive: whether where the residual is large, else by the sampling of the PINN.
@@ -135,12 +141,33 @@ class Collocated(Trainable):
             self._buffers.update(before)
             raise
 
+    def _further_weights(self, batch: Batch | None) -> Tensor | None:
+        """Importance times causal weights of the points of a batch, [N]; None for weights of 1."""
+        importance = self.collocation_weights
+        if importance is not None and batch is not None:
+            importance = importance[batch.x]
+        if self.causal is None:
+            return importance
+        weights = self.causal(self._time(self.collocated(batch)))
+        return weights if importance is None else importance * weights
+
+    def _time(self, x: Tensor) -> Tensor:
+        """From 0, the first time of the domain, to 1, the last, at points [M, D], [M]."""
+        column = self.domain.index(TIME, "PINN: causal")
+        first, last = (float(bound[column]) for bound in self.domain.range)
+        return (x[:, column] - first) / (last - first)
+
     @torch.no_grad()
-    def _sizes(self, x: Tensor) -> Tensor:
-        """Root of the sum of the squares of the residuals at points [M, D], [M]."""
+    def _squares(self, x: Tensor) -> Tensor:
+        """Sum of the squares of the residuals at points [M, D], [M]."""
         equation, network = cast(Equation, self.equation), cast(Network, self.network)
         parts = [equation.residuals(network, chunk) for chunk in x.split(_CHUNK)]
-        return torch.cat([torch.stack(part).square().sum(0).sqrt() for part in parts])
+        return torch.cat([torch.stack(part).square().sum(0) for part in parts])
+
+    def _sizes(self, x: Tensor) -> Tensor:
+        """Root of the integrand of the loss at points [M, D], [M]."""
+        squares = self._squares(x)
+        return (squares if self.causal is None else squares * self.causal(self._time(x))).sqrt()
 
     def _check_redraws(self, where: str) -> None:
         self.source.check_redraws(where)

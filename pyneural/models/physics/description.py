@@ -54,5 +54,7 @@ def describe_training(pinn: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
     points: dict[str, Any] = {"points": pinn.first_count, "sampling": pinn.sampling}
     if pinn.source.candidates is not None:
         points["candidates"] = digest([pinn.source.candidates])
+    if pinn.causal is not None:
+        points["causal"] = str(pinn.causal)
     residual = pinn.equation.recorded(pinn.collocation)
     return description | {"equation": describe(pinn.equation), "residual": residual} | points

@@ -17,6 +17,7 @@ from pyneural.models.physics.checks import (
     check_points,
     settle_unknowns,
 )
+from pyneural.models.physics.default_phases import default_phases
 from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.prediction import Predicting
@@ -24,7 +25,7 @@ from pyneural.models.physics.reference import Reference, relative_l2
 from pyneural.models.physics.squares import Squares
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
-from pyneural.pde import Condition, Domain, Equation, Hard, Network
+from pyneural.pde import Causal, Condition, Domain, Equation, Hard, Network
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback, Resample
@@ -61,6 +62,8 @@ class PINN(Predicting, Squares):
             parameter, as in that paper, has one for each point of a term; the points are then not
             drawn anew. For a system that of "residual" may be a tuple, one for each equation.
             L-BFGS leaves learned weights as they are, and begins anew where another one changes.
+        causal: lets the residual fall from early to late times, see ``pde.Causal``; None for no
+            such weights.
         generator: CPU generator for the points; None makes one from torch's default generator.
 
     Raises:
@@ -89,6 +92,7 @@ class PINN(Predicting, Squares):
         sampling: str = "lhs",
         adaptive: bool = False,
         weights: Mapping[str, Any] | None = None,
+        causal: Causal | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -99,11 +103,16 @@ class PINN(Predicting, Squares):
             "give domain=pde.Box(t=(0, 1), x=(-1, 1)), or an equation that has one",
         )  # fmt: skip
         self.domain: Domain = found
-        self.adaptive, self.sampling = adaptive, sampling
+        self.adaptive, self.sampling, self.causal = adaptive, sampling, causal
         self.generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         check_conditions(conditions, isinstance(network, Hard) and equation is not None)
         check_inputs_agree(network, conditions, equation, found)
         like = next(network.parameters())
+        if causal is not None:
+            timed = equation is not None and found.has_time
+            expected, got = "an equation on a domain with a coordinate t", f"{equation}, {found}"
+            check(timed, "PINN: causal", expected, got, "leave it out")
+            causal.to(like)
         for name, condition in conditions.items():
             check_points(condition.points, f"conditions[{name!r}]", found, like)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
@@ -199,7 +208,7 @@ class PINN(Predicting, Squares):
 
     def fit(
         self,
-        phases: Phase | Sequence[Phase],
+        phases: Phase | Sequence[Phase] | None = None,
         *,
         batch_size: int | None = None,
         steps_per_epoch: int = 100,
@@ -217,7 +226,9 @@ class PINN(Predicting, Squares):
         points where there is a ``batch_size``, else ``steps_per_epoch`` steps.
 
         Args:
-            phases: ``[Adam(1000), LBFGS(5000)]``.
+            phases: ``[Adam(1000), LBFGS(5000)]``; None for those of ``default_phases``: up to
+                5,000 parameters in float64 Levenberg-Marquardt, with new points every ten steps
+                where the residual is large; else Adam and L-BFGS, on batches Adam alone.
             batch_size: collocation points of a step; None takes all.
             steps_per_epoch: see above.
             reference: points [N, D] and the solution there [N, O]: the relative L2 error is
@@ -249,6 +260,10 @@ class PINN(Predicting, Squares):
         >>> len(report.history["error"]), report.step_history.names
         (4, ['initial', 'boundary', 'residual'])
         """
+        if phases is None:
+            in_batches = batch_size is not None
+            phases, more = default_phases(self, in_batches=in_batches, callbacks=callbacks)
+            callbacks = [*callbacks, *more]
         if (self.adaptive and isinstance(phases, Sequence) and len(phases) > 1) or any(
             isinstance(callback, Resample) for callback in callbacks
         ):

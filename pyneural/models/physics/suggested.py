@@ -8,7 +8,8 @@ import torch
 
 from pyneural.models.physics.pinn import PINN
 from pyneural.pde.gallery import Problem
-from pyneural.training import LBFGS, Adam, Phase
+from pyneural.training import LevenbergMarquardt
+from pyneural.training.callbacks import AdaptivePoints
 from pyneural.training.checks import check
 
 
@@ -30,7 +31,7 @@ def suggested_pinn(
     >>> from pyneural.pde.gallery import Heat
     >>> heat = Heat()
     >>> pinn = suggested_pinn(heat)
-    >>> report = pinn.fit(suggested_phases(heat, share=0.01), progress=False)
+    >>> report = pinn.fit(**suggested_training(heat, share=0.05), progress=False)
     >>> 0 < pinn.relative_l2(*heat.test_grid()) < 2
     True
     """
@@ -49,21 +50,23 @@ def suggested_pinn(
     )  # fmt: skip
 
 
-def suggested_phases(problem: Problem, *, share: float = 1.0) -> list[Phase]:
-    """The phases of training of a problem's recipe.
+def suggested_training(problem: Problem, *, share: float = 1.0) -> dict[str, Any]:
+    """The arguments of ``PINN.fit`` of a problem's recipe: phases and callbacks.
 
     Args:
         problem: of ``pde.gallery``, or your own.
-        share: of the steps of each phase, > 0; less for a quick look.
+        share: of the steps, > 0; less for a quick look.
 
     Raises:
         ValueError: a share that is not above zero.
 
     >>> from pyneural.pde.gallery import Heat
-    >>> [phase.steps for phase in suggested_phases(Heat(), share=0.01)]
-    [2, 7]
+    >>> suggested_training(Heat(), share=0.01)["phases"][0].steps
+    1
     """
-    check(share > 0, "suggested_phases: share", "a number > 0", share, "leave it out for 1")
+    check(share > 0, "suggested_training: share", "a number > 0", share, "leave it out for 1")
     recipe = problem.recipe
-    adam, *lbfgs = (max(1, round(share * steps)) for steps in (recipe.adam, *recipe.lbfgs))
-    return [Adam(adam), *(LBFGS(steps) for steps in lbfgs)]
+    steps = max(1, round(share * recipe.steps))
+    return {
+        "phases": [LevenbergMarquardt(steps)], "callbacks": [AdaptivePoints(most=recipe.most)],
+    }  # fmt: skip

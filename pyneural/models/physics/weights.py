@@ -192,7 +192,10 @@ def _described(weight: Weight) -> Any:
 
 
 class FollowSteps(Callback):
-    """Tells the weights of a PINN the step, and keeps those that are numbers in checkpoints."""
+    """Tells the weights of a PINN the step, and keeps those that are numbers in checkpoints.
+
+    Causal weights are taken anew where it is time, at the beginning too.
+    """
 
     def on_train_begin(self) -> None:
         """The step with which the training begins or goes on."""
@@ -211,5 +214,10 @@ class FollowSteps(Callback):
         self.run.model.weights.update(state["weights"])
 
     def _tell(self) -> None:
-        if self.run.model.weights.at(self.run.steps):
+        model, step = self.run.model, self.run.steps
+        changed = model.weights.at(step)
+        if model.causal is not None and step % model.causal.every == 0:
+            model.update_causal()
+            changed = True
+        if changed:
             self.run.objective_changed()

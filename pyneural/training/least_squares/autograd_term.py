@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
 from pyneural.training.least_squares.along_path import derivatives_along
+from pyneural.training.least_squares.parameter_map import batched_gradients, unit_vectors
 from pyneural.training.least_squares.source import Source
 from pyneural.training.least_squares.term import SquaredTerm
 
 _CHUNK = 1 << 22  # numbers of a batch of gradients
+_MANY = 1000  # residuals, for which it takes seconds
 _ACTIVATIONS = 64  # numbers that a backward pass holds for each residual, about
 
 
@@ -22,10 +26,11 @@ class AutogradTerm(SquaredTerm):
         name: of the term.
         source: gives the residuals, whose sum of squares is the term without its weight.
         weight: that the sum is multiplied with.
+        reason: why no kernel computes it, for a warning where that takes long.
     """
 
-    def __init__(self, name: str, source: Source, weight: float) -> None:
-        self.name, self.weight = name, weight
+    def __init__(self, name: str, source: Source, weight: float, reason: str = "") -> None:
+        self.name, self.weight, self.reason = name, weight, reason
         self._source = source
 
     def residuals(self) -> Tensor:
@@ -35,6 +40,8 @@ class AutogradTerm(SquaredTerm):
     def jacobian(self) -> Tensor:
         """The transposed Jacobian, [T, R]."""
         residuals = self._residuals()
+        if len(residuals) >= _MANY:
+            self._warn(len(residuals))
         found = torch.zeros(
             self._source.size, len(residuals), dtype=torch.float64, device=residuals.device
         )
@@ -69,8 +76,14 @@ class AutogradTerm(SquaredTerm):
 
     def _residuals(self) -> Tensor:
         """Those of the term without its weight, with their graph."""
-        return self._source.kept(
-            ("residuals", self.name), lambda: self._source.residuals(self.name)
+        return self._source.residuals(self.name)
+
+    def _warn(self, count: int) -> None:
+        kind = type(self._source.model).__name__
+        warnings.warn(
+            f"{kind}: term {self.name!r}: {self.reason}, so that its Jacobian takes a backward "
+            f"pass for each of its {count} residuals; take Adam or LBFGS, or fewer points",
+            stacklevel=4,
         )
 
     @property
@@ -80,14 +93,8 @@ class AutogradTerm(SquaredTerm):
 
     def _gradients(self, residuals: Tensor, rows: Tensor) -> Tensor:
         """Those of some residuals, [rows, T]."""
-        units = residuals.new_zeros(len(rows), len(residuals))
-        units.scatter_(1, rows[:, None], 1.0)
+        units = unit_vectors(rows, residuals)
         try:
-            grads = torch.autograd.grad(
-                residuals, self._source.parameters, units, retain_graph=True,
-                is_grads_batched=True, allow_unused=True, materialize_grads=True,
-            )  # fmt: skip
+            return batched_gradients(residuals, self._source.parameters, units)
         except RuntimeError:  # an operation whose backward has no batched form
-            each = [self._source.gradients(residuals, unit) for unit in units]
-            return torch.stack(each)
-        return torch.cat([grad.reshape(len(units), -1) for grad in grads], 1)
+            return torch.stack([self._source.gradients(residuals, unit) for unit in units])
