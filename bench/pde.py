@@ -22,7 +22,6 @@ from pyneural.pde.gallery import GALLERY
 PUBLISHED = {
     "allen-cahn": (2.24e-5, "PirateNet, arXiv:2402.00326"),
     "burgers": (1.6e-8, "SSBroyden, arXiv:2501.16371"),
-    "cavity-3200": (4.21e-2, "PirateNet, arXiv:2402.00326"),
     "kdv": (4.27e-4, "PirateNet, arXiv:2402.00326"),
     "kuramoto-sivashinsky": (1.61e-1, "jaxpi, arXiv:2308.08468"),
 }

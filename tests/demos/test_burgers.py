@@ -13,9 +13,18 @@ import pytest
 from pyneural import cli
 
 pytest.importorskip("matplotlib")
-SMALL = ["--epochs", "20", "--lbfgs", "30", "--conditions", "40"]
-INSIDE = [*SMALL, "--points", "300", "--rounds", "2"]
-FEW = ["--epochs", "5", "--lbfgs", "8", "--conditions", "20", "--points", "50", "--rounds", "2"]
+SMALL = [
+    "--steps",
+    "4",
+    "--width",
+    "6",
+    "--points",
+    "100",
+    "--most-points",
+    "120",
+    "--beside",
+    "0.1",
+]
 
 
 def value(out: str, name: str) -> str:
@@ -24,14 +33,23 @@ def value(out: str, name: str) -> str:
 
 
 def test_burgers_prints_the_error_and_writes_the_picture(tmp_path, capsys):
-    assert cli.main(["demo", "burgers", "--out", str(tmp_path), *INSIDE]) == 0
+    assert cli.main(["demo", "burgers", "--out", str(tmp_path), *SMALL]) == 0
     out = capsys.readouterr().out
     assert 0 < float(value(out, "relative L2").split()[0]) < 1.5
-    assert value(out, "network") == "8 x 20 tanh, 3,021 parameters"
-    assert value(out, "points") == "20 initial, 20 boundary, 300 collocation"
-    assert len(re.findall(r"L-BFGS +15 steps", out)) == 2
+    assert value(out, "network") == "4 x 6 tanh, 157 parameters"
+    assert value(out, "points") == "100 collocation"
+    assert re.search(r"Levenberg-Marquardt +4 steps", out)
+    assert re.fullmatch(r"Adam and L-BFGS: \S+ after [\d.]+ s", value(out, "beside it"))
     assert {path.name for path in tmp_path.iterdir()} == {"burgers.png", "burgers.safetensors"}
     assert (tmp_path / "burgers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_burgers_comes_near_the_solution(tmp_path, capsys):
+    options = ["--steps", "35", "--width", "10", "--points", "600", "--beside", "0"]
+    assert cli.main(["demo", "burgers", "--out", str(tmp_path), *options]) == 0
+    out = capsys.readouterr().out
+    assert float(value(out, "relative L2").split()[0]) < 0.05
+    assert "beside it" not in out
 
 
 def test_boundary_points_alone_fail_inside(tmp_path, capsys):
@@ -46,20 +64,20 @@ def test_boundary_points_alone_fail_inside(tmp_path, capsys):
 
 
 def test_resume_goes_on(tmp_path, capsys):
-    start = ["demo", "burgers", "--out", str(tmp_path), *FEW]
+    start = ["demo", "burgers", "--out", str(tmp_path), *SMALL]
     assert cli.main([*start, "--time-limit", "0"]) == 0
     assert "time limit" in capsys.readouterr().out
     assert cli.main([*start, "--resume"]) == 0
     resumed = capsys.readouterr().out
     assert value(resumed, "resumed") == "after 1 step"
-    assert cli.main(["demo", "burgers", "--out", str(tmp_path / "whole"), *FEW]) == 0
+    assert cli.main(["demo", "burgers", "--out", str(tmp_path / "whole"), *SMALL]) == 0
     whole = capsys.readouterr().out
     assert value(resumed, "relative L2") == value(whole, "relative L2")
 
 
 def test_interrupt_writes_checkpoint_and_picture_and_exits_130(tmp_path):
     command = [sys.executable, "-m", "pyneural.cli", "demo", "burgers", "--out", str(tmp_path)]
-    options = ["--epochs", "100000", "--points", "200", "--conditions", "20"]
+    options = ["--width", "6", "--points", "200"]
     process = subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -103,10 +121,11 @@ def test_errors_come_before_training(tmp_path, capsys, monkeypatch, options, mes
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--data-weight", "nan", "expected a finite number >= 0, got 'nan'"),
-        ("--data-weight", "-1", "expected a finite number >= 0, got '-1'"),
+        ("--beside", "nan", "expected a finite number >= 0, got 'nan'"),
+        ("--beside", "-1", "expected a finite number >= 0, got '-1'"),
         ("--seed", str(2**63), "expected an integer from 0 to 9,223,372,036,854,775,807, got"),
-        ("--conditions", str(10**12), "expected an integer from 2 to 100,000,000, got"),
+        ("--points", str(10**12), "expected an integer from 1 to 100,000,000, got"),
+        ("--order", "5", "expected an integer from 1 to 4, got"),
     ],
 )
 def test_numbers_out_of_range(capsys, option, value, message):
@@ -123,7 +142,7 @@ def test_directory_without_permission(tmp_path, capsys):
     assert "Permission denied" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--seed", "--epochs", "--points", "--lbfgs", "--time-limit"])
+@pytest.mark.parametrize("option", ["--seed", "--steps", "--points", "--width", "--time-limit"])
 def test_numbers_out_of_range_are_refused(capsys, option):
     with pytest.raises(SystemExit):
         cli.main(["demo", "burgers", option, "-3"])
@@ -134,7 +153,7 @@ def test_one_seed_gives_one_result_and_torchs_generator_is_left_alone(tmp_path, 
     import torch
 
     def error(seed):
-        options = ["--out", str(tmp_path), "--seed", seed, *FEW]
+        options = ["--out", str(tmp_path), "--seed", seed, *SMALL]
         assert cli.main(["demo", "burgers", *options]) == 0
         return value(capsys.readouterr().out, "relative L2")
 

@@ -129,17 +129,22 @@ class Case:
     def exact(self):
         return interpolated(lambda tau: self.at(tau).detach())
 
-    def nested(self, order=4):
+    def nested(self, order):
         """By nested forward mode."""
 
-        def derivative(function):
-            return lambda tau: torch.func.jvp(function, (tau,), (torch.ones_like(tau),))[1]
+        def with_next(function):
+            def derivatives(tau):
+                values, tangents = torch.func.jvp(function, (tau,), (torch.ones_like(tau),))
+                return *values, tangents[-1]
 
-        function, results = lambda tau: self.at(tau, forward_jet), []
+            return derivatives
+
+        def function(tau):
+            return (self.at(tau, forward_jet),)
+
         for _ in range(order):
-            function = derivative(function)
-            results.append(function(torch.zeros((), dtype=torch.float64)))
-        return torch.stack(results)
+            function = with_next(function)
+        return torch.stack(function(torch.zeros((), dtype=torch.float64))[1:])
 
 
 def burgers(jet, x, c):

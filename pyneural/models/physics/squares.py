@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyneural.models.physics.balanced import Balanced
 from pyneural.models.physics.checks import RESIDUAL
-from pyneural.ops import MeanSquare
+from pyneural.ops import GroupedSquare, MeanSquare
 from pyneural.training import Batch
 
 
@@ -19,7 +19,7 @@ class Squares(Balanced):
 
     def least_squares(
         self, batch: Batch | None = None
-    ) -> dict[str, MeanSquare | Callable[[], Tensor]]:
+    ) -> dict[str, MeanSquare | GroupedSquare | Callable[[], Tensor]]:
         """The terms of ``losses`` before they are summed, for ``training.least_squares``.
 
         Learned weights of equations and points are taken as they are now.
@@ -38,7 +38,7 @@ class Squares(Balanced):
         if self.equation is not None:
             points = u, self.collocated(batch)
             asked[RESIDUAL] = self.equation, points, self.residual_weights(batch)
-        found: dict[str, MeanSquare | Callable[[], Tensor]] = {}
+        found: dict[str, MeanSquare | GroupedSquare | Callable[[], Tensor]] = {}
         for name, (owner, given, inside) in asked.items():
             fixed = {key: _detached(weights) for key, weights in inside.items()}
             square = owner.mean_square(*given, **fixed)

@@ -6,7 +6,8 @@ coefficients, M = P + Q, K derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops.reference.least_squares import jet_mlp_residual
+from pyneural.ops.reference.series import Series
 
 
 def jet_mlp_path(
@@ -21,7 +23,7 @@ def jet_mlp_path(
 ) -> Tensor:
     """The derivatives 1 to K of the residuals, [K, E, N], along the path [K, M], the last option.
 
-    By forward mode, nested: the (k + 1)-th derivative is that of the k-th.
+    By Taylor series, which stand for the parameters and for all that is made of them.
 
     >>> x, weights, biases = torch.ones(4, 2), [torch.ones(1, 2)], [torch.ones(1)]
     >>> u = [4, 0, 0, 0, 0, 0]  # channel 0 0; residual 0
@@ -31,31 +33,16 @@ def jet_mlp_path(
     """
     *program, coefficients, columns, path = options
     parameters = [*chain.from_iterable(zip(weights, biases, strict=True)), coefficients]
-    sizes = [tensor.numel() for tensor in parameters]
-
-    def residuals(tau: Tensor) -> tuple[Tensor]:
-        moved, power = parameters, torch.ones_like(tau)  # tau^j / j!
-        for j, direction in enumerate(path, 1):
-            power = power * tau / j
-            parts = direction.split(sizes)
-            moved = [p + power * v.view_as(p) for p, v in zip(moved, parts, strict=True)]
-        *of_layers, factors = moved
-        rest = *program, factors, columns
-        return (jet_mlp_residual(x, of_layers[::2], of_layers[1::2], *rest, op="jet_mlp_path"),)
-
-    derivatives: Callable[[Tensor], tuple[Tensor, ...]] = residuals
-    for _ in path:
-        derivatives = _with_next(derivatives)
-    return torch.stack(derivatives(x.new_zeros(()))[1:])
-
-
-def _with_next(
-    derivatives: Callable[[Tensor], tuple[Tensor, ...]],
-) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """From a function and its first derivatives, those and the next one."""
-
-    def more(tau: Tensor) -> tuple[Tensor, ...]:
-        values, tangents = torch.func.jvp(derivatives, (tau,), (torch.ones_like(tau),))[:2]
-        return *values, tangents[-1]
-
-    return more
+    parts = path.split([p.numel() for p in parameters], 1)
+    # Any: Taylor series take the place of tensors.
+    along: list[Any] = [
+        Series([p, *(v.view_as(p) / math.factorial(k) for k, v in enumerate(part, 1))])
+        for p, part in zip(parameters, parts, strict=True)
+    ]
+    *of_layers, factors = along
+    rest = *program, factors, columns
+    residuals: Any = jet_mlp_residual(x, of_layers[::2], of_layers[1::2], *rest, op="jet_mlp_path")
+    if isinstance(residuals, Tensor):  # which the path does not reach
+        return torch.stack([torch.zeros_like(residuals)] * len(path))
+    derivatives = enumerate(residuals.coefficients[1:], 1)
+    return torch.stack([math.factorial(k) * c for k, c in derivatives])

@@ -33,9 +33,8 @@ class EulerBeam(Problem):
     formula = "u_tt + u_xxxx / pi^4 = 0"
     counts = 101, 101
     recipe = Recipe(
-        (24, 24, 24), error=3e-3, points=1000, weights={"initial": 10, "boundary": 10},
-        steps=150,
-    )  # fmt: skip
+        (20, 20, 20, 20), error=1.0, steps=80, weights={"initial": 100, "boundary": 100}
+    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ class Cavity(SteadyFlow):
 
     reference = "the table of Ghia, Ghia and Shin"
     counts = 101, 101  # where it is drawn
-    recipe = Recipe((32, 32, 32), error=8e-2, weights={"u": 30, "v": 30}, steps=150)
+    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=100, weights={"u": 100, "v": 100})
     nu = 0.01
 
     def __init__(self) -> None:

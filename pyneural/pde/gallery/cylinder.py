@@ -42,9 +42,8 @@ class Cylinder(Flow):
     counts = 3, 57, 33
     section = {"t": 3.0}  # noqa: RUF012
     recipe = Recipe(
-        (32, 32, 32), error=4e-2, condition_points=2000, weights={"u": 10, "v": 10},
-        steps=150,
-    )  # fmt: skip
+        (20, 20, 20, 20), error=1.0, steps=80, condition_points=2000, weights={"u": 100, "v": 100}
+    )
 
     def __init__(self) -> None:
         super().__init__()

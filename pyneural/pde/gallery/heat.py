@@ -49,7 +49,7 @@ class Heat(Problem):
 
     outputs = "u"
     formula = "u_t = alpha laplacian u"
-    recipe = Recipe((24, 24, 24), error=4e-4, activation="sin", hard=True, steps=150)
+    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=80, hard=True)
 
     def __init__(self, alpha: float | Tensor = 0.1, dim: int = 1) -> None:
         dim = whole("Heat: dim", dim)

@@ -32,7 +32,7 @@ class KuramotoSivashinsky(Ring):
     formula = "u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0"
     counts = 101, 257
     modes, steps, smooth = 256, 10_000, 3
-    recipe = Recipe((32, 32, 32), error=1.0, hard=True, points=1500, steps=150)
+    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=200, hard=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class ChaoticKuramotoSivashinsky(Ring):
     formula = "u_t + 100/16 u u_x + 100/16^2 u_xx + 100/16^4 u_xxxx = 0"
     counts = 26, 257
     smooth = 3
-    recipe = Recipe((32, 32, 32), error=1.0, hard=True, points=1500, steps=150)
+    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=200, hard=True)
 
     def __init__(self) -> None:
         super().__init__()

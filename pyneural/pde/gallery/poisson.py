@@ -16,14 +16,8 @@ from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 
 _HIGHEST = 10
-_RECIPES = {
-    1: Recipe((16, 16), error=1e-6, steps=50, points=200, condition_points=2),
-    2: Recipe((24, 24), error=1e-4, points=1000, weights={"boundary": 100}, steps=150),
-    3: Recipe(
-        (32, 32, 32), error=4e-2, points=1000, condition_points=2000, weights={"boundary": 100},
-        steps=150,
-    ),
-}  # fmt: skip
+_ON_LINE = Recipe((16, 16), error=1.0, steps=30, points=200, hard=True)
+_IN_SPACE = Recipe((20, 20, 20), error=1.0, steps=60, hard=True)
 
 
 class Poisson(Problem):
@@ -57,7 +51,7 @@ class Poisson(Problem):
         self.domain = Box(**dict.fromkeys(self.inputs, (0, 1)))
         self.counts = (101,) * dim
         self.section = dict.fromkeys(self.inputs[2:], 0.4)
-        self.recipe = _RECIPES[min(dim, 3)]
+        self.recipe = _ON_LINE if dim == 1 else _IN_SPACE
 
     def residual(self, u, **x):
         """Laplacian of u minus that of exp(-r^2)."""

@@ -37,7 +37,7 @@ class TaylorGreen(Flow):
 
     counts = 11, 41, 41
     section = {"t": 1.0}  # noqa: RUF012
-    recipe = Recipe((32, 32), error=4e-2, condition_points=500, steps=150)
+    recipe = Recipe((20, 20, 20), error=1.0, steps=60, condition_points=600)
 
     def __init__(self, nu: float | Tensor = 0.1) -> None:
         super().__init__()

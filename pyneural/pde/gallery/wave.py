@@ -40,8 +40,8 @@ class Wave(Problem):
     formula = "u_tt = c^2 u_xx"
     counts = 101, 101
     recipe = Recipe(
-        (32, 32, 32), error=5e-2, activation="sin", steps=150,
-        weights={"initial": 100, "velocity": 10, "boundary": 100},
+        (20, 20, 20, 20), error=1.0, steps=150,
+        weights={"initial": 100, "velocity": 100, "boundary": 100},
     )  # fmt: skip
 
     def __init__(self, c: float | Tensor = 1.0) -> None:

@@ -10,7 +10,7 @@ from pyneural.training import Trainable
 from pyneural.training.least_squares import AutogradTerm, KernelTerm, least_squares
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 from tests.training.least_squares import dense
-from tests.training.least_squares.problems import BOX, Learned, mlp, periodic, pinn
+from tests.training.least_squares.problems import BOX, Learned, learned_lift, mlp, periodic, pinn
 
 
 def in_place(parameters, theta):
@@ -167,3 +167,11 @@ def test_a_network_whose_jet_loss_is_its_own_is_not_taken_for_another():
     model = pinn(Doubled(2, [5], 1).double(), given={"ring": periodic()["ring"]})
     kinds = {term.name: type(term) for term in least_squares(model, dense.trained(model))}
     assert kinds == {"ring": AutogradTerm, "residual": AutogradTerm}
+
+
+def test_what_takes_long_is_said():
+    model = pinn(learned_lift(), given={}, points=1000)
+    c = [p for p in model.parameters() if p.dim() == 0]
+    (term,) = least_squares(model, c)
+    with pytest.warns(UserWarning, match=r"PINN: term 'residual': it depends .* 1000 residuals"):
+        term.gram()

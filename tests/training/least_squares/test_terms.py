@@ -10,7 +10,7 @@ from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 from tests.training.least_squares import dense
 from tests.training.least_squares.problems import FUSED, OTHERS
 
-# A fourth derivative from a polynomial of degree 12 through rounded values.
+# A fourth derivative from a polynomial of degree 20 through rounded values.
 PATH = (1e-7, 1e-6, 1e-5, 1e-4)
 
 
