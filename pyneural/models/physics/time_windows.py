@@ -18,6 +18,7 @@ from pyneural.models.physics.prediction import Expression
 from pyneural.models.physics.reference import relative_l2
 from pyneural.pde import Box, Domain
 from pyneural.pde.coordinates import TIME, columns_by_name
+from pyneural.pde.domains.algebra import Shape
 from pyneural.training import CheckpointError, Phase, TrainingReport
 from pyneural.training.checks import check
 from pyneural.training.data.adapter import of_arrays
@@ -76,7 +77,7 @@ class TimeWindows:
     def __init__(
         self,
         make: Callable[[Domain, Any], PINN],
-        domain: Domain | None,
+        domain: Shape | None,
         times: Sequence[float],
         start: Start,
     ) -> None:
