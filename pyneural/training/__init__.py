@@ -19,20 +19,23 @@ from pyneural.training.run import Run
 from pyneural.training.sequential import Sequential, load_model
 from pyneural.training.solvers.base import Phase, PhaseReport, Solver, Task
 from pyneural.training.solvers.descent import Adam, Descent
+from pyneural.training.solvers.gauss_newton_cg import GaussNewtonCG
 from pyneural.training.solvers.lbfgs import LBFGS
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
 from pyneural.training.solvers.optimizers import Adadelta
 from pyneural.training.solvers.quasi_newton import SSBFGS, SSBroyden
+from pyneural.training.solvers.spring import SPRING
 from pyneural.training.state.file import CheckpointError, load_checkpoint, save_checkpoint
 from pyneural.training.summary import count_parameters
 from pyneural.training.trainable import Trainable
 from pyneural.training.trainer import Trainer, TrainingReport
 
 __all__ = [
-    "LBFGS", "SSBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches", "CheckpointError",
-    "Classifier", "Descent", "Diagnosis", "History", "LevenbergMarquardt", "LoaderBatches", "Model",
-    "Phase", "PhaseReport", "Regressor", "Run", "SSBroyden", "Sequential", "Solver", "StepHistory",
-    "Task", "TensorBatches", "ThreeWaySplit", "Trainable", "Trainer", "TrainingReport", "callbacks",
-    "check_writable", "count_hyperparameters", "count_parameters", "diagnose", "load_checkpoint",
-    "load_model", "save_checkpoint",
+    "LBFGS", "SPRING", "SSBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches",
+    "CheckpointError", "Classifier", "Descent", "Diagnosis", "GaussNewtonCG", "History",
+    "LevenbergMarquardt", "LoaderBatches", "Model", "Phase", "PhaseReport", "Regressor", "Run",
+    "SSBroyden", "Sequential", "Solver", "StepHistory", "Task", "TensorBatches", "ThreeWaySplit",
+    "Trainable", "Trainer", "TrainingReport", "callbacks", "check_writable",
+    "count_hyperparameters", "count_parameters", "diagnose", "load_checkpoint", "load_model",
+    "save_checkpoint",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 
 from pyneural.training import LevenbergMarquardt, Trainable, Trainer
 from pyneural.training.solvers import damping_search, linear_model
-from pyneural.training.solvers import levenberg_marquardt as module
+from pyneural.training.solvers import least_squares_solver as module
 from pyneural.training.solvers.base import Task
 from tests.training.least_squares_problems import (
     Exponentials,

@@ -18,6 +18,7 @@ from pyneural.models.physics.checks import (
     check_points,
     settle_unknowns,
 )
+from pyneural.models.physics.default_phases import default_phases
 from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.prediction import Predicting
@@ -226,7 +227,7 @@ class PINN(Predicting, Balanced):
 
     def fit(
         self,
-        phases: Phase | Sequence[Phase],
+        phases: Phase | Sequence[Phase] | None = None,
         *,
         batch_size: int | None = None,
         steps_per_epoch: int = 100,
@@ -244,7 +245,9 @@ class PINN(Predicting, Balanced):
         points where there is a ``batch_size``, else ``steps_per_epoch`` steps.
 
         Args:
-            phases: ``[Adam(1000), LBFGS(5000)]``.
+            phases: ``[Adam(1000), LBFGS(5000)]``; None for those of ``default_phases``: up to
+                5,000 parameters in float64 Levenberg-Marquardt, with new points every ten steps
+                where the residual is large; else Adam and L-BFGS, on batches Adam alone.
             batch_size: collocation points of a step; None takes all.
             steps_per_epoch: see above.
             reference: points [N, D] and the solution there [N, O]: the relative L2 error is
@@ -276,6 +279,10 @@ class PINN(Predicting, Balanced):
         >>> len(report.history["error"]), report.step_history.names
         (4, ['initial', 'boundary', 'residual'])
         """
+        if phases is None:
+            in_batches = batch_size is not None
+            phases, more = default_phases(self, in_batches=in_batches, callbacks=callbacks)
+            callbacks = [*callbacks, *more]
         if (self.adaptive and isinstance(phases, Sequence) and len(phases) > 1) or any(
             isinstance(callback, Resample) for callback in callbacks
         ):

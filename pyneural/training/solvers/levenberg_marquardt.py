@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from pyneural.errors import is_whole
-from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
-from pyneural.training.least_squares import SquaredTerm, least_squares
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.damping_search import DampingSearch
+from pyneural.training.solvers.least_squares_solver import LeastSquaresSolver
 from pyneural.training.solvers.linear_model import LinearModel, Residuals, linear_model
-from pyneural.training.solvers.objective import Objective
-from pyneural.training.weights import number
 
 
 @dataclass(frozen=True)
@@ -101,41 +97,34 @@ class LevenbergMarquardt(Phase):
         """The solver, at the start."""
         return _LevenbergMarquardtSolver(task, self)
 
+    def linear_model(self, residuals: Residuals, start: Tensor, seed: int) -> LinearModel:
+        """That of the residuals at parameters [T]; the seed is for what is drawn at random."""
+        return linear_model(residuals, len(start), start.device)
 
-class _LevenbergMarquardtSolver(Solver):
-    """Knows from one step to the next its damping and the last step, and nothing of the residuals.
 
-    So the objective may change at any time, and a training that is resumed has all it needs.
-    """
-
-    state_attributes = (*Solver.state_attributes, "damping", "last_step")
+class _LevenbergMarquardtSolver(LeastSquaresSolver):
+    state_attributes = (*LeastSquaresSolver.state_attributes, "damping")
 
     def __init__(self, task: Task, phase: LevenbergMarquardt) -> None:
-        self.task, self.phase = task, phase
-        self.damping = float(phase.damping)
-        self.last_step: Tensor | None = None  # [T]
-        self.parameters = Objective(task.model).parameters
-        dtypes = [parameter.dtype for parameter in self.parameters]
-        _check_parameters(self.parameters)
-        self._rounding = max(torch.finfo(dtype).eps for dtype in dtypes)
+        super().__init__(task, phase)
+        self.phase, self.damping = phase, float(phase.damping)
+        self._rounding = max(torch.finfo(parameter.dtype).eps for parameter in self.parameters)
 
     @torch.no_grad()
     def step(self, batch: Batch) -> list[float]:
         """Makes one step; gives the terms where it ended, [K]."""
-        task, phase, share = self.task, self.phase, 1.0 if batch is None else batch.share
-        terms = least_squares(task.model, self.parameters, batch)
-        residuals = Residuals(terms, task.process_group, share)
-        start = self._point()
-        linear = linear_model(residuals, len(start), start.device)
+        task, phase = self.task, self.phase
+        residuals, start = self.residuals(batch), self.point()
+        linear = phase.linear_model(residuals, start, self.evaluations)
         self.evaluations += 1
-        values = self._unweighted(terms, linear.losses, batch)
+        values = self.unweighted(residuals, linear.losses, batch)
         if task.check_step is not None:
             task.check_step(batch, self.names, values)
         self.reason = self._nothing_to_gain(linear)
         if self.reason is not None:
             return values
         search = DampingSearch(
-            linear, residuals, start, self._move, lambda: task.watch(values, self.names),
+            linear, residuals, start, self.move, lambda: task.watch(values, self.names),
             phase.order, None if self.last_step is None else phase.momentum * self.last_step,
             self._rounding,
         )  # fmt: skip
@@ -143,9 +132,9 @@ class _LevenbergMarquardtSolver(Solver):
             found = search(self.damping)
             trial = found.trial
             if trial is not None:
-                self._move(start + trial.step)
+                self.move(start + trial.step)
         except BaseException:  # Ctrl-C, too
-            self._move(start)
+            self.move(start)
             raise
         finally:
             self.evaluations += search.evaluations
@@ -156,20 +145,7 @@ class _LevenbergMarquardtSolver(Solver):
         least = max(phase.tolerance_change, self._rounding)
         if search.loss - float(trial.losses.sum()) <= least * search.loss:
             self.reason = f"converged: relative change of the loss below {least:.1g}"
-        return self._unweighted(terms, trial.losses, batch)
-
-    def check_parameters(self) -> None:
-        now = {id(parameter) for parameter in Objective(self.task.model).parameters}
-        if now != {id(parameter) for parameter in self.parameters}:
-            raise RuntimeError(
-                "LevenbergMarquardt: parameters: expected those that required a gradient when it "
-                "began, got others; end the phase before layers are frozen, unfrozen or replaced"
-            )
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        if self.last_step is not None:
-            self.last_step = self.last_step.to(self.parameters[0].device)
+        return self.unweighted(residuals, trial.losses, batch)
 
     def _nothing_to_gain(self, linear: LinearModel) -> str | None:
         loss, tolerance = float(linear.losses.sum()), self.phase.tolerance_grad
@@ -181,42 +157,3 @@ class _LevenbergMarquardtSolver(Solver):
         if not math.isfinite(cosine):
             return "the Jacobian is not finite"
         return f"converged: gradient below {tolerance:g}" if cosine <= tolerance else None
-
-    def _unweighted(
-        self, terms: Sequence[SquaredTerm], losses: Tensor, batch: Batch
-    ) -> list[float]:
-        """The terms without their weights, and those of weight 0; sets their names."""
-        model, group = self.task.model, self.task.process_group
-        weights = {name: number(weight) for name, weight in model.term_weights.items()}
-        pairs = zip(terms, losses.tolist(), strict=True)
-        found = {
-            term.name: loss / (weights.get(term.name, 1.0) or math.nan) for term, loss in pairs
-        }
-        if 0 in weights.values():  # which is measured and not minimised
-            measured, share = model.losses(batch), 1.0 if batch is None else batch.share
-            means = group.mean([float(loss) for loss in measured.values()], share, losses.device)
-            both = zip(measured, means, strict=True)
-            found = {name: found[name] if weights.get(name, 1.0) else mean for name, mean in both}
-        self.names = list(found)
-        return list(found.values())
-
-    def _point(self) -> Tensor:
-        """The parameters in float64, [T]."""
-        return torch.cat([parameter.double().reshape(-1) for parameter in self.parameters])
-
-    def _move(self, point: Tensor) -> None:
-        """Sets the parameters."""
-        sizes = [parameter.numel() for parameter in self.parameters]
-        for parameter, part in zip(self.parameters, point.split(sizes), strict=True):
-            parameter.copy_(part.view_as(parameter))
-
-
-def _check_parameters(parameters: Sequence[Tensor]) -> None:
-    where = "LevenbergMarquardt: parameters"
-    kinds = sorted({str(parameter.dtype) for parameter in parameters})
-    good = all(parameter.is_floating_point() for parameter in parameters)
-    check(good, where, "real numbers", ", ".join(kinds), "write real and imaginary parts as two")
-    devices = sorted({str(parameter.device) for parameter in parameters})
-    check(len(devices) == 1, where, "all on one device", ", ".join(devices), "move them to one")
-    remedy = "move the model to the processor"
-    check(not devices[0].startswith("mps"), where, "a device with float64", devices[0], remedy)

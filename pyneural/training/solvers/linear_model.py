@@ -227,7 +227,7 @@ def linear_model(residuals: Residuals, size: int, device: torch.device) -> Linea
         available is None or needed <= available, f"{_KIND}: parameters",
         f"matrices that fit into the {as_text(available or 0)} of memory that are free",
         f"{as_text(needed)} for {size} parameters and {count} residuals",
-        "use ConjugateGradients, SSBroyden or LBFGS instead, or a smaller network", MemoryError,
+        "use GaussNewtonCG or LBFGS instead, or a smaller network", MemoryError,
     )  # fmt: skip
     return _Primal(residuals) if primal else _Dual(residuals)
 
