@@ -34,7 +34,8 @@ _OF_VALUES = frozenset({
 })  # fmt: skip
 _ALIASES = recorder.ALIASES | {
     "radd": "add", "rmul": "mul", "rtruediv": "rdiv", "iadd": "add_", "isub": "sub_",
-    "imul": "mul_", "itruediv": "div_", "ipow": "pow_", "rsub": "rsub", "get T": "t", "get mT": "mT", "get data": "detach",
+    "imul": "mul_", "itruediv": "div_", "ipow": "pow_", "rsub": "rsub",
+    "get T": "t", "get mT": "mT", "get data": "detach",
     "concat": "cat", "concatenate": "cat", "swapaxes": "transpose", "swapdims": "transpose",
     "moveaxis": "movedim", "broadcast_to": "expand", "special_expm1": "expm1",
     "special_erf": "erf", "special_erfc": "erfc", "special_exp2": "exp2", "special_log1p": "log1p",
