@@ -33,7 +33,8 @@ def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -
 
     Raises:
         NotImplementedError: a model without ``least_squares``.
-        ValueError: no parameters or none with a gradient.
+        ValueError: no parameters or none with a gradient; a class that has other losses than the
+            one whose ``least_squares`` it inherits.
     """
     where = f"{type(model).__name__}: least_squares"
     frozen = [list(p.shape) for p in parameters if not (p.requires_grad and p.is_leaf)]
@@ -42,6 +43,7 @@ def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -
     check(
         len({*map(id, parameters)}) == len(parameters), where, "each parameter once", "some twice"
     )
+    _check_terms(model)
     source = Source(model, parameters, batch)
     found: list[SquaredTerm] = []
     for name, entry in source.entries().items():
@@ -55,6 +57,16 @@ def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -
                 found.append(AutogradTerm(name, source, weight, reason))
     check(bool(found), where, "a term with a weight above 0", "none")
     return found
+
+
+def _check_terms(model: Any) -> None:
+    """ValueError where a subclass has losses of its own and the squares of another class."""
+    for kind in type(model).__mro__:
+        if "least_squares" in vars(kind):
+            return
+        where, got = f"{type(model).__name__}.least_squares", f"{kind.__name__}.losses alone"
+        remedy = "write least_squares in that class, too"
+        check("losses" not in vars(kind), where, "one beside losses", got, remedy)
 
 
 def _against_kernel(entry: Any, source: Source) -> str | None:
