@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from pyneural.models.physics.balanced import Balanced
 from pyneural.models.physics.checks import (
     RESIDUAL,
     check_conditions,
@@ -22,7 +23,7 @@ from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.prediction import Predicting
 from pyneural.models.physics.reference import Reference, relative_l2
-from pyneural.models.physics.squares import Squares
+from pyneural.models.physics.squares import Squares, squares
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Causal, Condition, Domain, Equation, Hard, Network
@@ -33,7 +34,7 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.distributed import ProcessGroup
 
 
-class PINN(Predicting, Squares):
+class PINN(Predicting, Balanced):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
@@ -189,14 +190,32 @@ class PINN(Predicting, Squares):
         Args:
             batch: its x are the numbers of the collocation points to take; None takes all.
         """
-        terms = {
-            name: condition.loss(self._u, **self._weights.inside(name))
-            for name, condition in self.named_conditions()
+        return {
+            name: owner.loss(*given, **inside) for name, owner, given, inside in self._asked(batch)
         }
+
+    def least_squares(self, batch: Batch | None = None) -> Squares:
+        """The terms of ``losses`` before they are summed, for ``training.least_squares``.
+
+        >>> from pyneural import nn, pde
+        >>> burgers = pde.Burgers()
+        >>> network = nn.MLP(2, [8], 1, input_range=burgers.domain.range)
+        >>> pinn = PINN(network, burgers.conditions(20), equation=burgers, points=50)
+        >>> {name: type(term).__name__ for name, term in pinn.least_squares().items()}
+        {'initial': 'MeanSquare', 'boundary': 'MeanSquare', 'residual': 'MeanSquare'}
+        """
+        return squares(self._asked(batch))
+
+    def _asked(self, batch: Batch | None) -> list[tuple[str, Any, tuple, dict[str, Any]]]:
+        """Each term's name, its equation or condition, and the arguments of its loss."""
+        found: list[tuple[str, Any, tuple, dict[str, Any]]] = [
+            (name, condition, (self._u,), self._weights.inside(name))
+            for name, condition in self.named_conditions()
+        ]
         if self.equation is not None:
-            points, weights = self.collocated(batch), self.residual_weights(batch)
-            terms[RESIDUAL] = self.equation.loss(self._u, points, **weights)
-        return terms
+            given, weights = (self._u, self.collocated(batch)), self.residual_weights(batch)
+            found.append((RESIDUAL, self.equation, given, weights))
+        return found
 
     def explain_nonfinite(self, name: str, batch: Batch | None) -> str | None:
         """The operation in the equation or condition that is not finite, and where."""
