@@ -19,6 +19,7 @@ from pyneural.models.physics.checks import (
 )
 from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
+from pyneural.models.physics.posterior import Inferring
 from pyneural.models.physics.prediction import Predicting
 from pyneural.models.physics.reference import Reference, relative_l2
 from pyneural.models.physics.squares import Squares
@@ -32,7 +33,7 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.distributed import ProcessGroup
 
 
-class PINN(Predicting, Squares):
+class PINN(Predicting, Inferring, Squares):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
