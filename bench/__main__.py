@@ -8,6 +8,7 @@ import importlib
 # Name to what it measures; the module ``bench.NAME`` has ``add_arguments`` and ``run``.
 BENCHES = {
     "jet": "loss and gradient of a PDE residual through an MLP",
+    "gram": "the Gram matrix of a residual's Jacobian, which second-order solvers take",
     "dense": "the dense layer with its activation, and the sparsely connected one",
     "attention": "scaled dot-product attention, forward and with gradients",
     "mse_loss": "the mean squared error, forward and with gradient",

@@ -14,7 +14,14 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 def test_code_runs(code):
     torch.manual_seed(0)
     names = {}
-    for long, short in (("10_000", "100"), ("Adam(1000)", "Adam(3)"), ("LBFGS(5000)", "LBFGS(3)")):
+    for long, short in (("2_000", "100"), ("time_limit=40", "time_limit=0")):
         code = code.replace(long, short)
-    exec(code, names)
-    assert any(parameter.grad.abs().sum() > 0 for parameter in names["net"].parameters())
+    try:
+        exec(code, names)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    if "pinn" in names:
+        assert names["u"].shape == (1, 1)
+        assert names["u"].isfinite().all()
+    else:
+        assert any(parameter.grad.abs().sum() > 0 for parameter in names["net"].parameters())

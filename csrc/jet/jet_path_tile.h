@@ -20,7 +20,7 @@ struct PathParameters {
   std::vector<const T*> weight;         // [L] each [O][K + 1][I]
   std::vector<const T*> bias;           // [L] each [K + 1][O]
   const T* factor;                      // [K + 1][Q]
-  std::vector<PackedMatrix<T>> packed;  // [L] of the weights; empty where they are not needed
+  std::vector<PackedMatrix<T>> packed;  // [L] of the weights, [O, (K + 1) I]
 
   static int64_t storage(const Network& network, int64_t order, int64_t factors) {
     int64_t size = (order + 1) * (network.parameters + factors);

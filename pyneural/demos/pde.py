@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure, none for the list."""
     if args.list:
         for name, make in GALLERY.items():
-            print(f"{name:<30}{make().formula}")
+            print(f"{name:<22}{make().formula}")
         return None
     if args.name is None:
         raise ValueError("NAME: expected an equation, got none; see pyneural demo pde --list")

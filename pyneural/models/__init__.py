@@ -50,6 +50,7 @@ from pyneural.models.physics.identification import (
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.physics.regimes import Pendulum, model_pendulum
 from pyneural.models.physics.suggested import suggested_pinn, suggested_training
+from pyneural.models.physics.time_windows import TimeWindows
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder, teacher_forced
@@ -112,6 +113,7 @@ __all__ = [
     "SimpleRNN",
     "SparseNetwork",
     "StateSpaceModel",
+    "TimeWindows",
     "TransformerDenoiser",
     "TransformerTranslator",
     "Translator",

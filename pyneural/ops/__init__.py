@@ -22,7 +22,7 @@ from pyneural.ops.jet.least_squares import (
     jet_mlp_residual,
     jet_mlp_residual_jacobian,
 )
-from pyneural.ops.jet.mean_square import MeanSquare
+from pyneural.ops.jet.mean_square import GroupedSquare, MeanSquare
 from pyneural.ops.jet.path import jet_mlp_path
 from pyneural.ops.jet.plan import input_channels
 from pyneural.ops.jet.recorder import NotExpressibleError, Recorder, Symbol, record_residual
@@ -36,6 +36,7 @@ from pyneural.ops.spline import rational_quadratic_spline
 
 __all__ = [
     "Derivative",
+    "GroupedSquare",
     "Laplacian",
     "LinearOperator",
     "MeanSquare",

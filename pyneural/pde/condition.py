@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from pyneural.nn import MLP
 from pyneural.nn.plain import is_changed
-from pyneural.ops import Derivative, MeanSquare, ResidualProgram, record_residual
+from pyneural.ops import Derivative, GroupedSquare, MeanSquare, ResidualProgram, record_residual
 from pyneural.ops.caching import cached
 from pyneural.pde.language.compiled import compiled_loss
 from pyneural.pde.language.lowering import root_of
@@ -150,7 +150,9 @@ class Condition(torch.nn.Module):
         total = sum(squares[1:], start=squares[0])
         return (total if weights is None else weights.to(total) * total).mean()
 
-    def mean_square(self, network: Network, weights: Tensor | None = None) -> MeanSquare | None:
+    def mean_square(
+        self, network: Network, weights: Tensor | None = None
+    ) -> MeanSquare | GroupedSquare | None:
         """What ``loss`` is the value of, for second-order methods.
 
         None where no kernel knows it; ``scaled_residuals`` are then what there is.

@@ -9,12 +9,15 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from pyneural.errors import check_argument, whole
+from pyneural.ops import GroupedSquare, ResidualProgram, record_residual
+from pyneural.ops.caching import cached
 from pyneural.pde.condition import Condition, Term
 from pyneural.pde.coordinates import TIME, given_points
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.faces import Part, check_pairs, named_part, place
+from pyneural.pde.language.lowering import root_of
 from pyneural.pde.language.names import HIGHEST
-from pyneural.pde.network import Network, with_jets
+from pyneural.pde.network import Network, mean_square_of, outputs_of, with_jets
 from pyneural.pde.prescribed import Value, check_paired, prescribed
 
 
@@ -254,3 +257,29 @@ class Periodic(Condition):
         parts = network.jet(both, self.derivatives) if self.derivatives else (network(both),)
         halves = [self.select(part).chunk(2) for part in parts]
         return [high - low for low, high in halves]
+
+    def mean_square(self, network: Network, weights: Tensor | None = None) -> GroupedSquare | None:
+        """What ``loss`` is the value of, for second-order methods: high and low side by side."""
+        self.check(network)
+        network = with_jets(network)
+        outputs = outputs_of(network, self.points)
+        if not hasattr(network, "jet_loss") or outputs is None:
+            return None
+        chosen = self._chosen(outputs)
+        signs = self.points.new_tensor([1.0, -1.0]).expand(self.count, 2)
+        root = 1.0 if weights is None else root_of(weights, self.points)[:, None]
+        columns = (root * signs).reshape(1, -1)
+        both = torch.stack([self.opposite, self.points], 1).flatten(0, 1)
+        program = _program(1 + len(self.derivatives), chosen)
+        square = mean_square_of(network, both, self.derivatives, program, None, columns)
+        return None if square is None else GroupedSquare(square, 2)
+
+
+@cached
+def _program(channels: int, outputs: tuple[int, ...]) -> ResidualProgram:
+    """The value and derivatives of each output, times a column."""
+
+    def residual(jet: Any, x: Any, c: Any, columns: Any) -> tuple[Any, ...]:
+        return tuple(columns[0] * jet[k, o] for k in range(channels) for o in outputs)
+
+    return record_residual(residual)

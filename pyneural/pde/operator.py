@@ -8,13 +8,14 @@ from typing import Any, cast
 from torch import Tensor
 from typing_extensions import Unpack
 
-from pyneural.ops import MeanSquare
+from pyneural.ops import GroupedSquare, MeanSquare
 from pyneural.pde.condition import Condition
 from pyneural.pde.coordinates import arguments_of, check_names, given_points
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.equation import Equation
 from pyneural.pde.faces import Part, named_part, place
 from pyneural.pde.language.expression import Normals, plain
+from pyneural.pde.language.lowering import root_of
 from pyneural.pde.language.names import normal_names
 from pyneural.pde.language.residual import Residual
 from pyneural.pde.language.sites import MAIN, Site
@@ -183,12 +184,28 @@ class Operator(Condition):
             return super().eager_loss(network, points, weights)
         return self.form.loss(self._residual, network, self._sites(), weights)
 
-    def mean_square(self, network: Network, weights: Tensor | None = None) -> MeanSquare | None:
-        """What ``loss`` is the value of, for second-order methods; None for integrals and pairs."""
+    def mean_square(
+        self, network: Network, weights: Tensor | None = None
+    ) -> MeanSquare | GroupedSquare | None:
+        """What ``loss`` is the value of, for second-order methods; None where no kernel knows it.
+
+        So it is with pairs, and for integrals that are to have an unknown value.
+        """
         self.check(network)
-        if self.shape is not None:
+        if self.shape is None:
+            return self.form.mean_square(self._residual, network, self._sites(), weights)
+        root = self.quadrature.new_ones(self.count)
+        root = root if weights is None else root_of(weights, root)
+        factors = (self.quadrature * root[:, None]).flatten()
+        if self.target.requires_grad:
             return None
-        return self.form.mean_square(self._residual, network, self._sites(), weights)
+        try:
+            square = self.form.mean_square(self._residual, network, self._sites(), factors=factors)
+        except (ValueError, RuntimeError):  # it reads its points as [M, Q]
+            return None
+        if square is None:
+            return None
+        return GroupedSquare(square, self.shape[1], (root[:, None] * self.target).T)
 
     def extra_repr(self) -> str:
         """Number of points or integrals."""

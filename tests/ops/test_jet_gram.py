@@ -229,3 +229,30 @@ def test_too_large_a_matrix(device):
     )
     with pytest.raises(ValueError, match=text):
         ops.jet_mlp_gram(*parts, "tanh", [], program)
+
+
+def test_made_of_the_ops_of_the_jet(monkeypatch):
+    """As on devices that have kernels for these alone, in chunks of points."""
+    monkeypatch.setattr("pyneural.ops.reference.least_squares._CHUNK", 3000)
+    for case in ("burgers", "a jet", "one layer of a jet", "no gradient"):
+        network, *others = subject(case)
+        activation, derivatives, program = options(case)
+        exact = exact_results(case, network, *others)
+        encoded = *network.parts, activation, *encode("", derivatives), *program, *others
+        for name, results in zip(("residual_jacobian", "gram"), exact, strict=True):
+            found = getattr(reference, f"jet_mlp_{name}")(*encoded, by=torch.ops.pyneural)
+            for a, b in zip(found, results, strict=True):
+                assert_close(a, b, FLOAT64_GRADIENT)
+
+
+def test_meta_tensors():
+    network, *others = subject("burgers")
+    arguments = *network.map(lambda t: t.to("meta")).parts, *options("burgers")
+    others = [t.to("meta") for t in others]
+    for name in ("residual", "residual_jacobian", "gram"):
+        op = getattr(ops, f"jet_mlp_{name}")
+        exact = op(*network.parts, *options("burgers"), *subject("burgers")[1:])
+        found = op(*arguments, *others)
+        pairs = ((found,), (exact,)) if name == "residual" else (found, exact)
+        for a, b in zip(*pairs, strict=True):
+            assert (a.shape, a.dtype, a.device.type) == (b.shape, b.dtype, "meta")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import forward_ad, gradcheck
 from torch.library import opcheck
 
 from pyneural import ops
@@ -58,6 +58,7 @@ def test_against_nested_forward_mode(device, activation):
     order = 4 if activation == "tanh" else 3  # each takes three times as long as the one before
     for a, b in zip(case.found(order), case.nested(order), strict=True):
         assert_close(a, b, PATH_BY_NESTED_FORWARD_MODE)
+    assert_close(reference.jet_mlp_path(*case.schema), case.found(), FLOAT64)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -80,6 +81,7 @@ def test_functions_of_residuals(device, name):
     case = Case(residual, (), device=device)
     for a, b in zip(case.found(), case.exact(), strict=True):
         assert_close(a, b, PATH_BY_INTERPOLATION)
+    assert_close(reference.jet_mlp_path(*case.schema), case.found(), FLOAT64)
 
 
 def test_a_residual_that_the_path_does_not_reach(device):
@@ -230,7 +232,7 @@ def test_no_points():
     assert case.found().shape == (4, 2, 0)
 
 
-@pytest.mark.parametrize("name", ["a system", "a jet of the inputs"])
+@pytest.mark.parametrize("name", CASES)
 def test_reference(device, name):
     case = CASES[name](device=device)
     assert_close(reference.jet_mlp_path(*case.schema), case.found(), FLOAT64)
@@ -261,9 +263,11 @@ def test_autograd_and_transforms(device):
         assert_close(result, function(*detached[:2], p, *detached[3:]), FLOAT64)
     tangent = torch.func.jvp(lambda p: function(*detached[:2], p, *detached[3:]),
                              (detached[2],), (detached[2],))[1]  # fmt: skip
-    # The first derivative is linear in the path, the second quadratic in v_1 and linear in v_2.
-    found = function(*detached)
-    assert_close(tangent[0], found[0], FLOAT64)
+    assert_close(tangent[0], function(*detached)[0], FLOAT64)  # which is linear in the path
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(detached[2], detached[2])
+        found = forward_ad.unpack_dual(function(*detached[:2], dual, *detached[3:])).tangent
+        assert_close(found, tangent, FLOAT64)
 
 
 def test_compile(device):
@@ -274,9 +278,11 @@ def test_compile(device):
         options = case.derivatives, case.program, case.coefficients, case.columns
         return ops.jet_mlp_path(*parts, "tanh", *options, path=2 * path) + 1
 
-    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
     arguments = case.network.x, case.path
-    assert_close(compiled(*arguments), function(*arguments), FLOAT64)
+    gradient = torch.func.grad(lambda *arguments: function(*arguments).square().sum(), argnums=1)
+    for each in (function, gradient):
+        compiled = torch.compile(each, fullgraph=True, backend="aot_eager")
+        assert_close(compiled(*arguments), each(*arguments), FLOAT64)
 
 
 def test_opcheck(device):

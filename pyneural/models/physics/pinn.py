@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from pyneural.models.physics.balanced import Balanced
 from pyneural.models.physics.checks import (
     RESIDUAL,
     check_conditions,
@@ -17,12 +18,13 @@ from pyneural.models.physics.checks import (
     check_points,
     settle_unknowns,
 )
+from pyneural.models.physics.default_phases import default_phases
 from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
 from pyneural.models.physics.posterior import Inferring
 from pyneural.models.physics.prediction import Predicting
 from pyneural.models.physics.reference import Reference, relative_l2
-from pyneural.models.physics.squares import Squares
+from pyneural.models.physics.squares import Squares, squares
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Causal, Condition, Domain, Equation, Hard, Network
@@ -33,7 +35,7 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.distributed import ProcessGroup
 
 
-class PINN(Predicting, Inferring, Squares):
+class PINN(Predicting, Inferring, Balanced):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
@@ -189,14 +191,32 @@ class PINN(Predicting, Inferring, Squares):
         Args:
             batch: its x are the numbers of the collocation points to take; None takes all.
         """
-        terms = {
-            name: condition.loss(self._u, **self._weights.inside(name))
-            for name, condition in self.named_conditions()
+        return {
+            name: owner.loss(*given, **inside) for name, owner, given, inside in self._asked(batch)
         }
+
+    def least_squares(self, batch: Batch | None = None) -> Squares:
+        """The terms of ``losses`` before they are summed, for ``training.least_squares``.
+
+        >>> from pyneural import nn, pde
+        >>> burgers = pde.Burgers()
+        >>> network = nn.MLP(2, [8], 1, input_range=burgers.domain.range)
+        >>> pinn = PINN(network, burgers.conditions(20), equation=burgers, points=50)
+        >>> {name: type(term).__name__ for name, term in pinn.least_squares().items()}
+        {'initial': 'MeanSquare', 'boundary': 'MeanSquare', 'residual': 'MeanSquare'}
+        """
+        return squares(self._asked(batch))
+
+    def _asked(self, batch: Batch | None) -> list[tuple[str, Any, tuple, dict[str, Any]]]:
+        """Each term's name, its equation or condition, and the arguments of its loss."""
+        found: list[tuple[str, Any, tuple, dict[str, Any]]] = [
+            (name, condition, (self._u,), self._weights.inside(name))
+            for name, condition in self.named_conditions()
+        ]
         if self.equation is not None:
-            points, weights = self.collocated(batch), self.residual_weights(batch)
-            terms[RESIDUAL] = self.equation.loss(self._u, points, **weights)
-        return terms
+            given, weights = (self._u, self.collocated(batch)), self.residual_weights(batch)
+            found.append((RESIDUAL, self.equation, given, weights))
+        return found
 
     def explain_nonfinite(self, name: str, batch: Batch | None) -> str | None:
         """The operation in the equation or condition that is not finite, and where."""
@@ -208,7 +228,7 @@ class PINN(Predicting, Inferring, Squares):
 
     def fit(
         self,
-        phases: Phase | Sequence[Phase],
+        phases: Phase | Sequence[Phase] | None = None,
         *,
         batch_size: int | None = None,
         steps_per_epoch: int = 100,
@@ -226,7 +246,9 @@ class PINN(Predicting, Inferring, Squares):
         points where there is a ``batch_size``, else ``steps_per_epoch`` steps.
 
         Args:
-            phases: ``[Adam(1000), LBFGS(5000)]``.
+            phases: ``[Adam(1000), LBFGS(5000)]``; None for those of ``default_phases``: up to
+                5,000 parameters in float64 Levenberg-Marquardt, with new points every ten steps
+                where the residual is large; else Adam and L-BFGS, on batches Adam alone.
             batch_size: collocation points of a step; None takes all.
             steps_per_epoch: see above.
             reference: points [N, D] and the solution there [N, O]: the relative L2 error is
@@ -258,6 +280,10 @@ class PINN(Predicting, Inferring, Squares):
         >>> len(report.history["error"]), report.step_history.names
         (4, ['initial', 'boundary', 'residual'])
         """
+        if phases is None:
+            in_batches = batch_size is not None
+            phases, more = default_phases(self, in_batches=in_batches, callbacks=callbacks)
+            callbacks = [*callbacks, *more]
         if (self.adaptive and isinstance(phases, Sequence) and len(phases) > 1) or any(
             isinstance(callback, Resample) for callback in callbacks
         ):

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
-from pyneural.models.physics.balanced import Balanced
-from pyneural.models.physics.checks import RESIDUAL
-from pyneural.ops import MeanSquare
-from pyneural.training import Batch
+from pyneural.ops import GroupedSquare, MeanSquare
+from pyneural.training.checks import check
+
+Squares = dict[str, MeanSquare | GroupedSquare | Callable[[], Tensor]]
 
 
-class Squares(Balanced):
-    """A PINN's terms, not summed up yet."""
+def squares(asked: Sequence[tuple[str, Any, tuple[Any, ...], dict[str, Any]]]) -> Squares:
+    """The losses of equations and conditions before they are summed.
 
-    def least_squares(
-        self, batch: Batch | None = None
-    ) -> dict[str, MeanSquare | Callable[[], Tensor]]:
-        """The terms of ``losses`` before they are summed, for ``training.least_squares``.
+    Learned weights of equations and points are taken as they are now.
 
-        Learned weights of equations and points are taken as they are now.
+    Args:
+        asked: for each term its name, the equation or condition, and the arguments of its loss.
 
-        >>> from pyneural import models, nn, pde
-        >>> burgers = pde.Burgers()
-        >>> network = nn.MLP(2, [8], 1, input_range=burgers.domain.range)
-        >>> pinn = models.PINN(network, burgers.conditions(20), equation=burgers, points=50)
-        >>> {name: type(term).__name__ for name, term in pinn.least_squares().items()}
-        {'initial': 'MeanSquare', 'boundary': 'MeanSquare', 'residual': 'MeanSquare'}
-        """
-        asked: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {}
-        u = cast(Any, self.network)
-        for name, condition in self.named_conditions():
-            asked[name] = condition, (u,), self._weights.inside(name)
-        if self.equation is not None:
-            points = u, self.collocated(batch)
-            asked[RESIDUAL] = self.equation, points, self.residual_weights(batch)
-        found: dict[str, MeanSquare | Callable[[], Tensor]] = {}
-        for name, (owner, given, inside) in asked.items():
-            fixed = {key: _detached(weights) for key, weights in inside.items()}
-            square = owner.mean_square(*given, **fixed)
-            found[name] = square or partial(owner.scaled_residuals, *given, **fixed)
-        return found
+    Raises:
+        ValueError: a loss of the user's own without the residuals that it is made of.
+    """
+    found: Squares = {}
+    for name, owner, given, inside in asked:
+        _check_loss(name, owner)
+        fixed = {key: _detached(weights) for key, weights in inside.items()}
+        square = owner.mean_square(*given, **fixed)
+        residuals = partial(owner.scaled_residuals, *given, **fixed)
+        found[name] = residuals if square is None else square
+    return found
+
+
+def _check_loss(name: str, owner: Any) -> None:
+    """ValueError where a subclass computes another loss than these residuals are of."""
+    for kind in type(owner).__mro__:
+        if {"mean_square", "scaled_residuals"} & vars(kind).keys():
+            return
+        where = f"PINN.least_squares: {name!r}"
+        expected = "residuals beside a loss of its own"
+        remedy = "write mean_square, which may give None, and scaled_residuals in the same class"
+        own = {"loss", "eager_loss"} & vars(kind).keys()
+        check(not own, where, expected, f"{kind.__name__} with a loss alone", remedy)
 
 
 def _detached(weights: Any) -> Any:

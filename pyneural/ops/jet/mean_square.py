@@ -90,7 +90,95 @@ class MeanSquare(NamedTuple):
         """The residuals' derivatives along a path [K, M] of theta, [K, E, N]."""
         return jet_mlp_path(*self, path=path)
 
+    @property
+    def squares(self) -> int:
+        """Number of squares of an equation that the loss is the mean of: that of points."""
+        return self.points
+
+    @property
+    def equations(self) -> int:
+        """Number of equations E."""
+        return len(self.residual.residuals())
+
     def chunk(self, first: int, last: int) -> MeanSquare:
         """The same at points first to last - 1."""
         columns = None if self.columns is None else self.columns[:, first:last]
         return self._replace(x=self.x[..., first:last, :], columns=columns)
+
+
+class GroupedSquare(NamedTuple):
+    """A mean of squares of sums over groups of points: integrals, differences of pairs.
+
+        loss = (1 / M) sum_em (sum_(n in group m) r_e(x_n) - target_em)^2
+
+    It has what ``MeanSquare`` has; groups are of consecutive points, all of one size.
+
+    Args:
+        square: the residuals at all points, each with the factor that it has in its sum.
+        size: points of a group.
+        target: that the sums are to be, [E, M]; None for 0.
+
+    >>> import torch
+    >>> from pyneural.ops import record_residual
+    >>> x, weights, biases = torch.tensor([[1.0], [3.0]]), [torch.ones(1, 1)], [torch.zeros(1)]
+    >>> u = MeanSquare(x, weights, biases, "tanh", [], record_residual(lambda jet, x, c: jet[0, 0]))
+    >>> GroupedSquare(u, 2).loss()  # (1 + 3)^2
+    tensor(16.)
+    """
+
+    square: MeanSquare
+    size: int
+    target: Tensor | None = None
+
+    @property
+    def x(self) -> Tensor:
+        """The points."""
+        return self.square.x
+
+    @property
+    def columns(self) -> Tensor | None:
+        """The columns."""
+        return self.square.columns
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Weights and biases of layer by layer and the coefficients."""
+        return self.square.tensors
+
+    @property
+    def equations(self) -> int:
+        """Number of equations E."""
+        return self.square.equations
+
+    @property
+    def squares(self) -> int:
+        """Number of groups M."""
+        return self.square.points // self.size
+
+    def loss(self) -> Tensor:
+        """The mean square, [], differentiable."""
+        return self.residuals().square().sum() / self.squares
+
+    def residuals(self) -> Tensor:
+        """The sums less their targets, [E, M], differentiable."""
+        sums = self._sums(self.square.residuals())
+        return sums if self.target is None else sums - self.target
+
+    def jacobian(self) -> tuple[Tensor, Tensor]:
+        """The residuals [E, M] and their transposed Jacobian [P + Q, E, M]."""
+        residuals, jacobian = self.square.jacobian()
+        sums = self._sums(residuals)
+        return sums if self.target is None else sums - self.target, self._sums(jacobian)
+
+    def path(self, path: Tensor) -> Tensor:
+        """The residuals' derivatives along a path [K, P + Q] of theta, [K, E, M]."""
+        return self._sums(self.square.path(path))
+
+    def chunk(self, first: int, last: int) -> GroupedSquare:
+        """The same of groups first to last - 1."""
+        square = self.square.chunk(first * self.size, last * self.size)
+        target = None if self.target is None else self.target[:, first:last]
+        return GroupedSquare(square, self.size, target)
+
+    def _sums(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (-1, self.size)).sum(-1)

@@ -85,31 +85,57 @@ class Series:
         return self.map(torch.neg)
 
     def __add__(self, other: Any) -> Series:
-        if not isinstance(other, Series):
-            return Series([self.value + other, *self.coefficients[1:]])
-        pairs = zip(self.coefficients, other.coefficients, strict=True)
-        return Series([a + b for a, b in pairs])
+        return _add(self, other)
 
     def __sub__(self, other: Any) -> Series:
-        return self + -other
+        return _add(self, -other)
 
     def __rsub__(self, other: Any) -> Series:
-        return -self + other
+        return _add(-self, other)
 
     def __mul__(self, other: Any) -> Series:
-        if not isinstance(other, Series):
-            return self.map(lambda c: c * other)
-        return Series([_convolution(self, other, k) for k in range(len(self.coefficients))])
+        return _mul(self, other)
 
     def __truediv__(self, other: Any) -> Series:
-        if not isinstance(other, Series):
-            return self.map(lambda c: c / other)
-        return _divide(self, other)
+        return _div(self, other)
 
     def __pow__(self, power: int) -> Series:
         return self if power == 1 else self * self ** (power - 1)
 
     __radd__, __rmul__ = __add__, __mul__
+
+
+# Of two series, or a series and a tensor or number. Without the operators of series, since
+# torch.compile makes those of a tensor and a series calls of these functions.
+
+
+def _add(a: Any, b: Any) -> Series:
+    if not isinstance(a, Series):
+        a, b = b, a
+    if not isinstance(b, Series):
+        return Series([a.value + b, *a.coefficients[1:]])
+    return Series([c + d for c, d in zip(a.coefficients, b.coefficients, strict=True)])
+
+
+def _mul(a: Any, b: Any) -> Series:
+    if not isinstance(a, Series):
+        a, b = b, a
+    if not isinstance(b, Series):
+        return a.map(lambda c: c * b)
+    return Series([_convolution(a, b, k) for k in range(len(a.coefficients))])
+
+
+def _div(a: Any, b: Any) -> Series:
+    if not isinstance(b, Series):
+        return a.map(lambda c: c / b)
+    zeros = b.map(torch.zeros_like)
+    numerator = a if isinstance(a, Series) else _add(zeros, a)
+
+    def following(quotient: Series, k: int) -> Tensor:
+        known = _convolution(quotient, b, k, 0, k - 1)
+        return (numerator.coefficients[k] - known) / b.value
+
+    return _recursive(numerator.value / b.value, len(b.coefficients), following)
 
 
 def _convolution(a: Series, b: Series, k: int, first: int = 0, last: int | None = None) -> Tensor:
@@ -157,16 +183,6 @@ def _by_derivative(
         )
 
     return of_series
-
-
-def _divide(a: Any, b: Series) -> Series:
-    orders = len(b.coefficients)
-    a = a if isinstance(a, Series) else a + 0 * b
-
-    def following(quotient: Series, k: int) -> Tensor:
-        return (a.coefficients[k] - _convolution(quotient, b, k, 0, k - 1)) / b.value
-
-    return _recursive(a.value / b.value, orders, following)
 
 
 def _sqrt(a: Series) -> Series:
@@ -233,17 +249,22 @@ def _elu(a: Series, alpha: float, inplace: bool) -> Series:
 
 
 _FUNCTIONS: dict[Callable, Callable[..., Any]] = {
-    torch.add: lambda a, b: a + b,
-    torch.sub: lambda a, b: a - b,
-    torch.mul: lambda a, b: a * b,
-    torch.div: lambda a, b: a / b if isinstance(a, Series) else _divide(a, b),
+    torch.add: _add,
+    torch.sub: lambda a, b: _add(a, -b),
+    torch.mul: _mul,
+    torch.div: _div,
+    # Of a tensor and a series.
+    Tensor.add: _add,
+    Tensor.sub: lambda a, b: _add(a, -b),
+    Tensor.mul: _mul,
+    Tensor.div: _div,
     torch.neg: lambda a: -a,
     torch.square: lambda a: a * a,
     torch.sqrt: _sqrt,
     torch.sin: lambda a: _sin_cos(a)[0],
     torch.cos: lambda a: _sin_cos(a)[1],
     torch.exp: _exp,
-    torch.log: _by_derivative(torch.log, lambda a: _divide(1, a)),
+    torch.log: _by_derivative(torch.log, lambda a: _div(1, a)),
     torch.tanh: _by_slope(torch.tanh, lambda f: 1 - f * f),
     torch.sigmoid: _by_slope(torch.sigmoid, lambda f: f * (1 - f)),
     torch.erf: _by_derivative(torch.erf, _erf_slope),

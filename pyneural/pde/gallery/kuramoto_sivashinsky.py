@@ -31,7 +31,7 @@ class KuramotoSivashinsky(Ring):
 
     formula = "u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0"
     counts = 101, 257
-    modes, steps, smooth = 256, 10_000, 3
+    modes, steps, smooth = 256, 12_000, 3
     recipe = Recipe((20, 20, 20, 20), error=1.0, steps=200, hard=True)
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -174,9 +174,13 @@ class Residual:
         network: Network,
         sites: Mapping[str, Site],
         weights: Sequence[float | Tensor] | Tensor | None = None,
+        factors: Tensor | None = None,
     ) -> MeanSquare | None:
-        """What ``loss`` is the value of; None where no kernel knows it."""
-        fused = self._fused(function, network, sites, weights)
+        """What ``loss`` is the value of; None where no kernel knows it.
+
+        In the place of roots of weights there may be factors of any sign, [N].
+        """
+        fused = self._fused(function, network, sites, weights, factors)
         return None if fused is None else mean_square_of(with_jets(network), *fused)
 
     def scaled_residuals(
@@ -198,6 +202,7 @@ class Residual:
         network: Any,
         sites: Mapping[str, Site],
         weights: Sequence[float | Tensor] | Tensor | None,
+        factors: Tensor | None = None,
     ) -> tuple | None:
         """The arguments of ``network.jet_loss`` that give the loss.
 
@@ -215,9 +220,12 @@ class Residual:
             return None
         derivatives, program = collapse_derivatives(lowered.derivatives, lowered.program)
         coefficients, columns = lowered.coefficients, lowered.columns
-        if weights is not None:
-            each = self._each(weights, len(program.residuals()))
-            roots = [root_of(weight, x) for weight in each]  # residuals are squared
+        if weights is not None or factors is not None:
+            count = len(program.residuals())
+            if weights is None:
+                roots = [cast(Tensor, factors)] * count
+            else:  # residuals are squared
+                roots = [root_of(weight, x) for weight in self._each(weights, count)]
             if all(root.dim() == 0 for root in roots):
                 program = program.scaled(len(coefficients))
                 coefficients = [*coefficients, *roots]

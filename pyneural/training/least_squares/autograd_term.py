@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from pyneural.training.least_squares.source import Source
 from pyneural.training.least_squares.term import SquaredTerm
 
 _CHUNK = 1 << 22  # numbers of a batch of gradients
+_MANY = 1000  # residuals, for which it takes seconds
 _ACTIVATIONS = 64  # numbers that a backward pass holds for each residual, about
 
 
@@ -23,10 +26,11 @@ class AutogradTerm(SquaredTerm):
         name: of the term.
         source: gives the residuals, whose sum of squares is the term without its weight.
         weight: that the sum is multiplied with.
+        reason: why no kernel computes it, for a warning where that takes long.
     """
 
-    def __init__(self, name: str, source: Source, weight: float) -> None:
-        self.name, self.weight = name, weight
+    def __init__(self, name: str, source: Source, weight: float, reason: str = "") -> None:
+        self.name, self.weight, self.reason = name, weight, reason
         self._source = source
 
     def residuals(self) -> Tensor:
@@ -36,6 +40,8 @@ class AutogradTerm(SquaredTerm):
     def jacobian(self) -> Tensor:
         """The transposed Jacobian, [T, R]."""
         residuals = self._residuals()
+        if len(residuals) >= _MANY:
+            self._warn(len(residuals))
         found = torch.zeros(
             self._source.size, len(residuals), dtype=torch.float64, device=residuals.device
         )
@@ -70,8 +76,14 @@ class AutogradTerm(SquaredTerm):
 
     def _residuals(self) -> Tensor:
         """Those of the term without its weight, with their graph."""
-        return self._source.kept(
-            ("residuals", self.name), lambda: self._source.residuals(self.name)
+        return self._source.residuals(self.name)
+
+    def _warn(self, count: int) -> None:
+        kind = type(self._source.model).__name__
+        warnings.warn(
+            f"{kind}: term {self.name!r}: {self.reason}, so that its Jacobian takes a backward "
+            f"pass for each of its {count} residuals; take Adam or LBFGS, or fewer points",
+            stacklevel=4,
         )
 
     @property

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyneural.ops import MeanSquare
+from pyneural.ops import GroupedSquare
 from pyneural.training.least_squares.parameter_map import ParameterMap
-from pyneural.training.least_squares.source import Source
+from pyneural.training.least_squares.source import Source, Square
 from pyneural.training.least_squares.term import SquaredTerm
 
 _CHUNK = 1 << 22  # numbers of a Jacobian at once
 
 
 class KernelTerm(SquaredTerm):
-    """A ``MeanSquare`` whose points and columns do not depend on the trained parameters.
+    """A mean square whose points and columns do not depend on the trained parameters.
 
     Args:
         name: of the term.
@@ -48,8 +48,8 @@ class KernelTerm(SquaredTerm):
     def gram(self) -> tuple[Tensor, Tensor, Tensor]:
         """The loss [], half its gradient [T], and the Gram matrix [T, T], in one pass."""
         square, kernel = self._square, self._map
-        if self._selects(kernel):
-            loss, gradient, gram = self._gram_of_few(square, kernel)
+        if isinstance(square, GroupedSquare) or self._selects(kernel):
+            loss, gradient, gram = self._gram_of_jacobian(square, kernel)
         else:
             loss, gradient, gram = (each.double() for each in square.gram())
             gradient, gram = kernel.pull(gradient), kernel.gram(gram)
@@ -74,13 +74,13 @@ class KernelTerm(SquaredTerm):
         """Memory that ``gram`` takes, its results included."""
         square, kernel = self._square, self._map
         results = 8 * kernel.size**2
-        if self._selects(kernel):
+        if isinstance(square, GroupedSquare) or self._selects(kernel):
             return results + 8 * (kernel.kernel_size + kernel.size) * self._chunk(square, kernel)
         same = kernel.kernel_size == kernel.size and square.x.dtype == torch.float64
         return results + (0 if same else 8 * kernel.kernel_size**2)
 
     @property
-    def _square(self) -> MeanSquare:
+    def _square(self) -> Square:
         return self._source.square(self.name)
 
     @property
@@ -90,8 +90,8 @@ class KernelTerm(SquaredTerm):
             ("map", self.name), lambda: ParameterMap(self._square.tensors, source.parameters)
         )
 
-    def _root(self, square: MeanSquare) -> float:
-        return (self.weight / square.points) ** 0.5
+    def _root(self, square: Square) -> float:
+        return (self.weight / square.squares) ** 0.5
 
     @staticmethod
     def _selects(kernel: ParameterMap) -> bool:
@@ -99,15 +99,16 @@ class KernelTerm(SquaredTerm):
         return 2 * kernel.touched <= kernel.kernel_size
 
     @staticmethod
-    def _chunk(square: MeanSquare, kernel: ParameterMap) -> int:
-        equations = len(square.residual.residuals())
-        return max(1, min(square.points, _CHUNK // (kernel.kernel_size * equations)))
+    def _chunk(square: Square, kernel: ParameterMap) -> int:
+        size = square.size if isinstance(square, GroupedSquare) else 1
+        row = kernel.kernel_size * square.equations * size
+        return max(1, min(square.squares, _CHUNK // row))
 
-    def _gram_of_few(
-        self, square: MeanSquare, kernel: ParameterMap
+    def _gram_of_jacobian(
+        self, square: Square, kernel: ParameterMap
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same by the Jacobian, some points at a time: few parameters of a large network."""
-        count, step = square.points, self._chunk(square, kernel)
+        """The same by the Jacobian, some points at a time."""
+        count, step = square.squares, self._chunk(square, kernel)
         loss = square.x.new_zeros((), dtype=torch.float64)
         gradient = loss.new_zeros(kernel.size)
         gram = loss.new_zeros(kernel.size, kernel.size)

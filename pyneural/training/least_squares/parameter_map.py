@@ -46,6 +46,7 @@ class _Block:
     rows: slice
     columns: Tensor  # those of theta that the leaves are, [C]
     matrix: Tensor  # [rows, C]
+    is_linear: bool  # whether the matrix is the same everywhere
 
 
 class ParameterMap:
@@ -100,6 +101,10 @@ class ParameterMap:
         for run in self._runs:
             found[:, run.rows] = directions[:, run.columns]
         for block in self._blocks:
+            if block.is_linear or len(directions) == 1:
+                matrix = block.matrix.to(directions)
+                found[:, block.rows] = directions[:, block.columns] @ matrix.T
+                continue
             of_leaves = [
                 directions[:, self._columns(leaf)].view(-1, *leaf.shape).to(leaf)
                 for leaf in block.leaves
@@ -112,6 +117,8 @@ class ParameterMap:
         """S^T A S of a symmetric A, [M, M] to [T, T]; A may be overwritten."""
         if self._is_identity:
             return matrix
+        if self._changes_few:
+            return self._change_few(matrix)
         found = matrix.new_zeros(self.size, self.size)
         for a in self._runs:
             for b in self._runs:
@@ -132,6 +139,31 @@ class ParameterMap:
     def _is_identity(self) -> bool:
         return self._runs == [_Run(0, 0, self.size)] and self.kernel_size == self.size
 
+    @property
+    def _changes_few(self) -> bool:
+        """Whether S is the identity but for some rows and the same columns."""
+        if self.kernel_size != self.size or any(run.first != run.at for run in self._runs):
+            return False
+        columns = {c for block in self._blocks for c in block.columns.tolist()}
+        rows = {r for block in self._blocks for r in range(self.size)[block.rows]}
+        return columns == rows and 4 * len(rows) <= self.size
+
+    def _change_few(self, matrix: Tensor) -> Tensor:
+        """S^T A S where these rows and columns alone change, in the memory of A."""
+        every = torch.arange(self.size, device=matrix.device)
+        kept = torch.cat([every[block.rows] for block in self._blocks])
+        at = torch.empty_like(every).index_put_(
+            (kept,), torch.arange(len(kept), device=every.device)
+        )
+        part = matrix.new_zeros(len(kept), len(kept))  # of S
+        first = 0
+        for block in self._blocks:
+            rows = slice(first, first := first + len(block.matrix))
+            part[rows, at[block.columns]] = block.matrix.to(matrix)
+        matrix[kept] = part.T @ matrix[kept]
+        matrix[:, kept] = matrix[:, kept] @ part
+        return matrix
+
     def _columns(self, parameter: Tensor) -> slice:
         at = self._at[id(parameter)]
         return slice(at, at + parameter.numel())
@@ -149,13 +181,19 @@ class ParameterMap:
             return
         found = [leaf for leaf in leaves(tensor) if id(leaf) in self._at]
         if found:
-            places = [
-                torch.arange(self.size, device=tensor.device)[self._columns(p)] for p in found
-            ]
-            rows = slice(first, first + count)
-            self._blocks.append(
-                _Block(tensor, found, rows, torch.cat(places), _jacobian(tensor, found))
-            )
+            every = torch.arange(self.size, device=tensor.device)
+            columns = torch.cat([every[self._columns(leaf)] for leaf in found])
+            rows, matrix = slice(first, first + count), _jacobian(tensor, found)
+            is_linear = self._is_linear(tensor, found)
+            self._blocks.append(_Block(tensor, found, rows, columns, matrix, is_linear))
+
+    def _is_linear(self, tensor: Tensor, found: Sequence[Tensor]) -> bool:
+        """Whether the derivative of a tensor was computed without the parameters."""
+        with torch.enable_grad():
+            w = torch.zeros_like(tensor).requires_grad_()
+            options = {"create_graph": True, "materialize_grads": True}
+            grads = torch.autograd.grad(tensor, found, w, **options)
+        return not any(id(leaf) in self._at for grad in grads for leaf in leaves(grad))
 
 
 def batched_gradients(values: Tensor, parameters: Sequence[Tensor], vectors: Tensor) -> Tensor:

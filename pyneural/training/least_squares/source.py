@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pyneural.nn.jets.by_definition import ByDefinition, has_wrong_derivatives
-from pyneural.ops import MeanSquare
+from pyneural.ops import GroupedSquare, MeanSquare
 from pyneural.training.checks import check
 
-Entry = MeanSquare | Callable[[], Tensor]
+Square = MeanSquare | GroupedSquare
+Entry = Square | Callable[[], Tensor]
 
 
 class Source:
@@ -54,25 +55,17 @@ class Source:
             self._others.clear()
         return self._entries
 
-    def square(self, name: str) -> MeanSquare:
+    def square(self, name: str) -> Square:
         """A term that a kernel computes."""
         entry = self.entries()[name]
         where, kind = f"{type(self.model).__name__}.least_squares", type(entry).__name__
         expected = f"{name!r} as a MeanSquare, as it was before"
-        check(isinstance(entry, MeanSquare), where, expected, kind, "make the terms anew")
+        check(isinstance(entry, Square), where, expected, kind, "make the terms anew")
         return entry  # type: ignore[return-value]
 
     def residuals(self, name: str) -> Tensor:
         """The residuals of any term, [R], whose sum of squares is the term; with their graph."""
-        entry = self.entries()[name]
-        with torch.enable_grad():
-            if isinstance(entry, MeanSquare):
-                return entry.residuals().flatten() / entry.points**0.5
-            with self._mode():
-                found = entry()
-        where, got = f"{type(self.model).__name__}.least_squares[{name!r}]", list(found.shape)
-        check(found.dim() == 1, where, "residuals [R]", got, "flatten them")
-        return found
+        return self.kept(("residuals", name), lambda: self._residuals(name))
 
     def kept(self, key: Any, make: Callable[[], Any]) -> Any:
         """What is made once for these values of the parameters."""
@@ -90,3 +83,14 @@ class Source:
             allow_unused=True, materialize_grads=True,
         )  # fmt: skip
         return torch.cat([grad.flatten() for grad in grads])
+
+    def _residuals(self, name: str) -> Tensor:
+        entry = self.entries()[name]
+        with torch.enable_grad():
+            if isinstance(entry, Square):
+                return entry.residuals().flatten() / entry.squares**0.5
+            with self._mode():
+                found = entry()
+        where, got = f"{type(self.model).__name__}.least_squares[{name!r}]", list(found.shape)
+        check(found.dim() == 1, where, "residuals [R]", got, "flatten them")
+        return found

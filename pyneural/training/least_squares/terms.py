@@ -7,12 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from pyneural.ops import MeanSquare
 from pyneural.ops.graph import leaves
 from pyneural.training.checks import check
 from pyneural.training.least_squares.autograd_term import AutogradTerm
 from pyneural.training.least_squares.kernel_term import KernelTerm
-from pyneural.training.least_squares.source import Source
+from pyneural.training.least_squares.source import Source, Square
 from pyneural.training.least_squares.term import SquaredTerm
 from pyneural.training.weights import number
 
@@ -34,7 +33,8 @@ def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -
 
     Raises:
         NotImplementedError: a model without ``least_squares``.
-        ValueError: no parameters or none with a gradient.
+        ValueError: no parameters or none with a gradient; a class that has other losses than the
+            one whose ``least_squares`` it inherits.
     """
     where = f"{type(model).__name__}: least_squares"
     frozen = [list(p.shape) for p in parameters if not (p.requires_grad and p.is_leaf)]
@@ -43,22 +43,38 @@ def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -
     check(
         len({*map(id, parameters)}) == len(parameters), where, "each parameter once", "some twice"
     )
+    _check_terms(model)
     source = Source(model, parameters, batch)
     found: list[SquaredTerm] = []
     for name, entry in source.entries().items():
         weight = number(model.term_weights.get(name, 1.0))
         check(weight >= 0, f"{where}: weight of {name!r}", "a number >= 0", weight)
         if weight > 0:
-            kind = KernelTerm if _is_for_kernel(entry, source) else AutogradTerm
-            found.append(kind(name, source, weight))
+            reason = _against_kernel(entry, source)
+            if reason is None:
+                found.append(KernelTerm(name, source, weight))
+            else:
+                found.append(AutogradTerm(name, source, weight, reason))
     check(bool(found), where, "a term with a weight above 0", "none")
     return found
 
 
-def _is_for_kernel(entry: Any, source: Source) -> bool:
-    """Whether all that depends on the parameters is what the kernel differentiates by."""
-    if not isinstance(entry, MeanSquare):
-        return False
+def _check_terms(model: Any) -> None:
+    """ValueError where a subclass has losses of its own and the squares of another class."""
+    for kind in type(model).__mro__:
+        if "least_squares" in vars(kind):
+            return
+        where, got = f"{type(model).__name__}.least_squares", f"{kind.__name__}.losses alone"
+        remedy = "write least_squares in that class, too"
+        check("losses" not in vars(kind), where, "one beside losses", got, remedy)
+
+
+def _against_kernel(entry: Any, source: Source) -> str | None:
+    """Why a kernel does not differentiate by all parameters that a term depends on; None if so."""
+    if not isinstance(entry, Square):
+        return "no kernel knows its residuals"
     trained = {*map(id, source.parameters)}
     others = [t for t in (entry.x, entry.columns) if t is not None]
-    return not any(id(leaf) in trained for other in others for leaf in leaves(other))
+    if any(id(leaf) in trained for other in others for leaf in leaves(other)):
+        return "it depends on parameters outside the network that the kernel computes"
+    return None

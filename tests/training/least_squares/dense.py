@@ -46,7 +46,7 @@ def jacobian(values, parameters):
     return torch.stack([gradient(value, parameters) for value in values], 1)
 
 
-def path(function, parameters, directions, width=0.12, nodes=18):
+def path(function, parameters, directions, width=0.12, nodes=26):
     """Derivatives at 0 along the path, from a polynomial through values at Chebyshev's nodes."""
     start = flat(parameters)
     at = width * np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)

@@ -91,11 +91,11 @@ def conditions(domain=BOX, value=None):
     }
 
 
-def pinn(network=None, equation=None, given=None, **options):
+def pinn(network=None, equation=None, given=None, points=11, **options):
     equation = Burgers() if equation is None else equation
     network = mlp(len(equation.outputs)) if network is None else network
     given = conditions() if given is None else given
-    return models.PINN(network, given, equation=equation, points=11, **options)
+    return models.PINN(network, given, equation=equation, points=points, **options)
 
 
 def factorized():
@@ -198,6 +198,9 @@ FUSED = {
     "factorized": lambda: pinn(factorized()),
     "low rank": lambda: pinn(low_rank()),
     "weight norm": lambda: pinn(weight_norm()),
+    "integral": lambda: pinn(given=integral()),
+    "ring": lambda: pinn(given=periodic()),
+    "ring of a range": lambda: pinn(mlp(input_range=BOX.range), given=periodic()),
     "sequential": lambda: pinn(torch.nn.Sequential(*_sequential()).double()),
 }
 OTHERS = {
@@ -206,8 +209,6 @@ OTHERS = {
     "field": lambda: pinn(equation=Field()),
     "another function": lambda: pinn(equation=Clamped()),
     "unknown values": lambda: pinn(given=unknown_values()),
-    "integral": lambda: pinn(given=integral()),
-    "ring": lambda: pinn(given=periodic()),
     "modified": lambda: pinn(nn.ModifiedMLP(2, 4, layers=2).double()),
 }
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyneural import nn
+from pyneural import models, nn
 from pyneural.training import Trainable
 from pyneural.training.least_squares import AutogradTerm, KernelTerm, least_squares
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 from tests.training.least_squares import dense
-from tests.training.least_squares.problems import BOX, Learned, mlp, periodic, pinn
+from tests.training.least_squares.problems import (
+    BOX,
+    Burgers,
+    Learned,
+    learned_lift,
+    mlp,
+    periodic,
+    pinn,
+)
 
 
 def in_place(parameters, theta):
@@ -167,3 +175,30 @@ def test_a_network_whose_jet_loss_is_its_own_is_not_taken_for_another():
     model = pinn(Doubled(2, [5], 1).double(), given={"ring": periodic()["ring"]})
     kinds = {term.name: type(term) for term in least_squares(model, dense.trained(model))}
     assert kinds == {"ring": AutogradTerm, "residual": AutogradTerm}
+
+
+def test_what_takes_long_is_said():
+    model = pinn(learned_lift(), given={}, points=1000)
+    c = [p for p in model.parameters() if p.dim() == 0]
+    (term,) = least_squares(model, c)
+    with pytest.warns(UserWarning, match=r"PINN: term 'residual': it depends .* 1000 residuals"):
+        term.gram()
+
+
+def test_losses_of_ones_own_are_not_taken_for_others():
+    class More(models.PINN):
+        def losses(self, batch=None):
+            return {**super().losses(batch), "more": self.network(self.collocation).mean() ** 2}
+
+    model = pinn()
+    model.__class__ = More
+    with pytest.raises(ValueError, match=r"More.least_squares: expected one beside losses"):
+        least_squares(model, dense.trained(model))
+
+    class Doubled(Burgers):
+        def eager_loss(self, *asked):
+            return 2 * super().eager_loss(*asked)
+
+    model = pinn(equation=Doubled())
+    with pytest.raises(ValueError, match="'residual': expected residuals beside a loss of its own"):
+        least_squares(model, dense.trained(model))

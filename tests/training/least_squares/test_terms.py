@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyneural.training.least_squares import AutogradTerm, KernelTerm, least_squares
+from pyneural.training.least_squares import (
+    AutogradTerm,
+    KernelTerm,
+    autograd_term,
+    kernel_term,
+    least_squares,
+    parameter_map,
+)
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 from tests.training.least_squares import dense
 from tests.training.least_squares.problems import FUSED, OTHERS
 
-# A fourth derivative from a polynomial of degree 12 through rounded values.
+# A fourth derivative from a polynomial of degree 20 through rounded values.
 PATH = (1e-7, 1e-6, 1e-5, 1e-4)
 
 
@@ -56,3 +63,16 @@ def test_terms_of_a_kernel(name):
 def test_terms_of_others(name):
     terms = check(OTHERS[name]())
     assert any(isinstance(term, AutogradTerm) for term in terms)
+
+
+@pytest.mark.parametrize("name", ["mostly frozen", "low rank", "ring of a range", "unknown values"])
+def test_some_points_at_a_time(name, monkeypatch):
+    make = (FUSED | OTHERS)[name]
+    model = make()
+    parameters = dense.trained(model)
+    expected = [term.gram() for term in least_squares(model, parameters)]
+    for module in (kernel_term, autograd_term, parameter_map):
+        monkeypatch.setattr(module, "_CHUNK", 200)
+    for term, whole in zip(least_squares(model, parameters), expected, strict=True):
+        for mine, theirs in zip(term.gram(), whole, strict=True):
+            assert_close(mine, theirs, FLOAT64)
