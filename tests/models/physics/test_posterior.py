@@ -128,7 +128,7 @@ def test_coefficients_are_marginalised_over_the_network():
     square = float(residuals()[:30].detach().square().sum()) / (30 - found.count)
     rate = found.coefficients["equation.rate"]
     assert rate.deviation == pytest.approx(math.sqrt(square / float(schur)), rel=1e-2)
-    assert rate.value == float(pinn.equation.rate)
+    assert rate.value == pinn.equation.rate.item()
     assert 1.5 < found.count < 8
     assert found.estimate(lambda: pinn.equation.rate.exp()).deviation == pytest.approx(
         math.exp(rate.value) * rate.deviation, rel=1e-9
