@@ -9,6 +9,7 @@ import torch
 from pyneural import ops
 from pyneural.nn import MLP
 from pyneural.pde import Equation
+from tests.pde.expressions import JetOnly
 
 
 class NavierStokes(Equation):
@@ -34,17 +35,6 @@ def equation_of(function, inputs="tx", outputs="u"):
 
     Given.inputs, Given.outputs = inputs, outputs
     return Given()
-
-
-class JetOnly(torch.nn.Module):
-    """Hides the fused loss of a network."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def jet(self, x, derivatives):
-        return self.network.jet(x, derivatives)
 
 
 @pytest.mark.parametrize(

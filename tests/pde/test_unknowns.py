@@ -10,6 +10,7 @@ import torch
 
 from pyneural import models, nn, pde
 from pyneural.training import LBFGS, Adam
+from tests.pde.expressions import JetOnly
 
 BOX = pde.Box(t=(0, 1), x=(-1, 1))
 DRAWING = {"dtype": torch.float64}
@@ -22,20 +23,6 @@ class Ramp(pde.Equation):
 
     def residual(self, u):
         return u.t + u.x - 1
-
-
-class JetOnly(torch.nn.Module):
-    """Hides the fused loss of a network."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        return self.network(x)
-
-    def jet(self, x, derivatives):
-        return self.network.jet(x, derivatives)
 
 
 def linear(hidden=()):

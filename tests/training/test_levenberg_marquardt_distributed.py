@@ -1,19 +1,14 @@
 """Two processes, each with a part of the data, make the steps of one that has all of them."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from pyneural.training import LevenbergMarquardt, Trainable, Trainer
 from tests.training.least_squares_problems import Exponentials, flat
+from tests.two_processes import run_on_two_processes
 from tests.training.problems import small_pinn
 
-ROOT = Path(__file__).parents[2]
 SHAPES = {"primal": (10, 4), "dual": (4, 9)}  # residuals and parameters
 
 SCRIPT = """
@@ -65,15 +60,7 @@ def of_pinn():
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     out = tmp_path_factory.mktemp("torchrun")
-    script = out / "script.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, script, out], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_on_two_processes(SCRIPT, out)
     return [load_file(out / f"rank{rank}.safetensors") for rank in (0, 1)]
 
 

@@ -3,9 +3,6 @@
 import itertools
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +13,8 @@ from pyneural.training.solvers import inverse_hessian, quasi_newton
 from pyneural.training.solvers.base import Task
 from pyneural.training.solvers.inverse_hessian import Curvature, InverseHessian, ssbfgs, ssbroyden
 from tests.training.problems import Quartic, small_pinn
+from tests.two_processes import run_on_two_processes
 
-ROOT = Path(__file__).parents[2]
 PHASES = [SSBroyden, SSBFGS]
 CPU = torch.device("cpu")
 
@@ -493,15 +490,7 @@ def curve_data(group):
 def test_two_processes_give_the_result_of_one(tmp_path):
     from safetensors.torch import load_file
 
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, script, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_on_two_processes(SCRIPT, tmp_path)
     alone = curve_model()
     Trainer(
         alone, [training.SSBroyden(15)], batches=curve_data(training.distributed.SINGLE_PROCESS),

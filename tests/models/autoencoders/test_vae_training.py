@@ -1,10 +1,5 @@
 """The variational autoencoder in training: curves, warm-up, resumption, two processes."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -24,8 +19,7 @@ from tests.models.autoencoders.vae_examples import (
     repeated,
     weights,
 )
-
-ROOT = Path(__file__).parents[3]
+from tests.two_processes import run_on_two_processes
 
 
 def test_training_reaches_the_exact_likelihood_of_a_linear_model(tmp_path):
@@ -184,15 +178,7 @@ save_file(dict(model.state_dict()) | curves, os.path.join(sys.argv[1], f"rank{ra
 def test_two_processes_train_one_model(tmp_path):
     from safetensors.torch import load_file
 
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, script, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_on_two_processes(SCRIPT, tmp_path)
     first, second = (load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1))
     for name, value in first.items():
         assert torch.equal(value, second[name]), name

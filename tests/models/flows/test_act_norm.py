@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from pyneural.errors import ArgumentError
 from pyneural.models import ActNorm
-
-ROOT = Path(__file__).parents[3]
+from tests.two_processes import run_on_two_processes
 
 
 def test_act_norm_takes_its_first_batch_alone():
@@ -95,15 +89,7 @@ torch.distributed.destroy_process_group()
 
 
 def test_two_processes_take_the_batch_of_both(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, script, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_on_two_processes(SCRIPT, tmp_path)
     first, second = (load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1))
     x = torch.arange(21.0).reshape(7, 3).square()
     for name, rows in {"uneven": x, "one each": x[:2], "none": x}.items():

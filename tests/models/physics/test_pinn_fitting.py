@@ -1,10 +1,6 @@
 """Training of a PINN by the one engine: new points, early stop, warm starts, two processes."""
 
-import os
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from pyneural import models, nn, pde
 from pyneural.training import LBFGS, Adam, CheckpointError, callbacks
 from tests.models.physics.balancing_problems import make
+from tests.two_processes import run_on_two_processes
 
-ROOT = Path(__file__).parents[3]
 PROCESSES = """
 import sys
 from pathlib import Path
@@ -207,15 +203,7 @@ def together(out, rank):
 
 
 def test_two_processes_train_as_one(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(PROCESSES)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, script, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    run_on_two_processes(PROCESSES, tmp_path)
     first, second = (load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1))
     for name, value in first.items():
         assert torch.equal(value, second[name]), name

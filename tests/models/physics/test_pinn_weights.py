@@ -8,6 +8,7 @@ import torch
 from pyneural import models, nn, pde
 from pyneural.training import LBFGS, Adam, Descent, Task, callbacks
 from pyneural.training.solvers.objective import Objective
+from tests.pde.expressions import JetOnly
 
 BOX = pde.Box(t=(0, 1), x=(-1, 1))
 
@@ -24,20 +25,6 @@ class Heat(pde.Equation):
 
     def residual(self, u):
         return u.t - u.xx
-
-
-class JetOnly(torch.nn.Module):
-    """Hides the fused loss of a network."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        return self.network(x)
-
-    def jet(self, x, derivatives):
-        return self.network.jet(x, derivatives)
 
 
 def network(outputs=1):

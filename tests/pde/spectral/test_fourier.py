@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pyneural.pde import Box, Equation, cole_hopf, spectral
+from tests.pde.spectral.fourier_problems import Wave, burgers
 
 TURN = 2 * math.pi
 LIMIT = 1e-10
@@ -66,14 +67,6 @@ def test_advection_in_a_box_whose_time_stands_last():
     solution = problem.solve(64, 3, [2.5, 4.0])
     error = largest_error(solution, lambda x, t: torch.exp(torch.sin(wave * (x - 0.7 * (t - 2)))))
     assert error < 1e-13
-
-
-def burgers(nu=0.05):
-    return spectral.Fourier(
-        lambda u: nu * u.xx - u * u.x,
-        Box(t=(0, 1), x=(-1, 1)),
-        lambda x: -torch.sin(math.pi * x),
-    )
 
 
 def test_burgers():
@@ -156,13 +149,6 @@ def test_kuramoto_sivashinsky_at_two_resolutions():
         lambda x: torch.cos(x / 16) * (1 + torch.sin(x / 16)),
     )
     assert spectral.reference(problem, 512, 400, [4.0]).difference < LIMIT
-
-
-class Wave(Equation):
-    inputs, outputs = "txy", "u"
-
-    def residual(self, u):
-        return u.tt - 4 * u.laplacian
 
 
 def test_wave_of_second_order_in_time():
@@ -307,56 +293,6 @@ def test_points_in_any_order_and_grids_agree():
     assert solution.grid().shape == (3 * 128, 2)
 
 
-@pytest.mark.parametrize(
-    ("make", "text"),
-    [
-        (lambda: spectral.Fourier(lambda u: u.xx, Box(t=(0, 1), x=(0, 1)), lambda x: x),
-         r"initial: .* periodic in x, got a difference of 1 .*Chebyshev"),
-        (lambda: spectral.Fourier(lambda u: u.xx, Box(t=(0, 1), x=(0, 1))), "expected a function"),
-        (lambda: spectral.Fourier(lambda u: u.xx, Box(t=(0, 1), x=(0, 1)), lambda y: y),
-         "argument 'y'; rename"),
-        (lambda: spectral.Fourier(lambda u: u.xx, Box(t=(0, 1), x=(0, 1)), lambda x: (x, x)),
-         "expected 1 functions"),
-        (lambda: spectral.Fourier(lambda u, v: u.xx, Box(t=(0, 1), x=(0, 1)), lambda x: 0 * x),
-         "as many equations as outputs"),
-        (lambda: spectral.Fourier(lambda u: u.xx - u**2, Box(x=(0, 1))), "steady nonlinear"),
-        (lambda: spectral.Fourier(Wave(), Box(t=(0, 1), x=(0, 1)), lambda x: x),
-         "expected the inputs t, x"),
-        (lambda: burgers().solve(64), "steps: expected"),
-        (lambda: burgers().solve(2, 10), "n: expected at least 4"),
-        (lambda: burgers().solve(64, 10, [0.5, 0.2]), "times: expected increasing"),
-        (lambda: burgers().solve(64, 10, [2.0]), r"times in \[0, 1\]"),
-    ],
-)  # fmt: skip
-def test_errors(make, text):
-    with pytest.raises(ValueError, match=text):
-        make()
-
-
-def test_coefficient_of_the_time_derivative_that_varies_is_refused():
-    class Porous(Equation):
-        inputs, outputs = "tx", "u"
-
-        def residual(self, u):
-            return u * u.t - u.xx
-
-    with pytest.raises(ValueError, match="divide it by them"):
-        spectral.Fourier(Porous(), Box(t=(0, 1), x=(0, 1)), lambda x: 1 + 0 * x)
-
-
-def test_an_unstable_step_is_named():
-    problem = spectral.Fourier(
-        lambda u: -20 * u**3 * u.x, Box(t=(0, 1), x=(0, TURN)), lambda x: 2 + torch.sin(x)
-    )
-    with pytest.raises(spectral.UnstableStepError, match="take twice the steps"):
-        problem.solve(256, 10)
-
-
-def test_too_few_modes_are_told():
-    with pytest.warns(UserWarning, match=r"n: expected a spectrum that decays .* got \d"):
-        burgers(0.01).solve(64, 100)
-
-
 def test_an_equation_with_an_imaginary_coefficient_has_complex_fields():
     problem = spectral.Fourier(
         lambda h: 0.5j * h.xx, Box(t=(0, 1), x=(0, TURN)), lambda x: torch.cos(x)
@@ -386,12 +322,6 @@ def test_what_only_looks_linear_is_not():
         assert row == [None, -1, 1]
 
 
-@pytest.mark.parametrize("rate", [lambda u, x: x * u.xx, lambda u, x: u.xx + x])
-def test_coefficients_that_are_not_periodic_are_refused(rate):
-    with pytest.raises(ValueError, match="coefficients and sources that are periodic in x"):
-        spectral.Fourier(rate, Box(t=(0, 1), x=(0, 1)), lambda x: 1 + 0 * x)
-
-
 def test_at_the_first_time_the_initial_condition_itself():
     problem = spectral.Fourier(
         lambda u: 0.1 * u.xx, Box(t=(0, 1), x=(-1, 1)), lambda x: x**2 * torch.cos(math.pi * x)
@@ -400,11 +330,3 @@ def test_at_the_first_time_the_initial_condition_itself():
     points = torch.tensor([[0.0, -1.0], [0.0, 0.3]], dtype=torch.float64)
     x = points[:, 1]
     assert (solution(points)[:, 0] - x**2 * torch.cos(math.pi * x)).abs().max() == 0
-
-
-def test_a_linear_equation_that_overflows_is_refused():
-    growing = spectral.Fourier(
-        lambda u: -u.xx, Box(t=(0, 1), x=(-1, 1)), lambda x: torch.sin(math.pi * x)
-    )
-    with pytest.raises(spectral.UnstableStepError, match=r"modes grow beyond all numbers by t="):
-        growing.solve(64, 10)
