@@ -21,6 +21,7 @@ from pyneural.models.physics.checks import (
 from pyneural.models.physics.default_phases import default_phases
 from pyneural.models.physics.description import describe_training
 from pyneural.models.physics.point_source import PointSource
+from pyneural.models.physics.posterior import Inferring
 from pyneural.models.physics.prediction import Predicting
 from pyneural.models.physics.reference import Reference, relative_l2
 from pyneural.models.physics.squares import Squares, squares
@@ -34,7 +35,7 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.distributed import ProcessGroup
 
 
-class PINN(Predicting, Balanced):
+class PINN(Predicting, Inferring, Balanced):
     """A network that is trained to meet conditions and an equation.
 
         loss = sum_c w_c mean_n |u(x_n) - u_n|^2  +  w_r mean_n r(x_n)^2
