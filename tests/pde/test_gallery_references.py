@@ -110,7 +110,7 @@ def on_a_ring(name, last):
         ("kdv", 0.2, 1e-6),
         ("kdv-raissi", 0.2, 1e-6),
         ("kuramoto-sivashinsky", 0.1, 1e-5),
-        ("kuramoto-sivashinsky-chaotic", 0.08, 1e-5),
+        ("kuramoto-sivashinsky-chaotic", 0.04, 1e-9),
     ],
 )
 def test_reference_on_a_ring_is_another_computation(name, last, bound):
