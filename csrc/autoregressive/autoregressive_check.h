@@ -57,8 +57,8 @@ using LikelihoodSignature = Result(const at::Tensor&, const OptionalTensor&, at:
                                    std::string_view, double, double);
 template <class Result>
 using GradientSignature = Result(const at::Tensor&, const OptionalTensor&, at::TensorList,
-                                 at::TensorList, at::TensorList, std::string_view,
-                                 std::string_view, double, double, std::array<bool, 3>);
+                                 at::TensorList, at::TensorList, std::string_view, std::string_view,
+                                 double, double, std::array<bool, 3>);
 
 struct Arguments {
   const at::Tensor& x;

@@ -100,8 +100,7 @@ Four autoregressive_nll_with_gradients(const LikelihoodArguments& a) {
   const int64_t D = flow.features, C = flow.context;
   const auto [with_x, with_context, with_parameters] = a.output_mask;
   const bool with_gradient = with_x || with_parameters || (with_context && C > 0);
-  const at::Tensor loss = at::empty({}, a.x.options()),
-                   grad_x = empty_if(with_x, a.x.sizes(), a.x),
+  const at::Tensor loss = at::empty({}, a.x.options()), grad_x = empty_if(with_x, a.x.sizes(), a.x),
                    grad_context = empty_if(with_context && a.context, {flow.rows, C}, a.x),
                    grad_parameters = empty_if(with_parameters, {flow.parameters}, a.x);
   const at::Tensor x = a.x.contiguous(),

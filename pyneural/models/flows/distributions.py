@@ -85,7 +85,7 @@ class NormalizingFlow(Distribution):
         Raises:
             ArgumentError: as of ``log_prob``.
         """
-        if self._is_one_call(value):
+        if isinstance(self.transform, ComposedTransform) and self._is_one_call(value):
             self._check(value)
             loss = self.transform.mean_nll(value)
             if loss is not None:

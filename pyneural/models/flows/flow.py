@@ -153,11 +153,11 @@ class Flow(Model):
         check_argument(len(x) > 0, f"{where}: batch", "at least one row", "none", "leave it out")
         c = None if c is None else _with_columns(c).to(x.dtype)
         if self.context is not None:
-            check_context(f"{where}: context", c, self.context, _GIVE_Y)
-        density, rows = self(c), _with_columns(x)
+            check_context(f"{where}: context", c, self.context, "give the context of each row as y")
+        density = self(c)
         if batch.weight is None and type(density) is NormalizingFlow:
-            return {"loss": density.mean_nll(rows)}
-        log_prob = density.log_prob(rows)
+            return {"loss": density.mean_nll(_with_columns(x))}
+        log_prob = density.log_prob(_with_columns(x))
         return {"loss": -(log_prob if batch.weight is None else batch.weight * log_prob).mean()}
 
     def quantities(self) -> list[str] | None:
@@ -386,9 +386,6 @@ class Flow(Model):
 def _with_columns(values: Tensor) -> Tensor:
     """Rows [N, ...], as one column where they are numbers [N]."""
     return values[:, None] if values.dim() == 1 else values
-
-
-_GIVE_Y = "give the context of each row as y"
 
 
 def standard_normal(features: int) -> UnconditionalDistribution:

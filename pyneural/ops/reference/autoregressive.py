@@ -119,7 +119,7 @@ def autoregressive_nll_with_gradients(
     matrices = len(weights)
     options = degrees, activation, transform, bound, slope
 
-    def nll(x: Tensor, context: Tensor | None, *p: Tensor) -> Tensor:
+    def nll(x: Any, context: Any, *p: Any) -> Tensor:
         return autoregressive_nll(x, context, p[:matrices], p[matrices:], *options)
 
     with_x, with_context, with_parameters = output_mask
