@@ -117,7 +117,7 @@ def build(package: str, problem: Problem, compiled: bool = False) -> Callable[[]
     """A call that does the work with the flow of that package."""
     flow = problem.case.make(importlib.import_module(package)).to(problem.x.dtype)
     flow.load_state_dict(problem.weights)
-    parameters = list(flow.parameters())
+    parameters, ours = list(flow.parameters()), package == "pyneural.models"
     if problem.case.work != "step":
 
         def sample(z: Tensor) -> Tensor:
@@ -135,7 +135,9 @@ def build(package: str, problem: Problem, compiled: bool = False) -> Callable[[]
     optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)
 
     def loss_of(x: Tensor) -> Tensor:
-        return -flow().log_prob(x).mean()
+        # What the training of each minimises.
+        density = flow()
+        return density.mean_nll(x) if ours else -density.log_prob(x).mean()
 
     loss_by = torch.compile(loss_of, dynamic=False) if compiled else loss_of
 

@@ -68,6 +68,11 @@ constexpr const char* kSchemas[] = {
     " Tensor[] weights, Tensor[] biases, Tensor[] degrees, Tensor saved, str activation,"
     " str transform, float bound, float slope, bool inverse, bool[3] output_mask)"
     " -> (Tensor, Tensor, Tensor)",
+    "autoregressive_nll(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
+    " Tensor[] degrees, str activation, str transform, float bound, float slope) -> Tensor",
+    "autoregressive_nll_with_gradients(Tensor x, Tensor? context, Tensor[] weights,"
+    " Tensor[] biases, Tensor[] degrees, str activation, str transform, float bound, float slope,"
+    " bool[3] output_mask) -> (Tensor, Tensor, Tensor, Tensor)",
     "continuous_flow(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
     " float[] frequencies, str activation, float start, float end, float rtol, float atol,"
     " int steps, int max_steps, bool with_ladj) -> (Tensor, Tensor)",
@@ -126,6 +131,8 @@ constexpr Op<"pyneural::dense", dense::ForwardSignature<at::Tensor>> call_dense;
 constexpr Op<"pyneural::masked_dense", masked_dense::ForwardSignature<Two>> call_masked_dense;
 constexpr Op<"pyneural::mlp", mlp::ForwardSignature<at::Tensor>> call_mlp;
 constexpr Op<"pyneural::autoregressive", autoregressive::ForwardSignature<Two>> call_autoregressive;
+constexpr Op<"pyneural::autoregressive_nll", autoregressive::LikelihoodSignature<at::Tensor>>
+    call_autoregressive_nll;
 constexpr Op<"pyneural::rnn", rnn::ForwardSignature<Three>> call_rnn;
 constexpr Op<"pyneural::rational_quadratic_spline", spline::ForwardSignature<Two>> call_spline;
 constexpr Op<"pyneural::attention", attention::ForwardSignature<at::Tensor>> call_attention;
@@ -141,6 +148,7 @@ PyMethodDef direct_calls[] = {
     direct_call<call_masked_dense>("masked_dense"),
     direct_call<call_mlp>("mlp"),
     direct_call<call_autoregressive>("autoregressive"),
+    direct_call<call_autoregressive_nll>("autoregressive_nll"),
     direct_call<call_rnn>("rnn"),
     direct_call<call_spline>("rational_quadratic_spline"),
     direct_call<call_attention>("attention"),

@@ -51,6 +51,14 @@ using BackwardSignature = Result(const at::Tensor&, const at::Tensor&, const at:
                                  const OptionalTensor&, at::TensorList, at::TensorList,
                                  at::TensorList, const at::Tensor&, std::string_view,
                                  std::string_view, double, double, bool, std::array<bool, 3>);
+template <class Result>
+using LikelihoodSignature = Result(const at::Tensor&, const OptionalTensor&, at::TensorList,
+                                   at::TensorList, at::TensorList, std::string_view,
+                                   std::string_view, double, double);
+template <class Result>
+using GradientSignature = Result(const at::Tensor&, const OptionalTensor&, at::TensorList,
+                                 at::TensorList, at::TensorList, std::string_view,
+                                 std::string_view, double, double, std::array<bool, 3>);
 
 struct Arguments {
   const at::Tensor& x;
@@ -59,6 +67,14 @@ struct Arguments {
   std::string_view activation, transform;
   double bound, slope;
   bool inverse;
+};
+struct LikelihoodArguments {
+  const at::Tensor& x;
+  const OptionalTensor& context;
+  at::TensorList weights, biases, degrees;
+  std::string_view activation, transform;
+  double bound, slope;
+  std::array<bool, 3> output_mask{};
 };
 // saved: what autoregressive_with_saved returned with these arguments.
 struct BackwardArguments {
@@ -196,6 +212,15 @@ inline Flow check_flow(const char* op, const Arguments& a) {
 
 inline Flow check_autoregressive(const Arguments& a) {
   return detail::check_flow("autoregressive", a);
+}
+
+inline Flow check_autoregressive_nll(const LikelihoodArguments& a) {
+  const char* const op = "autoregressive_nll";
+  Flow flow = detail::check_flow(op, {a.x, a.context, a.weights, a.biases, a.degrees, a.activation,
+                                      a.transform, a.bound, a.slope, false});
+  TORCH_CHECK_VALUE(flow.rows > 0, op, ": x: expected at least one row, got ", a.x.sizes(),
+                    "; the mean of none is not defined");
+  return flow;
 }
 
 inline Flow check_autoregressive_backward(const BackwardArguments& b) {

@@ -13,33 +13,10 @@
 #include "../common/dispatch.h"
 #include "../common/pool.h"
 #include "../common/results.h"
-#include "backward.h"
-#include "forward.h"
+#include "passes.h"
 
 namespace pyneural::autoregressive {
 namespace {
-
-template <class T, class Body>
-void with_transform(const FlowLayer& layer, const Body& body) {
-  if (layer.transform == TransformKind::affine)
-    body(make_affine<T>(layer.slope, layer.inverse));
-  else
-    body(spline::make_spline<T>((layer.parameters_of_feature + 1) / 3, layer.bound, layer.slope,
-                                layer.inverse));
-}
-
-int64_t threads_for(const Flow& flow) {
-  constexpr int64_t kMultiplyAdds = 15;  // that the transform of a parameter takes as long as
-  int64_t of_row = flow.parameters / 2;
-  for (const FlowLayer& layer : flow.layers) of_row += kMultiplyAdds * layer.width.back();
-  const double work = static_cast<double>(flow.rows) * static_cast<double>(of_row);
-  return std::min(flow.rows, useful_threads(work));
-}
-
-template <class T>
-T* at_row(T* rows, int64_t row, int64_t columns) {
-  return rows ? rows + row * columns : nullptr;
-}
 
 // y, ladj and what is kept for a backward.
 Three forward(const Arguments& a, bool keeps) {
@@ -70,8 +47,9 @@ Three forward(const Arguments& a, bool keeps) {
         Scratch of_layer;
         T* const working = memory ? nullptr : of_layer.take<T>(kept_units(layer) * stride);
         with_transform<T>(layer, [&](const auto& transform) {
-          Forward<T, std::remove_cvref_t<decltype(transform)>> block(layer, networks[l], transform,
-                                                                     blocks.size, of_layer);
+          using Block = Forward<T, std::remove_cvref_t<decltype(transform)>>;
+          Block block(layer, networks[l], transform, blocks.size,
+                      of_layer.take<T>(Block::working_size(layer, blocks.size)));
           for (int64_t i = begin; i < end; ++i) {
             const int64_t first = blocks.first(i);
             block((done == 0 ? from : to) + first * D, at_row(given, first, C), blocks.points(i),
@@ -104,42 +82,6 @@ Blocks kept_blocks(const Flow& flow, const at::Tensor& kept) {
       "autoregressive_backward: saved: expected what autoregressive_with_saved returned, got ",
       kept.sizes(), "; call the one with the arguments of the other");
   return blocks;
-}
-
-// Where the sorted gradients of each layer begin, and their size.
-template <class T>
-std::vector<int64_t> gradients_at(const std::vector<Conditioner<T>>& networks) {
-  std::vector<int64_t> at{0};
-  for (const Conditioner<T>& network : networks) at.push_back(at.back() + network.gradient_size());
-  return at;
-}
-
-// The sum of a layer's gradients of all threads, `part` elements apart, flat, where the parameters
-// were before they were sorted; 0 where masked. Adds to those of the first thread.
-template <class T>
-void add_and_unsort(const Conditioner<T>& network, int64_t threads, int64_t part, T* sorted,
-                    T* to) {
-  const int64_t size = network.gradient_size();
-  for (int64_t thread = 1; thread < threads; ++thread)
-    for (int64_t i = 0; i < size; ++i) sorted[i] += sorted[thread * part + i];
-  for (const MaskedLayer<T>& layer : network.layers) {
-    const T* from = sorted + layer.offset;
-    T* const bias = to + layer.out * layer.in;
-    for (int64_t o = 0; o < layer.out; ++o, from += layer.in_stride) {
-      T* const row = to + layer.output_at[o] * layer.in;
-      const int64_t visible = layer.visible[o];
-      if (layer.in_order) {
-        std::fill(std::copy_n(from, visible, row), row + layer.in, T(0));
-        continue;
-      }
-      for (int64_t i = 0; i < layer.in; ++i) {
-        const T gradient = from[layer.input_row[i]];
-        row[i] = layer.input_row[i] < visible ? gradient : T(0);
-      }
-    }
-    for (int64_t o = 0; o < layer.out; ++o) bias[layer.output_at[o]] = from[o];
-    to = bias + layer.out;
-  }
 }
 
 Three autoregressive_backward(const BackwardArguments& b) {
@@ -183,8 +125,9 @@ Three autoregressive_backward(const BackwardArguments& b) {
         const bool stores = with_x || done + 1 < flow.size();
         Scratch of_layer;
         with_transform<T>(layer, [&](const auto& transform) {
-          Backward<T, std::remove_cvref_t<decltype(transform)>> block(layer, networks[l], transform,
-                                                                      blocks.size, of_layer);
+          using Block = Backward<T, std::remove_cvref_t<decltype(transform)>>;
+          Block block(layer, networks[l], transform, blocks.size,
+                      of_layer.take<T>(Block::working_size(layer, blocks.size)));
           for (int64_t i = begin; i < end; ++i) {
             const int64_t first = blocks.first(i);
             block((done == 0 ? from_grad : to_given) + first * D, from_ladj + first,

@@ -19,19 +19,28 @@ struct Gradients {
 template <class T, class Transform>
 class Backward : Block<T> {
  public:
+  // Elements of working memory, which means nothing between two blocks.
+  static int64_t working_size(const FlowLayer& layer, int64_t most_points) {
+    int64_t rows = layer.features + 1 + layer.parameters_of_feature;
+    for (const int64_t width : layer.width) rows += width;
+    return rows * Block<T>::stride_of(most_points) + widest(layer) * most_points;
+  }
+
   Backward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
-           int64_t most_points, Scratch& scratch)
+           int64_t most_points, T* memory)
       : Block<T>(layer, network), transform_(transform) {
     const int64_t stride = this->stride_of(most_points);
-    const auto take = [&](int64_t rows) { return scratch.take<T>(rows * stride); };
+    const auto take = [&](int64_t rows) {
+      T* const taken = memory;
+      memory += rows * stride;
+      return taken;
+    };
     for (const int64_t width : layer.width) grad_.push_back(take(width));
     result_ = take(layer.features);
     ladj_ = take(1);
     working_ = take(layer.parameters_of_feature);
-    int64_t widest = 0;
-    for (const MaskedLayer<T>& each : network.layers) widest = std::max(widest, each.in_stride);
-    transposed_ = scratch.take<T>(widest * most_points);
-    std::fill_n(transposed_, widest * most_points, T(0));
+    transposed_ = memory;
+    std::fill_n(transposed_, widest(layer) * most_points, T(0));
     visit_activation(layer.activation,
                      [&](auto f) { activate_backward_ = activate_backward<decltype(f), T>; });
   }
@@ -80,24 +89,34 @@ class Backward : Block<T> {
   using Block<T>::layer_, Block<T>::network_, Block<T>::count_, Block<T>::vectors_,
       Block<T>::stride_;
 
-  // The gradients of a layer's inputs from those of the outputs that see them; `needed` are rows of
-  // the same inputs that are read next.
-  void differentiate_inputs(int64_t l, Range inputs, const T* needed = nullptr) const {
+  // Elements of a row of transposed inputs.
+  static int64_t widest(const FlowLayer& layer) {
+    return odd_lines<T>(*std::max_element(layer.width.begin(), layer.width.end() - 1));
+  }
+
+  // The gradients of a layer's inputs from those of the outputs that see them; use(first row, rows,
+  // vectors, the gradients in place) for each tile. `needed` are rows of the same inputs that are
+  // read next.
+  template <class Use>
+  void differentiate_inputs(int64_t l, Range inputs, const T* needed, const Use& use) const {
     const MaskedLayer<T>& layer = network_.layers[l];
     this->multiply_rows(
         layer.transposed, layer.out_stride, inputs, grad_[l + 1], grad_[l],
-        [&](int64_t first, int64_t) { return Range{layer.first[first], layer.out}; },
-        [](int64_t, int64_t, int64_t, T*) {}, needed);
+        [&](int64_t first, int64_t) { return Range{layer.first[first], layer.out}; }, use, needed);
+  }
+  void differentiate_inputs(int64_t l, Range inputs) const {
+    differentiate_inputs(l, inputs, nullptr, [](int64_t, int64_t, int64_t, T*) {});
   }
 
   void differentiate_units(const Stage& stage, const std::vector<int64_t>& end) const {
     for (int64_t l = layer_.layers() - 1; l > 0; --l) {
-      const Range units{end[l - 1], stage.unit_end[l - 1]};
-      // Fetched meanwhile, and then row by row, as what was kept comes from far.
+      // Fetched during the product of a tile, and read while that is in the first-level cache.
       const T* const saved = kept_->z[l] ? kept_->z[l] : kept_->a[l];
-      differentiate_inputs(l, units, saved);
-      activate_backward_(units.end - units.begin, vectors_, this->row(saved, units.begin),
-                         this->row(grad_[l], units.begin), stride_);
+      differentiate_inputs(l, {end[l - 1], stage.unit_end[l - 1]}, saved,
+                           [&](int64_t, int64_t rows, int64_t vectors, T* grad) {
+                             activate_backward_(rows, vectors, saved + (grad - grad_[l]), grad,
+                                                stride_);
+                           });
     }
   }
 
@@ -133,19 +152,31 @@ class Backward : Block<T> {
         to[n * layer_.context + c] += this->row(grad_[0], network_.context_row[c])[n];
   }
 
+  // Of up to so many inputs products would fill a part of a vector only, where dots fill all.
+  static constexpr int64_t kFewInputs = 8;
+
+  void add_products(int64_t l, T* weight) const {
+    const MaskedLayer<T>& layer = network_.layers[l];
+    transpose(kept_->a[l], stride_, layer.in, count_, transposed_, layer.in_stride);
+    for (int64_t i = 0; i < layer.in; i += panel_width<T>()) {
+      const int64_t vectors = vectors_of<T>(std::min(panel_width<T>(), layer.in - i));
+      for_row_tiles(layer.first[i], layer.out, [&](int64_t o, int64_t rows) {
+        multiply<T>({this->row(grad_[l + 1], o), stride_, 1}, rows, count_,
+                    {transposed_ + i, layer.in_stride, vectors}, weight + o * layer.in_stride + i,
+                    layer.in_stride, true);
+      });
+    }
+  }
+
   void add_gradients(T* gradient) const {
     for (int64_t l = 0; l < layer_.layers(); ++l) {
       const MaskedLayer<T>& layer = network_.layers[l];
       T* const weight = gradient + layer.offset;
-      transpose(kept_->a[l], stride_, layer.in, count_, transposed_, layer.in_stride);
-      for (int64_t i = 0; i < layer.in; i += panel_width<T>()) {
-        const int64_t vectors = vectors_of<T>(std::min(panel_width<T>(), layer.in - i));
-        for_row_tiles(layer.first[i], layer.out, [&](int64_t o, int64_t rows) {
-          multiply<T>({this->row(grad_[l + 1], o), stride_, 1}, rows, count_,
-                      {transposed_ + i, layer.in_stride, vectors}, weight + o * layer.in_stride + i,
-                      layer.in_stride, true);
-        });
-      }
+      if (layer.in <= kFewInputs)
+        accumulate_dots<T>(layer.out, layer.in, vectors_, grad_[l + 1], stride_, kept_->a[l],
+                           stride_, weight, layer.in_stride);
+      else
+        add_products(l, weight);
       T* const bias = weight + layer.out * layer.in_stride;
       for (int64_t o = 0; o < layer.out; ++o) {
         Vec<T> sum(T(0));

@@ -36,13 +36,6 @@ struct Sorted {
   std::vector<int64_t> at, degree;
 };
 
-// Rows an odd number of cache lines apart are not all in the same few sets of the caches.
-template <class T>
-int64_t odd_lines(int64_t elements) {
-  constexpr int64_t kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
-  return (((elements + kLine - 1) / kLine) | 1) * kLine;
-}
-
 template <class T>
 struct MaskedLayer {
   int64_t in, out;

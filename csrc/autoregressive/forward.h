@@ -11,13 +11,18 @@ namespace pyneural::autoregressive {
 template <class T, class Transform>
 class Forward : Block<T> {
  public:
+  // Elements of working memory, which means nothing between two blocks.
+  static int64_t working_size(const FlowLayer& layer, int64_t most_points) {
+    return (layer.features + 1 + layer.parameters_of_feature) * Block<T>::stride_of(most_points);
+  }
+
   Forward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
-          int64_t most_points, Scratch& scratch)
+          int64_t most_points, T* memory)
       : Block<T>(layer, network), transform_(transform) {
     const int64_t stride = this->stride_of(most_points);
-    result_ = scratch.take<T>(layer.features * stride);
-    ladj_ = scratch.take<T>(stride);
-    working_ = scratch.take<T>(layer.parameters_of_feature * stride);
+    result_ = memory;
+    ladj_ = result_ + layer.features * stride;
+    working_ = ladj_ + stride;
     visit_activation(layer.activation, [&](auto f) { activate_ = activate<decltype(f), T>; });
   }
 

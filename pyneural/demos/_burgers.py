@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pyneural import plots
 from pyneural.demos import _options
@@ -17,6 +18,7 @@ from pyneural.pde.gallery import Burgers
 from pyneural.training import Phase, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback
 
+LAYERS = 4
 SLICES = (0.25, 0.5, 0.75)
 PICTURE = ((0, 1, 201), (-1, 1, 513))  # lower and upper end and number of points of t and of x
 
@@ -25,7 +27,8 @@ def exact_start(args: argparse.Namespace, hidden: Sequence[int], points: int) ->
     """A network that has the start and the period built in, and the equation at points."""
     device, dtype = _options.checked_device(args.device), _options.DTYPES[args.dtype]
     burgers = Burgers()
-    network = burgers.hard(burgers.network(hidden)).to(device, dtype)
+    layers: Any = burgers.network(hidden)
+    network = burgers.hard(layers).to(device, dtype)
     generator = torch.Generator().manual_seed(args.seed)
     return PINN(
         network, {}, equation=burgers, points=points, sampling="sobol", adaptive=True,
@@ -46,14 +49,14 @@ def boundary_only(args: argparse.Namespace) -> PINN:
 
 
 class Errors(Callback):
-    """The relative L2 error after each epoch, against the seconds of training."""
+    """The relative L2 error after each epoch at points [N, 2], against the seconds of training."""
 
     state_attributes = ("seconds", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, points: Tensor, exact: Tensor) -> None:
         self.seconds: list[float] = []
         self.values: list[float] = []
-        self._grid = Burgers().test_grid()
+        self._grid = points, exact
 
     @property
     def curve(self) -> tuple[list[float], list[float]]:

@@ -19,13 +19,14 @@ import copy
 
 from pyneural.demos import _burgers
 from pyneural.demos._options import TRAINING, counted, nonnegative, option, print_row, whole
+from pyneural.models import PINN
+from pyneural.pde.gallery import Burgers
 from pyneural.plots import scientific
 from pyneural.training import LBFGS, Adam, LevenbergMarquardt
 from pyneural.training.callbacks import AdaptivePoints
 
 SYSTEMS = ("S22",)
 SUMMARY = "Burgers' equation with a PINN."
-LAYERS = 4
 OPTIONS = TRAINING | {
     "--time-limit": TRAINING["--time-limit"] | option("seconds of training", 60.0),
     "--steps": whole("steps of Levenberg-Marquardt at most", 100_000),
@@ -43,10 +44,10 @@ ITERATIONS = 500
 
 def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure."""
-    pinn = _burgers.exact_start(args, [args.width] * LAYERS, args.points)
+    pinn = _burgers.exact_start(args, [args.width] * _burgers.LAYERS, args.points)
     beside = copy.deepcopy(pinn)
     print("Burgers' equation  u_t + u u_x = (0.01 / pi) u_xx\n")
-    errors = _burgers.Errors()
+    errors = _burgers.Errors(*Burgers().test_grid())
     report = _burgers.train(
         pinn,
         [LevenbergMarquardt(args.steps, order=args.order)],
@@ -69,9 +70,9 @@ def run(args: argparse.Namespace) -> object:
     return _burgers.draw(pinn, title, curves)
 
 
-def _train_beside(pinn: _burgers.PINN, args: argparse.Namespace) -> tuple[list[float], list[float]]:
+def _train_beside(pinn: PINN, args: argparse.Namespace) -> tuple[list[float], list[float]]:
     """Seconds and errors of the usual training."""
-    errors = _burgers.Errors()
+    errors = _burgers.Errors(*Burgers().test_grid())
     report = pinn.fit(
         [Adam(1000), *(LBFGS(ITERATIONS) for _ in range(ROUNDS))],
         callbacks=[errors],

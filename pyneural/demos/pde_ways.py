@@ -8,7 +8,7 @@
 2. Exact reduction: Cole and Hopf's substitution turns it into the heat
    equation, whose solution is an integral; quadrature does the rest.
 3. A numerical solver: Fourier pseudo-spectral in space, ETDRK4 in time.
-4. A physics-informed network: Adam, then rounds of L-BFGS.
+4. A physics-informed network, by Levenberg and Marquardt's method.
 
 Prints seconds and relative L2 error of each way for A = 1 on the usual test
 grid of 100 times and 256 positions, where a shock forms at t = 0.32; writes
@@ -29,23 +29,22 @@ from torch import Tensor
 
 from pyneural import plots
 from pyneural.demos import _burgers
-from pyneural.demos._options import counted, nonnegative, option, whole
+from pyneural.demos._options import counted, whole
 from pyneural.models import PINN
 from pyneural.models.physics.reference import relative_l2
 from pyneural.pde import Box, Burgers, cole_hopf, spectral
-from pyneural.training import LBFGS, Adam, Phase, Trainer
+from pyneural.training import LevenbergMarquardt, Trainer
+from pyneural.training.callbacks import AdaptivePoints
 
 Cost = tuple[list[float], list[float], list[str]]  # seconds, errors, what each point is
 
 SYSTEMS = ("S20",)
 SUMMARY = "Burgers' equation in four ways, compared."
 OPTIONS = {
-    "--epochs": whole("steps of Adam", 1000, low=1),
-    "--lbfgs": whole("iterations of L-BFGS", 4000, low=1),
-    "--rounds": whole("rounds of L-BFGS, each twice as long as the one before", 6, low=1),
-    "--points": whole("collocation points", 5000, low=1),
-    "--conditions": whole("points with data", 100, low=2),
-    "--data-weight": option("weight of the data loss", 10, type=nonnegative, metavar="W"),
+    "--steps": whole("steps of Levenberg-Marquardt", 120, low=1),
+    "--looks": whole("errors measured on the way", 6, low=1),
+    "--width": whole("units of each of the 4 layers", 20, low=1),
+    "--points": whole("collocation points at the start", 2000, low=1),
 }
 NU, TIME = 0.01 / math.pi, 0.75  # viscosity; time of the profiles
 AMPLITUDES = tuple(10 ** (-3 + k / 3) for k in range(10))  # 0.001 to 1
@@ -113,22 +112,19 @@ def timed(function: Callable[..., Tensor], *arguments: Any) -> tuple[float, Tens
 
 
 def train(args: argparse.Namespace, points: Tensor, exact: Tensor) -> tuple[PINN, Cost]:
-    """Trains the network; seconds, errors and names of its phases."""
+    """Trains the network; seconds, errors and numbers of steps."""
     args.device, args.dtype = "cpu", "float64"
-    pinn = _burgers.make_pinn(args, points=args.points, data_weight=args.data_weight)
-    shares = [2**i for i in range(args.rounds)]
-    steps = [max(1, args.lbfgs * share // sum(shares)) for share in shares]
-    phases: list[Phase] = [Adam(args.epochs), *(LBFGS(count) for count in steps)]
-    seconds, errors, names = [0.0], [], []
-    for phase in phases:
-        report = Trainer(pinn, [phase]).fit()
-        seconds.append(seconds[-1] + report.seconds)
-        errors.append(relative_l2(pinn.predict(points)[:, 0], exact))
-        names.append(f"{counted(report.steps, 'step')} {phase.name}")
-        if report.interrupted:
-            args.interrupted = True
-            break
-    return pinn, (seconds[1:], errors, names)
+    pinn = _burgers.exact_start(args, [args.width] * _burgers.LAYERS, args.points)
+    errors, every = _burgers.Errors(points, exact[:, None]), max(1, args.steps // args.looks)
+    report = Trainer(
+        pinn,
+        [LevenbergMarquardt(args.steps)],
+        callbacks=[AdaptivePoints(), errors],
+        steps_per_epoch=every,
+    ).fit()
+    args.interrupted = report.interrupted
+    steps = [min(report.steps, every * (k + 1)) for k in range(len(errors.values))]
+    return pinn, (errors.seconds, errors.values, [counted(step, "step") for step in steps])
 
 
 def classical(points: Tensor, exact: Tensor) -> dict[str, Cost]:

@@ -7,7 +7,12 @@ load()  # before the modules that register what belongs to the ops
 from pyneural.ops import flops  # noqa: F401 (it registers itself)
 from pyneural.ops.adadelta import adadelta_
 from pyneural.ops.attention import attention, attention_weights
-from pyneural.ops.autoregressive import autoregressive, autoregressive_degrees, coupling_degrees
+from pyneural.ops.autoregressive import (
+    autoregressive,
+    autoregressive_degrees,
+    autoregressive_nll,
+    coupling_degrees,
+)
 from pyneural.ops.continuous_flow import continuous_flow
 from pyneural.ops.dense import dense
 from pyneural.ops.diffusion_sampler import diffusion_sampler
@@ -50,6 +55,7 @@ __all__ = [
     "attention_weights",
     "autoregressive",
     "autoregressive_degrees",
+    "autoregressive_nll",
     "collapse_derivatives",
     "continuous_flow",
     "coupling_degrees",

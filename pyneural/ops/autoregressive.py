@@ -6,6 +6,7 @@ Its autograd is in ``csrc/autoregressive/autoregressive_autograd.cpp``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log, pi
 
 import torch
 import torch.nn.functional as F
@@ -106,6 +107,67 @@ _autoregressive = by_kernel(
 )
 
 
+def autoregressive_nll(
+    x: Tensor,
+    context: Tensor | None,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    degrees: Tensor | Sequence[Tensor],
+    activation: str = "relu",
+    transform: str = "affine",
+    bound: float = 5.0,
+    slope: float = 1e-3,
+) -> Tensor:
+    """The mean negative log-likelihood of rows x under a flow to the standard normal distribution.
+
+        loss = mean over n of (|z_n|^2 / 2 - ladj_n) + D / 2 log(2 pi),  (z, ladj) = layers(x)
+
+    It is what a flow is trained to. On the CPU loss and gradient come from one pass: a block of
+    rows goes through all layers and back while its activations are in the cache, and nothing is
+    kept for a backward but the gradient, which it multiplies. Elsewhere it is ``autoregressive``
+    and a mean. Gradients reach x, context, weights and biases, to any order.
+
+    Args:
+        x: [N, D], at least one row.
+        context: as of ``autoregressive``, with all that follows.
+        weights: see there.
+        biases: likewise.
+        degrees: likewise.
+        activation: likewise.
+        transform: likewise.
+        bound: likewise.
+        slope: likewise.
+
+    Returns:
+        loss [], in nats a row.
+
+    Raises:
+        ArgumentError: no rows, and what ``autoregressive`` refuses.
+
+    Source: Rezende and Mohamed 2015, arXiv:1505.05770; Papamakarios, Pavlakou and Murray 2017.
+
+    Example:
+        >>> weights, biases = [torch.tensor([[0.0, 0], [0, 0], [2, 0], [0, 0]])], [torch.zeros(4)]
+        >>> degrees = autoregressive_degrees(torch.tensor([0, 1]), [])
+        >>> autoregressive_nll(torch.tensor([[1.0, -2.0]]), None, weights, biases, degrees)
+        tensor(2.3379)
+    """
+    each = [degrees] if isinstance(degrees, Tensor) else degrees
+    options = activation, transform, float(bound), float(slope)
+    if isinstance(x, Tensor) and x.is_cuda and len(x) > 0:  # the layers have a kernel there
+        z, ladj = autoregressive(x, context, weights, biases, each, *options)
+        return (0.5 * z.square().sum(1) - ladj).mean() + 0.5 * z.shape[1] * log(2 * pi)
+    return _autoregressive_nll(x, context, weights, biases, each, *options)
+
+
+_autoregressive_nll = by_kernel(
+    "autoregressive_nll",
+    reference.autoregressive_nll,
+    operands=(0, 1, 2, 3),
+    dtypes=(torch.float32, torch.float64),
+)
+
+
 def _fake(x, *_):
     return x.new_empty(x.shape), x.new_empty(x.shape[0])
 
@@ -137,6 +199,24 @@ register_reference(
 )
 register_derivative(
     "autoregressive_backward", reference.autoregressive_backward, _fake_backward, ["saved"]
+)
+
+
+def _fake_nll(x, *_):
+    return x.new_empty(())
+
+
+def _fake_nll_with_gradients(x, context, weights, biases, *others):
+    parameters = sum(p.numel() for p in (*weights, *biases))
+    shapes = x.shape, 0 if context is None else context.shape, parameters
+    return x.new_empty(()), *empty_gradients(x, shapes, others[-1])
+
+
+register_reference("autoregressive_nll", reference.autoregressive_nll, _fake_nll)
+register_reference(
+    "autoregressive_nll_with_gradients",
+    reference.autoregressive_nll_with_gradients,
+    _fake_nll_with_gradients,
 )
 
 

@@ -82,6 +82,20 @@ def _autoregressive_backward(
     return _network_backward(x[0], weights, (with_x or with_context, with_parameters))
 
 
+@register_flop_formula(_OPS.autoregressive_nll)
+def _autoregressive_nll(x: Shape, context: Any, *others: Any, **_: Any) -> int:
+    return _autoregressive(x, context, *others)
+
+
+@register_flop_formula(_OPS.autoregressive_nll_with_gradients)
+def _autoregressive_nll_with_gradients(
+    x: Shape, context: Any, weights: Sequence[Shape], *others: Any, **_: Any
+) -> int:
+    with_x, with_context, with_parameters = others[-1]
+    backward = _network_backward(x[0], weights, (with_x or with_context, with_parameters))
+    return _autoregressive(x, context, weights) + backward
+
+
 # Of equal steps, with six evaluations of the field each, five of them with its divergence; one more
 # begins. How many adaptive steps there are no shape says: one is counted.
 

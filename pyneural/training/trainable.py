@@ -103,6 +103,13 @@ class Trainable(nn.Module):
         remedy = "write one, where each term is a sum of squares; or take Adam or LBFGS"
         raise NotImplementedError(f"{kind}: expected {expected}, got none; {remedy}")
 
+    def part_of_data(self, rank: int, size: int) -> Batch | None:
+        """What a process takes where several make a step of all data; None: all, as the others.
+
+        A part of its own, with its ``share``, makes the step faster: for solvers of least squares.
+        """
+        return None
+
     def metric(self, name: str, mean: Sequence[float]) -> float:
         """A quantity for which ``losses`` gives several numbers, [K], from their mean over a pass.
 

@@ -15,7 +15,7 @@ def test_the_demo_prints_cost_and_error_of_each_way(tmp_path, capsys, monkeypatc
     monkeypatch.setattr(pde_ways, "GRIDS", ((64, 100), (384, 300)))
     monkeypatch.setattr(pde_ways, "NODES", (25, 100))
     monkeypatch.setattr(pde_ways, "AMPLITUDES", (0.001, 0.01))
-    budget = ["--epochs", "5", "--lbfgs", "6", "--rounds", "2", "--points", "100"]
+    budget = ["--steps", "6", "--looks", "2", "--width", "6", "--points", "100"]
     out = run_demo("pde-ways", tmp_path, capsys, *budget)
     table, amplitudes = out.split("amplitude")
     rows = [line.split() for line in table.splitlines()[4:] if line.strip()]

@@ -52,6 +52,15 @@ def autoregressive_backward(draw: Draw) -> list:
     return [*grads, *tensors, saved, *options, draw.bools(3)]
 
 
+def autoregressive_nll(draw: Draw) -> list:
+    *arguments, _ = autoregressive(draw)
+    return arguments
+
+
+def autoregressive_nll_with_gradients(draw: Draw) -> list:
+    return [*autoregressive_nll(draw), draw.bools(3)]
+
+
 def continuous_flow(draw: Draw) -> list:
     dtype, rows, features = draw.choice(FULL), draw.size(), draw.size(1)
     context = draw.maybe(draw.normal(dtype, rows, draw.size()))

@@ -222,6 +222,8 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "autoregressive": density_calls.autoregressive,
     "autoregressive_with_saved": density_calls.autoregressive,
     "autoregressive_backward": density_calls.autoregressive_backward,
+    "autoregressive_nll": density_calls.autoregressive_nll,
+    "autoregressive_nll_with_gradients": density_calls.autoregressive_nll_with_gradients,
     "continuous_flow": density_calls.continuous_flow,
     "continuous_flow_backward": density_calls.continuous_flow_backward,
     "diffusion_sampler": density_calls.diffusion_sampler,

@@ -19,7 +19,7 @@ EXACT = [
 ]  # fmt: skip
 HARD = [
     "allen-cahn", "burgers", "heat", "heat-2d", "heat-5d", "heat-10d", "helmholtz", "kdv",
-    "kdv-raissi", "kuramoto-sivashinsky", "lorenz",
+    "kdv-raissi", "kuramoto-sivashinsky", "kuramoto-sivashinsky-chaotic", "lorenz",
     "lotka-volterra", "poisson", "poisson-1d", "poisson-5d", "poisson-10d", "reaction-diffusion",
     "schroedinger", "solitons", "wave",
 ]  # fmt: skip
@@ -96,6 +96,9 @@ PAPER = {
     "allen-cahn": lambda d, x: d("u", "t") - 0.0001 * d("u", "xx") - 5 * (d("u") - d("u") ** 3),
     "burgers": lambda d, x: d("u", "t") + d("u") * d("u", "x") - 0.01 / PI * d("u", "xx"),
     "cavity": lambda d, x: steady_flow(d, x, 0.01),
+    "cavity-400": lambda d, x: steady_flow(d, x, 0.0025),
+    "cavity-1000": lambda d, x: steady_flow(d, x, 0.001),
+    "cavity-3200": lambda d, x: steady_flow(d, x, 0.0003125),
     "cylinder": wake,
     "euler-beam": lambda d, x: d("u", "tt") + d("u", "xxxx") / PI**4,
     "heat": lambda d, x: d("u", "t") - 0.1 * d("u", "xx"),
@@ -111,6 +114,7 @@ PAPER = {
     "solitons": lambda d, x: d("u", "t") + 6 * d("u") * d("u", "x") + d("u", "xxx"),
     "kovasznay": lambda d, x: steady_flow(d, x, 1 / 40),
     "kuramoto-sivashinsky": lambda d, x: flame(d, 5, 0.5, 0.005),
+    "kuramoto-sivashinsky-chaotic": lambda d, x: flame(d, 6.25, 0.390625, 0.00152587890625),
     "lorenz": lambda d, x: (
         d("x", "t") - 10 * (d("y") - d("x")),
         d("y", "t") - (d("x") * (15 - d("z")) - d("y")),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
+from pyneural.pde import gallery
 from pyneural.pde.gallery import GALLERY
 from tests.pde.gallery_paper import PI, reference
 
@@ -45,7 +47,7 @@ def test_sections_are_in_the_domain(name):
     assert len(problem.domain.names) - len(problem.section) in (1, 2)
 
 
-RINGS = ["allen-cahn", "kdv", "kdv-raissi", "kuramoto-sivashinsky"]
+RINGS = ["allen-cahn", "kdv", "kdv-raissi", "kuramoto-sivashinsky", "kuramoto-sivashinsky-chaotic"]
 # u_t = L u + N(u) as on paper: L by i k, N by u and what multiplies by i k, and the start.
 WAVES = {
     "allen-cahn": (lambda k: 1e-4 * k**2 + 5, lambda u, d: -5 * u**3),
@@ -54,16 +56,20 @@ WAVES = {
     "kuramoto-sivashinsky": (
         lambda k: -0.5 * k**2 - 0.005 * k**4, lambda u, d: -5 * d(u * u / 2),
     ),
+    "kuramoto-sivashinsky-chaotic": (
+        lambda k: -100 / 16**2 * k**2 - 100 / 16**4 * k**4, lambda u, d: -100 / 16 * d(u * u / 2),
+    ),
 }  # fmt: skip
 STARTS = {
     "allen-cahn": lambda x: x**2 * np.cos(PI * x),
     "kdv": lambda x: np.cos(PI * x),
     "kdv-raissi": lambda x: np.cos(PI * x),
     "kuramoto-sivashinsky": lambda x: -np.sin(PI * x),
+    "kuramoto-sivashinsky-chaotic": lambda x: np.cos(x) * (1 + np.sin(x)),
 }
 
 
-N_POINTS = {"allen-cahn": 1024, "kdv": 256, "kdv-raissi": 192}
+N_POINTS = {"kuramoto-sivashinsky-chaotic": 192, "allen-cahn": 1024, "kdv": 256, "kdv-raissi": 192}
 
 
 def on_a_ring(name, last):
@@ -104,6 +110,7 @@ def on_a_ring(name, last):
         ("kdv", 0.2, 1e-6),
         ("kdv-raissi", 0.2, 1e-6),
         ("kuramoto-sivashinsky", 0.1, 1e-5),
+        ("kuramoto-sivashinsky-chaotic", 0.04, 1e-9),
     ],
 )
 def test_reference_on_a_ring_is_another_computation(name, last, bound):
@@ -141,3 +148,46 @@ def test_references_agree_at_two_resolutions(name):
         coarse = problem.test_grid()[1]
     fine = reference(name)[1]
     assert (coarse - fine).norm() < 1e-8 * fine.norm()
+
+
+# Velocities in the centre: Botella and Peyret (1998) at Re = 1000, others by the same method.
+CENTRES = {"cavity": (-0.20915, 0.05754), "cavity-1000": (-0.0620561, 0.0257995)}
+
+
+@pytest.mark.parametrize("name", CENTRES)
+def test_velocity_in_the_centre_of_the_cavity(name):
+    points, values = reference(name)
+    centre = values[(points == 0.5).all(1), :2][0]
+    assert (centre - centre.new_tensor(CENTRES[name])).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["cavity", "cavity-400", "cavity-1000", "cavity-3200"])
+def test_flow_in_the_cavity(name):
+    """On the walls, and that no fluid is lost: the flux through each line across is zero."""
+    points, values = reference(name)
+    x, y = points.T
+    assert len(points) == 33**2 - 2
+    walls = ((x == 0) | (x == 1) | (y == 0)) & (y < 1)
+    assert values[walls, :2].abs().max() < 1e-9
+    lid = (y == 1) & (x > 0) & (x < 1)
+    assert (values[lid, 0] - 1).abs().max() < 1e-9
+    assert values[lid, 1].abs().max() < 1e-9
+    assert values[:, 2].isnan().all()
+    simpson = torch.tensor([1.0] + [4.0, 2.0] * 15 + [4.0, 1.0], dtype=torch.float64) / 96
+    for column in (0.25, 0.5, 0.75):
+        assert abs((simpson * values[x == column, 0]).sum()) < 2e-3
+
+
+def test_ghias_table():
+    """Ghia, Ghia and Shin (1982), Re = 100, u on the vertical line through the centre."""
+    points, values = reference("cavity")
+    table = {0.5: -0.20581, 0.28125: -0.15662, 0.0625: -0.04192, 0.96875: 0.78871}
+    for y, u in table.items():
+        found = values[(points[:, 0] == 0.5) & (points[:, 1] == y), 0]
+        assert abs(found.item() - u) < 5e-3
+
+
+def test_a_reynolds_number_without_a_reference_is_refused():
+    for bad in (0, -100, 500, math.nan):
+        with pytest.raises(ValueError, match="Cavity: reynolds: expected"):
+            gallery.Cavity(bad)

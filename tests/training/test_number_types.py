@@ -108,6 +108,8 @@ CALLS = {
     "Every: n": (lambda n: fit(c.Every(n, lambda run: None)), 2),
     "LossWeights: n": (lambda n: c.LossWeights(lambda run: {}, n).n, 2),
     "Resample: n": (lambda n: c.Resample(n).n, 2),
+    "AdaptivePoints: every": (lambda n: c.AdaptivePoints(n).n, 2),
+    "AdaptivePoints: most": (lambda n: c.AdaptivePoints(most=n).most, 2),
     "WarmUp: steps": (lambda n: fit(c.WarmUp(n)), 2),
     "EarlyStopping: patience": (lambda n: fit(c.EarlyStopping("loss", patience=n)), 1),
     "EarlyStopping: start_from_epoch": (

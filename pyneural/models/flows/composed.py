@@ -76,6 +76,30 @@ class ComposedTransform(FlowTransform):
         """f^-1(y), and the sum of the log-determinants."""
         return _in_turn([t.inv for t in reversed(self._steps)], y, self.codomain_dim)
 
+    def mean_nll(self, x: Tensor) -> Tensor | None:
+        """Mean of |f(x)|^2 / 2 + D / 2 log(2 pi) - ladj over rows x [N, D], in one call.
+
+        None where the last step is no layers that one call computes.
+        """
+        *before, last = self._all_steps()
+        layers = _fused(last)
+        if layers is None or self.domain_dim != 1:
+            return None
+        c = layers.context
+        if c is not None and c.shape[:-1] not in ((), x.shape[:1]):
+            return None
+        if not before:
+            return layers.mean_nll(x)
+        y, ladj = _in_turn(before, x, 1)
+        return layers.mean_nll(y) - ladj.mean() if y.dim() == 2 and len(y) == len(x) else None
+
+    def _all_steps(self) -> list[Transform]:
+        """The steps, those of others of this class in their places."""
+        steps: list[Transform] = []
+        for t in self._steps:
+            steps += t._all_steps() if type(t) is ComposedTransform else [t]
+        return steps
+
     def forward_shape(self, shape: Size) -> Size:
         """Shape of the output."""
         for t in self.transforms:

@@ -12,6 +12,7 @@ from torch.distributions.transforms import Transform
 from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
 from pyneural.errors import check_argument
+from pyneural.models.flows.composed import ComposedTransform
 from pyneural.models.flows.transforms import call_and_ladj
 
 
@@ -75,6 +76,33 @@ class NormalizingFlow(Distribution):
         z, ladj = call_and_ladj(self.transform, value)
         return self.base.log_prob(z) + sum_rightmost(ladj, self.reinterpreted)
 
+    def mean_nll(self, value: Tensor) -> Tensor:
+        """Mean negative log-likelihood [] in nats a row, of rows [N, D].
+
+        On the CPU it and its gradient are one call of ``ops.autoregressive_nll`` where the flow
+        ends with layers that this op has and starts from the standard normal distribution.
+
+        Raises:
+            ArgumentError: as of ``log_prob``.
+        """
+        if self._is_one_call(value):
+            self._check(value)
+            loss = self.transform.mean_nll(value)
+            if loss is not None:
+                return loss
+        return -self.log_prob(value).mean()
+
+    def _is_one_call(self, value: Tensor) -> bool:
+        """Whether ``mean_nll`` may be, as far as distribution and rows say it."""
+        base = self.base
+        if type(self) is not NormalizingFlow or type(self.transform) is not ComposedTransform:
+            return False
+        if value.dim() != 2 or not value.is_cpu or torch.compiler.is_compiling():
+            return False
+        if base.batch_shape not in ((), value.shape[:1]) or self.reinterpreted != 0:
+            return False
+        return type(base) is DiagNormal and base.is_standard() and len(base.event_shape) == 1
+
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples [*sample_shape, ..., D], with a gradient for the parameters."""
         return self.transform.inv(self._noise(sample_shape))
@@ -119,6 +147,13 @@ class DiagNormal(Independent):
     def __init__(self, loc: Tensor, scale: Tensor, ndims: int = 1) -> None:
         loc, scale = torch.as_tensor(loc), torch.as_tensor(scale)
         super().__init__(Normal(loc, scale, validate_args=False), ndims, validate_args=False)
+
+    def is_standard(self) -> bool:
+        """Whether it is the standard normal distribution, and stays so in training."""
+        loc, scale = self.base_dist.loc, self.base_dist.scale
+        if loc.requires_grad or scale.requires_grad:
+            return False
+        return not bool(loc.any()) and bool((scale == 1).all())
 
     def expand(self, batch_shape: Any, _instance: Distribution | None = None) -> Distribution:
         """The same with a larger batch shape."""

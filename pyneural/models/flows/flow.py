@@ -154,10 +154,11 @@ class Flow(Model):
         c = None if c is None else _with_columns(c).to(x.dtype)
         if self.context is not None:
             check_context(f"{where}: context", c, self.context, _GIVE_Y)
-        log_prob = self(c).log_prob(_with_columns(x))
-        if batch.weight is not None:
-            log_prob = batch.weight * log_prob
-        return {"loss": -log_prob.mean()}
+        density, rows = self(c), _with_columns(x)
+        if batch.weight is None and type(density) is NormalizingFlow:
+            return {"loss": density.mean_nll(rows)}
+        log_prob = density.log_prob(rows)
+        return {"loss": -(log_prob if batch.weight is None else batch.weight * log_prob).mean()}
 
     def quantities(self) -> list[str] | None:
         """The loss alone."""

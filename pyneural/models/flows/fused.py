@@ -45,6 +45,11 @@ class FusedLayers:
             self.options,
         )
 
+    def mean_nll(self, x: Tensor) -> Tensor:
+        """Mean negative log-likelihood [] of rows x [N, D], where z is standard normal."""
+        c = self.context if self.context is None else self.context.expand(len(x), -1)
+        return ops.autoregressive_nll(x, c, self.weights, self.biases, self.degrees, *self.options)
+
     def __call__(self, x: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Value and log-determinant at x [..., D], or those of the inverse."""
         arguments = self.weights, self.biases, self.degrees, *self.options, inverse

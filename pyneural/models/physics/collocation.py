@@ -47,6 +47,14 @@ class Collocated(Trainable):
         """The collocation points of a batch, whose x are their numbers; None takes all."""
         return self.collocation if batch is None else self.collocation[batch.x]
 
+    def part_of_data(self, rank: int, size: int) -> Batch | None:
+        """Every so many collocation points for each of several processes."""
+        count = 0 if self.equation is None else len(self.collocation)
+        if size == 1 or count < size:
+            return None
+        numbers = torch.arange(rank, count, size, device=self.collocation.device)
+        return Batch(numbers, None, None, len(numbers), len(numbers) * size / count)
+
     def residual_weights(self, batch: Batch | None) -> dict[str, Any]:
         """The argument ``weights`` of the residual's loss for a batch; empty for weights of 1.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyneural.errors import ArgumentError
 from pyneural.nn.jets.space import NoRule, Space
+from pyneural.ops.jet import recorder
 from pyneural.ops.jet.derivatives import Derivative
 
 # Functions by the name of the operation; ``__add__``, ``add_`` and ``add`` have one name.
@@ -31,11 +32,10 @@ _OF_VALUES = frozenset({
     "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full", "new_empty",
     "new_tensor", "signbit", "stride", "is_contiguous",
 })  # fmt: skip
-_ALIASES = {
-    "radd": "add", "rmul": "mul", "subtract": "sub", "multiply": "mul", "divide": "div",
-    "truediv": "div", "true_divide": "div", "rtruediv": "rdiv", "negative": "neg",
-    "absolute": "abs", "iadd": "add_", "isub": "sub_", "imul": "mul_", "itruediv": "div_",
-    "ipow": "pow_", "rsub": "rsub", "get T": "t", "get mT": "mT", "get data": "detach",
+_ALIASES = recorder.ALIASES | {
+    "radd": "add", "rmul": "mul", "rtruediv": "rdiv", "iadd": "add_", "isub": "sub_",
+    "imul": "mul_", "itruediv": "div_", "ipow": "pow_", "rsub": "rsub",
+    "get T": "t", "get mT": "mT", "get data": "detach",
     "concat": "cat", "concatenate": "cat", "swapaxes": "transpose", "swapdims": "transpose",
     "moveaxis": "movedim", "broadcast_to": "expand", "special_expm1": "expm1",
     "special_erf": "erf", "special_erfc": "erfc", "special_exp2": "exp2", "special_log1p": "log1p",

@@ -23,7 +23,7 @@ from pyneural.ops.jet.residual import (
 )
 
 # Other names that Python and torch have for the functions.
-_ALIASES = {
+ALIASES = {
     "negative": "neg", "absolute": "abs", "subtract": "sub", "multiply": "mul", "divide": "div",
     "truediv": "div", "true_divide": "div",
 }  # fmt: skip
@@ -95,7 +95,7 @@ class Recorder:
 
     def apply(self, name: str, operands: Sequence[Any]) -> Symbol:
         """Symbol of an operation, given by its Python or torch name."""
-        function = FUNCTIONS.get(_ALIASES.get(name, name))
+        function = FUNCTIONS.get(ALIASES.get(name, name))
         if function is not None and function.operands == len(operands):
             return self.symbol(self.emit(function.opcode, *map(self.operand, operands)))
         if name in ("pow", "rpow") and len(operands) == 2:

@@ -18,6 +18,8 @@ from pyneural.ops.reference.attention import (
 from pyneural.ops.reference.autoregressive import (
     autoregressive,
     autoregressive_backward,
+    autoregressive_nll,
+    autoregressive_nll_with_gradients,
     autoregressive_with_saved,
 )
 from pyneural.ops.reference.continuous_flow import continuous_flow, continuous_flow_backward

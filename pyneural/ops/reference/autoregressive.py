@@ -98,6 +98,39 @@ def autoregressive_backward(
     return grad_x, grad_context, flat(grads[:matrices], grads[matrices:])
 
 
+def autoregressive_nll(
+    x: Tensor, context: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor],
+    degrees: Sequence[Tensor], activation: str, transform: str, bound: float, slope: float,
+) -> Tensor:  # fmt: skip
+    """The mean over the rows of -log N(z; 0, 1) - ladj."""
+    z, ladj = autoregressive(
+        x, context, weights, biases, degrees, activation, transform, bound, slope, False
+    )
+    constant = 0.5 * x.shape[1] * math.log(2 * math.pi)
+    return (0.5 * z.square().sum(1) - ladj).mean() + constant
+
+
+def autoregressive_nll_with_gradients(
+    x: Tensor, context: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor],
+    degrees: Sequence[Tensor], activation: str, transform: str, bound: float, slope: float,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The same, and its gradients for x, context and all parameters, flat, [0] if not wanted."""
+    matrices = len(weights)
+    options = degrees, activation, transform, bound, slope
+
+    def nll(x: Tensor, context: Tensor | None, *p: Tensor) -> Tensor:
+        return autoregressive_nll(x, context, p[:matrices], p[matrices:], *options)
+
+    with_x, with_context, with_parameters = output_mask
+    wanted = with_x, with_context, *(with_parameters,) * (2 * matrices)
+    tensors = x, context, *weights, *biases
+    loss, empty = nll(*tensors), x.new_empty(0)
+    ones = [torch.ones_like(loss)]
+    grad_x, grad_context, *grads = gradients(nll, tensors, ones, wanted, empty)
+    return loss, grad_x, grad_context, flat(grads[:matrices], grads[matrices:])
+
+
 def staying(weights: Sequence[Tensor], features: int, context: Tensor | None = None) -> int:
     """How many features stay in a coupling layer, whose network sees these alone; else 0."""
     seen = weights[0].shape[1] - (0 if context is None else context.shape[1])

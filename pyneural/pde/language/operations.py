@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from pyneural.ops.jet import recorder
 from pyneural.pde.language.rules import Operation
 
-ALIASES = {
-    "negative": "neg", "absolute": "abs", "subtract": "sub", "multiply": "mul", "divide": "div",
-    "truediv": "div", "true_divide": "div", "arctan": "atan", "arcsin": "asin", "arccos": "acos",
-    "float_power": "pow",
+ALIASES = recorder.ALIASES | {
+    "arctan": "atan", "arcsin": "asin", "arccos": "acos", "float_power": "pow",
 }  # fmt: skip
 _REFLECTED = ("radd", "rsub", "rmul", "rdiv", "rtruediv", "rpow", "rfloordiv", "rmod")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyneural.errors import whole
 from pyneural.training.callbacks.every import Resample
-from pyneural.training.checks import check
+from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import AllData
 from pyneural.training.run import Run
 
@@ -51,8 +51,9 @@ class AdaptivePoints(Resample):
         most: int | None = 10_000,
         unit: str = "step",
     ) -> None:
-        super().__init__(every, adaptive=True, unit=unit)
         kind = type(self).__name__
+        check_count(f"{kind}: every", every, 10)
+        super().__init__(every, adaptive=True, unit=unit)
         for argument, value in (("growth", growth), ("jump", jump)):
             check(1 < value < math.inf, f"{kind}: {argument}", "a number > 1", value)
         self.growth, self.jump = float(growth), float(jump)

@@ -49,9 +49,10 @@ class LeastSquaresSolver(Solver):
 
     def residuals(self, batch: Batch) -> Residuals:
         """Those at the present parameters, whatever these are by then."""
-        terms = least_squares(self.task.model, self.parameters, batch)
-        share = 1.0 if batch is None else batch.share
-        return Residuals(terms, self.task.process_group, share)
+        group = self.task.process_group
+        part = self.task.model.part_of_data(group.rank, group.size) if batch is None else batch
+        terms = least_squares(self.task.model, self.parameters, part)
+        return Residuals(terms, group, 1.0 if part is None else part.share)
 
     def unweighted(self, residuals: Residuals, losses: Tensor, batch: Batch) -> list[float]:
         """The terms without their weights, and those of weight 0; sets their names."""
