@@ -76,7 +76,7 @@ class PeriodicEmbedding(JetModule):
         good = all(math.isfinite(period) and period > 0 for period in periods.values())
         check_argument(good, f"{where}: periods", "periods > 0", f"{dict(periods)}")
         columns = sorted(list(known).index(key) for key in periods)
-        # As they were given, so that ``double()`` does not leave them rounded to float32.
+        # So that ``double()`` does not leave them rounded to float32.
         self._given = [float(periods[known[c]]) for c in columns]  # type: ignore[index]
         values = torch.tensor(self._given)
         others = [c for c in range(self.in_features) if c not in columns]
@@ -99,16 +99,24 @@ class PeriodicEmbedding(JetModule):
         [(1, 2.0)]
         """
         columns = self.columns[:: len(self.harmonics)].tolist()
-        return list(zip(columns, self._exact().tolist(), strict=True))
+        return list(zip(columns, self.periods.tolist(), strict=True))
 
-    def _exact(self) -> Tensor:
-        """The periods, [P]: where they are not learned the given ones, in the buffer's dtype."""
-        return self.periods if self.learned else self.periods.new_tensor(self._given)
+    def _restore(self) -> None:
+        """Sets periods that are the given ones but for rounding to those, in the present dtype."""
+        if self.learned or self.periods.is_meta:
+            return
+        given = torch.tensor(self._given, dtype=torch.float64)
+        if torch.equal(self.periods.float().cpu(), given.float()):
+            self.periods.copy_(given)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        self._restore()
+        return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if not (self.learned or self.periods.is_meta or torch.equal(self.periods, self._exact())):
-            self._given = self.periods.tolist()
+        self._restore()
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedded coordinates."""
@@ -117,7 +125,7 @@ class PeriodicEmbedding(JetModule):
 
     def _embed(self, x: Tensor) -> Tensor:
         # In the dtype of the periods: harmonics are whole numbers, which 2 pi makes float32.
-        frequencies = (self.harmonics * (2 * math.pi / self._exact()[:, None])).reshape(-1)
+        frequencies = (self.harmonics * (2 * math.pi / self.periods[:, None])).reshape(-1)
         angles = x.index_select(-1, self.columns) * frequencies
         parts = [torch.cos(angles), torch.sin(angles)]
         if len(self.others):

@@ -424,7 +424,7 @@ def test_layers_that_are_frozen_meanwhile_are_refused():
 def test_too_many_parameters_for_the_memory(monkeypatch):
     monkeypatch.setattr(quasi_newton, "available_memory", lambda device: 500)
     stepped(SSBroyden(1), Quartic(), 1)
-    message = r"SSBFGS: parameters: .* into the 0.0 MB .* got 0.0 MB for 8 parameters; use LBFGS"
+    message = r"SSBFGS: parameters: .* into the 0.5 kB .* got 0.5 kB for 8 parameters; use LBFGS"
     with pytest.raises(MemoryError, match=message):
         SSBFGS(1).begin(Task(Rosenbrock(6)))
 
