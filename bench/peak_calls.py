@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -148,7 +148,7 @@ def of_gram(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
     """Of the triangle alone."""
     problem = network(text, dtype, seed)
     parameters = sum(part.numel() for part in problem.parameters)
-    problem.x = problem.x[: gram.POINTS]
+    problem = replace(problem, x=problem.x[: gram.POINTS])
     return Work(gram.build_ours(problem), parameters * (parameters + 1) * gram.POINTS)
 
 
