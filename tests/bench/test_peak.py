@@ -133,7 +133,7 @@ def test_command_prints_a_page_and_keeps_json(tmp_path, capsys, monkeypatch, sma
     for entry in kept.values():
         assert {"commit", "date", "versions", "instruction_set"} <= entry["machine"].keys()
         assert entry["remark"] == "the machine is busy (load 3.5): the figures are not reliable"
-        assert [case["op"] for case in entry["cases"]] == ["jet"] * 4 + ["adadelta"]
+        assert [case["op"] for case in entry["cases"]] == ["jet"] * 5 + ["adadelta"]
         assert all(case["share_of_peak"] > 0 for case in entry["cases"])
         assert entry["cases"][0]["share_of_peak"] < 1.05
     out = capsys.readouterr().out
