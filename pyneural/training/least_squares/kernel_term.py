@@ -73,7 +73,7 @@ class KernelTerm(SquaredTerm):
     def gram_bytes(self) -> int:
         """Memory that ``gram`` takes, its results included."""
         square, kernel = self._square, self._map
-        results = 8 * kernel.size**2
+        results = 8 * kernel.size**2 + kernel.block_bytes
         if isinstance(square, GroupedSquare) or self._selects(kernel):
             return results + 8 * (kernel.kernel_size + kernel.size) * self._chunk(square, kernel)
         same = kernel.kernel_size == kernel.size and square.x.dtype == torch.float64

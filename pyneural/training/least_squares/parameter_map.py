@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from pyneural.ops.graph import leaves
+from pyneural.training.checks import check
 from pyneural.training.least_squares.along_path import derivatives_along
+from pyneural.training.memory import as_text, available_memory
 
 _CHUNK = 1 << 22  # numbers of a batch of unit vectors
 
@@ -79,6 +81,14 @@ class ParameterMap:
     def touched(self) -> int:
         """How many numbers of theta the kernel depends on, at most."""
         return sum(run.count for run in self._runs) + sum(len(b.columns) for b in self._blocks)
+
+    @property
+    def block_bytes(self) -> int:
+        """Memory of the derivatives of computed tensors, and of the largest one's products."""
+        products = [8 * len(b.columns) * (len(b.matrix) + self.kernel_size + 2 * self.size)
+                    for b in self._blocks]  # fmt: skip
+        held = sum(b.matrix.numel() * b.matrix.element_size() for b in self._blocks)
+        return held + max(products, default=0)
 
     def pull(self, vectors: Tensor) -> Tensor:
         """S^T times vectors, [M, ...] to [T, ...]."""
@@ -181,6 +191,7 @@ class ParameterMap:
             return
         found = [leaf for leaf in leaves(tensor) if id(leaf) in self._at]
         if found:
+            _check_memory(tensor, found)
             every = torch.arange(self.size, device=tensor.device)
             columns = torch.cat([every[self._columns(leaf)] for leaf in found])
             rows, matrix = slice(first, first + count), _jacobian(tensor, found)
@@ -194,6 +205,19 @@ class ParameterMap:
             options = {"create_graph": True, "materialize_grads": True}
             grads = torch.autograd.grad(tensor, found, w, **options)
         return not any(id(leaf) in self._at for grad in grads for leaf in leaves(grad))
+
+
+def _check_memory(tensor: Tensor, found: Sequence[Tensor]) -> None:
+    """MemoryError where the derivative of a tensor by some leaves would not fit into the memory."""
+    numbers, columns = tensor.numel(), sum(leaf.numel() for leaf in found)
+    needed, available = numbers * columns * tensor.element_size(), available_memory(tensor.device)
+    check(
+        available is None or needed <= available, "least_squares: parameters",
+        f"derivatives of computed weights that fit into the {as_text(available or 0)} of memory "
+        "that are free", f"{as_text(needed)} for the {numbers} numbers of a tensor "
+        f"{list(tensor.shape)} computed from {columns} parameters", "make it a parameter itself, "
+        "without weight_norm or a like parametrisation, or use Adam or LBFGS", MemoryError,
+    )  # fmt: skip
 
 
 def batched_gradients(values: Tensor, parameters: Sequence[Tensor], vectors: Tensor) -> Tensor:

@@ -7,7 +7,12 @@ import torch
 
 from pyneural import models, nn
 from pyneural.training import Trainable
-from pyneural.training.least_squares import AutogradTerm, KernelTerm, least_squares
+from pyneural.training.least_squares import (
+    AutogradTerm,
+    KernelTerm,
+    least_squares,
+    parameter_map,
+)
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 from tests.training.least_squares import dense
 from tests.training.least_squares.problems import (
@@ -202,3 +207,31 @@ def test_losses_of_ones_own_are_not_taken_for_others():
     model = pinn(equation=Doubled())
     with pytest.raises(ValueError, match="'residual': expected residuals beside a loss of its own"):
         least_squares(model, dense.trained(model))
+
+
+def normalised():
+    network = nn.MLP(2, [6, 6], 1).double()
+    torch.nn.utils.parametrizations.weight_norm(network.layers[1])
+    model = pinn(network)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return model, parameters
+
+
+def test_derivatives_of_computed_weights_are_counted():
+    model, parameters = normalised()
+    term = least_squares(model, parameters)[-1]
+    assert isinstance(term, KernelTerm)
+    count = sum(p.numel() for p in parameters)
+    assert term.gram_bytes() >= 8 * (count**2 + (count - 6) ** 2 + 36 * (36 + 6))
+
+
+def test_derivatives_of_computed_weights_that_do_not_fit_are_refused(monkeypatch):
+    model, parameters = normalised()
+    term = least_squares(model, parameters)[-1]
+    needed = 8 * 36 * (36 + 6)
+    monkeypatch.setattr(parameter_map, "available_memory", lambda device: needed - 1)
+    message = r"least_squares: parameters: .* got 12.1 kB for the 36 numbers of a tensor \[6, 6\]"
+    with pytest.raises(MemoryError, match=message):
+        term.gram_bytes()
+    monkeypatch.setattr(parameter_map, "available_memory", lambda device: needed)
+    term.gram()
