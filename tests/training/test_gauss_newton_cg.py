@@ -21,6 +21,8 @@ from pyneural.training.solvers.linear_model import Residuals, linear_model
 from tests.training.least_squares_problems import Exponentials, flat
 from tests.training.problems import small_pinn
 
+EPS = torch.finfo(torch.float64).eps
+
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -36,7 +38,7 @@ def semidefinite(size, values, seed=0):
 def test_nystrom_of_a_matrix_of_low_rank_is_the_matrix(rank):
     """With as many columns as the matrix has rank, it is exact."""
     matrix, _ = semidefinite(30, torch.cat([torch.logspace(0, -4, 5).double(), torch.zeros(25)]))
-    made = Nystrom(lambda v: matrix @ v, 30, rank, matrix, seed=3)
+    made = Nystrom(lambda v: matrix @ v, 30, rank, matrix, seed=3, rounding=EPS)
     found = made.vectors @ torch.diag(made.values) @ made.vectors.T
     error = float(torch.linalg.matrix_norm(matrix - found, 2))
     assert error < (1e-9 if rank >= 5 else 1.01)
@@ -49,7 +51,7 @@ def test_nystrom_of_a_matrix_of_low_rank_is_the_matrix(rank):
 @pytest.mark.parametrize("damping", [1e-6, 1e-2])
 def test_preconditioner_takes_out_the_large_eigenvalues(damping):
     matrix, _ = semidefinite(60, torch.logspace(2, -8, 60).double())
-    made = Nystrom(lambda v: matrix @ v, 60, 25, matrix, seed=1)
+    made = Nystrom(lambda v: matrix @ v, 60, 25, matrix, seed=1, rounding=EPS)
     eye = torch.eye(60, dtype=torch.float64)
     columns = [made.precondition(column, damping) for column in matrix + damping * eye]
     values = torch.linalg.eigvals(torch.stack(columns, 1)).real
@@ -68,8 +70,38 @@ def test_preconditioner_takes_out_the_large_eigenvalues(damping):
 
 
 def test_a_matrix_that_is_not_finite_has_no_preconditioner():
-    made = Nystrom(lambda v: v * float("nan"), 5, 2, normal(5), seed=0)
+    made = Nystrom(lambda v: v * float("nan"), 5, 2, normal(5), 0, EPS)
     assert torch.equal(made.precondition(torch.ones(5), 1.0), torch.ones(5))
+    assert made.largest != made.largest
+
+
+def test_nystrom_raises_its_shift_above_the_rounding_of_the_products():
+    """Products in float32 of a singular matrix, said to be exact."""
+    matrix, _ = semidefinite(30, torch.cat([torch.logspace(0, -3, 5), torch.zeros(25)]).double())
+    single = matrix.float()
+    made = Nystrom(lambda v: (single @ v.float()).double(), 30, 20, matrix, 0, EPS)
+    assert made.largest == pytest.approx(1.0, rel=1e-3)
+    found = made.vectors @ torch.diag(made.values) @ made.vectors.T
+    assert float(torch.linalg.matrix_norm(matrix - found, 2)) < 1e-3
+
+
+def test_a_network_in_float32_is_trained():
+    losses = []
+    for dtype in (torch.float64, torch.float32):
+        pinn = small_pinn(adaptive=False, points=20, dtype=dtype)
+        report = pinn.fit(GaussNewtonCG(8, rank=20), progress=False)
+        assert report.phases[0].reason == "all steps done"
+        losses.append(report.phases[0].loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [LevenbergMarquardt, GaussNewtonCG])
+def test_residuals_that_depend_on_no_parameter(kind):
+    model = Exponentials(20, 8)
+    model.m.zero_()
+    solver = kind(3).begin(Task(model))
+    solver.step(None)
+    assert solver.reason == "the Jacobian is 0: no residual depends on the parameters"
 
 
 def test_conjugate_gradients_end_in_as_many_products_as_there_are_eigenvalues():
@@ -95,7 +127,7 @@ def test_linear_model_is_that_by_matrices(shape):
     model = Exponentials(*shape, seed=4)
     residuals = Residuals(least_squares(model, list(model.parameters())), SINGLE_PROCESS, 1.0)
     exact = linear_model(residuals, shape[1], torch.device("cpu"))
-    made = KrylovModel(residuals, shape[1], 4, 1e-13, 500, seed=0)
+    made = KrylovModel(residuals, shape[1], 4, 1e-13, 500, 0, EPS)
     momentum, right = normal(shape[1], seed=1), [normal(shape[0], seed=2)]
     for damping in (1e-3, 1.0):
         assert exact.factor(damping)

@@ -97,8 +97,13 @@ class LevenbergMarquardt(Phase):
         """The solver, at the start."""
         return _LevenbergMarquardtSolver(task, self)
 
-    def linear_model(self, residuals: Residuals, start: Tensor, seed: int) -> LinearModel:
-        """That of the residuals at parameters [T]; the seed is for what is drawn at random."""
+    def linear_model(
+        self, residuals: Residuals, start: Tensor, seed: int, rounding: float
+    ) -> LinearModel:
+        """That of the residuals at parameters [T].
+
+        The seed is for what is drawn at random, the rounding is that of the parameters' dtype.
+        """
         return linear_model(residuals, len(start), start.device)
 
 
@@ -115,7 +120,7 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         """Makes one step; gives the terms where it ended, [K]."""
         task, phase = self.task, self.phase
         residuals, start = self.residuals(batch), self.point()
-        linear = phase.linear_model(residuals, start, self.evaluations)
+        linear = phase.linear_model(residuals, start, self.evaluations, self._rounding)
         self.evaluations += 1
         values = self.unweighted(residuals, linear.losses, batch)
         if task.check_step is not None:
@@ -156,4 +161,6 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         cosine = linear.steepest()
         if not math.isfinite(cosine):
             return "the Jacobian is not finite"
+        if linear.largest() == 0:
+            return "the Jacobian is 0: no residual depends on the parameters"
         return f"converged: gradient below {tolerance:g}" if cosine <= tolerance else None
