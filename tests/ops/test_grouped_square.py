@@ -21,7 +21,7 @@ def test_groups_and_target():
 
 @pytest.mark.parametrize("size", [0, 2, 2.5, 6])
 def test_sizes_that_do_not_fit(size):
-    with pytest.raises(ValueError, match="GroupedSquare: size: expected a divisor .*, 5, got"):
+    with pytest.raises(ValueError, match=r"GroupedSquare: size: expected a divisor .*, 5, got"):
         GroupedSquare(square(5), size)
 
 
