@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from bench import attention, burgers, dense, kalman, mse_loss, probes, rnn
+from bench import attention, burgers, dense, gram, kalman, mse_loss, probes, rnn
 from bench.harness import MIN_ROUNDS, Implementation, Summary, host_seconds, time_in_turns
 from bench.peak_flows import (
     BINS,
@@ -144,6 +144,14 @@ def of_jet_jacobian(text: str, backward: bool, dtype: torch.dtype, seed: int) ->
     return Work(call, len(x) * gradients * dtype.itemsize)
 
 
+def of_gram(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
+    """Of the triangle alone."""
+    problem = network(text, dtype, seed)
+    parameters = sum(part.numel() for part in problem.parameters)
+    problem = replace(problem, x=problem.x[: gram.POINTS])
+    return Work(gram.build_ours(problem), parameters * (parameters + 1) * gram.POINTS)
+
+
 def of_mse_loss(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
     """Both passes read both operands, the second writes one gradient."""
     case = mse_loss.Case(int(text))
@@ -245,6 +253,13 @@ LINES = (
         "derivatives: u, u_t, u_x and u_xx; with the gradients of the same loss",
         ("4x64:derivatives", "5x128:derivatives"),
         of_jet,
+    ),
+    Lines(
+        "jet",
+        f"Gram matrix of the Jacobian of that residual at {gram.POINTS:,} points",
+        ("4x20:gram",),
+        of_gram,
+        directions=(False,),
     ),
     Lines(
         "kalman",

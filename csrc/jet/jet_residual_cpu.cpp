@@ -242,13 +242,14 @@ Three jet_mlp_gram(const ResidualArguments& a) {
     Call<T>& call = program.call;
     // Slabs of some tiles, as many for each thread: J^T and, as one more row, r, whose products are
     // the gradient and the loss. In a large one threads wait less often for each other; more than
-    // kSlab bytes push the matrix out of the caches.
-    constexpr int64_t kSlab = int64_t{8} << 20, kLeastDepth = 512;
+    // kSlab bytes push the matrix out of the caches; where there are many threads, up to kMost
+    // times as many are worth the work that all of them then have.
+    constexpr int64_t kSlab = int64_t{8} << 20, kLeastDepth = 512, kMost = 4;
     const int64_t tile_points = call.shape.points;
     const int64_t depth =
         std::max<int64_t>(kSlab / (rows * static_cast<int64_t>(sizeof(double))), kLeastDepth);
-    const int64_t tiles = std::min(
-        call.tiles, round_up(std::max(depth / (E * tile_points), int64_t{1}), call.threads));
+    const int64_t wanted = std::max(depth / (E * tile_points), int64_t{1});
+    const int64_t tiles = std::min({call.tiles, round_up(wanted, call.threads), kMost * wanted});
     const int64_t row_stride = odd_lines<double>(tiles * tile_points * E);
     const int64_t threads = useful_threads(elements / 2 * static_cast<double>(E * N));
     double* const slab = call.scratch.template take<double>(rows * row_stride);

@@ -75,6 +75,8 @@ def test_work_by_hand():
     assert count("jet", "4x64:loss", True) == 6 * 10_000 * (first_layer + 3 * others)
     parameters = 2 * 64 + 64 + 3 * (64 * 64 + 64) + 64 + 1
     assert count("jet", "4x64:jacobian", False) == 200 * 4 * parameters * 4
+    parameters = 2 * 20 + 20 + 3 * (20 * 20 + 20) + 20 + 1
+    assert count("jet", "4x20:gram", False) == parameters * (parameters + 1) * 2000
     for op, forward, backward in (("mse_loss", 2, 5), ("dropout", 2, 4)):
         assert count(op, str(1 << 23), False) == forward * 4 << 23
         assert count(op, str(1 << 23), True) == backward * 4 << 23
@@ -93,6 +95,12 @@ def test_every_op_is_timed(small):
         "multiply_add_probe",  # the measure itself
         "attention_keep",  # shows which weights dropout keeps
         "attention_mask_backward",  # of a mask that is learnt
+        "jet_mlp_path",  # as many products as some residuals
+        "jet_mlp_residual",  # a part of the loss
+        "jet_mlp_residual_backward",  # likewise
+        "jet_mlp_residual_jacobian",  # a part of the Gram matrix
+        "autoregressive_nll",  # forward and backward of the layers
+        "autoregressive_nll_with_gradients",  # likewise
         "residual_loss",  # of pde, for compiled graphs
         "kalman_smoother_backward",  # of a loss of smoothed states; a likelihood has the filter's
     }
@@ -125,7 +133,7 @@ def test_command_prints_a_page_and_keeps_json(tmp_path, capsys, monkeypatch, sma
     for entry in kept.values():
         assert {"commit", "date", "versions", "instruction_set"} <= entry["machine"].keys()
         assert entry["remark"] == "the machine is busy (load 3.5): the figures are not reliable"
-        assert [case["op"] for case in entry["cases"]] == ["jet"] * 4 + ["adadelta"]
+        assert [case["op"] for case in entry["cases"]] == ["jet"] * 5 + ["adadelta"]
         assert all(case["share_of_peak"] > 0 for case in entry["cases"])
         assert entry["cases"][0]["share_of_peak"] < 1.05
     out = capsys.readouterr().out

@@ -23,7 +23,7 @@ def test_list_names_all(tmp_path, capsys):
 
 
 # A section of fields, curves, a reference at some points only.
-@pytest.mark.parametrize("name", ["taylor-green", "poisson-1d", "cavity"])
+@pytest.mark.parametrize("name", ["taylor-green", "poisson-1d", "cylinder"])
 def test_prints_the_error_and_writes_the_picture(name, tmp_path, capsys):
     out = run(tmp_path, capsys, name, "--quick")
     (error,) = re.findall(r"relative L2 +([\d.e+-]+), stated", out)

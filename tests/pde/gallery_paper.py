@@ -19,7 +19,7 @@ EXACT = [
 ]  # fmt: skip
 HARD = [
     "allen-cahn", "burgers", "heat", "heat-2d", "heat-5d", "heat-10d", "helmholtz", "kdv",
-    "kdv-raissi", "kuramoto-sivashinsky", "kuramoto-sivashinsky-chaotic", "lorenz",
+    "kdv-raissi", "kuramoto-sivashinsky", "ks-chaotic", "lorenz",
     "lotka-volterra", "poisson", "poisson-1d", "poisson-5d", "poisson-10d", "reaction-diffusion",
     "schroedinger", "solitons", "wave",
 ]  # fmt: skip
@@ -114,7 +114,7 @@ PAPER = {
     "solitons": lambda d, x: d("u", "t") + 6 * d("u") * d("u", "x") + d("u", "xxx"),
     "kovasznay": lambda d, x: steady_flow(d, x, 1 / 40),
     "kuramoto-sivashinsky": lambda d, x: flame(d, 5, 0.5, 0.005),
-    "kuramoto-sivashinsky-chaotic": lambda d, x: flame(d, 6.25, 0.390625, 0.00152587890625),
+    "ks-chaotic": lambda d, x: flame(d, 6.25, 0.390625, 0.00152587890625),
     "lorenz": lambda d, x: (
         d("x", "t") - 10 * (d("y") - d("x")),
         d("y", "t") - (d("x") * (15 - d("z")) - d("y")),

@@ -78,7 +78,7 @@ STARTS = {
     "allen-cahn": lambda x: x**2 * (PI * x).cos(),
     "kdv": lambda x: (PI * x).cos(),
     "kdv-raissi": lambda x: (PI * x).cos(),
-    "kuramoto-sivashinsky-chaotic": lambda x: x.cos() * (1 + x.sin()),
+    "ks-chaotic": lambda x: x.cos() * (1 + x.sin()),
     "euler-beam": lambda x: (PI * x).sin(),
     "kuramoto-sivashinsky": lambda x: -(PI * x).sin(),
     "burgers": lambda x: -(PI * x).sin(),

@@ -47,7 +47,7 @@ def test_sections_are_in_the_domain(name):
     assert len(problem.domain.names) - len(problem.section) in (1, 2)
 
 
-RINGS = ["allen-cahn", "kdv", "kdv-raissi", "kuramoto-sivashinsky", "kuramoto-sivashinsky-chaotic"]
+RINGS = ["allen-cahn", "kdv", "kdv-raissi", "kuramoto-sivashinsky", "ks-chaotic"]
 # u_t = L u + N(u) as on paper: L by i k, N by u and what multiplies by i k, and the start.
 WAVES = {
     "allen-cahn": (lambda k: 1e-4 * k**2 + 5, lambda u, d: -5 * u**3),
@@ -56,7 +56,7 @@ WAVES = {
     "kuramoto-sivashinsky": (
         lambda k: -0.5 * k**2 - 0.005 * k**4, lambda u, d: -5 * d(u * u / 2),
     ),
-    "kuramoto-sivashinsky-chaotic": (
+    "ks-chaotic": (
         lambda k: -100 / 16**2 * k**2 - 100 / 16**4 * k**4, lambda u, d: -100 / 16 * d(u * u / 2),
     ),
 }  # fmt: skip
@@ -65,11 +65,11 @@ STARTS = {
     "kdv": lambda x: np.cos(PI * x),
     "kdv-raissi": lambda x: np.cos(PI * x),
     "kuramoto-sivashinsky": lambda x: -np.sin(PI * x),
-    "kuramoto-sivashinsky-chaotic": lambda x: np.cos(x) * (1 + np.sin(x)),
+    "ks-chaotic": lambda x: np.cos(x) * (1 + np.sin(x)),
 }
 
 
-N_POINTS = {"kuramoto-sivashinsky-chaotic": 192, "allen-cahn": 1024, "kdv": 256, "kdv-raissi": 192}
+N_POINTS = {"ks-chaotic": 192, "allen-cahn": 1024, "kdv": 256, "kdv-raissi": 192}
 
 
 def on_a_ring(name, last):
@@ -110,7 +110,7 @@ def on_a_ring(name, last):
         ("kdv", 0.2, 1e-6),
         ("kdv-raissi", 0.2, 1e-6),
         ("kuramoto-sivashinsky", 0.1, 1e-5),
-        ("kuramoto-sivashinsky-chaotic", 0.04, 1e-9),
+        ("ks-chaotic", 0.04, 1e-9),
     ],
 )
 def test_reference_on_a_ring_is_another_computation(name, last, bound):

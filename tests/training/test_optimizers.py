@@ -23,28 +23,21 @@ def parameters():
         ("adamw", {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-7, "weight_decay": 0.004}),
         ("adamax", {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-7}),
         ("nadam", {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-7}),
-        ("muon", {"lr": 0.001, "momentum": 0.95, "nesterov": True}),
     ],
 )
 def test_defaults_are_those_of_keras(name, expected):
-    made = make_optimizer(name.title(), parameters()[:1])  # a matrix, which Muon alone asks for
+    made = make_optimizer(name.title(), parameters())
     assert {key: made.defaults[key] for key in expected} == expected
 
 
 def test_every_name_makes_a_step():
     for name in OPTIMIZERS:
-        weights = parameters()[: 1 if name == "muon" else None]
+        weights = parameters()
         optimizer = make_optimizer(name, weights)
         before = weights[0].detach().clone()
         torch.nn.functional.linear(torch.ones(1, 2), *weights).sum().backward()
         optimizer.step()
         assert not torch.equal(weights[0], before), name
-
-
-def test_muon_is_of_matrices_alone():
-    message = r"optimizer: expected matrices alone for 'muon', got parameters of shapes \[\[1\]\]"
-    with pytest.raises(ValueError, match=message):
-        make_optimizer("muon", parameters())
 
 
 def test_instances_and_factories_pass_through():

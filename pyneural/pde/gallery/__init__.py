@@ -44,7 +44,7 @@ GALLERY: dict[str, Callable[[], Problem]] = {
     "kdv-raissi": partial(KdV, 0.0025),
     "kovasznay": Kovasznay,
     "kuramoto-sivashinsky": KuramotoSivashinsky,
-    "kuramoto-sivashinsky-chaotic": ChaoticKuramotoSivashinsky,
+    "ks-chaotic": ChaoticKuramotoSivashinsky,
     "lorenz": Lorenz,
     "lotka-volterra": LotkaVolterra,
     "poisson": Poisson,

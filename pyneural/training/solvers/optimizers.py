@@ -97,7 +97,6 @@ OPTIMIZERS: dict[str, OptimizerFactory] = {
     "adamw": partial(torch.optim.AdamW, lr=0.001, eps=1e-7, weight_decay=0.004),
     "adamax": partial(torch.optim.Adamax, lr=0.001, eps=1e-7),
     "nadam": partial(torch.optim.NAdam, lr=0.001, eps=1e-7, momentum_decay=1.0),
-    "muon": torch.optim.Muon,  # of matrices alone
 }
 _FUSED = ("sgd", "adagrad", "adam", "adamw")  # those of which torch has one kernel a step
 
@@ -113,10 +112,6 @@ def make_optimizer(
     where = "compile: optimizer"
     if isinstance(optimizer, str):
         factory = look_up(where, optimizer, OPTIMIZERS)
-        others = [list(p.shape) for p in trained if p.dim() != 2]
-        good, expected = factory is not torch.optim.Muon or not others, "matrices alone for 'muon'"
-        remedy = "write 'adamw', or train the others with an optimiser of their own (see Descent)"
-        check(good, where, expected, f"parameters of shapes {others}", remedy)
         one_kernel = optimizer.lower() in _FUSED and all(
             p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained
         )
