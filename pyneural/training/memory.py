@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import torch
 
-_CGROUP = Path("/sys/fs/cgroup")  # limits of a container or of a job on a cluster
-_LIMITS = (("memory.max", "memory.current"),
-           ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))  # fmt: skip
+_CGROUPS = Path("/sys/fs/cgroup")  # limits of a container or of a job on a cluster
+_OWN = Path("/proc/self/cgroup")  # which group this process is in
+_FILES = {  # by version: folder, limit, bytes used, and those of files that the kernel gives back
+    2: ("", "memory.max", "memory.current", "inactive_file"),
+    1: ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def available_memory(device: torch.device) -> int | None:
     """Bytes that can still be taken on a device; None where that is not known.
 
-    Of the processor, those of the machine and of the limit of the job, whichever are fewer.
+    Of the processor, those of the machine and of the limits of the job's groups, whichever are
+    fewer. What the system keeps of files that were read counts as free.
 
     >>> available = available_memory(torch.device("cpu"))
     >>> available is None or available > 0
@@ -28,7 +33,7 @@ def available_memory(device: torch.device) -> int | None:
         return free + unused
     if device.type != "cpu":
         return None
-    found = [_of_machine(), *(_below(*names) for names in _LIMITS)]
+    found = [_of_machine(), *(_below(*group) for group in _groups())]
     known = [number for number in found if number is not None]
     return max(min(known), 0) if known else None
 
@@ -56,8 +61,32 @@ def _of_machine() -> int | None:
         return None
 
 
-def _below(limit: str, used: str) -> int | None:
+def _groups() -> Iterator[tuple[Path, int]]:
+    """Folders of the groups of this process, its own, those around it, and their versions."""
     try:
-        return int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
+        lines = [line.split(":", 2) for line in _OWN.read_text().splitlines()]
+    except OSError:
+        lines = []
+    paths = {1: "/", 2: "/"}  # in a container its own group is the root
+    for number, controllers, path in lines:
+        if number == "0" or "memory" in controllers.split(","):
+            paths[2 if number == "0" else 1] = path
+    for version, path in paths.items():
+        root = _CGROUPS / _FILES[version][0]
+        own = PurePosixPath("/") / path
+        for group in (own, *own.parents):
+            yield root / group.relative_to("/"), version
+
+
+def _below(group: Path, version: int) -> int | None:
+    """Bytes below the limit of a group; None without one."""
+    _, limit, used, inactive = _FILES[version]
+    try:
+        free = int((group / limit).read_text()) - int((group / used).read_text())
     except (OSError, ValueError):  # "max" where there is no limit
         return None
+    try:
+        numbers = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return free + int(numbers.get(inactive, 0))
+    except (OSError, ValueError):
+        return free

@@ -143,10 +143,16 @@ def test_torch_func():
 
 
 def test_autocast_computes_in_float32():
-    flow = small()
+    flow = small().map(lambda tensor: tensor.float())
+    half = replace(flow, x=flow.x.bfloat16())
     with torch.autocast("cpu", torch.bfloat16):
-        found = ops.autoregressive_nll(*parts(flow))
-    assert found.dtype == torch.float64
+        found = loss_and_gradients(ops.autoregressive_nll, half)
+    flow = replace(flow, x=half.x.float())
+    expected = loss_and_gradients(ops.autoregressive_nll, flow)
+    assert found[0].dtype == torch.float32
+    assert found[1].dtype == torch.bfloat16
+    torch.testing.assert_close(found[1], expected.pop(1).bfloat16(), rtol=0, atol=0)
+    assert all(torch.equal(a, b) for a, b in zip([found[0], *found[2:]], expected, strict=True))
 
 
 def test_of_no_layer_it_is_that_of_the_normal_distribution():

@@ -290,10 +290,17 @@ def test_opcheck(device):
     opcheck(OP, case.schema)
 
 
-def test_half_precision_under_autocast():
+@pytest.mark.parametrize("which", ["x", "path"])
+def test_half_precision_under_autocast(which):
     case = CASES["a system"](dtype=torch.float32)
+    x, *others = case.arguments
+    half = {"x": x, "path": case.path}
+    half[which] = half[which].bfloat16()
     with torch.autocast("cpu"):
-        assert case.found().dtype == torch.float32
+        found = ops.jet_mlp_path(half["x"], *others, path=half["path"])
+    expected = ops.jet_mlp_path(half["x"].float(), *others, path=half["path"].float())
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(

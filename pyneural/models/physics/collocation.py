@@ -16,6 +16,7 @@ from pyneural.pde import Causal, Domain, Equation, Network
 from pyneural.pde.coordinates import TIME
 from pyneural.training import Batch, Trainable
 from pyneural.training.checks import check, check_count
+from pyneural.training.distributed import ProcessGroup
 
 _CHUNK = 1 << 16  # points at which the residual is known at once
 _POINTS = ("collocation", "collocation_weights")
@@ -81,6 +82,26 @@ class Collocated(Trainable):
         """Draws new collocation points where the residual is large, if that is wanted."""
         if self.equation is not None and self.adaptive and index > 0:
             self.resample(adaptive=True)
+            self.share_points(ProcessGroup.join(self))
+
+    def share_points(self, group: ProcessGroup) -> None:
+        """Takes points and weights of the first process, in all processes.
+
+        Machines may differ in the last bits of a residual, and so in the points that are drawn.
+        """
+        if group.size == 1 or self.equation is None:
+            return
+        device, weights = self.collocation.device, self.collocation_weights
+        count = group.from_first(len(self.collocation), device)
+        weighted = group.from_first(int(weights is not None), device)
+        if count != len(self.collocation):
+            self.collocation = self.collocation.new_empty(count, *self.collocation.shape[1:])
+        self.collocation = group.tensor_from_first(self.collocation)
+        if weighted:
+            if weights is None or len(weights) != count:
+                weights = self.collocation.new_empty(count)
+            weights = group.tensor_from_first(weights)
+        self.collocation_weights = weights if weighted else None
 
     def resample(self, adaptive: bool, count: int | None = None) -> None:
         """Draws new collocation points from the candidates or the domain.

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from pyneural.models.physics.checks import RESIDUAL
-from pyneural.training import LBFGS, Adam, LevenbergMarquardt, Phase
+from pyneural.training import LBFGS, Adam, LevenbergMarquardt, Phase, SSBroyden
 from pyneural.training.callbacks import AdaptivePoints, Callback, Resample
+from pyneural.training.least_squares import least_squares
+from pyneural.training.least_squares.autograd_term import MANY, AutogradTerm
 
 MOST_PARAMETERS = 5000  # whose matrix is factorised in a fraction of a second
 _STEPS, _ADAM_STEPS, _LBFGS_STEPS = 500, 1000, 5000
@@ -27,13 +29,17 @@ def default_phases(
                                         the network; new points every ten steps
     the same, N < P                     ``LevenbergMarquardt``, which then takes a matrix
                                         of N x N
-    P above 5,000, float64              ``Adam``, then ``LBFGS``
+    no sum of squares, as with a loss   ``SSBroyden``, up to 5,000
+    of one's own; or residuals that no
+    kernel knows, a thousand or more
+    P above 5,000, float64              ``Adam``, then ``LBFGS``, whatever the loss;
+                                        ``GaussNewtonCG`` may be given, and has not been shown
+                                        to be better
     float32                             ``Adam``, then ``LBFGS``: rounding of the second
                                         derivatives, 1e-6 or so, is what remains of any
                                         solver; ``network.double()`` is the way on
     mini-batches, or weights that are   ``Adam`` alone: the others compare values of one
     learned                             loss, and leave such weights as they are
-    a loss that is no sum of squares    ``SSBroyden`` up to 5,000, above ``LBFGS``
     noise                               as above: the least squares are then those of the
                                         data. Stop at the noise, with fewer parameters than
                                         data or ``EarlyStopping`` on data held back
@@ -58,7 +64,19 @@ def default_phases(
     small = sum(parameter.numel() for parameter in trained) <= MOST_PARAMETERS
     if not small or any(parameter.dtype != torch.float64 for parameter in trained):
         return [Adam(_ADAM_STEPS), LBFGS(_LBFGS_STEPS)], []
+    if not _has_squares(pinn, trained):
+        return [SSBroyden(_LBFGS_STEPS)], []
     redraws = pinn.equation is not None and pinn.source.redraws
     given = any(isinstance(callback, Resample) for callback in callbacks)
     follows = redraws and not given and not pinn.weights.of_points(RESIDUAL)
     return [LevenbergMarquardt(_STEPS)], [AdaptivePoints()] if follows else []
+
+
+def _has_squares(pinn: Any, trained: list[torch.nn.Parameter]) -> bool:
+    """Whether the Jacobian of all terms of the loss is to be had at the cost of a few passes."""
+    try:
+        terms = least_squares(pinn, trained)
+    except ValueError:  # a loss of one's own, without the residuals that it is made of
+        return False
+    by_autograd = [term for term in terms if isinstance(term, AutogradTerm)]
+    return sum(len(term.residuals()) for term in by_autograd) < MANY

@@ -28,6 +28,7 @@ from pyneural.models.physics.squares import Squares, squares
 from pyneural.models.physics.warm_start import WarmStart, warm_start
 from pyneural.models.physics.weights import FollowSteps, Weights
 from pyneural.pde import Causal, Condition, Domain, Equation, Hard, Network
+from pyneural.pde.coordinates import given_points
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
 from pyneural.training.callbacks import Callback, Resample
@@ -51,9 +52,10 @@ class PINN(Predicting, Inferring, Balanced):
         conditions: by name; may be empty only for a ``pde.Hard`` network, which has them built in.
         equation: None for a network on data alone.
         domain: of the points, as ``pde.Box`` or ``pde.Disk``; by default the equation's own.
-        points: how many collocation points to draw, or the points, [N, D], which stay as they are.
-        candidates: points [M, D] that collocation points are taken from, then and later; None for
-            all of the domain.
+        points: how many collocation points to draw, or the points, [N, D], which stay as they are:
+            a tensor, an array or lists of numbers, or a frame.
+        candidates: points [M, D], likewise, that collocation points are taken from, then and later;
+            None for all of the domain.
         sampling: how they are drawn from the domain, one of ``pde.SAMPLINGS``.
         adaptive: whether each phase of training but the first begins with new collocation points,
             drawn where the residual is large (``PINN.resample``).
@@ -63,7 +65,8 @@ class PINN(Predicting, Inferring, Balanced):
             (self-adaptive weights, McClenny and Braga-Neto, arXiv:2009.04544). A tensor [N], or a
             parameter, as in that paper, has one for each point of a term; the points are then not
             drawn anew. For a system that of "residual" may be a tuple, one for each equation.
-            L-BFGS leaves learned weights as they are, and begins anew where another one changes.
+            Adam and ``Descent`` alone change learned weights; L-BFGS begins anew where another one
+            changes.
         causal: lets the residual fall from early to late times, see ``pde.Causal``; None for no
             such weights.
         generator: CPU generator for the points; None makes one from torch's default generator.
@@ -89,8 +92,8 @@ class PINN(Predicting, Inferring, Balanced):
         *,
         equation: Equation | None = None,
         domain: Domain | None = None,
-        points: int | Tensor = 10_000,
-        candidates: Tensor | None = None,
+        points: Any = 10_000,
+        candidates: Any = None,
         sampling: str = "lhs",
         adaptive: bool = False,
         weights: Mapping[str, Any] | None = None,
@@ -118,6 +121,8 @@ class PINN(Predicting, Inferring, Balanced):
         for name, condition in conditions.items():
             check_points(condition.points, f"conditions[{name!r}]", found, like)
         self.conditions = torch.nn.ModuleDict(dict(conditions))
+        points = given_points("PINN: points", points, found.names)
+        candidates = given_points("PINN: candidates", candidates, found.names)
         given = isinstance(points, Tensor)
         self.source = PointSource(found, sampling, self.generator, candidates, given)
         if equation is not None:
@@ -125,7 +130,7 @@ class PINN(Predicting, Inferring, Balanced):
                 check_points(candidates, "candidates", found, like)
             if adaptive:
                 self.source.check_redraws("PINN: adaptive")
-            if isinstance(points, Tensor):
+            if given:
                 check_points(points, "points", found, like)
                 drawn = points.detach().clone()
             else:
@@ -292,7 +297,7 @@ class PINN(Predicting, Inferring, Balanced):
         if group.size > 1:  # all processes draw the points of the first one
             seed = int(torch.randint(2**62, (), generator=self.generator))
             self.generator.manual_seed(group.from_first(seed, self.device))
-            self.collocation = group.tensor_from_first(self.collocation)
+            self.share_points(group)
         batches = None if batch_size is None else self._point_batches(batch_size, group)
         first = [] if reference is None else [Reference(*reference)]
         trainer = Trainer(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative
+from pyneural.ops.graph import tracked
 from pyneural.ops.jet.derivatives import partials_of
 from pyneural.pde.language.names import (
     ambiguous,
@@ -100,7 +101,7 @@ class Context:
 
     def _leaf(self, key: Any, tensor: Tensor) -> None:
         if self.tracked and not tensor.requires_grad:
-            tensor = tensor.detach().requires_grad_()
+            tensor = tracked(tensor)
         self._leaves[key] = self.expression(tensor, (_LEAF, (key,)))
 
     def expression(self, tensor: Tensor, operation: Operation) -> Expression:

@@ -11,6 +11,8 @@ from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import AllData
 from pyneural.training.run import Run
 
+_TIMES = 4  # as many points as the model began with, at most
+
 
 class AdaptivePoints(Resample):
     """Draws new collocation points where the residual is large, and more where they are too few.
@@ -25,7 +27,7 @@ class AdaptivePoints(Resample):
         every: steps, or epochs, from one draw to the next, >= 1.
         growth: factor on the number of points, > 1.
         jump: factor on the loss from which on they are too few, > 1.
-        most: number up to which it grows; None keeps the number.
+        most: number up to which it grows; None for 4 times as many as the model began with.
         unit: "step" or "epoch".
 
     Raises:
@@ -48,7 +50,7 @@ class AdaptivePoints(Resample):
         every: int = 10,
         growth: float = 1.4,
         jump: float = 1.7,
-        most: int | None = 10_000,
+        most: int | None = None,
         unit: str = "step",
     ) -> None:
         kind = type(self).__name__
@@ -57,7 +59,7 @@ class AdaptivePoints(Resample):
         for argument, value in (("growth", growth), ("jump", jump)):
             check(1 < value < math.inf, f"{kind}: {argument}", "a number > 1", value)
         self.growth, self.jump = float(growth), float(jump)
-        self.most = 0 if most is None else whole(f"{kind}: most", most)
+        self.most = None if most is None else whole(f"{kind}: most", most)
         self.count: int | None = None  # to be drawn; None for as many as there are
 
     def on_train_begin(self) -> None:
@@ -66,12 +68,13 @@ class AdaptivePoints(Resample):
 
     def _resample(self, run: Run) -> None:
         model: Any = run.model
-        grows = len(model.collocation) < self.most and isinstance(run.batches, AllData)
+        most = _TIMES * model.first_count if self.most is None else self.most
+        grows = len(model.collocation) < most and isinstance(run.batches, AllData)
         if not grows:
             self.draw(run, count=self.count)
         else:
             before = model.residual_loss()
             self.draw(run, count=self.count)
             if run.process_group.any(model.residual_loss() > self.jump * before, run.device):
-                self.count = min(math.ceil(self.growth * len(model.collocation)), self.most)
+                self.count = min(math.ceil(self.growth * len(model.collocation)), most)
         run.objective_changed()

@@ -13,13 +13,9 @@ from pyneural.training.callback import Callback
 from pyneural.training.callbacks.every import LossWeights
 from pyneural.training.checks import check, check_count
 from pyneural.training.data.batches import Batch
-from pyneural.training.solvers.lbfgs import LBFGS
-from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
-from pyneural.training.solvers.quasi_newton import SSBFGS, SSBroyden
 from pyneural.training.trainable import Trainable
 
 Numbers = dict[str, list[float]]  # of the parts of each term
-_COMPARING = (LBFGS, LevenbergMarquardt, SSBFGS, SSBroyden)  # values of one and the same loss
 
 
 class Balancing(Callback):
@@ -31,8 +27,9 @@ class Balancing(Callback):
     and not minimised, stays so, as does a system with an equation of weight 0. Weights and what
     they are made from are in the checkpoint.
 
-    They change in steps of gradients alone. Those of quasi-Newton methods and of Levenberg and
-    Marquardt, which compare values of one loss, keep the weights that the phase before has reached.
+    They change in phases of gradients alone (``Phase.follows_gradients``: ``Adam``, ``Descent``).
+    Others, as quasi-Newton methods and Levenberg and Marquardt's, which compare values of one loss,
+    and ``SPRING``, keep the weights that the phase before has reached.
 
     A subclass writes ``balance``.
 
@@ -59,11 +56,11 @@ class Balancing(Callback):
     def on_train_begin(self) -> None:
         """Refuses what it cannot balance; forgets what was seen before."""
         run, kind = self.run, type(self).__name__
-        steps = [p for p in run.phases if not isinstance(p, _COMPARING)]
+        steps = [phase for phase in run.phases if phase.follows_gradients]
         got = ", ".join(phase.name for phase in run.phases)
         remedy = (
             "begin with Adam(...), whose weights the phases after it keep, or give the weights as "
-            "numbers: a line search compares values of one and the same loss"
+            "numbers: only phases with follows_gradients call what balances them"
         )
         check(bool(steps), f"{kind}: phases", "one with steps of gradients", got, remedy)
         own = type(run.model).training_step is not Trainable.training_step
@@ -81,7 +78,7 @@ class Balancing(Callback):
     def on_gradients(self, batch: Batch, losses: Mapping[str, Tensor]) -> None:
         """Updates the weights, if it is time."""
         run = self.run
-        if run.steps % self.every or isinstance(run.phases[run.phase], _COMPARING):
+        if run.steps % self.every or not run.phases[run.phase].follows_gradients:
             return
         new = self.balance(batch, losses)
         if all(math.isfinite(w) for weights in new.values() for w in weights):  # else the engine
@@ -131,7 +128,7 @@ class GradientNormWeights(Balancing):
     Raises:
         ValueError: numbers out of their range, or, when training begins, a model without that
             term, weights that are learned or functions, a second callback that sets weights, or
-            phases of L-BFGS alone.
+            no phase of gradients.
 
     >>> from pyneural import models, nn, pde
     >>> from pyneural.training import Adam
@@ -255,7 +252,7 @@ class ReLoBRaLo(Balancing):
 
     Raises:
         ValueError: numbers out of their range, or, when training begins, weights that are learned
-            or functions, a second callback that sets weights, or phases of L-BFGS alone.
+            or functions, a second callback that sets weights, or no phase of gradients.
 
     >>> from pyneural import models, nn, pde
     >>> from pyneural.training import Adam

@@ -68,10 +68,8 @@ class Resample(Every):
         """Draws the points, the same ones in all processes, with further options of the model."""
         model: Any = run.model
         model.resample(self.adaptive, **options)
-        group = run.process_group
-        if self.adaptive and group.size > 1:  # machines may differ in the last bits of a residual
-            model.collocation = group.tensor_from_first(model.collocation)
-            model.collocation_weights = group.tensor_from_first(model.collocation_weights)
+        if self.adaptive:
+            model.share_points(run.process_group)
 
 
 class LossWeights(Every):

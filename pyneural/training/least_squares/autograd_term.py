@@ -13,7 +13,7 @@ from pyneural.training.least_squares.source import Source
 from pyneural.training.least_squares.term import SquaredTerm
 
 _CHUNK = 1 << 22  # numbers of a batch of gradients
-_MANY = 1000  # residuals, for which it takes seconds
+MANY = 1000  # residuals, for which it takes seconds
 _ACTIVATIONS = 64  # numbers that a backward pass holds for each residual, about
 
 
@@ -44,7 +44,7 @@ class AutogradTerm(SquaredTerm):
     def jacobian(self) -> Tensor:
         """The transposed Jacobian, [T, R]."""
         residuals = self._residuals()
-        if len(residuals) >= _MANY:
+        if len(residuals) >= MANY:
             self._warn(len(residuals))
         found = torch.zeros(
             self._source.size, len(residuals), dtype=torch.float64, device=residuals.device

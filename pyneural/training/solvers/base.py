@@ -87,9 +87,16 @@ class Phase:
     """A part of the training with one solver: a frozen dataclass of its options.
 
     ``steps`` is the number of steps at most, >= 0, or None where the ``epochs`` are counted.
+
+    Attributes:
+        name: for people.
+        follows_gradients: whether each step is one of the gradient of the loss as it is then, with
+            a call of ``Task.on_gradients`` before the update, so that callbacks may balance the
+            weights of the terms between two steps.
     """
 
-    name: ClassVar[str]  # for people
+    name: ClassVar[str]
+    follows_gradients: ClassVar[bool] = False
     steps: int | None
     epochs: int | None = None
 

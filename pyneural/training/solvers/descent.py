@@ -38,6 +38,7 @@ class Adam(Phase):
     """
 
     name: ClassVar[str] = "Adam"
+    follows_gradients: ClassVar[bool] = True
 
     steps: int
     lr: float = 5e-3
@@ -74,6 +75,8 @@ class Descent(Phase):
         clip_norm: largest norm of the gradient of an optimiser's parameters.
         accumulation_steps: parts that a batch is cut into: the same update from less memory.
     """
+
+    follows_gradients: ClassVar[bool] = True
 
     optimizer: Optimizer | Mapping[str, Optimizer]
     steps: int | None = None

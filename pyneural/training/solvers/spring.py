@@ -27,6 +27,8 @@ class SPRING(Phase):
     one batch has taught is not forgotten with the next. The matrix is [R, R], or [T, T] where that
     is smaller; all is in float64.
 
+    Weights that are learned, and those that callbacks balance, stay as they are in its steps.
+
     It is for minibatches, and many parameters; on all data at once ``LevenbergMarquardt``, which
     compares losses and finds its damping, needs fewer steps.
 

@@ -1,5 +1,6 @@
 """Points that follow the residual, and weights for which the loss is still that of the domain."""
 
+import itertools
 import math
 
 import pytest
@@ -280,7 +281,7 @@ def test_enough_points_stay_as_many():
     assert set(sizes) == {50}
     _, _, sizes = growing(batch_size=7, phases=Adam(20))
     assert set(sizes) == {20}
-    steady = callbacks.AdaptivePoints(2, most=None)
+    steady = callbacks.AdaptivePoints(2, most=40)
     torch.manual_seed(0)
     model = system()
     before = model.collocation
@@ -296,6 +297,15 @@ def test_growth_begins_when_the_loss_jumps_and_from_the_next_draw_on():
     look = callbacks.Every(1, lambda run: seen.append(len(model.collocation)))
     model.fit(Adam(5), callbacks=[points, look], progress=False)
     assert seen == [20, 20, 30, 40, 40]
+
+
+def test_by_default_points_grow_to_four_times_as_many():
+    model, seen = system(points=20), []
+    losses = itertools.cycle([1.0, 5.0])
+    model.residual_loss = lambda: next(losses)
+    look = callbacks.Every(1, lambda run: seen.append(len(model.collocation)))
+    model.fit(Adam(8), callbacks=[callbacks.AdaptivePoints(1), look], progress=False)
+    assert seen == [20, 28, 40, 56, 79, 80, 80, 80]
 
 
 def test_the_number_stays_in_mini_batches():

@@ -45,6 +45,60 @@ def test_choice(case):
     assert [type(callback) for callback in more] == [AdaptivePoints] * callbacks
 
 
+class Huber(pde.Data):
+    def loss(self, network, weights=None):
+        return torch.nn.functional.huber_loss(network(self.points), self.target)
+
+
+class OwnLosses(models.PINN):
+    def losses(self, batch=None):
+        return {name: term.sqrt() for name, term in super().losses(batch).items()}
+
+
+class Cubic(torch.nn.Module):
+    """Whose residual no kernel knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 6, dtype=torch.float64)
+
+    def forward(self, x):
+        return (self.layer(x) ** 3).sum(1, keepdim=True)
+
+
+def with_huber():
+    model = pinn()
+    x = torch.rand(10, 2, dtype=torch.float64)
+    return models.PINN(model.network, {"data": Huber(x, x[:, :1])}, domain=model.domain)
+
+
+def with_own_losses(hidden=(6,)):
+    model = pinn(hidden=hidden)
+    return OwnLosses(model.network, dict(model.conditions), equation=model.equation, points=40)
+
+
+def without_kernel(points):
+    model = pinn()
+    return models.PINN(Cubic(), dict(model.conditions), equation=model.equation, points=points)
+
+
+@pytest.mark.parametrize("make", [with_huber, with_own_losses])
+def test_a_loss_that_is_no_sum_of_squares(make):
+    model = make()
+    before = sum(float(term.detach()) for term in model.losses().values())
+    report = model.fit(time_limit=1.0, progress=False)
+    assert [phase.name for phase in report.phases] == ["SSBroyden"]
+    assert report.phases[0].loss < 0.9 * before
+    large = default_phases(with_own_losses(hidden=(70, 70)))[0]
+    assert [phase.name for phase in large] == [ADAM, LBFGS]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("points", "name"), [(40, "Levenberg-Marquardt"), (1200, "SSBroyden")])
+def test_many_residuals_that_no_kernel_knows(points, name):
+    assert default_phases(without_kernel(points))[0][0].name == name
+
+
 def test_frozen_parameters_do_not_count():
     model = pinn(hidden=(70, 70))
     model.network.layers[1].requires_grad_(False)

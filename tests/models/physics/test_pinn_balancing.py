@@ -8,7 +8,7 @@ import torch
 
 from pyneural import models, nn, pde
 from pyneural.models.physics.tangent_kernel import kernel_means
-from pyneural.training import LBFGS, Adam, Descent, Trainable, Trainer, callbacks
+from pyneural.training import LBFGS, SPRING, Adam, Descent, Trainable, Trainer, callbacks
 from pyneural.training.callbacks import GradientNormWeights, NTKWeights, ReLoBRaLo
 from tests.models.physics.balancing_problems import BOX, Diffusion, Plain, Waves, make
 
@@ -218,6 +218,8 @@ def test_l_bfgs_keeps_the_weights_that_adam_has_reached(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_balanced_is_refused(kind):
     name = kind.__name__
+    with pytest.raises(ValueError, match=f"{name}: phases: .* got SPRING; begin with Adam"):
+        make().fit(SPRING(3), batch_size=10, callbacks=[kind()], progress=False)
     with pytest.raises(ValueError, match=f"{name}: phases: .* got L-BFGS; begin with Adam"):
         make().fit(LBFGS(3), callbacks=[kind()], progress=False)
     learned = torch.nn.Parameter(torch.ones((), dtype=torch.float64))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pyneural import models, nn, pde
+from pyneural.training import Adam
 
 BOX = pde.Box(t=(0, 1), x=(-1, 1))
 TURNED = pde.Box(x=(-1, 1), t=(0, 1))
@@ -180,3 +181,55 @@ def test_a_period_that_does_not_fit_into_the_domain_is_reported(recwarn):
     for differs in (periodic(x=6.28), periodic(2), nn.Joined([periodic(x=6.28)])):
         with pytest.warns(UserWarning, match=r"length 2 of x, got 6.28: .*write \{'x': 2\}"):
             pinn(network=differs)
+
+
+def test_collocation_points_and_candidates_as_arrays_lists_and_frames():
+    pandas = pytest.importorskip("pandas")
+    x = BOX.sample(12, dtype=torch.float32)
+    frame = pandas.DataFrame(x.numpy()[:, ::-1], columns=["x", "t"])
+    exact = pinn(points=x)
+    for points in (x.numpy(), frame):
+        model = pinn(points=points)
+        assert torch.equal(model.collocation, x)
+        assert torch.equal(model.losses()["residual"], exact.losses()["residual"])
+        assert len(pinn(points=np.int64(7)).collocation) == 7
+        drawn = pinn(points=5, candidates=points).collocation
+        assert all(bool((row == x).all(1).any()) for row in drawn)
+    double = pinn(points=x.tolist(), network=network().double(), conditions={
+        "start": pde.Initial(BOX, 0.0, 5, dtype=torch.float64)})  # fmt: skip
+    assert torch.equal(double.collocation, x.double())
+    with pytest.raises(ValueError, match=r"PINN: points: expected dtype torch.float32 like"):
+        pinn(points=x.double().numpy())
+    with pytest.raises(ValueError, match="PINN: candidates: expected a tensor or an array"):
+        pinn(points=5, candidates=["a"])
+
+
+@pytest.mark.filterwarnings("ignore:.*nested autograd")
+def test_a_derivative_of_a_field_that_is_a_network():
+    class Diffusion(pde.Equation):
+        inputs, outputs = "tx", "u"
+
+        def __init__(self):
+            super().__init__()
+            self.k = nn.MLP(1, [4], 1)
+
+        def residual(self, u, x):
+            return u.t - (self.k(x[:, None])[:, 0] * u.x).x
+
+    model = pinn(equation=Diffusion())
+    before = [p.detach().clone() for p in model.equation.k.parameters()]
+    model.fit(Adam(2), progress=False)
+    for old, new in zip(before, model.equation.k.parameters(), strict=True):
+        assert not torch.equal(old, new)
+    x = model.collocation.double().requires_grad_()
+    model.double()
+    u = model.network(x)
+    d = torch.autograd.grad(u.sum(), x, create_graph=True)[0]
+    flux = model.equation.k(x[:, 1:])[:, 0] * d[:, 1]
+    r = d[:, 0] - torch.autograd.grad(flux.sum(), x)[0][:, 1]
+    found = model.losses()["residual"]
+    torch.testing.assert_close(found, r.square().mean(), rtol=1e-10, atol=0)
+    lost = torch.ones((), requires_grad=True)
+    Diffusion.residual = lambda self, u, x: u.t - (lost * self.k(x[:, None])[:, 0] * u.x).x
+    with pytest.raises(ValueError, match=r"a tensor \[\] that requires a gradient and would not"):
+        pinn(equation=Diffusion())
