@@ -15,6 +15,7 @@ from pyneural.training import (
 from pyneural.training.distributed import SINGLE_PROCESS
 from pyneural.training.least_squares import least_squares
 from pyneural.training.solvers import damping_search
+from pyneural.training.solvers import linear_model as linear_model_module
 from pyneural.training.solvers.base import Task
 from pyneural.training.solvers.krylov_model import KrylovModel, Nystrom, conjugate_gradients
 from pyneural.training.solvers.linear_model import Residuals, linear_model
@@ -89,7 +90,7 @@ def test_a_network_in_float32_is_trained():
     losses = []
     for dtype in (torch.float64, torch.float32):
         pinn = small_pinn(adaptive=False, points=20, dtype=dtype)
-        report = pinn.fit(GaussNewtonCG(8, rank=20), progress=False)
+        report = pinn.fit(GaussNewtonCG(4, rank=40), progress=False)
         assert report.phases[0].reason == "all steps done"
         losses.append(report.phases[0].loss)
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
@@ -126,7 +127,7 @@ def test_conjugate_gradients_end_at_a_direction_of_negative_curvature():
 def test_linear_model_is_that_by_matrices(shape):
     model = Exponentials(*shape, seed=4)
     residuals = Residuals(least_squares(model, list(model.parameters())), SINGLE_PROCESS, 1.0)
-    exact = linear_model(residuals, shape[1], torch.device("cpu"))
+    exact = linear_model(residuals, shape[1], torch.device("cpu"), "here", "")
     made = KrylovModel(residuals, shape[1], 4, 1e-13, 500, 0, EPS)
     momentum, right = normal(shape[1], seed=1), [normal(shape[0], seed=2)]
     for damping in (1e-3, 1.0):
@@ -229,6 +230,24 @@ def test_spring_takes_batches_of_a_pinn():
     report = pinn.fit(SPRING(60, lr=0.3, max_norm=0.3), batch_size=15, progress=False)
     assert report.steps == 60
     assert sum(float(loss) for loss in pinn.losses().values()) < before / 2
+
+
+def test_spring_names_itself_and_its_matrix(monkeypatch):
+    model = Exponentials(20, 8)
+    solver = SPRING(9, damping=1e-300).begin(Task(model))
+    model.m[:, 1:] = model.m[:, :1]  # J^T J is singular
+    model.m[:, 0] *= 1e-3
+    factor = torch.linalg.cholesky_ex
+    failing = lambda matrix: (factor(matrix)[0], torch.tensor(1))  # noqa: E731
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", failing)
+    solver.step(None)
+    assert solver.reason == "J^T J + 1e-300 I is not positive definite to rounding: raise damping"
+    model.m[:, 0] = float("inf")
+    solver.step(None)
+    assert solver.reason == "J^T J is not finite"
+    monkeypatch.setattr(linear_model_module, "available_memory", lambda device: 1)
+    with pytest.raises(MemoryError, match=r"^SPRING: parameters: .*give smaller batches"):
+        solver.step(None)
 
 
 PHASES = {

@@ -79,7 +79,12 @@ class Nystrom:
 
 
 def conjugate_gradients(
-    product: Product, right: Tensor, precondition: Product, tolerance: float, most: int
+    product: Product,
+    right: Tensor,
+    precondition: Product,
+    tolerance: float,
+    most: int,
+    anywhere: Callable[[bool], bool] = bool,
 ) -> tuple[Tensor, int]:
     """Solves M x = b for a positive definite M, by products M v.
 
@@ -89,6 +94,7 @@ def conjugate_gradients(
         precondition: P^-1 v, P being near to M.
         tolerance: of |b - M x| in parts of |b|, at which it ends.
         most: products at most.
+        anywhere: whether a flag is set in any of the processes that take part in the products.
 
     Returns:
         x, [T], and the number of products. Where a product shows that M is not positive definite
@@ -103,11 +109,11 @@ def conjugate_gradients(
     direction = preconditioned = precondition(rest)
     square = float(rest @ preconditioned)
     for count in range(most):
-        if not float(rest.norm()) > enough:  # nan, too
+        if anywhere(not float(rest.norm()) > enough):  # nan, too
             return x, count
         image = product(direction)
         curvature = float(direction @ image)
-        if not curvature > 0:
+        if anywhere(not curvature > 0):
             return x, count + 1
         x = x + square / curvature * direction
         rest = rest - square / curvature * image
@@ -174,5 +180,6 @@ class KrylovModel(LinearModel):
         found, _ = conjugate_gradients(
             lambda v: self._product(v) + self.damping * v, right,
             lambda v: self.nystrom.precondition(v, self.damping), self.tolerance, self.most,
+            self.anywhere,
         )  # fmt: skip
         return found
