@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -201,7 +202,9 @@ class Operator(Condition):
             return None
         try:
             square = self.form.mean_square(self._residual, network, self._sites(), factors=factors)
-        except (ValueError, RuntimeError):  # it reads its points as [M, Q]
+        except torch.OutOfMemoryError:
+            raise
+        except (ValueError, RuntimeError):  # it reads its points as [M, Q], or fails there, too
             return None
         if square is None:
             return None

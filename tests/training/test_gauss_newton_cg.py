@@ -15,11 +15,14 @@ from pyneural.training import (
 from pyneural.training.distributed import SINGLE_PROCESS
 from pyneural.training.least_squares import least_squares
 from pyneural.training.solvers import damping_search
+from pyneural.training.solvers import linear_model as linear_model_module
 from pyneural.training.solvers.base import Task
 from pyneural.training.solvers.krylov_model import KrylovModel, Nystrom, conjugate_gradients
 from pyneural.training.solvers.linear_model import Residuals, linear_model
 from tests.training.least_squares_problems import Exponentials, flat
 from tests.training.problems import small_pinn
+
+EPS = torch.finfo(torch.float64).eps
 
 
 def normal(*shape, seed=0):
@@ -36,7 +39,7 @@ def semidefinite(size, values, seed=0):
 def test_nystrom_of_a_matrix_of_low_rank_is_the_matrix(rank):
     """With as many columns as the matrix has rank, it is exact."""
     matrix, _ = semidefinite(30, torch.cat([torch.logspace(0, -4, 5).double(), torch.zeros(25)]))
-    made = Nystrom(lambda v: matrix @ v, 30, rank, matrix, seed=3)
+    made = Nystrom(lambda v: matrix @ v, 30, rank, matrix, seed=3, rounding=EPS)
     found = made.vectors @ torch.diag(made.values) @ made.vectors.T
     error = float(torch.linalg.matrix_norm(matrix - found, 2))
     assert error < (1e-9 if rank >= 5 else 1.01)
@@ -49,7 +52,7 @@ def test_nystrom_of_a_matrix_of_low_rank_is_the_matrix(rank):
 @pytest.mark.parametrize("damping", [1e-6, 1e-2])
 def test_preconditioner_takes_out_the_large_eigenvalues(damping):
     matrix, _ = semidefinite(60, torch.logspace(2, -8, 60).double())
-    made = Nystrom(lambda v: matrix @ v, 60, 25, matrix, seed=1)
+    made = Nystrom(lambda v: matrix @ v, 60, 25, matrix, seed=1, rounding=EPS)
     eye = torch.eye(60, dtype=torch.float64)
     columns = [made.precondition(column, damping) for column in matrix + damping * eye]
     values = torch.linalg.eigvals(torch.stack(columns, 1)).real
@@ -68,8 +71,38 @@ def test_preconditioner_takes_out_the_large_eigenvalues(damping):
 
 
 def test_a_matrix_that_is_not_finite_has_no_preconditioner():
-    made = Nystrom(lambda v: v * float("nan"), 5, 2, normal(5), seed=0)
+    made = Nystrom(lambda v: v * float("nan"), 5, 2, normal(5), 0, EPS)
     assert torch.equal(made.precondition(torch.ones(5), 1.0), torch.ones(5))
+    assert made.largest != made.largest
+
+
+def test_nystrom_raises_its_shift_above_the_rounding_of_the_products():
+    """Products in float32 of a singular matrix, said to be exact."""
+    matrix, _ = semidefinite(30, torch.cat([torch.logspace(0, -3, 5), torch.zeros(25)]).double())
+    single = matrix.float()
+    made = Nystrom(lambda v: (single @ v.float()).double(), 30, 20, matrix, 0, EPS)
+    assert made.largest == pytest.approx(1.0, rel=1e-3)
+    found = made.vectors @ torch.diag(made.values) @ made.vectors.T
+    assert float(torch.linalg.matrix_norm(matrix - found, 2)) < 1e-3
+
+
+def test_a_network_in_float32_is_trained():
+    losses = []
+    for dtype in (torch.float64, torch.float32):
+        pinn = small_pinn(adaptive=False, points=20, dtype=dtype)
+        report = pinn.fit(GaussNewtonCG(4, rank=40), progress=False)
+        assert report.phases[0].reason == "all steps done"
+        losses.append(report.phases[0].loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [LevenbergMarquardt, GaussNewtonCG])
+def test_residuals_that_depend_on_no_parameter(kind):
+    model = Exponentials(20, 8)
+    model.m.zero_()
+    solver = kind(3).begin(Task(model))
+    solver.step(None)
+    assert solver.reason == "the Jacobian is 0: no residual depends on the parameters"
 
 
 def test_conjugate_gradients_end_in_as_many_products_as_there_are_eigenvalues():
@@ -94,8 +127,8 @@ def test_conjugate_gradients_end_at_a_direction_of_negative_curvature():
 def test_linear_model_is_that_by_matrices(shape):
     model = Exponentials(*shape, seed=4)
     residuals = Residuals(least_squares(model, list(model.parameters())), SINGLE_PROCESS, 1.0)
-    exact = linear_model(residuals, shape[1], torch.device("cpu"))
-    made = KrylovModel(residuals, shape[1], 4, 1e-13, 500, seed=0)
+    exact = linear_model(residuals, shape[1], torch.device("cpu"), "here", "")
+    made = KrylovModel(residuals, shape[1], 4, 1e-13, 500, 0, EPS)
     momentum, right = normal(shape[1], seed=1), [normal(shape[0], seed=2)]
     for damping in (1e-3, 1.0):
         assert exact.factor(damping)
@@ -197,6 +230,24 @@ def test_spring_takes_batches_of_a_pinn():
     report = pinn.fit(SPRING(60, lr=0.3, max_norm=0.3), batch_size=15, progress=False)
     assert report.steps == 60
     assert sum(float(loss) for loss in pinn.losses().values()) < before / 2
+
+
+def test_spring_names_itself_and_its_matrix(monkeypatch):
+    model = Exponentials(20, 8)
+    solver = SPRING(9, damping=1e-300).begin(Task(model))
+    model.m[:, 1:] = model.m[:, :1]  # J^T J is singular
+    model.m[:, 0] *= 1e-3
+    factor = torch.linalg.cholesky_ex
+    failing = lambda matrix: (factor(matrix)[0], torch.tensor(1))  # noqa: E731
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", failing)
+    solver.step(None)
+    assert solver.reason == "J^T J + 1e-300 I is not positive definite to rounding: raise damping"
+    model.m[:, 0] = float("inf")
+    solver.step(None)
+    assert solver.reason == "J^T J is not finite"
+    monkeypatch.setattr(linear_model_module, "available_memory", lambda device: 1)
+    with pytest.raises(MemoryError, match=r"^SPRING: parameters: .*give smaller batches"):
+        solver.step(None)
 
 
 PHASES = {

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from typing import ClassVar
 
 import pytest
 import torch
 
 from pyneural.training import LevenbergMarquardt, Trainable, Trainer
+from pyneural.training.distributed import ProcessGroup
 from pyneural.training.solvers import damping_search, linear_model
 from pyneural.training.solvers import least_squares_solver as module
 from pyneural.training.solvers.base import Task
@@ -109,6 +111,9 @@ class Scripted:
     def __init__(self, losses, curvature=0.0):
         self.left, self.curvature = list(losses), torch.tensor([curvature], dtype=torch.float64)
 
+    def count(self):
+        return 1
+
     def residuals(self):
         return torch.ones(1, dtype=torch.float64)
 
@@ -156,8 +161,47 @@ def test_damping_falls_while_steps_are_accepted(monkeypatch):
         1,
     ]  # predicted at 1/27: 0.9987 of the loss, of which 0.05 is no tenth
     assert solver.damping == pytest.approx(1 / 9)
-    assert solver.values == pytest.approx([0.45])
-    assert float(solver.last_step) == pytest.approx(-1 / (1 + 1 / 9))
+    assert solver.values == pytest.approx([0.4])  # the best of those that are accepted
+    assert float(solver.last_step) == pytest.approx(-1 / (1 + 1 / 3))
+
+
+def test_points_drawn_anew_take_back_the_reason_to_end():
+    solver = run(Exponentials(9, 4))
+    assert solver.reason.startswith("converged")
+    solver.objective_changed()
+    assert solver.reason is None
+
+
+class Apart(ProcessGroup):
+    """Two processes of which this one has all, and the other one fails in the n-th question."""
+
+    asked: ClassVar = [0]
+
+    def sum(self, value):
+        return value
+
+    def gather(self, value):
+        return [value, torch.zeros_like(value)]
+
+    def any(self, flag, device):
+        self.asked[0] -= 1
+        return flag or self.asked[0] == 0
+
+
+def test_what_another_process_finds_is_the_decision_of_all(monkeypatch):
+    def step(number):
+        Apart.asked[0] = number
+        solver = LevenbergMarquardt(9, order=1).begin(Task(Exponentials(9, 4), Apart(0, 2)))
+        solver.step(None)
+        return solver
+
+    with pytest.raises(MemoryError, match="LevenbergMarquardt: parameters"):
+        step(1)
+    assert step(2).reason == "another process has nothing to gain"
+    for number in (3, 4):  # the factorisation, and the acceptance of the first trial
+        assert step(number).damping >= 3e-3 / 3
+    damping = step(0).damping
+    assert damping < 1e-3
 
 
 def test_damping_falls_eight_times_at_most(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple, cast
 
@@ -64,6 +64,9 @@ class Posterior:
     def __init__(self, pinn: Any, data: Sequence[str], noise: float | None) -> None:
         self._pinn = pinn
         self._parameters = Objective(pinn).parameters
+        kinds = sorted({str(p.dtype) for p in self._parameters} - {"torch.float64"})
+        remedy = "call pinn.double() and train on"  # eigenvalues of 1e-13 are beyond float32
+        check(not kinds, f"{_WHERE}: parameters", "torch.float64", ", ".join(kinds), remedy)
         size, device = sum(p.numel() for p in self._parameters), self._parameters[0].device
         needed, available = 40 * size**2, available_memory(device)
         check(
@@ -95,8 +98,11 @@ class Posterior:
             self.noise = math.sqrt(float(unweighted.square().sum()) / free)
         else:
             check(0 < noise < math.inf, f"{_WHERE}: noise", "a finite number > 0", noise)
-            ratio = float(residuals.square().sum() / unweighted.square().sum())
-            self.noise, self._square = float(noise), noise**2 * ratio
+            square, expected = float(unweighted.square().sum()), "residuals that are not all 0"
+            remedy = "give measurements that the network does not repeat exactly"
+            check(square > 0, f"{_WHERE}: data", expected, square, remedy)
+            self.noise = float(noise)
+            self._square = noise**2 * float(residuals.square().sum()) / square
 
     @cached_property
     def coefficients(self) -> dict[str, Estimate]:
@@ -128,8 +134,8 @@ class Posterior:
 
         sqrt(diag(G covariance G^T)),   G = d function / d theta
         """
-        value, rows = self._gradients(function)
-        squares = [part.square() @ (1 / self._values) for part in rows]
+        value, parts = self._gradients(function)
+        squares = [part.square() @ (1 / self._values) for part in parts]
         found = (self._square * torch.cat(squares)).sqrt()
         return found.view(value.shape).to(value.dtype)
 
@@ -149,20 +155,21 @@ class Posterior:
         points = torch.as_tensor(x)
         return self.deviation(lambda: self._pinn.predict(points, *expressions, requires_grad=True))
 
-    def _gradients(self, function: Callable[[], Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        """The values of a function, and G U by some rows at a time, U the eigenvectors."""
+    def _gradients(self, function: Callable[[], Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+        """The values of a function, and G U some rows at a time, U the eigenvectors."""
         with torch.enable_grad():
             value = function()
-        flat, parameters = value.reshape(-1), self._parameters
+            flat = value.reshape(-1)
         kind = "a tensor that depends on what is trained"
         got, remedy = "none that requires a gradient", "compute it of the model in the function"
         check(flat.requires_grad, "Posterior: function", kind, got, remedy)
-        rows = []
         numbers = torch.arange(len(flat), device=flat.device)
-        for part in numbers.split(max(1, _CHUNK // len(self._values))):
-            each = batched_gradients(flat, parameters, unit_vectors(part, flat))
-            rows.append(each.double() @ self._vectors)
-        return value.detach(), rows
+        chunks = numbers.split(max(1, _CHUNK // len(self._values)))
+        return value.detach(), (
+            batched_gradients(flat, self._parameters, unit_vectors(rows, flat)).double()
+            @ self._vectors
+            for rows in chunks
+        )
 
     def _unweighted(self, data: Sequence[str]) -> Tensor:
         """Residuals of the measurements themselves, in the units of the outputs."""
@@ -189,7 +196,8 @@ class Inferring:
             noise: their standard deviation; None to take it from their residuals.
 
         Raises:
-            ValueError: unknown names, or fewer measurements than parameters that they determine.
+            ValueError: unknown names, parameters that are not float64, or fewer measurements than
+                parameters that they determine; with ``noise``, residuals that are all 0.
             MemoryError: matrices that do not fit into the memory.
 
         >>> from pyneural import nn, pde

@@ -6,10 +6,12 @@ Letters: N points, D inputs, E equations, P parameters, Q coefficients, R column
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
+from pyneural.errors import check_argument, is_whole
 from pyneural.ops.jet.derivatives import Derivative
 from pyneural.ops.jet.functional import jet_mlp_loss
 from pyneural.ops.jet.least_squares import (
@@ -106,17 +108,22 @@ class MeanSquare(NamedTuple):
         return self._replace(x=self.x[..., first:last, :], columns=columns)
 
 
-class GroupedSquare(NamedTuple):
+@dataclass(frozen=True)
+class GroupedSquare:
     """A mean of squares of sums over groups of points: integrals, differences of pairs.
 
         loss = (1 / M) sum_em (sum_(n in group m) r_e(x_n) - target_em)^2
 
-    It has what ``MeanSquare`` has; groups are of consecutive points, all of one size.
+    Groups are of consecutive points, all of one size. Its Gram matrix is that of ``jacobian``: no
+    kernel sums over groups.
 
     Args:
         square: the residuals at all points, each with the factor that it has in its sum.
-        size: points of a group.
+        size: points of a group, a divisor of their number.
         target: that the sums are to be, [E, M]; None for 0.
+
+    Raises:
+        ArgumentError: a size that leaves points over, a target of another shape.
 
     >>> import torch
     >>> from pyneural.ops import record_residual
@@ -129,6 +136,16 @@ class GroupedSquare(NamedTuple):
     square: MeanSquare
     size: int
     target: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        points, size = self.square.points, self.size
+        good = is_whole(size) and size >= 1 and points % size == 0
+        expected = f"a divisor of the number of points, {points}"
+        check_argument(good, "GroupedSquare: size", expected, size, "make groups of one size")
+        if self.target is not None:
+            shape, got = [self.equations, self.squares], list(self.target.shape)
+            remedy = "give one value for each equation and group"
+            check_argument(got == shape, "GroupedSquare: target", str(shape), got, remedy)
 
     @property
     def x(self) -> Tensor:

@@ -16,8 +16,10 @@ from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 
 _HIGHEST = 10
-_ON_LINE = Recipe((16, 16), error=1.0, steps=30, points=200, hard=True)
-_IN_SPACE = Recipe((20, 20, 20), error=1.0, steps=60, hard=True)
+_ON_LINE = Recipe((16, 16), error=1.0, steps=30, points=200, condition_points=2)
+_IN_SPACE = Recipe(
+    (20, 20, 20), error=1.0, steps=100, condition_points=1000, weights={"boundary": 100}
+)
 
 
 class Poisson(Problem):

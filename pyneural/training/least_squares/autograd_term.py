@@ -33,6 +33,10 @@ class AutogradTerm(SquaredTerm):
         self.name, self.weight, self.reason = name, weight, reason
         self._source = source
 
+    def count(self) -> int:
+        """R."""
+        return len(self._residuals())
+
     def residuals(self) -> Tensor:
         """The residuals, [R]."""
         return self._residuals().detach().double() * self.weight**0.5
@@ -96,5 +100,9 @@ class AutogradTerm(SquaredTerm):
         units = unit_vectors(rows, residuals)
         try:
             return batched_gradients(residuals, self._source.parameters, units)
-        except RuntimeError:  # an operation whose backward has no batched form
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            RuntimeError
+        ):  # an operation whose backward has no batched form; any other error recurs
             return torch.stack([self._source.gradients(residuals, unit) for unit in units])

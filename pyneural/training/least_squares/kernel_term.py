@@ -26,6 +26,11 @@ class KernelTerm(SquaredTerm):
         self.name, self.weight = name, weight
         self._source = source
 
+    def count(self) -> int:
+        """R."""
+        square = self._square
+        return square.equations * square.squares
+
     def residuals(self) -> Tensor:
         """The residuals, [R], equations one after the other."""
         square = self._square

@@ -156,7 +156,9 @@ class ParameterMap:
             return False
         columns = {c for block in self._blocks for c in block.columns.tolist()}
         rows = {r for block in self._blocks for r in range(self.size)[block.rows]}
-        return columns == rows and 4 * len(rows) <= self.size
+        # Rows of frozen tensors are in none of them, nor columns that the kernel does not read.
+        covered = sum(run.count for run in self._runs) + len(rows) == self.size
+        return covered and columns == rows and 0 < 4 * len(rows) <= self.size
 
     def _change_few(self, matrix: Tensor) -> Tensor:
         """S^T A S where these rows and columns alone change, in the memory of A."""

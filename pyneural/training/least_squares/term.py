@@ -24,6 +24,10 @@ class SquaredTerm(ABC):
     name: str
 
     @abstractmethod
+    def count(self) -> int:
+        """R."""
+
+    @abstractmethod
     def residuals(self) -> Tensor:
         """The residuals, [R]."""
 

@@ -28,6 +28,11 @@ class Trial:
     step: Tensor  # that is added to the parameters, [T]
     losses: Tensor  # there, [terms]
 
+    @property
+    def loss(self) -> float:
+        """There."""
+        return float(self.losses.sum())
+
 
 @dataclass(frozen=True)
 class Found:
@@ -91,7 +96,7 @@ class DampingSearch:
         self.evaluations += 1
         reduction = float((self.linear.losses - losses).sum())
         accepted = self.predicted > 0 and reduction >= _ACCEPTED * self.predicted  # not if nan
-        return Trial(damping, step, losses) if accepted else None
+        return None if self.linear.anywhere(not accepted) else Trial(damping, step, losses)
 
     def _path(self, first: Tensor) -> Tensor | None:
         """The step along the path that begins with v, [T]; None where the series says nothing."""
@@ -100,29 +105,35 @@ class DampingSearch:
             derivative = self.residuals.path([*directions, torch.zeros_like(first)])
             self.evaluations += 1
             directions.append(self.linear.correction(derivative))
-            if order == 2 and not 2 * directions[1].norm() <= first.norm():  # nan, too
-                return None
+            if order == 2:
+                turns = not 2 * float(directions[1].norm()) <= float(first.norm())  # nan, too
+                if self.linear.anywhere(turns):
+                    return None
             step = step + directions[-1] / math.factorial(order)
         return step
 
     def _lower(self, trial: Trial) -> Found:
-        """The last of the trials of ever less damping that are accepted."""
+        """The best of the trials of ever less damping that are accepted, and the last damping."""
+        best = trial
         for _ in range(_TRIES - 1):
             damping = trial.damping / _FACTOR
             further = self.attempt(damping) if damping >= _LEAST_DAMPING else None
             if further is None:
                 break
             trial = further
-        return Found(trial, trial.damping)
+            if not self.linear.anywhere(trial.loss > best.loss):
+                best = trial
+        return Found(best, trial.damping)
 
     def _higher(self, begin: float) -> Found:
         """The first of the trials of ever more damping that is accepted."""
         damping, largest = begin, self.linear.largest()
         for failures in range(1, _MOST_TRIES):
             # What is left is rounding where the linear model sees no more either.
-            if self.momentum is None and self.predicted <= self.rounding * self.loss:
+            small = self.predicted <= self.rounding * self.loss
+            if self.momentum is None and self.linear.anywhere(small):
                 return Found(None, damping, "converged: no step makes the loss smaller")
-            if damping > _LARGEST_DAMPING * largest:
+            if self.linear.anywhere(damping > _LARGEST_DAMPING * largest):
                 return Found(
                     None, damping, f"no step is accepted, up to a damping of {damping:.1g}"
                 )

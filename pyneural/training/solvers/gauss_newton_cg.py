@@ -60,7 +60,9 @@ class GaussNewtonCG(LevenbergMarquardt):
         self.check("accuracy", 0 < self.accuracy < 1, "a number in (0, 1)")
         self.check("products", self.products >= 1, "a whole number >= 1", whole=True)
 
-    def linear_model(self, residuals: Residuals, start: Tensor, seed: int) -> LinearModel:
+    def linear_model(
+        self, residuals: Residuals, start: Tensor, seed: int, rounding: float
+    ) -> LinearModel:
         """That of products."""
-        size, most = len(start), int(self.products)
-        return KrylovModel(residuals, size, int(self.rank), self.accuracy, most, seed)
+        size, rank, most = len(start), int(self.rank), int(self.products)
+        return KrylovModel(residuals, size, rank, self.accuracy, most, seed, rounding)

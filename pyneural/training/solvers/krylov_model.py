@@ -14,6 +14,7 @@ from torch import Tensor
 from pyneural.training.solvers.linear_model import LinearModel, Residuals
 
 Product = Callable[[Tensor], Tensor]  # A v of v, [T]
+_RAISE = 10.0  # of the shift where it is below the rounding
 
 
 class Nystrom:
@@ -31,23 +32,42 @@ class Nystrom:
         rank: L, at most T.
         like: a tensor whose dtype and device the vectors have.
         seed: of Omega.
+        rounding: relative error of the products.
+
+    Attributes:
+        vectors: U, [T, L]; without columns where there is nothing to take out: A is 0 or not
+            finite.
+        values: e, [L], descending.
+        largest: a lower bound of the largest eigenvalue, above 0 unless A is 0; nan where products
+            are not finite.
     """
 
-    def __init__(self, product: Product, size: int, rank: int, like: Tensor, seed: int) -> None:
+    def __init__(
+        self, product: Product, size: int, rank: int, like: Tensor, seed: int, rounding: float
+    ) -> None:
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randn(size, min(rank, size), generator=generator, dtype=like.dtype)
         omega = torch.linalg.qr(drawn.to(like.device)).Q
         y = torch.stack([product(column) for column in omega.T], 1)
-        shift = torch.finfo(like.dtype).eps * float(y.norm()) * math.sqrt(size)
-        y += shift * omega
-        middle = omega.T @ y
-        factor, failed = torch.linalg.cholesky_ex((middle + middle.T) / 2)
-        if bool(failed):  # not finite, or no semidefinite matrix: no preconditioner
-            self.vectors, self.values = y.new_zeros(size, 0), y.new_zeros(0)
+        self.vectors, self.values = y.new_zeros(size, 0), y.new_zeros(0)
+        norm = float(y.norm())
+        self.largest = float(y.norm(dim=0).max()) if math.isfinite(norm) else math.nan
+        if not self.largest > 0:
             return
+        middle = omega.T @ y
+        identity = torch.eye(len(middle), dtype=y.dtype, device=y.device)
+        shift = rounding * norm * math.sqrt(size)
+        while True:  # to a shift of |Y|, with which the matrix is positive definite in any case
+            shifted = (middle + middle.T) / 2 + shift * identity
+            factor, failed = torch.linalg.cholesky_ex(shifted)
+            if not bool(failed):
+                break
+            shift *= _RAISE
+        y += shift * omega
         b = torch.linalg.solve_triangular(factor, y.T, upper=False).T
-        self.vectors, singular, _ = torch.linalg.svd(b, full_matrices=False)  # [T, L]
-        self.values = (singular.square() - shift).clamp_min(0)  # [L], descending
+        self.vectors, singular, _ = torch.linalg.svd(b, full_matrices=False)
+        self.values = (singular.square() - shift).clamp_min(0)
+        self.largest = max(self.largest, float(self.values[0]))
 
     def precondition(self, vector: Tensor, damping: float) -> Tensor:
         """P^-1 v with P = U (diag(e) + lambda) U^T / (e_L + lambda) + I - U U^T, [T]."""
@@ -59,7 +79,12 @@ class Nystrom:
 
 
 def conjugate_gradients(
-    product: Product, right: Tensor, precondition: Product, tolerance: float, most: int
+    product: Product,
+    right: Tensor,
+    precondition: Product,
+    tolerance: float,
+    most: int,
+    anywhere: Callable[[bool], bool] = bool,
 ) -> tuple[Tensor, int]:
     """Solves M x = b for a positive definite M, by products M v.
 
@@ -69,6 +94,7 @@ def conjugate_gradients(
         precondition: P^-1 v, P being near to M.
         tolerance: of |b - M x| in parts of |b|, at which it ends.
         most: products at most.
+        anywhere: whether a flag is set in any of the processes that take part in the products.
 
     Returns:
         x, [T], and the number of products. Where a product shows that M is not positive definite
@@ -83,11 +109,11 @@ def conjugate_gradients(
     direction = preconditioned = precondition(rest)
     square = float(rest @ preconditioned)
     for count in range(most):
-        if not float(rest.norm()) > enough:  # nan, too
+        if anywhere(not float(rest.norm()) > enough):  # nan, too
             return x, count
         image = product(direction)
         curvature = float(direction @ image)
-        if not curvature > 0:
+        if anywhere(not curvature > 0):
             return x, count + 1
         x = x + square / curvature * direction
         rest = rest - square / curvature * image
@@ -107,16 +133,18 @@ class KrylovModel(LinearModel):
         tolerance: of the linear equations.
         most: products of a solution at most.
         seed: of the preconditioner.
+        rounding: relative error of the products, which is that of the parameters' dtype.
     """
 
     def __init__(
-        self, residuals: Residuals, size: int, rank: int, tolerance: float, most: int, seed: int
-    ) -> None:
+        self, residuals: Residuals, size: int, rank: int, tolerance: float, most: int, seed: int,
+        rounding: float,
+    ) -> None:  # fmt: skip
         self.residuals, self.tolerance, self.most = residuals, tolerance, most
         here = [term.residuals() for term in residuals.terms]
         self.losses = residuals.losses()
         self.gradient = residuals.transposed(here)
-        self.nystrom = Nystrom(self._product, size, rank, self.gradient, seed)
+        self.nystrom = Nystrom(self._product, size, rank, self.gradient, seed, rounding)
 
     def factor(self, damping: float) -> bool:
         """Takes over the damping; the preconditioner is the same for all."""
@@ -142,9 +170,8 @@ class KrylovModel(LinearModel):
         return float(self.gradient.norm()) / below if below else 0.0
 
     def largest(self) -> float:
-        """Largest eigenvalue of A, which is no smaller than the square of a column of J."""
-        values = self.nystrom.values
-        return float(values[0]) if len(values) else math.nan
+        """Largest eigenvalue of A, about, and from below; nan where A is not finite."""
+        return self.nystrom.largest
 
     def _product(self, vector: Tensor) -> Tensor:
         return self.residuals.transposed(self.residuals.path([vector]))
@@ -153,5 +180,6 @@ class KrylovModel(LinearModel):
         found, _ = conjugate_gradients(
             lambda v: self._product(v) + self.damping * v, right,
             lambda v: self.nystrom.precondition(v, self.damping), self.tolerance, self.most,
+            self.anywhere,
         )  # fmt: skip
         return found

@@ -41,6 +41,10 @@ class LeastSquaresSolver(Solver):
                 "began, got others; end the phase before layers are frozen, unfrozen or replaced"
             )
 
+    def objective_changed(self) -> None:
+        """Goes on where it was to end: what it found holds for other losses than those of now."""
+        self.reason = None
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""
         super().load_state_dict(state)

@@ -32,9 +32,10 @@ class LevenbergMarquardt(Phase):
     so that r follows the path to which the linear model leads, by one more order each. A step is
     refused where 2 |a| > |v|, beyond which the series says nothing, and accepted where the loss
     falls by 0.1 or more of what the linear model says. Then the damping is divided by 3 as long as
-    that goes on, 8 times at most; else it is multiplied by 3 until a step is accepted, the momentum
-    being dropped after two failures. A residual or a matrix that is not finite or not positive
-    definite is a failure like any other.
+    that goes on, 8 times at most, and of these steps the one with the least loss is made; else it
+    is multiplied by 3 until a step is accepted. After two failures the momentum is dropped, and the
+    damping begins anew with that of the step. A residual or a matrix that is not finite or not
+    positive definite is a failure like any other.
 
     It needs a loss of squares (``Trainable.least_squares``), as that of a PINN, and takes a matrix
     of parameters by parameters, or of residuals by residuals where these are fewer: up to some
@@ -48,7 +49,8 @@ class LevenbergMarquardt(Phase):
         order: of the path, 1 to 4: v alone, ... to q.
         damping: lambda at the start, > 0.
         momentum: share of the last step, in [0, 1).
-        tolerance_change: the phase ends when the loss falls by no larger a part of itself.
+        tolerance_change: the phase ends when the loss falls by no larger a part of itself; at least
+            the rounding of the parameters' dtype (2e-16 in float64, 1e-7 in float32).
         tolerance_grad: it ends when no |cosine| of the angle between r and a column of J is larger.
 
     Raises:
@@ -97,9 +99,15 @@ class LevenbergMarquardt(Phase):
         """The solver, at the start."""
         return _LevenbergMarquardtSolver(task, self)
 
-    def linear_model(self, residuals: Residuals, start: Tensor, seed: int) -> LinearModel:
-        """That of the residuals at parameters [T]; the seed is for what is drawn at random."""
-        return linear_model(residuals, len(start), start.device)
+    def linear_model(
+        self, residuals: Residuals, start: Tensor, seed: int, rounding: float
+    ) -> LinearModel:
+        """That of the residuals at parameters [T].
+
+        The seed is for what is drawn at random, the rounding is that of the parameters' dtype.
+        """
+        remedy = "use GaussNewtonCG or LBFGS instead, or a smaller network"
+        return linear_model(residuals, len(start), start.device, type(self).__name__, remedy)
 
 
 class _LevenbergMarquardtSolver(LeastSquaresSolver):
@@ -115,13 +123,14 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         """Makes one step; gives the terms where it ended, [K]."""
         task, phase = self.task, self.phase
         residuals, start = self.residuals(batch), self.point()
-        linear = phase.linear_model(residuals, start, self.evaluations)
+        linear = phase.linear_model(residuals, start, self.evaluations, self._rounding)
         self.evaluations += 1
         values = self.unweighted(residuals, linear.losses, batch)
         if task.check_step is not None:
             task.check_step(batch, self.names, values)
         self.reason = self._nothing_to_gain(linear)
-        if self.reason is not None:
+        if linear.anywhere(self.reason is not None):
+            self.reason = self.reason or "another process has nothing to gain"
             return values
         search = DampingSearch(
             linear, residuals, start, self.move, lambda: task.watch(values, self.names),
@@ -143,7 +152,7 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         if trial is None:
             return values
         least = max(phase.tolerance_change, self._rounding)
-        if search.loss - float(trial.losses.sum()) <= least * search.loss:
+        if search.loss - trial.loss <= least * search.loss:
             self.reason = f"converged: relative change of the loss below {least:.1g}"
         return self.unweighted(residuals, trial.losses, batch)
 
@@ -156,4 +165,6 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         cosine = linear.steepest()
         if not math.isfinite(cosine):
             return "the Jacobian is not finite"
+        if linear.largest() == 0:
+            return "the Jacobian is 0: no residual depends on the parameters"
         return f"converged: gradient below {tolerance:g}" if cosine <= tolerance else None

@@ -15,8 +15,6 @@ from pyneural.training.distributed import ProcessGroup
 from pyneural.training.least_squares import SquaredTerm
 from pyneural.training.memory import as_text, available_memory
 
-_KIND = "LevenbergMarquardt"
-
 
 class Residuals:
     """The residuals r of all terms, r [R], whose sum of squares is minimised.
@@ -81,7 +79,7 @@ class Residuals:
 
     def count(self) -> int:
         """R."""
-        mine = sum(len(term.residuals()) for term in self.terms)
+        mine = sum(term.count() for term in self.terms)
         return int(sum(map(int, self._counts(mine))))
 
     def _counts(self, mine: int) -> list[Tensor]:
@@ -105,8 +103,10 @@ class LinearModel:
     ``factor`` comes before ``step`` and ``correction``, which take its damping.
     """
 
+    residuals: Residuals
     losses: Tensor  # sum of squares of each term, [terms]
     gram: Tensor  # the matrix that is damped
+    matrix: str  # its name
     damping: float
 
     def factor(self, damping: float) -> bool:
@@ -115,7 +115,20 @@ class LinearModel:
         damped = self.gram.clone()
         damped.diagonal().add_(damping)
         self._factor, failed = torch.linalg.cholesky_ex(damped)
-        return not bool(failed)
+        return not self.anywhere(bool(failed))
+
+    def why_not(self) -> str:
+        """Why ``factor`` has failed."""
+        if not bool(self.gram.isfinite().all()):
+            return f"{self.matrix} is not finite"
+        return (
+            f"{self.matrix} + {self.damping:g} I is not positive definite to rounding: "
+            "raise damping"
+        )
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether the flag is set in any process: all go the same way, or they wait for ever."""
+        return self.residuals.process_group.any(flag, self.losses.device)
 
     def step(self, momentum: Tensor | None) -> Tensor:
         """The v that makes |r + J v|^2 + damping |v - momentum|^2 smallest, [T]."""
@@ -143,6 +156,8 @@ class LinearModel:
 
 class _Primal(LinearModel):
     """By J^T J + damping I, [T, T]; J itself is never stored."""
+
+    matrix = "J^T J"
 
     def __init__(self, residuals: Residuals) -> None:
         self.residuals = residuals
@@ -172,6 +187,8 @@ class _Dual(LinearModel):
 
     so that nothing is lost to rounding where lambda is small.
     """
+
+    matrix = "J J^T"
 
     def __init__(self, residuals: Residuals) -> None:
         self.residuals = residuals
@@ -204,16 +221,20 @@ class _Dual(LinearModel):
         return self.transposed.square().sum(1)
 
 
-def linear_model(residuals: Residuals, size: int, device: torch.device) -> LinearModel:
+def linear_model(
+    residuals: Residuals, size: int, device: torch.device, kind: str, remedy: str
+) -> LinearModel:
     """That of the smaller matrix.
 
     Args:
         residuals: of all terms.
         size: T, the number of parameters.
         device: of the matrices.
+        kind: of the solver, for errors.
+        remedy: for one whose matrices are too large.
 
     Raises:
-        MemoryError: the matrices would not fit into the memory.
+        MemoryError: the matrices would not fit into the memory, of any of the processes.
     """
     count = residuals.count()
     primal = count >= size
@@ -223,11 +244,12 @@ def linear_model(residuals: Residuals, size: int, device: torch.device) -> Linea
     )
     needed = terms + 16 * size**2 if primal else 8 * (2 * size * count + 3 * count**2)
     available = available_memory(device)
+    too_large = available is not None and needed > available
     check(
-        available is None or needed <= available, f"{_KIND}: parameters",
+        not residuals.process_group.any(too_large, device), f"{kind}: parameters",
         f"matrices that fit into the {as_text(available or 0)} of memory that are free",
         f"{as_text(needed)} for {size} parameters and {count} residuals",
-        "use GaussNewtonCG or LBFGS instead, or a smaller network", MemoryError,
+        remedy, MemoryError,
     )  # fmt: skip
     return _Primal(residuals) if primal else _Dual(residuals)
 

@@ -83,14 +83,15 @@ class _SpringSolver(LeastSquaresSolver):
         """Makes one step; gives the terms where it began, [K]."""
         task, phase = self.task, self.phase
         residuals, start = self.residuals(batch), self.point()
-        linear = linear_model(residuals, len(start), start.device)
+        remedy = "give smaller batches, or a smaller network"
+        linear = linear_model(residuals, len(start), start.device, self.kind, remedy)
         self.evaluations += 1
         values = self.unweighted(residuals, linear.losses, batch)
         if task.check_step is not None:
             task.check_step(batch, self.names, values)
         task.watch(values, self.names)
         if not linear.factor(phase.damping):
-            self.reason = f"J J^T + {phase.damping:g} is not positive definite"
+            self.reason = linear.why_not()
             return values
         phi = linear.step(None if self.last_step is None else phase.momentum * self.last_step)
         self.move(start + min(self.lr, phase.max_norm / float(phi.norm() + 1e-300)) * phi)

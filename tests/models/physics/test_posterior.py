@@ -180,6 +180,15 @@ def test_bad_arguments(monkeypatch):
         pinn.posterior().deviation(lambda: torch.ones(2))
     with pytest.raises(ValueError, match=r"interval: level: expected a number in \(0, 1\), got 90"):
         Estimate(1.0, 0.1).interval(90)
+    exact = linear()[0]
+    with torch.no_grad():
+        exact.network.layers[0].weight.zero_()
+        exact.network.layers[0].bias.zero_()
+        exact.conditions["data"].target.zero_()
+    with pytest.raises(ValueError, match=r"data: expected residuals that are not all 0, got 0"):
+        exact.posterior(noise=0.1)
+    with pytest.raises(ValueError, match=r"parameters: expected torch.float64, got torch.float32"):
+        linear()[0].float().posterior()
     few, _, _ = linear(count=3)
     with pytest.raises(ValueError, match=r"more measurements than the 3.0 parameters .* got 3"):
         few.posterior()
