@@ -33,7 +33,7 @@ class EulerBeam(Problem):
     formula = "u_tt + u_xxxx / pi^4 = 0"
     counts = 101, 101
     recipe = Recipe(
-        (20, 20, 20, 20), error=1.0, steps=80, weights={"initial": 100, "boundary": 100}
+        (20, 20, 20, 20), error=9e-9, steps=80, weights={"initial": 100, "boundary": 100}
     )
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ class Burgers(Problem):
     formula = "u_t + u u_x = nu u_xx"
     reference = "Cole-Hopf"
     counts = 100, 256
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=150, hard=True)
+    recipe = Recipe((20, 20, 20, 20), error=2e-8, steps=150, hard=True)
 
     def __init__(self, nu: float | Tensor = 0.01 / math.pi) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ class Cavity(SteadyFlow):
 
     reference = "a spectral solution"
     counts = 101, 101  # where it is drawn
-    recipe = Recipe((32, 32, 32), error=8e-2, weights={"u": 30, "v": 30}, steps=150)
+    recipe = Recipe((20, 20, 20, 20), error=2e-2, steps=80, weights={"u": 100, "v": 100})
 
     def __init__(self, reynolds: float = 100) -> None:
         super().__init__()

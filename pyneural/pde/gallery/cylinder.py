@@ -42,7 +42,7 @@ class Cylinder(Flow):
     counts = 3, 57, 33
     section = {"t": 3.0}  # noqa: RUF012
     recipe = Recipe(
-        (20, 20, 20, 20), error=1.0, steps=80, condition_points=2000, weights={"u": 100, "v": 100}
+        (20, 20, 20, 20), error=2e-2, steps=80, condition_points=2000, weights={"u": 100, "v": 100}
     )
 
     def __init__(self) -> None:

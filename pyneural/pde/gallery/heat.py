@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class Heat(Problem):
 
     outputs = "u"
     formula = "u_t = alpha laplacian u"
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=80, hard=True)
+    recipe = Recipe((20, 20, 20, 20), error=9e-10, steps=80, hard=True)
 
     def __init__(self, alpha: float | Tensor = 0.1, dim: int = 1) -> None:
         dim = whole("Heat: dim", dim)
@@ -61,6 +62,8 @@ class Heat(Problem):
         self.domain = Box(t=(0, 1), **dict.fromkeys(space, (0, 1)))
         self.counts = (101,) * (dim + 1)
         self.section = dict.fromkeys(space[1:], 0.4)
+        if dim > 1:
+            self.recipe = replace(self.recipe, error=2e-8 if dim == 2 else 7e-4)
 
     def residual(self, u):
         """The residual u_t - alpha laplacian u."""

@@ -34,7 +34,7 @@ class KdV(Ring):
     formula = "u_t + u u_x + delta u_xxx = 0"
     counts = 101, 257
     modes, steps, smooth = 512, 8000, 2
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=200, hard=True)
+    recipe = Recipe((20, 20, 20, 20), error=4e-5, steps=200, hard=True)
 
     def __init__(self, delta: float | Tensor = 0.022**2) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ class Kovasznay(SteadyFlow):
     """
 
     counts = 76, 101
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=80, weights={"u": 100, "v": 100})
+    recipe = Recipe((20, 20, 20, 20), error=7e-7, steps=80, weights={"u": 100, "v": 100})
 
     def __init__(self, nu: float | Tensor = 1 / 40) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ class Lorenz(Motion):
     outputs = "xyz"
     formula = "x_t = s (y - x), y_t = x (r - z) - y, z_t = x y - b z"
     start, size = (-8.0, 7.0, 27.0), 20.0
-    recipe = Recipe((20, 20, 20), error=1.0, steps=150, activation="sin", hard=True, points=400)
+    recipe = Recipe((20, 20, 20), error=2e-9, steps=150, activation="sin", hard=True, points=400)
 
     def __init__(
         self,

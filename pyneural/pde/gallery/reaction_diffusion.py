@@ -40,7 +40,7 @@ class ReactionDiffusion(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_t = u_xx + rho u (1 - u)"
     counts = 101, 201
-    recipe = Recipe((20, 20, 20), error=1.0, steps=80, weights={"initial": 100, "boundary": 100})
+    recipe = Recipe((20, 20, 20), error=6e-10, steps=80, weights={"initial": 100, "boundary": 100})
 
     def __init__(self, rho: float | Tensor = 6.0) -> None:
         super().__init__()

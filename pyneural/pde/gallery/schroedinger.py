@@ -37,7 +37,7 @@ class Schroedinger(Problem):
     inputs, outputs = "tx", "uv"
     formula = "i h_t + h_xx / 2 + |h|^2 h = 0,  h = u + i v"
     counts = 101, 201
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=100, hard=True)
+    recipe = Recipe((20, 20, 20, 20), error=6e-7, steps=100, hard=True)
 
     def __init__(self) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ class Solitons(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_t + 6 u u_x + u_xxx = 0"
     counts = 101, 201
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=150, hard=True)
+    recipe = Recipe((20, 20, 20, 20), error=2e-8, steps=150, hard=True)
 
     def __init__(self) -> None:
         super().__init__()

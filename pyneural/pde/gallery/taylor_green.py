@@ -37,7 +37,7 @@ class TaylorGreen(Flow):
 
     counts = 11, 41, 41
     section = {"t": 1.0}  # noqa: RUF012
-    recipe = Recipe((20, 20, 20), error=1.0, steps=60, condition_points=600)
+    recipe = Recipe((20, 20, 20), error=3e-5, steps=60, condition_points=600)
 
     def __init__(self, nu: float | Tensor = 0.1) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ class Wave(Problem):
     formula = "u_tt = c^2 u_xx"
     counts = 101, 101
     recipe = Recipe(
-        (20, 20, 20, 20), error=1.0, steps=150,
+        (20, 20, 20, 20), error=5e-7, steps=150,
         weights={"initial": 100, "velocity": 100, "boundary": 100},
     )  # fmt: skip
 
