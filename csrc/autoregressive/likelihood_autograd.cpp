@@ -14,7 +14,7 @@
 namespace pyneural::autoregressive {
 namespace {
 
-constexpr Op<"pyneural::autoregressive", ForwardSignature<Two>> call_autoregressive;
+constexpr Op<"pyneural::autoregressive", ForwardSignature<Two>> call_layers;
 constexpr Op<"pyneural::autoregressive_nll", LikelihoodSignature<at::Tensor>>
     call_autoregressive_nll;
 constexpr Op<"pyneural::autoregressive_nll_with_gradients", GradientSignature<Four>>
@@ -61,7 +61,7 @@ struct Likelihood : torch::autograd::Function<Likelihood> {
     variable_list found(inputs.size());
 
     if (at::GradMode::is_enabled()) {
-      const auto [z, ladj] = call_autoregressive(
+      const auto [z, ladj] = call_layers(
           x, if_defined(context), weights, biases, degrees,
           ctx->saved_data["activation"].toStringRef(), ctx->saved_data["transform"].toStringRef(),
           ctx->saved_data["bound"].toDouble(), ctx->saved_data["slope"].toDouble(), false);
