@@ -39,7 +39,18 @@ def test_command(tmp_path, capsys, monkeypatch):
     # It binds the whole process to cores.
     monkeypatch.setattr("bench.machine.use_threads", lambda threads: None)
     path = tmp_path / "out.json"
-    options = "--case", "2x7", "--points", "33", "--peers", "func", "--seconds", "0.01"
+    options = (
+        "--case",
+        "2x7",
+        "--points",
+        "33",
+        "--peers",
+        "func",
+        "--seconds",
+        "0.01",
+        "--threads",
+        "1",
+    )
     assert main(["gram", *options, "--json", str(path)]) == 0
     assert "pyneural" in capsys.readouterr().out
     (case,) = json.loads(path.read_text())["gram"]["float64"]["cases"]

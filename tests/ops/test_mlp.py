@@ -141,6 +141,7 @@ def test_opcheck_of_the_backward(device):
 
 @pytest.mark.parametrize("widths", [FUSED, WIDE])
 def test_compile(device, widths):
+    torch._dynamo.reset()  # the ops share a wrapper, whose compilations are limited in number
     network = Network.random(widths, 30, device=device)
     grad_output = torch.randn(30, 2, dtype=torch.float64, device=device)
     compiled = torch.compile(ops.mlp, fullgraph=True)
