@@ -117,3 +117,19 @@ def run(model, steps=100, **options):
         if solver.reason is not None:
             break
     return solver
+
+
+class Weighted(Trainable):
+    """Two terms, one of which has a weight, and one that is only measured."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.term_weights = {"low": weight, "seen": 0.0}
+
+    def least_squares(self, batch=None):
+        return {"low": lambda: self.w + 1, "high": lambda: 2 * (self.w - 1)}
+
+    def losses(self, batch=None):
+        found = {name: r().square().sum() for name, r in self.least_squares().items()}
+        return {"low": found["low"], "seen": self.w.sum().detach() + 7, "high": found["high"]}
