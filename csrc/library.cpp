@@ -124,6 +124,8 @@ constexpr const char* kSchemas[] = {
     "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
     " Tensor(c!)[] changes, Tensor(d!)[] steps, float learning_rate, float rho, float epsilon,"
     " float weight_decay) -> ()",
+    "damped_cholesky(Tensor matrix, float damping) -> (Tensor, Tensor)",
+    "damped_cholesky_solve(Tensor factor, Tensor right) -> Tensor",
     "multiply_add_probe(str dtype, int threads, float seconds) -> float",
 };
 

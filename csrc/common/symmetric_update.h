@@ -1,23 +1,18 @@
 // The triangle of a Gram matrix G = X X^T [rows, rows], summed over blocks of the columns of X.
 //
-// G is held as panels of some columns, each as high as the triangle is there: half the memory of
-// the matrix, and a tile's sums lie together. Sums are in double. A tile of G is one
-// thread's at a time and takes the blocks in their order, so that the bits depend on the blocks
-// alone, not on the threads.
+// Sums are in double. A tile of G is one thread's at a time and takes the blocks in their order, so
+// that the bits depend on the blocks alone, not on the threads.
 #pragma once
 
-#include "panels.h"
 #include "parallel.h"
+#include "triangle_panels.h"
 
 namespace pyneural {
 
 class SymmetricSum {
  public:
   // Elements of G.
-  static int64_t storage(int64_t rows) {
-    const int64_t count = panels(rows);
-    return kWidth * kWidth * count * (count + 1) / 2;
-  }
+  static int64_t storage(int64_t rows) { return TrianglePanels::storage(rows); }
   // Elements of a thread's scratch.
   static int64_t scratch() { return kWidth * kDepth; }
 
@@ -57,14 +52,13 @@ class SymmetricSum {
 
  private:
   static constexpr int64_t kTile = panel_width<double>();
-  // A panel, of one or more tiles side by side: as many serve the rows that a product reads.
-  static constexpr int64_t kWidth = std::max<int64_t>(32, kTile);
+  static constexpr int64_t kWidth = TrianglePanels::kWidth;
   // Columns of X of which a product is summed in registers: their part of a panel stays in the
   // second-level cache, and the sums of a tile are read and written once for as many.
   static constexpr int64_t kDepth = 640;
 
-  static int64_t panels(int64_t rows) { return (rows + kWidth - 1) / kWidth; }
-  double* panel(int64_t i) const { return sums_ + kWidth * kWidth * i * (i + 1) / 2; }
+  static int64_t panels(int64_t rows) { return TrianglePanels::count(rows); }
+  double* panel(int64_t i) const { return sums_ + TrianglePanels::begin(i); }
 
   template <class Result>
   void store_block(double scale, int64_t i0, int64_t i1, int64_t j0, int64_t j1, Result* to,

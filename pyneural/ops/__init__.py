@@ -14,6 +14,7 @@ from pyneural.ops.autoregressive import (
     coupling_degrees,
 )
 from pyneural.ops.continuous_flow import continuous_flow
+from pyneural.ops.damped_cholesky import damped_cholesky, damped_cholesky_solve
 from pyneural.ops.dense import dense
 from pyneural.ops.diffusion_sampler import diffusion_sampler
 from pyneural.ops.dropout import dropout
@@ -59,6 +60,8 @@ __all__ = [
     "collapse_derivatives",
     "continuous_flow",
     "coupling_degrees",
+    "damped_cholesky",
+    "damped_cholesky_solve",
     "dense",
     "diffusion_sampler",
     "dropout",

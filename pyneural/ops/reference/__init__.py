@@ -23,6 +23,7 @@ from pyneural.ops.reference.autoregressive import (
     autoregressive_with_saved,
 )
 from pyneural.ops.reference.continuous_flow import continuous_flow, continuous_flow_backward
+from pyneural.ops.reference.damped_cholesky import damped_cholesky, damped_cholesky_solve
 from pyneural.ops.reference.dense import dense, dense_backward, dense_with_preactivation
 from pyneural.ops.reference.diffusion_sampler import diffusion_sampler
 from pyneural.ops.reference.dropout import dropout

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pyneural.ops import damped_cholesky, damped_cholesky_solve
 from pyneural.training.checks import check
 from pyneural.training.distributed import ProcessGroup
 from pyneural.training.least_squares import SquaredTerm
@@ -112,10 +113,8 @@ class LinearModel:
     def factor(self, damping: float) -> bool:
         """Factorises the damped matrix; whether it is positive definite to rounding."""
         self.damping = damping
-        damped = self.gram.clone()
-        damped.diagonal().add_(damping)
-        self._factor, failed = torch.linalg.cholesky_ex(damped)
-        return not self.anywhere(bool(failed))
+        self._factor, is_definite = damped_cholesky(self.gram, damping)
+        return not self.anywhere(not bool(is_definite))
 
     def why_not(self) -> str:
         """Why ``factor`` has failed."""
@@ -151,7 +150,7 @@ class LinearModel:
         raise NotImplementedError
 
     def _solve(self, right: Tensor) -> Tensor:
-        return torch.cholesky_solve(right[:, None], self._factor)[:, 0]
+        return damped_cholesky_solve(self._factor, right)
 
 
 class _Primal(LinearModel):
