@@ -49,7 +49,7 @@ from pyneural.models.physics.identification import (
 )
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.physics.regimes import Pendulum, model_pendulum
-from pyneural.models.physics.suggested import suggested_pinn, suggested_training
+from pyneural.models.physics.suggested import Solved, solve, suggested_pinn, suggested_training
 from pyneural.models.physics.time_windows import TimeWindows
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural.errors import check_argument
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Data, Dirichlet
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.flow import SteadyFlow
-from pyneural.pde.gallery.problem import Recipe, finite, shares
+from pyneural.pde.gallery.problem import Recipe, positive, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 
@@ -59,13 +58,8 @@ class Cavity(SteadyFlow):
 
     def __init__(self, reynolds: float = 100) -> None:
         super().__init__()
-        finite("Cavity: reynolds", reynolds)
-        known = ", ".join(map(str, _KNOWN))
-        check_argument(
-            reynolds in _KNOWN, "Cavity: reynolds", f"one of {known}", reynolds,
-            "or write a SteadyFlow with your own nu",
-        )  # fmt: skip
-        self.reynolds, self.nu = int(reynolds), 1 / reynolds
+        self.reynolds = positive("Cavity: reynolds", reynolds)
+        self.nu = 1 / reynolds
         self.domain = Box(x=(0, 1), y=(0, 1))
 
     def residual(self, u, v, p, x, y):
@@ -76,7 +70,7 @@ class Cavity(SteadyFlow):
 
     @staticmethod
     def _nearness(x, y):
-        """r / sqrt(r^2 + 0.1^2) for the distance r from (0, 1)."""
+        """R / sqrt(r^2 + 0.1^2) for the distance r from (0, 1)."""
         squared = x**2 + (1 - y) ** 2
         return torch.sqrt(squared / (squared + 0.01))
 

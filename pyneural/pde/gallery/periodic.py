@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,11 +12,13 @@ from pyneural.errors import check_argument
 from pyneural.nn import MLP, PeriodicEmbedding
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Initial, Periodic
+from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.domains import Box
 from pyneural.pde.gallery.problem import Problem, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 from pyneural.pde.spectral import Fourier
+from pyneural.pde.spectral.fourier_series import FourierSeries
 
 
 class Ring(Problem):
@@ -52,6 +54,27 @@ class Ring(Problem):
         self.check_periodic(network)
         return Hard(network, self.domain.names, self.initial, lambda t: t)
 
+    def window(self, domain: Box, start: Callable[..., Tensor]) -> Hard:
+        """The network u = u_0(x) + s N(t, x) of a part of the time, in which s goes from 0 to 1.
+
+        N is new, and periodic in x.
+
+        Args:
+            domain: with the times of this part.
+            start: the state u_0 at its first time, a function of coordinates. It is kept as a
+                Fourier series, lest the network of a part call those of all parts before.
+        """
+        first, length = float(domain.low[0]), float((domain.high - domain.low)[0])
+        low, period = float(domain.low[1]), float((domain.high - domain.low)[1])
+
+        def state(x: Tensor) -> Tensor:
+            points = torch.stack([torch.full_like(x, first), x], 1)
+            return call_with_coordinates(start, domain.names, points, "Ring.window: start")
+
+        network = periodic_network(self, domain=domain).double()
+        series = FourierSeries(state, low, period)
+        return Hard(network, domain.names, series, lambda t: (t - first) / length)
+
     def check_periodic(self, network: Any) -> None:
         """ArgumentError unless a network is periodic in x."""
         check_argument(
@@ -77,15 +100,22 @@ class Ring(Problem):
         return points, solver.solve(self.modes, self.steps, times)(points)
 
 
-def periodic_network(problem: Problem, hidden: Sequence[int] | None = None) -> torch.nn.Sequential:
+def periodic_network(
+    problem: Problem, hidden: Sequence[int] | None = None, domain: Box | None = None
+) -> torch.nn.Sequential:
     """A network of a problem in t and x, with new weights, that is periodic in x.
 
-    N(t, cos(2 pi x / P), sin(2 pi x / P)) for a domain of length P.
+    N(s, cos(2 pi x / P), sin(2 pi x / P)), where s goes from -1 to 1 in the times of a domain of
+    length P, the problem's where none is given.
     """
-    domain, recipe = problem.domain, problem.recipe
-    embedding = PeriodicEmbedding(domain.names, {"x": float(domain.high[1] - domain.low[1])})
+    domain, recipe = problem.domain if domain is None else domain, problem.recipe
+    low, high = domain.range
+    embedding = PeriodicEmbedding(domain.names, {"x": float(high[1] - low[1])})
     hidden = recipe.hidden if hidden is None else hidden
-    layers = MLP(embedding.out_features, hidden, len(problem.outputs), recipe.activation)
+    layers = MLP(
+        embedding.out_features, hidden, len(problem.outputs), recipe.activation,
+        input_range=([float(low[0]), -1.0, -1.0], [float(high[0]), 1.0, 1.0]),
+    )  # fmt: skip
     return torch.nn.Sequential(embedding, layers)
 
 

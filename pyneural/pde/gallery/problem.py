@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
@@ -27,10 +27,11 @@ Constant = TypeVar("Constant", bound=float | Tensor)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and a training that reach a stated error; ``models.suggested_pinn`` follows it.
+    """A network and a training that reach a stated error; ``models.solve`` follows it.
 
     The network is that of ``Problem.network``, in float64. It is trained by Levenberg and
-    Marquardt's method, with new collocation points where the residual is large every ten steps.
+    Marquardt's method, with new collocation points where the residual is large every ten steps;
+    before it those of ``Problem.easier``, with whose weights it begins.
 
     Args:
         hidden: widths of the hidden layers.
@@ -42,6 +43,7 @@ class Recipe:
         condition_points: points of all soft conditions together.
         hard: whether the conditions are built into the network, see ``Problem.hard``.
         weights: of the loss terms, by name; 1 where not given.
+        windows: parts of the time, solved one after the other; see ``models.TimeWindows``.
     """
 
     hidden: tuple[int, ...]
@@ -53,6 +55,7 @@ class Recipe:
     condition_points: int = 400
     hard: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
+    windows: int = 1
 
 
 class Problem(Equation):
@@ -99,6 +102,21 @@ class Problem(Equation):
         raise ValueError(
             f"{type(self).__name__}.hard: expected a problem whose conditions can be built into "
             "the network, got one that has soft ones only; use conditions()"
+        )
+
+    def easier(self) -> Sequence[Problem]:
+        """Problems of the same network to solve before, each with the weights of the last one."""
+        return ()
+
+    def window(self, domain: Box, start: Callable[..., Tensor]) -> Hard:
+        """A new network of a part of the time, which begins with a state, for ``Recipe.windows``.
+
+        Raises:
+            ValueError: there is no such form of this problem.
+        """
+        raise ValueError(
+            f"{type(self).__name__}.window: expected a problem on a ring, got another; write it in "
+            "the subclass, or train models.TimeWindows with your own"
         )
 
     def network(self, hidden: Sequence[int] | None = None) -> torch.nn.Module:
