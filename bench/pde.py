@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bench.machine import describe, remark, use_threads
-from pyneural.models import suggested_pinn, suggested_training
+from pyneural.models import solve
 from pyneural.pde.gallery import GALLERY
 
 # Relative L2 errors for the same equation, constants and domain.
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     )
     kept: dict[str, Any] = {}
     for name in options.case:
-        runs = [solve(name, seed, options.share) for seed in range(options.rounds)]
+        runs = [training(name, seed, options.share) for seed in range(options.rounds)]
         kept[name] = entry = figures(runs)
         stated = GALLERY[name]().recipe.error
         error, source = PUBLISHED.get(name, (None, ""))
@@ -65,16 +65,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def solve(name: str, seed: int, share: float) -> dict[str, float]:
-    """A training of a problem: error, seconds, parameters."""
+def training(name: str, seed: int, share: float) -> dict[str, float]:
+    """A training of a problem: error, seconds, parameters of one network."""
     torch.manual_seed(seed)
     problem = GALLERY[name]()
-    pinn = suggested_pinn(problem, generator=torch.Generator().manual_seed(seed))
-    report = pinn.fit(**suggested_training(problem, share=share), progress=False)
+    generator = torch.Generator().manual_seed(seed)
+    solved = solve(problem, share=share, generator=generator, progress=False)
     return {
-        "error": pinn.relative_l2(*problem.test_grid()),
-        "seconds": report.seconds,
-        "parameters": sum(p.numel() for p in pinn.parameters() if p.requires_grad),
+        "error": solved.model.relative_l2(*problem.test_grid()),
+        "seconds": solved.seconds,
+        "parameters": sum(p.numel() for p in solved.pinns[0].parameters() if p.requires_grad),
     }
 
 

@@ -18,7 +18,7 @@ import torch
 from pyneural import plots
 from pyneural.demos import _options
 from pyneural.demos._options import counted, option, print_row
-from pyneural.models import PINN, suggested_pinn, suggested_training
+from pyneural.models import PINN, Solved, TimeWindows, solve
 from pyneural.models.physics.reference import relative_l2
 from pyneural.pde.gallery import GALLERY, Problem
 
@@ -44,21 +44,20 @@ def run(args: argparse.Namespace) -> object:
         raise ValueError("NAME: expected an equation, got none; see pyneural demo pde --list")
     args.picture = f"pde-{args.name}"
     problem = GALLERY[args.name]()
-    pinn = suggested_pinn(
+    _describe(problem, args)
+    solved = solve(
         problem,
+        share=QUICK if args.quick else 1.0,
         dtype=_options.DTYPES[args.dtype],
         device=_options.checked_device(args.device),
         generator=torch.Generator().manual_seed(args.seed),
     )
-    _describe(problem, pinn, args)
-    report = pinn.fit(**suggested_training(problem, share=QUICK if args.quick else 1.0))
-    for phase in report.phases:
-        loss, reason = f"loss {phase.loss:.2e}", phase.reason
-        print_row(
-            phase.name, f"{phase.steps:>6,} steps {phase.seconds:>7.1f} s   {loss}   {reason}"
-        )
+    _print_trainings(solved)
     points, values = problem.test_grid()
-    predicted = pinn.predict(points)
+    if isinstance(solved.model, TimeWindows) and solved.interrupted:
+        known = points[:, 0] <= solved.model.times[len(solved.model.windows)]
+        points, values = points[known], values[known]
+    predicted = solved.model.predict(points)
     error = relative_l2(predicted, values)
     print()
     print_row("relative L2", f"{error:.1e}, stated {problem.recipe.error:.0e}")
@@ -71,13 +70,13 @@ def run(args: argparse.Namespace) -> object:
         found = float(dict(problem.named_parameters())[name].detach())
         print_row(name, f"{found:.6g}, right is {right:g}")
     print_row("against", f"{problem.reference}, {len(points):,} points")
-    print_row("training", f"{report.seconds:.1f} s, {report.steps:,} steps")
-    args.interrupted = report.interrupted
+    print_row("training", f"{solved.seconds:.1f} s, {solved.steps:,} steps")
+    args.interrupted = solved.interrupted
     title = f"{args.name}: relative $L_2$ error {plots.scientific(error)}"
-    return draw(problem, pinn, title)
+    return draw(problem, solved.model, title)
 
 
-def draw(problem: Problem, pinn: PINN, title: str) -> object:
+def draw(problem: Problem, model: PINN | TimeWindows, title: str) -> object:
     """The figure: curves of one coordinate, or fields of two."""
     names, values = problem.domain.names, problem.test_grid()[1]
     scattered = bool(values.isnan().any())  # the reference is known at some points only
@@ -87,7 +86,7 @@ def draw(problem: Problem, pinn: PINN, title: str) -> object:
         points, values = problem.section_grid()
     free = [index for index, name in enumerate(names) if name not in problem.section]
     axes = [(names[index], points[:, index].unique()) for index in free]
-    predicted = pinn.predict(points).to(points)
+    predicted = model.predict(points).to(points)
     if problem.section:
         title += ", at " + ", ".join(f"{name} = {at:g}" for name, at in problem.section.items())
     if len(free) == 1:
@@ -100,17 +99,30 @@ def draw(problem: Problem, pinn: PINN, title: str) -> object:
     )
 
 
-def _describe(problem: Problem, pinn: PINN, args: argparse.Namespace) -> None:
+def _describe(problem: Problem, args: argparse.Namespace) -> None:
     """Prints equation, network and points."""
     recipe = problem.recipe
-    count = sum(parameter.numel() for parameter in pinn.network.parameters())
-    given = sum(len(part.points) for _, part in pinn.named_conditions())
     place = args.device
     if place == "cpu":
         place += f" with {counted(torch.get_num_threads(), 'thread')}"
     print(f"{problem.formula}\n")
     layers = " x ".join(map(str, recipe.hidden))
     built_in = ", conditions built in" if recipe.hard else ""
-    print_row("network", f"{layers} {recipe.activation}, {count:,} parameters{built_in}")
-    print_row("points", f"{len(pinn.collocation):,} inside, {given:,} of conditions")
+    print_row("network", f"{layers} {recipe.activation}{built_in}")
+    given = "" if recipe.hard else f", {recipe.condition_points:,} of conditions"
+    print_row("points", f"{recipe.points:,} inside{given}, up to {recipe.most:,} in training")
+    if recipe.windows > 1:
+        print_row("time", f"{recipe.windows} windows, one network each")
     print_row("computing", f"{args.dtype} on {place}, seed {args.seed}\n")
+
+
+def _print_trainings(solved: Solved) -> None:
+    """Prints a line for each phase of each training."""
+    several = len(solved.reports) > 1
+    for number, report in enumerate(solved.reports, 1):
+        for phase in report.phases:
+            name = f"{phase.name} {number}" if several else phase.name
+            loss, reason = f"loss {phase.loss:.2e}", phase.reason
+            print_row(name, f"{phase.steps:>6,} steps {phase.seconds:>7.1f} s   {loss}   {reason}")
+    count = sum(parameter.numel() for parameter in solved.pinns[0].network.parameters())
+    print_row("parameters", f"{count:,}" + (" of each network" if len(solved.pinns) > 1 else ""))

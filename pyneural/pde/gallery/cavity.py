@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.errors import check_argument
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Data, Dirichlet
 from pyneural.pde.domains import Box
@@ -20,6 +22,7 @@ from pyneural.pde.network import Network
 
 _FIELDS = Path(__file__).with_name("cavity.npz")
 _KNOWN = 100, 400, 1000, 3200
+_SLOW, _STEPS = 100, 20  # the lowest Reynolds number to begin with; steps at those before
 _B = 1 / (1 - math.pi**2 / 4)
 _C = _B * math.pi / 2
 _TINY = 1e-30
@@ -42,10 +45,10 @@ class Cavity(SteadyFlow):
     (1982) is 3e-3 of the lid's speed from it.
 
     Args:
-        reynolds: Re, 100, 400, 1000 or 3200.
+        reynolds: Re, > 0; there is a reference for 100, 400, 1000 and 3200.
 
     Raises:
-        ValueError: a Reynolds number without a reference.
+        ValueError: a Reynolds number that is not positive.
 
     >>> points, values = Cavity().test_grid()
     >>> points.shape, values[0, 0].item()
@@ -61,6 +64,15 @@ class Cavity(SteadyFlow):
         self.reynolds = positive("Cavity: reynolds", reynolds)
         self.nu = 1 / reynolds
         self.domain = Box(x=(0, 1), y=(0, 1))
+
+    def easier(self) -> list[Cavity]:
+        """Flows of half the Reynolds number, a quarter of it and so on, the slowest one first."""
+        slower, reynolds = list[Cavity](), float(self.reynolds) / 2
+        while reynolds >= _SLOW:
+            slower.insert(0, Cavity(reynolds))
+            slower[0].recipe = replace(self.recipe, steps=_STEPS)
+            reynolds /= 2
+        return slower
 
     def residual(self, u, v, p, x, y):
         """Momentum in x and y, which grow as 1/r towards the corners under the lid, and mass."""
@@ -137,8 +149,13 @@ class Cavity(SteadyFlow):
 
     def test_grid(self) -> tuple[Tensor, Tensor]:
         """Points [1087, 2] and u, v, p there [1087, 3], the pressure NaN, which is not known."""
+        known = ", ".join(map(str, _KNOWN))
+        check_argument(
+            self.reynolds in _KNOWN, "Cavity.test_grid", f"a reynolds of {known}", self.reynolds,
+            "there is no reference for others",
+        )  # fmt: skip
         with np.load(_FIELDS) as data:
-            field = torch.from_numpy(data[f"re_{self.reynolds}"])
+            field = torch.from_numpy(data[f"re_{self.reynolds:.0f}"])
         count = len(field)
         points = self.domain.grid(count, count, dtype=torch.float64)
         pressure = torch.full((count, count, 1), math.nan, dtype=torch.float64)
