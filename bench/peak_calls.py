@@ -152,6 +152,20 @@ def of_gram(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
     return Work(gram.build_ours(problem), parameters * (parameters + 1) * gram.POINTS)
 
 
+def of_damped_cholesky(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
+    """Of the factor; the solution with it passes twice through the triangle beside."""
+    n = int(text)
+    generator = torch.Generator().manual_seed(seed)
+    columns = torch.randn(n, n + 1, generator=generator, dtype=dtype)
+    matrix, right = columns @ columns.T, columns[:, 0].contiguous()
+
+    def call() -> Any:
+        factor, _ = ops.damped_cholesky(matrix, 1.0)
+        return ops.damped_cholesky_solve(factor, right)
+
+    return Work(call, n**3 // 3)
+
+
 def of_mse_loss(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
     """Both passes read both operands, the second writes one gradient."""
     case = mse_loss.Case(int(text))
@@ -259,6 +273,14 @@ LINES = (
         f"Gram matrix of the Jacobian of that residual at {gram.POINTS:,} points",
         ("4x20:gram",),
         of_gram,
+        directions=(False,),
+    ),
+    Lines(
+        "damped_cholesky",
+        "rows of a matrix, its factor and one solution",
+        ("1361", "2000"),
+        of_damped_cholesky,
+        dtypes=("float64",),
         directions=(False,),
     ),
     Lines(

@@ -272,6 +272,16 @@ def _jet_mlp_gram(
     return jacobian + rows * (rows + 1) * columns
 
 
+@register_flop_formula(_OPS.damped_cholesky)
+def _damped_cholesky(matrix: Shape, *_: Any, **__: Any) -> int:
+    return matrix[0] ** 3 // 3
+
+
+@register_flop_formula(_OPS.damped_cholesky_solve)
+def _damped_cholesky_solve(factor: Shape, *_: Any, **__: Any) -> int:
+    return 2 * factor[0] ** 2
+
+
 @register_flop_formula(_OPS.jet_mlp_path)
 def _jet_mlp_path(
     x: Shape, weights: Sequence[Shape], biases: Any, activation: str, derivatives: Any,

@@ -20,6 +20,7 @@ SMALL = {
     "attention": "1x1x4x8:full",
     "rnn": "2x3x4x5:GRU",
     "kalman": "9x2x1",
+    "damped_cholesky": "40",
     "mse_loss": "50",
     "dropout": "50",
     "spline": "50",

@@ -200,6 +200,18 @@ def _mse_loss_backward(draw: Draw) -> list:
     return [draw.normal(prediction.dtype), prediction, target]
 
 
+def _damped_cholesky(draw: Draw) -> list:
+    n = draw.size()
+    columns = draw.normal(torch.float64, n, n + 1)
+    return [columns @ columns.T, draw.choice((0.0, 0.1, 10.0))]
+
+
+def _damped_cholesky_solve(draw: Draw) -> list:
+    n = draw.size()
+    factor = draw.normal(torch.float64, n, n).triu(1) + torch.eye(n, dtype=torch.float64)
+    return [factor, draw.normal(torch.float64, n)]
+
+
 def _adadelta(draw: Draw) -> list:
     dtype = draw.choice(FULL)
     shapes = [(draw.size(), draw.size()) for _ in range(draw.choice((0, 1, 3)))]
@@ -241,6 +253,8 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "mse_loss": _mse_loss,
     "mse_loss_backward": _mse_loss_backward,
     "adadelta_": _adadelta,
+    "damped_cholesky": _damped_cholesky,
+    "damped_cholesky_solve": _damped_cholesky_solve,
     "kalman_filter": density_calls.kalman_filter,
     "kalman_filter_backward": density_calls.kalman_filter_backward,
     "kalman_smoother": density_calls.kalman_smoother,
