@@ -1,12 +1,14 @@
-"""The gallery of pyneural.pde, trained as its recipes say: error and seconds over some seeds.
+"""The gallery of pyneural.pde, solved as its recipes say: error and seconds over some seeds.
 
-Beside them is the smallest relative L2 error published for a physics-informed network that was
-found, with its source: on a graphics processor, in minutes to days.
+Beside them is the error of DeepXDE after as many seconds, where it is installed and has the problem
+in ``peers/gallery_deepxde.py``, and the smallest relative L2 error published for a physics-informed
+network that was found, with its source: on a graphics processor, in minutes to days.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 
 from bench.machine import describe, remark, use_threads
+from bench.peers import gallery_deepxde
 from pyneural.models import solve
 from pyneural.pde.gallery import GALLERY
 
@@ -22,8 +25,9 @@ from pyneural.pde.gallery import GALLERY
 PUBLISHED = {
     "allen-cahn": (2.24e-5, "PirateNet, arXiv:2402.00326"),
     "burgers": (1.6e-8, "SSBroyden, arXiv:2501.16371"),
+    "cavity-3200": (4.21e-2, "PirateNet, arXiv:2402.00326"),
     "kdv": (4.27e-4, "PirateNet, arXiv:2402.00326"),
-    "kuramoto-sivashinsky": (1.61e-1, "jaxpi, arXiv:2308.08468"),
+    "ks-chaotic": (1.61e-1, "jaxpi, arXiv:2308.08468"),
 }
 
 
@@ -46,18 +50,24 @@ def run(options: argparse.Namespace) -> int:
         print(said)
     print(
         f"{'':<22}{'parameters':>11}{'seconds':>9}{'median':>10}{'worst':>10}{'stated':>10}"
-        "   published"
+        f"{'DeepXDE':>10}   published"
     )
+    peers = gallery_deepxde.PROBLEMS if importlib.util.find_spec("deepxde") else {}
     kept: dict[str, Any] = {}
     for name in options.case:
         runs = [training(name, seed, options.share) for seed in range(options.rounds)]
         kept[name] = entry = figures(runs)
+        peer = ""
+        if name in peers:
+            errors = [peers[name](one["seconds"], seed) for seed, one in enumerate(runs)]
+            entry["deepxde"] = statistics.median(errors)
+            peer = f"{entry['deepxde']:.1e}"
         stated = GALLERY[name]().recipe.error
         error, source = PUBLISHED.get(name, (None, ""))
         published = "" if error is None else f"   {error:.1e} {source}"
         print(
             f"{name:<22}{entry['parameters']:>11,}{entry['seconds']:>9.1f}{entry['median']:>10.1e}"
-            f"{entry['worst']:>10.1e}{stated:>10.0e}{published}",
+            f"{entry['worst']:>10.1e}{stated:>10.0e}{peer:>10}{published}",
             flush=True,
         )
         if options.json:

@@ -6,6 +6,7 @@ import json
 
 from bench.__main__ import main
 from bench.pde import PUBLISHED
+from bench.peers import gallery_deepxde
 from pyneural.pde.gallery import GALLERY
 
 
@@ -14,13 +15,23 @@ def test_a_row_for_each_problem(capsys, tmp_path):
     options = ["--rounds", "2", "--share", "0.05", "--json", str(file)]
     assert main(["pde", "--case", "poisson-1d", "burgers", *options]) == 0
     *_, header, first, second = capsys.readouterr().out.splitlines()
-    assert header.split() == ["parameters", "seconds", "median", "worst", "stated", "published"]
+    columns = ["parameters", "seconds", "median", "worst", "stated", "DeepXDE", "published"]
+    assert header.split() == columns
     name, _, seconds, median, worst, *_ = first.split()
     assert name == "poisson-1d"
     assert float(seconds) > 0
     assert 0 < float(median) <= float(worst)
     assert "SSBroyden" in second
     assert set(json.loads(file.read_text())["pde"]) == {"poisson-1d", "burgers"}
+
+
+def test_the_peer_gets_as_many_seconds(capsys, monkeypatch):
+    """DeepXDE is in no extra: a stand-in that gives its seconds for an error."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "deepxde")
+    monkeypatch.setattr(gallery_deepxde, "PROBLEMS", {"heat": lambda seconds, seed: seconds})
+    assert main(["pde", "--case", "heat", "--rounds", "1", "--share", "0.01"]) == 0
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert abs(float(row[-1]) - float(row[2])) <= 0.06
 
 
 def test_published_figures_are_of_problems_of_the_gallery():
