@@ -32,7 +32,9 @@ class KuramotoSivashinsky(Ring):
     formula = "u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0"
     counts = 101, 257
     modes, steps, smooth = 256, 12_000, 3
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=200, hard=True)
+    recipe = Recipe(
+        (20, 20, 20), error=1e-4, steps=150, points=1500, most=4000, hard=True, windows=10
+    )
 
     def __init__(self) -> None:
         super().__init__()
