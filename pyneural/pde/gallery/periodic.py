@@ -101,16 +101,20 @@ class Ring(Problem):
 
 
 def periodic_network(
-    problem: Problem, hidden: Sequence[int] | None = None, domain: Box | None = None
+    problem: Problem,
+    hidden: Sequence[int] | None = None,
+    domain: Box | None = None,
+    period: float | None = None,
 ) -> torch.nn.Sequential:
     """A network of a problem in t and x, with new weights, that is periodic in x.
 
-    N(s, cos(2 pi x / P), sin(2 pi x / P)), where s goes from -1 to 1 in the times of a domain of
-    length P, the problem's where none is given.
+    N(s, cos(2 pi x / P), sin(2 pi x / P)), where s goes from -1 to 1 in the times of a domain, the
+    problem's where none is given, and P is its length where no period is given.
     """
     domain, recipe = problem.domain if domain is None else domain, problem.recipe
     low, high = domain.range
-    embedding = PeriodicEmbedding(domain.names, {"x": float(high[1] - low[1])})
+    period = float(high[1] - low[1]) if period is None else period
+    embedding = PeriodicEmbedding(domain.names, {"x": period})
     hidden = recipe.hidden if hidden is None else hidden
     layers = MLP(
         embedding.out_features, hidden, len(problem.outputs), recipe.activation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Dirichlet, Initial
 from pyneural.pde.domains import Box
+from pyneural.pde.gallery.periodic import periodic_network
 from pyneural.pde.gallery.problem import Problem, Recipe, number, positive, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
@@ -39,10 +41,7 @@ class Wave(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_tt = c^2 u_xx"
     counts = 101, 101
-    recipe = Recipe(
-        (20, 20, 20, 20), error=5e-7, steps=150,
-        weights={"initial": 100, "velocity": 100, "boundary": 100},
-    )  # fmt: skip
+    recipe = Recipe((20, 20, 20, 20), error=1e-8, steps=300, hard=True)
 
     def __init__(self, c: float | Tensor = 1.0) -> None:
         super().__init__()
@@ -67,9 +66,15 @@ class Wave(Problem):
             "boundary": Dirichlet(self.domain, 0.0, boundary, **drawing),
         }
 
+    def network(self, hidden: Sequence[int] | None = None) -> torch.nn.Module:
+        """A network with period 2 in x, as the string has that is odd about both ends."""
+        return periodic_network(self, hidden, period=2.0)
+
     def hard(self, network: Network) -> Hard:
-        """The network u = u(0, x) + t^2 x (1 - x) N(t, x)."""
-        return Hard(network, self.domain.names, self.initial, lambda t, x: t**2 * x * (1 - x))
+        """The network u = u(0, x) + t^2 sin(pi x) N(t, x)."""
+        return Hard(
+            network, self.domain.names, self.initial, lambda t, x: t**2 * torch.sin(math.pi * x)
+        )
 
     def exact(self, t: Tensor, x: Tensor) -> Tensor:
         """Exact solution, [N]."""
