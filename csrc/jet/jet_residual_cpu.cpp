@@ -222,7 +222,8 @@ Two jet_mlp_residual_jacobian(const ResidualArguments& a) {
   return {residuals, jacobian};
 }
 
-// Refuses a matrix that the machine has no memory for, before the system ends the process.
+// Refuses a matrix that the machine has no memory for, before the system ends the process. Limits
+// of a container or job, which lie in files, are read in Python (pyneural/ops/jet/checks.py).
 void check_gram_memory(double bytes, int64_t rows) {
   const double memory =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));

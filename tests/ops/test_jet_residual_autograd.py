@@ -197,11 +197,27 @@ def test_compile(device, name, dynamic):
     compiled = torch.compile(subject.op, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     with torch.no_grad():
         assert_same(compiled(*subject.tensors), subject.exact(*subject.tensors))
-    if subject.name != "residual":
-        return
+    if subject.name == "residual":
+        assert_gradients(subject, compiled)
+
+
+@pytest.mark.parametrize("name", ["residual_jacobian", "gram"])
+def test_compile_gradients_of_the_jacobian(device, name):
+    """Once and small: tracing the derivatives of nested transforms takes seconds."""
+    torch._dynamo.reset()
+    subject = Subject(name, device, (2, 3, 2), 2)
+    assert_gradients(
+        subject, torch.compile(subject.op, fullgraph=True, dynamic=True, backend="aot_eager")
+    )
+
+
+def assert_gradients(subject, compiled):
+    """Those of a compiled op against those of the exact results."""
     leaves = subject.leaves()
-    found, exact = compiled(*leaves).square().sum(), subject.exact(*leaves).square().sum()
-    assert_same(torch.autograd.grad(found, leaves), torch.autograd.grad(exact, leaves))
+    gradients = []
+    for function in (joined(compiled), joined(subject.exact)):
+        gradients.append(torch.autograd.grad(function(*leaves).square().sum(), leaves))
+    assert_same(*gradients)
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])

@@ -212,7 +212,7 @@ class Progress(Callback):
         self.due = display.due
 
     def _done(self, step: int) -> tuple[float, float, float]:
-        """How much is done, in all, and at the beginning: seconds or steps, whichever ends first."""
+        """What is done, all, and the beginning, in seconds or steps, whichever end first."""
         seconds = time.perf_counter() - self._display.began
         steps = step - self._first
         left = (self._total - step) * seconds / steps if steps else NEVER

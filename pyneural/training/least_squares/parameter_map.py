@@ -14,10 +14,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from pyneural.memory import as_text, available_memory
 from pyneural.ops.graph import leaves
 from pyneural.training.checks import check
 from pyneural.training.least_squares.along_path import derivatives_along
-from pyneural.training.memory import as_text, available_memory
 
 _CHUNK = 1 << 22  # numbers of a batch of unit vectors
 

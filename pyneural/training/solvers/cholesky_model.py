@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pyneural.memory import as_text, available_memory
 from pyneural.training.checks import check
-from pyneural.training.memory import as_text, available_memory
 from pyneural.training.solvers.linear_model import LinearModel
 from pyneural.training.solvers.residuals import Residuals
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from pyneural.memory import as_text, available_memory
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
-from pyneural.training.memory import as_text, available_memory
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.inverse_hessian import InverseHessian, Rule, ssbfgs, ssbroyden
 from pyneural.training.solvers.line_search import Trial, strong_wolfe
