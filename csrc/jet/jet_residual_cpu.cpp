@@ -42,7 +42,8 @@ struct Gradients {
 
 // The gradients of a function of the residuals that is a sum over the points: add(pass, first, n,
 // e, grad) adds that for residual e at the tile's points to grad, and each(thread, pass) is called
-// for every tile before.
+// for every tile before. Sums over the tiles are in double: in float they would stall where a tile
+// is little beside the sum.
 template <class T, class Each, class Add>
 Gradients differentiate(ProgramCall<T>& program, const ResidualArguments& a,
                         const ResidualMask& mask, const Each& each, const Add& add) {
@@ -56,14 +57,20 @@ Gradients differentiate(ProgramCall<T>& program, const ResidualArguments& a,
   Gradients result{empty_if(with_x, x.sizes(), x)};
   result.columns =
       with_columns ? at::zeros(a.columns->sizes(), x.options()) : empty_if(false, {}, x);
-  const at::Tensor partial = at::zeros({call.threads, P + Q}, x.options());
+  const at::Tensor partial = at::zeros({call.threads, P + Q}, x.options().dtype(at::kDouble));
   T* const grad_x_to = data_or_null<T>(result.x);
-  const int64_t of_program = program.storage();
-  const int64_t extra = of_program + (with_x ? call.input_grad_storage() : 0);
+  constexpr bool kConverts = !std::is_same_v<T, double>;
+  const int64_t of_program = program.storage(), of_x = with_x ? call.input_grad_storage() : 0;
+  const int64_t of_tile = kConverts ? P + Q : 0, extra = of_program + of_x + of_tile;
   call.run(extra, [&](int64_t thread, Tile<T>& tile, T* scratch) {
-    T* const grad = partial.data_ptr<T>() + thread * (P + Q);
-    T* const tile_grad_x = scratch + of_program;
+    double* const sums = partial.data_ptr<double>() + thread * (P + Q);
+    T *const tile_grad_x = scratch + of_program, *const tile_grad = tile_grad_x + of_x;
     ResidualPass<T> pass = program.pass(tile, scratch);
+    T* grad;
+    if constexpr (kConverts)
+      grad = tile_grad;
+    else
+      grad = sums;
     const ResidualGrads<T> grads{with_parameters ? grad + P : nullptr,
                                  data_or_null<T>(result.columns)};
     call.for_tiles(thread, [&](int64_t first, int64_t n) {
@@ -72,6 +79,7 @@ Gradients differentiate(ProgramCall<T>& program, const ResidualArguments& a,
       pass.forward(first, n);
       each(thread, pass);
       if (!with_x && !with_parameters && !with_columns) return;
+      std::fill_n(tile_grad, of_tile, T(0));
       pass.backward(grads, [&](int64_t e, T* to) { add(pass, first, n, e, to); });
       if (!with_x && !with_parameters) return;
       tile.backward([&](int64_t l, const T* grad_z, const T* inputs) {
@@ -81,9 +89,10 @@ Gradients differentiate(ProgramCall<T>& program, const ResidualArguments& a,
         pass.add_input_grad(tile_grad_x);
         store_input_grad(tile, tile_grad_x, first, n, grad_x_to);
       });
+      for (int64_t i = 0; i < of_tile; ++i) sums[i] += static_cast<double>(tile_grad[i]);
     });
   });
-  const at::Tensor gradient = sum_parts(partial);
+  const at::Tensor gradient = sum_parts(partial).to(x.scalar_type());
   result.parameters = gradient.narrow(0, 0, P);
   result.coefficients = gradient.narrow(0, P, Q).clone();
   return result;
@@ -213,7 +222,8 @@ Two jet_mlp_residual_jacobian(const ResidualArguments& a) {
   return {residuals, jacobian};
 }
 
-// Refuses a matrix that the machine has no memory for, before the system ends the process.
+// Refuses a matrix that the machine has no memory for, before the system ends the process. Limits
+// of a container or job, which lie in files, are read in Python (pyneural/ops/jet/checks.py).
 void check_gram_memory(double bytes, int64_t rows) {
   const double memory =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));

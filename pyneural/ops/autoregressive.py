@@ -5,8 +5,9 @@ Its autograd is in ``csrc/autoregressive/autoregressive_autograd.cpp``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log, pi
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,15 @@ from pyneural.ops import reference
 from pyneural.ops.activations import NEEDS_PREACTIVATION
 from pyneural.ops.calls import by_kernel
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
+
+
+def _by_kernel(name: str) -> Callable[..., Any]:
+    """A function of x, context, weights, biases and options."""
+    dtypes = torch.float32, torch.float64
+    return by_kernel(name, getattr(reference, name), operands=(0, 1, 2, 3), dtypes=dtypes)
+
+
+_autoregressive, _autoregressive_nll = map(_by_kernel, ("autoregressive", "autoregressive_nll"))
 
 
 def autoregressive(
@@ -99,14 +109,6 @@ def autoregressive(
     )  # fmt: skip
 
 
-_autoregressive = by_kernel(
-    "autoregressive",
-    reference.autoregressive,
-    operands=(0, 1, 2, 3),
-    dtypes=(torch.float32, torch.float64),
-)
-
-
 def autoregressive_nll(
     x: Tensor,
     context: Tensor | None,
@@ -125,18 +127,8 @@ def autoregressive_nll(
     It is what a flow is trained to. On the CPU loss and gradient come from one pass: a block of
     rows goes through all layers and back while its activations are in the cache, and nothing is
     kept for a backward but the gradient, which it multiplies. Elsewhere it is ``autoregressive``
-    and a mean. Gradients reach x, context, weights and biases, to any order.
-
-    Args:
-        x: [N, D], at least one row.
-        context: as of ``autoregressive``, with all that follows.
-        weights: see there.
-        biases: likewise.
-        degrees: likewise.
-        activation: likewise.
-        transform: likewise.
-        bound: likewise.
-        slope: likewise.
+    and a mean. Gradients reach x, context, weights and biases, to any order. The arguments are
+    those of ``autoregressive``; x [N, D] has a row at least.
 
     Returns:
         loss [], in nats a row.
@@ -160,14 +152,6 @@ def autoregressive_nll(
     return _autoregressive_nll(x, context, weights, biases, each, *options)
 
 
-_autoregressive_nll = by_kernel(
-    "autoregressive_nll",
-    reference.autoregressive_nll,
-    operands=(0, 1, 2, 3),
-    dtypes=(torch.float32, torch.float64),
-)
-
-
 def _fake(x, *_):
     return x.new_empty(x.shape), x.new_empty(x.shape[0])
 
@@ -187,36 +171,33 @@ def _fake_with_saved(x, context, weights, biases, degrees, activation, *_):
     return *_fake(x), x.new_empty(16 + units * (rows + rows // 2 + 64))
 
 
-def _fake_backward(grad_y, grad_ladj, x, context, weights, biases, *others):
+def _fake_gradients(x, context, weights, biases, mask):
     parameters = sum(p.numel() for p in (*weights, *biases))
     shapes = x.shape, 0 if context is None else context.shape, parameters
-    return tuple(empty_gradients(x, shapes, others[-1]))
+    return tuple(empty_gradients(x, shapes, mask))
 
 
-register_reference("autoregressive", reference.autoregressive, _fake)
-register_reference(
-    "autoregressive_with_saved", reference.autoregressive_with_saved, _fake_with_saved
-)
-register_derivative(
-    "autoregressive_backward", reference.autoregressive_backward, _fake_backward, ["saved"]
-)
+def _fake_backward(grad_y, grad_ladj, *others):
+    return _fake_gradients(*others[:4], others[-1])
 
 
 def _fake_nll(x, *_):
     return x.new_empty(())
 
 
-def _fake_nll_with_gradients(x, context, weights, biases, *others):
-    parameters = sum(p.numel() for p in (*weights, *biases))
-    shapes = x.shape, 0 if context is None else context.shape, parameters
-    return x.new_empty(()), *empty_gradients(x, shapes, others[-1])
+def _fake_nll_with_gradients(*arguments):
+    return _fake_nll(*arguments), *_fake_gradients(*arguments[:4], arguments[-1])
 
 
-register_reference("autoregressive_nll", reference.autoregressive_nll, _fake_nll)
-register_reference(
-    "autoregressive_nll_with_gradients",
-    reference.autoregressive_nll_with_gradients,
-    _fake_nll_with_gradients,
+for _name, _results in {
+    "autoregressive": _fake,
+    "autoregressive_with_saved": _fake_with_saved,
+    "autoregressive_nll": _fake_nll,
+    "autoregressive_nll_with_gradients": _fake_nll_with_gradients,
+}.items():
+    register_reference(_name, getattr(reference, _name), _results)
+register_derivative(
+    "autoregressive_backward", reference.autoregressive_backward, _fake_backward, ["saved"]
 )
 
 

@@ -93,7 +93,7 @@ class Trainer:
         self.history = StepHistory()
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self._checkpoint: Checkpoint | None = None
-        shown = [Progress()] if progress else []
+        shown = [Progress(time_limit)] if progress else []
         beside = [*callbacks, self.history, TimeLimit(time_limit), *shown]
         if checkpoint is not None:
             self._checkpoint = Checkpoint(checkpoint, every, where="Trainer")

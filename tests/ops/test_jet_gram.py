@@ -217,18 +217,39 @@ def test_points_that_are_no_numbers_spoil_what_they_reach(device):
     assert ops.jet_mlp_gram(x[:-1], *call)[2].isfinite().all()
 
 
-def test_too_large_a_matrix(device):
+def wide_network(units=3_000_000):
+    """Of 3 units numbers that take no memory."""
+    return torch.ones(1, 2), [torch.zeros(1).expand(units, 2)], [torch.zeros(1).expand(units)]
+
+
+def test_too_large_a_matrix(device, monkeypatch):
+    """For the memory that is free, and for that of the machine where the op is called itself."""
     if device != "cpu":
         pytest.skip("the allocator of the device says so")
-    wide = torch.empty(1, device=device).expand(3_000_000, 2), torch.empty(1).expand(3_000_000)
-    parts = torch.ones(1, 2), [wide[0]], [wide[1]]
-    program = ResidualProgram((4, 0, 0, 0, 0, 0), ())
+    program, parts = ResidualProgram((4, 0, 0, 0, 0, 0), ()), wide_network()
     text = (
-        r"(?s)^jet_mlp_gram: weights: expected a Gram matrix that fits into .* GiB of memory, got "
+        r"(?s)^jet_mlp_gram: weights: expected a Gram matrix that fits into .* of memory.*, got "
         r"9000000 parameters and coefficients, .*; use jet_mlp_residual_jacobian on chunks"
     )
+    with pytest.raises(MemoryError, match=text):
+        ops.jet_mlp_gram(*parts, "tanh", [], program)
+    monkeypatch.setattr("pyneural.ops.jet.checks.available_memory", lambda device: None)
     with pytest.raises(ValueError, match=text):
         ops.jet_mlp_gram(*parts, "tanh", [], program)
+
+
+def test_too_large_a_matrix_for_the_limit_of_a_job(device, monkeypatch):
+    program, units = ResidualProgram((4, 0, 0, 0, 0, 0), ()), 1000
+    needed = (3 * units) ** 2 * 8
+    for free, fits in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr("pyneural.ops.jet.checks.available_memory", lambda device, f=free: f)
+        x, weights, biases = wide_network(units)
+        arguments = x.to(device), [w.to(device) for w in weights], [b.to(device) for b in biases]
+        if fits:
+            assert ops.jet_mlp_gram(*arguments, "tanh", [], program)[2].shape == (3 * units,) * 2
+            continue
+        with pytest.raises(MemoryError, match=r"the 72.0 MB of memory that are free, got 3000"):
+            ops.jet_mlp_gram(*arguments, "tanh", [], program)
 
 
 def test_made_of_the_ops_of_the_jet(monkeypatch):

@@ -245,3 +245,29 @@ def test_any_program(program, points):
     found = evaluate(ops.jet_mlp_loss, network, coefficients, program, False)
     for a, b in zip(found, exact, strict=True):
         assert_close(a, b, FLOAT64_GRADIENT)
+
+
+def test_float32_gradients_of_many_points(device):
+    """Their sum is as exact as that of one point, however many are added to it."""
+    if device != "cpu":
+        pytest.skip("on other devices torch sums")
+    network = Network.random((2, 5, 1), 1, torch.float32)
+    program, c = record_residual(lambda jet, x, c: jet[1, 0] + c[0] * jet[0, 0]), [0.5]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one, many = [], []
+        for points, found in ((1, one), (500_001, many)):
+            leaves = [*network.leaves().tensors[1:], torch.tensor(c, requires_grad=True)]
+            weights, biases = leaves[:2], leaves[2:4]
+            x = network.x.detach().expand(points, 2).contiguous()
+            arguments = x, weights, biases, "tanh", [(0,)], program, leaves[4]
+            r = ops.jet_mlp_residual(*arguments)
+            sums = ops.jet_mlp_loss(*arguments), (r.detach() / points * r).sum()
+            for value in sums:
+                grads = torch.autograd.grad(value, leaves)
+                found.append(torch.cat([grad.flatten() for grad in grads]))
+    finally:
+        torch.set_num_threads(before)
+    for a, b in zip(one, many, strict=True):
+        assert (a - b).abs().max() < 30 * torch.finfo(torch.float32).eps * a.abs().max()

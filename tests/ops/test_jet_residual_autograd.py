@@ -197,11 +197,31 @@ def test_compile(device, name, dynamic):
     compiled = torch.compile(subject.op, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     with torch.no_grad():
         assert_same(compiled(*subject.tensors), subject.exact(*subject.tensors))
-    if subject.name != "residual":
+    if subject.name != "residual":  # see the next test
         return
     leaves = subject.leaves()
     found, exact = compiled(*leaves).square().sum(), subject.exact(*leaves).square().sum()
     assert_same(torch.autograd.grad(found, leaves), torch.autograd.grad(exact, leaves))
+
+
+@pytest.mark.parametrize("name", ["residual_jacobian", "gram"])
+def test_compile_gradients_of_the_jacobian(device, name):
+    """Equal to those without it; small, as tracing derivatives of nested transforms takes long."""
+    torch._dynamo.reset()
+    network = Network.random((1, 2, 1), 3, device=device)
+    program = record_residual(lambda jet, x, c: jet[1, 0] - jet[0, 0] ** 2)
+    op = getattr(ops, f"jet_mlp_{name}")
+
+    def total(x, *p):
+        results = op(x, p[:2], p[2:], "tanh", [(0,)], program)
+        return torch.stack([result.square().sum() for result in results]).sum()
+
+    compiled = torch.compile(total, fullgraph=True, dynamic=True, backend="aot_eager")
+    gradients = []
+    for function in (compiled, total):
+        leaves = network.leaves().tensors
+        gradients.append(torch.autograd.grad(function(*leaves), leaves))
+    assert_same(*gradients)
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])

@@ -14,11 +14,12 @@ from pyneural.training import (
 )
 from pyneural.training.distributed import SINGLE_PROCESS
 from pyneural.training.least_squares import least_squares
+from pyneural.training.solvers import cholesky_model as cholesky_model_module
 from pyneural.training.solvers import damping_search
-from pyneural.training.solvers import linear_model as linear_model_module
 from pyneural.training.solvers.base import Task
+from pyneural.training.solvers.cholesky_model import cholesky_model
 from pyneural.training.solvers.krylov_model import KrylovModel, Nystrom, conjugate_gradients
-from pyneural.training.solvers.linear_model import Residuals, linear_model
+from pyneural.training.solvers.residuals import Residuals
 from tests.training.least_squares_problems import Exponentials, flat
 from tests.training.problems import small_pinn
 
@@ -127,7 +128,7 @@ def test_conjugate_gradients_end_at_a_direction_of_negative_curvature():
 def test_linear_model_is_that_by_matrices(shape):
     model = Exponentials(*shape, seed=4)
     residuals = Residuals(least_squares(model, list(model.parameters())), SINGLE_PROCESS, 1.0)
-    exact = linear_model(residuals, shape[1], torch.device("cpu"), "here", "")
+    exact = cholesky_model(residuals, shape[1], torch.device("cpu"), "here", "")
     made = KrylovModel(residuals, shape[1], 4, 1e-13, 500, 0, EPS)
     momentum, right = normal(shape[1], seed=1), [normal(shape[0], seed=2)]
     for damping in (1e-3, 1.0):
@@ -245,7 +246,7 @@ def test_spring_names_itself_and_its_matrix(monkeypatch):
     model.m[:, 0] = float("inf")
     solver.step(None)
     assert solver.reason == "J^T J is not finite"
-    monkeypatch.setattr(linear_model_module, "available_memory", lambda device: 1)
+    monkeypatch.setattr(cholesky_model_module, "available_memory", lambda device: 1)
     with pytest.raises(MemoryError, match=r"^SPRING: parameters: .*give smaller batches"):
         solver.step(None)
 

@@ -8,7 +8,7 @@ import torch
 
 from pyneural.training import LevenbergMarquardt, Trainer
 from pyneural.training.distributed import ProcessGroup
-from pyneural.training.solvers import damping_search, linear_model
+from pyneural.training.solvers import cholesky_model, damping_search
 from pyneural.training.solvers import least_squares_solver as module
 from pyneural.training.solvers.base import Task
 from tests.training.least_squares_problems import (
@@ -94,8 +94,8 @@ def test_misra1a_of_nist(order):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_both_forms_agree(seed, momentum, monkeypatch):
     points = []
-    for form in (linear_model._Primal, linear_model._Dual):
-        monkeypatch.setattr(linear_model, "_Primal", form)
+    for form in (cholesky_model._Primal, cholesky_model._Dual):
+        monkeypatch.setattr(cholesky_model, "_Primal", form)
         model = Exponentials(6, 6, seed=seed)
         for values in run(model, 3, momentum=momentum, damping=0.1).values:
             points.append(torch.tensor([values, *flat(model).tolist()], dtype=torch.float64))
@@ -138,13 +138,13 @@ def scripted(monkeypatch, losses, curvature=0.0, last_step=None, **options):
     """Dampings that a step tries, and the solver after it."""
     term, tried = Scripted(losses, curvature), []
     monkeypatch.setattr(module, "least_squares", lambda model, parameters, batch: [term])
-    factor = linear_model.LinearModel.factor
+    factor = cholesky_model.CholeskyModel.factor
 
     def noted(self, damping):
         tried.append(round(damping * 27, 9))
         return factor(self, damping)
 
-    monkeypatch.setattr(linear_model.LinearModel, "factor", noted)
+    monkeypatch.setattr(cholesky_model.CholeskyModel, "factor", noted)
     solver = begin(Scalar(None, 0.0), **({"damping": 1.0, "order": 1} | options))
     solver.last_step = last_step
     solver.values = solver.step(None)
@@ -266,13 +266,13 @@ def test_duplicate_parameters(damping):
 
 
 def test_a_failed_factorisation_raises_the_damping(monkeypatch):
-    original, failures = linear_model.damped_cholesky, iter([1, 1, 0] + [0] * 20)
+    original, failures = cholesky_model.damped_cholesky, iter([1, 1, 0] + [0] * 20)
 
     def failing(matrix, damping):
         factor, _ = original(matrix, damping)
         return factor, torch.tensor(not next(failures))
 
-    monkeypatch.setattr(linear_model, "damped_cholesky", failing)
+    monkeypatch.setattr(cholesky_model, "damped_cholesky", failing)
     model = Exponentials(9, 4)
     solver = begin(model, damping=0.01)
     solver.step(None)
@@ -385,11 +385,11 @@ def test_matrices_that_do_not_fit_are_refused_before_anything_is_done(shape, mon
     model = Exponentials(*shape)
     before, solver = flat(model), begin(model)
     needed = 8 * (3 * 4**2 + 9 * 4 if shape == SHAPES["J^T J"] else 3 * 4**2 + 2 * 4 * 9)
-    monkeypatch.setattr(linear_model, "available_memory", lambda device: needed - 1)
+    monkeypatch.setattr(cholesky_model, "available_memory", lambda device: needed - 1)
     message = rf"expected matrices that fit .*got {needed / 1e3:.1f} kB for .*use .*LBFGS"
     with pytest.raises(MemoryError, match=message):
         solver.step(None)
     assert torch.equal(flat(model), before)
-    monkeypatch.setattr(linear_model, "available_memory", lambda device: needed)
+    monkeypatch.setattr(cholesky_model, "available_memory", lambda device: needed)
     solver.step(None)
     assert not torch.equal(flat(model), before)

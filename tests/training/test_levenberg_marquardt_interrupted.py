@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyneural.training import LevenbergMarquardt
-from pyneural.training.solvers import linear_model
+from pyneural.training.solvers import cholesky_model, residuals
 from pyneural.training.solvers.base import Task
 from tests.training.least_squares_problems import Exponentials, Weighted, begin, flat, run
 
@@ -40,11 +40,11 @@ def test_interruption_inside_a_step(kind, place, call, monkeypatch):
     if place == "watch":
         solver.task = dataclasses.replace(solver.task, watch=then_raise(lambda *a: None))
     elif place == "loss":
-        losses = then_raise(linear_model.Residuals.losses)
-        monkeypatch.setattr(linear_model.Residuals, "losses", losses)
+        losses = then_raise(residuals.Residuals.losses)
+        monkeypatch.setattr(residuals.Residuals, "losses", losses)
     else:
-        factorise = then_raise(linear_model.damped_cholesky)
-        monkeypatch.setattr(linear_model, "damped_cholesky", factorise)
+        factorise = then_raise(cholesky_model.damped_cholesky)
+        monkeypatch.setattr(cholesky_model, "damped_cholesky", factorise)
     with pytest.raises(kind):
         solver.step(None)
     assert torch.equal(flat(model), before)

@@ -7,11 +7,12 @@ import re
 import struct
 import sys
 import termios
+import time
 
 import pytest
 
-from pyneural.training import LBFGS
-from pyneural.training.callbacks import Progress
+from pyneural.training import LBFGS, Adam
+from pyneural.training.callbacks import Every, Progress
 from tests.training.problems import small_trainer
 
 TERMS = {"initial": 1.23e-3, "boundary": 4.5e-16, "residual": 12.0}
@@ -81,3 +82,57 @@ def test_in_a_file_a_line_each_time(capsys, monkeypatch):
 def test_none_where_none_is_wanted(capsys):
     small_trainer(phases=[LBFGS(2)], progress=False).fit()
     assert capsys.readouterr().err == ""
+
+
+def seconds_of(text):
+    """Of tqdm's 01:02:03 or 02:03."""
+    total = 0
+    for part in text.split(":"):
+        total = 60 * total + int(part)
+    return total
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A list of the time, which stands still."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(90, 4000), (90, 30), (10_000, 60), (None, 60)])
+@pytest.mark.parametrize("where", ["terminal", "file"])
+def test_time_left(where, limit, steps, clock, terminal, capsys, monkeypatch):
+    """That of the steps or of the limit, whichever ends the training, within a third."""
+    read = terminal(120) if where == "terminal" else lambda: capsys.readouterr().err
+    monkeypatch.setattr("pyneural.training.callbacks.progress._ON_TERMINAL", 0.0)
+    monkeypatch.setattr("pyneural.training.callbacks.progress._IN_FILE", 0.0)
+    seen = []
+
+    def second(run):
+        line = read() if run.steps > 1 else ""  # drawn after the step before this one
+        if line:
+            seen.append((run.steps - 1, line))
+        clock[0] += 1 + 0.3 * (run.steps % 2)
+
+    options = {"phases": [Adam(steps)], "callbacks": [Every(1, second)], "progress": True}
+    trainer = small_trainer(time_limit=limit, **options)
+    trainer.fit()
+    lasted = clock[0] - 1000
+    assert len(seen) > 20
+    for step, line in seen:
+        left = lasted - 1.15 * step
+        shown = seconds_of(re.search(r"<([\d:]+)", line)[1])
+        assert abs(shown - left) <= left / 3 + 2, line
+        if limit == 90 and steps > 90:
+            percent = int(re.search(r"(\d+)%", line)[1])
+            assert abs(percent - 100 * 1.15 * step / 90) < 4
+
+
+def test_time_left_of_a_training_that_goes_on(clock, capsys):
+    bar = Progress(time_limit=100)
+    bar.begin(10_000, 500, spent=60.0)
+    for seconds, left in [(1, "00:39"), (10, "00:30")]:
+        clock[0] = 1000.0 + seconds
+        bar.show("Adam", 500 + seconds, TERMS, 1)
+        assert f"00:{seconds:02}<{left}" in capsys.readouterr().err

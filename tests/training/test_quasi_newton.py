@@ -323,7 +323,7 @@ def test_layers_that_are_frozen_meanwhile_are_refused():
     trainer = Trainer(
         Rosenbrock(), [SSBroyden(50)], callbacks=[Freeze()], steps_per_epoch=5, progress=False
     )
-    with pytest.raises(RuntimeError, match="SSBroyden: expected the parameters that required"):
+    with pytest.raises(RuntimeError, match="SSBroyden: parameters: expected those that required"):
         trainer.fit()
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from pyneural.memory import as_text, available_memory
 from pyneural.training.checks import check
 from pyneural.training.least_squares import least_squares
 from pyneural.training.least_squares.parameter_map import batched_gradients, unit_vectors
-from pyneural.training.memory import as_text, available_memory
 from pyneural.training.solvers.objective import Objective
 
 _WHERE = "PINN.posterior"

@@ -37,7 +37,8 @@ def _outputs(weights: Sequence[Tensor]) -> int:
     return weights[-1].shape[0]
 
 
-def _parameters(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:
+def parameter_count(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:
+    """P."""
     return sum(p.numel() for p in (*weights, *biases))
 
 
@@ -46,18 +47,18 @@ def _fake(x, weights, biases, activation, *plan):
 
 
 def _fake_backward(grad_output, x, weights, biases, *options):
-    return tuple(empty_gradients(x, (x.shape, _parameters(weights, biases)), options[-1]))
+    return tuple(empty_gradients(x, (x.shape, parameter_count(weights, biases)), options[-1]))
 
 
 def _fake_jacobian(x, weights, biases, activation, *plan):
     channels = (1 + len(decode(*plan))) * _outputs(weights)
-    return x.new_empty(x.shape[-2], channels, _parameters(weights, biases))
+    return x.new_empty(x.shape[-2], channels, parameter_count(weights, biases))
 
 
 def _fake_loss(x, weights, biases, *options):
     *_, coefficients, columns, (with_x, with_parameters, with_columns) = options
     of_columns = 0 if columns is None else columns.shape
-    shapes = (), x.shape, _parameters(weights, biases), coefficients.numel(), of_columns
+    shapes = (), x.shape, parameter_count(weights, biases), coefficients.numel(), of_columns
     wanted = True, with_x, with_parameters, with_parameters, with_columns
     return tuple(empty_gradients(x, shapes, wanted))
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from pyneural import _C
 from pyneural.ops import reference
 from pyneural.ops.jet import autograd
+from pyneural.ops.jet.checks import check_without_kernel, residual_arguments
 from pyneural.ops.jet.derivatives import Derivative, encode
 from pyneural.ops.jet.residual import ResidualProgram, evaluate_residual
 from pyneural.ops.transforms import by_autocast, by_forward_mode, by_torch_func
@@ -205,62 +206,23 @@ def jet_mlp_loss(
         >>> jet_mlp_loss(x, weights, biases, "tanh", [(0,)], field, columns=k)
         tensor(2.)
     """
-    check_program("jet_mlp_loss", residual)
-    encoded = encode("jet_mlp_loss", derivatives)
-    factors = x.new_empty(0) if coefficients is None else coefficients
+    op, network = "jet_mlp_loss", (x, weights, biases, activation)
+    arguments = residual_arguments(op, *network, derivatives, residual, coefficients, columns)
     if x.device.type != "cpu" or needs_plain_torch():
-        check_least_squares("jet_mlp_loss", x, factors, columns)
-        channels = face().jet_mlp(x, weights, biases, activation, *encoded).unbind()
-        return reference.mean_square(evaluate_residual(*residual, channels, x, factors, columns))
-    arguments = x, weights, biases, activation, *encoded, *residual, factors, columns
+        *plan, code, constants, factors, columns = arguments
+        check_without_kernel(op, x, factors, columns)
+        channels = face().jet_mlp(*plan).unbind()
+        return reference.mean_square(
+            evaluate_residual(code, constants, channels, x, factors, columns)
+        )
     if torch.compiler.is_compiling() or by_torch_func():
         mask = [False] * 3
         if torch.is_grad_enabled():
-            with_parameters = any(p.requires_grad for p in (*weights, *biases, factors))
+            with_parameters = any(p.requires_grad for p in (*weights, *biases, arguments[-2]))
             with_columns = columns is not None and columns.requires_grad
             mask = [x.requires_grad, with_parameters, with_columns]
         return face().jet_mlp_loss(*arguments, mask)[0]
     return _C.jet_mlp_loss(*arguments)
-
-
-def check_program(op: str, residual: object) -> None:
-    """Raises ValueError where something else is given as the program of an op."""
-    if not isinstance(residual, ResidualProgram):
-        raise ValueError(
-            f"{op}: residual: expected a ResidualProgram, got {residual!r}; "
-            "pyneural.ops.record_residual writes one from a function"
-        )
-
-
-def check_least_squares(
-    op: str, x: Tensor, coefficients: Tensor, columns: Tensor | None, with_mean: bool = True
-) -> None:
-    """What the kernels of residuals check beyond the jet, where they are made without them.
-
-    with_mean: whether the op takes a mean over the points.
-    """
-    points = x.shape[-2] if x.dim() in (2, 3) else None
-    if with_mean and points == 0:
-        raise ValueError(
-            f"{op}: x: expected at least one point, got shape {list(x.shape)}; "
-            "the mean over no points is not defined"
-        )
-    alike = coefficients.dtype == x.dtype and coefficients.device == x.device
-    if coefficients.dim() != 1 or not alike:
-        raise ValueError(
-            f"{op}: coefficients: expected a 1-d tensor of {x.dtype} on {x.device} like x, "
-            f"got {coefficients.dtype} of shape {list(coefficients.shape)} on "
-            f"{coefficients.device}; join scalars with torch.stack"
-        )
-    if columns is None or points is None:
-        return
-    alike = columns.dtype == x.dtype and columns.device == x.device
-    if columns.dim() != 2 or columns.shape[1] != points or not alike:
-        raise ValueError(
-            f"{op}: columns: expected shape [columns, {points}] of {x.dtype} on {x.device} "
-            f"like x, got {columns.dtype} of shape {list(columns.shape)} on {columns.device}; "
-            "give each column a value for each point: torch.stack of tensors [points]"
-        )
 
 
 def needs_plain_torch() -> bool:

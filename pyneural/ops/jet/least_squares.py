@@ -14,14 +14,9 @@ from torch import Tensor
 
 from pyneural.ops import reference
 from pyneural.ops.jet import residual_autograd
-from pyneural.ops.jet.derivatives import Derivative, encode
-from pyneural.ops.jet.functional import (
-    check_least_squares,
-    check_program,
-    face,
-    in_full_precision,
-    needs_plain_torch,
-)
+from pyneural.ops.jet.checks import check_gram_memory, check_without_kernel, residual_arguments
+from pyneural.ops.jet.derivatives import Derivative
+from pyneural.ops.jet.functional import face, in_full_precision, needs_plain_torch
 from pyneural.ops.jet.residual import ResidualProgram
 
 
@@ -42,17 +37,7 @@ def jet_mlp_residual(
 
     On the CPU a tile of points goes forward and through the residuals while it is in the cache; the
     first backward, J^T w for the gradient w of the residuals, is a kernel too. On other devices
-    both are made of ``jet_mlp`` and torch functions.
-
-    Args:
-        x: points, [N, D], float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
-        weights: L tensors [out_l, in_l].
-        biases: L tensors [out_l].
-        activation: as in ``jet_mlp``.
-        derivatives: as in ``jet_mlp``.
-        residual: the equations as a program, as in ``jet_mlp_loss``.
-        coefficients: coefficients of the program, [Q].
-        columns: columns of the program, [R, N].
+    both are made of ``jet_mlp`` and torch functions. The arguments are those of ``jet_mlp_loss``.
 
     Returns:
         [E, N], differentiable to any order with respect to every tensor.
@@ -89,16 +74,7 @@ def jet_mlp_residual_jacobian(
     Parameters are flat in the order weights[0], biases[0], weights[1], ..., each row-major; the
     coefficients follow. A row of J^T is contiguous over the points. It has M E N elements: call it
     on chunks of points where that is too much, or ``jet_mlp_gram`` where J^T J is what is needed.
-
-    Args:
-        x: points, [N, D], float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
-        weights: L tensors [out_l, in_l].
-        biases: L tensors [out_l].
-        activation: as in ``jet_mlp``.
-        derivatives: as in ``jet_mlp``.
-        residual: the equations as a program, as in ``jet_mlp_loss``.
-        coefficients: coefficients of the program, [Q].
-        columns: columns of the program, [R, N].
+    The arguments are those of ``jet_mlp_loss``.
 
     Returns:
         the residuals [E, N], and J^T [P + Q, E, N]; their own derivatives are plain torch.
@@ -141,17 +117,7 @@ def jet_mlp_gram(
     Gauss-Newton and Levenberg-Marquardt solve. On the CPU the Jacobian is never stored: a tile of
     points at a time, whose product with itself is added to the triangle. Sums are in float64 and in
     a fixed order, the same bits on every run with as many threads. On other devices the matrix is
-    made of ``jet_mlp_jacobian`` on chunks of points.
-
-    Args:
-        x: points, [N, D], N >= 1, float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
-        weights: L tensors [out_l, in_l].
-        biases: L tensors [out_l].
-        activation: as in ``jet_mlp``.
-        derivatives: as in ``jet_mlp``.
-        residual: the equations as a program, as in ``jet_mlp_loss``.
-        coefficients: coefficients of the program, [Q].
-        columns: columns of the program, [R, N].
+    made of ``jet_mlp_jacobian`` on chunks of points. The arguments are those of ``jet_mlp_loss``.
 
     Returns:
         loss [], gradient [M] and gram [M, M], a full symmetric matrix, M = P + Q, of the dtype of
@@ -159,6 +125,7 @@ def jet_mlp_gram(
 
     Raises:
         ValueError: as ``jet_mlp_loss``.
+        MemoryError: a matrix that does not fit into the memory that is free.
 
     Example:
         >>> from pyneural.ops import record_residual
@@ -168,22 +135,18 @@ def jet_mlp_gram(
         (tensor(1.), tensor([-1., -1.]), tensor([[1., 1.],
                 [1., 1.]]))
     """
+    if not torch.compiler.is_compiling():
+        given = () if coefficients is None else (coefficients,)
+        check_gram_memory(x, sum(p.numel() for p in (*weights, *biases, *given)))
     network = x, weights, biases, activation, derivatives
     return _call("jet_mlp_gram", *network, residual, coefficients, columns)
 
 
-def _call(
-    op: str, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str,
-    derivatives: Iterable[Derivative], residual: ResidualProgram, coefficients: Tensor | None,
-    columns: Tensor | None,
-) -> Any:  # fmt: skip
+def _call(op: str, x: Tensor, *others: Any) -> Any:
     """An op by its kernel, or made of the jet's ops."""
-    check_program(op, residual)
-    encoded = encode(op, derivatives)
-    factors = x.new_empty(0) if coefficients is None else coefficients
-    arguments = x, weights, biases, activation, *encoded, *residual, factors, columns
+    arguments = residual_arguments(op, x, *others)
     if x.device.type != "cpu" or needs_plain_torch():
-        check_least_squares(op, x, factors, columns, with_mean=op == "jet_mlp_gram")
+        check_without_kernel(op, x, *arguments[-2:], with_mean=op == "jet_mlp_gram")
         return getattr(reference, op)(*arguments, by=face())
     # Bare where derivatives do not matter or come later.
     bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()

@@ -12,17 +12,15 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import reference
-from pyneural.ops.jet.derivatives import Derivative, encode
-from pyneural.ops.jet.functional import (
-    check_least_squares,
-    check_program,
-    in_full_precision,
-    needs_plain_torch,
+from pyneural.ops.jet.checks import (
+    check_path_without_kernel,
+    check_without_kernel,
+    residual_arguments,
 )
+from pyneural.ops.jet.derivatives import Derivative
+from pyneural.ops.jet.functional import in_full_precision, needs_plain_torch
 from pyneural.ops.jet.residual import ResidualProgram
 from pyneural.ops.registration import register_derivative
-
-_MAX_ORDER = 4  # of the kernel
 
 
 @in_full_precision
@@ -46,18 +44,8 @@ def jet_mlp_path(
     tau^K, go through the network in the place of numbers. With K = 1 it is the product J v of the
     residuals' Jacobian with a vector; with v_2 = 0 the second derivative is the one that geodesic
     acceleration takes. theta are the parameters, flat in the order weights[0], biases[0],
-    weights[1], ..., each row-major, and then the coefficients.
-
-    Args:
-        x: points, [N, D], float32 or float64; or the jet of the inputs, as in ``jet_mlp``.
-        weights: L tensors [out_l, in_l].
-        biases: L tensors [out_l].
-        activation: as in ``jet_mlp``.
-        derivatives: as in ``jet_mlp``.
-        residual: the equations as a program, as in ``jet_mlp_loss``.
-        coefficients: coefficients of the program, [Q].
-        columns: columns of the program, [R, N].
-        path: the derivatives of theta with respect to tau, [K, P + Q], K from 1 to 4.
+    weights[1], ..., each row-major, and then the coefficients; path [K, P + Q], K from 1 to 4, has
+    their derivatives with respect to tau. The other arguments are those of ``jet_mlp_loss``.
 
     Returns:
         [K, E, N], in units of r over those of tau to the power k; its own derivatives are plain
@@ -81,29 +69,16 @@ def jet_mlp_path(
         <BLANKLINE>
                 [[2., 2.]]])
     """
-    op = "jet_mlp_path"
-    check_program(op, residual)
-    encoded = encode(op, derivatives)
-    factors = x.new_empty(0) if coefficients is None else coefficients
-    arguments = x, weights, biases, activation, *encoded, *residual, factors, columns, path
+    op, network = "jet_mlp_path", (x, weights, biases, activation)
+    arguments = residual_arguments(op, *network, derivatives, residual, coefficients, columns)
     if needs_plain_torch():
-        check_least_squares(op, x, factors, columns, with_mean=False)
-        _check_path(path, sum(p.numel() for p in (*weights, *biases, factors)), x)
-        return reference.jet_mlp_path(*arguments)
+        factors = arguments[-2]
+        check_without_kernel(op, x, factors, columns, with_mean=False)
+        size = sum(p.numel() for p in (*weights, *biases, factors))
+        check_path_without_kernel(path, size, x)
+        return reference.jet_mlp_path(*arguments, path)
     bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()
-    return (torch.ops.pyneural.jet_mlp_path if bare else _differentiable)(*arguments)
-
-
-def _check_path(path: Tensor, size: int, x: Tensor) -> None:
-    """What the kernel checks of a path, where it is followed without it."""
-    alike = path.dtype == x.dtype and path.device == x.device
-    fits = path.dim() == 2 and 1 <= len(path) <= _MAX_ORDER and path.shape[1] == size
-    if not (alike and fits):
-        raise ValueError(
-            f"jet_mlp_path: path: expected shape [K, {size}], K from 1 to {_MAX_ORDER}, of "
-            f"{x.dtype} on {x.device} like x, got {path.dtype} of shape {list(path.shape)} on "
-            f"{path.device}; give each derivative of all parameters and coefficients a row"
-        )
+    return (torch.ops.pyneural.jet_mlp_path if bare else _differentiable)(*arguments, path)
 
 
 def _fake(x: Tensor, *options: Any) -> Tensor:

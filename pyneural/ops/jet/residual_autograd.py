@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from pyneural.ops import reference
-from pyneural.ops.jet.autograd import loss_arguments, parameter_parts
+from pyneural.ops.jet.autograd import loss_arguments, parameter_count, parameter_parts
 from pyneural.ops.jet.residual import RESIDUAL
 from pyneural.ops.registration import (
     empty_gradients,
@@ -32,10 +32,6 @@ def _equations(residual: Sequence[int]) -> int:
     return list(residual[::3]).count(RESIDUAL)
 
 
-def _parameters(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> int:
-    return sum(p.numel() for p in (*weights, *biases))
-
-
 def _fake(x, weights, biases, *options):
     *_, residual, _constants, _coefficients, _columns = options
     return x.new_empty(_equations(residual), x.shape[-2])
@@ -44,19 +40,19 @@ def _fake(x, weights, biases, *options):
 def _fake_backward(grad_output, x, weights, biases, *options):
     *_, coefficients, columns, (with_x, with_parameters, with_columns) = options
     of_columns = 0 if columns is None else columns.shape
-    shapes = x.shape, _parameters(weights, biases), coefficients.numel(), of_columns
+    shapes = x.shape, parameter_count(weights, biases), coefficients.numel(), of_columns
     wanted = with_x, with_parameters, with_parameters, with_columns
     return tuple(empty_gradients(x, shapes, wanted))
 
 
 def _fake_jacobian(x, weights, biases, *options):
     residuals = _fake(x, weights, biases, *options)
-    rows = _parameters(weights, biases) + options[-2].numel()
+    rows = parameter_count(weights, biases) + options[-2].numel()
     return residuals, x.new_empty(rows, *residuals.shape)
 
 
 def _fake_gram(x, weights, biases, *options):
-    rows = _parameters(weights, biases) + options[-2].numel()
+    rows = parameter_count(weights, biases) + options[-2].numel()
     return x.new_empty(()), x.new_empty(rows), x.new_empty(rows, rows)
 
 

@@ -62,7 +62,7 @@ class Display:
         sys.stderr.flush()
         self.due = time.perf_counter() + self.period
 
-    def meter(self, step: int, total: int | None, first: int, **options: Any) -> str:
+    def meter(self, step: float, total: float | None, first: float, **options: Any) -> str:
         """The bar at a step as tqdm writes it."""
         seconds = time.perf_counter() - self.began
         return tqdm.format_meter(step, total, seconds, initial=first, ascii=self.ascii, **options)
@@ -162,21 +162,29 @@ class Progress(Callback):
 
     On a terminal it is removed in the end. What the terminal has no room for is left out, the loss
     terms last. It moves inside the steps of a solver that makes several evaluations in one.
+
+    Args:
+        time_limit: seconds after which the training is stopped, see ``TimeLimit``. Where that is
+            before the last step, at the speed until now, the bar is that of the time.
     """
 
     in_checkpoint = False
     inside_steps = True
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        self.time_limit = NEVER if time_limit is None else time_limit
 
     def on_train_begin(self) -> None:
         """Starts the clock."""
         run = self.run
         if run.process_group.writes:
             left = sum(run.steps_of(phase) for phase in run.phases[run.phase :])
-            self.begin(run.steps - run.phase_step + left, run.steps)
+            spent = time.perf_counter() - run.origin
+            self.begin(run.steps - run.phase_step + left, run.steps, spent)
 
-    def begin(self, total: int, first: int = 0) -> None:
-        """Starts the bar of so many steps, of which the first ones are done."""
-        self._total, self._first, self._display = total, first, Display()
+    def begin(self, total: int, first: int = 0, spent: float = 0.0) -> None:
+        """Starts the bar of so many steps, of which the first ones took so many seconds."""
+        self._total, self._first, self._spent, self._display = total, first, spent, Display()
         self.due = self._display.due
 
     def on_due(self) -> None:
@@ -195,15 +203,22 @@ class Progress(Callback):
             "losses": " ".join(f"{name}={value:.1e}" for name, value in terms.items()),
             "evaluations": f"evaluations={evaluations:,}",
         }
-        lines = [
-            display.meter(step, self._total, self._first, bar_format=layout, **parts)
-            for layout in _LAYOUTS
-        ]
+        done = self._done(step)
+        lines = [display.meter(*done, bar_format=layout, **parts) for layout in _LAYOUTS]
         text, room = lines[0], display.room
         if display.on_terminal:
             text = next((line for line in lines if len(line) <= room), lines[-1][:room])
         display.draw(text)
         self.due = display.due
+
+    def _done(self, step: int) -> tuple[float, float, float]:
+        """What is done, all, and the beginning, in seconds or steps, whichever end first."""
+        seconds = time.perf_counter() - self._display.began
+        steps = step - self._first
+        left = (self._total - step) * seconds / steps if steps else NEVER
+        if self.time_limit - self._spent - seconds < left:
+            return self._spent + seconds, self.time_limit, self._spent
+        return step, self._total, self._first
 
     def on_close(self) -> None:
         """Removes the bar."""

@@ -43,7 +43,7 @@ class AutogradTerm(SquaredTerm):
 
     def jacobian(self) -> Tensor:
         """The transposed Jacobian, [T, R]."""
-        residuals = self._residuals()
+        residuals, parameters = self._residuals(), self._source.parameters
         if len(residuals) >= MANY:
             self._warn(len(residuals))
         found = torch.zeros(
@@ -51,7 +51,8 @@ class AutogradTerm(SquaredTerm):
         )
         if residuals.requires_grad:
             for rows in torch.arange(len(residuals), device=residuals.device).split(self._chunk):
-                found[:, rows] = self._gradients(residuals, rows).T.double()
+                units = unit_vectors(rows, residuals)
+                found[:, rows] = batched_gradients(residuals, parameters, units).T.double()
         return found.mul_(self.weight**0.5)
 
     def gram(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,15 +95,3 @@ class AutogradTerm(SquaredTerm):
     def _chunk(self) -> int:
         row = self._source.size + _ACTIVATIONS * len(self._residuals())
         return max(1, _CHUNK // row)
-
-    def _gradients(self, residuals: Tensor, rows: Tensor) -> Tensor:
-        """Those of some residuals, [rows, T]."""
-        units = unit_vectors(rows, residuals)
-        try:
-            return batched_gradients(residuals, self._source.parameters, units)
-        except torch.OutOfMemoryError:
-            raise
-        except (
-            RuntimeError
-        ):  # an operation whose backward has no batched form; any other error recurs
-            return torch.stack([self._source.gradients(residuals, unit) for unit in units])

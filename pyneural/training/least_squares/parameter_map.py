@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyneural.memory import as_text, available_memory
 from pyneural.ops.graph import leaves
 from pyneural.training.checks import check
 from pyneural.training.least_squares.along_path import derivatives_along
-from pyneural.training.memory import as_text, available_memory
 
 _CHUNK = 1 << 22  # numbers of a batch of unit vectors
 
@@ -227,9 +228,17 @@ def batched_gradients(values: Tensor, parameters: Sequence[Tensor], vectors: Ten
 
     C are the numbers of the parameters one after the other; the graph is kept.
     """
-    grads = torch.autograd.grad(
-        values, parameters, vectors, retain_graph=True, is_grads_batched=True, allow_unused=True
-    )
+    options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
+    try:
+        grads = torch.autograd.grad(values, parameters, vectors, is_grads_batched=True, **options)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # an operation without a batched backward; any other error recurs
+        each = [
+            torch.autograd.grad(values, parameters, v, materialize_grads=True, **options)
+            for v in vectors
+        ]
+        grads = tuple(torch.stack(of_one) for of_one in zip(*each, strict=True))
     pairs = zip(grads, parameters, strict=True)
     count = len(vectors)
     parts = [

@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from pyneural.ops import MeanSquare
 from pyneural.ops.graph import leaves
 from pyneural.training.checks import check
 from pyneural.training.least_squares.autograd_term import AutogradTerm
+from pyneural.training.least_squares.columns_term import ColumnsTerm
 from pyneural.training.least_squares.kernel_term import KernelTerm
 from pyneural.training.least_squares.source import Source, Square
 from pyneural.training.least_squares.term import SquaredTerm
@@ -22,7 +24,8 @@ def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -
         loss = sum over the terms of sum_m r_m^2,   r with the root of the term's weight
 
     A term that a kernel knows is a ``KernelTerm``: its Gram matrix comes in one pass over the
-    points. Any other, as one with a quadrature, is an ``AutogradTerm``. Weights are those of now,
+    points. One that reads trained fields beside the network is a ``ColumnsTerm``. Any other, as one
+    with a function that programs do not have, is an ``AutogradTerm``. Weights are those of now,
     those over which the loss is maximised included; a term of weight 0 is left out. Where weights,
     points or anything but the parameters have changed, make the terms anew.
 
@@ -50,11 +53,7 @@ def least_squares(model: Any, parameters: Sequence[Tensor], batch: Any = None) -
         weight = number(model.term_weights.get(name, 1.0))
         check(weight >= 0, f"{where}: weight of {name!r}", "a number >= 0", weight)
         if weight > 0:
-            reason = _against_kernel(entry, source)
-            if reason is None:
-                found.append(KernelTerm(name, source, weight))
-            else:
-                found.append(AutogradTerm(name, source, weight, reason))
+            found.append(_term(name, entry, source, weight))
     check(bool(found), where, "a term with a weight above 0", "none")
     return found
 
@@ -69,12 +68,18 @@ def _check_terms(model: Any) -> None:
         check("losses" not in vars(kind), where, "one beside losses", got, remedy)
 
 
-def _against_kernel(entry: Any, source: Source) -> str | None:
-    """Why a kernel does not differentiate by all parameters that a term depends on; None if so."""
+def _term(name: str, entry: Any, source: Source, weight: float) -> SquaredTerm:
+    """The one that computes most of an entry in a kernel."""
     if not isinstance(entry, Square):
-        return "no kernel knows its residuals"
+        return AutogradTerm(name, source, weight, "no kernel knows its residuals")
     trained = {*map(id, source.parameters)}
-    others = [t for t in (entry.x, entry.columns) if t is not None]
-    if any(id(leaf) in trained for other in others for leaf in leaves(other)):
-        return "it depends on parameters outside the network that the kernel computes"
-    return None
+
+    def is_trained(tensor: Tensor | None) -> bool:
+        return tensor is not None and any(id(leaf) in trained for leaf in leaves(tensor))
+
+    if not is_trained(entry.x) and not is_trained(entry.columns):
+        return KernelTerm(name, source, weight)
+    if not is_trained(entry.x) and isinstance(entry, MeanSquare):
+        return ColumnsTerm(name, source, weight)
+    reason = "it depends on parameters outside the network that the kernel computes"
+    return AutogradTerm(name, source, weight, reason)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyneural.training.solvers.linear_model import LinearModel, Residuals
+from pyneural.training.solvers.linear_model import LinearModel
+from pyneural.training.solvers.residuals import Residuals
 
 _FACTOR = 3.0  # between two dampings that are tried
 _TRIES = 8  # dampings tried in a step whose first one was accepted

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pyneural.training.solvers.krylov_model import KrylovModel
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
-from pyneural.training.solvers.linear_model import LinearModel, Residuals
+from pyneural.training.solvers.linear_model import LinearModel
+from pyneural.training.solvers.residuals import Residuals
 
 
 @dataclass(frozen=True)

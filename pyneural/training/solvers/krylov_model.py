@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pyneural.training.solvers.linear_model import LinearModel, Residuals
+from pyneural.training.solvers.linear_model import LinearModel
+from pyneural.training.solvers.residuals import Residuals
 
 Product = Callable[[Tensor], Tensor]  # A v of v, [T]
 _RAISE = 10.0  # of the shift where it is below the rounding

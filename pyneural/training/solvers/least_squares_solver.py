@@ -5,41 +5,27 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
 from pyneural.training.least_squares import least_squares
-from pyneural.training.solvers.base import Phase, Solver, Task
-from pyneural.training.solvers.linear_model import Residuals
-from pyneural.training.solvers.objective import Objective
+from pyneural.training.solvers.base import Phase, Task
+from pyneural.training.solvers.residuals import Residuals
+from pyneural.training.solvers.vector_solver import VectorSolver
 from pyneural.training.weights import number
 
 
-class LeastSquaresSolver(Solver):
+class LeastSquaresSolver(VectorSolver):
     """Knows from one step to the next the last one, and nothing of the residuals.
 
-    So the objective may change at any time, and a training that is resumed has all it needs. All
-    vectors are float64, also where parameters are not.
+    So the objective may change at any time, and a training that is resumed has all it needs.
     """
 
-    state_attributes = (*Solver.state_attributes, "last_step")
+    state_attributes = (*VectorSolver.state_attributes, "last_step")
 
     def __init__(self, task: Task, phase: Phase) -> None:
-        self.task, self.kind = task, type(phase).__name__
+        super().__init__(task, phase)
         self.last_step: Tensor | None = None  # [T]
-        self.parameters = Objective(task.model).parameters
-        self._check_kinds()
-
-    def check_parameters(self) -> None:
-        """Raises where layers were frozen, unfrozen or replaced since it began."""
-        now = {id(parameter) for parameter in Objective(self.task.model).parameters}
-        if now != {id(parameter) for parameter in self.parameters}:
-            raise RuntimeError(
-                f"{self.kind}: parameters: expected those that required a gradient when it "
-                "began, got others; end the phase before layers are frozen, unfrozen or replaced"
-            )
 
     def objective_changed(self) -> None:
         """Goes on where it was to end: what it found holds for other losses than those of now."""
@@ -73,26 +59,3 @@ class LeastSquaresSolver(Solver):
             found = {name: found[name] if weights.get(name, 1.0) else mean for name, mean in both}
         self.names = list(found)
         return list(found.values())
-
-    def point(self) -> Tensor:
-        """The parameters, [T]."""
-        return torch.cat([parameter.double().reshape(-1) for parameter in self.parameters])
-
-    @torch.no_grad()
-    def move(self, point: Tensor) -> None:
-        """Sets the parameters."""
-        sizes = [parameter.numel() for parameter in self.parameters]
-        for parameter, part in zip(self.parameters, point.split(sizes), strict=True):
-            parameter.copy_(part.view_as(parameter))
-
-    def _check_kinds(self) -> None:
-        where, parameters = f"{self.kind}: parameters", self.parameters
-        kinds = sorted({str(parameter.dtype) for parameter in parameters})
-        good = all(parameter.is_floating_point() for parameter in parameters)
-        remedy = "write real and imaginary parts as two"
-        check(good, where, "real numbers", ", ".join(kinds), remedy)
-        devices = sorted({str(parameter.device) for parameter in parameters})
-        one = len(devices) == 1
-        check(one, where, "all on one device", ", ".join(devices), "move them to one")
-        remedy = "move the model to the processor"
-        check(not devices[0].startswith("mps"), where, "a device with float64", devices[0], remedy)

@@ -12,9 +12,11 @@ from torch import Tensor
 from pyneural.errors import is_whole
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.base import Phase, Solver, Task
+from pyneural.training.solvers.cholesky_model import cholesky_model
 from pyneural.training.solvers.damping_search import DampingSearch
 from pyneural.training.solvers.least_squares_solver import LeastSquaresSolver
-from pyneural.training.solvers.linear_model import LinearModel, Residuals, linear_model
+from pyneural.training.solvers.linear_model import LinearModel
+from pyneural.training.solvers.residuals import Residuals
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class LevenbergMarquardt(Phase):
         The seed is for what is drawn at random, the rounding is that of the parameters' dtype.
         """
         remedy = "use GaussNewtonCG or LBFGS instead, or a smaller network"
-        return linear_model(residuals, len(start), start.device, type(self).__name__, remedy)
+        return cholesky_model(residuals, len(start), start.device, type(self).__name__, remedy)
 
 
 class _LevenbergMarquardtSolver(LeastSquaresSolver):

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from pyneural.memory import as_text, available_memory
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
-from pyneural.training.memory import as_text, available_memory
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.inverse_hessian import InverseHessian, Rule, ssbfgs, ssbroyden
 from pyneural.training.solvers.line_search import Trial, strong_wolfe
 from pyneural.training.solvers.objective import Objective
+from pyneural.training.solvers.vector_solver import VectorSolver
 
 _CURVATURE = 1e-14  # cosine of step and difference of the gradients, below which it is rounding
 
@@ -112,17 +113,14 @@ class _Evaluation(NamedTuple):
     terms: list[float]
 
 
-class _QuasiNewtonSolver(Solver):
-    """All vectors are float64, also where parameters are not, and follow their order."""
-
-    state_attributes = (*Solver.state_attributes, "hessian", "scale", "end", "direction")
+class _QuasiNewtonSolver(VectorSolver):
+    state_attributes = (*VectorSolver.state_attributes, "hessian", "scale", "end", "direction")
 
     def __init__(self, task: Task, phase: _QuasiNewton, rule: Rule) -> None:
-        self.task, self.phase = task, phase
-        self.objective = Objective(task.model, task.process_group)
-        parameters = self.objective.parameters
-        size, device = sum(p.numel() for p in parameters), parameters[0].device
-        _check(phase, parameters, size, device)
+        super().__init__(task, phase)
+        self.phase, self.objective = phase, Objective(task.model, task.process_group)
+        size, device = len(self.point()), self.parameters[0].device
+        _check_memory(self.kind, size, device)
         self.hessian = InverseHessian(size, device, rule)
         self.scale: float | None = None  # 1 / loss at the start
         self.end: Tensor | None = None  # where the last step ended, [P], and the direction
@@ -134,7 +132,7 @@ class _QuasiNewtonSolver(Solver):
         """Makes one iteration; returns the loss terms where it ended, [K]."""
         self._batch = batch
         self._look_at_weights()
-        point = self._point()
+        point = self.point()
         if batch is not None or self.end is None or not torch.equal(self.end, point):
             self._known = self.direction = None
         start = self._known or self._evaluate(point)
@@ -146,24 +144,15 @@ class _QuasiNewtonSolver(Solver):
         try:
             end = self._iterate(start)
         except BaseException:  # Ctrl-C and what ``watch`` raises too
-            self._move(start.point)
+            self.move(start.point)
             raise
-        self._move(end.point)
+        self.move(end.point)
         self.end, self._known = end.point, end
         return end.terms
 
     def objective_changed(self) -> None:
         self._known = self.direction = None
         self.hessian.symmetrise()
-
-    def check_parameters(self) -> None:
-        now = Objective(self.task.model).parameters
-        if {id(p) for p in now} != {id(p) for p in self.objective.parameters}:
-            raise RuntimeError(
-                f"{type(self.phase).__name__}: expected the parameters that required a gradient "
-                "when it began, got others; end the phase before layers are frozen, unfrozen or "
-                "replaced"
-            )
 
     def close(self) -> None:
         self.objective.close()
@@ -237,7 +226,7 @@ class _QuasiNewtonSolver(Solver):
 
     def _evaluate(self, point: Tensor, trial: bool = False) -> _Evaluation:
         """What is known of a point; a trial that is not finite is nobody's concern."""
-        self._move(point)
+        self.move(point)
         terms = self.objective.gradients(self._batch)
         self.names = self.objective.names
         self.evaluations += 1
@@ -246,35 +235,19 @@ class _QuasiNewtonSolver(Solver):
             self.task.watch(terms, self.names)
         if self.scale is None:
             self.scale = 1 / loss if 0 < loss < math.inf else 1.0
-        parts = [
-            torch.zeros_like(p) if p.grad is None else p.grad for p in self.objective.parameters
-        ]
-        gradient = _flat(parts) * self.scale
-        return _Evaluation(self._point(), self.scale * loss, gradient, terms)
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        gradient = self.flat(parts) * self.scale
+        return _Evaluation(self.point(), self.scale * loss, gradient, terms)
 
     def _show(self, at: _Evaluation) -> None:
         """Gives the parameters their gradients, for those who want to see them."""
         gradient = at.gradient / (self.scale or 1.0)
-        parameters = self.objective.parameters
-        for parameter, part in zip(parameters, _parts(gradient, parameters), strict=True):
+        for parameter, part in zip(self.parameters, self.parts(gradient), strict=True):
             parameter.grad = part.to(parameter.dtype)
 
-    def _point(self) -> Tensor:
-        return _flat([parameter.detach() for parameter in self.objective.parameters])
 
-    @torch.no_grad()
-    def _move(self, point: Tensor) -> None:
-        parameters = self.objective.parameters
-        for parameter, part in zip(parameters, _parts(point, parameters), strict=True):
-            parameter.copy_(part)
-
-
-def _check(phase: _QuasiNewton, parameters: list[Tensor], size: int, device: torch.device) -> None:
-    """Raises where H would make no sense, or would not fit."""
-    kind = type(phase).__name__
-    odd = [p for p in parameters if not p.is_floating_point() or p.device != device]
-    got = f"{odd[0].dtype} on {odd[0].device}" if odd else ""
-    check(not odd, f"{kind}: parameters", f"real numbers on {device}", got, "use Adam instead")
+def _check_memory(kind: str, size: int, device: torch.device) -> None:
+    """Raises where H would not fit."""
     needed, available = 8 * size**2, available_memory(device)
     check(
         available is None or needed <= available, f"{kind}: parameters",
@@ -283,12 +256,3 @@ def _check(phase: _QuasiNewton, parameters: list[Tensor], size: int, device: tor
         "use LBFGS, which keeps a few vectors, or GaussNewtonCG where the loss is a sum of squares",
         MemoryError,
     )  # fmt: skip
-
-
-def _flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.double().reshape(-1) for tensor in tensors])
-
-
-def _parts(vector: Tensor, like: list[Tensor]) -> list[Tensor]:
-    parts = vector.split([tensor.numel() for tensor in like])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]

@@ -9,8 +9,8 @@ import torch
 
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.base import Phase, Solver, Task
+from pyneural.training.solvers.cholesky_model import cholesky_model
 from pyneural.training.solvers.least_squares_solver import LeastSquaresSolver
-from pyneural.training.solvers.linear_model import linear_model
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class _SpringSolver(LeastSquaresSolver):
         task, phase = self.task, self.phase
         residuals, start = self.residuals(batch), self.point()
         remedy = "give smaller batches, or a smaller network"
-        linear = linear_model(residuals, len(start), start.device, self.kind, remedy)
+        linear = cholesky_model(residuals, len(start), start.device, self.kind, remedy)
         self.evaluations += 1
         values = self.unweighted(residuals, linear.losses, batch)
         if task.check_step is not None:

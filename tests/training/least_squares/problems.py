@@ -34,9 +34,9 @@ class Learned(Burgers):
 class Field(Burgers):
     """With a field of coefficients that is a network."""
 
-    def __init__(self):
+    def __init__(self, width=3):
         super().__init__()
-        self.k = nn.MLP(1, [3], 1).double()
+        self.k = nn.MLP(1, [width], 1).double()
 
     def residual(self, u, x):
         return u.t - self.k(x[:, None])[:, 0] * u.xx
@@ -203,12 +203,16 @@ FUSED = {
     "ring of a range": lambda: pinn(mlp(input_range=BOX.range), given=periodic()),
     "sequential": lambda: pinn(torch.nn.Sequential(*_sequential()).double()),
 }
-OTHERS = {
-    "joined": lambda: pinn(nn.Joined([mlp(), mlp()]), System()),
+# Those that a kernel computes but for trained columns.
+FIELDS = {
     "learned lift": lambda: pinn(learned_lift(), given={}),
-    "field": lambda: pinn(equation=Field()),
-    "another function": lambda: pinn(equation=Clamped()),
+    "joined": lambda: pinn(nn.Joined([mlp(), mlp()]), System()),
+    "field": lambda: pinn(equation=Field()),  # of fewer parameters than there are points
+    "wide field": lambda: pinn(equation=Field(20)),
     "unknown values": lambda: pinn(given=unknown_values()),
+}
+OTHERS = {
+    "another function": lambda: pinn(equation=Clamped()),
     "modified": lambda: pinn(nn.ModifiedMLP(2, 4, layers=2).double()),
 }
 

@@ -7,15 +7,17 @@ import torch
 
 from pyneural.training.least_squares import (
     AutogradTerm,
+    ColumnsTerm,
     KernelTerm,
     autograd_term,
+    columns_term,
     kernel_term,
     least_squares,
     parameter_map,
 )
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 from tests.training.least_squares import dense
-from tests.training.least_squares.problems import FUSED, OTHERS
+from tests.training.least_squares.problems import FIELDS, FUSED, OTHERS
 
 # A fourth derivative from a polynomial of degree 20 through rounded values.
 PATH = (1e-7, 1e-6, 1e-5, 1e-4)
@@ -59,19 +61,25 @@ def test_terms_of_a_kernel(name):
     check(FUSED[name](), {KernelTerm})
 
 
+@pytest.mark.parametrize("name", FIELDS)
+def test_terms_of_a_kernel_with_trained_columns(name):
+    kinds = {ColumnsTerm} if name == "learned lift" else {ColumnsTerm, KernelTerm}
+    check(FIELDS[name](), kinds)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_terms_of_others(name):
     terms = check(OTHERS[name]())
-    assert any(isinstance(term, AutogradTerm) for term in terms)
+    assert any(type(term) is AutogradTerm for term in terms)
 
 
-@pytest.mark.parametrize("name", ["mostly frozen", "low rank", "ring of a range", "unknown values"])
+@pytest.mark.parametrize("name", ["mostly frozen", "low rank", "ring of a range", "field"])
 def test_some_points_at_a_time(name, monkeypatch):
-    make = (FUSED | OTHERS)[name]
+    make = (FUSED | FIELDS | OTHERS)[name]
     model = make()
     parameters = dense.trained(model)
     expected = [term.gram() for term in least_squares(model, parameters)]
-    for module in (kernel_term, autograd_term, parameter_map):
+    for module in (kernel_term, autograd_term, columns_term, parameter_map):
         monkeypatch.setattr(module, "_CHUNK", 200)
     for term, whole in zip(least_squares(model, parameters), expected, strict=True):
         for mine, theirs in zip(term.gram(), whole, strict=True):

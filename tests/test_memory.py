@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyneural.training import memory
+from pyneural import memory
 
 GB = 10**9
 CPU = torch.device("cpu")

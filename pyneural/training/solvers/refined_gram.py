@@ -1,0 +1,63 @@
+"""J^T J + lambda I for a damping lambda that is lost in the rounding of J^T J.
+
+Letters: T parameters, R residuals.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyneural.ops import damped_cholesky, damped_cholesky_solve
+from pyneural.training.solvers.residuals import Residuals
+
+_FACTOR = 3.0  # between two dampings that are tried
+_MOST_TRIES = 24
+
+
+class RefinedGram:
+    """The damped normal equations in coordinates in which they are well conditioned.
+
+        J^T J + mu I = U^T U,   Q^T = U^-T J^T,   w = U v
+        (Q^T Q + lambda U^-T U^-1) w = U^-T b   is   (J^T J + lambda I) v = b
+
+    with the least mu that J^T J as it is rounded can be factorised with. Q is computed from J, so
+    that its small singular values, which J^T J has lost, have their digits: the equations are those
+    of a QR factorisation, at three times the cost of J^T J, which is all products of matrices.
+
+    Source: Fukaya, Kannan, Nakatsukasa, Yamamoto and Yanagisawa 2020, shifted CholeskyQR, SIAM J.
+    Sci. Comput. 42.
+    """
+
+    def __init__(self, transposed: Tensor, factor: Tensor) -> None:
+        self.transposed = transposed  # J^T, [T, R]
+        self._first = factor  # U, [T, T]
+        q = torch.linalg.solve_triangular(factor.mT, transposed, upper=False)
+        self._gram = q @ q.mT
+        # U^-T U^-1, where torch has the inverse of L L^T: backwards, U is lower triangular.
+        self._metric = torch.cholesky_inverse(factor.flip(0, 1)).flip(0, 1)
+
+    @classmethod
+    def of(cls, residuals: Residuals, gram: Tensor, damping: float) -> RefinedGram | None:
+        """That of a Gram matrix that fails at a damping; None where it fails at any."""
+        if not bool(gram.isfinite().all()):
+            return None
+        damping = max(damping, torch.finfo(gram.dtype).eps * float(gram.trace()) / _FACTOR)
+        for _ in range(_MOST_TRIES):
+            damping *= _FACTOR
+            factor, is_definite = damped_cholesky(gram, damping)
+            if not residuals.process_group.any(not bool(is_definite), gram.device):
+                return cls(residuals.jacobian()[2], factor)
+        return None
+
+    def factor(self, damping: float) -> bool:
+        """Factorises with a damping; whether that is positive definite to rounding."""
+        self._second, is_definite = damped_cholesky(self._gram + damping * self._metric, 0.0)
+        return bool(is_definite)
+
+    def solve(self, right: Tensor) -> Tensor:
+        """(J^T J + damping I)^-1 b, [T]."""
+        lower = self._first.mT
+        w = torch.linalg.solve_triangular(lower, right[:, None], upper=False)[:, 0]
+        w = damped_cholesky_solve(self._second, w)
+        return torch.linalg.solve_triangular(self._first, w[:, None], upper=True)[:, 0]
