@@ -51,14 +51,16 @@ class _Primal(CholeskyModel):
     def __init__(self, residuals: Residuals) -> None:
         self.residuals = residuals
         self.losses, self.gradient, self.gram = residuals.gram()
+        self._rounding = torch.finfo(self.gram.dtype).eps * float(self.gram.trace())
         self._refined: RefinedGram | None = None
 
     def factor(self, damping: float) -> bool:
         """As of all, and beyond the rounding of J^T J by way of J."""
         if self._refined is None:
-            if super().factor(damping):
+            if damping >= self._rounding and super().factor(damping):
                 return True
-            self._refined = RefinedGram.of(self.residuals, self.gram, damping)
+            least = max(damping, self._rounding)
+            self._refined = RefinedGram.of(self.residuals, self.gram, least)
         self.damping = damping
         return self._refined is not None and not self.anywhere(not self._refined.factor(damping))
 

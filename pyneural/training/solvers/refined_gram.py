@@ -21,7 +21,7 @@ class RefinedGram:
         J^T J + mu I = U^T U,   Q^T = U^-T J^T,   w = U v
         (Q^T Q + lambda U^-T U^-1) w = U^-T b   is   (J^T J + lambda I) v = b
 
-    with the least mu that J^T J as it is rounded can be factorised with. Q is computed from J, so
+    with a mu that the factorisation of J^T J as it is rounded allows. Q is computed from J, so
     that its small singular values, which J^T J has lost, have their digits: the equations are those
     of a QR factorisation, at three times the cost of J^T J, which is all products of matrices.
 
@@ -39,10 +39,9 @@ class RefinedGram:
 
     @classmethod
     def of(cls, residuals: Residuals, gram: Tensor, damping: float) -> RefinedGram | None:
-        """That of a Gram matrix that fails at a damping; None where it fails at any."""
+        """With mu above a damping that is too small for J^T J; None where there is none."""
         if not bool(gram.isfinite().all()):
             return None
-        damping = max(damping, torch.finfo(gram.dtype).eps * float(gram.trace()) / _FACTOR)
         for _ in range(_MOST_TRIES):
             damping *= _FACTOR
             factor, is_definite = damped_cholesky(gram, damping)
