@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pyneural.models import PINN, suggested_pinn
 from pyneural.nn import MLP
 from pyneural.pde import Box, Periodic, gallery
 from pyneural.pde.gallery import GALLERY
@@ -112,3 +113,12 @@ def test_without_a_hard_form(name):
     assert not problem.recipe.hard
     with pytest.raises(ValueError, match=r"\.hard: expected a problem whose conditions can"):
         problem.hard(small_network(problem))
+
+
+def test_period_of_the_string_is_no_mistake(recwarn):
+    wave = gallery.Wave()
+    wave.recipe = replace(wave.recipe, hidden=(7,), points=20)
+    suggested_pinn(wave)
+    assert not [warning for warning in recwarn if "periods" in str(warning.message)]
+    with pytest.warns(UserWarning, match="expected periods that fit into the length 1 of x, got 2"):
+        PINN(wave.network().double(), {}, equation=wave, points=20)

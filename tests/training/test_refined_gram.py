@@ -27,6 +27,9 @@ class Given:
     def jacobian(self):
         return self.y.square().sum()[None], -self.y, self.m.T.contiguous()
 
+    def count(self):
+        return ROWS
+
     def transposed(self, vectors):
         return self.m.T @ torch.cat(list(vectors))
 
@@ -84,6 +87,14 @@ def test_a_matrix_that_is_not_finite_has_none():
     model = _Primal(Given(m, y))
     assert not model.factor(1e-6)
     assert RefinedGram.of(model.residuals, model.gram, 1e-6) is None
+
+
+def test_too_little_memory(monkeypatch):
+    m, y = graded(1e-10)
+    monkeypatch.setattr("pyneural.training.solvers.refined_gram.available_memory", lambda _: 1000)
+    model = _Primal(Given(m, y))
+    assert not model.factor(1e-20)
+    assert model.factor(1e-6)
 
 
 def test_levenberg_marquardt_gets_to_the_bottom():

@@ -114,7 +114,11 @@ def _near(some: Sequence[_Bounds], others: Sequence[_Bounds]) -> bool:
 
 
 def _check_periods(network: Any, domain: Domain) -> None:
-    """Warns of a fixed period that a coordinate in space does not have whole numbers of."""
+    """Warns of a fixed period that a coordinate in space does not have whole numbers of.
+
+    Twice its length is the period of what is odd or even about both ends, where the values there
+    are built in.
+    """
     modules = network.modules() if isinstance(network, torch.nn.Module) else ()
     for part in modules:
         if not isinstance(part, PeriodicEmbedding) or part.learned:
@@ -126,7 +130,8 @@ def _check_periods(network: Any, domain: Domain) -> None:
                 continue
             d = domain.names.index(name)
             length = float(domain.high[d] - domain.low[d])
-            if abs(length / period - round(length / period)) > 1e-4:
+            doubled = isinstance(network, Hard) and abs(2 * length / period - 1) <= 1e-4
+            if not doubled and abs(length / period - round(length / period)) > 1e-4:
                 warnings.warn(
                     f"PINN: network: PeriodicEmbedding: expected periods that fit into the length "
                     f"{length:g} of {name}, got {period:g}: the ends of the domain are no "

@@ -42,9 +42,10 @@ class LevenbergMarquardt(Phase):
     It needs a loss of squares (``Trainable.least_squares``), as that of a PINN, and takes a matrix
     of parameters by parameters, or of residuals by residuals where these are fewer: up to some
     5,000 of them it comes nearer to the limits of a network than any other of the solvers, in
-    float64 to those of the arithmetic. All matrices are in float64; of a network in float32 the
-    residuals are not, and the loss stalls where it no longer sees its own steps. No steps of Adam
-    are needed before. Learned weights of terms stay as they are.
+    float64 to those of the arithmetic: where the damping is lost in the rounding of J^T J, the
+    equations are made of J, at three times the cost. All matrices are in float64; of a network in
+    float32 the residuals are not, and the loss stalls where it no longer sees its own steps. No
+    steps of Adam are needed before. Learned weights of terms stay as they are.
 
     Args:
         steps: number of steps, >= 0; a step tries two to three dampings as a rule.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyneural.memory import available_memory
 from pyneural.ops import damped_cholesky, damped_cholesky_solve
 from pyneural.training.solvers.residuals import Residuals
 
@@ -39,13 +40,20 @@ class RefinedGram:
 
     @classmethod
     def of(cls, residuals: Residuals, gram: Tensor, damping: float) -> RefinedGram | None:
-        """With mu above a damping that is too small for J^T J; None where there is none."""
-        if not bool(gram.isfinite().all()):
+        """With mu above a damping that is too small for J^T J.
+
+        None where there is none, or where the memory that is free is too little for J.
+        """
+        group, device = residuals.process_group, gram.device
+        size, count = len(gram), residuals.count()
+        available = available_memory(device)
+        too_large = available is not None and 8 * size * (3 * count + 4 * size) > available
+        if group.any(too_large or not bool(gram.isfinite().all()), device):
             return None
         for _ in range(_MOST_TRIES):
             damping *= _FACTOR
             factor, is_definite = damped_cholesky(gram, damping)
-            if not residuals.process_group.any(not bool(is_definite), gram.device):
+            if not group.any(not bool(is_definite), device):
                 return cls(residuals.jacobian()[2], factor)
         return None
 
