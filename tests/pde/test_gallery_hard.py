@@ -121,4 +121,4 @@ def test_period_of_the_string_is_no_mistake(recwarn):
     suggested_pinn(wave)
     assert not [warning for warning in recwarn if "periods" in str(warning.message)]
     with pytest.warns(UserWarning, match="expected periods that fit into the length 1 of x, got 2"):
-        PINN(wave.network().double(), {}, equation=wave, points=20)
+        PINN(wave.network(), wave.conditions(30), equation=wave, domain=wave.domain)
