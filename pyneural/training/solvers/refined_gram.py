@@ -14,6 +14,7 @@ from pyneural.training.solvers.residuals import Residuals
 
 _FACTOR = 3.0  # between two dampings that are tried
 _MOST_TRIES = 24
+_PARTS = 6  # of the rows, of whose products 15 in 36 are not computed
 
 
 class RefinedGram:
@@ -34,7 +35,7 @@ class RefinedGram:
         self.transposed = transposed  # J^T, [T, R]
         self._first = factor  # U, [T, T]
         q = torch.linalg.solve_triangular(factor.mT, transposed, upper=False)
-        self._gram = q @ q.mT
+        self._gram = _times_its_transpose(q)
         # U^-T U^-1, where torch has the inverse of L L^T: backwards, U is lower triangular.
         self._metric = torch.cholesky_inverse(factor.flip(0, 1)).flip(0, 1)
 
@@ -68,3 +69,15 @@ class RefinedGram:
         w = torch.linalg.solve_triangular(lower, right[:, None], upper=False)[:, 0]
         w = damped_cholesky_solve(self._second, w)
         return torch.linalg.solve_triangular(self._first, w[:, None], upper=True)[:, 0]
+
+
+def _times_its_transpose(rows: Tensor) -> Tensor:
+    """X X^T, [T, T], the blocks above the diagonal from those below it."""
+    size = len(rows)
+    product = rows.new_empty(size, size)
+    bounds = [size * part // _PARTS for part in range(_PARTS + 1)]
+    for first, last in zip(bounds, bounds[1:], strict=False):
+        block = rows[first:last] @ rows[:last].mT
+        product[first:last, :last] = block
+        product[:first, first:last] = block[:, :first].mT
+    return product
