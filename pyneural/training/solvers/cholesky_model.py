@@ -18,6 +18,11 @@ from pyneural.training.solvers.refined_gram import RefinedGram
 from pyneural.training.solvers.residuals import Residuals
 
 
+# Of the trace's rounding, about what that of J^T J is: a small matrix that has lost its digits can
+# be positive definite by chance.
+_ROUNDING = 0.1
+
+
 class CholeskyModel(LinearModel):
     """One that factorises a matrix plus a multiple of the identity."""
 
@@ -51,7 +56,7 @@ class _Primal(CholeskyModel):
     def __init__(self, residuals: Residuals) -> None:
         self.residuals = residuals
         self.losses, self.gradient, self.gram = residuals.gram()
-        self._rounding = torch.finfo(self.gram.dtype).eps * float(self.gram.trace())
+        self._rounding = _ROUNDING * torch.finfo(self.gram.dtype).eps * float(self.gram.trace())
         self._refined: RefinedGram | None = None
 
     def factor(self, damping: float) -> bool:

@@ -5,6 +5,8 @@ Letters: T parameters, R residuals.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -76,7 +78,7 @@ def _times_its_transpose(rows: Tensor) -> Tensor:
     size = len(rows)
     product = rows.new_empty(size, size)
     bounds = [size * part // _PARTS for part in range(_PARTS + 1)]
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         block = rows[first:last] @ rows[:last].mT
         product[first:last, :last] = block
         product[:first, first:last] = block[:, :first].mT
