@@ -24,9 +24,9 @@ BELOW = {
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors"},
     "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors"},
-    "experiments": {"training", "errors"},
+    "experiments": {"training", "models", "data", "metrics", "plots", "errors"},
     "demos": {"ops", "nn", "pde", "training", "models", "layers", "data", "metrics", "plots"},
-    "cli": {"_C", "_loader", "demos"},
+    "cli": {"_C", "_loader", "demos", "experiments"},
     "__init__": set(),
 }
 
