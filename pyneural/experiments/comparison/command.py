@@ -34,19 +34,21 @@ def make_parser() -> argparse.ArgumentParser:
         prog="pyneural compare", description=__doc__, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--data", required=True, metavar="DATA",
-                        help="galaxies, digits, mnist, or a file .csv, .parquet or .npy")  # fmt: skip
-    parser.add_argument("--models", default=",".join(MODELS), metavar="A,B",
-                        help=f"of {', '.join(MODELS)} (default: all)")  # fmt: skip
-    parser.add_argument("--budget", type=float, default=20.0, metavar="SECONDS",
-                        help="of training, for each model and seed (default: 20)")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="number (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="the first one (default: 0)")  # fmt: skip
-    parser.add_argument("--drop", default="", metavar="A,B", help="columns to leave out")
-    parser.add_argument("--wheel", metavar="FILE",
-                        help="wheel of pzflow (default: the installed package)")  # fmt: skip
-    parser.add_argument("--out", default=".", metavar="DIR", help="output folder (default: .)")
+    options = {
+        "--data": ("DATA", None, "galaxies, digits, mnist, or a file .csv, .parquet or .npy"),
+        "--models": ("A,B", ",".join(MODELS), f"some of {', '.join(MODELS)} (default: all)"),
+        "--budget": ("SECONDS", 20.0, "of training, for each model and seed (default: 20)"),
+        "--seeds": ("N", 3, "number of seeds, 2 or more (default: 3)"),
+        "--seed": ("N", 0, "the first one (default: 0)"),
+        "--drop": ("A,B", "", "columns to leave out"),
+        "--wheel": ("FILE", None, "wheel of pzflow (default: the installed package)"),
+        "--out": ("DIR", ".", "output folder (default: .)"),
+    }
+    for name, (metavar, default, text) in options.items():
+        kind = type(default) if isinstance(default, (int, float)) else str
+        parser.add_argument(
+            name, required=name == "--data", default=default, type=kind, metavar=metavar, help=text
+        )
     return parser
 
 

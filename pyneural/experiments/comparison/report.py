@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ _COLUMNS = {  # title, width and digits of the columns that are printed
     "train_seconds": ("training s", 12, 1), "seconds_to_mixture": ("as mixture", 12, 1),
     "samples_per_second": ("samples/s", 14, 0), "seconds": ("cell s", 12, 0),
 }  # fmt: skip
-_WIDTH = 100  # columns of a line of the table
+_WIDTH = 79  # columns of a line
 _FIRST = 18
 _CLAIMED = {"yes": "holds here", "no": "does not hold here", "can't tell": "can't tell"}
 
@@ -36,28 +37,36 @@ def print_report(found: Comparison) -> None:
     kind = f"images of {' x '.join(map(str, data.shape))}" if data.shape else (
         f"rows of {', '.join(data.columns)}"
     )  # fmt: skip
-    print(f"Generative models of {data.name}: {len(data.x):,} {kind}")
+    _print_wrapped(f"Generative models of {data.name}: {len(data.x):,} {kind}", "")
     for note in found.notes:
-        print(f"  note: {note}")
+        _print_wrapped(f"note: {note}")
     _print_columns(_ordered(found))
-    print("\n  mean +- standard deviation over seeds; training s is the budget, measuring not")
-    print("  counted; closer is 0.5 and copied 0 of new samples")
+    print()
+    _print_wrapped(
+        "mean +- standard deviation over seeds; training s is what the budget is of, measuring is "
+        "not counted; as mixture: seconds until the samples were as good as those of the mixture "
+        "at its end; of new samples closer is 0.5 and copied 0"
+    )
     bounds = [row["model"] for row in _ordered(found) if row.get("bound")]
     if bounds:
-        print(f"  nats of {', '.join(bounds)}: a lower bound")
+        _print_wrapped(f"nats of {', '.join(bounds)}: a lower bound")
     for row in found.rows:
         if row.get("failed") or row.get("stopped"):
             reason = row.get("failed") or row.get("stopped")
-            print(f"  {row['model']}, seed {row['seed']}: {reason}")
+            _print_wrapped(f"{row['model']}, seed {row['seed']}: {reason}")
     print()
     for claim in found.claims:
-        print(f"  {claim.claim + ':':<20}{_CLAIMED[claim.holds]} ({claim.measured})")
+        _print_wrapped(f"{claim.claim}: {_CLAIMED[claim.holds]} ({claim.measured})")
     chosen = found.recommendation
     head = "none" if chosen.model is None else chosen.model
     tail = "" if chosen.decided or chosen.model is None else " (can't tell it from others)"
     print(f"\n  take {head}{tail}")
     for reason in chosen.reasons:
-        print(f"    {reason}")
+        _print_wrapped(reason, "    ")
+
+
+def _print_wrapped(text: str, begin: str = "  ") -> None:
+    print(textwrap.fill(text, _WIDTH, initial_indent=begin, subsequent_indent=begin + "  "))
 
 
 def write_report(found: Comparison, out: Path) -> list[Path]:
@@ -81,8 +90,10 @@ def draw(found: Comparison) -> Any:
     models = [row["model"] for row in table if row["model"] != DATA]
     titles = {
         chosen.measure: f"{TITLES[chosen.measure]} (low is good)",
-        "recall": "Recall (high is good)", "log_likelihood": "Log-likelihood (nats)", "samples_per_second": "Samples a second",
-    }  # fmt: skip
+        "recall": "Recall (high is good)",
+        "log_likelihood": "Log-likelihood (nats)",
+        "samples_per_second": "Samples a second",
+    }
     panels = []
     for name, title in titles.items():
         values = {model: _values(found, model, name) for model in models}
