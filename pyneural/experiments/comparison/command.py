@@ -8,6 +8,12 @@ compare.json and compare.png, and keeps finished cells in compare.cells.json,
 with which an interrupted comparison goes on. Under torchrun the cells are
 shared over the processes.
 
+The model to take has the lowest C2ST, of images the lowest Frechet distance; of
+those that cannot be told from it, given the spread over the seeds, the simplest.
+
+All models see the same units: columns of whole numbers with uniform noise, heavy
+tails compressed by asinh, all columns whitened; pixels from 0 to 1.
+
 A table has a column each number. Columns of text and of times are refused by
 name unless --drop leaves them out; rows with missing or infinite values,
 constant columns and copies of rows are left out and counted.

@@ -22,6 +22,7 @@ MOST = 100_000  # rows, of which a random choice is taken
 HELD_OUT = 0.2  # share
 _HEAVY = 20.0  # interquartile ranges from the median, beyond which a column is compressed
 _REPEATED = 0.01  # share of the rows with one value, from which a column has no density
+_WIDEST = 100  # columns of a table; the classifier of C2ST grows with their square
 _SMALLEST = 4  # pixels of an edge
 
 
@@ -87,6 +88,9 @@ def load_data(
             found = _images(title, content)
         else:
             table = clean_table(content, drop)
+            good, got = len(table.names) <= _WIDEST, len(table.names)
+            remedy = "leave some out with --drop, or take principal components"
+            check_argument(good, "compare: data", f"{_WIDEST} columns or fewer", got, remedy)
             x = torch.from_numpy(table.x)
             found = DataSet(title, x, tuple(table.names), notes=tuple(table.notes))
     if len(found.x) > rows:

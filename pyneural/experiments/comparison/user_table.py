@@ -103,8 +103,8 @@ def _pandas() -> Any:
         return import_module("pandas")
     except ImportError as error:
         raise ImportError(
-            f"{_WHERE}: expected pandas to read a table, got none; pip install pandas, or save the "
-            "numbers by numpy.save"
+            f"{_WHERE}: expected pandas to read a table, got none; pip install "
+            "'pyneural[tables]', or save the numbers by numpy.save"
         ) from error
 
 

@@ -15,7 +15,9 @@ def row(model, seed, **values):
 
 def rows_of(**models):
     return [
-        row(model.replace("_", "-"), seed, c2st=value, frechet=100 * value, sliced_wasserstein=value)
+        row(
+            model.replace("_", "-"), seed, c2st=value, frechet=100 * value, sliced_wasserstein=value
+        )
         for model, values in models.items()
         for seed, value in enumerate(values)
     ]

@@ -25,7 +25,9 @@ def test_text_is_refused_by_name():
     with pytest.raises(ArgumentError, match=expected):
         clean_table(table)
     assert clean_table(table, ["kind"]).names == ["a", "b"]
-    with pytest.raises(ArgumentError, match=r"drop: expected names .* got \['sort'\]; .*a, b, kind"):
+    with pytest.raises(
+        ArgumentError, match=r"drop: expected names .* got \['sort'\]; .*a, b, kind"
+    ):
         clean_table(table, ["sort"])
 
 
@@ -114,7 +116,7 @@ def test_preparation_goes_back():
     assert torch.allclose(rows.double().T.cov(), torch.eye(3).double(), atol=0.02)
     back = preparation.inverse(rows)
     assert torch.equal(back[:, 1], data.x[:, 1])
-    assert torch.allclose(back, data.x, rtol=1e-4)
+    assert torch.allclose(back, data.x, rtol=1e-4, atol=1e-3)  # in units of float32 rows
 
 
 def test_log_determinant_is_that_of_the_jacobian():
