@@ -76,5 +76,5 @@ $(VENV)/native: $(VENV)/torch $(SOURCES) pyproject.toml
 	@touch $@
 
 $(VENV)/dev: $(VENV)/torch $(SOURCES) pyproject.toml
-	$(PIP) install --no-build-isolation --editable '.[plot,data,log,mesh,dev]'
+	$(PIP) install --no-build-isolation --editable '.[plot,data,tables,log,mesh,dev]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The command line: `pyneural --version`, `pyneural info`, `pyneural list`, `pyneural demo NAME`.
+"""The command line: `pyneural --version`, `info`, `list`, `demo NAME`, `compare --data DATA`.
 
 A demo is a module of `pyneural.demos`; its name is that of the file, with "-" for "_". It defines
 `SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `run(args)`, which
@@ -107,6 +107,21 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
         return _fail(program, error)
 
 
+def run_comparison(arguments: Sequence[str]) -> int:
+    """Compares generative models; prints an error as one line on stderr."""
+    try:
+        from pyneural.experiments.comparison import command
+
+        command.main(arguments)
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, ImportError) as error:
+        return _fail("pyneural compare", error)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all options except those of the demos."""
     parser = argparse.ArgumentParser(
@@ -119,6 +134,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("info", help="versions, instruction sets, CUDA, threads")
     commands.add_parser("list", help="the demos")
+    comparison = "train generative models on your data and say which one is right"
+    commands.add_parser("compare", help=comparison)
     demo = commands.add_parser(
         "demo", help="run a demo", usage="pyneural demo [--traceback] NAME [options of the demo]"
     )
@@ -145,6 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["compare"]:  # whose options are known to its own parser
+        return run_comparison(arguments[1:])
     args = make_parser().parse_args(arguments)
     if args.command == "demo":
         return run_demo(args.name, args.arguments, args.traceback)

@@ -25,8 +25,9 @@ BELOW = {
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors", "memory"},
     "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors", "memory"},
+    "experiments": {"training", "models", "data", "metrics", "plots", "errors"},
     "demos": {"ops", "nn", "pde", "training", "models", "layers", "data", "metrics", "plots"},
-    "cli": {"_C", "_loader", "demos"},
+    "cli": {"_C", "_loader", "demos", "experiments"},
     "__init__": set(),
 }
 

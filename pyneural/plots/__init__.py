@@ -12,6 +12,7 @@ from pyneural.plots.adversarial import (
 )
 from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
+from pyneural.plots.comparison import Measure, comparison
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
 from pyneural.plots.domains import domain
@@ -35,6 +36,7 @@ from pyneural.plots.ways_to_solution import ways_to_solution
 __all__ = [
     "Fits",
     "Identified",
+    "Measure",
     "Panel",
     "PlaneDensity",
     "PlaneSamples",
@@ -47,6 +49,7 @@ __all__ = [
     "attention_maps",
     "backpropagation",
     "check_installed",
+    "comparison",
     "densities",
     "domain",
     "identification",

@@ -1,0 +1,23 @@
+"""``compare``: generative models on the data of a user, within one budget each."""
+
+from pyneural.experiments.comparison.compare import Comparison, compare
+from pyneural.experiments.comparison.data import DataSet, load_data
+from pyneural.experiments.comparison.recommendation import (
+    MODELS,
+    Claim,
+    Recommendation,
+    claims,
+    recommend,
+)
+
+__all__ = [
+    "MODELS",
+    "Claim",
+    "Comparison",
+    "DataSet",
+    "Recommendation",
+    "claims",
+    "compare",
+    "load_data",
+    "recommend",
+]

@@ -1,0 +1,165 @@
+"""What a comparison found: printed, written as tables, drawn."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyneural import plots
+from pyneural.experiments.comparison.compare import Comparison
+from pyneural.experiments.comparison.recommendation import DATA, TITLES
+from pyneural.experiments.tables import summary, write_csv, write_json
+
+_COLUMNS = {  # title, width and digits of the columns that are printed
+    "c2st": ("C2ST", 13, 3), "sliced_wasserstein": ("sliced W", 13, 3),
+    "frechet": ("Frechet", 13, 1), "kernel": ("kernel", 13, 1), "precision": ("precision", 12, 2),
+    "recall": ("recall", 12, 2), "correlation": ("correlation", 13, 2),
+    "marginal": ("marginal", 12, 2), "outside": ("outside", 12, 2),
+    "confident": ("confident", 12, 2), "classes": ("classes", 12, 1),
+    "sharpness": ("sharpness", 12, 2), "log_likelihood": ("nats", 14, 2),
+    "closer": ("closer", 12, 2), "copied": ("copied", 12, 2),
+    "train_seconds": ("training s", 12, 1), "seconds_to_mixture": ("as mixture", 12, 1),
+    "samples_per_second": ("samples/s", 14, 0), "seconds": ("cell s", 12, 0),
+}  # fmt: skip
+_WIDTH = 79  # columns of a line
+_FIRST = 18
+_CLAIMED = {"yes": "holds here", "no": "does not hold here", "can't tell": "can't tell"}
+
+
+def print_report(found: Comparison) -> None:
+    """Prints the data, the measures with their spread over seeds, and the recommendation."""
+    data = found.data
+    kind = f"images of {' x '.join(map(str, data.shape))}" if data.shape else (
+        f"rows of {', '.join(data.columns)}"
+    )  # fmt: skip
+    _print_wrapped(f"Generative models of {data.name}: {len(data.x):,} {kind}", "")
+    for note in found.notes:
+        _print_wrapped(f"note: {note}")
+    _print_columns(_ordered(found))
+    print()
+    _print_wrapped(
+        "mean +- standard deviation over seeds; training s is what the budget is of, measuring is "
+        "not counted; as mixture: seconds until the samples were as good as those of the mixture "
+        "at its end; of new samples closer is 0.5 and copied 0"
+    )
+    bounds = [row["model"] for row in _ordered(found) if row.get("bound")]
+    if bounds:
+        _print_wrapped(f"nats of {', '.join(bounds)}: a lower bound")
+    for row in found.rows:
+        if row.get("failed") or row.get("stopped"):
+            reason = row.get("failed") or row.get("stopped")
+            _print_wrapped(f"{row['model']}, seed {row['seed']}: {reason}")
+    print()
+    for claim in found.claims:
+        _print_wrapped(f"{claim.claim}: {_CLAIMED[claim.holds]} ({claim.measured})")
+    chosen = found.recommendation
+    head = "none" if chosen.model is None else chosen.model
+    tail = "" if chosen.decided or chosen.model is None else " (can't tell it from others)"
+    print(f"\n  take {head}{tail}")
+    for reason in chosen.reasons:
+        _print_wrapped(reason, "    ")
+
+
+def _print_wrapped(text: str, begin: str = "  ") -> None:
+    print(textwrap.fill(text, _WIDTH, initial_indent=begin, subsequent_indent=begin + "  "))
+
+
+def write_report(found: Comparison, out: Path) -> list[Path]:
+    """Writes compare.csv and compare.json, a row each model, and compare.png; their paths."""
+    table = _ordered(found)
+    names = [out / f"compare.{kind}" for kind in ("csv", "json", "png")]
+    write_csv(names[0], table)
+    chosen = found.recommendation
+    write_json(names[1], {
+        "data": found.data.name, "notes": found.notes, "models": table,
+        "recommendation": chosen._asdict() | {"decided": chosen.decided},
+        "claims": [claim._asdict() for claim in found.claims],
+    })  # fmt: skip
+    plots.save(draw(found), names[2])
+    return names
+
+
+def draw(found: Comparison) -> Any:
+    """The figure: measures of each model, and its samples beside the data."""
+    table, chosen = _ordered(found), found.recommendation
+    models = [row["model"] for row in table if row["model"] != DATA]
+    titles = {
+        chosen.measure: f"{TITLES[chosen.measure]} (low is good)",
+        "recall": "Recall (high is good)",
+        "log_likelihood": "Log-likelihood (nats)",
+        "samples_per_second": "Samples a second",
+    }
+    panels = []
+    for name, title in titles.items():
+        values = {model: _values(found, model, name) for model in models}
+        if any(values.values()):
+            real = _values(found, DATA, name)
+            panels.append(plots.Measure(title, values, real, name == "samples_per_second"))
+    data = found.data
+    samples = {}
+    for model in (DATA, *models):
+        rows = [row for row in found.rows if row["model"] == model and row.get("samples")]
+        if rows:
+            title = "Data" if model == DATA else model
+            samples[title] = _shown(found, torch.tensor(rows[0]["samples"]))
+    names = [data.columns[i] for i in _pair(found)] if data.columns else ["", ""]
+    high = 1.0 if data.levels is None else data.levels - 1.0
+    return plots.comparison(panels, models, samples, chosen=chosen.alike, columns=names, high=high)
+
+
+def _shown(found: Comparison, samples: Tensor) -> Tensor:
+    """The first channel of images, or two columns of a table."""
+    data = found.data
+    if data.shape is None:
+        return samples[:, _pair(found)]
+    images = samples.unflatten(1, data.shape)[:, 0]
+    low, high = data.x.aminmax()
+    return images if data.levels is not None else (images - float(low)) / float(high - low)
+
+
+def _pair(found: Comparison) -> list[int]:
+    """The two columns whose correlation is the largest."""
+    correlation = found.data.x.T.corrcoef().abs().nan_to_num().triu(1)
+    return list(divmod(int(correlation.argmax()), len(correlation)))
+
+
+def _values(found: Comparison, model: str, name: str) -> list[float]:
+    rows = [row for row in found.rows if row["model"] == model]
+    return [row[name] for row in rows if row.get(name) is not None]
+
+
+def _ordered(found: Comparison) -> list[dict[str, Any]]:
+    """A row each model: the data, then the best first by the measure of the recommendation."""
+    table = summary(found.rows, "model")
+    measure = found.recommendation.measure
+    return sorted(
+        table,
+        key=lambda row: (row["model"] != DATA, row.get(measure) is None, row.get(measure, 0.0)),
+    )
+
+
+def _print_columns(table: Sequence[dict[str, Any]]) -> None:
+    columns = [name for name in _COLUMNS if any(row.get(name) is not None for row in table)]
+    while columns:
+        some, width = [], _FIRST + 2
+        while columns and width + _COLUMNS[columns[0]][1] + 2 <= _WIDTH:
+            width += _COLUMNS[columns[0]][1] + 2
+            some.append(columns.pop(0))
+        titles = "".join(f"  {_COLUMNS[name][0]:>{_COLUMNS[name][1]}}" for name in some)
+        print(f"\n  {'':<{_FIRST}}{titles}")
+        for row in table:
+            cells = "".join(f"  {_cell(row, name):>{_COLUMNS[name][1]}}" for name in some)
+            print(f"  {row['model']:<{_FIRST}}{cells}".rstrip())
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    digits, mean, spread = _COLUMNS[name][2], row.get(name), row.get(f"{name}_std")
+    if mean is None:
+        return "-"
+    text = f"{mean:,.{digits}f}"
+    return text if spread is None else f"{text}+-{spread:,.{digits}f}"

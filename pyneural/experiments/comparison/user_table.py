@@ -1,0 +1,192 @@
+"""A table of the user's own: read, and what does not fit named, refused or left out with a word."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pyneural.errors import ArgumentError, check_argument
+
+FEWEST = 200  # rows, below which nothing can be told
+_MOST_LOST = 0.5  # share of the rows with missing values
+_READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
+_WHERE = "compare: data"
+
+
+class Table(NamedTuple):
+    """Numbers, and what was done to get them."""
+
+    x: np.ndarray  # float64 [N, D]
+    names: list[str]
+    notes: list[str]
+
+
+def read_file(path: str | os.PathLike[str]) -> Any:
+    """The content of a .csv or .parquet file as a frame of pandas, of .npy as an array.
+
+    Raises:
+        ArgumentError: a file of another kind, or one that cannot be read.
+        FileNotFoundError: no file there.
+        ImportError: pandas is not installed.
+    """
+    path = Path(path)
+    kinds = [*_READERS, ".npy"]
+    remedy = "write galaxies, digits or mnist, or convert the file"
+    check_argument(path.suffix.lower() in kinds, _WHERE, f"a file {', '.join(kinds)}", path, remedy)
+    if not path.is_file():
+        raise FileNotFoundError(f"{_WHERE}: expected a file, got {path}, which is none")
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False)
+        return getattr(_pandas(), _READERS[path.suffix.lower()])(path)
+    except (ValueError, EOFError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = "write the file anew, a row a line with the names of the columns in the first"
+        raise ArgumentError(
+            f"{_WHERE}: expected a table that can be read in {path}, got: {reason}; {remedy}"
+        ) from error
+
+
+def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
+    """The numbers of a frame, or of an array [N, D] or with named fields.
+
+    Refused, by name: columns of text, times and other things that are no numbers, unless they are
+    dropped; a table that would lose more than half of its rows; fewer than 200 rows; fewer than two
+    columns. Left out, with a note: rows with missing or infinite values, constant columns, and
+    copies of rows where not all columns are whole numbers.
+
+    Args:
+        content: of ``read_file``.
+        drop: names of columns to leave out; of an array their numbers.
+
+    Raises:
+        ArgumentError: as above, and names in ``drop`` that are none of a column.
+
+    >>> rows = np.random.default_rng(0).normal(size=(300, 3))
+    >>> rows[0, 1], rows[:, 2] = np.nan, 4.0
+    >>> print("; ".join(clean_table(rows).notes))
+    1 of 300 rows left out: missing values in column 1 (1); column 2 left out: it is 4 in all rows
+    """
+    columns = _columns(content)
+    unknown = [name for name in drop if name not in columns]
+    remedy = f"there are {', '.join(columns)}"
+    check_argument(not unknown, "compare: drop", "names of columns", unknown, remedy)
+    columns = {name: column for name, column in columns.items() if name not in drop}
+    numbers = {name: _numbers(column) for name, column in columns.items()}
+    strange = [name for name, column in numbers.items() if column is None]
+    if strange:
+        got = "; ".join(f"{_title(name)} with {_example(columns[name])}" for name in strange)
+        raise ArgumentError(
+            f"{_WHERE}: expected columns of numbers, got {got}; leave them out with --drop "
+            f"{','.join(strange)}, or write numbers in their place"
+        )
+    check_argument(len(numbers) > 0, _WHERE, "columns of numbers", "none", "drop fewer")
+    x = np.stack([column for column in numbers.values() if column is not None], 1)
+    names, notes = list(numbers), []
+    x = _without_bad_rows(x, names, notes)
+    x, names = _without_constants(x, names, notes)
+    remedy = "for a single one a histogram is enough"
+    check_argument(len(names) >= 2, _WHERE, "two columns or more that vary", names, remedy)
+    x = _without_copies(x, notes)
+    remedy = "give more: from so few a model cannot be told from another"
+    check_argument(len(x) >= FEWEST, _WHERE, f"{FEWEST} rows or more", f"{len(x):,}", remedy)
+    return Table(x, names, notes)
+
+
+def _pandas() -> Any:
+    try:
+        return import_module("pandas")
+    except ImportError as error:
+        raise ImportError(
+            f"{_WHERE}: expected pandas to read a table, got none; pip install "
+            "'pyneural[tables]', or save the numbers by numpy.save"
+        ) from error
+
+
+def _columns(content: Any) -> dict[str, Any]:
+    """Columns by name, as NumPy arrays or as pandas has them."""
+    if not isinstance(content, np.ndarray):
+        names = [str(name) for name in content.columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        check_argument(not twice, _WHERE, "a name for each column", f"{twice} twice", "rename them")
+        return {name: content.iloc[:, place] for place, name in enumerate(names)}
+    if content.dtype.names is not None and content.ndim == 1:
+        return {name: content[name] for name in content.dtype.names}
+    good, remedy = content.ndim == 2, "save rows [N, D], or images [N, H, W] or [N, C, H, W]"
+    check_argument(good, _WHERE, "an array [N, D]", f"shape {list(content.shape)}", remedy)
+    return {str(place): content[:, place] for place in range(content.shape[1])}
+
+
+def _numbers(column: Any) -> np.ndarray | None:
+    """The values as float64 with NaN where they are missing; None where they are no numbers."""
+    array = column if isinstance(column, np.ndarray) else _plain(column)
+    return array.astype(np.float64) if array is not None and array.dtype.kind in "biuf" else None
+
+
+def _plain(column: Any) -> np.ndarray | None:
+    types = import_module("pandas").api.types
+    if types.is_bool_dtype(column.dtype) or types.is_numeric_dtype(column.dtype):
+        if types.is_complex_dtype(column.dtype):
+            return None
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return None
+
+
+def _example(column: Any) -> str:
+    """What is in a column that holds no numbers."""
+    values = column if isinstance(column, np.ndarray) else column.dropna().to_numpy()
+    for value in values:
+        if not isinstance(value, (int, float)):
+            return f"{str(value)[:30]!r}" if isinstance(value, str) else type(value).__name__
+    return str(column.dtype)
+
+
+def _title(name: str) -> str:
+    return f"column {name}"
+
+
+def _without_bad_rows(x: np.ndarray, names: Sequence[str], notes: list[str]) -> np.ndarray:
+    lost = np.zeros(len(x), bool)
+    found = []
+    for kind, bad in (("missing", np.isnan(x)), ("infinite", np.isinf(x))):
+        if bad.any():
+            counts = bad.sum(0)
+            order = [place for place in np.argsort(-counts) if counts[place]]
+            where = ", ".join(f"{_title(names[i])} ({counts[i]:,})" for i in order)
+            found.append(f"{kind} values in {where}")
+            lost |= bad.any(1)
+    if not found:
+        return x
+    text = f"{lost.sum():,} of {len(x):,} rows left out: {'; '.join(found)}"
+    remedy = "leave those columns out with --drop, or fill in values yourself"
+    good = lost.mean() <= _MOST_LOST
+    check_argument(good, _WHERE, "most rows without missing values", text, remedy)
+    notes.append(text)
+    return x[~lost]
+
+
+def _without_constants(
+    x: np.ndarray, names: Sequence[str], notes: list[str]
+) -> tuple[np.ndarray, list[str]]:
+    if not len(x):
+        return x, list(names)
+    constant = (x == x[0]).all(0)
+    for place in constant.nonzero()[0]:
+        notes.append(f"{_title(names[place])} left out: it is {x[0, place]:g} in all rows")
+    kept = (~constant).nonzero()[0]
+    return x[:, kept], [names[place] for place in kept]
+
+
+def _without_copies(x: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Of rows of whole numbers copies are a part of the distribution; of others a mistake."""
+    if (x == np.floor(x)).all():
+        return x
+    _, first = np.unique(x, axis=0, return_index=True)
+    if len(first) < len(x):
+        notes.append(f"{len(x) - len(first):,} of {len(x):,} rows left out: copies of others")
+    return x[np.sort(first)]

@@ -1,0 +1,168 @@
+"""What a table of the user's own may hold: refused or left out, and named."""
+
+import numpy as np
+import pytest
+import torch
+
+from pyneural.errors import ArgumentError
+from pyneural.experiments.comparison.data import Preparation, load_data
+from pyneural.experiments.comparison.user_table import clean_table, read_file
+
+
+def rows(count=300, columns=3):
+    return np.random.default_rng(0).normal(size=(count, columns))
+
+
+def frame(**columns):
+    pandas = pytest.importorskip("pandas")
+    values = rows()
+    return pandas.DataFrame({"a": values[:, 0], "b": values[:, 1], **columns})
+
+
+def test_text_is_refused_by_name():
+    table = frame(kind=["muon", "tau", "electron"] * 100)
+    expected = r"expected columns of numbers, got column kind with 'muon'; .*--drop kind"
+    with pytest.raises(ArgumentError, match=expected):
+        clean_table(table)
+    assert clean_table(table, ["kind"]).names == ["a", "b"]
+    with pytest.raises(
+        ArgumentError, match=r"drop: expected names .* got \['sort'\]; .*a, b, kind"
+    ):
+        clean_table(table, ["sort"])
+
+
+def test_numbers_with_a_few_texts_and_times_are_refused():
+    pandas = pytest.importorskip("pandas")
+    times = pandas.date_range("2020-01-01", periods=300)
+    with pytest.raises(ArgumentError, match="column t with"):
+        clean_table(frame(t=times))
+    with pytest.raises(ArgumentError, match="column c with '-'"):
+        clean_table(frame(c=[1.5] * 299 + ["-"]))
+    assert clean_table(frame(c=[True, False] * 150)).names == ["a", "b", "c"]
+
+
+def test_missing_and_infinite_values_are_counted():
+    x = rows()
+    x[:7, 1], x[5:9, 2] = np.nan, np.inf
+    table = clean_table(x)
+    assert len(table.x) == 291
+    assert table.notes == [
+        "9 of 300 rows left out: missing values in column 1 (7); infinite values in column 2 (4)"
+    ]
+    x[:200, 0] = np.nan
+    with pytest.raises(ArgumentError, match=r"200 of 300 .*column 0 \(200\).*--drop"):
+        clean_table(x)
+
+
+def test_constants_copies_and_few_rows():
+    x = rows()
+    x[:, 2] = 4.0
+    x[50:60] = x[:10]
+    table = clean_table(x)
+    assert table.names == ["0", "1"]
+    assert table.notes == [
+        "column 2 left out: it is 4 in all rows", "10 of 300 rows left out: copies of others",
+    ]  # fmt: skip
+    counts = np.random.default_rng(0).integers(0, 3, (300, 2)).astype(float)
+    assert len(clean_table(counts).x) == 300  # of whole numbers copies are no mistake
+    with pytest.raises(ArgumentError, match="200 rows or more, got 199"):
+        clean_table(rows(199))
+    with pytest.raises(ArgumentError, match="two columns or more"):
+        clean_table(rows(300, 1))
+
+
+def test_columns_that_follow_from_others_are_refused():
+    x = rows()
+    data = load_data(np.column_stack([x, x[:, 0] - x[:, 1]]))
+    with pytest.raises(ArgumentError, match=r"column 3 \('3'\) follows .*--drop"):
+        Preparation(data, data.split(0)[0])
+
+
+def test_files(tmp_path):
+    x = rows()
+    np.save(tmp_path / "x.npy", x)
+    assert load_data(tmp_path / "x.npy").x.shape == (300, 3)
+    fields = np.array(list(map(tuple, x)), dtype=[("u", "f8"), ("g", "f8"), ("r", "f4")])
+    np.save(tmp_path / "fields.npy", fields)
+    assert load_data(tmp_path / "fields.npy").columns == ("u", "g", "r")
+    pytest.importorskip("pandas")
+    header = "u,g,name\n" + "\n".join(f"{a},{b},x" for a, b, _ in x)
+    (tmp_path / "x.csv").write_text(header)
+    assert load_data(tmp_path / "x.csv", drop=["name"]).columns == ("u", "g")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(ArgumentError, match="can be read in"):
+        read_file(tmp_path / "empty.csv")
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(ArgumentError, match="can be read in"):
+        read_file(tmp_path / "objects.npy")
+    with pytest.raises(ArgumentError, match=r"a file .csv, .parquet, .npy"):
+        read_file(tmp_path / "x.fits")
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "other.csv")
+
+
+def table_with_everything():
+    generator = torch.Generator().manual_seed(0)
+    normal, counts, heavy = torch.randn(3, 2000, generator=generator).double()
+    x = torch.stack([1e6 + normal, (3 * counts).floor(), (3 * heavy).exp()], 1)
+    return load_data(x)
+
+
+def test_preparation_goes_back():
+    data = table_with_everything()
+    preparation = Preparation(data, data.x)
+    assert [note.rpartition(" ")[2] for note in preparation.notes] == ["1", "2"]
+    rows = preparation.forward(data.x).rows
+    assert torch.allclose(rows.double().T.cov(), torch.eye(3).double(), atol=0.02)
+    back = preparation.inverse(rows)
+    assert torch.equal(back[:, 1], data.x[:, 1])
+    assert torch.allclose(back, data.x, rtol=1e-4, atol=1e-3)  # in units of float32 rows
+
+
+def test_log_determinant_is_that_of_the_jacobian():
+    data = table_with_everything()
+    preparation = Preparation(data, data.x)
+    x = data.x[:5]
+    jacobians = torch.autograd.functional.jacobian(
+        lambda x: preparation.whitening().call_and_ladj(preparation._compressed(x)[0])[0], x
+    )
+    exact = torch.stack([jacobians[i, :, i].det().abs().log() for i in range(5)])
+    # The noise of the whole numbers, whose column is not compressed, changes nothing.
+    assert torch.allclose(preparation.forward(x).log_det, exact, atol=1e-8)
+
+
+def test_repeated_values_have_no_density():
+    x = rows(2000)
+    x[:300, 1] = -99.5
+    data = load_data(x)
+    preparation = Preparation(data, data.x)
+    assert not preparation.has_density
+    assert "1 is -99.5 in 15% of the rows" in " ".join(preparation.notes)
+
+
+def test_images_keep_their_levels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 16, (250, 8, 6)).astype(np.uint8)
+    data = load_data(images)
+    assert (data.shape, data.levels) == ((1, 8, 6), 16)
+    preparation = Preparation(data, data.x)
+    forward = preparation.forward(data.x)
+    assert torch.equal(preparation.inverse(forward.rows), data.x)
+    assert forward.log_det[0].item() == pytest.approx(-48 * np.log(16))
+    assert torch.equal(preparation.of_unit(preparation.unit(data.x)), data.x)
+    real = load_data(images[:, None] / 7.0)
+    assert (real.shape, real.levels) == ((1, 8, 6), None)
+    with pytest.raises(ArgumentError, match="images that differ"):
+        load_data(np.ones((250, 8, 8)))
+
+
+def test_splits_are_the_seeds(tmp_path):
+    data = load_data(rows())
+    train, held_out = data.split(3)
+    assert (len(train), len(held_out)) == (240, 60)
+    assert torch.equal(data.split(3)[1], held_out)
+    assert not torch.equal(data.split(4)[1], held_out)
+    both = torch.cat([train, held_out])
+    assert torch.equal(both.sort(0).values, data.x.sort(0).values)
+    few = load_data(rows(1000), rows=400)
+    assert len(few.x) == 400
+    assert "400 of 1,000 rows taken" in few.notes[0]
