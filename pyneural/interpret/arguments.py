@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TypeVar
 
 import torch
@@ -91,16 +92,16 @@ def like_samples(where: str, value: float | Tensor, x: Tensor) -> Tensor:
     >>> like_samples("occlusion: baseline", torch.zeros(3), torch.ones(2, 4))
     Traceback (most recent call last):
     pyneural.errors.ArgumentError: occlusion: baseline: expected a number, [4] or [2, 4], got [3]; \
-give one value for each element of a sample
+give one value for each element of a sample, as by expand
     """
     sample, all_samples = list(x.shape[1:]), list(x.shape)
     expected = f"a number, {sample} or {all_samples}"
-    remedy = "give one value for each element of a sample"
+    remedy = "give one value for each element of a sample, as by expand"
     if isinstance(value, Tensor):
         good = list(value.shape) in ([], sample, all_samples)
         check_argument(good, where, expected, list(value.shape), remedy)
     else:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        good = isinstance(value, Real) and not isinstance(value, bool)
         check_argument(good, where, expected, type(value).__name__, remedy)
     wide = torch.as_tensor(value, device=x.device).detach().to(x.dtype).expand_as(x)
     check_argument(bool(wide.isfinite().all()), where, "finite numbers", "NaN or infinity")
@@ -143,7 +144,8 @@ def explained(where: str, output: object, target: Target, count: int) -> Tensor:
         check_argument(good, f"{where}: target", expected, None, remedy)
         return output.reshape(count)
     index = _as_index(where, target, count, per_sample).to(output.device)
-    return output[(torch.arange(count, device=output.device), *index.unbind(1))]
+    places = torch.arange(count, device=output.device), *index.unbind(1)
+    return output[places]
 
 
 def _as_index(where: str, target: Target, count: int, sizes: list[int]) -> Tensor:

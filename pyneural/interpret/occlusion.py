@@ -60,21 +60,21 @@ def occlusion(
     windows = _sizes(f"{where}: window", window, sizes)
     strides = _sizes(f"{where}: stride", stride, windows)
     ranges = zip(sizes, windows, strides, strict=True)
-    parts = list(product(*(_slices(*each) for each in ranges)))
+    parts = [(slice(None), *part) for part in product(*(_slices(*each) for each in ranges))]
     score = Score(where, model, target, len(x))
     with left_as_found(model, x), torch.no_grad():
         whole_value = score((x,))
-        falls, counts = torch.zeros_like(x), torch.zeros_like(x[0])
+        falls, counts = torch.zeros_like(x), torch.zeros_like(x[:1])
         at_a_time = copies((x,), len(parts))
         for begin in range(0, len(parts), at_a_time):
             some = parts[begin : begin + at_a_time]
             occluded = repeated(x, len(some)).unflatten(0, (len(some), len(x)))
             for number, part in enumerate(some):
-                occluded[(number, slice(None), *part)] = b[(slice(None), *part)]
+                occluded[number][part] = b[part]
             values = score((occluded.flatten(0, 1),)).view(len(some), len(x))
             for part, value in zip(some, values, strict=True):
                 fall = whole_value - value
-                falls[(slice(None), *part)] += fall.view(-1, *[1] * len(sizes))
+                falls[part] += fall.view(-1, *[1] * len(sizes))
                 counts[part] += 1
         return falls / counts
 

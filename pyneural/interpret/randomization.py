@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,12 +15,8 @@ from pyneural.interpret.layers import layers_top_down, randomise_
 from pyneural.interpret.ranks import rank_correlation
 from pyneural.interpret.scores import Score, cuda_devices, left_as_found
 
-
-class Method(Protocol):
-    """Attributions [N, ...] of a model's output for inputs, as all methods of ``interpret``."""
-
-    def __call__(self, model: torch.nn.Module, x: Inputs, target: Target) -> Inputs:
-        """One attribution for each element of x, or of anything else that belongs to a sample."""
+# Of a model, inputs and targets: the attributions [N, ...], or several such tensors.
+Method = Callable[[torch.nn.Module, Any, Target], Any]
 
 
 class RandomizationTest(NamedTuple):
@@ -82,10 +79,10 @@ def randomization_test(
     Source: Adebayo et al., arXiv:1810.03292 (2018).
 
     >>> from pyneural.interpret import saliency
-    >>> model = torch.nn.Sequential(torch.nn.Linear(50, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
-    >>> test = randomization_test(model, saliency, torch.randn(10, 50))
+    >>> model = torch.nn.Sequential(torch.nn.Linear(9, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
+    >>> test = randomization_test(model, saliency, torch.randn(50, 9))
     >>> test.layers, test.signed.shape
-    (('2', '0'), torch.Size([5, 2, 10]))
+    (('2', '0'), torch.Size([5, 2, 50]))
     >>> test.remaining < 0.2
     True
     """
