@@ -81,11 +81,11 @@ def activation_maximisation(
     check_argument(good, f"{where}: along", f"dimensions of a sample of {list(sizes)}", got)
     score = Score(where, model, target, sizes[0])
     like = next(model.parameters(), torch.empty(0))
-    noise = torch.rand(sizes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    x = (low + (high - low) * (0.5 + _NOISE * (noise - 0.5))).to(like.device, like.dtype)
-    best, highest = x, torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
-    ascent = torch.optim.Adam([x], lr=rate * (high - low), maximize=True)
-    with left_as_found(model, x):
+    with left_as_found(model, like):
+        noise = torch.rand(sizes, generator=torch.Generator().manual_seed(seed))
+        x = (low + (high - low) * (0.5 + _NOISE * (noise - 0.5))).to(like.device, like.dtype)
+        best, highest = x, torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
+        ascent = torch.optim.Adam([x], lr=rate * (high - low), maximize=True)
         for _ in range(steps + 1):
             values, (gradient,) = score.with_gradients((x,))
             leaf = x.clone().requires_grad_()
@@ -96,7 +96,7 @@ def activation_maximisation(
             best, highest = torch.where(better, x, best), values.maximum(highest)
             ascent.step()
             x.clamp_(low, high)
-    return best.detach()
+    return best
 
 
 def _penalty(x: Tensor, decay: float, roughness: float, along: Sequence[int]) -> Tensor:

@@ -116,8 +116,10 @@ def as_baselines(where: str, baseline: Baseline, xs: tuple[Tensor, ...]) -> tupl
     return tuple(like_samples(f"{where}: baseline", *pair) for pair in zip(given, xs, strict=True))
 
 
-def explained(where: str, output: object, target: Target, count: int) -> Tensor:
-    """The explained number of each of ``count`` samples, [count], out of the model's output.
+def explained(where: str, output: object, target: Target, count: int, copies: int = 1) -> Tensor:
+    """The explained number of each row, [copies count], out of the model's output.
+
+    The rows are those of ``count`` samples, once or several times in turn.
 
     >>> explained("saliency", torch.ones(5, 10), None, 5)
     Traceback (most recent call last):
@@ -133,18 +135,19 @@ def explained(where: str, output: object, target: Target, count: int) -> Tensor:
     remedy = "leave torch.autocast, write model.float(), return logits instead of labels"
     good, got = output.dtype in DTYPES, short(output.dtype)
     check_argument(good, what, "float32 or float64", got, remedy)
-    good, got = output.ndim > 0 and len(output) == count, str(list(output.shape))
-    check_argument(good, what, f"[{count}, ...], a row a sample", got, "keep the batch in front")
+    rows, got = copies * count, str(list(output.shape))
+    good = output.ndim > 0 and len(output) == rows
+    check_argument(good, what, f"[{rows}, ...], a row a sample", got, "keep the batch in front")
     good, remedy = bool(output.isfinite().all()), "find out where they come from"
     check_argument(good, what, "finite numbers", "NaN or infinity", remedy)
     per_sample = list(output.shape[1:])
     if target is None:
         expected = f"the index of one of the outputs {per_sample} of a sample"
-        good, remedy = output.numel() == count, "write target=0 for the first"
+        good, remedy = output.numel() == rows, "write target=0 for the first"
         check_argument(good, f"{where}: target", expected, None, remedy)
-        return output.reshape(count)
-    index = _as_index(where, target, count, per_sample).to(output.device)
-    places = torch.arange(count, device=output.device), *index.unbind(1)
+        return output.reshape(rows)
+    index = _as_index(where, target, count, per_sample).to(output.device).repeat(copies, 1)
+    places = torch.arange(rows, device=output.device), *index.unbind(1)
     return output[places]
 
 

@@ -121,8 +121,9 @@ def completeness_gap(
     shapes, got = [list(part.shape) for part in xs], [list(part.shape) for part in found]
     check_argument(shapes == got, f"{where}: attributions", f"shapes {shapes} as of x", got)
     bs = as_baselines(where, baseline, xs)
+    score = Score(where, model, target, len(xs[0]))
     with left_as_found(model, *xs):
-        return _gap(Score(where, model, target, len(xs[0])), xs, bs, found)[0]
+        return _gap(score, xs, bs, found)[0]
 
 
 def _add_steps(

@@ -91,19 +91,21 @@ def randomization_test(
     xs = as_inputs(where, x)
     repeats, seed = wholes(where, repeats=repeats, seed=seed)
     check_argument(repeats >= 1, f"{where}: repeats", "a whole number >= 1", repeats, "write 5")
-    names = _names(model, xs, target)
-    check_argument(len(names) > 0, f"{where}: model", "one with parameters", "none", "train one")
-    trained = _attributions(method, _copy(model), x, target, len(xs[0]))
-    good = not bool((trained == trained[:, :1]).all(1).any())
-    expected, got = "attributions that differ between the elements of a sample", "equal ones"
-    check_argument(good, f"{where}: method", expected, got, "there is nothing to compare")
     devices = cuda_devices(model)
-    rows = []
-    with torch.random.fork_rng(devices=devices):
+    with torch.inference_mode(False), torch.random.fork_rng(devices=devices):
+        names = _names(model, xs, target)
+        check_argument(
+            len(names) > 0, f"{where}: model", "one with parameters", "none", "train one"
+        )
+        trained = _attributions(method, _copy(model), x, target, len(xs[0]))
+        good = not bool((trained == trained[:, :1]).all(1).any())
+        expected, got = "attributions that differ between the elements of a sample", "equal ones"
+        check_argument(good, f"{where}: method", expected, got, "there is nothing to compare")
         torch.default_generator.manual_seed(seed)
         for device in devices:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
+        rows = []
         for _ in range(repeats):
             network = _copy(model)
             for name in names:

@@ -63,11 +63,10 @@ class Score:
 
     def __call__(self, xs: tuple[Tensor, ...]) -> Tensor:
         """Its values, one a row."""
-        target, rows = self.target, len(xs[0])
-        if isinstance(target, Tensor) and rows > self.count and len(target) == self.count:
-            target = target.repeat(rows // self.count, *[1] * (target.ndim - 1))
+        times = len(xs[0]) // self.count
         # Copies, because the model may change its input in place.
-        return explained(self.where, self.model(*(x.clone() for x in xs)), target, rows)
+        output = self.model(*(x.clone() for x in xs))
+        return explained(self.where, output, self.target, self.count, times)
 
     def gradients(self, xs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Derivatives of each row's value with respect to that row of each input."""
@@ -77,11 +76,9 @@ class Score:
         """Values and gradients."""
         leaves = tuple(x.detach().clone().requires_grad_() for x in xs)
         values = self(leaves)
-        remedy = "take torch.no_grad, detach, argmax or numpy out of the way from input to output"
-        expected, got = "one with a gradient", "one that is detached from the input"
-        what = f"{self.where}: output of the model"
-        check_argument(values.requires_grad, what, expected, got, remedy)
-        found = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
+        found: tuple[Tensor | None, ...] = (None,) * len(xs)
+        if values.requires_grad:
+            found = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
         pairs = enumerate(found)
         gradients = tuple(self._checked(gradient, number, len(xs)) for number, gradient in pairs)
         return values.detach(), gradients
@@ -90,9 +87,9 @@ class Score:
         if gradient is None:
             name = "x" if count == 1 else f"x[{number}]"
             raise ArgumentError(
-                f"{self.where}: {name}: expected an input that the output depends on, got one "
-                "without a gradient; leave it out, or use occlusion where the model is not "
-                "differentiable"
+                f"{self.where}: {name}: expected an input on which the output depends by a "
+                "gradient, got one from which it is detached; take torch.no_grad, detach, argmax "
+                "or numpy out of the model, or use occlusion"
             )
         remedy = "move away from where the model has no derivative, as sqrt at 0"
         good, got = bool(gradient.isfinite().all()), "NaN or infinity"
