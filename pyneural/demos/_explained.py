@@ -15,13 +15,13 @@ from pyneural import data, interpret, nn
 from pyneural.interpret.randomization import Method
 from pyneural.models import Model, PatchTransformer, Sequential, VariationalAutoencoder
 
-SHOWN = (0, 3, 7)  # of the held-out digits: 5, 8 and 1 come out well
+SHOWN = (0, 3, 7)  # of the held-out digits
 TRAVERSED, PLACES = 4, 9  # latent variables, and values of each
 COLUMNS = ("length", "gravity", "amplitude", "mass", "temperature")
 _LOW = (0.2, 1.6, 0.0, 0.1, 250.0)  # m, m/s^2, rad, kg, K
 _HIGH = (2.0, 25.0, 1.5, 5.0, 310.0)
 _STEPS = 32  # of a series
-_LEVELS = 127  # of a colour in the file of finished cells
+LEVELS = 127  # of a colour in the file of finished cells
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def digits(seed: int, epochs: int) -> Explained:
     methods = _methods(0.0, 32) | {
         "occlusion": partial(interpret.occlusion, window=4, stride=2, baseline=0.5)
     }
-    return Explained(model, right, x_test[:40, None], y_test[:40], methods, None, 3)
+    return Explained(model, right, x_test[:24, None], y_test[:24], methods, None, 3)
 
 
 def digit_network(seed: int) -> Sequential:
@@ -97,7 +97,7 @@ def table(seed: int, epochs: int) -> Explained:
 
 
 def traversal(seed: int, epochs: int) -> list[Any]:
-    """Images [variables, values, 784] of a digit with one latent variable changed, as numbers."""
+    """Images of a digit with one latent variable changed, those of a variable in turn."""
     (x, _), (x_test, _) = data.digits()
     torch.manual_seed(seed)
     model = VariationalAutoencoder([784, 128, TRAVERSED], "bernoulli")
@@ -107,7 +107,7 @@ def traversal(seed: int, epochs: int) -> list[Any]:
         z = model.encode(x_test[SHOWN[1]].view(1, -1)).mean
     values = torch.linspace(-2.5, 2.5, PLACES)
     rows = [interpret.latent_traversal(model, z, j, values)[0] for j in range(TRAVERSED)]
-    return as_levels(torch.stack(rows))
+    return as_levels(torch.stack(rows).flatten(0, 1))
 
 
 def measure(case: Explained) -> dict[str, Any]:
@@ -116,53 +116,72 @@ def measure(case: Explained) -> dict[str, Any]:
     found: dict[str, Any] = {"quality": case.quality, "method": list(case.methods)}
     for method in case.methods.values():
         test = interpret.randomization_test(model, method, x, target, repeats=case.repeats)
-        means = {"signed": test.signed, "magnitude": test.magnitude}
-        for name, values in means.items():
-            found.setdefault(name, []).append(values.mean((0, 2)).tolist())
-        found.setdefault("remaining", []).append(test.remaining)
+        values = {
+            "signed": float(test.signed[:, -1].mean()),
+            "magnitude": float(test.magnitude[:, -1].mean()),
+            "remaining": test.remaining,
+            "cascade": test.magnitude.mean((0, 2)).tolist(),
+        }
         if case.cause is not None:
             size = method(model, x, target).abs()
-            share = (size * case.cause).flatten(1).sum(1) / size.flatten(1).sum(1)
-            found.setdefault("on the cause", []).append(float(share.mean()))
+            on_it = (size * case.cause).flatten(1).sum(1) / size.flatten(1).sum(1)
+            values["on the cause"] = float(on_it.mean())
+        for name, value in values.items():
+            found.setdefault(name, []).append(value)
     return found
 
 
 def deletions(case: Explained) -> dict[str, Any]:
-    """Deletion curves of a classifier, of each method and a random order; to the mean image."""
+    """Deletion curves of a classifier of images, of each method and of a random order."""
     probabilities = torch.nn.Sequential(case.model, torch.nn.Softmax(1))
-    mean = data.digits()[0][0].mean(0)[None]
     maps = {name: method(case.model, case.x, case.target) for name, method in case.methods.items()}
     maps["random order"] = torch.rand_like(case.x)
-    curves = {
-        name: interpret.deletion_curve(probabilities, case.x, one, case.target, baseline=mean)
-        for name, one in maps.items()
-    }
+    curves = [
+        interpret.deletion_curve(probabilities, case.x, one, case.target) for one in maps.values()
+    ]
     return {
-        "deleted": curves["random order"].fractions.tolist(),
-        "deletion": {name: curve.values.mean(1).tolist() for name, curve in curves.items()},
-        "deletion area": {name: float(curve.area.mean()) for name, curve in curves.items()},
+        "deleted": curves[0].fractions.tolist(),
+        "deletion": [curve.values.mean(1).tolist() for curve in curves],
+        "deletion area": [float(curve.area.mean()) for curve in curves],
     }
 
 
 def pictures(case: Explained, seed: int) -> dict[str, Any]:
     """Maps of some digits, of the last one also without training, and the digits that excite."""
-    x, target = case.x[list(SHOWN)], case.target[list(SHOWN)]  # type: ignore[index]
+    x, target = case.x[list(SHOWN)], case.target
+    if target is None:
+        raise ValueError("pictures: target: expected labels, got None; give a classifier")
+    target = target[list(SHOWN)]
     untrained = digit_network(seed + 1000)
-    maps = [
-        torch.cat([method(case.model, x, target), method(untrained, x[-1:], target[-1:])])
-        for method in case.methods.values()
-    ]
+    maps = [torch.cat([x, x[-1:]])]
+    for method in case.methods.values():
+        maps.append(
+            torch.cat([method(case.model, x, target), method(untrained, x[-1:], target[-1:])])
+        )
     excited = interpret.activation_maximisation(
-        case.model, (10, 1, 28, 28), torch.arange(10), bounds=(0.0, 1.0), decay=0.05, roughness=0.1
+        case.model, (10, 1, 28, 28), torch.arange(10), bounds=(0.0, 1.0), decay=0.02, roughness=0.2
     )
     return {"maps": [as_levels(one) for one in maps], "excited": as_levels(excited)}
 
 
+def strips(case: Explained) -> dict[str, Any]:
+    """Magnitudes in the steps of the first series, or in the columns of a table, by method."""
+    parts = []
+    for method in case.methods.values():
+        size = method(case.model, case.x, case.target).abs()
+        if size.ndim == 3:
+            parts.append(size[0].sum(1) / size[0].sum())
+        else:
+            parts.append((size / size.sum(1, keepdim=True)).mean(0))
+    marked = [] if case.x.ndim < 3 else case.x[0, :, 1].nonzero()[:, 0].tolist()
+    return {"strips": torch.stack(parts).tolist(), "marked": marked}
+
+
 def as_levels(images: Tensor) -> list[Any]:
-    """Images [..., 784] as whole numbers, each scaled to its largest magnitude."""
-    rows = images.detach().reshape(*images.shape[: 1 if images.ndim > 3 else 2], -1)
-    size = rows.abs().amax(-1, keepdim=True).clamp(min=1e-12)
-    return (_LEVELS * rows / size).round().int().tolist()
+    """Images [N, ...] as whole numbers [N][784], each scaled to its largest magnitude."""
+    rows = images.detach().flatten(1)
+    size = rows.abs().amax(1, keepdim=True).clamp(min=1e-12)
+    return (LEVELS * rows / size).round().int().tolist()
 
 
 def _methods(baseline: float | Tensor, steps: int) -> dict[str, Method]:

@@ -1,4 +1,20 @@
-"""Explanations of what a network does, and tests of them."""
+"""What a network looks at, and whether an explanation can be trusted.
+
+A method takes any torch module, inputs [N, ...] and a target, which names the output to explain;
+the module is evaluated in evaluation mode and left as it was, with its weights, modes, gradients,
+hooks and torch's random numbers.
+
+- for each element of images, series and tables: ``saliency``, ``smooth_grad``, ``occlusion``,
+  ``gradient_times_input``, ``integrated_gradients``
+- of a transformer: ``attention_rollout``; of a class: ``activation_maximisation``; of an
+  autoencoder: ``latent_traversal``
+- tests: ``randomization_test``, ``deletion_curve``, ``insertion_curve``, ``completeness_gap``
+
+Most explanations look plausible, also those that do not depend on what the network has learned
+(Adebayo et al., arXiv:1810.03292). ``randomization_test`` gives the rank correlation that is left
+when all weights are random; the bar is 0.2, for signed values and for magnitudes.
+RECOMMENDED
+"""
 
 from pyneural.interpret.activation_maximisation import activation_maximisation
 from pyneural.interpret.attention_rollout import attention_rollout

@@ -79,8 +79,8 @@ def randomization_test(
     Source: Adebayo et al., arXiv:1810.03292 (2018).
 
     >>> from pyneural.interpret import saliency
-    >>> model = torch.nn.Sequential(torch.nn.Linear(9, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
-    >>> test = randomization_test(model, saliency, torch.randn(50, 9))
+    >>> layers = torch.nn.Linear(100, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1)
+    >>> test = randomization_test(torch.nn.Sequential(*layers), saliency, torch.randn(50, 100))
     >>> test.layers, test.signed.shape
     (('2', '0'), torch.Size([5, 2, 50]))
     >>> test.remaining < 0.2
@@ -94,9 +94,7 @@ def randomization_test(
     devices = cuda_devices(model)
     with torch.inference_mode(False), torch.random.fork_rng(devices=devices):
         names = _names(model, xs, target)
-        check_argument(
-            len(names) > 0, f"{where}: model", "one with parameters", "none", "train one"
-        )
+        check_argument(len(names) > 0, f"{where}: model", "one with parameters", "none")
         trained = _attributions(method, _copy(model), x, target, len(xs[0]))
         good = not bool((trained == trained[:, :1]).all(1).any())
         expected, got = "attributions that differ between the elements of a sample", "equal ones"

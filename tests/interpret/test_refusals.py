@@ -125,7 +125,7 @@ def test_outputs_without_a_gradient(name):
     def without_x(x):
         return weights(torch.ones(len(x), 3))
 
-    refused(lambda: call_of(name, target=0)(Gives(without_x)), "without a gradient", "occlusion")
+    refused(lambda: call_of(name, target=0)(Gives(without_x)), "detached", "occlusion")
 
 
 @pytest.mark.parametrize("name", sorted(GRADIENTS))
