@@ -16,6 +16,7 @@ from pyneural.interpret.randomization import Method
 from pyneural.models import Model, PatchTransformer, Sequential, VariationalAutoencoder
 
 SHOWN = (0, 3, 7)  # of the held-out digits
+REPEATS = {"images": 3, "series": 3, "table": 30}  # of the randomisation
 TRAVERSED, PLACES = 4, 9  # latent variables, and values of each
 COLUMNS = ("length", "gravity", "amplitude", "mass", "temperature")
 _LOW = (0.2, 1.6, 0.0, 0.1, 250.0)  # m, m/s^2, rad, kg, K
@@ -47,7 +48,7 @@ def digits(seed: int, epochs: int) -> Explained:
     methods = _methods(0.0, 32) | {
         "occlusion": partial(interpret.occlusion, window=4, stride=2, baseline=0.5)
     }
-    return Explained(model, right, x_test[:24, None], y_test[:24], methods, None, 3)
+    return Explained(model, right, x_test[:24, None], y_test[:24], methods, None, REPEATS["images"])
 
 
 def digit_network(seed: int) -> Sequential:
@@ -75,7 +76,7 @@ def series(seed: int, epochs: int) -> Explained:
     }
     cause = (x_test[:20, :, 1:] > 0).expand(-1, -1, 2)
     quality = _explained_variance(model, x_test, y_test)
-    return Explained(model, quality, x_test[:20], None, methods, cause, 3)
+    return Explained(model, quality, x_test[:20], None, methods, cause, REPEATS["series"])
 
 
 def table(seed: int, epochs: int) -> Explained:
@@ -93,7 +94,7 @@ def table(seed: int, epochs: int) -> Explained:
     methods = _methods(0.0, 32) | {"occlusion": interpret.occlusion}
     cause = (torch.arange(len(COLUMNS)) < 3).expand(100, -1)
     quality = _explained_variance(model, x[2000:], y[2000:])
-    return Explained(model, quality, x[2000:2100], None, methods, cause, 30)
+    return Explained(model, quality, x[2000:2100], None, methods, cause, REPEATS["table"])
 
 
 def traversal(seed: int, epochs: int) -> list[Any]:
@@ -159,7 +160,7 @@ def pictures(case: Explained, seed: int) -> dict[str, Any]:
             torch.cat([method(case.model, x, target), method(untrained, x[-1:], target[-1:])])
         )
     excited = interpret.activation_maximisation(
-        case.model, (10, 1, 28, 28), torch.arange(10), bounds=(0.0, 1.0), decay=0.02, roughness=0.2
+        case.model, (10, 1, 28, 28), torch.arange(10), bounds=(0.0, 1.0), decay=0.4, roughness=0.2
     )
     return {"maps": [as_levels(one) for one in maps], "excited": as_levels(excited)}
 

@@ -20,6 +20,7 @@ import os
 import statistics
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> object:
     cells = [
         Cell(
             {"data": kind, "seed": seed, "drawn": seed == args.seed},
-            lambda k=kind, s=seed: _cell(k, s, s == args.seed),
+            partial(_cell, kind, seed, seed == args.seed),
         )
         for seed in seeds
         for kind in EPOCHS

@@ -53,7 +53,7 @@ def explanations(
         over, under = right.subplots(2, 1)
         _draw_cascades(over, cascades, bar)
         _draw_deletions(under, *deletions)
-        left, right = below.subfigures(1, 2, width_ratios=(1, 1.35))
+        left, right = below.subfigures(1, 2, width_ratios=(1, 1.5))
         over, under = left.subplots(2, 1, height_ratios=(1, 1.1))
         _draw_mosaic(over, excited.unflatten(0, (2, -1)), "Digits that excite each output most")
         _draw_mosaic(under, traversal, "A digit while one of four latent variables changes")
@@ -83,27 +83,36 @@ def _draw_maps(figure: Any, maps: Mapping[str, Tensor]) -> None:
 
 
 def _draw_cascades(axes: Any, cascades: Mapping[str, Tensor], bar: float) -> None:
-    for (name, values), color in zip(cascades.items(), style.CYCLE, strict=False):
+    for number, (name, values) in enumerate(cascades.items()):
         whole = torch.cat([torch.ones(len(values), 1), values], 1)
-        steps, mean = range(whole.shape[1]), whole.mean(0)
-        axes.plot(steps, mean, "o-", color=color, label=name, markersize=4)
+        steps, mean, color = range(whole.shape[1]), whole.mean(0), style.CYCLE[number]
+        axes.plot(steps, mean, color=color, label=name, linewidth=_width(number))
         axes.fill_between(steps, whole.amin(0), whole.amax(0), color=color, alpha=0.2, linewidth=0)
     axes.axhline(bar, color=style.GREY, linestyle=(0, (4, 2)), linewidth=1.2)
     axes.set(ylim=(-0.1, 1.04), xticks=steps, ylabel="rank correlation",
              xlabel="layers with random weights, from the output down")  # fmt: skip
     axes.set_title("What is left of the maps (magnitude)")
+    axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.62), fontsize=10.5)
+
+
+def _width(number: int) -> float:
+    """Of the lines, so that one behind another shows on both sides."""
+    return 5.0 - 0.8 * number
 
 
 def _draw_deletions(axes: Any, fractions: Tensor, curves: Mapping[str, Tensor]) -> None:
-    colors = iter(style.CYCLE)
-    for name, values in curves.items():
-        random = name == "random order"
-        color, line = (style.GREY, ":") if random else (next(colors), "-")
-        axes.plot(100 * fractions, values, color=color, linestyle=line, label=name)
+    for number, (name, values) in enumerate(curves.items()):
+        if name == "random order":
+            axes.plot(100 * fractions, values, color=style.GREY, linestyle=":")
+            where = len(fractions) // 2
+            axes.annotate(name, (100 * fractions[where], values[where]), (0, -8), ha="right",
+                          va="top", textcoords="offset points", color=style.GREY)  # fmt: skip
+        else:
+            color = style.CYCLE[number]
+            axes.plot(100 * fractions, values, color=color, linewidth=_width(number))
     axes.set(xlabel="pixels deleted, those of largest attribution first (%)", ylim=(0, 1.02),
              ylabel="probability")  # fmt: skip
     axes.set_title("Probability of the class under deletion")
-    axes.legend(loc="upper right", fontsize=10)
 
 
 def _draw_mosaic(axes: Any, images: Tensor, title: str) -> None:
