@@ -9,6 +9,7 @@
 - `pyneural.training`: training of networks and of equations; `pyneural.models`: ready-made models
 - `pyneural.data`, `pyneural.plots`: data sets and figures
 - `pyneural.metrics`: two-sample tests, calibration of posteriors, sharpness of images
+- `pyneural.interpret`: what a network looks at, and whether the explanation can be trusted
 
 Two names exist twice, once as in PyTorch and once as in Keras:
 
@@ -24,7 +25,19 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["data", "layers", "metrics", "models", "nn", "ode", "ops", "pde", "plots", "training"]
+__all__ = [
+    "data",
+    "interpret",
+    "layers",
+    "metrics",
+    "models",
+    "nn",
+    "ode",
+    "ops",
+    "pde",
+    "plots",
+    "training",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -22,6 +22,7 @@ BELOW = {
     "pde": {"ops", "nn", "ode", "errors"},
     "data": {"errors"},
     "metrics": {"errors"},
+    "interpret": {"errors"},
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors", "memory"},
     "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors", "memory"},

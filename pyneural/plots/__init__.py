@@ -16,6 +16,7 @@ from pyneural.plots.comparison import Measure, comparison
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
 from pyneural.plots.domains import domain
+from pyneural.plots.explanations import explanations
 from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
 from pyneural.plots.functions import activations, approximation
 from pyneural.plots.identification import Identified, identification
@@ -52,6 +53,7 @@ __all__ = [
     "comparison",
     "densities",
     "domain",
+    "explanations",
     "identification",
     "image_density",
     "image_diffusion",

@@ -1,0 +1,120 @@
+"""The explained number of each sample and its gradient, from a model that is left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from pyneural.errors import ArgumentError, check_argument
+from pyneural.interpret.arguments import Inputs, Target, check_model, explained
+
+_ELEMENTS = 1 << 20  # of an input tensor in one pass of the model
+
+
+@contextmanager
+def left_as_found(model: torch.nn.Module, *tensors: Tensor) -> Iterator[None]:
+    """A model in evaluation mode, with gradients; modes and random generators are put back.
+
+    >>> layer = torch.nn.Dropout()
+    >>> with torch.no_grad(), left_as_found(layer):
+    ...     print(layer.training, torch.is_grad_enabled())
+    False True
+    >>> layer.training
+    True
+    """
+    modes = [(part, part.training) for part in model.modules()]
+    cudnn = torch.backends.cudnn.enabled
+    random = torch.random.fork_rng(devices=cuda_devices(model, *tensors))
+    with random, torch.inference_mode(False), torch.enable_grad():
+        model.eval()
+        if any(isinstance(part, torch.nn.RNNBase) for part, _ in modes):
+            # cuDNN has no gradients of recurrent layers in evaluation mode; torch's own kernels do.
+            torch.backends.cudnn.enabled = False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.enabled = cudnn
+            model.train(modes[0][1])  # the first is the model; parts made meanwhile follow it
+            for part, training in modes:
+                part.training = training
+
+
+def cuda_devices(model: torch.nn.Module, *tensors: Tensor) -> list[torch.device]:
+    """The GPUs that a model and tensors are on."""
+    return list({t.device for t in (*tensors, *model.parameters()) if t.is_cuda})
+
+
+class Score:
+    """The explained number of each sample, as a function of the inputs.
+
+    Args:
+        where: name of the method, for errors.
+        model: called with the inputs.
+        target: which number of its output.
+        count: N, the samples. Inputs may have c N rows, c copies of the batch in turn.
+    """
+
+    def __init__(self, where: str, model: torch.nn.Module, target: Target, count: int) -> None:
+        check_model(where, model)
+        self.where, self.model, self.target, self.count = where, model, target, count
+
+    def __call__(self, xs: tuple[Tensor, ...]) -> Tensor:
+        """Its values, one a row."""
+        times = len(xs[0]) // self.count
+        # Copies, because the model may change its input in place.
+        output = self.model(*(x.clone() for x in xs))
+        return explained(self.where, output, self.target, self.count, times)
+
+    def gradients(self, xs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Derivatives of each row's value with respect to that row of each input."""
+        return self.with_gradients(xs)[1]
+
+    def with_gradients(self, xs: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Values and gradients."""
+        leaves = tuple(x.detach().clone().requires_grad_() for x in xs)
+        values = self(leaves)
+        found: tuple[Tensor | None, ...] = (None,) * len(xs)
+        if values.requires_grad:
+            found = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
+        pairs = enumerate(found)
+        gradients = tuple(self._checked(gradient, number, len(xs)) for number, gradient in pairs)
+        return values.detach(), gradients
+
+    def _checked(self, gradient: Tensor | None, number: int, count: int) -> Tensor:
+        if gradient is None:
+            name = "x" if count == 1 else f"x[{number}]"
+            raise ArgumentError(
+                f"{self.where}: {name}: expected an input on which the output depends by a "
+                "gradient, got one from which it is detached; take torch.no_grad, detach, argmax "
+                "or numpy out of the model, or use occlusion"
+            )
+        remedy = "move away from where the model has no derivative, as sqrt at 0"
+        good, got = bool(gradient.isfinite().all()), "NaN or infinity"
+        check_argument(good, f"{self.where}: gradient of the model", "finite numbers", got, remedy)
+        return gradient
+
+
+def copies(xs: tuple[Tensor, ...], wanted: int) -> int:
+    """How many copies of the batch go through the model at a time, of those wanted.
+
+    >>> copies((torch.zeros(64, 784),), 50)
+    20
+    """
+    return max(1, min(wanted, _ELEMENTS // max(x.numel() for x in xs)))
+
+
+def repeated(x: Tensor, count: int) -> Tensor:
+    """The batch several times in turn, as new memory.
+
+    >>> repeated(torch.tensor([[1.0], [2.0]]), 2).flatten().tolist()
+    [1.0, 2.0, 1.0, 2.0]
+    """
+    return x.detach().repeat(count, *[1] * (x.ndim - 1))
+
+
+def as_given(found: tuple[Tensor, ...], x: Inputs) -> Inputs:
+    """One tensor where x is one, else the tuple."""
+    return found if isinstance(x, tuple) else found[0]
