@@ -12,30 +12,30 @@ from pyneural.errors import check_argument
 from pyneural.experiments.tables import difference
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "can't tell: within the spread"
+Group = str | tuple[str, ...]
 Measured = Mapping[str, Sequence[float]]  # a positive number for each seed, by the setting
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """The statement that a quantity is larger with some settings than with others.
+    """The statement that a quantity q is larger with one setting, a, than with another, b.
 
-        c_s = sum over ``larger`` of log q_s  -  sum over ``smaller`` of log q_s
+        c_s = log q_s(a) - log q_s(b)
 
-    for each seed s. A group of settings, written as a tuple, stands for the best of them: that with
-    the lowest mean of log q over the *other* seeds, so that the choice does not see the seed that
-    it is judged by.
+    for each seed s. A group of settings stands for the best of them: that with the lowest mean of
+    log q over the *other* seeds, so that the choice does not see the seed that it is judged by.
 
     Args:
         statement: in words, for a table.
         quantity: the column.
-        larger: settings or groups, of which the statement says that they have more.
-        smaller: those with which they are compared.
+        larger: setting or group of which the statement says that it has more.
+        smaller: that with which it is compared.
     """
 
     statement: str
     quantity: str
-    larger: Sequence[str | tuple[str, ...]]
-    smaller: Sequence[str | tuple[str, ...]]
+    larger: Group
+    smaller: Group
 
 
 class Verdict(NamedTuple):
@@ -65,45 +65,43 @@ def verdict(contrast: Contrast, measured: Measured) -> Verdict:
         measured: its quantity by the setting, [seeds]; all in the same order of the seeds.
 
     Raises:
-        ArgumentError: numbers that are not positive and finite, or a setting that was not measured.
+        ArgumentError: numbers that are not positive and finite, a setting that was not measured, or
+            not by all seeds.
         ImportError: scipy is not installed.
 
-    >>> statement = Contrast("b is slower than a", "seconds", ["b"], ["a"])
-    >>> found = verdict(statement, {"a": [1.0, 1.1, 0.9], "b": [2.0, 2.1, 1.9]})
+    >>> statement = Contrast("b is slower than a", "seconds", "b", "a")
+    >>> found = verdict(statement, {"a": [1.0, 1.1, 0.9], "b": [2.0, 2.0, 2.1]})
     >>> str(found), found.conclusion
-    ('x 2.01 (1.76 to 2.29)', 'holds')
+    ('x 2.04 (1.49 to 2.79)', 'holds')
     """
-    where = "verdict: measured"
-    for group in [*contrast.larger, *contrast.smaller]:
-        for name in _settings(group):
-            known = ", ".join(measured)
-            check_argument(name in measured, where, f"the setting {name!r}", known, "measure it")
-            good = all(math.isfinite(value) and value > 0 for value in measured[name])
-            expected, got = f"numbers > 0 of {name!r}", list(measured[name])
-            check_argument(good, where, expected, got, "leave the seed out")
-    larger = [group_values(group, measured) for group in contrast.larger]
-    smaller = [group_values(group, measured) for group in contrast.smaller]
-    ratios = [
-        math.prod(a) / math.prod(b)
-        for a, b in zip(zip(*larger, strict=True), zip(*smaller, strict=True), strict=True)
-    ]
-    c = [math.log(ratio) for ratio in ratios]
+    where, names = "verdict: measured", [*_names(contrast.larger), *_names(contrast.smaller)]
+    for name in names:
+        known = ", ".join(measured)
+        check_argument(name in measured, where, f"the setting {name!r}", known, "measure it")
+        good = all(math.isfinite(value) and value > 0 for value in measured[name])
+        expected, got = f"finite numbers > 0 of {name!r}", list(measured[name])
+        check_argument(good, where, expected, got, "leave the seed out")
+    counts = {name: len(measured[name]) for name in names}
+    good = len(set(counts.values())) == 1
+    check_argument(good, where, "as many seeds of each setting", counts, "measure all of them")
+    pairs = zip(
+        group_values(contrast.larger, measured),
+        group_values(contrast.smaller, measured),
+        strict=True,
+    )
+    c = [math.log(a / b) for a, b in pairs]
     mean, low, high = difference(c, [0.0] * len(c))
     conclusion = HOLDS if low > 0 else FAILS if high < 0 else OPEN
-    return Verdict(math.exp(mean), math.exp(low), _exp(high), conclusion)
+    return Verdict(*map(_exp, (mean, low, high)), conclusion)
 
 
-def _settings(group: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (group,) if isinstance(group, str) else group
-
-
-def group_values(group: str | tuple[str, ...], measured: Measured) -> list[float]:
+def group_values(group: Group, measured: Measured) -> list[float]:
     """Values of a setting for each seed; of a group, of the setting that is best for the others.
 
     >>> group_values(("a", "b"), {"a": [1.0, 4.0, 1.0], "b": [2.0, 2.0, 2.0]})
     [2.0, 4.0, 2.0]
     """
-    names = _settings(group)
+    names = _names(group)
     logs = {name: [math.log(value) for value in measured[name]] for name in names}
 
     def of_others(seed: int, name: str) -> float:
@@ -113,5 +111,10 @@ def group_values(group: str | tuple[str, ...], measured: Measured) -> list[float
     return [measured[min(names, key=partial(of_others, seed))][seed] for seed in seeds]
 
 
+def _names(group: Group) -> tuple[str, ...]:
+    return (group,) if isinstance(group, str) else group
+
+
 def _exp(value: float) -> float:
+    """The exponential, which may be infinite, as the ends of the interval of one seed are."""
     return math.inf if value > 700 else math.exp(value)

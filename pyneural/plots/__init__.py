@@ -30,6 +30,7 @@ from pyneural.plots.series import predictions, state_space
 from pyneural.plots.solutions import solution_curves, solution_fields
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
+from pyneural.plots.sweeps import SweepPanel, sweeps
 from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "PlaneSamples",
     "SamplesOverTime",
     "Saturations",
+    "SweepPanel",
     "activations",
     "adversarial_images",
     "adversarial_plane",
@@ -77,6 +79,7 @@ __all__ = [
     "space_time",
     "sparsity",
     "state_space",
+    "sweeps",
     "translation",
     "ways_to_solution",
 ]

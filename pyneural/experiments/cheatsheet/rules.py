@@ -109,13 +109,13 @@ RULES = (
         [_sweep("width", "width", WIDTHS, Setup()), _sweep("depth", "depth", DEPTHS, Setup())],
         {
             "width": [
-                Contrast("width 512 over 8: held-out / training error", "gap", ["512"], ["8"]),
+                Contrast("width 512 over 8: held-out / training error", "gap", "512", "8"),
                 Contrast("width 512 over the best other: held-out error", "held_out",
-                         ["512"], [_names(WIDTHS, 512)]),
+                         "512", _names(WIDTHS, 512)),
             ],
             "depth": [
                 Contrast("depth 16 over the best other: training error", "training",
-                         ["16"], [_names(DEPTHS, 16)]),
+                         "16", _names(DEPTHS, 16)),
             ],
         },
     ),
@@ -127,9 +127,9 @@ RULES = (
         {
             "epochs": [
                 Contrast("6 epochs over the best other: held-out error", "held_out",
-                         ["6"], [_names(EPOCHS, 6)]),
+                         "6", _names(EPOCHS, 6)),
                 Contrast("600 epochs over the best other: held-out error", "held_out",
-                         ["600"], [_names(EPOCHS, 600)]),
+                         "600", _names(EPOCHS, 600)),
             ],
         },
     ),
@@ -143,11 +143,11 @@ RULES = (
         ],
         {
             "loss, regression": [
-                Contrast("regression, msle over mse: error", "held_out", ["msle"], ["mse"]),
-                Contrast("regression, crossentropy over mse: error", "held_out", ["bce"], ["mse"]),
+                Contrast("regression, msle over mse: error", "held_out", "msle", "mse"),
+                Contrast("regression, crossentropy over mse: error", "held_out", "bce", "mse"),
             ],
             "loss, classification": [
-                Contrast("classes, mse over crossentropy: wrong", "held_out", ["mse"], ["bce"]),
+                Contrast("classes, mse over crossentropy: wrong", "held_out", "mse", "bce"),
             ],
         },
     ),
@@ -161,14 +161,14 @@ RULES = (
         ],
         {
             "last activation, mse": [
-                Contrast("mse, relu over linear: error", "held_out", ["relu"], ["linear"]),
-                Contrast("mse, sigmoid over linear: error", "held_out", ["sigmoid"], ["linear"]),
+                Contrast("mse, relu over linear: error", "held_out", "relu", "linear"),
+                Contrast("mse, sigmoid over linear: error", "held_out", "sigmoid", "linear"),
             ],
             "last activation, bce": [
                 Contrast("crossentropy, linear over sigmoid: wrong", "held_out",
-                         ["linear"], ["sigmoid"]),
+                         "linear", "sigmoid"),
                 Contrast("crossentropy, relu over sigmoid: wrong", "held_out",
-                         ["relu"], ["sigmoid"]),
+                         "relu", "sigmoid"),
             ],
         },
     ),
@@ -183,11 +183,11 @@ RULES = (
         {
             "optimizer, one unit": [
                 Contrast("in one unit, SGD over Adam: training error", "training",
-                         [tuned("sgd")], [tuned("adam")]),
+                         tuned("sgd"), tuned("adam")),
             ],
             "optimizer, mixed units": [
                 Contrast("in mixed units, SGD over Adam: training error", "training",
-                         [tuned("sgd")], [tuned("adam")]),
+                         tuned("sgd"), tuned("adam")),
             ],
         },
     ),
@@ -199,11 +199,11 @@ RULES = (
         {
             "learning rate": [
                 Contrast("rate 0.001 over 0.01: epochs to the same error", "target_epochs",
-                         ["0.001"], ["0.01"]),
+                         "0.001", "0.01"),
                 Contrast("rate 0.0001 over the best other: held-out error", "held_out",
-                         ["0.0001"], [_names(ADAM_RATES, 1e-4)]),
+                         "0.0001", _names(ADAM_RATES, 1e-4)),
                 Contrast("rate 0.1 over the best other: held-out error", "held_out",
-                         ["0.1"], [_names(ADAM_RATES, 0.1)]),
+                         "0.1", _names(ADAM_RATES, 0.1)),
             ],
         },
     ),
@@ -214,14 +214,14 @@ RULES = (
         [_sweep("batch size", "batch", BATCHES, Setup(epochs=100))],
         {
             "batch size": [
-                Contrast("batch 100 over 4: time of an epoch", "epoch_seconds", ["100"], ["4"]),
+                Contrast("batch 100 over 4: time of an epoch", "epoch_seconds", "100", "4"),
                 Contrast("batch 100 over 4: epochs to the same error", "target_epochs",
-                         ["100"], ["4"]),
+                         "100", "4"),
                 Contrast("batch 100 over 4: time to the same error", "target_seconds",
-                         ["100"], ["4"]),
-                Contrast("batch 4 over 100: held-out / training error", "gap", ["4"], ["100"]),
+                         "100", "4"),
+                Contrast("batch 4 over 100: held-out / training error", "gap", "4", "100"),
                 Contrast("batch 4 over the best other: held-out error", "held_out",
-                         ["4"], [_names(BATCHES, 4)]),
+                         "4", _names(BATCHES, 4)),
             ],
         },
     ),
@@ -250,10 +250,10 @@ def rows_of(rules: Sequence[Rule], results: Sequence[Mapping[str, Any]]) -> list
     ``gap`` is the ratio of held-out to training error. Without a time to the target, as it was
     never reached, there is "at least" that of the whole training.
     """
-    epochs = {sweep.name: (sweep, sweep.epochs) for rule in rules for sweep in rule.sweeps}
+    epochs = {sweep.name: sweep.epochs for rule in rules for sweep in rule.sweeps}
     rows = []
     for result in results:
-        sweep, read = epochs[result["sweep"]]
+        read = epochs[result["sweep"]]
         row = {name: value for name, value in result.items() if not isinstance(value, list)}
         curves = result["training_curve"], result["held_out_curve"]
         row["reached"] = result["target_epochs"] is not None

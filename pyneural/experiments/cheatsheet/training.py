@@ -89,7 +89,7 @@ def draw(setup: Setup, count: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, rate if setup.loss == "binary_crossentropy" else (rate - 0.5) * math.sqrt(12)
 
 
-def train(setup: Setup, seed: int) -> dict[str, float | None | list[float]]:
+def train(setup: Setup, seed: int) -> dict[str, float | list[float] | None]:
     """Trains a network from a seed, which draws data and weights too.
 
     Returns:
