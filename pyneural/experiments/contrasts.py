@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import NamedTuple
 
 from pyneural.errors import check_argument
@@ -109,6 +110,53 @@ def group_values(group: Group, measured: Measured) -> list[float]:
 
     seeds = range(len(measured[names[0]]))
     return [measured[min(names, key=partial(of_others, seed))][seed] for seed in seeds]
+
+
+class RankCorrelation(NamedTuple):
+    """Spearman's rank correlation of two quantities.
+
+    Attributes:
+        correlation: from -1 to 1.
+        p: probability of one as far from 0, if they had nothing to do with each other.
+        conclusion: of the statement that one grows with the other: "holds" if the correlation is
+            positive and p < 0.05, "does not hold" if it is negative and p < 0.05, "can't
+            tell: within the spread" otherwise.
+    """
+
+    correlation: float
+    p: float
+    conclusion: str
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
+    """Whether y grows with x, from the ranks of pairs.
+
+    Args:
+        x: values, [N].
+        y: values of the same things, [N].
+
+    Raises:
+        ArgumentError: fewer than three pairs, or different numbers of x and y.
+        ImportError: scipy is not installed.
+
+    Source: Spearman, American Journal of Psychology 15, 72 (1904).
+
+    >>> rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 25]).conclusion
+    'holds'
+    """
+    good, got = len(x) == len(y) > 2, f"{len(x)} and {len(y)}"
+    expected, remedy = "as many of each, three or more", "measure more"
+    check_argument(good, "rank_correlation: x, y", expected, got, remedy)
+    try:
+        stats = import_module("scipy.stats")
+    except ImportError as error:
+        raise ImportError(
+            "rank_correlation: expected scipy, got none; pip install 'pyneural[data]'"
+        ) from error
+    correlation, p = map(float, stats.spearmanr(x, y))
+    clear = p < 0.05  # not so where all values are the same: both are nan then
+    conclusion = HOLDS if clear and correlation > 0 else FAILS if clear else OPEN
+    return RankCorrelation(correlation, p, conclusion)
 
 
 def _names(group: Group) -> tuple[str, ...]:

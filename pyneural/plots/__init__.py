@@ -12,7 +12,9 @@ from pyneural.plots.adversarial import (
 )
 from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
+from pyneural.plots.classified_images import classified_images
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
+from pyneural.plots.dense_layers import dense_layer
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
 from pyneural.plots.domains import domain
 from pyneural.plots.flows import PlaneDensity, densities, image_density, pairwise
@@ -20,6 +22,7 @@ from pyneural.plots.functions import activations, approximation
 from pyneural.plots.identification import Identified, identification
 from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
+from pyneural.plots.network_costs import NetworkCost, network_costs
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
 from pyneural.plots.regimes import Fits, regimes
@@ -36,6 +39,7 @@ from pyneural.plots.ways_to_solution import ways_to_solution
 __all__ = [
     "Fits",
     "Identified",
+    "NetworkCost",
     "Panel",
     "PlaneDensity",
     "PlaneSamples",
@@ -49,6 +53,8 @@ __all__ = [
     "attention_maps",
     "backpropagation",
     "check_installed",
+    "classified_images",
+    "dense_layer",
     "densities",
     "domain",
     "identification",
@@ -64,6 +70,7 @@ __all__ = [
     "losses",
     "matrices",
     "model_choice",
+    "network_costs",
     "pairwise",
     "plane_samples",
     "posteriors",

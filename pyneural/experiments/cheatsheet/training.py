@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import check_argument
+from pyneural.experiments.threads import one_thread
 from pyneural.layers import Dense
 from pyneural.models import damped_oscillation
 from pyneural.training import Sequential
@@ -114,7 +114,7 @@ def train(setup: Setup, seed: int) -> dict[str, float | list[float] | None]:
     model = Sequential([*hidden, Dense(1, setup.last)])
     optimizer = partial(OPTIMIZERS[setup.optimizer], lr=setup.rate)
     curves = _Curves(partial(_error, setup, *training), partial(_error, setup, *held_out))
-    with warnings.catch_warnings(), _one_thread():
+    with warnings.catch_warnings(), one_thread():
         warnings.simplefilter("ignore")  # some setups are wrong or diverge on purpose
         model.compile(optimizer, setup.loss)
         model.fit(
@@ -132,17 +132,6 @@ def train(setup: Setup, seed: int) -> dict[str, float | list[float] | None]:
         "training_curve": curves.training,
         "held_out_curve": curves.held_out,
     }
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """With one thread, processor time is the time that passes on an idle machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Curves(Callback):
