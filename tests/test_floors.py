@@ -24,8 +24,19 @@ BELOW = {
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors"},
     "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors"},
-    "experiments": {"training", "errors"},
-    "demos": {"ops", "nn", "pde", "training", "models", "layers", "data", "metrics", "plots"},
+    "experiments": {"training", "models", "layers", "nn", "data", "errors"},
+    "demos": {
+        "ops",
+        "nn",
+        "pde",
+        "training",
+        "models",
+        "layers",
+        "data",
+        "metrics",
+        "plots",
+        "experiments",
+    },  # fmt: skip
     "cli": {"_C", "_loader", "demos"},
     "__init__": set(),
 }

@@ -29,6 +29,7 @@ from pyneural.experiments.contrasts import FAILS, HOLDS, group_values
 
 SYSTEMS = ("S10",)
 SUMMARY = "The cheatsheet of hyperparameters, measured."
+QUICK = ("--seeds", "2")
 OPTIONS = {
     "--seeds": whole("trainings of each setting", 5, low=2),
     "--thorough": option("20 seeds", action="store_true"),

@@ -24,7 +24,8 @@ from pyneural.pde.gallery import GALLERY, Problem
 
 SYSTEMS = ("S22",)
 SUMMARY = "Equations of a gallery, see --list."
-QUICK = 0.05  # of the steps
+QUICK = ("heat", "--quick")
+SHARE = 0.05  # of the steps, with --quick
 OPTIONS: _options.Options = {
     "name": {"nargs": "?", "choices": GALLERY, "metavar": "NAME", "help": "a name of --list"},
     "--list": option("show the equations", action="store_true"),
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> object:
         generator=torch.Generator().manual_seed(args.seed),
     )
     _describe(problem, pinn, args)
-    report = pinn.fit(**suggested_training(problem, share=QUICK if args.quick else 1.0))
+    report = pinn.fit(**suggested_training(problem, share=SHARE if args.quick else 1.0))
     for phase in report.phases:
         loss, reason = f"loss {phase.loss:.2e}", phase.reason
         print_row(
