@@ -36,7 +36,7 @@ BELOW = {
         "metrics",
         "plots",
         "experiments",
-    },  # fmt: skip
+    },
     "cli": {"_C", "_loader", "demos"},
     "__init__": set(),
 }
