@@ -112,7 +112,8 @@ def _panel(
     shown = {sweep for sweep, *_ in curves}
     timed = ylabel.startswith("processor")
     notes = [
-        (f"{one.contrast.statement}: x {one.verdict.ratio:.2g}, {one.verdict.conclusion}",
+        (f"{one.contrast.statement} x {one.verdict.ratio:.2g}: "
+         f"{one.verdict.conclusion.partition(':')[0]}",
          {HOLDS: True, FAILS: False}.get(one.verdict.conclusion))
         for one in judged
         if one.sweep in shown and one.contrast.quantity.startswith(("target", "epoch")) == timed

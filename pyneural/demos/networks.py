@@ -43,15 +43,15 @@ def run(args: argparse.Namespace) -> object:
     networks, rows = _of_each(found)
     best, as_good = _recommended(networks)
     print(f"{len(networks)} networks tell digits; {counted(count, 'seed')}, {epochs} epochs\n")
-    print("                 accuracy [%]             param-   us an image, batch of   MiB")
-    head = f"{BATCHES[0]:>10}{BATCHES[-1]:>9}{MEMORY_BATCHES[-1]:>8}"
-    print(f"  network        mean    std  operations   eters{head}")
+    print("                accuracy [%]                        us an image, of a batch   MiB")
+    head = f"{BATCHES[0]:>9}{BATCHES[-1]:>8}{MEMORY_BATCHES[-1]:>8}"
+    print(f"  network       mean   std  operations  parameters{head}")
     for name, network in networks.items():
         mean, std = (100 * f(network.accuracies) for f in (statistics.mean, statistics.stdev))
         mark = " *" if name in as_good else ""
         print(
-            f"  {name:<13}{mean:6.1f}{std:7.2f}{network.operations:12,}{network.parameters:8,}"
-            f"{1e6 * network.seconds[0]:10.1f}{1e6 * network.seconds[-1]:9.2f}"
+            f"  {name:<13}{mean:5.1f}{std:6.2f}{network.operations:12,}{network.parameters:12,}"
+            f"{1e6 * network.seconds[0]:9.1f}{1e6 * network.seconds[-1]:8.2f}"
             f"{network.bytes[-1] / 2**20:8.2f}{mark}"
         )
     print("\n  * as accurate as the best, within the spread\n")

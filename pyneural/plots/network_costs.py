@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from pyneural.plots import style
 
+_LINE = 10.5  # points between two names at the ends of lines
+
 
 class NetworkCost(NamedTuple):
     """A network.
@@ -66,7 +68,7 @@ def network_costs(
             ):
                 axes.annotate(name, (sizes[-1], values[-1]), xytext=(7, 0), fontsize=9, va="center",
                               color=colors[network.family], textcoords="offset points",
-                              annotation_clip=False, label=None)  # fmt: skip
+                              annotation_clip=False)  # fmt: skip
         above.set(title="Time for an image", ylabel="processor time [ms]")
         below.set(title="Memory of a forward pass", ylabel="[MiB]", xlabel="batch size")
         for axes, sizes in ((above, batches), (below, memory_batches)):
@@ -146,13 +148,21 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _spread(axes: Any) -> None:
-    """Moves the names at the ends of the lines apart, upwards from the lowest."""
+    """Moves the names at the ends of the lines apart, by as little as possible."""
     axes.figure.canvas.draw()
     names = sorted(axes.texts, key=lambda text: text.xy[1])
-    step = 10.5  # points between two lines
     scale = 72 / axes.figure.get_dpi()
-    heights = [scale * axes.transData.transform(text.xy)[1] for text in names]
-    for index in range(1, len(names)):
-        heights[index] = max(heights[index], heights[index - 1] + step)
-    for text, height in zip(names, heights, strict=True):
-        text.set_position((7, height - scale * axes.transData.transform(text.xy)[1]))
+    ends = [scale * axes.transData.transform(text.xy)[1] for text in names]
+    # Least squares with differences of a line at least: groups that touch lie around their mean.
+    groups: list[list[float]] = []
+    for index, end in enumerate(ends):
+        groups.append([end - _LINE * index])
+        while len(groups) > 1 and _mean(groups[-2]) >= _mean(groups[-1]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    levels = [_mean(group) for group in groups for _ in group]
+    for index, (text, end) in enumerate(zip(names, ends, strict=True)):
+        text.set_position((7, levels[index] + _LINE * index - end))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -77,10 +77,11 @@ def _draw(axes: Any, panel: SweepPanel, lines: int) -> None:
     axes.set_title(panel.title, pad=6 + 72 * _LINE * lines, fontsize=14)
     for place, (text, confirms) in enumerate(panel.notes):
         color = {True: style.GREEN, False: style.VERMILION, None: style.GREY}[confirms]
-        axes.annotate(
-            text, (0, 1), xycoords="axes fraction", color=color, fontsize=11.5,
+        note = axes.annotate(
+            text, (0, 1), xycoords="axes fraction", color=color, fontsize=11,
             xytext=(0, 4 + 72 * _LINE * (lines - 1 - place)), textcoords="offset points",
         )  # fmt: skip
+        note.set_in_layout(False)  # a long one does not make the panel narrow
 
 
 def _label_decades(axes: Any, low: float, high: float) -> None:
@@ -90,9 +91,7 @@ def _label_decades(axes: Any, low: float, high: float) -> None:
     ticks = [step * 10.0**power for power in powers for step in steps]
     shown = [tick for tick in ticks if low / 1.25 <= tick <= high * 1.25]
     if len(shown) < 3:
-        shown = [
-            step * 10.0**power for power in powers for step in (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
-        ]
+        shown = [step * 10.0**power for power in powers for step in (1, 1.5, 2, 3, 5, 7)]
         shown = [tick for tick in shown if low / 1.25 <= tick <= high * 1.25]
     axes.set_yticks(shown, [f"{tick:g}" for tick in shown])
     axes.minorticks_off()

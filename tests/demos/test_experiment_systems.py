@@ -82,7 +82,7 @@ def test_cheatsheet(short_sweeps, tmp_path, capsys):
 def three_networks(monkeypatch):
     few = {name: networks.NETWORKS[name] for name in ("linear", "MLP 16", "GRU")}
     monkeypatch.setattr(networks_demo, "NETWORKS", few)
-    monkeypatch.setattr("pyneural.experiments.networks.cost._SECONDS", 0.0)
+    monkeypatch.setattr("pyneural.experiments.networks.costs._SECONDS", 0.0)
     return few
 
 

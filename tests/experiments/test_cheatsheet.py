@@ -35,17 +35,17 @@ def test_training_depends_on_its_seed_alone():
 
 
 def test_errors_are_those_of_the_weights_at_the_end():
-    found = train(Setup(epochs=40), seed=0)
+    found = train(Setup(epochs=30), seed=0)
     assert found["training"] == found["training_curve"][-1] < 0.5
     assert found["training"] < found["held_out"] < 0.6
-    assert len(found["held_out_curve"]) == 40
+    assert len(found["held_out_curve"]) == 30
     below = [epoch for epoch, error in enumerate(found["training_curve"], 1) if error < 0.4]
     assert found["target_epochs"] == below[0]
     assert found["target_seconds"] == pytest.approx(below[0] * found["epoch_seconds"])
 
 
 def test_loss_between_0_and_1_has_the_same_error():
-    setup = Setup(epochs=40, loss="binary_crossentropy", last="sigmoid")
+    setup = Setup(epochs=30, loss="binary_crossentropy", last="sigmoid")
     assert 0.2 < train(setup, seed=0)["held_out"] < 0.7
 
 
@@ -57,9 +57,16 @@ def test_divergence_is_a_guess():
 
 
 def test_no_wrong_class_is_less_than_one_in_the_held_out_set():
-    setup = Setup(task=CLASSIFICATION, loss="binary_crossentropy", last="sigmoid", epochs=150)
+    setup = Setup(
+        task=CLASSIFICATION,
+        loss="binary_crossentropy",
+        last="sigmoid",
+        width=128,
+        batch=50,
+        epochs=60,
+    )
     found = train(setup, seed=1)
-    assert found["training"] >= 0.5 / 100
+    assert found["training"] == 0.5 / 100
     assert 0.5 / HELD_OUT <= found["held_out"] < 0.2
 
 
@@ -95,8 +102,8 @@ def made_up(rule, held_out):
 def test_judgement_follows_from_the_table():
     pytest.importorskip("scipy")
     (rule,) = [rule for rule in RULES if rule.subject == "architecture"]
-    worse = rows_of([rule], made_up(rule, lambda setting: 2.0 if setting == "512" else 1.0))
-    better = rows_of([rule], made_up(rule, lambda setting: 0.5 if setting == "512" else 1.0))
+    worse = rows_of([rule], made_up(rule, lambda setting: 2.0 if setting == "256" else 1.0))
+    better = rows_of([rule], made_up(rule, lambda setting: 0.5 if setting == "256" else 1.0))
     for rows, conclusion, ratio in ((worse, "holds", 2), (better, "does not hold", 0.5)):
         of_width = [one.verdict for one in judge([rule], rows) if one.sweep == "width"]
         assert {one.conclusion for one in of_width} == {conclusion}

@@ -29,7 +29,7 @@ def test_unknown_name_is_refused():
 
 
 def test_counts(monkeypatch):
-    monkeypatch.setattr("pyneural.experiments.networks.cost._SECONDS", 0.0)
+    monkeypatch.setattr("pyneural.experiments.networks.costs._SECONDS", 0.0)
     found = cost("MLP 128")
     assert found["parameters"] == 64 * 128 + 128 + 128 * 10 + 10
     assert found["operations"] == 2 * (64 * 128 + 128 * 10)

@@ -12,7 +12,7 @@ from pyneural.experiments.cheatsheet.training import CLASSIFICATION, REGRESSION,
 from pyneural.experiments.contrasts import Contrast, Verdict, verdict
 
 EPOCHS = (6, 20, 60, 200, 600)
-WIDTHS, DEPTHS = (2, 8, 32, 128, 512), (1, 2, 4, 8, 16)
+WIDTHS, DEPTHS = (2, 8, 32, 128, 256), (1, 2, 4, 8, 16)
 LOSSES = ("mean_squared_error", "mean_absolute_error", "mean_squared_logarithmic_error",
           "binary_crossentropy")  # fmt: skip
 SHORT = dict(zip(LOSSES, ("mse", "mae", "msle", "bce"), strict=True))
@@ -106,12 +106,12 @@ RULES = (
         1,
         "architecture",
         "wide networks tend to overfit, deep networks are hard to train",
-        [_sweep("width", "width", WIDTHS, Setup()), _sweep("depth", "depth", DEPTHS, Setup())],
+        [_sweep("width", "width", WIDTHS, Setup(epochs=150)), _sweep("depth", "depth", DEPTHS, Setup())],
         {
             "width": [
-                Contrast("width 512 over 8: held-out / training error", "gap", "512", "8"),
-                Contrast("width 512 over the best other: held-out error", "held_out",
-                         "512", _names(WIDTHS, 512)),
+                Contrast("width 256 over 8: held-out / training error", "gap", "256", "8"),
+                Contrast("width 256 over the best other: held-out error", "held_out",
+                         "256", _names(WIDTHS, 256)),
             ],
             "depth": [
                 Contrast("depth 16 over the best other: training error", "training",
