@@ -46,11 +46,13 @@ def dense_layer(
             ("gradient, pyneural", style.VERMILION, "s-"), ("gradient, torch", style.ORANGE, "s--"),
         )  # fmt: skip
         for (name, color, line), values in zip(kinds, distances.T.tolist(), strict=True):
-            right.plot(widths, values, line, color=color, label=name)
-        right.set(ylabel="relative distance", title="float32, distance from float64")
+            right.plot(widths, [1e7 * value for value in values], line, color=color, label=name)
+        right.set(ylabel="relative distance [$10^{-7}$]", title="float32, distance from float64")
+        right.set_ylim(0, 1.45e7 * float(distances.max()))
+        middle.set_yscale("log")
         for axes in (middle, right):
-            axes.set(xscale="log", yscale="log", xlabel="$n$")
+            axes.set(xscale="log", xlabel="$n$")
             axes.set_xticks(widths, [str(width) for width in widths])
             axes.minorticks_off()
-            axes.legend()
+            axes.legend(loc="upper left", ncols=1 + (axes is right), fontsize=10)
     return figure

@@ -106,7 +106,10 @@ RULES = (
         1,
         "architecture",
         "wide networks tend to overfit, deep networks are hard to train",
-        [_sweep("width", "width", WIDTHS, Setup(epochs=150)), _sweep("depth", "depth", DEPTHS, Setup())],
+        [
+            _sweep("width", "width", WIDTHS, Setup(epochs=150)),
+            _sweep("depth", "depth", DEPTHS, Setup()),
+        ],
         {
             "width": [
                 Contrast("width 256 over 8: held-out / training error", "gap", "256", "8"),
