@@ -3,9 +3,9 @@
 How fast is an oscillator damped? A network is asked for the damping rate, or
 whether it is above its median, from 20 noisy readings, and learns it from 100
 oscillators. One hyperparameter at a time is changed; each seed draws data and
-weights anew. A rule is turned into statements "q is larger with A than with B".
-A statement holds if the 95 % interval of the mean of log q_A / q_B over the
-seeds lies above 0, does not hold if it lies below, and can't be told otherwise.
+weights anew. A rule is turned into statements "q is larger with A than with
+B". One holds if the 95 % interval of the mean of log q_A / q_B over the seeds
+lies above 0, does not hold if it lies below, and can't be told otherwise.
 Goes on after an interruption, and shares the work under torchrun. Prints the
 answers beside the claims; writes cheatsheet.png, .csv and .json.
 """

@@ -4,8 +4,8 @@
 
 Counts the parameters of layers, and puts `pyneural.nn.Linear` in the place of
 `torch.nn.Linear`: with the same seed the weights are the same, a `state_dict`
-fits both. Their outputs and gradients differ by rounding only: both are compared
-with float64. Prints counts and distances; writes dense-layer.png.
+fits both. Their outputs and gradients differ by rounding only: both are
+compared with float64. Prints counts and distances; writes dense-layer.png.
 """
 
 from __future__ import annotations

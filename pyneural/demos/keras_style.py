@@ -2,9 +2,9 @@
 
     from keras.models import Sequential   ->   from pyneural.models import ...
 
-The slide leaves the layers, the loss and the optimizer open: they are filled in
-for a network that tells digits of 8 x 8 pixels. The text is changed in this one
-word and then run as it stands. Prints it and the accuracy; writes
+The slide leaves the layers, the loss and the optimizer open: they are filled
+in for a network that tells digits of 8 x 8 pixels. The text is changed in
+this one word and then run as it stands. Prints it and the accuracy; writes
 keras-style.png, the loss curve and predictions.
 """
 

@@ -1,12 +1,12 @@
 """Networks compared: what accuracy costs, after Canziani et al. (2016).
 
-Twelve networks tell digits of 8 x 8 pixels, which those for sequences read row
-by row. Measured are accuracy on new digits (several seeds), the operations of a
-forward pass, parameters, processor time for an image and peak memory, both
+Twelve networks tell digits of 8 x 8 pixels, which those for sequences read
+row by row. Measured are accuracy on new digits (several seeds), operations of
+a forward pass, parameters, processor time for an image and peak memory, both
 against the batch size. Of the networks whose accuracy can't be told from that
 of the best (Welch's 95 % interval of the difference contains 0), the one with
-the fewest operations is recommended. Goes on after an interruption, and shares
-the work under torchrun. Writes networks.png, .csv and .json.
+the fewest operations is recommended. Goes on after an interruption, and
+shares the work under torchrun. Writes networks.png, .csv and .json.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> object:
     networks, rows = _of_each(found)
     best, as_good = _recommended(networks)
     print(f"{len(networks)} networks tell digits; {counted(count, 'seed')}, {epochs} epochs\n")
-    print("                accuracy [%]                        us an image, of a batch   MiB")
+    print("               accuracy [%]                        us an image, of a batch  MiB")
     head = f"{BATCHES[0]:>9}{BATCHES[-1]:>8}{MEMORY_BATCHES[-1]:>8}"
     print(f"  network       mean   std  operations  parameters{head}")
     for name, network in networks.items():
