@@ -37,6 +37,7 @@ def classified_images(
         axes = left.subplots()
         style.draw_losses(axes, training, validation)
         axes.set(xlabel="epoch", ylabel="loss", yscale="log", title="Always plot the loss function")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
         right.suptitle(title, x=0.02, ha="left", fontsize=13)
         grid = right.add_gridspec(rows, _COLUMNS)
