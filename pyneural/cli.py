@@ -1,8 +1,9 @@
-"""The command line: `pyneural --version`, `info`, `list`, `demo NAME`, `compare --data DATA`.
+"""The command line: `pyneural --version`, `info`, `list`, `demo NAME`, `demo --all`, `compare`.
 
 A demo is a module of `pyneural.demos`; its name is that of the file, with "-" for "_". It defines
 `SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `run(args)`, which
-returns the figure to write to NAME.png, and `OPTIONS` if it has more than `--seed` and `--out`.
+returns the figure to write to NAME.png, `OPTIONS` if it has more than `--seed` and `--out`, and
+`QUICK`, the arguments that `pyneural demo --all --quick` gives it, if it takes long.
 """
 
 from __future__ import annotations
@@ -84,18 +85,7 @@ def run_demo(name: str, arguments: Sequence[str], traceback: bool) -> int:
         return _fail("pyneural demo", ValueError(f"there is no demo {name!r}; {hint}"))
     program = f"pyneural demo {name}"
     try:
-        demo = load_demo(name)
-        from pyneural.demos import _options
-
-        parser = argparse.ArgumentParser(
-            prog=program,
-            usage="%(prog)s [options]",
-            description=demo.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        for option, keywords in (_options.COMMON | getattr(demo, "OPTIONS", {})).items():
-            parser.add_argument(option, **keywords)
-        _options.show(demo, name, parser.parse_args(arguments))
+        show_demo(load_demo(name), name, arguments)
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -122,6 +112,35 @@ def run_comparison(arguments: Sequence[str]) -> int:
         return _fail("pyneural compare", error)
 
 
+def show_demo(demo: ModuleType, name: str, arguments: Sequence[str]) -> Path | None:
+    """Runs a demo with the arguments of a command line; the picture that it wrote, if it did."""
+    from pyneural.demos import _options
+
+    parser = argparse.ArgumentParser(
+        prog=f"pyneural demo {name}",
+        usage="%(prog)s [options]",
+        description=demo.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for option, keywords in (_options.COMMON | getattr(demo, "OPTIONS", {})).items():
+        parser.add_argument(option, **keywords)
+    return _options.show(demo, name, parser.parse_args(arguments))
+
+
+def run_all_demos(out: str, quick: bool) -> int:
+    """Runs all demos; exit code 1 if one of them failed."""
+    try:
+        from pyneural.demos._all import run_all
+
+        return int(run_all(demo_names(), load_demo, show_demo, out, quick=quick) > 0)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except (OSError, ImportError) as error:
+        return _fail("pyneural demo --all", error)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all options except those of the demos."""
     parser = argparse.ArgumentParser(
@@ -137,10 +156,16 @@ def make_parser() -> argparse.ArgumentParser:
     comparison = "train generative models on your data and say which one is right"
     commands.add_parser("compare", help=comparison)
     demo = commands.add_parser(
-        "demo", help="run a demo", usage="pyneural demo [--traceback] NAME [options of the demo]"
+        "demo",
+        help="run a demo, or all of them",
+        usage="pyneural demo [--traceback] NAME [options of the demo]\n"
+        "       pyneural demo --all [--quick] [--out DIR]",
     )
     demo.add_argument("--traceback", action="store_true", help="show where an error was raised")
-    demo.add_argument("name", metavar="NAME", help="a name that `pyneural list` shows")
+    demo.add_argument("--all", action="store_true", help="run all demos, in alphabetical order")
+    demo.add_argument("--quick", action="store_true", help="all of them with short trainings")
+    demo.add_argument("--out", metavar="DIR", help="output folder of all of them (default: .)")
+    demo.add_argument("name", metavar="NAME", nargs="?", help="a name that `pyneural list` shows")
     options = demo.add_argument(
         "arguments", metavar="...", nargs=argparse.REMAINDER, help="see `pyneural demo NAME --help`"
     )
@@ -165,8 +190,18 @@ def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["compare"]:  # whose options are known to its own parser
         return run_comparison(arguments[1:])
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args = parser.parse_args(arguments)
     if args.command == "demo":
+        if args.all and args.name is None:
+            return run_all_demos(args.out or ".", args.quick)
+        if args.name is None:
+            parser.error("demo: expected NAME or --all, got neither; see `pyneural list`")
+        if args.all or args.quick or args.out is not None:
+            parser.error(
+                f"demo: expected either NAME or --all, --quick, --out before it, got {args.name!r} "
+                "after these; options of a demo stand after its name"
+            )
         return run_demo(args.name, args.arguments, args.traceback)
     try:
         return show_info() if args.command == "info" else list_demos()

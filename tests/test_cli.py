@@ -112,6 +112,89 @@ def test_interrupt_gives_130(demo):
     assert cli.main(["demo", "two-words"]) == cli.INTERRUPTED == 130
 
 
+@pytest.fixture
+def several(monkeypatch):
+    """Three demos in the place of all: one that is good, one that fails, one without a picture."""
+
+    def demo(run):
+        body = {"SYSTEMS": ("S99",), "SUMMARY": "", "OPTIONS": {"--count": {"type": int}},
+                "QUICK": ("--count", "3"), "run": staticmethod(run), "__doc__": ""}  # fmt: skip
+        return type("Demo", (), body)
+
+    def good(args):
+        from matplotlib.figure import Figure
+
+        print(f"count {args.count}")
+        return Figure()
+
+    def bad(args):
+        raise RuntimeError("it broke\nbadly")
+
+    demos = {"bad": demo(bad), "good": demo(good), "none": demo(lambda args: None)}
+    monkeypatch.setattr(cli, "demo_names", lambda: list(demos))
+    for name, module in demos.items():
+        monkeypatch.setitem(sys.modules, f"pyneural.demos.{name}", module)
+    return demos
+
+
+def test_all_demos_run_whichever_fails(several, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert cli.main(["demo", "--all", "--quick", "--out", str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    told = {line.split()[0]: line.split(" s ")[1].strip() for line in lines[:3]}
+    assert told == {
+        "bad": "failed: RuntimeError: it broke", "good": "ok", "none": "failed: no picture",
+    }  # fmt: skip
+    assert lines[-1].startswith("3 demos in ")
+    assert lines[-1].endswith(" s, failed: bad, none")
+    assert (tmp_path / "good.png").exists()
+    assert (tmp_path / "good.txt").read_text().startswith("count 3\n")
+
+
+def test_all_demos_without_quick_have_their_defaults(several, tmp_path):
+    pytest.importorskip("matplotlib")
+    del several["bad"], several["none"]
+    assert cli.main(["demo", "--all", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "good.txt").read_text().startswith("count None\n")
+
+
+def test_arguments_that_a_demo_refuses_are_its_failure(several, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    several["good"].QUICK = ("--epochs", "3")
+    assert cli.main(["demo", "--all", "--quick", "--out", str(tmp_path)]) == 1
+    assert "failed: exit status 2" in capsys.readouterr().out.splitlines()[1]
+
+
+def test_ctrl_c_ends_all_demos_at_once(several, tmp_path, capsys):
+    def stopped(args):
+        raise KeyboardInterrupt
+
+    several["bad"].run = staticmethod(stopped)
+    assert cli.main(["demo", "--all", "--out", str(tmp_path)]) == cli.INTERRUPTED
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["demo"], ["demo", "--all", "mlp"], ["demo", "--out", "x", "mlp"]]
+)
+def test_either_a_name_or_all(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "NAME or --all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", cli.demo_names())
+def test_quick_arguments_are_options_of_the_demo(name, tmp_path, monkeypatch):
+    from pyneural.demos import _options
+
+    seen = []
+    monkeypatch.setattr(_options, "show", lambda demo, name, args: seen.append(args))
+    module = cli.load_demo(name)
+    cli.show_demo(module, name, [*getattr(module, "QUICK", ()), "--out", str(tmp_path)])
+    assert seen[0].out == str(tmp_path)
+
+
 def test_list_fits_80_columns(capsys):
     cli.main(["list"])
     assert all(len(line) < 80 for line in capsys.readouterr().out.splitlines())

@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -97,8 +98,10 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def show(demo: ModuleType, name: str, args: argparse.Namespace) -> None:
+def show(demo: ModuleType, name: str, args: argparse.Namespace) -> Path | None:
     """Runs a demo from its seed and writes its figure; torch's generator is left as it was.
+
+    Returns the path of the picture, or None if there is none.
 
     A demo that Ctrl-C ended, but that has a figure all the same, sets ``args.interrupted``; one
     with several figures to choose from names the file in ``args.picture``.
@@ -108,11 +111,14 @@ def show(demo: ModuleType, name: str, args: argparse.Namespace) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(args.seed)
         figure = demo.run(args)
+    picture = None
     if figure is not None:
         file = f"{getattr(args, 'picture', name)}.png"
-        print_row("picture", plots.save(figure, args.out / file))
+        picture = plots.save(figure, args.out / file)
+        print_row("picture", picture)
     if getattr(args, "interrupted", False):
         raise KeyboardInterrupt
+    return picture
 
 
 def print_row(name: str, value: object) -> None:

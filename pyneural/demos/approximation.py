@@ -24,6 +24,7 @@ from pyneural.models import fit_function
 
 SYSTEMS = ("S06",)
 SUMMARY = "Approximating a function: width and depth."
+QUICK = ("--seeds", "1", "--steps", "50")
 WIDTHS, DEPTHS, SHOWN = (1, 2, 4, 8, 16, 32), (1, 2, 3, 4), (1, 2, 4)
 POINTS, TEST_POINTS = 200, 1001
 OPTIONS = {

@@ -23,6 +23,7 @@ from pyneural.models import Autoencoder
 
 SYSTEMS = ("S15",)
 SUMMARY = "An autoencoder of images, three losses."
+QUICK = ("--epochs", "20")
 WIDTHS = (784, 128, 64)
 VARIANTS = (
     ("linear", "mean_squared_error"),

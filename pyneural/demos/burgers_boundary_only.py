@@ -19,6 +19,7 @@ from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
 SUMMARY = "A network without the equation fails inside."
+QUICK = ("--epochs", "200", "--lbfgs", "200")
 OPTIONS = TRAINING | {
     "--epochs": whole("steps of Adam", 1000),
     "--lbfgs": whole("iterations of L-BFGS", 1000),

@@ -42,6 +42,7 @@ from pyneural.models import DDPM, MLPDenoiser
 
 SYSTEMS = ("S27",)
 SUMMARY = "Denoising diffusion: digits, galaxies."
+QUICK = ("--data", "toys", "--epochs", "3")
 DATA = (*_ddpm_images.RECIPES, "toys", *TOYS, "galaxies")
 EPOCHS = {
     **{name: recipe.epochs for name, recipe in _ddpm_images.RECIPES.items()},

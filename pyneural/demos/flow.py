@@ -24,6 +24,7 @@ from pyneural.demos._options import option, whole
 
 SYSTEMS = ("S25",)
 SUMMARY = "Normalizing flows of toys, galaxies, digits."
+QUICK = ("--epochs", "3")
 RECIPES = {
     "toys": _flow_toys.RECIPE,
     **dict.fromkeys(_flow_toys.TOYS, _flow_toys.RECIPE),

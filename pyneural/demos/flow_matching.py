@@ -36,6 +36,7 @@ from pyneural.models.diffusion.coupling import COUPLINGS
 
 SYSTEMS = ("S27",)
 SUMMARY = "Flow matching of toys, galaxies."
+QUICK = ("--epochs", "3")
 DATA = ("toys", *TOYS, "galaxies")
 OPTIONS = {
     "--data": option(", ".join(DATA), "toys", choices=DATA, metavar="DATA"),

@@ -30,6 +30,7 @@ from pyneural.plots.latent_variables import mosaic
 
 SYSTEMS = ("S28",)
 SUMMARY = "Denoise, deblur and enlarge images."
+QUICK = ("--data", "digits", "--epochs", "5")
 TASKS = ("denoise", "deblur", "super-resolution")
 SEEDS = 3
 SAMPLES, STEPS = 8, 25  # of the diffusion for each image; times of a sample

@@ -32,6 +32,7 @@ from pyneural.training import LBFGS, Adam
 
 SYSTEMS = ("S23",)
 SUMMARY = "Constants of Burgers and KdV from noisy data."
+QUICK = ("--seeds", "1", "--adam", "50", "--lbfgs", "100")
 NOISES = 0.0, 0.01, 0.05, 0.1
 # Of one data set each, in parts of the true constants: table 1 of the paper, 2,000 points.
 RAISSI = torch.tensor([[0.0010, 0.0047], [0.0004, 0.0001], [0.0019, 0.062], [0.0010, 0.064]])

@@ -24,7 +24,8 @@ from pyneural.pde.gallery import GALLERY, Problem
 
 SYSTEMS = ("S22",)
 SUMMARY = "Equations of a gallery, see --list."
-QUICK = 0.05  # of the steps
+QUICK = ("heat", "--quick")
+SHARE = 0.05  # of the steps, with --quick
 OPTIONS: _options.Options = {
     "name": {"nargs": "?", "choices": GALLERY, "metavar": "NAME", "help": "a name of --list"},
     "--list": option("show the equations", action="store_true"),
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> object:
     _describe(problem, args)
     solved = solve(
         problem,
-        share=QUICK if args.quick else 1.0,
+        share=SHARE if args.quick else 1.0,
         dtype=_options.DTYPES[args.dtype],
         device=_options.checked_device(args.device),
         generator=torch.Generator().manual_seed(args.seed),

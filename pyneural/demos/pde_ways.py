@@ -40,6 +40,7 @@ Cost = tuple[list[float], list[float], list[str]]  # seconds, errors, what each 
 
 SYSTEMS = ("S20",)
 SUMMARY = "Burgers' equation in four ways, compared."
+QUICK = ("--steps", "30", "--looks", "3", "--width", "12", "--points", "500")
 OPTIONS = {
     "--steps": whole("steps of Levenberg-Marquardt", 120, low=1),
     "--looks": whole("errors measured on the way", 6, low=1),

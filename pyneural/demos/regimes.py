@@ -25,6 +25,7 @@ from pyneural.training import LBFGS, Adam
 
 SYSTEMS = ("S19",)
 SUMMARY = "Theory alone, data alone, or both."
+QUICK = ("--seeds", "1", "--adam", "60", "--lbfgs", "60")
 COUNTS = (4, 8, 16, 32, 64, 128, 512, 2048, 8192)
 EXAMPLES = (8, 32, 512)
 NOISE = 0.15  # radians

@@ -23,6 +23,7 @@ from pyneural.training.losses import quadratic_cost
 
 SYSTEMS = ("S04",)
 SUMMARY = "A sparsely connected network and a dense one."
+QUICK = ("--steps", "30")
 WIDTHS, SPARSITY = (3, 5, 5, 1), 0.6
 SIZE, BATCH, RUNS = 1024, 256, 9
 SPARSITIES = (0.5, 0.75, 0.9, 0.95, 0.99)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pyneural import data, plots
 from pyneural.demos import _fit
-from pyneural.demos._options import print_row
+from pyneural.demos._options import print_row, whole
 from pyneural.models import TransformerTranslator, teacher_forced
 from pyneural.training import losses
 from pyneural.training.callbacks import WarmUp
@@ -28,8 +28,8 @@ from pyneural.training.callbacks import WarmUp
 Pairs = tuple[list[str], list[str]]  # texts and answers
 SYSTEMS = ("S32",)
 SUMMARY = "A transformer translates; its parts tested."
+QUICK = ("--epochs", "1")
 DATES, REVERSALS, HELD_OUT, BATCH, BEAMS = 10_000, 6_000, 1_000, 64, 4
-EPOCHS = {"dates": 12, "reversals": 12}
 RATE, WARM_UP, SMOOTHING = 2e-3, 200, 0.1
 SIZES: dict[str, Any] = {"d_model": 64, "heads": 8, "layers": 2, "dropout": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -39,21 +39,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without positions": {"positions": False},
     "without causal mask": {"causal": False},
 }
+OPTIONS = {"--epochs": whole("passes through the pairs of each training", 12, low=1)}
 
 
 def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure."""
-    picture = _translate_dates(args.seed)
-    scores = _reverse_letters(args.seed)
+    picture = _translate_dates(args.seed, args.epochs)
+    scores = _reverse_letters(args.seed, args.epochs)
     return plots.translation(*picture, scores)
 
 
-def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
+def _translate_dates(seed: int, epochs: int) -> tuple[str, str, Tensor]:
     """Prints the accuracy; returns one text, its translation and the cross-attention."""
     print("Translating dates into ISO 8601 with a transformer\n")
     training, held_out = data.dates(DATES, seed), data.dates(HELD_OUT, seed, held_out=True)
     began = time.perf_counter()
-    network, target, (x, y) = _trained("dates", training, held_out, seed, {})
+    network, target, (x, y) = _trained("dates", training, held_out, seed, epochs, {})
     print_row("parameters", f"{sum(p.numel() for p in network.parameters()):,}")
     print_row("training", f"{DATES:,} dates, {time.perf_counter() - began:.0f} s")
     for name, beams in (("greedy", 1), (f"beam of {BEAMS}", BEAMS)):
@@ -69,13 +70,13 @@ def _translate_dates(seed: int) -> tuple[str, str, Tensor]:
     return text, answer, maps[:, : len(answer), : len(text)]
 
 
-def _reverse_letters(seed: int) -> dict[str, float]:
+def _reverse_letters(seed: int, epochs: int) -> dict[str, float]:
     """Prints and returns the accuracy of each variant."""
     print("Reversing letters: held-out answers correct in every letter\n")
     training, held_out = data.reversal(REVERSALS, seed), data.reversal(HELD_OUT, seed + 1)
     scores = {}
     for name, options in VARIANTS.items():
-        network, _, (x, y) = _trained("reversals", training, held_out, seed, options)
+        network, _, (x, y) = _trained("reversals", training, held_out, seed, epochs, options)
         scores[name] = _accuracy(network.translate(x), y)
         print(f"  {name:<24}{scores[name]:7.1%}", flush=True)
     print()
@@ -83,7 +84,7 @@ def _reverse_letters(seed: int) -> dict[str, float]:
 
 
 def _trained(
-    task: str, training: Pairs, held_out: Pairs, seed: int, options: dict[str, Any]
+    task: str, training: Pairs, held_out: Pairs, seed: int, epochs: int, options: dict[str, Any]
 ) -> tuple[TransformerTranslator, data.Vocabulary, tuple[Tensor, Tensor]]:
     """A trained network, the vocabulary of its answers, and the held-out part as codes."""
     torch.manual_seed(seed)
@@ -98,7 +99,7 @@ def _trained(
         clip_norm=1.0,
     )
     _fit.fit(
-        network, task, teacher_forced(x, y), y, WarmUp(WARM_UP), epochs=EPOCHS[task],
+        network, task, teacher_forced(x, y), y, WarmUp(WARM_UP), epochs=epochs,
         batch_size=BATCH,
     )  # fmt: skip
     return network.eval(), target, (new_x, new_y)

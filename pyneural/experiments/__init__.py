@@ -4,6 +4,26 @@
 """
 
 from pyneural.experiments.cells import Cell, run_cells
+from pyneural.experiments.contrasts import (
+    Contrast,
+    RankCorrelation,
+    Verdict,
+    rank_correlation,
+    verdict,
+)
 from pyneural.experiments.tables import Difference, difference, summary, write_csv, write_json
 
-__all__ = ["Cell", "Difference", "difference", "run_cells", "summary", "write_csv", "write_json"]
+__all__ = [
+    "Cell",
+    "Contrast",
+    "Difference",
+    "RankCorrelation",
+    "Verdict",
+    "difference",
+    "rank_correlation",
+    "run_cells",
+    "summary",
+    "verdict",
+    "write_csv",
+    "write_json",
+]

@@ -13,7 +13,9 @@ from pyneural.plots.adversarial import (
 from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
 from pyneural.plots.comparison import Measure, comparison
+from pyneural.plots.classified_images import classified_images
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
+from pyneural.plots.dense_layers import dense_layer
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
 from pyneural.plots.domains import domain
 from pyneural.plots.explanations import explanations
@@ -22,6 +24,7 @@ from pyneural.plots.functions import activations, approximation
 from pyneural.plots.identification import Identified, identification
 from pyneural.plots.latent_priors import latent_priors
 from pyneural.plots.latent_variables import latent_variables
+from pyneural.plots.network_costs import NetworkCost, network_costs
 from pyneural.plots.networks import backpropagation, matrices, sparsity
 from pyneural.plots.posteriors import posteriors
 from pyneural.plots.regimes import Fits, regimes
@@ -32,17 +35,20 @@ from pyneural.plots.series import predictions, state_space
 from pyneural.plots.solutions import solution_curves, solution_fields
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
+from pyneural.plots.sweeps import SweepPanel, sweeps
 from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
     "Fits",
     "Identified",
     "Measure",
+    "NetworkCost",
     "Panel",
     "PlaneDensity",
     "PlaneSamples",
     "SamplesOverTime",
     "Saturations",
+    "SweepPanel",
     "activations",
     "adversarial_images",
     "adversarial_plane",
@@ -51,6 +57,8 @@ __all__ = [
     "backpropagation",
     "check_installed",
     "comparison",
+    "classified_images",
+    "dense_layer",
     "densities",
     "domain",
     "explanations",
@@ -67,6 +75,7 @@ __all__ = [
     "losses",
     "matrices",
     "model_choice",
+    "network_costs",
     "pairwise",
     "plane_samples",
     "posteriors",
@@ -82,6 +91,7 @@ __all__ = [
     "space_time",
     "sparsity",
     "state_space",
+    "sweeps",
     "translation",
     "ways_to_solution",
 ]
