@@ -24,6 +24,7 @@ BELOW = {
     "plots": set(),
     "training": {"ops", "nn", "plots", "errors"},
     "models": {"ops", "nn", "pde", "ode", "training", "layers", "data", "errors"},
+    "experiments": {"training", "errors"},
     "demos": {"ops", "nn", "pde", "training", "models", "layers", "data", "metrics", "plots"},
     "cli": {"_C", "_loader", "demos"},
     "__init__": set(),

@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pyneural.training.isolation import is_isolated
+
 
 @dataclass(frozen=True)
 class ProcessGroup:
@@ -23,9 +25,10 @@ class ProcessGroup:
         """Joins the processes that ``torchrun`` started; a single process is a group of its own.
 
         A model on a GPU is moved to that of this process, LOCAL_RANK. The processes talk by NCCL
-        on GPUs and by gloo on CPUs, unless the process group is there already.
+        on GPUs and by gloo on CPUs, unless the process group is there already. Inside ``isolated``
+        each process is a group of its own.
         """
-        if not dist.is_available():
+        if is_isolated() or not dist.is_available():
             return SINGLE_PROCESS
         on_gpu = any(parameter.is_cuda for parameter in model.parameters())
         if not dist.is_initialized():

@@ -5,11 +5,14 @@ import threading
 from types import FrameType
 from typing import Any
 
+from pyneural.training.isolation import is_isolated
+
 
 class Interrupt:
     """Context in which the first Ctrl-C only sets ``requested``; the second one interrupts.
 
-    Outside of the main thread, where Python delivers no signals, it does nothing.
+    Outside of the main thread, where Python delivers no signals, and inside ``isolated`` it does
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -17,7 +20,7 @@ class Interrupt:
         self._before: Any = None
 
     def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() and not is_isolated():
             self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 
