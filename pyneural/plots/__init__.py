@@ -30,16 +30,19 @@ from pyneural.plots.series import predictions, state_space
 from pyneural.plots.solutions import solution_curves, solution_fields
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
+from pyneural.plots.unequal_groups import GroupErrors, UnequalGroups, unequal_groups
 from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
     "Fits",
+    "GroupErrors",
     "Identified",
     "Panel",
     "PlaneDensity",
     "PlaneSamples",
     "SamplesOverTime",
     "Saturations",
+    "UnequalGroups",
     "activations",
     "adversarial_images",
     "adversarial_plane",
@@ -78,5 +81,6 @@ __all__ = [
     "sparsity",
     "state_space",
     "translation",
+    "unequal_groups",
     "ways_to_solution",
 ]

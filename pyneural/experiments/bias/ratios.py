@@ -115,27 +115,25 @@ def conclusions(found: GroupBias) -> list[str]:
     >>> same, more = Ratio(1.0, 0.9, 1.1), Ratio(1.8, 1.6, 2.0)
     >>> ones = GroupBias("ones", more, same, same, {}, {}, {})
     >>> print("\n".join(conclusions(ones)))
-    ones, as 5 % of the images: 1.80 (1.60 to 2.00) times the error: the bias is in the data
-    to as few of both groups: 1.00 (0.90 to 1.10): can't tell what the majority does
+    as 5 % of the images 1.80 (1.60 to 2.00): the bias is in the data
+    against as few of both 1.00 (0.90 to 1.10): can't tell what the majority does
     """
-    verdict = found.minority.says(
-        "the bias is in the data", "fewer images did no harm", "can't tell"
-    )
+    verdict = found.minority.says("the bias is in the data", "fewer do no harm", "can't tell")
     others = found.crowding.says(
         "the majority does harm", "the majority helps", "can't tell what the majority does"
     )
     lines = [
-        f"{found.name}, as 5 % of the images: {found.minority} times the error: {verdict}",
-        f"to as few of both groups: {found.crowding}: {others}",
+        f"as 5 % of the images {found.minority}: {verdict}",
+        f"against as few of both {found.crowding}: {others}",
     ]
     for repair, left in found.remains.items():
-        gain = found.gains[repair].says("makes it worse", "helps", "can't tell whether it helps")
-        rest = left.says("some bias remains", "better than balanced", "no bias can be seen")
-        price = found.costs[repair].says(
-            f"costs the group {_percent(found.costs[repair])} where it is the majority",
-            "helps the majority too", "",
-        )  # fmt: skip
-        lines.append(f"{repair}: {left}: " + ", ".join(filter(None, (gain, rest, price))))
+        gain = found.gains[repair].says("makes it worse", "helps", "can't tell if it helps")
+        rest = left.says("bias remains", "better than the control", "can't tell if bias remains")
+        both = f"{gain}, {rest}".replace("helps, can't tell if", "helps or if")
+        lines.append(f"{repair} {left}: {both}")
+        price = found.costs[repair]
+        if price.low > 1:
+            lines.append(f"  costs this group {price.mean - 1:.0%} where it is the majority")
     return lines
 
 
@@ -143,12 +141,11 @@ def harder(groups: Sequence[str], first: Errors, second: Errors) -> str:
     """Which of two groups has the larger error in the balanced control: that is no bias.
 
     >>> harder(("ones", "twos"), {"50:50": [0.2, 0.2]}, {"50:50": [0.1, 0.1]})
-    'ones have 2.00 (2.00 to 2.00) times the error of twos in the control: they are harder'
+    '2.00 (2.00 to 2.00): ones are harder, which is no bias'
     """
     found = ratio(first[BALANCED], second[BALANCED])
-    verdict = found.says("they are harder", "they are easier", "can't tell which are harder")
-    return f"{groups[0]} have {found} times the error of {groups[1]} in the control: {verdict}"
-
-
-def _percent(cost: Ratio) -> str:
-    return f"{cost.mean - 1:.0%}"
+    verdict = found.says(
+        f"{groups[0]} are harder, which is no bias", f"{groups[1]} are harder, which is no bias",
+        "can't tell which are harder",
+    )  # fmt: skip
+    return f"{found}: {verdict}"

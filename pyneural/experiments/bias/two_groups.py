@@ -19,6 +19,7 @@ LOOP, NO_LOOP = (0, 6, 8, 9), (1, 2, 3, 5, 7)  # the digits; a 4 is written in b
 LATENT = 16  # of the autoencoder of digits
 FACTOR = 4  # of the super-resolution, along each edge
 WIDTH, BLOCKS = 16, 2  # of its network
+BRIGHTER = 4.0  # how much brighter faint sources are shown
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,11 @@ class TwoGroups:
         group: 0 or 1 for each, int64 [N].
         x_test, y_test, group_test: held-out ones.
         shown: indices of held-out images for a picture.
+        shape: of a true image, (C, H, W).
         model: makes the network.
         total: number of images that each network is trained with.
         steps, batch, rate: updates, images of each, and the highest learning rate.
+        brighter: factor for pictures, by group.
     """
 
     name: str
@@ -46,17 +49,20 @@ class TwoGroups:
     y_test: Tensor
     group_test: Tensor
     shown: tuple[int, ...]
+    shape: tuple[int, int, int]
     model: Callable[[], Model]
     total: int
     steps: int
     batch: int
     rate: float = 3e-3
+    brighter: tuple[float, float] = (1.0, 1.0)
 
 
 def digit_groups() -> TwoGroups:
     """Digits of 8 x 8 pixels with a closed loop, 0 6 8 9, and without, 1 2 3 5 7; an autoencoder.
 
-    64-128-16-128-64 with a sigmoid at the end. A 4 is written both open and closed, and left out.
+    64-128-16-128-64, linear in the middle, with a sigmoid at the end. A 4 is left out, since it
+    is written both open and closed.
 
     Raises:
         ImportError: scikit-learn is missing.
@@ -72,10 +78,11 @@ def digit_groups() -> TwoGroups:
         parts += [pixels[kept] / 16, group[kept], digit[kept]]
     y, group, _, y_test, group_test, digit = parts
     shown = tuple(int((digit == number).nonzero()[0]) for number in LOOP + NO_LOOP)
-    make = partial(Autoencoder, [64, 128, LATENT], last_activation="sigmoid")
+    layers = {"latent_activation": "linear", "last_activation": "sigmoid"}
+    make = partial(Autoencoder, [64, 128, LATENT], **layers)
     return TwoGroups(
         "reconstruction of digits", ("digits with a loop", "digits without"), y, y, group,
-        y_test, y_test, group_test, shown, make, total=500, steps=600, batch=50,
+        y_test, y_test, group_test, shown, (1, 8, 8), make, total=500, steps=600, batch=50,
     )  # fmt: skip
 
 
@@ -95,11 +102,13 @@ def hubble_groups() -> TwoGroups:
     places = [(group_test == number).nonzero()[:, 0].tolist() for number in (0, 1)]
     # Spread over the right half of the picture.
     shown = tuple(part[len(part) * i // 4] for part in places for i in range(4))
-    make = partial(ImageToImage, y.shape[1], FACTOR, width=WIDTH, blocks=BLOCKS)
+    channels, height, width = y.shape[1:]
+    make = partial(ImageToImage, channels, FACTOR, width=WIDTH, blocks=BLOCKS)
     return TwoGroups(
         "super-resolution of galaxies", ("bright sources", "faint sources"),
         data.downsample(y, FACTOR), y, group, data.downsample(y_test, FACTOR), y_test, group_test,
-        shown, make, total=200, steps=300, batch=20,
+        shown, (channels, height, width), make, total=200, steps=300, batch=20,
+        brighter=(1.0, BRIGHTER),
     )  # fmt: skip
 
 
