@@ -1,4 +1,4 @@
-"""Sources in a picture: found where they were put, with their flux; the groups of the Hubble field."""
+"""Sources in a picture: found where they were put, with their flux; the two groups of Hubble."""
 
 import numpy as np
 import pytest

@@ -127,13 +127,13 @@ def conclusions(found: GroupBias) -> list[str]:
         f"against as few of both {found.crowding}: {others}",
     ]
     for repair, left in found.remains.items():
-        gain = found.gains[repair].says("makes it worse", "helps", "can't tell if it helps")
-        rest = left.says("bias remains", "better than the control", "can't tell if bias remains")
-        both = f"{gain}, {rest}".replace("helps, can't tell if", "helps or if")
-        lines.append(f"{repair} {left}: {both}")
-        price = found.costs[repair]
+        gain, price = found.gains[repair], found.costs[repair]
+        change = f"{100 * abs(gain.mean - 1):.1f} %"
+        does = gain.says(f"{change} worse", f"helps by {change}", "unclear if it helps")
+        rest = left.says("bias remains", "better than the control", "unclear if any is left")
+        lines.append(f"{repair} {left}: {does}, {rest}")
         if price.low > 1:
-            lines.append(f"  costs this group {price.mean - 1:.0%} where it is the majority")
+            lines.append(f"  costs this group {100 * (price.mean - 1):.0f} % as the majority")
     return lines
 
 
