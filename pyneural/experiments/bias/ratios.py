@@ -24,7 +24,8 @@ class Ratio(NamedTuple):
     def __str__(self) -> str:
         if not math.isfinite(self.high):
             return f"{self.mean:.2f} (one seed)"
-        return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
+        mean, low, high = (f"{v:.2f}" if v < 100 else f"{v:.0e}" for v in self)
+        return f"{mean} ({low} to {high})"
 
     def says(self, above: str, below: str, between: str) -> str:
         """One of three texts: the interval lies above 1, below it, or contains it.
@@ -54,7 +55,7 @@ def ratio(x: Sequence[float], y: Sequence[float]) -> Ratio:
         ImportError: scipy is missing.
 
     >>> print(ratio([2.0, 2.2, 1.8], [1.0, 1.0, 1.0]))
-    2.00 (1.55 to 2.56)
+    1.99 (1.55 to 2.56)
     """
     good, got = len(x) == len(y) > 0, f"{len(x)} and {len(y)}"
     check_argument(good, "ratio: x and y", "errors of the same seeds", got, "leave seeds out")
@@ -116,12 +117,10 @@ def conclusions(found: GroupBias) -> list[str]:
     >>> ones = GroupBias("ones", more, same, same, {}, {}, {})
     >>> print("\n".join(conclusions(ones)))
     as 5 % of the images 1.80 (1.60 to 2.00): the bias is in the data
-    against as few of both 1.00 (0.90 to 1.10): can't tell what the majority does
+    against as few of both 1.00 (0.90 to 1.10): can't tell
     """
     verdict = found.minority.says("the bias is in the data", "fewer do no harm", "can't tell")
-    others = found.crowding.says(
-        "the majority does harm", "the majority helps", "can't tell what the majority does"
-    )
+    others = found.crowding.says("the majority does harm", "the majority helps", "can't tell")
     lines = [
         f"as 5 % of the images {found.minority}: {verdict}",
         f"against as few of both {found.crowding}: {others}",
@@ -129,8 +128,8 @@ def conclusions(found: GroupBias) -> list[str]:
     for repair, left in found.remains.items():
         gain, price = found.gains[repair], found.costs[repair]
         change = f"{100 * abs(gain.mean - 1):.1f} %"
-        does = gain.says(f"{change} worse", f"helps by {change}", "unclear if it helps")
-        rest = left.says("bias remains", "better than the control", "unclear if any is left")
+        does = gain.says(f"{change} worse", f"helps by {change}", "no clear effect")
+        rest = left.says("bias remains", "better than the control", "bias may remain")
         lines.append(f"{repair} {left}: {does}, {rest}")
         if price.low > 1:
             lines.append(f"  costs this group {100 * (price.mean - 1):.0f} % as the majority")

@@ -81,7 +81,7 @@ def digit_groups() -> TwoGroups:
     layers = {"latent_activation": "linear", "last_activation": "sigmoid"}
     make = partial(Autoencoder, [64, 128, LATENT], **layers)
     return TwoGroups(
-        "reconstruction of digits", ("digits with a loop", "digits without"), y, y, group,
+        "reconstruction of digits", ("digits with a loop", "digits without a loop"), y, y, group,
         y_test, y_test, group_test, shown, (1, 8, 8), make, total=500, steps=600, batch=50,
     )  # fmt: skip
 
