@@ -18,6 +18,7 @@ from pyneural.data.paired_images import (
 from pyneural.data.pixels import bits_per_dimension, dequantise
 from pyneural.data.reversal import reversal
 from pyneural.data.sentences import sentences
+from pyneural.data.sources import SourceGroups, Sources, find_sources, hubble_sources
 from pyneural.data.two_moons_posterior import TwoMoonsPosterior
 from pyneural.data.vocabulary import Vocabulary
 
@@ -26,6 +27,8 @@ __all__ = [
     "GALAXY_COLUMNS",
     "MOTIONS",
     "ImagePairs",
+    "SourceGroups",
+    "Sources",
     "TwoMoonsPosterior",
     "Vocabulary",
     "add_noise",
@@ -38,10 +41,12 @@ __all__ = [
     "digits",
     "digits_8x8",
     "downsample",
+    "find_sources",
     "galaxies",
     "gaussian_blur",
     "hubble_deep_field",
     "hubble_pairs",
+    "hubble_sources",
     "image_pairs",
     "mnist",
     "moving_shapes",

@@ -12,8 +12,8 @@ from pyneural.plots.adversarial import (
 )
 from pyneural.plots.attention import attention_maps, translation
 from pyneural.plots.autoencoders import latent_planes, reconstructions
-from pyneural.plots.comparison import Measure, comparison
 from pyneural.plots.classified_images import classified_images
+from pyneural.plots.comparison import Measure, comparison
 from pyneural.plots.curves import learning_curves, long_lag, loss_gallery, losses, model_choice
 from pyneural.plots.dense_layers import dense_layer
 from pyneural.plots.diffusion import Panel, image_diffusion, image_samples
@@ -36,10 +36,12 @@ from pyneural.plots.solutions import solution_curves, solution_fields
 from pyneural.plots.space_time import space_time
 from pyneural.plots.style import check_installed, save, scientific
 from pyneural.plots.sweeps import SweepPanel, sweeps
+from pyneural.plots.unequal_groups import GroupErrors, UnequalGroups, unequal_groups
 from pyneural.plots.ways_to_solution import ways_to_solution
 
 __all__ = [
     "Fits",
+    "GroupErrors",
     "Identified",
     "Measure",
     "NetworkCost",
@@ -49,6 +51,7 @@ __all__ = [
     "SamplesOverTime",
     "Saturations",
     "SweepPanel",
+    "UnequalGroups",
     "activations",
     "adversarial_images",
     "adversarial_plane",
@@ -56,8 +59,8 @@ __all__ = [
     "attention_maps",
     "backpropagation",
     "check_installed",
-    "comparison",
     "classified_images",
+    "comparison",
     "dense_layer",
     "densities",
     "domain",
@@ -93,5 +96,6 @@ __all__ = [
     "state_space",
     "sweeps",
     "translation",
+    "unequal_groups",
     "ways_to_solution",
 ]

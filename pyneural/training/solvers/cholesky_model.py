@@ -17,7 +17,6 @@ from pyneural.training.solvers.linear_model import LinearModel
 from pyneural.training.solvers.refined_gram import RefinedGram
 from pyneural.training.solvers.residuals import Residuals
 
-
 # Of the trace's rounding, about what that of J^T J is: a small matrix that has lost its digits can
 # be positive definite by chance.
 _ROUNDING = 0.1
