@@ -102,7 +102,7 @@ def _print(
 ) -> None:
     true = ", ".join(f"{value:.6f}" for value in equation.truth)
     print(f"  {equation.formula},  lambda = ({true})")
-    print("  noise  constant        mean    spread    error %   bound %  Raissi %   covered")
+    print("  noise  constant        mean    spread   error %   bound %  Raissi %  covered")
     inside, count = 0, 0
     for row, (noise, each) in enumerate(found.items()):
         values = torch.tensor([one.found for one in each], dtype=torch.float64)
@@ -112,11 +112,11 @@ def _print(
             start = f"{noise:.0%}" if index == 0 else ""
             mean, spread = float(values[:, index].mean()), float(values[:, index].std(correction=0))
             line = f"  {start:>5}  {name}  {mean:>10.6f}  {spread:>8.6f}"
-            line += f"{100 * float(errors[:, index].quantile(0.5)):>11.2g}"
+            line += f"{100 * float(errors[:, index].quantile(0.5)):>10.2g}"
             line += f"{100 * float(bounds[row, index]):>10.2g}" if noise else f"{'':>10}"
             burgers = isinstance(equation, BurgersConstants)
             line += f"{100 * float(RAISSI[row, index]):>10.2g}" if burgers else f"{'':>10}"
-            line += f"{covered[index]:>7}/{len(each)}" if noise else ""
+            line += f"{covered[index]:>6}/{len(each)}" if noise else ""
             print(line.rstrip())
         if noise:
             inside, count = inside + sum(covered), count + 2 * len(each)

@@ -35,7 +35,8 @@ class Estimate(NamedTuple):
         (0.804, 1.196)
         """
         check(0 < level < 1, "interval: level", "a number in (0, 1)", level)
-        wide = self.deviation * math.sqrt(2) * float(torch.erfinv(torch.tensor(level).double()))
+        two_sided = torch.erfinv(torch.tensor(level, dtype=torch.float64))
+        wide = self.deviation * math.sqrt(2) * float(two_sided)
         return self.value - wide, self.value + wide
 
     def credible_level(self, truth: float) -> float:
