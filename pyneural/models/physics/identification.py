@@ -62,7 +62,7 @@ class Identification:
     def bound(self, noise: float, theory_weight: float = 100.0) -> tuple[float, float]:
         """Standard deviations that no unbiased estimate can fall below, in parts of the constants.
 
-        The bound of Cramer and Rao for measurements at these points, start and walls being unknown,
+        The bound of Cramer and Rao for measurements at these points, start and ends being unknown,
         by the Gram matrix of this network (``PINN.posterior``). It is to be one that was trained
         without noise, as the bound is that at the true solution.
 

@@ -171,13 +171,13 @@ def scattered_measurements(
 def known_start_deviations(
     equation: UnknownConstants, count: int = 2000, noise: float = 0.01
 ) -> tuple[float, float]:
-    """What no unbiased estimate can be better than, even where start and walls are known exactly.
+    """What no unbiased estimate can be better than, even where start and ends are known exactly.
 
         cov >= (sigma^2 / count) (S^T S / N)^-1,   S = du / d(lambda_1, lambda_2)  [N, 2]
 
     the bound of Cramer and Rao for measurements at points of the grid at random, with sigma the
     noise times the standard deviation of u, and S by central differences of the solution. Where
-    start and walls have to be found from the measurements too, as by ``identify``, the bound is
+    start and ends have to be found from the measurements too, as by ``identify``, the bound is
     larger: it is then that of ``PINN.posterior``.
 
     Args:
