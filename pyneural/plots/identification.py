@@ -58,6 +58,9 @@ def identification(rows: Sequence[Identified], title: str = "") -> Any:
             _field(band, field, row)
             for index, axes in enumerate(constants):
                 _errors(axes, row, index)
+        most = max(range(len(rows)), key=lambda number: len(rows[number].published))
+        handles, labels = bands[most].axes[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper right", ncols=len(labels), borderaxespad=0.2)
     return figure
 
 
@@ -93,17 +96,15 @@ def _errors(axes: Any, row: Identified, index: int) -> None:
         axes.plot(places, 100 * values[:, index], "D", color=color, markersize=7, label=name)
     axes.plot([], [], "o-", color=style.BLUE, label="this run: seeds and median")
     if bool((bounds > 0).any()):
-        axes.plot([], [], "--", color=style.BLACK, label="median by the Cramer-Rao bound")
+        axes.plot([], [], "--", color=style.BLACK, label="Cramer-Rao bound, median")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     others = (values.flatten() for values in row.published.values())
     shown = torch.cat([row.errors.flatten(), row.bounds.flatten(), *others])
     shown = 100 * shown[shown > 0]
-    axes.set_ylim(0.5 * float(shown.min()), 20 * float(shown.max()))  # the legend is above
+    axes.set_ylim(0.5 * float(shown.min()), 2 * float(shown.max()))
     axes.minorticks_off()
     axes.set_xticks(places, [f"{100 * noise:g} %" for noise in row.noises])
     axes.set(xlabel="noise", ylabel="error in %", title=rf"$\lambda_{index + 1}$")
     axes.set_xlim(-0.5, len(row.noises) - 0.5)
     axes.grid(axis="y", alpha=0.3)
-    if index:
-        axes.legend(loc="upper right")

@@ -17,6 +17,7 @@ def test_inverse(tmp_path, capsys, monkeypatch):
     short = {"hidden": (4,), "points": 10, "stages": [(1.0, 1)]}
     monkeypatch.setattr(demo, "CLEAN", short)
     monkeypatch.setattr(demo, "identify", functools.partial(identify, **short))
+    monkeypatch.setattr(demo, "known_start_deviations", lambda equation, noise: (noise, 2 * noise))
     out = run_demo("inverse", tmp_path, capsys, "--seeds", "1")
     lines = [line for line in out.splitlines() if re.match(r"\s+(\d+%)?\s+lambda_", line)]
     rows = [line[line.index("lambda_") :].split() for line in lines]
@@ -30,6 +31,7 @@ def test_inverse(tmp_path, capsys, monkeypatch):
         assert error == pytest.approx(100 * abs(mean - 1), rel=0.06)
     bounds = [float(row[-3]) for row in burgers]
     assert bounds[4] == pytest.approx(10 * bounds[0], rel=0.1)  # in proportion to the noise
+    assert out.count("bound at 10%, were u known at t = 0 and at the ends: 6.7, 13\n") == 2
     counted = re.findall(r"(\d+) of (\d+) intervals of 95% contain", out)
     assert [total for _, total in counted] == ["6", "6"]
     inside = [sum(row[-1] == "1/1" for row in each) for each in (burgers, rows[10:])]
