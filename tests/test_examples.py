@@ -38,16 +38,16 @@ def test_posterior(capsys):
 
 # Steps of a quick look, and the error that it reaches.
 PDE = {
-    "annulus": (60, 0.03),
-    "clamped_beam": (150, 0.01),
-    "fourier_features": (400, 0.2),
-    "integro_differential": (60, 0.05),
-    "inverse_source": (300, 0.05),
-    "l_shape": (60, 0.1),
-    "lorenz": (500, 0.9),
-    "network_per_output": (60, 0.05),
-    "parametric_heat": (60, 0.1),
-    "robin_rod": (60, 0.01),
+    "annulus": (8, 0.05),
+    "clamped_beam": (15, 1e-3),
+    "fourier_features": (8, 1e-3),
+    "inverse_source": (8, 0.02),
+    "l_shape": (6, 0.1),
+    "lorenz": (20, 1e-3),
+    "network_per_output": (20, 1e-3),
+    "integro_differential": (8, 0.05),
+    "parametric_heat": (6, 0.05),
+    "robin_rod": (8, 1e-3),
 }
 
 

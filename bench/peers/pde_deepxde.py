@@ -1,4 +1,4 @@
-"""DeepXDE on torch: problems of examples/pde with the same networks, points and iterations.
+"""DeepXDE on torch: problems of examples/pde with the same networks and points, by L-BFGS.
 
 Each function takes the number of L-BFGS iterations and a seed, and gives the relative L2 error and
 the seconds of training, as ``main`` of the example of its name.

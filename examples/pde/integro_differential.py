@@ -6,10 +6,10 @@ import torch
 from pyneural.models import PINN
 from pyneural.nn import MLP
 from pyneural.pde import Box, Dirichlet, Operator
-from pyneural.training import LBFGS
+from pyneural.training import LevenbergMarquardt
 
 
-def main(steps=300, seed=0):
+def main(steps=20, seed=0):
     torch.manual_seed(seed)
     domain, x = Box(x=(0, 5)), torch.linspace(0, 5, 40)[:, None]
     nodes, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(20))
@@ -21,5 +21,5 @@ def main(steps=300, seed=0):
     equation = Operator(residual, x, inputs="x", outputs="u", pairs=inner)
     conditions = {"equation": equation, "start": Dirichlet(domain, 1.0, 1, side="low")}
     pinn = PINN(MLP(1, [20, 20], 1, input_range=domain.range), conditions, domain=domain)
-    report = pinn.fit(LBFGS(steps), progress=False)
+    report = pinn.fit(LevenbergMarquardt(steps), progress=False)
     return pinn.relative_l2(x, torch.exp(-x) * torch.cosh(x)), report.seconds

@@ -39,18 +39,18 @@ from pyneural.models.flows.spline_flows import NCSF, NSF
 from pyneural.models.images.image_diffusion import ImageDiffusion
 from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
-from pyneural.models.physics.identification import (
-    BurgersConstants,
-    Identification,
-    KdVConstants,
-    UnknownConstants,
-    identify,
-    scattered_measurements,
-)
+from pyneural.models.physics.identification import Identification, identify
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.physics.regimes import Pendulum, model_pendulum
 from pyneural.models.physics.suggested import Solved, solve, suggested_pinn, suggested_training
 from pyneural.models.physics.time_windows import TimeWindows
+from pyneural.models.physics.unknown_constants import (
+    BurgersConstants,
+    KdVConstants,
+    UnknownConstants,
+    known_start_deviations,
+    scattered_measurements,
+)
 from pyneural.models.recurrent.captioner import Captioner
 from pyneural.models.recurrent.frame_classifier import FrameClassifier
 from pyneural.models.recurrent.recurrent_decoder import RecurrentDecoder, teacher_forced
@@ -128,6 +128,7 @@ __all__ = [
     "fit_by_likelihood",
     "fit_function",
     "identify",
+    "known_start_deviations",
     "load_model",
     "model_pendulum",
     "pushed_oscillator",

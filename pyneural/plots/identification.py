@@ -20,6 +20,7 @@ class Identified(NamedTuple):
         points: where it was measured, [N, 2] in the order (t, x).
         noises: of the measurements, in parts of the solution's deviation, [K].
         errors: relative errors of both constants, [K, seeds, 2].
+        bounds: medians of the errors that efficient estimates have, [K, 2]; 0 where none is known.
         published: relative errors of others [K, 2] by their names; NaN where none are known.
     """
 
@@ -30,17 +31,20 @@ class Identified(NamedTuple):
     points: Tensor
     noises: Sequence[float]
     errors: Tensor
+    bounds: Tensor
     published: Mapping[str, Tensor]
 
 
 def identification(rows: Sequence[Identified], title: str = "") -> Any:
     """A row an equation: its solution with the measured points, and the errors of both constants.
 
-    Each dot is a seed, the bar their median.
+    Each dot is a seed, the bar their median, the dashed bar the median that the bound of Cramer and
+    Rao allows.
 
     >>> t, x = torch.linspace(0, 1, 5), torch.linspace(-1, 1, 9)
     >>> row = Identified(
-    ...     "heat", t, x, torch.outer(1 - t, x), torch.rand(7, 2), [0, 0.1], torch.rand(2, 3, 2), {}
+    ...     "heat", t, x, torch.outer(1 - t, x), torch.rand(7, 2), [0, 0.1], torch.rand(2, 3, 2),
+    ...     torch.tensor([[0.0, 0.0], [0.1, 0.2]]), {},
     ... )
     >>> len(identification([row]).axes)
     4
@@ -54,6 +58,9 @@ def identification(rows: Sequence[Identified], title: str = "") -> Any:
             _field(band, field, row)
             for index, axes in enumerate(constants):
                 _errors(axes, row, index)
+        most = max(range(len(rows)), key=lambda number: len(rows[number].published))
+        handles, labels = bands[most].axes[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper right", ncols=len(labels), borderaxespad=0.2)
     return figure
 
 
@@ -82,18 +89,22 @@ def _errors(axes: Any, row: Identified, index: int) -> None:
         axes.plot(place + spread, values, "o", color=style.BLUE, markersize=5, alpha=0.6)
         middle = float(values.quantile(0.5))
         axes.plot([place - 0.22, place + 0.22], [middle, middle], color=style.BLUE, linewidth=2.5)
+    bounds = 100 * row.bounds[:, index]
+    for place, bound in zip(places[bounds > 0].tolist(), bounds[bounds > 0].tolist(), strict=True):
+        axes.plot([place - 0.35, place + 0.35], [bound, bound], "--", color=style.BLACK)
     for (name, values), color in zip(row.published.items(), style.CYCLE[1:], strict=False):
         axes.plot(places, 100 * values[:, index], "D", color=color, markersize=7, label=name)
     axes.plot([], [], "o-", color=style.BLUE, label="this run: seeds and median")
+    if bool((bounds > 0).any()):
+        axes.plot([], [], "--", color=style.BLACK, label="Cramer-Rao bound, median")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    shown = torch.cat([row.errors.flatten(), *(v.flatten() for v in row.published.values())])
+    others = (values.flatten() for values in row.published.values())
+    shown = torch.cat([row.errors.flatten(), row.bounds.flatten(), *others])
     shown = 100 * shown[shown > 0]
-    axes.set_ylim(0.5 * float(shown.min()), 20 * float(shown.max()))  # the legend is above
+    axes.set_ylim(0.5 * float(shown.min()), 2 * float(shown.max()))
     axes.minorticks_off()
     axes.set_xticks(places, [f"{100 * noise:g} %" for noise in row.noises])
     axes.set(xlabel="noise", ylabel="error in %", title=rf"$\lambda_{index + 1}$")
     axes.set_xlim(-0.5, len(row.noises) - 0.5)
     axes.grid(axis="y", alpha=0.3)
-    if index:
-        axes.legend(loc="upper right")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bench.__main__ import main
-from bench.pde_examples import EXAMPLES
+from bench.pde_examples import EXAMPLES, ITERATIONS
 from bench.peers.pde_deepxde import PROBLEMS
 
 
@@ -23,3 +23,4 @@ def test_a_row_for_each_problem(capsys):
 
 def test_the_peer_solves_some_of_the_examples():
     assert set(PROBLEMS) < set(EXAMPLES)
+    assert ITERATIONS.keys() == PROBLEMS.keys()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pyneural import models, nn, pde
+from pyneural.metrics import expected_coverage
 from pyneural.models.physics import posterior as module
 from pyneural.models.physics.posterior import Estimate
 from pyneural.training import LevenbergMarquardt
@@ -18,14 +19,14 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def linear(noise=0.3, weight=1.0, count=40):
+def linear(noise=0.3, weight=1.0, count=40, seed=1):
     """A fit of w . x + b, whose covariance the textbooks have."""
     x = draw(count, 2).clamp(-1, 1)
-    values = (x @ torch.tensor([[1.0], [-2.0]]).double()) + 0.5 + noise * draw(count, 1, seed=1)
+    values = (x @ torch.tensor([[1.0], [-2.0]]).double()) + 0.5 + noise * draw(count, 1, seed=seed)
     network = nn.MLP(2, [], 1).double()
     data = {"data": pde.Data(x, values, domain=BOX)}
     pinn = models.PINN(network, data, domain=BOX, weights={"data": weight})
-    pinn.fit(LevenbergMarquardt(20, order=1, damping=1e-9), progress=False)
+    pinn.fit(LevenbergMarquardt(4, order=1, damping=1e-9, momentum=0), progress=False)
     design = torch.cat([x, torch.ones(count, 1)], 1).double()
     return pinn, design, values
 
@@ -54,6 +55,26 @@ def test_linear_regression(weight):
     torch.testing.assert_close(found.predict(x), expected, rtol=1e-8, atol=0)
     slope = found.predict(x, "u.x")
     torch.testing.assert_close(slope, covariance[0, 0].sqrt().expand(9, 1), rtol=1e-8, atol=0)
+
+
+def test_intervals_of_a_linear_fit_cover_as_often_as_they_say():
+    """And those of half the width as often as they should not."""
+    levels, narrow = [], []
+    for seed in range(100):
+        layer = (pinn := linear(seed=1000 + seed)[0]).network.layers[0]
+        posterior = pinn.posterior(noise=0.3)
+        for parameter, truth in ((layer.bias, 0.5), (layer.weight[0, :1], 1.0)):
+            found = posterior.estimate(lambda parameter=parameter: parameter * 1)
+            levels.append(found.credible_level(truth))
+            half = Estimate(found.value, found.deviation / 2)
+            narrow.append(half.credible_level(truth))
+    coverage = expected_coverage(torch.tensor(levels)).coverage[95]
+    assert abs(float(coverage) - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 100)
+    coverage = expected_coverage(torch.tensor(narrow)).coverage[95]
+    assert abs(float(coverage) - 0.673) < 0.14  # erf(1.96 / 2 / sqrt(2)), three deviations
+    low, high = Estimate(2.0, 0.5).interval(0.8)
+    assert Estimate(2.0, 0.5).credible_level(low) == pytest.approx(0.8, rel=1e-12)
+    assert Estimate(2.0, 0.5).credible_level(high) == pytest.approx(0.8, rel=1e-12)
 
 
 def test_noise_that_is_known():
