@@ -177,16 +177,16 @@ def _fake_gradients(x, context, weights, biases, mask):
     return tuple(empty_gradients(x, shapes, mask))
 
 
-def _fake_backward(grad_y, grad_ladj, *others):
-    return _fake_gradients(*others[:4], others[-1])
+def _fake_backward(grad_y, grad_ladj, x, context, weights, biases, *others):
+    return _fake_gradients(x, context, weights, biases, others[-1])
 
 
 def _fake_nll(x, *_):
     return x.new_empty(())
 
 
-def _fake_nll_with_gradients(*arguments):
-    return _fake_nll(*arguments), *_fake_gradients(*arguments[:4], arguments[-1])
+def _fake_nll_with_gradients(x, context, weights, biases, *others):
+    return _fake_nll(x), *_fake_gradients(x, context, weights, biases, others[-1])
 
 
 for _name, _results in {

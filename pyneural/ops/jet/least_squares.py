@@ -146,7 +146,8 @@ def _call(op: str, x: Tensor, *others: Any) -> Any:
     """An op by its kernel, or made of the jet's ops."""
     arguments = residual_arguments(op, x, *others)
     if x.device.type != "cpu" or needs_plain_torch():
-        check_without_kernel(op, x, *arguments[-2:], with_mean=op == "jet_mlp_gram")
+        *_, factors, columns = arguments
+        check_without_kernel(op, x, factors, columns, with_mean=op == "jet_mlp_gram")
         return getattr(reference, op)(*arguments, by=face())
     # Bare where derivatives do not matter or come later.
     bare = torch.compiler.is_compiling() or not torch.is_grad_enabled()

@@ -203,8 +203,10 @@ class Progress(Callback):
             "losses": " ".join(f"{name}={value:.1e}" for name, value in terms.items()),
             "evaluations": f"evaluations={evaluations:,}",
         }
-        done = self._done(step)
-        lines = [display.meter(*done, bar_format=layout, **parts) for layout in _LAYOUTS]
+        done, total, first = self._done(step)
+        lines = [
+            display.meter(done, total, first, bar_format=layout, **parts) for layout in _LAYOUTS
+        ]
         text, room = lines[0], display.room
         if display.on_terminal:
             text = next((line for line in lines if len(line) <= room), lines[-1][:room])
