@@ -112,16 +112,21 @@ def difference(x: Sequence[float], y: Sequence[float], confidence: float = 0.95)
     if square == 0:
         return Difference(mean, mean, mean)
     freedom = square**2 / sum(part**2 / n for part, n in parts)
-    t = _student(0.5 + confidence / 2, freedom)
+    t = student_quantile(0.5 + confidence / 2, freedom)
     half = t * math.sqrt(square)
     return Difference(mean, mean - half, mean + half)
 
 
-def _student(probability: float, freedom: float) -> float:
+def student_quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's distribution with some degrees of freedom.
+
+    >>> round(student_quantile(0.975, 10), 3)
+    2.228
+    """
     try:
         stats = import_module("scipy.stats")
     except ImportError as error:
         raise ImportError(
-            "difference: expected scipy, got none; pip install 'pyneural[data]'"
+            "experiments: expected scipy, got none; pip install 'pyneural[data]'"
         ) from error
     return float(stats.t.ppf(probability, freedom))

@@ -13,6 +13,9 @@ from pyneural.plots import style
 from pyneural.plots.latent_variables import mosaic
 
 _ACROSS = 6  # panels of samples in a row
+_LEGEND = (
+    "Dots: seeds. Dashed: real rows in the place of samples. Bold: cannot be told from the best"
+)
 _EDGE = 0.01  # share of the real rows left outside of a panel
 
 
@@ -49,12 +52,12 @@ def comparison(
     >>> len(comparison([found], ["a", "b"], points, columns=("x", "y")).axes)
     4
     """
-    across = min(_ACROSS, len(samples))
-    down = math.ceil(len(samples) / across)
-    above = 1.5 + 0.34 * len(models)
-    each = 2.4
+    down = math.ceil(len(samples) / _ACROSS)
+    across = math.ceil(len(samples) / down)
+    above, each = 1.9 + 0.34 * len(models), min(3.4, 15.0 / across)
     with style.figure(14.0, above + each * down) as figure:
         top, bottom = figure.subfigures(2, 1, height_ratios=(above, each * down))
+        top.suptitle(_LEGEND, x=0.01, ha="left", fontsize=12, color=style.GREY)
         panels = top.subplots(1, len(measures), sharey=True, squeeze=False)[0]
         for axes, measure in zip(panels, measures, strict=True):
             _draw_measure(axes, measure, models)

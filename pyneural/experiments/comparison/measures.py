@@ -173,7 +173,7 @@ class Judge:
         rows = self._near
         samples, train = rows(x[:_NEAR]), rows(self.train)
         held_out = rows(self.all_held_out)
-        found = {"closer": memorisation(samples, train, held_out).share}
+        found = {"closer": memorisation(samples, train, held_out[:_NEAR]).share}
         to_new = nearest_distances(samples, held_out)
         parts = [part for part in train.split(len(held_out)) if len(part) == len(held_out)]
         total = 0.0

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pyneural.experiments.tables import difference
+from pyneural.experiments.tables import difference, student_quantile
 
 DATA = "real rows"  # the name of training rows in the place of samples
 # From simple to involved: of models that cannot be told apart the first one is taken.
@@ -21,6 +21,7 @@ TITLES = {
 }  # fmt: skip
 _COPIED = 0.5  # estimated share of copies among the samples, above which a model is left out
 _CONFIDENCE = 0.95  # for all comparisons with the best one together
+_TINY = 1e-12  # of a distance, before its logarithm
 _SATURATED = 0.95  # accuracy of a classifier that tells all samples from data
 
 Row = Mapping[str, Any]
@@ -54,9 +55,16 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
     The best one has the lowest mean over the seeds: of the accuracy of a classifier between samples
     and new rows (C2ST) of a table, of the Frechet distance of images; of the sliced Wasserstein
     distance where the classifier tells the samples of every model from the data (0.95). A model is
-    as good where Welch's interval of the difference contains 0: of 95 % for all models together,
-    1 - 0.05 / (number of others) for each. Left out are models that failed for a seed, and those of
-    whose samples more than a fifth are copies of training rows.
+    as good as the best one where
+
+        mean - mean of the best <= t s sqrt(1 / n + 1 / m)
+
+    with s^2 the variance over seeds, pooled over all models, n and m their numbers of seeds, and t
+    the quantile of Student's distribution of 1 - 0.025 / (number of others), so that the level of
+    all comparisons together is 95 % (as by Dunnett, with Bonferroni's bound). Distances are
+    compared by their logarithms, whose spread is about the same for all models. Left out are models
+    that failed for a seed, and those of whose samples more than half are copies of training rows
+    (``copied`` and ``closer``).
 
     Args:
         rows: a cell each, with "model", "seed" and the measures, as ``compare`` gives them.
@@ -64,6 +72,8 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
 
     Raises:
         ImportError: scipy is not installed.
+
+    Source: Dunnett, J. Am. Stat. Assoc. 50, 1096 (1955).
     """
     reasons, values = [], dict[str, list[Row]]()
     for row in rows:
@@ -89,12 +99,7 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
         measure = "sliced_wasserstein"
         means = _means(values, measure)
     best = min(means, key=lambda model: means[model])
-    confidence = 1 - (1 - _CONFIDENCE) / max(1, len(values) - 1)
-    alike = []
-    for model, group in values.items():
-        pair = [[row[measure] for row in some] for some in (group, values[best])]
-        if model == best or not difference(*pair, confidence=confidence).distinct:
-            alike.append(model)
+    alike = _alike(values, measure, best)
     alike.sort(key=MODELS.index)
     chosen, title = alike[0], TITLES[measure]
     figures = {model: _figure(group, measure) for model, group in values.items()}
@@ -115,6 +120,27 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
         floor = _figure(real, measure)
         reasons.append(f"real rows in the place of samples have {title} {floor}")
     return Recommendation(chosen, tuple(alike), measure, tuple(reasons))
+
+
+def _alike(values: Mapping[str, list[Row]], measure: str, best: str) -> list[str]:
+    """The models that cannot be told from the best one; see ``recommend``."""
+    scaled = {model: [_scaled(row, measure) for row in group] for model, group in values.items()}
+    freedom = sum(len(some) - 1 for some in scaled.values())
+    if len(scaled) == 1 or freedom == 0:
+        return list(scaled)
+    squares = sum((len(some) - 1) * statistics.variance(some) for some in scaled.values()
+                  if len(some) > 1)  # fmt: skip
+    t = student_quantile(1 - (1 - _CONFIDENCE) / 2 / (len(scaled) - 1), freedom)
+    lowest, found = scaled[best], []
+    for model, some in scaled.items():
+        limit = t * math.sqrt(squares / freedom * (1 / len(some) + 1 / len(lowest)))
+        if model == best or statistics.mean(some) - statistics.mean(lowest) <= limit:
+            found.append(model)
+    return found
+
+
+def _scaled(row: Row, measure: str) -> float:
+    return row[measure] if measure == "c2st" else math.log(max(row[measure], _TINY))
 
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
