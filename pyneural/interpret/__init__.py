@@ -24,13 +24,13 @@ Measured on digits, on series of which two steps matter, and on a table, by the 
     gradient x input         0.86     0.89     0.13
     integrated gradients     0.86     0.92     0.10
 
-**Recommended** are ``saliency`` and ``smooth_grad``, which are below the bar everywhere; beside them
-``occlusion`` of images by a grey window and of tables by the mean, and all methods for tables.
-Attention rollout depends on queries and keys alone: it does not change when the layers above the
-last attention do. Gradient x input and integrated gradients are products with the input or its
-distance from the baseline, and mostly show that. They say by how much each element contributes, in
-units of the output; where elements contribute, take the others. A small area below the deletion
-curve is no proof: on black images it favours those that point to what is not black.
+Recommended are ``saliency`` and ``smooth_grad``, which are below the bar everywhere; beside them
+``occlusion`` of images by a grey window, and all methods for tables. Attention rollout depends on
+queries and keys alone: it does not change with the layers above the last attention. Gradient times
+input and integrated gradients are products with the input or its distance from the baseline, and
+mostly show that, where it varies as in images and series. They say by how much an element
+contributes, in units of the output; where to look, ask the others. A small area below the deletion
+curve is no proof: on a black background it favours what points at all that is not black.
 """
 
 from pyneural.interpret.activation_maximisation import activation_maximisation
