@@ -16,6 +16,7 @@ from pyneural.interpret.randomization import Method
 from pyneural.models import Model, PatchTransformer, Sequential, VariationalAutoencoder
 
 SHOWN = (0, 3, 7)  # of the held-out digits
+SAMPLES = {"images": 24, "series": 20, "table": 100}  # that are explained
 REPEATS = {"images": 3, "series": 3, "table": 30}  # of the randomisation
 TRAVERSED, PLACES = 4, 9  # latent variables, and values of each
 COLUMNS = ("length", "gravity", "amplitude", "mass", "temperature")
@@ -45,10 +46,11 @@ def digits(seed: int, epochs: int) -> Explained:
     model.compile(partial(torch.optim.Adam, lr=2e-3), torch.nn.functional.cross_entropy)
     model.fit(x[:, None], y, epochs=epochs, batch_size=32, verbose=0)
     right = float((model.predict(x_test[:, None]).argmax(1) == y_test).float().mean())
-    methods = _methods(0.0, 32) | {
-        "occlusion": partial(interpret.occlusion, window=4, stride=2, baseline=0.5)
-    }
-    return Explained(model, right, x_test[:24, None], y_test[:24], methods, None, REPEATS["images"])
+    count, methods = SAMPLES["images"], _methods(0.0, 32)
+    methods |= {"occlusion": partial(interpret.occlusion, window=4, stride=2, baseline=0.5)}
+    return Explained(
+        model, right, x_test[:count, None], y_test[:count], methods, None, REPEATS["images"]
+    )
 
 
 def digit_network(seed: int) -> Sequential:
@@ -74,9 +76,10 @@ def series(seed: int, epochs: int) -> Explained:
         "occlusion": partial(interpret.occlusion, window=(1, 2), baseline=baseline),
         "attention rollout": _rollout,
     }
-    cause = (x_test[:20, :, 1:] > 0).expand(-1, -1, 2)
+    shown = x_test[: SAMPLES["series"]]
+    cause = (shown[:, :, 1:] > 0).expand(-1, -1, 2)
     quality = _explained_variance(model, x_test, y_test)
-    return Explained(model, quality, x_test[:20], None, methods, cause, REPEATS["series"])
+    return Explained(model, quality, shown, None, methods, cause, REPEATS["series"])
 
 
 def table(seed: int, epochs: int) -> Explained:
@@ -92,9 +95,11 @@ def table(seed: int, epochs: int) -> Explained:
     model.compile(partial(torch.optim.Adam, lr=5e-3), "mse")
     model.fit(x[:2000], y[:2000], epochs=epochs, batch_size=50, verbose=0)
     methods = _methods(0.0, 32) | {"occlusion": interpret.occlusion}
-    cause = (torch.arange(len(COLUMNS)) < 3).expand(100, -1)
+    cause = (torch.arange(len(COLUMNS)) < 3).expand(SAMPLES["table"], -1)
     quality = _explained_variance(model, x[2000:], y[2000:])
-    return Explained(model, quality, x[2000:2100], None, methods, cause, REPEATS["table"])
+    return Explained(
+        model, quality, x[2000 : 2000 + SAMPLES["table"]], None, methods, cause, REPEATS["table"]
+    )
 
 
 def traversal(seed: int, epochs: int) -> list[Any]:

@@ -113,7 +113,7 @@ def _values(rows: Sequence[Row], kind: str, method: str, column: str) -> list[fl
 def _report(kind: str, rows: Sequence[Row]) -> list[str]:
     """Prints the methods for a kind of data; those that are trusted."""
     last = "deletion area" if kind == "images" else "on the cause"
-    print(f"\n  {kind:<24}{'signed':>13}{'magnitude':>16}{last:>19}")
+    print(f"\n  {kind:<23}{'signed':>13}{'magnitude':>16}{last:>19}")
     trusted = []
     for method in dict.fromkeys(row["method"] for row in rows if row["data"] == kind):
         shown = [
@@ -123,7 +123,7 @@ def _report(kind: str, rows: Sequence[Row]) -> list[str]:
         if statistics.mean(left) + statistics.stdev(left) <= BAR:
             trusted.append(method)
         mark = "  trusted" if method in trusted else ""
-        print(f"  {method:<22}{shown[0]:>15}{shown[1]:>16}{shown[2]:>16}{mark}")
+        print(f"  {method:<21}{shown[0]:>15}{shown[1]:>16}{shown[2]:>16}{mark}")
     return trusted
 
 

@@ -13,7 +13,24 @@ hooks and torch's random numbers.
 Most explanations look plausible, also those that do not depend on what the network has learned
 (Adebayo et al., arXiv:1810.03292). ``randomization_test`` gives the rank correlation that is left
 when all weights are random; the bar is 0.2, for signed values and for magnitudes.
-RECOMMENDED
+Measured on digits, on series of which two steps matter, and on a table, by the demo
+``interpret``, as the mean correlation of magnitudes over three networks each:
+
+    method                 images   series    table
+    saliency                 0.09    -0.07    -0.05
+    SmoothGrad               0.11    -0.08    -0.05
+    occlusion                0.14     0.47     0.12
+    attention rollout                 0.05
+    gradient x input         0.86     0.89     0.13
+    integrated gradients     0.86     0.92     0.10
+
+Recommended are ``saliency`` and ``smooth_grad``, which are below the bar everywhere; beside them
+``occlusion`` of images by a grey window, and all methods for tables. Attention rollout depends on
+queries and keys alone: it does not change with the layers above the last attention. Gradient times
+input and integrated gradients are products with the input or its distance from the baseline, and
+mostly show that, where it varies as in images and series. They say by how much an element
+contributes, in units of the output; where to look, ask the others. A small area below the deletion
+curve is no proof: on a black background it favours what points at all that is not black.
 """
 
 from pyneural.interpret.activation_maximisation import activation_maximisation

@@ -55,8 +55,8 @@ def explanations(
         _draw_deletions(under, *deletions)
         left, right = below.subfigures(1, 2, width_ratios=(1, 1.5))
         over, under = left.subplots(2, 1, height_ratios=(1, 1.1))
-        _draw_mosaic(over, excited.unflatten(0, (2, -1)), "Digits that excite each output most")
-        _draw_mosaic(under, traversal, "A digit while one of four latent variables changes")
+        _draw_mosaic(over, excited.unflatten(0, (2, -1)), "Images that excite the outputs 0 to 9")
+        _draw_mosaic(under, traversal, "A digit while one latent variable changes, a row each")
         over, under = right.subplots(2, 1)
         _draw_series(over, *series)
         _draw_table(under, *table)
@@ -92,7 +92,7 @@ def _draw_cascades(axes: Any, cascades: Mapping[str, Tensor], bar: float) -> Non
     axes.set(ylim=(-0.1, 1.04), xticks=steps, ylabel="rank correlation",
              xlabel="layers with random weights, from the output down")  # fmt: skip
     axes.set_title("What is left of the maps (magnitude)")
-    axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.62), fontsize=10.5)
+    axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.57), fontsize=10.5)
 
 
 def _width(number: int) -> float:

@@ -28,6 +28,7 @@ def run(tmp_path, capsys, *options):
 
 def test_interpret(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "EPOCHS", {"images": 2, "series": 1, "table": 4, "latent": 1})
+    monkeypatch.setattr(demo._explained, "SAMPLES", {"images": 8, "series": 4, "table": 20})
     monkeypatch.setattr(demo._explained, "REPEATS", {"images": 1, "series": 1, "table": 2})
     out = run(tmp_path, capsys, "--seeds", "2")
     names = {"interpret.png", "interpret.csv", "interpret.json"}
