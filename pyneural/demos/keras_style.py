@@ -29,7 +29,8 @@ from keras.layers import Dense, Conv2D, MaxPooling2D, Flatten
 model = Sequential()
 
 # create the model architecture by adding model layers
-model.add(Conv2D(16, kernel_size=3, activation="relu", input_shape=(8, 8, 1)))
+model.add(Conv2D(16, kernel_size=3, activation="relu",
+                 input_shape=(8, 8, 1)))
 model.add(MaxPooling2D(pool_size=(2, 2)))
 model.add(Flatten())
 model.add(Dense(64, activation="relu"))
