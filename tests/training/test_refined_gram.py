@@ -44,6 +44,13 @@ def graded(least):
     return left * values @ right.T, torch.randn(ROWS, **draw)
 
 
+def primal(given):
+    """That of residuals, which may refine."""
+    model = _Primal(given)
+    model.refine()
+    return model
+
+
 def objective(m, y, damping, v):
     return float((m @ v - y).square().sum() + damping * v.square().sum())
 
@@ -52,7 +59,7 @@ def objective(m, y, damping, v):
 def test_steps_are_those_of_a_qr_factorisation(damping):
     """J^T J has lost what is smaller than 1e-8 of its singular values."""
     m, y = graded(1e-10)
-    model = _Primal(Given(m, y))
+    model = primal(Given(m, y))
     assert model.factor(damping)
     v = model.step(None)
     padded = torch.cat([m, damping**0.5 * torch.eye(COLUMNS, dtype=torch.float64)])
@@ -65,17 +72,27 @@ def test_steps_are_those_of_a_qr_factorisation(damping):
 
 def test_is_not_needed_where_the_matrix_has_its_digits():
     m, y = graded(1e-3)
-    model = _Primal(Given(m, y))
+    model = primal(Given(m, y))
     assert model.factor(1e-8)
     assert model._refined is None
+
+
+def test_is_not_used_unless_allowed():
+    m, y = graded(1e-10)
+    model = _Primal(Given(m, y))
+    assert model.factor(1e-6)
+    model.factor(1e-18)
+    assert model._refined is None
+    assert [model.refine(), model.refine()] == [True, False]
+    assert not primal(Given(m, y)).refine()
 
 
 def test_momentum():
     m, y = graded(1e-10)
     damping, momentum = 1e-18, torch.linspace(1, 2, COLUMNS, dtype=torch.float64)
-    model = _Primal(Given(m, y))
+    model = primal(Given(m, y))
     assert model.factor(damping)
-    shifted = _Primal(Given(m, y - m @ momentum))
+    shifted = primal(Given(m, y - m @ momentum))
     assert shifted.factor(damping)
     found, wanted = model.step(momentum), momentum + shifted.step(None)
     assert_close(m @ found, m @ wanted, 1e-6)
@@ -84,7 +101,7 @@ def test_momentum():
 def test_a_matrix_that_is_not_finite_has_none():
     m, y = graded(1e-10)
     m[0, 0] = torch.nan
-    model = _Primal(Given(m, y))
+    model = primal(Given(m, y))
     assert not model.factor(1e-6)
     assert RefinedGram.of(model.residuals, model.gram, 1e-6) is None
 
@@ -92,7 +109,7 @@ def test_a_matrix_that_is_not_finite_has_none():
 def test_too_little_memory(monkeypatch):
     m, y = graded(1e-10)
     monkeypatch.setattr("pyneural.training.solvers.refined_gram.available_memory", lambda _: 1000)
-    model = _Primal(Given(m, y))
+    model = primal(Given(m, y))
     assert not model.factor(1e-20)
     assert model.factor(1e-6)
 

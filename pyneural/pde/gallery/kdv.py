@@ -43,7 +43,7 @@ class KdV(Ring):
         self.domain = Box(t=(0, 1), x=(-1, 1))
         if number(delta) > 1e-3:  # fewer, wider solitons
             self.modes, self.steps = 256, 4000
-            self.recipe = replace(self.recipe, hidden=(20, 20, 20), error=1e-8, windows=5)
+            self.recipe = replace(self.recipe, hidden=(20, 20, 20), error=1e-8)
 
     def residual(self, u):
         """The residual u_t + u u_x + delta u_xxx."""

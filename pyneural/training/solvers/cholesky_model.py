@@ -56,10 +56,20 @@ class _Primal(CholeskyModel):
         self.residuals = residuals
         self.losses, self.gradient, self.gram = residuals.gram()
         self._rounding = _ROUNDING * torch.finfo(self.gram.dtype).eps * float(self.gram.trace())
+        self._refines = self._loses = False
         self._refined: RefinedGram | None = None
 
+    def refine(self) -> bool:
+        """Allows for a factorisation by way of J."""
+        helps, self._refines = self._loses and not self._refines, True
+        return helps
+
     def factor(self, damping: float) -> bool:
-        """As of all, and beyond the rounding of J^T J by way of J."""
+        """As of all; and beyond the rounding of J^T J by way of J, where that is allowed."""
+        if not self._refines:
+            is_definite = super().factor(damping)
+            self._loses |= damping < self._rounding or not is_definite
+            return is_definite
         if self._refined is None:
             if damping >= self._rounding and super().factor(damping):
                 return True

@@ -18,6 +18,8 @@ from pyneural.training.solvers.least_squares_solver import LeastSquaresSolver
 from pyneural.training.solvers.linear_model import LinearModel
 from pyneural.training.solvers.residuals import Residuals
 
+_LITTLE = 0.02  # gain of a step, below which costlier steps are worth trying
+
 
 @dataclass(frozen=True)
 class LevenbergMarquardt(Phase):
@@ -42,10 +44,11 @@ class LevenbergMarquardt(Phase):
     It needs a loss of squares (``Trainable.least_squares``), as that of a PINN, and takes a matrix
     of parameters by parameters, or of residuals by residuals where these are fewer: up to some
     5,000 of them it comes nearer to the limits of a network than any other of the solvers, in
-    float64 to those of the arithmetic: where the damping is lost in the rounding of J^T J, the
-    equations are made of J, at three times the cost. All matrices are in float64; of a network in
-    float32 the residuals are not, and the loss stalls where it no longer sees its own steps. No
-    steps of Adam are needed before. Learned weights of terms stay as they are.
+    float64 to those of the arithmetic: where steps gain little, and the damping is lost in the
+    rounding of J^T J, the equations are made of J, at three times the cost. All matrices are in
+    float64; of a network in float32 the residuals are not, and the loss stalls where it no longer
+    sees its own steps. No steps of Adam are needed before. Learned weights of terms stay as they
+    are.
 
     Args:
         steps: number of steps, >= 0; a step tries two to three dampings as a rule.
@@ -114,11 +117,12 @@ class LevenbergMarquardt(Phase):
 
 
 class _LevenbergMarquardtSolver(LeastSquaresSolver):
-    state_attributes = (*LeastSquaresSolver.state_attributes, "damping")
+    state_attributes = (*LeastSquaresSolver.state_attributes, "damping", "gain")
 
     def __init__(self, task: Task, phase: LevenbergMarquardt) -> None:
         super().__init__(task, phase)
         self.phase, self.damping = phase, float(phase.damping)
+        self.gain = 1.0  # part of the loss by which the last step made it smaller
         self._rounding = max(torch.finfo(parameter.dtype).eps for parameter in self.parameters)
 
     @torch.no_grad()
@@ -128,6 +132,8 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         residuals, start = self.residuals(batch), self.point()
         linear = phase.linear_model(residuals, start, self.evaluations, self._rounding)
         self.evaluations += 1
+        if self.gain < _LITTLE:
+            linear.refine()
         values = self.unweighted(residuals, linear.losses, batch)
         if task.check_step is not None:
             task.check_step(batch, self.names, values)
@@ -142,6 +148,8 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         )  # fmt: skip
         try:
             found = search(self.damping)
+            if found.trial is None and linear.refine():
+                found = search(self.damping)
             trial = found.trial
             if trial is not None:
                 self.move(start + trial.step)
@@ -154,6 +162,7 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         self.last_step = None if trial is None else trial.step
         if trial is None:
             return values
+        self.gain = 1 - trial.loss / search.loss
         least = max(phase.tolerance_change, self._rounding)
         if search.loss - trial.loss <= least * search.loss:
             self.reason = f"converged: relative change of the loss below {least:.1g}"

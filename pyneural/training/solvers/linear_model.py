@@ -26,6 +26,10 @@ class LinearModel:
         """Takes over a damping; whether the equations have a solution to rounding."""
         raise NotImplementedError
 
+    def refine(self) -> bool:
+        """Allows for costlier equations; whether a damping was lost in rounding without them."""
+        return False
+
     def anywhere(self, flag: bool) -> bool:
         """Whether the flag is set in any process: all go the same way, or they wait for ever."""
         return self.residuals.process_group.any(flag, self.losses.device)
