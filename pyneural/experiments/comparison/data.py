@@ -215,7 +215,7 @@ class Preparation:
             log_det = torch.full((len(x),), -x.shape[1] * float(np.log(width))).double()
             return Rows(rows.float().clamp(0, 1 - 2**-24), log_det)
         y, log_det = self._compressed(x + noise * self.whole)
-        rows, of_whitening = self.whitening().call_and_ladj(y)  # type: ignore[attr-defined]
+        rows, of_whitening = self.whitening().call_and_ladj(y)
         return Rows(rows.float(), log_det + of_whitening)
 
     def inverse(self, rows: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ class Preparation:
             if levels is None:
                 return self.low + (self.high - self.low) * rows.clamp(0, 1)
             return (rows * levels).floor().clamp(0, levels - 1)
-        y = self.whitening().inv(rows)  # type: ignore[attr-defined]
+        y = self.whitening().inv(rows)
         expanded = self.middle + self.width * y.sinh()
         y = torch.where(self.heavy, expanded, y)
         return torch.where(self.whole, y.floor(), y)

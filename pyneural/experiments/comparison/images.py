@@ -12,8 +12,8 @@ from torch import Tensor
 from pyneural.experiments.comparison.fitting import Fitted, Fitting, parameters_of
 from pyneural.experiments.comparison.training import adam
 from pyneural.experiments.comparison.vectors import (
-    _FIRST,
     BOUND,
+    FIRST,
     STEPS,
     latent_diffusion,
     train_gan,
@@ -178,7 +178,7 @@ def fit_latent_diffusion(fitting: Fitting) -> Fitted:
     widths = [pixels, 256, 128, _LATENT]
     autoencoder = Autoencoder(widths, "silu", latent_activation="linear", last_activation="sigmoid")
     fitting.train_model(
-        autoencoder, x, None, adam(1e-3, 0.01), None, _FIRST, batch=64, targets=True,
+        autoencoder, x, None, adam(1e-3, 0.01), None, FIRST, batch=64, targets=True,
         loss="binary_crossentropy",
     )  # fmt: skip
     return latent_diffusion(fitting, autoencoder, _LATENT, x, preparation.of_unit, validation)

@@ -87,7 +87,7 @@ def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
         )
     check_argument(len(numbers) > 0, _WHERE, "columns of numbers", "none", "drop fewer")
     x = np.stack([column for column in numbers.values() if column is not None], 1)
-    names, notes = list(numbers), []
+    names, notes = list(numbers), list[str]()
     x = _without_bad_rows(x, names, notes)
     x, names = _without_constants(x, names, notes)
     remedy = "for a single one a histogram is enough"

@@ -29,7 +29,7 @@ from pyneural.models import (
 HIDDEN = [128, 128]
 _LATENT = 16  # variables at most
 STEPS, RUNGE_KUTTA = 200, 20  # of diffusion, and of the flow that is matched
-_FIRST = 0.4  # share of the budget of the autoencoder
+FIRST = 0.4  # share of the budget of the autoencoder
 _WARM_UP = 200  # steps
 _TRIED, _COARSE = 200, {"rtol": 1e-4, "atol": 1e-4}  # rows of a likelihood by integration
 BOUND = 100  # values of z of a bound
@@ -136,7 +136,7 @@ def fit_latent_diffusion(fitting: Fitting) -> Fitted:
     )
     rows = fitting.rows(fitting.fitted)
     fitting.train_model(
-        autoencoder, rows, None, adam(2e-3), None, _FIRST, batch=256, targets=True, loss="mse"
+        autoencoder, rows, None, adam(2e-3), None, FIRST, batch=256, targets=True, loss="mse"
     )
     return latent_diffusion(fitting, autoencoder, latent, rows, fitting.preparation.inverse)
 
