@@ -10,6 +10,7 @@
 - `pyneural.data`, `pyneural.plots`: data sets and figures
 - `pyneural.metrics`: two-sample tests, calibration of posteriors, sharpness of images
 - `pyneural.interpret`: what a network looks at, and whether the explanation can be trusted
+- `pyneural.experiments`: comparisons and sweeps over seeds, resumed after an interruption
 
 Two names exist twice, once as in PyTorch and once as in Keras:
 
@@ -27,6 +28,7 @@ from types import ModuleType
 __version__ = "0.1.0"
 __all__ = [
     "data",
+    "experiments",
     "interpret",
     "layers",
     "metrics",

@@ -18,7 +18,7 @@ from pyneural.demos._options import TRAINING, print_row, whole
 from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
-SUMMARY = "A network without the equation fails inside."
+SUMMARY = "Without the equation a network fails inside."
 QUICK = ("--epochs", "200", "--lbfgs", "200")
 OPTIONS = TRAINING | {
     "--epochs": whole("steps of Adam", 1000),

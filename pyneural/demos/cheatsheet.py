@@ -106,7 +106,8 @@ def _panel(
     curves: Sequence[tuple[str, str, str]],
 ) -> plots.SweepPanel:
     """The panel of some curves, with what was judged about these columns."""
-    values, settings = {}, []
+    values: dict[str, Any] = {}
+    settings: list[Any] = []
     for sweep, column, name in curves:
         settings, values[name] = _curve(rows, sweep, column)
     shown = {sweep for sweep, *_ in curves}

@@ -35,7 +35,7 @@ from pyneural.models import FlowMatching
 from pyneural.models.diffusion.coupling import COUPLINGS
 
 SYSTEMS = ("S27",)
-SUMMARY = "Flow matching of toys, galaxies."
+SUMMARY = "Flow matching of points and galaxies."
 QUICK = ("--epochs", "3")
 DATA = ("toys", *TOYS, "galaxies")
 OPTIONS = {

@@ -38,6 +38,7 @@ EPOCHS = {"images": 12, "series": 12, "table": 30, "latent": 30}
 MAKE = {"images": _explained.digits, "series": _explained.series, "table": _explained.table}
 QUALITY = {"images": "of digits right", "series": "of the variance", "table": "of the variance"}
 COLUMNS = ("signed", "magnitude", "remaining", "deletion area", "on the cause")
+QUICK = ("--seeds", "2")
 OPTIONS = {"--seeds": whole("networks of each kind", 3, low=2, high=100)}
 Row = dict[str, Any]
 

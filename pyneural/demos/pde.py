@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> object:
     _print_trainings(solved)
     points, values = problem.test_grid()
     if isinstance(solved.model, TimeWindows) and solved.interrupted:
-        known = points[:, 0] <= solved.model.times[len(solved.model.windows)]
-        points, values = points[known], values[known]
+        reached = points[:, 0] <= solved.model.times[len(solved.model.windows)]
+        points, values = points[reached], values[reached]
     predicted = solved.model.predict(points)
     error = relative_l2(predicted, values)
     print()

@@ -93,7 +93,7 @@ def verdict(contrast: Contrast, measured: Measured) -> Verdict:
     c = [math.log(a / b) for a, b in pairs]
     mean, low, high = difference(c, [0.0] * len(c))
     conclusion = HOLDS if low > 0 else FAILS if high < 0 else OPEN
-    return Verdict(*map(_exp, (mean, low, high)), conclusion)
+    return Verdict(_exp(mean), _exp(low), _exp(high), conclusion)
 
 
 def group_values(group: Group, measured: Measured) -> list[float]:

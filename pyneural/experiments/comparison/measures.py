@@ -71,7 +71,7 @@ class Features:
 
     def _images(self, x: Tensor) -> Tensor:
         low, high = self.data.x.aminmax()
-        return ((x - low) / (high - low)).float().unflatten(1, self.data.shape)  # type: ignore[arg-type]
+        return ((x - low) / (high - low)).float().unflatten(1, self.data.shape)
 
 
 class Judge:

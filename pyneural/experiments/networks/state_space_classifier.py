@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,7 +49,7 @@ class StateSpaceClassifier(torch.nn.Module):
         got = (outputs, states, classes)
         good, where = min(got) >= 1, "StateSpaceClassifier: outputs, states, classes"
         check_argument(good, where, "numbers >= 1", got, "write 8, 4, 10")
-        like = {"dtype": torch.float64}
+        like: Any = {"dtype": torch.float64}
         start = {
             "transition": 0.5 * torch.eye(states, **like).expand(classes, -1, -1),
             "observation": 0.3 * torch.randn(classes, outputs, states, **like),

@@ -19,7 +19,7 @@ from pyneural.training import LevenbergMarquardt
 from pyneural.training.callbacks import AdaptivePoints, Callback
 from pyneural.training.checks import check, check_count
 
-_STAGES = (0.03, 30), (1.0, 15), (10.0, 15)
+STAGES = (0.03, 30), (1.0, 15), (10.0, 15)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def identify(
     count: int = 2000,
     hidden: Sequence[int] = (20, 20, 20),
     points: int = 800,
-    stages: Sequence[tuple[float, int]] = _STAGES,
+    stages: Sequence[tuple[float, int]] = STAGES,
     callbacks: Sequence[Callback] = (),
 ) -> Identification:
     """Finds both constants with a PINN: the network fits the measurements and obeys the equation.

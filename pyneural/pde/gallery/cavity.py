@@ -74,7 +74,7 @@ class Cavity(SteadyFlow):
             reynolds /= 2
         return slower
 
-    def residual(self, u, v, p, x, y):
+    def residual(self, u, v, p, x, y):  # type: ignore[override]  # its arguments are what it reads
         """Momentum in x and y, which grow as 1/r towards the corners under the lid, and mass."""
         in_x, in_y, mass = super().residual(u, v, p)
         damping = self._nearness(x, y) * self._nearness(1 - x, y)

@@ -71,7 +71,7 @@ class Ring(Problem):
             points = torch.stack([torch.full_like(x, first), x], 1)
             return call_with_coordinates(start, domain.names, points, "Ring.window: start")
 
-        network = periodic_network(self, domain=domain).double()
+        network: Any = periodic_network(self, domain=domain).double()
         series = FourierSeries(state, low, period)
         return Hard(network, domain.names, series, lambda t: (t - first) / length)
 
