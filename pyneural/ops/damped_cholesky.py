@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from pyneural.errors import as_argument_error
+from pyneural.errors import as_argument_error, check_argument
 from pyneural.ops import reference
 from pyneural.ops.registration import register_derivative
 from pyneural.ops.transforms import has_no_kernel, is_plain_torch
@@ -48,6 +50,11 @@ def damped_cholesky(matrix: Tensor, damping: float) -> tuple[Tensor, Tensor]:
         except (ValueError, RuntimeError) as error:
             if not has_no_kernel([matrix], _DTYPES):
                 raise as_argument_error(error) from None
+    # As the kernel does: in plain torch a matrix [n, 1] would be broadcast.
+    good = matrix.dim() == 2 and matrix.shape[0] == matrix.shape[1]
+    check_argument(good, "damped_cholesky: matrix", "shape [n, n]", list(matrix.shape))
+    good = 0 <= damping < math.inf
+    check_argument(good, "damped_cholesky: damping", "a finite number >= 0", damping)
     return reference.damped_cholesky(matrix, damping)
 
 
@@ -75,6 +82,11 @@ def damped_cholesky_solve(factor: Tensor, right: Tensor) -> Tensor:
         except (ValueError, RuntimeError) as error:
             if not has_no_kernel([factor, right], _DTYPES):
                 raise as_argument_error(error) from None
+    size = list(factor.shape)
+    good = len(size) == 2 and size[0] == size[1]
+    check_argument(good, "damped_cholesky_solve: factor", "shape [n, n]", size)
+    good, got = list(right.shape) == size[:1], list(right.shape)
+    check_argument(good, "damped_cholesky_solve: right", f"shape {size[:1]}", got)
     return reference.damped_cholesky_solve(factor, right)
 
 

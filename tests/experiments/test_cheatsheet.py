@@ -112,3 +112,8 @@ def test_epochs_are_read_from_one_training():
     rows = rows_of([rule], made_up(rule, lambda _: 3.0))
     assert [row["setting"] for row in rows[:5]] == ["6", "20", "60", "200", "600"]
     assert [row["held_out"] for row in rows[:5]] == [1.0, 1.0, 1.0, 1.0, 3.0]
+
+
+def test_error_of_a_diverging_training_is_finite():
+    x, y = draw(SHORT, 40, seed=0)
+    assert math.isfinite(_error(SHORT, x, y, lambda _: torch.full_like(y, 1e30)))

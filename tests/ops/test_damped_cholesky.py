@@ -169,3 +169,17 @@ def test_float32_is_plain_torch():
     solution = ops.damped_cholesky_solve(factor, right.float())
     want = torch.linalg.solve(matrix + 0.1 * torch.eye(40, dtype=torch.float64), right)
     assert_close(solution, want, 1e-4)
+
+
+def test_other_dtypes_are_refused_alike():
+    eye = torch.eye(3)
+    for matrix in (eye[:, :1], eye[:2], eye[None]):
+        with pytest.raises(ValueError, match=r"matrix: expected shape \[n, n\]"):
+            ops.damped_cholesky(matrix, 0.0)
+    for damping in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="damping: expected a finite number >= 0"):
+            ops.damped_cholesky(eye, damping)
+    with pytest.raises(ValueError, match=r"factor: expected shape \[n, n\]"):
+        ops.damped_cholesky_solve(eye[:2], eye[0])
+    with pytest.raises(ValueError, match=r"right: expected shape \[3\]"):
+        ops.damped_cholesky_solve(eye, eye[0, :2])

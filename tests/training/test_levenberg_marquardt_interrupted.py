@@ -88,3 +88,13 @@ def test_new_data_keep_damping_and_momentum():
     solver.step(None)
     assert solver.values[0] != before
     assert float(model.residual().square().sum()) < before
+
+
+def test_a_state_of_an_earlier_version_is_taken():
+    solver = begin(Exponentials(9, 4))
+    solver.step(None)
+    state = solver.state_dict()
+    del state["gain"]
+    other = begin(Exponentials(9, 4))
+    other.load_state_dict(state)
+    assert (other.damping, other.gain) == (solver.damping, 1.0)

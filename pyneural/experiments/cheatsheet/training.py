@@ -164,4 +164,5 @@ def _error(setup: Setup, x: Tensor, y: Tensor, model: Sequential) -> float:
         wrong = ((prediction > 0.5) != (y > 0.5)).float().mean()
         return max(float(wrong), least)
     scale = math.sqrt(12) if setup.loss == "binary_crossentropy" else 1.0
-    return scale * float((prediction - y).square().mean().sqrt())
+    # In float64, as the square of what a diverging network predicts may be infinite in float32.
+    return scale * float((prediction - y).double().square().mean().sqrt())

@@ -82,7 +82,7 @@ def load_data(
         found = _built_in(str(source), wheel)
     else:
         content = read_file(source) if isinstance(source, (str, os.PathLike)) else source
-        content = content.numpy() if isinstance(content, Tensor) else content
+        content = content.detach().cpu().numpy() if isinstance(content, Tensor) else content
         title = os.path.basename(name)
         if isinstance(content, np.ndarray) and content.ndim in (3, 4):
             found = _images(title, content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,8 @@ def read_file(path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(f"{_WHERE}: expected a file, got {path}, which is none")
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
+            with open(path, "rb") as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
         return getattr(_pandas(), _READERS[path.suffix.lower()])(path)
     except (ValueError, EOFError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -72,11 +73,14 @@ def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
     >>> print("; ".join(clean_table(rows).notes))
     1 of 300 rows left out: missing values in column 1 (1); column 2 left out: it is 4 in all rows
     """
-    columns = _columns(content)
+    columns, notes = _columns(content), list[str]()
     unknown = [name for name in drop if name not in columns]
     remedy = f"there are {', '.join(columns)}"
     check_argument(not unknown, "compare: drop", "names of columns", unknown, remedy)
     columns = {name: column for name, column in columns.items() if name not in drop}
+    if not isinstance(content, np.ndarray) and _are_data(columns):
+        first = ", ".join(columns)
+        notes.append(f"the columns are named {first}: if these are data, write names above them")
     numbers = {name: _numbers(column) for name, column in columns.items()}
     strange = [name for name, column in numbers.items() if column is None]
     if strange:
@@ -87,7 +91,7 @@ def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
         )
     check_argument(len(numbers) > 0, _WHERE, "columns of numbers", "none", "drop fewer")
     x = np.stack([column for column in numbers.values() if column is not None], 1)
-    names, notes = list(numbers), list[str]()
+    names = list(numbers)
     x = _without_bad_rows(x, names, notes)
     x, names = _without_constants(x, names, notes)
     remedy = "for a single one a histogram is enough"
@@ -111,6 +115,9 @@ def _pandas() -> Any:
 def _columns(content: Any) -> dict[str, Any]:
     """Columns by name, as NumPy arrays or as pandas has them."""
     if not isinstance(content, np.ndarray):
+        good, got = hasattr(content, "columns") and hasattr(content, "iloc"), type(content).__name__
+        expected = "an array or a frame of pandas"
+        check_argument(good, _WHERE, expected, got, "write numpy.asarray")
         names = [str(name) for name in content.columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         check_argument(not twice, _WHERE, "a name for each column", f"{twice} twice", "rename them")
@@ -144,6 +151,15 @@ def _example(column: Any) -> str:
         if not isinstance(value, (int, float)):
             return f"{str(value)[:30]!r}" if isinstance(value, str) else type(value).__name__
     return str(column.dtype)
+
+
+def _are_data(names: Iterable[str]) -> bool:
+    """Whether names are numbers, and not all of them whole, as of a file without names."""
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return False
+    return not all(number.is_integer() for number in numbers)
 
 
 def _title(name: str) -> str:

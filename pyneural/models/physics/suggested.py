@@ -81,7 +81,7 @@ class Solved:
     """A problem's solution, and what was trained for it.
 
     Attributes:
-        model: with ``predict`` and ``relative_l2``.
+        model: with ``predict`` and ``relative_l2``; after Ctrl-C, as far as it came.
         reports: of each training, of easier problems and of windows, too.
     """
 
@@ -151,10 +151,10 @@ def solve(
         pinn = suggested_pinn(one, **given)
         if before is not None:
             pinn.warm_start(before)
-        reports.append(pinn.fit(**suggested_training(one, share=share), progress=progress))
+        # After Ctrl-C the weights are handed on, so that the model is one of the problem itself.
+        if not (reports and reports[-1].interrupted):
+            reports.append(pinn.fit(**suggested_training(one, share=share), progress=progress))
         before = pinn
-        if reports[-1].interrupted:
-            break
     return Solved(pinn, reports)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -124,6 +124,10 @@ class _LevenbergMarquardtSolver(LeastSquaresSolver):
         self.phase, self.damping = phase, float(phase.damping)
         self.gain = 1.0  # part of the loss by which the last step made it smaller
         self._rounding = max(torch.finfo(parameter.dtype).eps for parameter in self.parameters)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave; earlier versions gave no gain."""
+        super().load_state_dict({"gain": 1.0, **state})
 
     @torch.no_grad()
     def step(self, batch: Batch) -> list[float]:

@@ -166,3 +166,23 @@ def test_splits_are_the_seeds(tmp_path):
     few = load_data(rows(1000), rows=400)
     assert len(few.x) == 400
     assert "400 of 1,000 rows taken" in few.notes[0]
+
+
+def test_first_rows_that_were_taken_for_names_are_noted(tmp_path):
+    pytest.importorskip("pandas")
+    path = tmp_path / "a.csv"
+    lines = [",".join(map(str, row)) for row in rows(columns=2).tolist()]
+    path.write_text("\n".join(lines))
+    assert "write names above them" in clean_table(read_file(path)).notes[0]
+    path.write_text("\n".join(["0,1", *lines]))  # as pandas numbers them
+    assert clean_table(read_file(path)).notes == []
+
+
+def test_archives_and_other_objects_are_refused(tmp_path):
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.savez(file, a=rows())
+    with pytest.raises(ArgumentError, match="a table that can be read in"):
+        load_data(tmp_path / "a.npy")
+    with pytest.raises(ArgumentError, match="an array or a frame of pandas, got list"):
+        load_data(rows().tolist())
+    assert load_data(torch.from_numpy(rows()).requires_grad_()).x.shape == (300, 3)

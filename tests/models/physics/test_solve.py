@@ -8,6 +8,7 @@ import torch
 
 from pyneural.models import PINN, TimeWindows, solve
 from pyneural.pde import gallery
+from pyneural.training import TrainingReport
 
 
 def with_recipe(problem, **changes):
@@ -70,3 +71,25 @@ def test_an_easier_problem_comes_first():
 def test_a_share_that_is_not_positive_is_refused(share):
     with pytest.raises(ValueError, match="share: expected a number > 0"):
         solve(gallery.Heat(), share=share, progress=False)
+
+
+def test_after_an_interruption_the_model_is_one_of_the_problem(monkeypatch):
+    class Heated(gallery.Heat):
+        def easier(self):
+            return [with_recipe(gallery.Heat(0.05), steps=2)] * 2
+
+    fitted = []
+
+    def recorded(pinn, **options):
+        fitted.append(pinn)
+        return fit(pinn, **options)
+
+    fit = PINN.fit
+    monkeypatch.setattr(PINN, "fit", recorded)
+    monkeypatch.setattr(TrainingReport, "interrupted", True)
+    problem = with_recipe(Heated(), steps=2)
+    solved = seeded(problem)
+    assert (len(fitted), len(solved.reports), solved.interrupted) == (1, 1, True)
+    assert solved.model.equation is problem
+    pairs = zip(solved.model.network.parameters(), fitted[0].network.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
