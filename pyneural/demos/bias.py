@@ -1,4 +1,4 @@
-"""Is the bias in the data? Two groups of images with unequal shares of a training.
+"""Is the bias in the data? Two groups of images, unequal in a training.
 
     error of a group = sqrt(mean over its held-out images of (f(x) - y)^2)
 

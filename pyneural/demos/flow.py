@@ -23,7 +23,7 @@ from pyneural.demos import _flow_digits, _flow_galaxies, _flow_toys
 from pyneural.demos._options import option, whole
 
 SYSTEMS = ("S25",)
-SUMMARY = "Normalizing flows of points, galaxies and digits."
+SUMMARY = "Normalizing flows: points, galaxies, digits."
 QUICK = ("--epochs", "3")
 RECIPES = {
     "toys": _flow_toys.RECIPE,

@@ -17,7 +17,7 @@ from pyneural.demos._options import print_row
 from pyneural.models import MatrixChain, best_affine
 
 SYSTEMS = ("S05",)
-SUMMARY = "A chain of matrices, without and with activations."
+SUMMARY = "A chain of matrices, and one of layers."
 WIDTHS, SAMPLES = (3, 5, 2, 1), 2000
 
 

@@ -22,7 +22,7 @@ from pyneural.layers import Dense
 from pyneural.training import Sequential, ThreeWaySplit, count_hyperparameters
 
 SYSTEMS = ("S07", "S09")
-SUMMARY = "Training, validation and test set; counts of parameters."
+SUMMARY = "Three sets of data; counts of parameters."
 QUICK = ("--epochs", "60")
 WIDTHS, NOISE, BATCH = (1, 2, 4, 8, 16, 32, 64), 0.3, 10
 SAMPLES, FRACTIONS = 640, (0.0625, 0.46875, 0.46875)  # few for training, many to measure the error

@@ -14,9 +14,10 @@ pytest.importorskip("matplotlib")
 
 def test_inverse(tmp_path, capsys, monkeypatch):
     demo = cli.load_demo("inverse")
-    short = {"hidden": (4,), "points": 10, "stages": [(1.0, 1)]}
-    monkeypatch.setattr(demo, "CLEAN", short)
-    monkeypatch.setattr(demo, "identify", functools.partial(identify, **short))
+    for stages in ("CLEAN", "STAGES"):
+        monkeypatch.setattr(demo, stages, [(1.0, 1)])
+    small = functools.partial(identify, hidden=(4,), points=10)
+    monkeypatch.setattr(demo, "identify", small)
     monkeypatch.setattr(demo, "known_start_deviations", lambda equation, noise: (noise, 2 * noise))
     out = run_demo("inverse", tmp_path, capsys, "--seeds", "1")
     lines = [line for line in out.splitlines() if re.match(r"\s+(\d+%)?\s+lambda_", line)]
