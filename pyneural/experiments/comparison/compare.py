@@ -31,6 +31,7 @@ from pyneural.experiments.comparison.recommendation import (
 
 MEASURED = 2_000  # samples of a measure, at most
 SHOWN_IMAGES, SHOWN_ROWS = 24, 400  # samples that are kept for the picture
+_FEWEST = 20  # of them, below which no measure means anything
 _WORST = 0.01  # share of the samples that may have values that are not finite
 _EVALUATION = 6.0  # seconds that measuring is expected to take
 
@@ -130,6 +131,9 @@ def compare(
     seeds = [whole("compare: seeds", seed) for seed in seeds]
     good = len(set(seeds)) == len(seeds) >= 2 and min(seeds) >= 0
     check_argument(good, "compare: seeds", "two or more different ones", seeds, "write 0, 1, 2")
+    for name, value, least in (("measured", measured, _FEWEST), ("epochs", epochs, 1)):
+        value, where = whole(f"compare: {name}", value), f"compare: {name}"
+        check_argument(value >= least, where, f"{least} or more", value, "leave it out")
     data = source if isinstance(source, DataSet) else load_data(source, drop, wheel)
     notes = (*data.notes, *Preparation(data, data.split(seeds[0])[0]).notes)
     names = dict.fromkeys(["mixture", *models])

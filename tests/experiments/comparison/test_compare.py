@@ -210,6 +210,8 @@ def test_broken_samples_are_a_failure(monkeypatch):
         ({"budget": math.nan}, "budget: expected seconds > 0"),
         ({"seeds": (1,)}, "seeds: expected two or more"),
         ({"seeds": (1, 1)}, "seeds: expected two or more"),
+        ({"measured": 0}, "measured: expected 20 or more"),
+        ({"epochs": 0}, "epochs: expected 1 or more"),
     ],
 )
 def test_refused(wrong, expected):
