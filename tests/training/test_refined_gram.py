@@ -106,12 +106,15 @@ def test_a_matrix_that_is_not_finite_has_none():
     assert RefinedGram.of(model.residuals, model.gram, 1e-6) is None
 
 
-def test_too_little_memory(monkeypatch):
+def test_with_too_little_memory_it_goes_on_without(monkeypatch):
     m, y = graded(1e-10)
     monkeypatch.setattr("pyneural.training.solvers.refined_gram.available_memory", lambda _: 1000)
-    model = primal(Given(m, y))
-    assert not model.factor(1e-20)
-    assert model.factor(1e-6)
+    model, plain = primal(Given(m, y)), _Primal(Given(m, y))
+    for damping in (1e-6, 1e-13, 1e-18):
+        assert model.factor(damping) == plain.factor(damping)
+    assert model.factor(1e-13)
+    assert plain.factor(1e-13)
+    assert torch.equal(model.step(None), plain.step(None))
 
 
 def test_levenberg_marquardt_gets_to_the_bottom():

@@ -66,17 +66,17 @@ class _Primal(CholeskyModel):
 
     def factor(self, damping: float) -> bool:
         """As of all; and beyond the rounding of J^T J by way of J, where that is allowed."""
-        if not self._refines:
-            is_definite = super().factor(damping)
-            self._loses |= damping < self._rounding or not is_definite
-            return is_definite
         if self._refined is None:
-            if damping >= self._rounding and super().factor(damping):
-                return True
-            least = max(damping, self._rounding)
-            self._refined = RefinedGram.of(self.residuals, self.gram, least)
+            is_definite = super().factor(damping)
+            is_lost = damping < self._rounding or not is_definite
+            self._loses |= is_lost
+            if self._refines and is_lost:
+                least = max(damping, self._rounding)
+                self._refined = RefinedGram.of(self.residuals, self.gram, least)
+            if self._refined is None:
+                return is_definite
         self.damping = damping
-        return self._refined is not None and not self.anywhere(not self._refined.factor(damping))
+        return not self.anywhere(not self._refined.factor(damping))
 
     def _solve(self, right: Tensor) -> Tensor:
         return super()._solve(right) if self._refined is None else self._refined.solve(right)
