@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -26,17 +26,15 @@ def left_as_found(model: torch.nn.Module, *tensors: Tensor) -> Iterator[None]:
     True
     """
     modes = [(part, part.training) for part in model.modules()]
-    cudnn = torch.backends.cudnn.enabled
+    # cuDNN has no gradients of recurrent layers in evaluation mode; torch's own kernels do.
+    is_recurrent = any(isinstance(part, torch.nn.RNNBase) for part, _ in modes)
+    cudnn = torch.backends.cudnn.flags(enabled=False) if is_recurrent else nullcontext()
     random = torch.random.fork_rng(devices=cuda_devices(model, *tensors))
-    with random, torch.inference_mode(False), torch.enable_grad():
+    with random, cudnn, torch.inference_mode(False), torch.enable_grad():
         model.eval()
-        if any(isinstance(part, torch.nn.RNNBase) for part, _ in modes):
-            # cuDNN has no gradients of recurrent layers in evaluation mode; torch's own kernels do.
-            torch.backends.cudnn.enabled = False
         try:
             yield
         finally:
-            torch.backends.cudnn.enabled = cudnn
             model.train(modes[0][1])  # the first is the model; parts made meanwhile follow it
             for part, training in modes:
                 part.training = training

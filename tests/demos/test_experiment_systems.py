@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 from dataclasses import replace
 
@@ -99,13 +98,15 @@ def test_networks(three_networks, tmp_path, capsys):
     assert out.count("rank correlation") == 3
 
 
-def test_an_interrupted_experiment_goes_on(three_networks, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_experiment_goes_on(
+    listening, three_networks, tmp_path, capsys, monkeypatch
+):
     calls = []
 
     def train(name, epochs, seed):
         calls.append((name, seed))
         if len(calls) == 4:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return {"accuracy": 0.9 + 0.001 * len(calls)}
 
     monkeypatch.setattr(networks_demo, "train", train)

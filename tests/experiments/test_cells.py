@@ -67,7 +67,7 @@ def test_interrupted_between_cells(tmp_path):
     assert rows == run_cells(cells, file, verbose=False)
 
 
-def test_half_trained_model_is_no_result(tmp_path):
+def test_half_trained_model_is_no_result(listening, tmp_path):
     """The first Ctrl-C lets a training of its own return; in a cell it must not."""
 
     def train():
@@ -77,7 +77,7 @@ def test_half_trained_model_is_no_result(tmp_path):
 
         def loss_hook(module, inputs, output):
             if next(signal_once, False):
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
 
         model.module.register_forward_hook(loss_hook)
         model.fit(torch.ones(8, 1), torch.ones(8, 1), batch_size=1, epochs=5, verbose=0)
