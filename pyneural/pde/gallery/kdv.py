@@ -35,7 +35,7 @@ class KdV(Ring):
     formula = "u_t + u u_x + delta u_xxx = 0"
     counts = 101, 257
     modes, steps, smooth = 512, 8000, 2
-    recipe = Recipe((24, 24, 24), error=1e-7, steps=150, hard=True, windows=8)
+    recipe = Recipe((24, 24, 24), error=4e-8, steps=150, hard=True, windows=8)
 
     def __init__(self, delta: float | Tensor = 0.022**2) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class KdV(Ring):
         self.domain = Box(t=(0, 1), x=(-1, 1))
         if number(delta) > 1e-3:  # fewer, wider solitons
             self.modes, self.steps = 256, 4000
-            self.recipe = replace(self.recipe, hidden=(20, 20, 20), error=1e-8)
+            self.recipe = replace(self.recipe, hidden=(20, 20, 20), error=7e-9)
 
     def residual(self, u):
         """The residual u_t + u u_x + delta u_xxx."""

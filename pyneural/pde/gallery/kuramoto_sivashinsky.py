@@ -33,7 +33,7 @@ class KuramotoSivashinsky(Ring):
     counts = 101, 257
     modes, steps, smooth = 256, 12_000, 3
     recipe = Recipe(
-        (20, 20, 20), error=1e-4, steps=150, points=1500, most=4000, hard=True, windows=10
+        (20, 20, 20), error=4e-6, steps=150, points=1500, most=4000, hard=True, windows=10
     )
 
     def __init__(self) -> None:

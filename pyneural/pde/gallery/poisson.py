@@ -19,7 +19,7 @@ from pyneural.pde.network import Network
 _HIGHEST = 10
 _ON_LINE = Recipe((16, 16), error=1e-10, steps=30, points=200, condition_points=2)
 _IN_SPACE = Recipe((20, 20, 20), error=2e-10, steps=100, hard=True)
-_ERRORS = 2e-10, 8e-6  # in two dimensions, and in more, up to ten
+_ERRORS = 2e-11, 5e-7  # in two dimensions, and in more, up to ten
 
 
 class Poisson(Problem):
