@@ -37,7 +37,7 @@ class Helmholtz(Problem):
     inputs, outputs = "xy", "u"
     formula = "u_xx + u_yy + k^2 u = f"
     counts = 101, 101
-    recipe = Recipe((20, 20, 20, 20), error=8e-10, steps=150, activation="sin", hard=True)
+    recipe = Recipe((20, 20, 20, 20), error=3e-10, steps=400, activation="sin", hard=True)
 
     def __init__(self, k: float | Tensor = 1.0) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ class Wave(Problem):
     inputs, outputs = "tx", "u"
     formula = "u_tt = c^2 u_xx"
     counts = 101, 101
-    recipe = Recipe((20, 20, 20, 20), error=9e-10, steps=450, activation="sin", hard=True)
+    recipe = Recipe((20, 20, 20, 20), error=3e-10, steps=450, activation="sin", hard=True)
 
     def __init__(self, c: float | Tensor = 1.0) -> None:
         super().__init__()
