@@ -1,6 +1,7 @@
 """Constants found from scattered measurements: estimates, their bound, what is refused."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,10 +45,16 @@ def test_constants_are_found_in_noise_as_well_as_the_bound_allows(clean):
     for one, least in zip(bound, known, strict=True):
         assert 0.8 * least < one < 5 * least  # the points are others
     found = smooth(0.05)
-    for error, one, level, estimate, true in zip(
-        found.errors, bound, found.levels, found.estimates, found.truth, strict=True
+    for error, efficient, one, level, estimate, true in zip(
+        found.errors,
+        clean.efficient_errors(0.05, 10.0),
+        bound,
+        found.levels,
+        found.estimates,
+        found.truth,
+        strict=True,
     ):
-        assert error < 3 * one
+        assert error == pytest.approx(efficient, abs=0.4 * one)  # of the same data set
         assert estimate.deviation / true == pytest.approx(one, rel=0.4)
         assert level == pytest.approx(math.erf(error * true / estimate.deviation / 2**0.5))
     assert found.pinn.posterior().noise == pytest.approx(
@@ -55,8 +62,20 @@ def test_constants_are_found_in_noise_as_well_as_the_bound_allows(clean):
     )
     with pytest.raises(ValueError, match=r"bound: expected one without noise, got 0.05; take that"):
         found.bound(0.05)
-    with pytest.raises(ValueError, match="bound: noise: expected a number > 0, got 0"):
+    with pytest.raises(ValueError, match="bound: noise: expected a finite number > 0, got 0"):
         clean.bound(0.0)
+
+
+def test_efficient_errors_spread_as_the_bound(clean):
+    small = clean.efficient_errors(0.001, theory_weight=10.0)
+    assert clean.efficient_errors(0.1, 10.0) == pytest.approx([100 * one for one in small])
+    bound, seeds = clean.bound(0.1, 10.0), range(40)
+    of_seeds = torch.tensor([replace(clean, seed=k).efficient_errors(0.1, 10.0) for k in seeds])
+    # The points are those of each seed, where the bound is that of one of them.
+    spread = of_seeds.square().mean(0).sqrt() / torch.tensor(bound)
+    assert (spread - 1).abs().max() < 0.4
+    with pytest.raises(ValueError, match="efficient_errors: noise: expected a finite number > 0"):
+        clean.efficient_errors(math.nan)
 
 
 def test_a_run_is_that_of_its_seed():
