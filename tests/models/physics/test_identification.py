@@ -45,15 +45,9 @@ def test_constants_are_found_in_noise_as_well_as_the_bound_allows(clean):
     for one, least in zip(bound, known, strict=True):
         assert 0.8 * least < one < 5 * least  # the points are others
     found = smooth(0.05)
-    for error, efficient, one, level, estimate, true in zip(
-        found.errors,
-        clean.efficient_errors(0.05, 10.0),
-        bound,
-        found.levels,
-        found.estimates,
-        found.truth,
-        strict=True,
-    ):
+    estimates = zip(found.errors, found.levels, found.estimates, found.truth, strict=True)
+    allowed = zip(clean.efficient_errors(0.05, 10.0), bound, strict=True)
+    for (error, level, estimate, true), (efficient, one) in zip(estimates, allowed, strict=True):
         assert error == pytest.approx(efficient, abs=0.4 * one)  # of the same data set
         assert estimate.deviation / true == pytest.approx(one, rel=0.4)
         assert level == pytest.approx(math.erf(error * true / estimate.deviation / 2**0.5))
