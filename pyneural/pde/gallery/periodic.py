@@ -14,7 +14,7 @@ from pyneural.pde.condition import Condition
 from pyneural.pde.conditions import Initial, Periodic
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.domains import Box
-from pyneural.pde.gallery.problem import Problem, shares
+from pyneural.pde.gallery.problem import Problem, input_range, shares
 from pyneural.pde.hard import Hard
 from pyneural.pde.network import Network
 from pyneural.pde.spectral import Fourier
@@ -109,7 +109,8 @@ def periodic_network(
     """A network of a problem in t and x, with new weights, that is periodic in x.
 
     N(s, cos(2 pi x / P), sin(2 pi x / P)), where s goes from -1 to 1 in the times of a domain, the
-    problem's where none is given, and P is its length where no period is given.
+    problem's where none is given, and P is its length where no period is given; times the scale
+    of the recipe.
     """
     domain, recipe = problem.domain if domain is None else domain, problem.recipe
     low, high = domain.range
@@ -118,7 +119,9 @@ def periodic_network(
     hidden = recipe.hidden if hidden is None else hidden
     layers = MLP(
         embedding.out_features, hidden, len(problem.outputs), recipe.activation,
-        input_range=([float(low[0]), -1.0, -1.0], [float(high[0]), 1.0, 1.0]),
+        input_range=input_range(
+            [float(low[0]), -1.0, -1.0], [float(high[0]), 1.0, 1.0], recipe.input_scale
+        ),
     )  # fmt: skip
     return torch.nn.Sequential(embedding, layers)
 

@@ -38,6 +38,9 @@ class Recipe:
         error: relative L2 error that the training reached with seed 0.
         steps: of Levenberg-Marquardt.
         activation: of the hidden layers.
+        input_scale: inputs of the network go from minus this to it. With ``"sin"`` it is the
+            frequency of the first layer (omega_0 of Sitzmann et al. 2020, arXiv:2006.09661), for
+            solutions of many waves.
         points: collocation points at the start.
         most: number to which they grow.
         condition_points: points of all soft conditions together.
@@ -50,6 +53,7 @@ class Recipe:
     error: float
     steps: int
     activation: str = "tanh"
+    input_scale: float = 1.0
     points: int = 2000
     most: int = 10_000
     condition_points: int = 400
@@ -123,8 +127,8 @@ class Problem(Equation):
         """A network with new weights, of the recipe's widths where none are given."""
         recipe, sizes = self.recipe, (len(self.inputs), len(self.outputs))
         hidden = recipe.hidden if hidden is None else hidden
-        scale = self.domain.range
-        return MLP(sizes[0], hidden, sizes[1], recipe.activation, input_range=scale)
+        inputs = input_range(*self.domain.range, recipe.input_scale)
+        return MLP(sizes[0], hidden, sizes[1], recipe.activation, input_range=inputs)
 
     def exact(self, *args: Any, **kwargs: Any) -> Tensor:
         """Exact solution as a function of coordinates, [N] or [N, O]."""
@@ -178,6 +182,21 @@ def shares(problem: Problem, points: int, count: int) -> list[int]:
     points = whole(where, points)
     check_argument(points >= count, where, f"at least {count}", points, "ask for more")
     return [(points + count - 1 - i) // count for i in range(count)]
+
+
+def input_range(
+    low: Sequence[float] | Tensor, high: Sequence[float] | Tensor, scale: float
+) -> tuple[list[float], list[float]]:
+    """Bounds of inputs for which a network that maps them to [-1, 1] maps low, high to -+scale.
+
+    >>> input_range([0.0], [2.0], 4)
+    ([0.75], [1.25])
+    """
+    pairs = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    if scale == 1:
+        return [a for a, _ in pairs], [b for _, b in pairs]
+    middles = [((a + b) / 2, (b - a) / 2 / scale) for a, b in pairs]
+    return [m - half for m, half in middles], [m + half for m, half in middles]
 
 
 def sobol_grid(problem: Problem) -> tuple[Tensor, Tensor]:
