@@ -24,6 +24,7 @@ import setuptools
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "build_tools"))
 
+from architectures import choose_architectures  # noqa: E402
 from compilation import Module, compile_modules  # noqa: E402
 from environment import (  # noqa: E402
     BuildError,
@@ -72,9 +73,6 @@ elif platform.machine() == "aarch64":
 # so many loads ahead that sums of a product's tile leave the registers.
 GCC_ARM_FLAGS = ["-Wno-psabi", "--param=sched-pressure-algorithm=1"]
 
-# Ampere and Hopper, and PTX of the older one: newer GPUs cannot run PTX of an "a" target.
-CUDA_ARCHITECTURES = "8.0+PTX;9.0a"
-
 PYTHON = sys.implementation.cache_tag
 
 INCLUDE = ["csrc", "csrc/common"]
@@ -108,7 +106,12 @@ def options() -> dict:
     if cuda:
         # Read by torch.utils.cpp_extension, partly when it is imported.
         os.environ["CUDA_HOME"] = str(cuda.home)
-        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", CUDA_ARCHITECTURES)
+        gpus = torch.cuda
+        os.environ["TORCH_CUDA_ARCH_LIST"] = choose_architectures(
+            os.environ.get("TORCH_CUDA_ARCH_LIST"),
+            cuda.version,
+            lambda: [gpus.get_device_capability(i) for i in range(gpus.device_count())],
+        )
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
     capability = torch.backends.cpu.get_cpu_capability()
