@@ -87,3 +87,17 @@ def _built_as(name: str) -> list[str]:
         )
     return ["9.0a", "8.0+PTX"] if with_ptx else ["9.0a"]
 
+
+def nvcc_flags(architectures: str) -> list[str]:
+    """The flags by which nvcc builds for a list as `choose_architectures` gives it.
+
+    Example:
+        >>> nvcc_flags("8.0;9.0a")
+        ['-gencode=arch=compute_80,code=sm_80', '-gencode=arch=compute_90a,code=sm_90a']
+    """
+    flags = []
+    for name in architectures.split(";"):
+        number, with_ptx, _ = name.replace(".", "").partition("+PTX")
+        code = f"[sm_{number},compute_{number}]" if with_ptx else f"sm_{number}"
+        flags.append(f"-gencode=arch=compute_{number},code={code}")
+    return flags

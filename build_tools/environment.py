@@ -220,8 +220,8 @@ def find_cuda(
         )
     if version < MINIMUM_CUDA:
         raise BuildError(
-            f"{nvcc} is CUDA {_dotted(version)}, {_dotted(MINIMUM_CUDA)} or newer is needed for the "
-            "size of the kernels' parameters; point CUDA_HOME at a newer toolkit, or set "
+            f"{nvcc} is CUDA {_dotted(version)}, {_dotted(MINIMUM_CUDA)} or newer is needed for "
+            "the size of the kernels' parameters; point CUDA_HOME at a newer toolkit, or set "
             "PYNEURAL_CUDA=0 to build for the CPU only"
         )
     return CudaToolkit(Path(home) if home else _toolkit_of(nvcc, run), version)

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "build_tools"))
 
-from architectures import choose_architectures
+from architectures import choose_architectures, nvcc_flags
 from environment import BuildError, find_cuda
 
 H100, V100, A100, B200 = (9, 0), (7, 0), (8, 0), (10, 0)
@@ -54,6 +54,14 @@ def test_what_cannot_be_built_is_refused_in_one_line(wish, devices, expected):
     with pytest.raises(BuildError, match=expected) as caught:
         choose_architectures(wish, NEW, lambda: devices)
     assert "\n" not in str(caught.value)
+
+
+def test_flags_of_nvcc():
+    assert nvcc_flags("8.0;9.0a;10.0+PTX") == [
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90a,code=sm_90a",
+        "-gencode=arch=compute_100,code=[sm_100,compute_100]",
+    ]
 
 
 @pytest.mark.parametrize(
