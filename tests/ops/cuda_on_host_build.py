@@ -44,8 +44,8 @@ def sources() -> dict[Path, str]:
                 text,
             )
             text = re.sub(
-                r"(\w+(?:<\w+>)?)<<<(\S+), (\S+), [^>]*>>>\((.*?)\);",
-                r"cuda_on_host::launch(\2, \3, [&] { \1(\4); });",
+                r"(\w+(?:<\w+>)?)<<<(\S+), (\S+), (\S+), [^>]*>>>\((.*?)\);",
+                r"cuda_on_host::launch(\1, \2, \3, \4, [&] { \1(\5); });",
                 text,
                 flags=re.DOTALL,
             )
