@@ -1,7 +1,7 @@
 // The dense layer on CUDA: checks, memory and the stream; dense_cuda.cu does the work.
+#include "dense_cuda.h"
 #include "../common/dispatch_cuda.h"
 #include "../common/float32_precision.h"
-#include "dense_cuda.h"
 #include "dense_ops.h"
 
 namespace pyneural::dense {

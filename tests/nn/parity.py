@@ -28,7 +28,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
 pytest.importorskip("expecttest", reason="torch's own inputs for its layers need expecttest")
-from torch.testing._internal.common_modules import module_db  # noqa: E402
+from torch.testing._internal.common_modules import module_db
 
 DTYPE = torch.float64
 
