@@ -24,6 +24,7 @@ import setuptools
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "build_tools"))
 
+from architectures import choose_architectures, nvcc_flags  # noqa: E402
 from compilation import Module, compile_modules  # noqa: E402
 from environment import (  # noqa: E402
     BuildError,
@@ -50,7 +51,8 @@ CXX_FLAGS = [
 # at::parallel_for compiles to OpenMP calls. The flag is not given to the linker: the calls must
 # bind to the OpenMP library that torch brings along, not to a second one with threads of its own.
 CPU_FLAGS = ["-fopenmp"] if sys.platform == "linux" else []
-NVCC_FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-lineinfo"]
+NVCC_FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-lineinfo", "-Icsrc"]
+NVCC_FLAGS += ["-Icsrc/common", "-Xcompiler=-fPIC,-fvisibility=hidden"]
 
 # The sets that torch's own at::vec is written for; on other processors than x86-64 its vectors
 # come with the baseline (NEON on Arm).
@@ -71,9 +73,6 @@ elif platform.machine() == "aarch64":
 # gcc for Arm orders instructions before it allocates registers. By its default rule it would move
 # so many loads ahead that sums of a product's tile leave the registers.
 GCC_ARM_FLAGS = ["-Wno-psabi", "--param=sched-pressure-algorithm=1"]
-
-# Ampere and Hopper, and PTX of the older one: newer GPUs cannot run PTX of an "a" target.
-CUDA_ARCHITECTURES = "8.0+PTX;9.0a"
 
 PYTHON = sys.implementation.cache_tag
 
@@ -106,9 +105,8 @@ def options() -> dict:
     # Python's own flags ask for debug information, which takes two fifths of the time.
     os.environ.setdefault("CFLAGS", "-g0")
     if cuda:
-        # Read by torch.utils.cpp_extension, partly when it is imported.
+        # Read by torch.utils.cpp_extension when it is imported.
         os.environ["CUDA_HOME"] = str(cuda.home)
-        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", CUDA_ARCHITECTURES)
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
     capability = torch.backends.cpu.get_cpu_capability()
@@ -116,23 +114,29 @@ def options() -> dict:
     files = {f"_cpu_{isa}": sources("*/*_cpu.cpp") for isa in isas}
     files["_C"] = [LIBRARY, *sources("*/*_autograd.cpp")]
     extensions = [CppExtension(f"pyneural.{name}", files[name]) for name in files]
+    nvcc = []
+    if cuda:
+        # First: nvcc takes the longest.
+        files = {"_cuda": sources("*/*.cu") + sources("*/*_cuda.cpp"), **files}
+        extensions.append(CUDAExtension("pyneural._cuda", files["_cuda"]))
+        gpus = torch.cuda
+        architectures = choose_architectures(
+            os.environ.get("TORCH_CUDA_ARCH_LIST"),
+            cuda.version,
+            lambda: [gpus.get_device_capability(i) for i in range(gpus.device_count())],
+        )
+        nvcc = [str(cuda.home / "bin" / "nvcc"), *NVCC_FLAGS, *nvcc_flags(architectures)]
+        # Of a source; what is left of the processors where they are more than the sources.
+        nvcc.append(f"--threads={max(1, jobs // 4)}")
     # Torch's headers apart from ours: their warnings are not for us, and the links that lead to
     # them in one environment or another make no difference to the objects.
     include = [arg for folder in INCLUDE for arg in ("-I", folder)]
-    for folder in dict.fromkeys([*extensions[0].include_dirs, sysconfig.get_paths()["include"]]):
+    folders = [folder for extension in extensions for folder in extension.include_dirs]
+    for folder in dict.fromkeys([*folders, sysconfig.get_paths()["include"]]):
         include += ["-isystem", os.path.realpath(folder)]
-    if cuda:
-        extensions.append(
-            CUDAExtension(
-                "pyneural._cuda",
-                sources("*/*_cuda.cpp") + sources("*/*.cu"),
-                include_dirs=[str(ROOT / folder) for folder in INCLUDE],
-                extra_compile_args={"cxx": CXX_FLAGS, "nvcc": NVCC_FLAGS},
-            )
-        )
 
     class BuildKernels(BuildExtension):
-        """Compiles the C++ modules at once, and leaves nvcc to torch."""
+        """Compiles the modules at once."""
 
         def finalize_options(self) -> None:
             super().finalize_options()
@@ -159,6 +163,8 @@ def options() -> dict:
             found = {
                 f"_cpu_{isa}": module(f"_cpu_{isa}", *cpu_flags, *ISA_FLAGS[isa]) for isa in isas
             }
+            if cuda:
+                found = {"_cuda": module("_cuda"), **found}
             information = {
                 "PYNEURAL_ISAS": " ".join(isas),
                 "PYNEURAL_CUDA": torch.version.cuda if cuda else "",
@@ -177,22 +183,14 @@ def options() -> dict:
             command = shlex.split(os.environ["CXX"])
             modules = self.modules()
             objects = compile_modules(
-                list(modules.values()), ROOT, self.build_temp, command, flags, jobs
+                list(modules.values()), ROOT, self.build_temp, command, flags, jobs, nvcc
             )
             self.objects = dict(zip(modules, objects, strict=True))
-            # jet_cuda.cpp and jet_cuda.cu stand side by side, so an object keeps the whole name.
-            self.compiler.object_filenames = lambda sources, strip_dir=0, output_dir="": [
-                os.path.join(output_dir, f"{source}.o") for source in sources
-            ]
             super().build_extensions()
 
         def build_extension(self, ext) -> None:
-            objects = self.objects.get(ext.name.rpartition(".")[2])
-            if objects is None:
-                super().build_extension(ext)
-                return
             self.compiler.link_shared_object(
-                objects,
+                self.objects[ext.name.rpartition(".")[2]],
                 self.get_ext_fullpath(ext.name),
                 libraries=self.get_libraries(ext),
                 library_dirs=ext.library_dirs,

@@ -1,8 +1,9 @@
-"""Compiles the C++ sources of all modules in one run of ninja.
+"""Compiles the C++ and CUDA sources of all modules in one run of ninja.
 
-One run, so that no processor waits for the end of a module. A module's sources are compiled as one
-file that includes them, which takes half the time: most of it goes into torch's templates, which
-are the same in every source. Paths are relative to the root: the objects stay valid when the tree
+One run, so that no processor waits for the end of a module. A module's C++ sources are compiled as
+one file that includes them, which takes half the time: most of it goes into torch's templates,
+which are the same in every source. CUDA sources, which include none of torch's headers, go to nvcc
+each by itself. Paths are relative to the root: the objects stay valid when the tree
 is moved or copied along with them.
 """
 
@@ -48,27 +49,39 @@ class Unit(NamedTuple):
         return f"{self.module.folder}/{UNIT}" if self.includes else self.sources[0]
 
     @property
+    def rule(self) -> str:
+        """The rule of the ninja file that compiles it."""
+        return "compile_cuda" if _is_cuda(self.file) else "compile"
+
+    @property
     def object(self) -> str:
         """The object file. It keeps the suffix: NAME.cpp and NAME.cu may both exist."""
         return f"{self.module.folder}/{UNIT if self.includes else self.sources[0]}.o"
 
 
 def units_of(module: Module, together: bool) -> list[Unit]:
-    """The units of a module: one if `together`, but for sources with flags of their own."""
-    joined = [s for s in module.sources if together and s not in module.source_flags]
+    """The units of a module: one if `together`, but for CUDA and sources with own flags."""
+    joined = [
+        s for s in module.sources if together and s not in module.source_flags and not _is_cuda(s)
+    ]
     units = [Unit(module, joined, includes=True)] if joined else []
     return units + [Unit(module, [s], includes=False) for s in module.sources if s not in joined]
 
 
 def ninja_file(
-    units: Sequence[Unit], command: Sequence[str], flags: Sequence[str], build: str
+    units: Sequence[Unit],
+    command: Sequence[str],
+    flags: Sequence[str],
+    nvcc: Sequence[str],
+    build: str,
 ) -> str:
     """The text of the ninja file.
 
     Args:
         units: what to compile; ninja starts in their order.
         command: the compiler.
-        flags: those of all units.
+        flags: those of all units but the CUDA sources.
+        nvcc: the compiler of the CUDA sources with its flags.
         build: the folder for what ninja notes down.
     """
     lines = [
@@ -81,13 +94,18 @@ def ninja_file(
         "  description = $set: $sources",
         "  depfile = $out.d",
         "  deps = gcc",
+        "rule compile_cuda",
+        f"  command = {_command(nvcc)} -MD -MF $out.d -c $in -o $out",
+        "  description = $set: $sources",
+        "  depfile = $out.d",
+        "  deps = gcc",
     ]
     for unit in units:
         more = list(unit.module.flags)
         for source in unit.sources:
             more += unit.module.source_flags.get(source, ())
         lines += [
-            f"build {_path(unit.object)}: compile {_path(unit.file)}",
+            f"build {_path(unit.object)}: {unit.rule} {_path(unit.file)}",
             f"  more = {_command(more)}",
             f"  set = {Path(unit.module.folder).name}",
             f"  sources = {_command([Path(source).name for source in unit.sources])}",
@@ -102,6 +120,7 @@ def compile_modules(
     command: Sequence[str],
     flags: Sequence[str],
     jobs: int,
+    nvcc: Sequence[str] = (),
 ) -> list[list[str]]:
     """Compiles what has changed, `jobs` units at a time; raises `BuildError` where one fails.
 
@@ -119,7 +138,7 @@ def compile_modules(
             paths = (os.path.relpath(source, unit.module.folder) for source in unit.sources)
             _write(root / unit.file, "".join(f'#include "{path}"\n' for path in paths))
     file = root / build / "build.ninja"
-    _write(file, ninja_file(every, command, flags, build))
+    _write(file, ninja_file(every, command, flags, nvcc, build))
     ran = subprocess.run([ninja, "-f", str(file), "-j", str(jobs)], cwd=root, check=False)
     if ran.returncode:
         raise BuildError("a source does not compile, see above")
@@ -131,6 +150,10 @@ def _write(path: Path, text: str) -> None:
     if not path.exists() or path.read_text() != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+def _is_cuda(source: str) -> bool:
+    return source.endswith(".cu")
 
 
 def _path(path: str) -> str:

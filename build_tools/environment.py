@@ -22,6 +22,8 @@ MINIMUM_TORCH = (2, 11)
 MINIMUM_SETUPTOOLS = (77,)
 # What torch's headers ask for, which are C++20.
 MINIMUM_COMPILER = {"gcc": (11, 3), "clang": (14, 0), "Apple clang": (15, 0)}
+# Before it a kernel took 4 KB of parameters; those of ours take up to 18.
+MINIMUM_CUDA = (12, 1)
 
 Run = Callable[[list[str]], str]
 
@@ -215,6 +217,12 @@ def find_cuda(
             f"{nvcc} is CUDA {_dotted(version)}, torch was built with CUDA {torch_cuda}; point "
             f"CUDA_HOME at a CUDA {_version(torch_cuda)[0]} toolkit, or set PYNEURAL_CUDA=0 to "
             "build for the CPU only"
+        )
+    if version < MINIMUM_CUDA:
+        raise BuildError(
+            f"{nvcc} is CUDA {_dotted(version)}, {_dotted(MINIMUM_CUDA)} or newer is needed for "
+            "the size of the kernels' parameters; point CUDA_HOME at a newer toolkit, or set "
+            "PYNEURAL_CUDA=0 to build for the CPU only"
         )
     return CudaToolkit(Path(home) if home else _toolkit_of(nvcc, run), version)
 

@@ -5,12 +5,18 @@ import signal
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 
-# The first call of an op and a busy machine are no failures.
-slow = [HealthCheck.too_slow]
-settings.register_profile("pyneural", deadline=None, derandomize=True, suppress_health_check=slow)
-settings.load_profile("pyneural")
+try:
+    from hypothesis import HealthCheck, settings
+except ImportError:  # a machine that is lent may have pytest alone: the other tests run
+    pass
+else:
+    # The first call of an op and a busy machine are no failures.
+    slow = [HealthCheck.too_slow]
+    settings.register_profile(
+        "pyneural", deadline=None, derandomize=True, suppress_health_check=slow
+    )
+    settings.load_profile("pyneural")
 
 
 def pytest_addoption(parser):

@@ -30,7 +30,7 @@ struct Inputs {
     if (a.mask)
       mask = a.mask->scalar_type() == at::kBool ? *a.mask : a.mask->to(accumulator_dtype(q));
     if (a.mask && mask.scalar_type() != at::kBool) base = mask_base(mask, problem);
-    if (a.seed) seed = a.seed->to(q.device());
+    if (a.seed) seed = on_device(*a.seed, q.device());
   }
 
   template <class T>

@@ -85,6 +85,7 @@ __device__ void compute_nan_again(const AttentionParams<typename S::T>& params,
         to.data + tile.n * to.batch_stride + tile.h * to.head_stride + row * to.row_stride + column;
     if (load(element) == load(element)) continue;
     const Accumulator row_max = e < 2 ? softmax.row_max[0] : softmax.row_max[1];
+    const Accumulator factor = e < 2 ? factors[0] : factors[1];
     Accumulator sum = 0;
     for (int64_t key = 0; key < tile.end; ++key) {
       Accumulator product = 0;
@@ -95,9 +96,10 @@ __device__ void compute_nan_again(const AttentionParams<typename S::T>& params,
       if (score == -infinity<Accumulator>() ||
           (params.seed && !keeps_weight(dropout_of(params), tile.first_score + row_of(e), key)))
         continue;
-      sum += exp2(score - row_max) * load(tile.v.data + key * tile.v.stride + column);
+      // The factor first: this score, rounded otherwise, may be above the maximum of the others.
+      sum += exp2(score - row_max) * factor * load(tile.v.data + key * tile.v.stride + column);
     }
-    store(sum * (e < 2 ? factors[0] : factors[1]), element);
+    store(sum, element);
   }
 }
 

@@ -2,19 +2,37 @@
 #pragma once
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include "dispatch.h"
+#include "host_values.h"
 #include "tensor_core_types.h"
 
 namespace pyneural {
+
+// Refuses a GPU that has no instructions for the kernels: of every op the driver would only say
+// that there is no kernel image.
+inline void check_capability(const at::Device& device) {
+  constexpr int kLeast = 8;
+  int major = 0, minor = 0;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index()));
+  if (major >= kLeast) return;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device.index()));
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      false, "pyneural: ", device, ": expected a GPU of compute capability ", kLeast,
+      ".0 or newer, got ", major, ".", minor,
+      "; move the tensors to the CPU, or install pyneural again with PYNEURAL_CUDA=0, by which "
+      "torch's own functions serve this GPU");
+}
 
 // body(T{}, stream) for T float or double.
 template <class Body>
 void dispatch_floating_cuda(const at::Tensor& x, const Body& body) {
   const c10::cuda::CUDAGuard guard(x.device());
+  check_capability(x.device());
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   dispatch_floating(x, [&](auto type) { body(type, stream); });
 }
@@ -23,8 +41,20 @@ void dispatch_floating_cuda(const at::Tensor& x, const Body& body) {
 template <class Body>
 void dispatch_with_reduced_cuda(const at::Tensor& x, const Body& body) {
   const c10::cuda::CUDAGuard guard(x.device());
+  check_capability(x.device());
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   dispatch_with_reduced<BFloat16, Float16>(x, [&](auto type) { body(type, stream); });
+}
+
+// int64 values of the host, such as a seed, on the device of a call.
+inline at::Tensor on_device(const at::Tensor& values, const at::Device& device) {
+  if (values.is_cuda()) return values;
+  const c10::cuda::CUDAGuard guard(device);
+  const at::Tensor contiguous = values.contiguous();
+  at::Tensor to = at::empty(values.sizes(), values.options().device(device));
+  C10_CUDA_CHECK(store_values(contiguous.const_data_ptr<int64_t>(), to.numel(),
+                              to.data_ptr<int64_t>(), c10::cuda::getCurrentCUDAStream()));
+  return to;
 }
 
 // The elements of a tensor, whose dtype is that of T: the kernels have types of their own for the

@@ -164,9 +164,14 @@ struct Fragments<float> : WordFragments<float, SplitWord> {
     const uint32_t a_high[4] = {w[0].high, w[1].high, w[2].high, w[3].high};
     const uint32_t a_low[4] = {w[0].low, w[1].low, w[2].low, w[3].low};
     const uint32_t b_high[2] = {v[0].high, v[1].high}, b_low[2] = {v[0].low, v[1].low};
-    tensor_core::multiply_tf32(d, a_low, b_high);
-    tensor_core::multiply_tf32(d, a_high, b_low);
-    tensor_core::multiply_tf32(d, a_high, b_high);
+    // Added outside of the tensor cores, which cut off what their sums do not hold: over a long sum
+    // that would add up.
+    float sum[4] = {};
+    tensor_core::multiply_tf32(sum, a_low, b_high);
+    tensor_core::multiply_tf32(sum, a_high, b_low);
+    tensor_core::multiply_tf32(sum, a_high, b_high);
+    PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q) d[q] += sum[q];
   }
 };
 

@@ -36,10 +36,12 @@ __device__ inline void stage_operand(T (&to)[kTileK][kStride], int64_t k0, int64
   }
 }
 
-// All threads of the block call it; ends with a barrier.
-template <Along along_a, Along along_b, class T, class LoadA, class LoadB, class Store>
-__device__ void block_product(int64_t rows, int64_t columns, int64_t depth, ProductStage<T>& stage,
-                              const LoadA& a, const LoadB& b, const Store& store) {
+// All threads of the block call it; ends with a barrier. use(m, n, count, sums): of row m the
+// columns n to n + count, count <= 4.
+template <Along along_a, Along along_b, class T, class LoadA, class LoadB, class Use>
+__device__ void block_product_in_fours(int64_t rows, int64_t columns, int64_t depth,
+                                       ProductStage<T>& stage, const LoadA& a, const LoadB& b,
+                                       const Use& use) {
   const int m0 = static_cast<int>(threadIdx.x) / 32 * 4,
             n0 = static_cast<int>(threadIdx.x) % 32 * 4;
   for (int64_t row = 0; row < rows; row += kTileM)
@@ -63,14 +65,25 @@ __device__ void block_product(int64_t rows, int64_t columns, int64_t depth, Prod
         }
         __syncthreads();
       }
+      const int64_t left = columns - column - n0;
+      const int count = left < 4 ? static_cast<int>(left) : 4;
 #pragma unroll
       for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int j = 0; j < 4; ++j)
-          if (row + m0 + i < rows && column + n0 + j < columns)
-            store(row + m0 + i, column + n0 + j, sum[i][j]);
+        if (row + m0 + i < rows && count > 0) use(row + m0 + i, column + n0, count, sum[i]);
     }
   __syncthreads();
+}
+
+// The same with store(m, n, sum) of each element.
+template <Along along_a, Along along_b, class T, class LoadA, class LoadB, class Store>
+__device__ void block_product(int64_t rows, int64_t columns, int64_t depth, ProductStage<T>& stage,
+                              const LoadA& a, const LoadB& b, const Store& store) {
+  block_product_in_fours<along_a, along_b, T>(
+      rows, columns, depth, stage, a, b, [&](int64_t m, int64_t n, int count, const T(&sums)[4]) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+          if (j < count) store(m, n + j, sums[j]);
+      });
 }
 
 }  // namespace pyneural

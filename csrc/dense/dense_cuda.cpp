@@ -1,8 +1,7 @@
 // The dense layer on CUDA: checks, memory and the stream; dense_cuda.cu does the work.
-#include <ATen/Context.h>
-
-#include "../common/dispatch_cuda.h"
 #include "dense_cuda.h"
+#include "../common/dispatch_cuda.h"
+#include "../common/float32_precision.h"
 #include "dense_ops.h"
 
 namespace pyneural::dense {
@@ -11,7 +10,7 @@ namespace {
 // Runs a product whose operands and results are set.
 template <class T>
 void run(ProductParams<T> params, const at::Tensor& like, cudaStream_t stream) {
-  params.with_tf32 = at::globalContext().allowTF32CuBLAS();
+  params.with_tf32 = allows_tf32();
   C10_CUDA_CHECK(params.configure());
   at::Tensor partial;
   if (params.splits > 1)

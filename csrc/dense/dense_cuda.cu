@@ -15,20 +15,24 @@ constexpr int64_t kShortestSplit = 512;  // of the depth
 constexpr int64_t kGradRows = 256;       // of a block that sums grad_bias
 constexpr int kGradColumns = 32;
 
-// y and z of one element from its sum.
-template <class T>
-__device__ void finish(const ProductParams<T>& params, int64_t row, int64_t column,
-                       Accumulator<T> sum) {
-  if (params.bias) sum += load(params.bias + column);
-  const int64_t at = row * params.columns + column;
-  if (params.z) store(sum, params.z + at);
-  if (params.activation != ActivationKind::linear) {
-    Accumulator<T> f[1];
-    visit_activation(params.activation,
-                     [&](auto kind) { decltype(kind)::template evaluate<0>(sum, f); });
-    sum = f[0];
-  }
-  store(sum, params.y + at);
+template <class T, class Places, class To>
+__device__ void store_four(const ProductParams<T>& params, const Places& at,
+                           const Four<Accumulator<T>>& four, To* to) {
+  PYNEURAL_UNROLL
+  for (int q = 0; q < 4; ++q)
+    if (at.are_in(params, q)) store(four.values[q], to + at.row(q) * params.columns + at.column(q));
+}
+
+// y and z of four elements from their sums. One function for all places of an unrolled loop.
+template <class T, class Places>
+[[gnu::noinline]] __device__ void finish(const ProductParams<T>& params, Places at,
+                                         Four<Accumulator<T>> z) {
+  PYNEURAL_UNROLL
+  for (int q = 0; q < 4; ++q)
+    if (params.bias && at.are_in(params, q)) z.values[q] += load(params.bias + at.column(q));
+  if (params.z) store_four(params, at, z, params.z);
+  if (params.activation != ActivationKind::linear) z = activate(params.activation, z);
+  store_four(params, at, z, params.y);
 }
 
 template <class T>
@@ -55,22 +59,26 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t k_end = end < params.depth ? end : params.depth;
   product_tile<along_a, along_b>(
       params, tile / across * kProductRows, tile % across * kProductColumns, k_begin, k_end, stage,
-      [&](int64_t row, int64_t column, Accumulator<T> sum) {
+      [&](const auto& at, const Four<Accumulator<T>>& sums) {
         if (params.splits > 1)
-          params.partial[(split * params.rows + row) * params.columns + column] = sum;
+          store_four(params, at, sums, params.partial + split * params.rows * params.columns);
         else
-          finish(params, row, column, sum);
+          finish(params, at, sums);
       });
 }
 
 template <class T>
 __global__ void add_splits_kernel(const __grid_constant__ ProductParams<T> params) {
-  const int64_t size = params.rows * params.columns;
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (at >= size) return;
-  Accumulator<T> sum = Accumulator<T>(0);
-  for (int64_t s = 0; s < params.splits; ++s) sum += params.partial[s * size + at];
-  finish(params, at / params.columns, at % params.columns, sum);
+  const int64_t size = params.rows * params.columns, across = tiles_of(params.columns, 4);
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= params.rows * across) return;
+  const Places<true> at{i / across, i % across * 4};
+  Four<Accumulator<T>> sums = {};
+  for (int64_t s = 0; s < params.splits; ++s) PYNEURAL_UNROLL
+  for (int q = 0; q < 4; ++q)
+    if (at.are_in(params, q))
+      sums.values[q] += params.partial[s * size + at.row(q) * params.columns + at.column(q)];
+  finish(params, at, sums);
 }
 
 // A block takes kGradColumns columns of kGradRows rows.
@@ -142,8 +150,8 @@ cudaError_t ProductParams<T>::launch(cudaStream_t stream) const {
           pyneural::launch(kernel, tiles * splits, kThreads, 0, stream, *this))
     return error;
   if (splits == 1) return cudaSuccess;
-  return pyneural::launch(add_splits_kernel<T>, tiles_of(rows * columns, kThreads), kThreads, 0,
-                          stream, *this);
+  return pyneural::launch(add_splits_kernel<T>, tiles_of(rows * tiles_of(columns, 4), kThreads),
+                          kThreads, 0, stream, *this);
 }
 
 template <class T>

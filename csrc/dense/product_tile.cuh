@@ -8,6 +8,7 @@
 // lie in 32 banks. 8 warps divide the tile between them, 64 x 32 each.
 #pragma once
 
+#include "../common/activate.cuh"
 #include "../common/fragments.cuh"
 #include "../common/matmul.cuh"
 #include "dense_cuda.h"
@@ -85,12 +86,17 @@ class Carrier {
     int row, k;
   };
 
-  // The first element of the thread's i-th vector. Neighbouring threads have neighbouring vectors.
+  // The first element of the thread's i-th vector. Along k neighbouring threads have neighbouring
+  // vectors. Along rows they have neighbouring k: they store to neighbouring words of shared
+  // memory, where words of other rows would lie in the same bank, and read whole sectors.
   __device__ static Place place(int i) {
     const int v = i * kThreads + static_cast<int>(threadIdx.x);
-    constexpr int kPerLine = (along == Along::k ? kChunk<T> : kProductRows) / kSize;
-    const int line = v / kPerLine, first = v % kPerLine * kSize;
-    return along == Along::k ? Place{line, first} : Place{first, line};
+    if constexpr (along == Along::k) {
+      constexpr int kVectors = kChunk<T> / kSize;  // of a row
+      return {v / kVectors, v % kVectors * kSize};
+    } else {
+      return {v / kChunk<T> * kSize, v % kChunk<T>};
+    }
   }
   __device__ static T* element(Chunk& chunk, int row, int k) {
     return reinterpret_cast<T*>(chunk.words[row]) + k;
@@ -102,25 +108,36 @@ class Carrier {
   Vector<T> vectors_[kVectorsAThread];
 };
 
-// d += a b for one step of 8 words, by the type of the elements.
+// d += a b over the steps of a chunk, 8 words each, by the type of the elements.
+constexpr int kSteps = kChunkWords / 8;
 template <class T>
 struct Multiply {
-  __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool) {
-    HalfFragments<T>::multiply(d, a, b);
+  __device__ static void run(float (&d)[4], const uint32_t (&a)[kSteps][4],
+                             const uint32_t (&b)[kSteps][2], bool) {
+    PYNEURAL_UNROLL
+    for (int s = 0; s < kSteps; ++s) HalfFragments<T>::multiply(d, a[s], b[s]);
   }
 };
+// Tensor cores cut off what their sums do not hold, always towards zero. So that this does not add
+// up over the depth, they sum a chunk alone, and rounded additions add the chunks.
 template <>
 struct Multiply<float> {
-  __device__ static void run(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                             bool with_tf32) {
-    uint32_t a_high[4], b_high[2], a_low[4], b_low[2];
-    split(a, a_high, a_low);
-    split(b, b_high, b_low);
-    if (!with_tf32) {
-      tensor_core::multiply_tf32(d, a_low, b_high);
-      tensor_core::multiply_tf32(d, a_high, b_low);
+  __device__ static void run(float (&d)[4], const uint32_t (&a)[kSteps][4],
+                             const uint32_t (&b)[kSteps][2], bool with_tf32) {
+    float sum[4] = {};
+    PYNEURAL_UNROLL
+    for (int s = 0; s < kSteps; ++s) {
+      uint32_t a_high[4], b_high[2], a_low[4], b_low[2];
+      split(a[s], a_high, a_low);
+      split(b[s], b_high, b_low);
+      if (!with_tf32) {
+        tensor_core::multiply_tf32(sum, a_low, b_high);
+        tensor_core::multiply_tf32(sum, a_high, b_low);
+      }
+      tensor_core::multiply_tf32(sum, a_high, b_high);
     }
-    tensor_core::multiply_tf32(d, a_high, b_high);
+    PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q) d[q] += sum[q];
   }
 
  private:
@@ -135,7 +152,33 @@ struct Multiply<float> {
   }
 };
 
-// All threads of the block call it; use(row, column, sum) takes the thread's elements of the tile.
+// Where four elements of the result lie that a thread has: neighbours in a row, or as a fragment of
+// a tensor core has them, pairs of neighbours in two rows.
+template <bool in_a_row>
+struct Places {
+  int64_t first_row, first_column;
+  __device__ int64_t row(int q) const { return in_a_row ? first_row : first_row + q / 2 * 8; }
+  __device__ int64_t column(int q) const { return first_column + (in_a_row ? q : q % 2); }
+  template <class T>
+  __device__ bool are_in(const ProductParams<T>& params, int q) const {
+    return row(q) < params.rows && column(q) < params.columns;
+  }
+};
+
+// The sums with those that are NaN computed once more: see SplitFloat. Rarely called.
+[[gnu::noinline]] __device__ inline Four<float> replace_nan(const ProductParams<float>& params,
+                                                            Places<false> at, int64_t k_begin,
+                                                            int64_t k_end, Four<float> sums) {
+  for (int q = 0; q < 4; ++q)
+    if (sums.values[q] != sums.values[q] && at.are_in(params, q))
+      sums.values[q] =
+          plain_product(params.a.at(at.row(q), k_begin), params.a.k_stride,
+                        params.b.at(at.column(q), k_begin), params.b.k_stride, k_end - k_begin);
+  return sums;
+}
+
+// All threads of the block call it; use(places, sums) takes the thread's elements of the tile, four
+// at a time, those beyond the result's end included.
 template <Along along_a, Along along_b, class T, class Use>
 __device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64_t column0,
                              int64_t k_begin, int64_t k_end, Chunks& chunks, const Use& use) {
@@ -159,37 +202,38 @@ __device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64
       a.load(k0 + kChunk<T>);
       b.load(k0 + kChunk<T>);
     }
+    uint32_t left[kFragmentsM][kSteps][4], right[kFragmentsN][kSteps][2];
     PYNEURAL_UNROLL
-    for (int w = 0; w < kChunkWords; w += 8) {
-      uint32_t left[kFragmentsM][4], right[kFragmentsN][2];
-      PYNEURAL_UNROLL
-      for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
-      for (int q = 0; q < 4; ++q)
-        left[i][q] = chunks.a[now].words[m0 + i * 16 + g + q % 2 * 8][w + t + q / 2 * 4];
-      PYNEURAL_UNROLL
-      for (int j = 0; j < kFragmentsN; ++j) PYNEURAL_UNROLL
-      for (int q = 0; q < 2; ++q) right[j][q] = chunks.b[now].words[n0 + j * 8 + g][w + t + q * 4];
-      PYNEURAL_UNROLL
-      for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
-      for (int j = 0; j < kFragmentsN; ++j)
-        Multiply<T>::run(sum[i][j], left[i], right[j], params.with_tf32);
-    }
+    for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
+    for (int s = 0; s < kSteps; ++s) PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q)
+      left[i][s][q] = chunks.a[now].words[m0 + i * 16 + g + q % 2 * 8][s * 8 + t + q / 2 * 4];
+    PYNEURAL_UNROLL
+    for (int j = 0; j < kFragmentsN; ++j) PYNEURAL_UNROLL
+    for (int s = 0; s < kSteps; ++s) PYNEURAL_UNROLL
+    for (int q = 0; q < 2; ++q)
+      right[j][s][q] = chunks.b[now].words[n0 + j * 8 + g][s * 8 + t + q * 4];
+    PYNEURAL_UNROLL
+    for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
+    for (int j = 0; j < kFragmentsN; ++j)
+      Multiply<T>::run(sum[i][j], left[i], right[j], params.with_tf32);
     if (more) fill_stage(now ^ 1);
     __syncthreads();
   }
   PYNEURAL_UNROLL
   for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
-  for (int j = 0; j < kFragmentsN; ++j) PYNEURAL_UNROLL
-  for (int q = 0; q < 4; ++q) {
-    const int64_t row = row0 + m0 + i * 16 + g + q / 2 * 8;
-    const int64_t column = column0 + n0 + j * 8 + t * 2 + q % 2;
-    if (row >= params.rows || column >= params.columns) continue;
-    float value = sum[i][j][q];
+  for (int j = 0; j < kFragmentsN; ++j) {
+    const Places<false> at{row0 + m0 + i * 16 + g, column0 + n0 + j * 8 + t * 2};
+    Four<float> four;
+    float total = 0;
+    PYNEURAL_UNROLL
+    for (int q = 0; q < 4; ++q) {
+      four.values[q] = sum[i][j][q];
+      total += sum[i][j][q];
+    }
     if constexpr (std::is_same_v<T, float>)
-      if (value != value)
-        value = plain_product(params.a.at(row, k_begin), params.a.k_stride,
-                              params.b.at(column, k_begin), params.b.k_stride, k_end - k_begin);
-    use(row, column, value);
+      if (total != total) four = replace_nan(params, at, k_begin, k_end, four);
+    use(at, four);
   }
 }
 
@@ -199,12 +243,15 @@ __device__ void product_tile(const ProductParams<double>& params, int64_t row0, 
                              int64_t k_begin, int64_t k_end, ProductStage<double>& stage,
                              const Use& use) {
   const int64_t rows = params.rows - row0, columns = params.columns - column0;
-  block_product<along_a, along_b, double>(
+  block_product_in_fours<along_a, along_b, double>(
       rows < kProductRows ? rows : kProductRows,
       columns < kProductColumns ? columns : kProductColumns, k_end - k_begin, stage,
       [&](int64_t k, int64_t m) { return *params.a.at(row0 + m, k_begin + k); },
       [&](int64_t k, int64_t n) { return *params.b.at(column0 + n, k_begin + k); },
-      [&](int64_t m, int64_t n, double sum) { use(row0 + m, column0 + n, sum); });
+      [&](int64_t m, int64_t n, int, const double (&sums)[4]) {
+        use(Places<true>{row0 + m, column0 + n},
+            Four<double>{{sums[0], sums[1], sums[2], sums[3]}});
+      });
 }
 
 }  // namespace pyneural::dense

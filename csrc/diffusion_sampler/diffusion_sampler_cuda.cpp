@@ -21,7 +21,8 @@ at::Tensor diffusion_sampler(const Arguments& a) {
   dispatch_floating_cuda(a.x, [&](auto type, cudaStream_t stream) {
     using T = decltype(type);
     const at::Tensor x = a.x.contiguous(), shifts = a.shifts.contiguous(),
-                     coefficients = a.coefficients.contiguous(), seed = a.seed.to(a.x.device()),
+                     coefficients = a.coefficients.contiguous(),
+                     seed = on_device(a.seed, a.x.device()),
                      condition = a.condition ? a.condition->contiguous() : at::Tensor();
     DiffusionSamplerParams<T> params;
     const at::Tensor parameters = join_parameters(a.weights, a.biases, &params);

@@ -3,6 +3,7 @@
 // What a tile's layers give stays in shared memory where it fits: two layers in turn in the
 // forward; in the backward, which computes the tile again, all layers and two gradients. Networks
 // too large for that have it in global memory. Weights pass through shared memory in chunks.
+#include "../common/activate.cuh"
 #include "../common/blocks.cuh"
 #include "../common/scalar_math.h"
 #include "mlp_cuda.h"
@@ -35,21 +36,25 @@ class BlockTile {
       const T* const bias = w + out * in;
       T* const values = to(l);
       const auto left = [=](int64_t k, int64_t m) { return w[m * in + k]; };
-      const auto store = [&](int64_t m, int64_t n, T sum) {
-        const T z = sum + bias[m];
-        T f[1];
-        visit_activation(params_.activation(l),
-                         [&](auto kind) { decltype(kind)::template evaluate<0>(z, f); });
-        if (values) values[m * kTile + n] = f[0];
-        use(l, m, n, z, f[0]);
+      const auto store = [&](int64_t m, int64_t n, int,
+                             const T(&sums)[4]) {  // kTile is whole fours
+        Four<T> z;
+        PYNEURAL_UNROLL
+        for (int q = 0; q < 4; ++q) z.values[q] = sums[q] + bias[m];
+        const Four<T> f = activate(params_.activation(l), z);
+        PYNEURAL_UNROLL
+        for (int q = 0; q < 4; ++q) {
+          if (values) values[m * kTile + n + q] = f.values[q];
+          use(l, m, n + q, z.values[q], f.values[q]);
+        }
       };
       if (l == 0) {
-        block_product<Along::k, Along::k, T>(
+        block_product_in_fours<Along::k, Along::k, T>(
             out, kTile, in, stage_, left, [&](int64_t k, int64_t n) { return input(first + n, k); },
             store);
       } else {
         const T* const before = to(l - 1);
-        block_product<Along::k, Along::row, T>(
+        block_product_in_fours<Along::k, Along::row, T>(
             out, kTile, in, stage_, left,
             [=](int64_t k, int64_t n) { return before[k * kTile + n]; }, store);
       }
@@ -93,13 +98,6 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
             params.y[(first + n) * outputs + o] = value;
         });
   });
-}
-
-template <class T>
-__device__ T multiply_by_slope(ActivationKind kind, T grad, T saved) {
-  visit_activation(kind,
-                   [&](auto f) { grad = pyneural::multiply_by_slope<decltype(f)>(grad, saved); });
-  return grad;
 }
 
 // partial += layer l's parameter gradient: grad [O][kTile] with the layer's input.
@@ -148,12 +146,18 @@ __global__ void __launch_bounds__(kThreads)
         });
     T* grad = slab + params.grad_at[0];
     T* other = slab + params.grad_at[1];
-    for (int64_t i = threadIdx.x; i < kTile * outputs; i += kThreads) {
-      const int64_t n = i / outputs, o = i % outputs, at = o * kTile + n;
-      grad[at] = first + n < params.rows
-                     ? multiply_by_slope(params.final, params.grad_y[(first + n) * outputs + o],
-                                         slab[params.saved_at[last] + at])
-                     : T(0);
+    for (int64_t i = threadIdx.x; i < kTile / 4 * outputs; i += kThreads) {
+      const int64_t n = i / outputs * 4, o = i % outputs, at = o * kTile + n;
+      Four<T> of_y;
+      PYNEURAL_UNROLL
+      for (int q = 0; q < 4; ++q)
+        of_y.values[q] =
+            first + n + q < params.rows ? params.grad_y[(first + n + q) * outputs + o] : T(0);
+      const Four<T> of_z =
+          multiply_by_slope(params.final, of_y, four_of(slab + params.saved_at[last] + at));
+      PYNEURAL_UNROLL
+      for (int q = 0; q < 4; ++q)
+        grad[at + q] = first + n + q < params.rows ? of_z.values[q] : T(0);
     }
     __syncthreads();
     for (int l = last; l >= 0; --l) {
@@ -164,14 +168,19 @@ __global__ void __launch_bounds__(kThreads)
       if (l == 0 && !params.grad_x) break;
       const T* const w = tile.weights(l);
       const T* const saved = l > 0 ? slab + params.saved_at[l - 1] : nullptr;
-      block_product<Along::row, Along::row, T>(
+      block_product_in_fours<Along::row, Along::row, T>(
           in, kTile, out, tile.stage(), [=](int64_t k, int64_t m) { return w[k * in + m]; },
           [=](int64_t k, int64_t n) { return grad[k * kTile + n]; },
-          [&](int64_t m, int64_t n, T sum) {
+          [&](int64_t m, int64_t n, int, const T(&sums)[4]) {  // kTile is whole fours
+            Four<T> of_input = four_of(sums);
             if (l > 0)
-              other[m * kTile + n] = multiply_by_slope(params.hidden, sum, saved[m * kTile + n]);
-            else if (first + n < params.rows)
-              params.grad_x[(first + n) * in + m] = sum;
+              of_input = multiply_by_slope(params.hidden, of_input, four_of(saved + m * kTile + n));
+            PYNEURAL_UNROLL
+            for (int q = 0; q < 4; ++q)
+              if (l > 0)
+                other[m * kTile + n + q] = of_input.values[q];
+              else if (first + n + q < params.rows)
+                params.grad_x[(first + n + q) * in + m] = of_input.values[q];
           });
       T* const used = grad;
       grad = other;

@@ -16,7 +16,7 @@ struct Call : Inputs {
 
   Call(const Layer& checked, const Arguments& a) : Inputs(a), layer(checked), x(ready(a.x)) {
     if (!a.lengths) return;
-    lengths = a.lengths->to(x.device());
+    lengths = on_device(*a.lengths, x.device());
     const at::Tensor steps = at::arange(layer.steps, lengths.options());
     active = steps.unsqueeze(1).lt(lengths).unsqueeze(2);  // [T, N, 1]
     x = x.masked_fill(active.logical_not(), 0);            // elements beyond the end may be NaN

@@ -133,6 +133,24 @@ def test_a_tree_that_moved_with_its_objects_is_up_to_date(tree):
     assert {path.name for path in moved.iterdir()} == {"build", "csrc", "system"}
 
 
+def test_cuda_sources_go_to_nvcc_each_by_itself(tree):
+    """Here nvcc is the C++ compiler; the tree has a source of the same stem for it."""
+    (tree / "csrc/b/b.cu").write_text('#include "own.h"\nint on_device = own() + OF_NVCC;\n')
+    module = Module("build/third", ["csrc/b/b.cu", "csrc/a/a.cpp", "csrc/b/b.cpp"], ["-DVALUE=3"])
+    nvcc = ["c++", "-Icsrc/common", "-fPIC", "-DOF_NVCC=6", "-x", "c++"]
+
+    def objects():
+        flags = ["-I", "csrc/common", "-isystem", "system", "-std=c++20", "-g0", "-fPIC"]
+        return compile_modules([module], tree, "build", ["c++"], flags, 2, nvcc)[0]
+
+    assert objects() == ["build/third/unit.cpp.o", "build/third/csrc/b/b.cu.o"]
+    library = linked(tree, objects())
+    assert ctypes.c_int.in_dll(library, "on_device").value == 7
+    assert numbers(library, "b")[0] == 3
+    change(tree / "csrc/common/own.h", "#pragma once\ninline int own() { return 4; }\n")
+    assert ctypes.c_int.in_dll(linked(tree, objects()), "on_device").value == 10
+
+
 def test_an_error_is_one_line(tree, capfd):
     change(tree / "csrc/a/a.cpp", "no C++\n")
     with pytest.raises(BuildError, match="does not compile") as caught:

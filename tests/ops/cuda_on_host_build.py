@@ -19,7 +19,7 @@ import subprocess
 from pathlib import Path
 
 import torch
-from torch.utils.cpp_extension import include_paths
+from torch.utils.cpp_extension import include_paths, library_paths
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "cuda_on_host"
@@ -44,8 +44,8 @@ def sources() -> dict[Path, str]:
                 text,
             )
             text = re.sub(
-                r"(\w+(?:<\w+>)?)<<<(\S+), (\S+), [^>]*>>>\((.*?)\);",
-                r"cuda_on_host::launch(\2, \3, [&] { \1(\4); });",
+                r"(\w+(?:<\w+>)?)<<<(\S+), (\S+), (\S+), [^>]*>>>\((.*?)\);",
+                r"cuda_on_host::launch(\1, \2, \3, \4, [&] { \1(\5); });",
                 text,
                 flags=re.DOTALL,
             )
@@ -80,7 +80,8 @@ def build(name: str) -> ctypes.CDLL:
                 copy.write_text(text)
             folders = [f"-I{path}" for path in (BUILT / name, STAND_IN)]
             source, part = STAND_IN / f"{name}.cpp", built.with_suffix(".part")
-            command = [*compiler, *folders, *options, source, "-o", part]
+            torchs = [f"-L{path}" for path in library_paths()] + ["-ltorch_cpu", "-lc10"]
+            command = [*compiler, *folders, *options, source, "-o", part, *torchs]
             subprocess.run(command, check=True)
             part.rename(built)
     return ctypes.CDLL(str(built))

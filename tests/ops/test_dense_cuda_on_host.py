@@ -118,6 +118,14 @@ def test_tf32_is_taken_only_where_it_is_allowed(library):
     assert 1e-5 < errors[1] < 1e-3
 
 
+def test_long_sums_keep_the_precision_of_float32(library):
+    """Although tensor cores cut their sums off, which adds up where all terms have one sign."""
+    a, b = (torch.rand(16, 784) for _ in range(2))
+    expected = exact(a, b, None)
+    found = product(library, a, b, None)[0]
+    assert float((found - expected).norm() / expected.norm()) < 3e-7
+
+
 @pytest.mark.parametrize("activation", VALUES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_epilogue_and_grad(library, activation, dtype):

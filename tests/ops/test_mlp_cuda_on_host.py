@@ -122,3 +122,30 @@ def test_only_what_is_wanted(library):
     network, first, _ = check(library, [3, 9, 8, 2], 37, "sin")
     assert torch.equal(*network.run(True, wanted=(True, False)), first[1])
     assert torch.equal(*network.run(True, wanted=(False, True)), first[2])
+
+
+def test_a_kernel_is_set_up_once_and_for_all_sizes(library):
+    """A graph may capture launches of several sizes, and threads make them at the same time."""
+    machine = 201 << 10  # of no other test
+    pairs = torch.zeros(64, 2, dtype=torch.int64)
+
+    def calls():
+        count = library.calls_since(ctypes.c_int64(len(pairs)), ctypes.c_void_p(pairs.data_ptr()))
+        return pairs[:count].tolist()
+
+    calls()
+    networks = [
+        OnHost(library, widths, 5, "tanh", "linear", torch.float32)
+        for widths in ([2, 20, 1], [2, 120, 1], [2, 40, 1])
+    ]
+    for network in networks:
+        network.run(False, shared=machine)
+    (set_up, bytes_of_all), *launches = calls()
+    assert set_up
+    assert bytes_of_all == machine
+    assert [is_set_up for is_set_up, _ in launches] == [False] * 3
+    assert launches[1][1] > 48 << 10 > launches[0][1]
+    assert launches[1][1] > launches[2][1]
+    for network in networks:  # another kernel
+        network.run(True, shared=machine, wanted=(True, False))
+    assert [is_set_up for is_set_up, _ in calls()] == [True, False, False, False]

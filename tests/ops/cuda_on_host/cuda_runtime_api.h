@@ -17,9 +17,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -47,6 +49,7 @@ constexpr unsigned long long cudaEnableDefault = 0;
 
 struct cudaFuncAttributes {
   int ptxVersion, binaryVersion;
+  size_t sharedSizeBytes;  // static: here as if there were none
 };
 
 struct dim3 {
@@ -57,6 +60,21 @@ inline dim3 threadIdx, blockIdx, gridDim;
 namespace cuda_on_host {
 
 alignas(1024) inline unsigned char dynamic_shared[kMaxSharedBytes];
+
+// The calls that matter for other threads and for graphs, in order.
+struct Call {
+  bool is_set_up;  // of the dynamic shared memory of a kernel, else a launch
+  size_t shared;   // bytes
+};
+inline std::vector<Call> calls;
+inline std::map<const void*, size_t> allowed;  // of the kernels that were set up
+constexpr size_t kAllowedAtFirst = 48 << 10;
+
+inline bool note_launch(const void* kernel, size_t shared) {
+  calls.push_back({false, shared});
+  const auto found = allowed.find(kernel);
+  return shared <= (found == allowed.end() ? kAllowedAtFirst : found->second);
+}
 
 enum class Order { ascending, descending, shuffled };
 
@@ -142,8 +160,14 @@ inline bool run_block() {
   }
 }
 
-template <class Body>
-void launch(unsigned blocks, unsigned block_threads, Body body) {
+inline cudaError_t last_error = cudaSuccess;
+
+template <class Kernel, class Body>
+void launch(Kernel* launched, unsigned blocks, unsigned block_threads, size_t shared, Body body) {
+  if (!note_launch(reinterpret_cast<const void*>(launched), shared)) {
+    last_error = cudaErrorInvalidValue;
+    return;
+  }
   kernel = body;
   gridDim.x = blocks;
   threads = std::vector<Thread>(block_threads);
@@ -235,18 +259,24 @@ inline void wait_for_blocks() {
 template <class Params>
 cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Params), dim3 grid, dim3 block,
                                         void** arguments, size_t shared, cudaStream_t) {
+  if (!cuda_on_host::note_launch(reinterpret_cast<const void*>(kernel), shared))
+    return cudaErrorInvalidValue;
   const auto body = [=] { kernel(*static_cast<Params*>(arguments[0])); };
   cuda_on_host::launch_cooperative(grid.x, block.x, shared, body);
   return cudaSuccess;
 }
 
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel, int, int bytes) {
-  return bytes > kMaxSharedBytes ? cudaErrorInvalidValue : cudaSuccess;
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, int, int bytes) {
+  if (bytes > cuda_on_host::shared_bytes) return cudaErrorInvalidValue;
+  cuda_on_host::calls.push_back({true, static_cast<size_t>(bytes)});
+  cuda_on_host::allowed[reinterpret_cast<const void*>(kernel)] = static_cast<size_t>(bytes);
+  return cudaSuccess;
 }
 template <class Kernel>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
   attributes->ptxVersion = attributes->binaryVersion = cuda_on_host::architecture;
+  attributes->sharedSizeBytes = 0;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned,
@@ -257,8 +287,9 @@ inline cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** fun
   *status = has ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }
+// Another machine is another device: kernels are set up for each.
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = cuda_on_host::shared_bytes;
   return cudaSuccess;
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
@@ -266,4 +297,6 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
                                                        : cuda_on_host::shared_bytes;
   return cudaSuccess;
 }
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaGetLastError() {
+  return std::exchange(cuda_on_host::last_error, cudaSuccess);
+}

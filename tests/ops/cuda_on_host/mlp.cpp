@@ -53,3 +53,14 @@ int run(int backward, int multiprocessors, int shared_bytes, int order, const ch
   }
 EXPORT(float)
 EXPORT(double)
+
+// The set-ups and launches since the last call, at most `most` of them: pairs of whether it is a
+// set-up, and bytes. Gives their count.
+extern "C" int64_t calls_since(int64_t most, int64_t* pairs) {
+  const auto calls = std::exchange(cuda_on_host::calls, {});
+  for (size_t i = 0; i < calls.size() && static_cast<int64_t>(i) < most; ++i) {
+    pairs[2 * i] = calls[i].is_set_up;
+    pairs[2 * i + 1] = static_cast<int64_t>(calls[i].shared);
+  }
+  return static_cast<int64_t>(calls.size());
+}

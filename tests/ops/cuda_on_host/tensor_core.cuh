@@ -44,6 +44,15 @@ struct Lane {
   Word a[4], b[2];
 };
 
+// The tensor cores add in float without rounding: what the result does not hold is cut off.
+// Fasi, Higham, Mikaitis, Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ Comput. Sci.
+// 7:e330 (2021).
+inline float cut_off(double sum) {
+  const float nearest = static_cast<float>(sum);
+  const bool is_larger = std::abs(static_cast<double>(nearest)) > std::abs(sum);
+  return is_larger && std::isfinite(nearest) ? std::nextafter(nearest, 0.0f) : nearest;
+}
+
 // a(row, k) and b(k, column) of the lane's warp, from the words of the lane that holds them.
 template <int k_size, class Accumulator, class Word, class Element>
 void multiply(Accumulator (&d)[4], const Word (&a)[4], const Word (&b)[2], Element element) {
@@ -55,14 +64,19 @@ void multiply(Accumulator (&d)[4], const Word (&a)[4], const Word (&b)[2], Eleme
   const unsigned thread = threadIdx.x, first = thread / 32 * 32, lane = thread % 32;
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
+    double sum = d[i];
     for (int k = 0; k < k_size; ++k) {
       // k_size 16: a[0] (row < 8, k < 8), a[1] (row >= 8, k < 8), a[2] and a[3] the same, k >= 8.
       const int half = k / (k_size / 2), in_half = k % (k_size / 2);
       const auto& of_a = lanes[first + row % 8 * 4 + in_half / kInWord];
       const auto& of_b = lanes[first + column * 4 + in_half / kInWord];
-      d[i] += element(of_a.a[row / 8 + 2 * half], in_half % kInWord) *
-              element(of_b.b[half], in_half % kInWord);
+      sum += static_cast<double>(element(of_a.a[row / 8 + 2 * half], in_half % kInWord)) *
+             element(of_b.b[half], in_half % kInWord);
     }
+    if constexpr (sizeof(Accumulator) == 4)
+      d[i] = cut_off(sum);
+    else
+      d[i] = sum;
   }
 }
 

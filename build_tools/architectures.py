@@ -1,0 +1,103 @@
+"""The kinds of GPU to build the CUDA kernels for, as `TORCH_CUDA_ARCH_LIST` names them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from environment import BuildError
+
+# Tensor cores for tf32 and float64, asynchronous copies.
+LEAST = (8, 0)
+# The first toolkit with code for Blackwell, compute capability 10.0 and 12.0.
+CUDA_OF_BLACKWELL = (12, 8)
+# Code of X.0 runs on every X.Y. Only code of 9.0a has Hopper's products of warpgroups, and its PTX
+# runs nowhere else; the PTX of another one is for GPUs that are newer than the toolkit.
+BEFORE_BLACKWELL = "8.0+PTX;9.0a"
+WITH_BLACKWELL = "8.0;9.0a;10.0+PTX;12.0"
+# The names that torch takes too.
+GENERATIONS = {
+    "Volta": "7.0+PTX",
+    "Turing": "7.5+PTX",
+    "Ampere": "8.0+PTX",
+    "Ada": "8.9+PTX",
+    "Hopper": "9.0+PTX",
+    "Blackwell": "10.0;12.0+PTX",
+}
+
+Devices = Callable[[], Sequence[tuple[int, int]]]
+
+
+def choose_architectures(wish: str | None, toolkit: tuple[int, ...], devices: Devices) -> str:
+    """The list for torch, from what the user set; prints what is built otherwise than wished.
+
+    Args:
+        wish: `TORCH_CUDA_ARCH_LIST`; None or empty for the default of the toolkit.
+        toolkit: the version of CUDA.
+        devices: gives the compute capability of each GPU of this machine, for "native".
+
+    Raises:
+        BuildError: a name that is none, "native" without a GPU, or nothing from 8.0 on.
+
+    Example:
+        >>> choose_architectures("7.5;9.0", (13, 0), list)
+        pyneural: TORCH_CUDA_ARCH_LIST: 7.5 is left out, the kernels need 8.0 or newer
+        pyneural: TORCH_CUDA_ARCH_LIST: 9.0 is built as 9.0a, which has all of its tensor cores
+        '9.0a'
+    """
+    if not (wish or "").strip():
+        return WITH_BLACKWELL if toolkit >= CUDA_OF_BLACKWELL else BEFORE_BLACKWELL
+    if wish.strip() == "native":
+        names = [f"{major}.{minor}" for major, minor in devices()]
+        if not names:
+            raise BuildError(
+                "TORCH_CUDA_ARCH_LIST=native, but this machine shows no GPU; name the compute "
+                "capability of the one that the kernels are for (9.0a), or unset it for all"
+            )
+    else:
+        names = wish.replace(" ", ";").split(";")
+        names = [part for name in names for part in GENERATIONS.get(name, name).split(";")]
+    chosen = [each for name in names if name for each in _built_as(name)]
+    if not chosen:
+        raise BuildError(
+            f"TORCH_CUDA_ARCH_LIST={wish}: expected a compute capability of 8.0 or newer; add one "
+            "(8.0, 9.0a), or set PYNEURAL_CUDA=0, by which such a GPU is served by torch's own "
+            "functions"
+        )
+    return ";".join(dict.fromkeys(chosen))
+
+
+def _built_as(name: str) -> list[str]:
+    match = re.fullmatch(r"(\d+)\.(\d)([af]?)(\+PTX)?", name)
+    if match is None:
+        raise BuildError(
+            f"TORCH_CUDA_ARCH_LIST: expected numbers such as 8.0, 9.0a or 10.0+PTX, got {name!r}; "
+            "unset it to build for all"
+        )
+    capability, with_ptx = (int(match[1]), int(match[2])), bool(match[4])
+    if capability < LEAST:
+        print(f"pyneural: TORCH_CUDA_ARCH_LIST: {name} is left out, the kernels need 8.0 or newer")
+        return []
+    if capability != (9, 0) or (match[3] and not with_ptx):
+        return [name]
+    if not match[3]:
+        print(
+            f"pyneural: TORCH_CUDA_ARCH_LIST: {name} is built as 9.0a, which has all of its "
+            "tensor cores"
+        )
+    return ["9.0a", "8.0+PTX"] if with_ptx else ["9.0a"]
+
+
+def nvcc_flags(architectures: str) -> list[str]:
+    """The flags by which nvcc builds for a list as `choose_architectures` gives it.
+
+    Example:
+        >>> nvcc_flags("8.0;9.0a")
+        ['-gencode=arch=compute_80,code=sm_80', '-gencode=arch=compute_90a,code=sm_90a']
+    """
+    flags = []
+    for name in architectures.split(";"):
+        number, with_ptx, _ = name.replace(".", "").partition("+PTX")
+        code = f"[sm_{number},compute_{number}]" if with_ptx else f"sm_{number}"
+        flags.append(f"-gencode=arch=compute_{number},code={code}")
+    return flags

@@ -1,0 +1,91 @@
+"""Which GPUs the CUDA kernels are built for, and with which toolkits."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "build_tools"))
+
+from architectures import choose_architectures, nvcc_flags
+from environment import BuildError, find_cuda
+
+H100, V100, A100, B200 = (9, 0), (7, 0), (8, 0), (10, 0)
+NEW, OLD = (13, 0), (12, 6)
+
+
+@pytest.mark.parametrize(
+    ("wish", "toolkit", "devices", "expected", "said"),
+    [
+        (None, NEW, [], "8.0;9.0a;10.0+PTX;12.0", ""),
+        (" ", OLD, [], "8.0+PTX;9.0a", ""),
+        ("8.6", NEW, [], "8.6", ""),
+        ("9.0a", NEW, [], "9.0a", ""),
+        ("9.0", NEW, [], "9.0a", "9.0 is built as 9.0a"),
+        ("9.0+PTX", NEW, [], "9.0a;8.0+PTX", "9.0+PTX is built as 9.0a"),
+        ("Hopper", NEW, [], "9.0a;8.0+PTX", "built as 9.0a"),
+        ("Volta;Ampere", NEW, [], "8.0+PTX", "7.0+PTX is left out"),
+        ("7.0 7.5;8.0 8.0+PTX", NEW, [], "8.0;8.0+PTX", "7.5 is left out"),
+        ("10.0;12.0+PTX", NEW, [], "10.0;12.0+PTX", ""),
+        ("native", NEW, [H100, H100], "9.0a", "9.0 is built as 9.0a"),
+        ("native", NEW, [V100, A100, B200], "8.0;10.0", "7.0 is left out"),
+    ],
+)
+def test_only_gpus_that_the_kernels_run_on(wish, toolkit, devices, expected, said, capsys):
+    assert choose_architectures(wish, toolkit, lambda: devices) == expected
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert bool(said) == bool(printed)
+
+
+@pytest.mark.parametrize(
+    ("wish", "devices", "expected"),
+    [
+        ("7.0;7.5", [], "expected a compute capability of 8.0 or newer"),
+        ("Volta", [], "PYNEURAL_CUDA=0"),
+        ("native", [V100], "expected a compute capability of 8.0 or newer"),
+        ("native", [], "shows no GPU"),
+        ("sm_90", [], "got 'sm_90'"),
+        ("8", [], "got '8'"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(wish, devices, expected):
+    with pytest.raises(BuildError, match=expected) as caught:
+        choose_architectures(wish, NEW, lambda: devices)
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_of_nvcc():
+    assert nvcc_flags("8.0;9.0a;10.0+PTX") == [
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90a,code=sm_90a",
+        "-gencode=arch=compute_100,code=[sm_100,compute_100]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "error"), [("12.0", "12.1 or newer is needed"), ("12.1", None), ("12.8", None)]
+)
+def test_a_toolkit_must_allow_the_kernels_parameters(version, error):
+    def run(command):
+        if command[-1] != "--version":
+            return "#$ TOP=/opt/cuda\n"
+        return f"Cuda compilation tools, release {version}, V{version}.76"
+
+    def find():
+        return find_cuda("12.8", {}, lambda name: f"/opt/cuda/bin/{name}", run)
+
+    if error:
+        with pytest.raises(BuildError, match=error):
+            find()
+    else:
+        assert find().version == tuple(map(int, version.split(".")))
+
+
+def test_a_toolkit_that_does_not_run_is_refused():
+    def run(command):
+        raise subprocess.CalledProcessError(1, command)
+
+    with pytest.raises(BuildError, match="does not tell its version"):
+        find_cuda("13.0", {}, lambda name: name, run)
