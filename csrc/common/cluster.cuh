@@ -11,14 +11,16 @@ namespace pyneural {
 // Largest cluster that every such GPU supports.
 constexpr int64_t kMaxClusterSize = 8;
 
-// Called by all threads of all blocks of the cluster; writes before it, to global memory or to the
-// shared memory of any of them, are visible after it.
-__device__ inline void cluster_barrier() {
+// The barrier of all threads of a cluster, in two halves: what was written before a thread arrives,
+// to global memory or to the shared memory of any block, is visible to those who have waited.
+__device__ inline void cluster_arrive() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile(
-      "barrier.cluster.arrive.release.aligned;\n"
-      "barrier.cluster.wait.acquire.aligned;" ::
-          : "memory");
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+__device__ inline void cluster_wait() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #endif
 }
 

@@ -12,7 +12,7 @@ namespace {
 // The arguments as the kernels want them, and what they share.
 struct Call : Inputs {
   Layer layer;
-  at::Tensor x, lengths, active, barriers;
+  at::Tensor x, lengths, active, weight_columns, exchange, barriers;
 
   Call(const Layer& checked, const Arguments& a) : Inputs(a), layer(checked), x(ready(a.x)) {
     if (!a.lengths) return;
@@ -26,16 +26,27 @@ struct Call : Inputs {
   RnnParams<T> params(bool backward) {
     RnnParams<T> params{
         layer.cell, {layer.steps, layer.reverse, read<int64_t>(lengths)}, layer.rows, layer.hidden};
-    params.weight_hh = read<T>(weight_hh);
-    params.bias_hh = read<T>(bias_hh);
-    params.h0 = read<T>(h0);
-    params.c0 = read<T>(c0);
     const cudaError_t error = params.configure(backward);
     TORCH_CHECK_VALUE(error != cudaErrorInvalidValue, "rnn: weight_hh: expected fewer hidden units",
                       " than this GPU's shared memory can serve, got ", layer.hidden,
                       "; use several narrower layers");
     C10_CUDA_CHECK(error);
-    barriers = at::zeros({params.groups}, x.options().dtype(at::kInt));
+    params.weight_hh = read<T>(weight_hh);
+    params.row_stride = layer.hidden;
+    params.column_stride = 1;
+    if (!backward && !params.division.shared_weights) {
+      // Read in every step, by neighbouring threads along the units.
+      weight_columns = weight_hh.t().contiguous();
+      params.weight_hh = read<T>(weight_columns);
+      params.row_stride = 1;
+      params.column_stride = weight_hh.size(0);
+    }
+    params.bias_hh = read<T>(bias_hh);
+    params.h0 = read<T>(h0);
+    params.c0 = read<T>(c0);
+    exchange = at::empty({params.division.exchange_elements}, x.options());
+    params.exchange = exchange.data_ptr<T>();
+    barriers = at::zeros({params.division.groups}, x.options().dtype(at::kInt));
     params.barriers = reinterpret_cast<unsigned*>(barriers.data_ptr<int32_t>());
     return params;
   }
@@ -58,8 +69,8 @@ struct Kernels {
     Call call(layer, a);
     const auto options = call.x.options();
     const bool has_c = layer.has_cell_state(), saves = with_saved && layer.saved_size() > 0;
-    at::Tensor y = at::empty({layer.steps, layer.rows, layer.hidden}, options), h = call.h0.clone(),
-               h_next = at::empty_like(h), c = has_c ? call.c0.clone() : at::empty({0}, options);
+    at::Tensor y = at::empty({layer.steps, layer.rows, layer.hidden}, options),
+               h = at::empty_like(call.h0), c = has_c ? call.c0.clone() : at::empty({0}, options);
     at::Tensor saved =
         saves ? at::empty({layer.steps, layer.rows, layer.saved_size(), layer.hidden}, options)
               : at::empty({0}, options);
@@ -72,16 +83,14 @@ struct Kernels {
         RnnParams<T> params = call.params<T>(false);
         params.x_gates = x_gates.const_data_ptr<T>();
         params.y = y.data_ptr<T>();
-        params.h[0] = h.data_ptr<T>();
-        params.h[1] = h_next.data_ptr<T>();
+        params.h = h.data_ptr<T>();
         if (has_c) params.c = c.data_ptr<T>();
         if (saves) params.saved = saved.data_ptr<T>();
         C10_CUDA_CHECK(params.launch(false, stream));
       });
     }
-    const at::Tensor& h_n = layer.steps % 2 && layer.rows > 0 ? h_next : h;
     const auto dtype = a.x.scalar_type();
-    return {y.to(dtype), h_n.to(dtype), c.to(dtype), saved};
+    return {y.to(dtype), h.to(dtype), c.to(dtype), saved};
   }
 
   static std::vector<at::Tensor> backward(const Layer& layer, const BackwardArguments& b,

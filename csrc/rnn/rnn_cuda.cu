@@ -8,206 +8,195 @@
 // every run.
 //
 // Where the weights of a group fit the shared memory of a cluster, the group is one: its barrier is
-// the cluster's, and in the forward each block writes its units' new state into the shared memory
-// of all. In the backward they exchange the gates' gradients, which go to global memory anyway.
-// Otherwise the launch is cooperative and the state passes through global memory.
-#include "../common/cluster.cuh"
-#include "../common/grid_barrier.cuh"
+// the cluster's, and each block writes its units' new state, or the gradients of their gates, into
+// the shared memory of all. Otherwise the launch is cooperative and these pass through global
+// memory. rnn_division.h decides.
+//
+// Between arriving at a barrier and waiting for it, a thread stores what the group does not need
+// and loads its first inputs of the next step.
 #include "../common/launch.cuh"
-#include "../common/matmul.cuh"
 #include "../common/scalar_math.h"
-#include "rnn_cuda.h"
+#include "rnn_division.h"
+#include "rnn_product.cuh"
 
 namespace pyneural::rnn {
 namespace {
 
-constexpr int64_t kTile = kTileN;                        // rows of a product: one product tile wide
-constexpr int64_t kStride = kTile + 1;                   // of its result, off a single bank
-constexpr int64_t kStaticBytes = 32 << 10;               // more than the stage of a product
-constexpr int64_t kRowsOfGroup = 32, kUnitsOfBlock = 8;  // fewer do not pay for another block
+// What a step of a unit reads but for the state, and what it leaves.
+template <class Cell, class T>
+struct Inputs {
+  T gates[Cell::kGates];
 
-extern __shared__ __align__(16) unsigned char shared_memory[];
-
-// The rows and units of a block.
-template <class T>
-struct BlockPart {
-  int64_t first_row, last_row, first_unit, units;
-  unsigned* barrier;
-
-  __device__ explicit BlockPart(const RnnParams<T>& p) {
-    const int64_t group = blockIdx.x / p.group_size, rank = blockIdx.x % p.group_size;
-    first_row = group * p.rows / p.groups;
-    last_row = (group + 1) * p.rows / p.groups;
-    first_unit = rank * p.hidden / p.group_size;
-    units = (rank + 1) * p.hidden / p.group_size - first_unit;
-    barrier = p.barriers + group;
-  }
-
-  // body(row, unit of the part) for all of them, neighbouring threads at neighbouring units.
-  template <class Body>
-  __device__ void for_all(int64_t row, int64_t rows, const Body& body) const {
-    for (int64_t i = threadIdx.x; i < rows * units; i += kThreads) body(row + i / units, i % units);
+  Inputs() = default;
+  __device__ Inputs(const RnnParams<T>& p, int64_t t, int64_t n, int64_t u) {
+    const T* const from = p.x_gates + (t * p.rows + n) * Cell::kGates * p.hidden + u;
+    for (int g = 0; g < Cell::kGates; ++g) gates[g] = from[g * p.hidden];
   }
 };
 
-// Barrier of the blocks of a group; `round` counts the calls from 1.
-template <class T>
-__device__ void group_barrier(const RnnParams<T>& p, const BlockPart<T>& part, int64_t round) {
-  if (p.in_clusters)
-    cluster_barrier();
-  else
-    grid_barrier(part.barrier, p.group_size, static_cast<unsigned>(round));
-}
+template <class Cell, class T>
+struct Outputs {
+  T* y = nullptr;      // null: there are none
+  T* saved = nullptr;  // null: not wanted
+  T value, to_save[Cell::kSaved + 1];
 
-template <class T>
-PYNEURAL_INLINE int64_t rows_of_group(const RnnParams<T>& p) {
-  return (p.rows + p.groups - 1) / p.groups;
-}
-
-PYNEURAL_INLINE int64_t units_of_block(int64_t hidden, int64_t group_size) {
-  return (hidden + group_size - 1) / group_size;
-}
+  __device__ void store(int64_t hidden) const {
+    if (y) *y = value;
+    if (saved)
+      for (int k = 0; k < Cell::kSaved; ++k) saved[k * hidden] = to_save[k];
+  }
+};
 
 template <class Cell, class T>
 __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ RnnParams<T> p) {
-  constexpr int G = Cell::kGates;
-  __shared__ ProductStage<T> stage;
-  const BlockPart<T> part(p);
-  const int64_t H = p.hidden, N = p.rows, columns = G * part.units;
-  T* const z = reinterpret_cast<T*>(shared_memory);  // [G][units][kStride]
-  T* const own = z + columns * kStride;              // [H][G][units]
-  const int64_t R = rows_of_group(p);
-  // [2][R][H] in a cluster, by turns; at the same place in each of its blocks.
-  T* const states = z + G * units_of_block(H, p.group_size) * (kStride + H);
-  const auto weight = [&](int64_t k, int64_t m) {
-    return p.weight_hh[(m / part.units * H + part.first_unit + m % part.units) * H + k];
+  constexpr int G = Cell::kGates, kH = 0, kC = 1;
+  const Block<T> block(p);
+  using Place = typename Block<T>::Place;
+  const int64_t H = p.hidden, N = p.rows;
+  if (p.division.shared_weights) block.load_weights();
+  block.begin();
+  block.for_all([&](const Place& at) {
+    const T h = p.h0[at.n * H + at.u];
+    block.own(kH, at) = h;
+    if constexpr (Cell::kHasCellState) block.own(kC, at) = p.c[at.n * H + at.u];
+    block.publish(0, at.u, at, h);
+  });
+  Inputs<Cell, T> ahead;
+  const auto look_ahead = [&](int64_t s) {
+    block.for_first(
+        [&](const Place& at) { ahead = Inputs<Cell, T>(p, p.steps.time(s), at.n, at.u); });
   };
-  if (p.shared_weights)
-    for (int64_t i = threadIdx.x; i < H * columns; i += kThreads)
-      own[i % H * columns + i / H] = weight(i % H, i / H);
-  if (p.in_clusters) {
-    for (int64_t i = threadIdx.x; i < (part.last_row - part.first_row) * H; i += kThreads)
-      states[i] = p.h[0][part.first_row * H + i];
-    cluster_barrier();  // all have begun
-  }
-  __syncthreads();
+  block.arrive();
+  look_ahead(0);
+  block.wait(1);
   for (int64_t s = 0; s < p.steps.count; ++s) {
     const int64_t t = p.steps.time(s);
-    // Of row n and unit k, before this step and after it.
-    const auto before = [&](int64_t n, int64_t k) {
-      return p.in_clusters ? states[(s % 2 * R + n - part.first_row) * H + k]
-                           : load_fresh(p.h[s % 2] + n * H + k);
-    };
-    const auto set_state = [&](int64_t n, int64_t k, T value) {
-      p.h[(s + 1) % 2][n * H + k] = value;
-      T* const own_state = states + ((s + 1) % 2 * R + n - part.first_row) * H + k;
-      for (int64_t rank = 0; p.in_clusters && rank < p.group_size; ++rank)
-        *in_block(own_state, static_cast<unsigned>(rank)) = value;
-    };
-    for (int64_t row = part.first_row; row < part.last_row; row += kTile) {
-      const int64_t rows = part.last_row - row < kTile ? part.last_row - row : kTile;
-      const auto state = [&](int64_t k, int64_t n) { return before(row + n, k); };
-      const auto store = [&](int64_t m, int64_t n, T sum) { z[m * kStride + n] = sum; };
-      if (p.shared_weights)
-        block_product<Along::row, Along::k, T>(
-            columns, rows, H, stage, [&](int64_t k, int64_t m) { return own[k * columns + m]; },
-            state, store);
-      else
-        block_product<Along::k, Along::k, T>(columns, rows, H, stage, weight, state, store);
-      part.for_all(row, rows, [&](int64_t n, int64_t i) {
-        const int64_t u = part.first_unit + i, at = n * H + u, out = (t * N + n) * H + u;
-        T* const to_saved = p.saved ? p.saved + (t * N + n) * Cell::kSaved * H + u : nullptr;
-        if (!p.steps.active(t, n)) {
-          set_state(n, u, before(n, u));
-          p.y[out] = T(0);
-          for (int k = 0; to_saved && k < Cell::kSaved; ++k) to_saved[k * H] = T(0);
-          return;
-        }
-        T gates[Cell::kBlocks] = {}, saved[Cell::kSaved + 1], c = T(0);
-        for (int g = 0; g < G; ++g) {
-          const T sum = z[(g * part.units + i) * kStride + n - row];
-          gates[g] += p.bias_hh ? sum + p.bias_hh[g * H + u] : sum;
-          gates[Cell::input_block(g)] += p.x_gates[((t * N + n) * G + g) * H + u];
-        }
-        if constexpr (Cell::kHasCellState) c = p.c[at];
-        const T value = Cell::step(gates, before(n, u), c, saved);
-        if constexpr (Cell::kHasCellState) p.c[at] = c;
-        set_state(n, u, value);
-        p.y[out] = value;
-        for (int k = 0; to_saved && k < Cell::kSaved; ++k) to_saved[k * H] = saved[k];
-      });
+    const bool last = s + 1 == p.steps.count;
+    Outputs<Cell, T> late;
+    for (int tile = 0; tile < p.division.tiles; ++tile) {
+      block.multiply(s % 2, tile);
       __syncthreads();
+      block.for_tile(tile, [&](const Place& at) {
+        late.store(H);
+        const int64_t out = (t * N + at.n) * H + at.u;
+        late.y = p.y + out;
+        if (p.saved) late.saved = p.saved + (t * N + at.n) * Cell::kSaved * H + at.u;
+        const T before = block.own(kH, at);
+        T h = before;
+        if (p.steps.active(t, at.n)) {
+          const Inputs<Cell, T> in = at.is_first() ? ahead : Inputs<Cell, T>(p, t, at.n, at.u);
+          T gates[Cell::kBlocks] = {}, c = T(0);
+          for (int g = 0; g < G; ++g) {
+            const T sum = block.sum(at, g * p.division.units + at.i);
+            gates[g] += p.bias_hh ? sum + p.bias_hh[g * H + at.u] : sum;
+            gates[Cell::input_block(g)] += in.gates[g];
+          }
+          if constexpr (Cell::kHasCellState) c = block.own(kC, at);
+          late.value = h = Cell::step(gates, before, c, late.to_save);
+          if constexpr (Cell::kHasCellState) block.own(kC, at) = c;
+          block.own(kH, at) = h;
+        } else {
+          late.value = T(0);
+          for (int k = 0; k < Cell::kSaved; ++k) late.to_save[k] = T(0);
+        }
+        block.publish((s + 1) % 2, at.u, at, h);
+        if (last) p.h[at.n * H + at.u] = h;
+        if constexpr (Cell::kHasCellState)
+          if (last) p.c[at.n * H + at.u] = block.own(kC, at);
+      });
+      if (tile + 1 < p.division.tiles) __syncthreads();
     }
-    group_barrier(p, part, s + 1);
+    block.arrive();
+    late.store(H);
+    if (!last) look_ahead(s + 1);
+    block.wait(s + 2);
   }
 }
+
+// What the gradients of a step of a unit are made of, but for those of later steps.
+template <class Cell, class T>
+struct Made {
+  T saved[Cell::kSaved + 1], grad_y;
+  At<T> here;
+
+  Made() = default;
+  __device__ Made(const RnnParams<T>& p, int64_t t, int64_t n, int64_t u) {
+    constexpr int K = Cell::kSaved;
+    const int64_t H = p.hidden, N = p.rows, at = n * H + u, before = p.steps.before(t);
+    const bool first = p.steps.first(t, n);
+    grad_y = p.grad_y[t * N * H + at];
+    for (int k = 0; k < K; ++k) saved[k] = p.saved[((t * N + n) * K + k) * H + u];
+    here = {p.y[t * N * H + at], first ? p.h0[at] : p.y[before * N * H + at], T(0)};
+    if constexpr (Cell::kHasCellState)
+      here.c_before = first ? p.c0[at] : p.saved[((before * N + n) * K + K - 1) * H + u];
+  }
+};
+
+template <class Cell, class T>
+struct GateGradients {
+  T* to = nullptr;  // null: there are none
+  T grad[Cell::kBlocks];
+
+  __device__ void store(int64_t hidden) const {
+    for (int b = 0; to && b < Cell::kBlocks; ++b) to[b * hidden] = grad[b];
+  }
+};
 
 template <class Cell, class T>
 __global__ void __launch_bounds__(kThreads)
     backward_kernel(const __grid_constant__ RnnParams<T> p) {
-  constexpr int G = Cell::kGates, B = Cell::kBlocks, K = Cell::kSaved;
-  __shared__ ProductStage<T> stage;
-  const BlockPart<T> part(p);
+  constexpr int G = Cell::kGates, B = Cell::kBlocks, kH = 0, kC = 1;
+  const Block<T> block(p);
+  using Place = typename Block<T>::Place;
   const int64_t H = p.hidden, N = p.rows;
-  T* const own = reinterpret_cast<T*>(shared_memory);  // [G H][units]
-  const auto weight = [&](int64_t k, int64_t m) {
-    return p.weight_hh[k * H + part.first_unit + m];
+  if (p.division.shared_weights) block.load_weights();
+  block.begin();
+  block.for_all([&](const Place& at) {
+    block.own(kH, at) = p.dh[at.n * H + at.u];
+    if constexpr (Cell::kHasCellState) block.own(kC, at) = p.dc[at.n * H + at.u];
+  });
+  // Of a row that takes part in the step.
+  const auto read = [&](int64_t t, const Place& at) {
+    return p.steps.active(t, at.n) ? Made<Cell, T>(p, t, at.n, at.u) : Made<Cell, T>();
   };
-  if (p.shared_weights)
-    for (int64_t i = threadIdx.x; i < G * H * part.units; i += kThreads)
-      own[i] = weight(i / part.units, i % part.units);
-  __syncthreads();
+  Made<Cell, T> ahead;
+  const auto look_ahead = [&](int64_t s) {
+    block.for_first([&](const Place& at) { ahead = read(p.steps.time(s), at); });
+  };
+  look_ahead(p.steps.count - 1);
   for (int64_t s = p.steps.count - 1; s >= 0; --s) {
-    const int64_t t = p.steps.time(s), before = p.steps.before(t);
-    part.for_all(part.first_row, part.last_row - part.first_row, [&](int64_t n, int64_t i) {
-      const int64_t u = part.first_unit + i, at = n * H + u;
-      T* const to = p.grad_z + (t * N + n) * B * H + u;
-      if (!p.steps.active(t, n)) {
-        for (int b = 0; b < B; ++b) to[b * H] = T(0);
-        return;
+    const int64_t t = p.steps.time(s);
+    GateGradients<Cell, T> late;
+    block.for_all([&](const Place& at) {
+      late.store(H);
+      late.to = p.grad_z + (t * N + at.n) * B * H + at.u;
+      if (p.steps.active(t, at.n)) {
+        const Made<Cell, T> made = at.is_first() ? ahead : read(t, at);
+        T dh = block.own(kH, at) + made.grad_y, dc = T(0);
+        if constexpr (Cell::kHasCellState) dc = block.own(kC, at);
+        Cell::gradients(made.saved, made.here, dh, dc, late.grad);
+        if constexpr (Cell::kHasCellState) block.own(kC, at) = dc;
+        block.own(kH, at) = dh;
+      } else {
+        for (int b = 0; b < B; ++b) late.grad[b] = T(0);
       }
-      const bool first = p.steps.first(t, n);
-      T saved[K + 1], grad[B], dc = T(0), dh = p.dh[at] + p.grad_y[t * N * H + at];
-      for (int k = 0; k < K; ++k) saved[k] = p.saved[((t * N + n) * K + k) * H + u];
-      At<T> here{p.y[t * N * H + at], first ? p.h0[at] : p.y[before * N * H + at], T(0)};
-      if constexpr (Cell::kHasCellState) {
-        here.c_before = first ? p.c0[at] : p.saved[((before * N + n) * K + K - 1) * H + u];
-        dc = p.dc[at];
-      }
-      Cell::gradients(saved, here, dh, dc, grad);
-      for (int b = 0; b < B; ++b) to[b * H] = grad[b];
-      p.dh[at] = dh;
-      if constexpr (Cell::kHasCellState) p.dc[at] = dc;
+      for (int g = 0; g < G; ++g) block.publish(s % 2, g * H + at.u, at, late.grad[g]);
     });
-    group_barrier(p, part, p.steps.count - s);
-    for (int64_t row = part.first_row; row < part.last_row; row += kTile) {
-      const int64_t rows = part.last_row - row < kTile ? part.last_row - row : kTile;
-      const T* const grad = p.grad_z + (t * N + row) * B * H;
-      const auto gates = [&](int64_t k, int64_t n) { return load_fresh(grad + n * B * H + k); };
-      const auto store = [&](int64_t m, int64_t n, T sum) {
-        p.dh[(row + n) * H + part.first_unit + m] += sum;
-      };
-      if (p.shared_weights)
-        block_product<Along::row, Along::k, T>(
-            part.units, rows, G * H, stage,
-            [&](int64_t k, int64_t m) { return own[k * part.units + m]; }, gates, store);
-      else
-        block_product<Along::row, Along::k, T>(part.units, rows, G * H, stage, weight, gates,
-                                               store);
+    block.arrive();
+    late.store(H);
+    if (s > 0) look_ahead(s - 1);
+    block.wait(p.steps.count - s);
+    for (int tile = 0; tile < p.division.tiles; ++tile) {
+      block.multiply(s % 2, tile);
+      __syncthreads();
+      block.for_tile(tile, [&](const Place& at) { block.own(kH, at) += block.sum(at, at.i); });
+      if (tile + 1 < p.division.tiles) __syncthreads();
     }
   }
-}
-
-// Elements of a block's shared memory: its weights, if they are there; in the forward the products
-// of a tile, and in a cluster the states.
-template <class T>
-int64_t shared_size(const RnnParams<T>& p, bool backward) {
-  int64_t gates = 0;
-  visit_cell(p.cell, [&](auto cell) { gates = decltype(cell)::kGates; });
-  const int64_t units = units_of_block(p.hidden, p.group_size);
-  return (p.shared_weights ? gates * units * p.hidden : 0) +
-         (backward ? 0 : gates * units * kStride) +
-         (p.in_clusters && !backward ? 2 * rows_of_group(p) * p.hidden : 0);
+  block.for_all([&](const Place& at) {
+    p.dh[at.n * H + at.u] = block.own(kH, at);
+    if constexpr (Cell::kHasCellState) p.dc[at.n * H + at.u] = block.own(kC, at);
+  });
 }
 
 template <class T>
@@ -228,62 +217,39 @@ template <class T>
 cudaError_t RnnParams<T>::configure(bool backward) {
   DeviceLimits device;
   if (const cudaError_t error = find_device_limits(&device)) return error;
-  RnnParams<T>& p = *this;
-  const auto fits = [&] {
-    return static_cast<int64_t>(sizeof(T)) * shared_size(p, backward) <=
-           device.shared_bytes - kStaticBytes;
-  };
-  const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-  const int64_t most = device.multiprocessors < p.hidden ? device.multiprocessors : p.hidden;
-  const int64_t narrow = up(p.hidden, kUnitsOfBlock);
-
   bool has = false;
-  const auto kernel = kernel_of<T>(p.cell, backward);
+  const auto kernel = kernel_of<T>(cell, backward);
   if (const cudaError_t error = has_clusters(reinterpret_cast<const void*>(kernel), &has))
     return error;
-  if (has) {
-    p.in_clusters = p.shared_weights = true;
-    p.group_size = static_cast<int32_t>(narrow < kMaxClusterSize ? narrow : kMaxClusterSize);
-    const int64_t spare =
-        device.multiprocessors / p.group_size > 1 ? device.multiprocessors / p.group_size : 1;
-    p.groups = static_cast<int32_t>(p.rows < spare ? p.rows : spare);
-    if (fits()) return cudaSuccess;
-    p.in_clusters = false;
-  }
-
-  const auto widen = [&] {
-    for (p.group_size = 1; p.group_size < most && !fits();) ++p.group_size;
-    return fits();
-  };
-  p.shared_weights = true;
-  if (!widen()) {
-    p.shared_weights = false;
-    if (!widen()) return cudaErrorInvalidValue;
-  }
-  const int64_t wanted = up(p.rows, kRowsOfGroup), group_size = p.group_size;
-  const int64_t groups =
-      wanted < device.multiprocessors / group_size ? wanted : device.multiprocessors / group_size;
-  const int64_t spare =
-      narrow < device.multiprocessors / groups ? narrow : device.multiprocessors / groups;
-  p.groups = static_cast<int32_t>(groups);
-  p.group_size = static_cast<int32_t>(spare > group_size ? spare : group_size);
-  return cudaSuccess;
+  int gates = 0;
+  visit_cell(cell, [&](auto kind) { gates = decltype(kind)::kGates; });
+  const Recurrence recurrence{!backward, gates, rows, hidden, static_cast<int>(sizeof(T))};
+  return divide(recurrence, device, has, &division) ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 template <class T>
 cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
   const Kernel<T> kernel = kernel_of<T>(cell, backward);
-  const auto shared = static_cast<size_t>(shared_size(*this, backward)) * sizeof(T);
+  const auto shared = static_cast<size_t>(division.shared_elements) * sizeof(T);
   if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
   RnnParams<T> copy = *this;
   void* arguments[] = {&copy};
-  const int64_t blocks = int64_t{groups} * group_size;
-  if (in_clusters)
-    return launch_in_clusters(reinterpret_cast<const void*>(kernel), blocks, group_size, kThreads,
-                              shared, arguments, stream);
-  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
-                                     dim3(static_cast<unsigned>(blocks)), dim3(kThreads), arguments,
-                                     shared, stream);
+  for (int32_t& first = copy.first_group; first < division.groups;
+       first += division.groups_at_once) {
+    const int32_t left = division.groups - first;
+    const int64_t blocks =
+        int64_t{left < division.groups_at_once ? left : division.groups_at_once} *
+        division.group_size;
+    const cudaError_t error =
+        division.in_clusters
+            ? launch_in_clusters(reinterpret_cast<const void*>(kernel), blocks, division.group_size,
+                                 kThreads, shared, arguments, stream)
+            : cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
+                                          dim3(static_cast<unsigned>(blocks)), dim3(kThreads),
+                                          arguments, shared, stream);
+    if (error) return error;
+  }
+  return cudaSuccess;
 }
 
 template struct RnnParams<float>;

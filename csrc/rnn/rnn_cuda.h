@@ -11,36 +11,65 @@
 
 namespace pyneural::rnn {
 
+// How the work of a launch is divided.
+//
+// The rows are split among groups of thread blocks, the units among the blocks of a group, its
+// ranks, which pass a barrier in every step. A step of a block is one product
+//
+//   sum_k weight(k, column) value(k, row)
+//
+// of its part of the recurrent weights with what the group exchanges: in the forward the state, a
+// column for each gate and unit of the block; in the backward the gradients of all gates, a column
+// for each unit of the block.
+struct Division {
+  bool is_forward = true;
+  int32_t groups = 1, group_size = 1;
+  int32_t groups_at_once = 1;     // of a launch
+  bool in_clusters = false;       // whether a group is a cluster
+  bool shared_weights = false;    // whether a block's weights stay in its shared memory
+  bool shared_exchange = false;   // whether what a group exchanges does, or goes to global memory
+  int32_t rows = 0, units = 0;    // of a group, of a block, at most
+  int32_t gates = 1;              // of a unit that are columns of the product
+  int32_t depth = 0;              // of the product
+  int32_t columns = 0;            // of the product, a multiple of 4
+  int32_t thread_rows = 4;        // of a thread's tile; it has 4 columns
+  int32_t tile_rows = 4;          // of the product that the block computes at a time
+  int32_t tiles = 1;              // of the group's rows
+  int32_t slices = 1;             // of the depth, each summed by threads of its own
+  int32_t value_stride = 4;       // from value(k, row) to value(k + 1, row)
+  int32_t sum_stride = 0;         // from row to row of the sums
+  int64_t shared_elements = 0;    // of a block
+  int64_t exchange_elements = 0;  // in global memory, of all groups of a launch
+};
+
 template <class T>
 struct RnnParams {
   CellKind cell = CellKind::tanh;
   Steps steps;
   int64_t rows = 0, hidden = 0;
-  // Of the launch: the rows are split among groups of thread blocks, the units among the blocks of
-  // a group, its ranks, which pass a barrier after every step. A group is a cluster, or else all
-  // blocks run at the same time.
-  int32_t groups = 1, group_size = 1;
-  bool in_clusters = false;
-  bool shared_weights = false;  // whether a block's weights stay in its shared memory
+  Division division;
 
   const T* x_gates = nullptr;    // [T, N, G H] forward: the input products with bias_ih
-  const T* weight_hh = nullptr;  // [G H, H]
-  const T* bias_hh = nullptr;    // [G H] forward; null: none
-  const T* h0 = nullptr;         // [N, H]
-  const T* c0 = nullptr;         // [N, H] of cells that have it
-  T* y = nullptr;                // [T, N, H]
-  T* saved = nullptr;            // [T, N, kSaved, H]; null: not wanted
-  T* h[2] = {nullptr, nullptr};  // [N, H] forward: the state, alternating; h[0] begins as h0
-  T* c = nullptr;                // [N, H] forward: begins as c0
+  const T* weight_hh = nullptr;  // weight(row, column) of [G H, H] is at
+  int64_t row_stride = 0, column_stride = 0;  // row row_stride + column column_stride; one is 1
+  const T* bias_hh = nullptr;                 // [G H] forward; null: none
+  const T* h0 = nullptr;                      // [N, H]
+  const T* c0 = nullptr;                      // [N, H] of cells that have it
+  T* y = nullptr;                             // [T, N, H]
+  T* saved = nullptr;                         // [T, N, kSaved, H]; null: not wanted
+  T* h = nullptr;                             // [N, H] forward: ends as the last state
+  T* c = nullptr;                             // [N, H] forward: begins as c0
 
   const T* grad_y = nullptr;  // [T, N, H] backward
   T* grad_z = nullptr;        // [T, N, B, H] backward: gradients of the gates
   T* dh = nullptr;            // [N, H] backward: begins as grad_h_n, ends as grad_h0
   T* dc = nullptr;            // [N, H] likewise
 
+  T* exchange = nullptr;         // [exchange_elements]
   unsigned* barriers = nullptr;  // [groups], zero
+  int32_t first_group = 0;       // of the launch
 
-  // Fills groups, group_size, in_clusters and shared_weights for the current device.
+  // Fills division for the current device.
   cudaError_t configure(bool backward);
   cudaError_t launch(bool backward, cudaStream_t stream) const;
 };

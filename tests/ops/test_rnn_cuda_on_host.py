@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -11,10 +12,15 @@ import torch
 from pyneural.ops.rnn import GATES
 from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
 from tests.ops.test_rnn import arguments
-from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
+from tests.tolerances import (
+    FLOAT64,
+    FLOAT64_GRADIENT,
+    assert_as_good_as_torch,
+    assert_close,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
-HOPPER, LITTLE = 227 << 10, 48 << 10  # bytes of shared memory of a block
+HOPPER = 227 << 10  # bytes of shared memory of a block
 CELLS = tuple(GATES)
 OPS = torch.ops.pyneural
 
@@ -31,27 +37,44 @@ class Machine(ctypes.Structure):
     ]
 
 
+class Division(NamedTuple):
+    """How a launch is divided, as ``rnn.cpp`` describes it."""
+
+    groups: int
+    group_size: int
+    shared_weights: int
+    in_clusters: int
+    depth: int
+    columns: int
+    tile_rows: int
+    tiles: int
+    slices: int
+    thread_rows: int
+    shared_elements: int
+    groups_at_once: int
+
+
 class OnHost:
     """One layer's forward and backward by the CUDA kernels, on a machine."""
 
-    def __init__(self, library, cell, shape, lengths, reverse, machine):
+    def __init__(self, library, cell, shape, lengths, reverse, machine, dtype=torch.float64):
         self.library, self.machine = library, machine
         self.cell, self.shape, self.reverse = cell, shape, reverse
-        self.tensors, ragged = arguments(cell, shape)
+        self.dtype = str(dtype).removeprefix("torch.")
+        self.tensors, ragged = arguments(cell, shape, dtype)
         self.lengths = ragged if lengths else None
         self.given = *self.tensors, self.lengths, cell, reverse
         steps, rows, _, hidden = shape
         self.sizes = torch.tensor([CELLS.index(cell), reverse, steps, rows, hidden])
         if CELLS.index(cell) > 1:  # the order of CellKind
             self.sizes[0] = {"lstm": 2, "gru": 3}[cell]
-        # Groups, group size, whether weights are shared and groups are clusters.
-        self.used = torch.zeros(4, dtype=torch.int64)
+        self.used = torch.zeros(len(Division._fields), dtype=torch.int64)
 
     def call(self, name, *tensors):
         def pointer(tensor):
             return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
 
-        code = getattr(self.library, name)(
+        code = getattr(self.library, f"{name}_{self.dtype}")(
             self.machine,
             pointer(self.sizes),
             pointer(self.lengths),
@@ -60,43 +83,37 @@ class OnHost:
         )
         assert code == 0
 
-    def check_forward(self):
+    @property
+    def division(self):
+        return Division(*self.used.tolist())
+
+    def forward(self):
+        """(y, h_n, c_n, saved) by the CUDA kernels; c_n and saved are None where there is none."""
         x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh = self.tensors
-        y, h_n, c_n, saved = OPS.rnn_with_saved(*self.given)
+        steps, rows, _, hidden = self.shape
         x_gates = torch.nn.functional.linear(x, weight_ih, bias_ih)
-        h, h_next, c = (
-            h0.clone(),
-            torch.full_like(h0, torch.nan),
-            None if c0 is None else c0.clone(),
-        )
-        found = torch.full_like(y, torch.nan), torch.full_like(saved, torch.nan)
-        found_saved = found[1] if saved.numel() else None
-        self.call(
-            "forward_double", x_gates, weight_hh, bias_hh, h, h_next, c, found[0], found_saved
-        )
-        assert_close(found[0], y, FLOAT64)
-        assert_close(h_next if self.shape[0] % 2 else h, h_n, FLOAT64)
-        if c is not None:
-            assert_close(c, c_n, FLOAT64)
-        if found_saved is not None:
-            assert_close(found_saved, saved, FLOAT64)
+        h, c = torch.full_like(h0, torch.nan), None if c0 is None else c0.clone()
+        y = torch.full_like(h, torch.nan).repeat(steps, 1, 1)
+        kept = {"lstm": 5, "gru": 4}.get(self.cell)
+        saved = torch.full((steps, rows, kept, hidden), torch.nan).to(x) if kept else None
+        self.call("forward", x_gates, weight_hh, bias_hh, h0, h, c, y, saved)
+        return y, h, c, saved
+
+    def check_forward(self):
+        exact = OPS.rnn_with_saved(*self.given)
+        for one, by_cpu in zip(self.forward(), exact, strict=True):
+            if one is not None:
+                assert_close(one, by_cpu, FLOAT64)
 
     def check_backward(self):
-        x, h0, c0, weight_ih, weight_hh, *_ = self.tensors
+        x, _, c0, weight_ih, *_ = self.tensors
         y, h_n, c_n, saved = OPS.rnn_with_saved(*self.given)
         grad_y, dh = torch.randn_like(y), torch.randn_like(h_n)
         dc = torch.randn_like(c_n) if c0 is not None else None
         exact = OPS.rnn_backward(
             grad_y, dh, dc, *self.given[:-2], y, saved, self.cell, self.reverse, [True] * 7
         )
-        dh, dc = dh.clone(), None if dc is None else dc.clone()
-        steps, rows, _, hidden = self.shape
-        blocks = 4 if self.cell == "gru" else GATES[self.cell]
-        grad_z = torch.full((steps, rows, blocks, hidden), torch.nan, dtype=torch.float64)
-        given = saved if saved.numel() else None
-        self.call("backward_double", weight_hh, h0, c0, y, given, grad_y, dh, dc, grad_z)
-        of_input = grad_z[:, :, [0, 1, 3]] if self.cell == "gru" else grad_z
-        of_hidden = grad_z[:, :, : GATES[self.cell]]
+        dh, dc, of_input, of_hidden = self.backward(y, saved, grad_y, dh, dc)
         assert_close(of_input.flatten(2) @ weight_ih, exact[0], FLOAT64_GRADIENT)
         assert_close(dh, exact[1], FLOAT64_GRADIENT)
         if dc is not None:
@@ -106,40 +123,106 @@ class OnHost:
         x_rows, z_rows = x.flatten(0, 1), of_input.flatten(2).flatten(0, 1)
         assert_close(z_rows.T @ x_rows, exact[3], FLOAT64_GRADIENT)
 
+    def backward(self, y, saved, grad_y, dh, dc):
+        """(grad_h0, grad_c0, gradients of the gates' input and hidden products)."""
+        _, h0, c0, _, weight_hh, *_ = self.tensors
+        dh, dc = dh.clone(), None if dc is None else dc.clone()
+        steps, rows, _, hidden = self.shape
+        blocks = 4 if self.cell == "gru" else GATES[self.cell]
+        grad_z = torch.full((steps, rows, blocks, hidden), torch.nan, dtype=y.dtype)
+        given = saved if saved.numel() else None
+        self.call("backward", weight_hh, h0, c0, y, given, grad_y, dh, dc, grad_z)
+        of_input = grad_z[:, :, [0, 1, 3]] if self.cell == "gru" else grad_z
+        return dh, dc, of_input, grad_z[:, :, : GATES[self.cell]]
+
 
 @pytest.mark.parametrize("order", [ASCENDING, DESCENDING, SHUFFLED])
 @pytest.mark.parametrize(("lengths", "reverse"), [(False, False), (True, True)])
 @pytest.mark.parametrize("clusters", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_cells(library, cell, clusters, lengths, reverse, order):
-    machine = Machine(6, HOPPER, clusters, order)
-    host = OnHost(library, cell, (5, 3, 2, 19), lengths, reverse, machine)
+    machine = Machine(6, 24 << 10, clusters, order)
+    host = OnHost(library, cell, (4, 5, 2, 31), lengths, reverse, machine)
     for check in (host.check_forward, host.check_backward):
         check()
-        assert host.used.tolist() == ([2, 3, 1, 1] if clusters else [1, 3, 1, 0])
+        assert (host.division.group_size > 1) == (GATES[cell] > 1)
+        assert host.division.in_clusters == (clusters and GATES[cell] > 1)
 
 
-# steps, rows, inputs, hidden; multiprocessors, shared memory, whether there are clusters; groups,
-# group size, and whether weights are shared and groups are clusters, forward and backward: one
-# block, more rows than a tile, several groups of several ranks, too little shared memory.
+# steps, rows, inputs, hidden; multiprocessors, shared memory, whether there are clusters; what is
+# to be seen of the divisions of an LSTM: one block, several tiles, groups one after the other in
+# one launch and in several, clusters, values that pass through shared memory in parts, weights that
+# do not fit.
 SETTINGS = [
-    ((4, 1, 1, 1), 132, HOPPER, 0, [1, 1, 1, 0], [1, 1, 1, 0]),
-    ((4, 1, 1, 1), 132, HOPPER, 1, [1, 1, 1, 1], [1, 1, 1, 1]),
-    ((3, 140, 2, 5), 1, HOPPER, 0, [1, 1, 1, 0], [1, 1, 1, 0]),
-    ((3, 140, 2, 5), 1, HOPPER, 1, [1, 1, 1, 1], [1, 1, 1, 1]),
-    ((3, 70, 2, 21), 8, HOPPER, 0, [3, 2, 1, 0], [3, 2, 1, 0]),
-    ((3, 7, 2, 70), 16, HOPPER, 1, [2, 8, 1, 1], [2, 8, 1, 1]),
-    ((2, 2, 1, 70), 24, LITTLE, 1, [1, 24, 0, 0], [1, 10, 1, 0]),
+    ((4, 1, 1, 1), 132, HOPPER, 0, {"groups": 1, "group_size": 1}),
+    ((3, 120, 2, 21), 1, HOPPER, 1, {"groups": 1, "tiles": 2, "thread_rows": 8}),
+    ((3, 70, 2, 21), 8, 20 << 10, 0, {"groups": 18, "groups_at_once": 8, "group_size": 1}),
+    ((3, 7, 2, 70), 16, 64 << 10, 1, {"groups": 2, "group_size": 8, "in_clusters": 1}),
+    ((2, 2, 1, 70), 24, 16 << 10, 0, {"group_size": 24, "shared_weights": 1}),
+    ((2, 2, 1, 70), 24, 12 << 10, 1, {"group_size": 24, "in_clusters": 0, "shared_weights": 0}),
 ]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
-def test_groups_and_shared_memory(library, cell, setting):
-    shape, multiprocessors, shared, clusters, *used = setting
+def test_divisions(library, cell, setting):
+    shape, multiprocessors, shared, clusters, expected = setting
     machine = Machine(multiprocessors, shared, clusters, SHUFFLED)
     host = OnHost(library, cell, shape, True, False, machine)
-    for check, expected in zip((host.check_forward, host.check_backward), used, strict=True):
-        check()
-        if cell == "lstm":
-            assert host.used.tolist() == expected
+    host.check_forward()
+    seen = {name: getattr(host.division, name) for name in expected}
+    host.check_backward()
+    if cell == "lstm":
+        assert seen == expected
+
+
+@pytest.mark.parametrize(
+    ("cell", "shape", "machine"),
+    [
+        *((cell, (6, 5, 3, 24), Machine(6, 20 << 10, 1, SHUFFLED)) for cell in CELLS),
+        ("tanh", (2, 136, 1, 64), Machine(1, HOPPER, 0, SHUFFLED)),  # several tiles backward too
+    ],
+    ids=lambda value: value if isinstance(value, (str, tuple)) else "",
+)
+def test_float32(library, cell, shape, machine):
+    host = OnHost(library, cell, shape, True, True, machine, torch.float32)
+    exact = OnHost(library, cell, shape, True, True, machine)
+    exact.tensors = [None if t is None else t.double() for t in host.tensors]
+    by_cpu = OPS.rnn_with_saved(*host.given)
+    for one, other, all_digits in zip(host.forward(), by_cpu, exact.forward(), strict=True):
+        if one is not None:
+            assert_as_good_as_torch(one, other, all_digits)
+    y, h_n, c_n, saved = by_cpu
+    grads = torch.ones_like(y), torch.ones_like(h_n), torch.ones_like(c_n) if c_n.numel() else None
+    doubles = (None if t is None else t.double() for t in (y, saved, *grads))
+    for one, all_digits in zip(
+        host.backward(y, saved, *grads), exact.backward(*doubles), strict=True
+    ):
+        if one is not None:
+            assert_close(one, all_digits, 1e-6)
+    assert host.division.tiles == (2 if shape[1] > 5 else 1)
+
+
+def divide(library, cell, rows, hidden, backward, machine, element_bytes=4):
+    used = torch.zeros(len(Division._fields), dtype=torch.int64)
+    sizes = torch.tensor([{"lstm": 2, "gru": 3}.get(cell, 0), 0, 1, rows, hidden])
+    pointers = (ctypes.c_void_p(t.data_ptr()) for t in (sizes, used))
+    assert library.divide(machine, next(pointers), backward, element_bytes, next(pointers)) == 0
+    return Division(*used.tolist())
+
+
+# Of a GPU with clusters and of one without: the share of a step's multiply-adds that are not on
+# padding, and whether the group is a cluster.
+@pytest.mark.parametrize("hidden", [64, 128, 256, 512])
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("clusters", [False, True])
+def test_multiply_adds_are_of_use(library, hidden, backward, clusters):
+    rows = 64
+    machine = Machine(132, HOPPER, 1, 0) if clusters else Machine(108, 163 << 10, 0, 0)
+    division = divide(library, "lstm", rows, hidden, backward, machine)
+    padded_rows = division.groups * division.tiles * division.tile_rows
+    done = division.group_size * division.depth * division.columns * padded_rows
+    assert 4 * hidden * hidden * rows / done > 0.88
+    assert division.in_clusters == (clusters and hidden in (128, 256))
+    blocks = division.groups_at_once * division.group_size
+    assert blocks == 16 if hidden == 64 else blocks > 0.85 * machine.multiprocessors

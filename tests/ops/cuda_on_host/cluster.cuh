@@ -11,20 +11,25 @@ namespace on_host {
 
 inline bool has_clusters = false;
 inline unsigned cluster_size = 1;
-inline std::vector<unsigned> arrivals, rounds;  // of each cluster, of each block
+inline std::vector<unsigned> arrivals, rounds;  // of each cluster's blocks, of each block
 
 }  // namespace on_host
 
-inline void cluster_barrier() {
+// Every other block gives its turn away when it has arrived: what it writes only then comes late.
+// The others go on, and what they read without waiting is not there.
+inline void cluster_arrive() {
   using namespace on_host;
-  const unsigned cluster = blockIdx.x / cluster_size;
   __syncthreads();
   if (threadIdx.x == 0) {
-    ++arrivals[cluster];
+    ++arrivals[blockIdx.x / cluster_size];
     ++rounds[blockIdx.x];
   }
+  if (blockIdx.x % 2) wait_for_blocks();
+}
+inline void cluster_wait() {
+  using namespace on_host;
   __syncthreads();
-  while (arrivals[cluster] < cluster_size * rounds[blockIdx.x]) wait_for_blocks();
+  while (arrivals[blockIdx.x / cluster_size] < cluster_size * rounds[blockIdx.x]) wait_for_blocks();
 }
 
 template <class T>

@@ -5,16 +5,16 @@
 
 namespace pyneural {
 
-inline void grid_barrier(unsigned* count, unsigned blocks, unsigned round) {
+// Every other block gives its turn away when it has arrived: what it writes only then comes late.
+// The others go on, and what they read without waiting is not there.
+inline void grid_arrive(unsigned* count) {
   __syncthreads();
   if (threadIdx.x == 0) ++*count;
-  __syncthreads();
-  while (blocks > 1 && *count < blocks * round) wait_for_blocks();  // for all threads alike
+  if (blockIdx.x % 2) wait_for_blocks();
 }
-
-template <class T>
-T load_fresh(const T* from) {
-  return *from;
+inline void grid_wait(const unsigned* count, unsigned blocks, unsigned round) {
+  __syncthreads();
+  while (*count < blocks * round) wait_for_blocks();  // for all threads alike
 }
 
 }  // namespace pyneural

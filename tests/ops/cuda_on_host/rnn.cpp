@@ -1,6 +1,8 @@
 // The launches of csrc/rnn/rnn_cuda.cu behind functions that ctypes can call.
 #include <cuda_runtime_api.h>
 
+#include <vector>
+
 #include "csrc/rnn/rnn_cuda.cu"
 #include "guarded.h"
 
@@ -15,8 +17,15 @@ struct Machine {
   int multiprocessors, shared_bytes, has_clusters, order;
 };
 
-// The launch on such a machine; `used` receives groups, group_size, and whether weights are shared
-// and groups are clusters.
+// The division of the launch as a test sees it.
+void describe(const Division& d, int64_t* used) {
+  const int64_t all[] = {d.groups, d.group_size,  d.shared_weights,  d.in_clusters,
+                         d.depth,  d.columns,     d.tile_rows,       d.tiles,
+                         d.slices, d.thread_rows, d.shared_elements, d.groups_at_once};
+  std::copy(std::begin(all), std::end(all), used);
+}
+
+// The launch on such a machine.
 template <class T>
 int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* used) {
   cuda_on_host::multiprocessors = machine.multiprocessors;
@@ -24,15 +33,27 @@ int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* use
   cuda_on_host::order = static_cast<cuda_on_host::Order>(machine.order);
   on_host::has_clusters = machine.has_clusters != 0;
   if (params.configure(backward)) return cuda;
-  used[0] = params.groups;
-  used[1] = params.group_size;
-  used[2] = params.shared_weights;
-  used[3] = params.in_clusters;
-  Guarded<unsigned> barriers(params.groups);
-  std::fill_n(barriers.data(), params.groups, 0u);
+  describe(params.division, used);
+  Guarded<unsigned> barriers(params.division.groups);
+  std::fill_n(barriers.data(), params.division.groups, 0u);
   params.barriers = barriers.data();
+  Guarded<T> exchange(params.division.exchange_elements);
+  params.exchange = exchange.data();
+  std::vector<T>
+      columns;  // weight_hh transposed, as rnn_cuda.cpp gives weights that are not shared
+  params.row_stride = params.hidden;
+  params.column_stride = 1;
+  if (!backward && !params.division.shared_weights) {
+    const int64_t height = params.division.gates * params.hidden;
+    for (int64_t k = 0; k < params.hidden; ++k)
+      for (int64_t m = 0; m < height; ++m)
+        columns.push_back(params.weight_hh[m * params.hidden + k]);
+    params.weight_hh = columns.data();
+    params.row_stride = 1;
+    params.column_stride = height;
+  }
   if (params.launch(backward, nullptr)) return cuda;
-  return barriers.overrun() ? overrun : 0;
+  return barriers.overrun() || exchange.overrun() ? overrun : 0;
 }
 
 template <class T>
@@ -47,14 +68,14 @@ RnnParams<T> make_params(const int64_t* sizes, const int64_t* lengths) {
 
 template <class T>
 int forward(Machine machine, const int64_t* sizes, const int64_t* lengths, const T* x_gates,
-            const T* weight_hh, const T* bias_hh, T* h, T* h_next, T* c, T* y, T* saved,
+            const T* weight_hh, const T* bias_hh, const T* h0, T* h, T* c, T* y, T* saved,
             int64_t* used) {
   RnnParams<T> params = make_params<T>(sizes, lengths);
   params.x_gates = x_gates;
   params.weight_hh = weight_hh;
   params.bias_hh = bias_hh;
-  params.h[0] = h;
-  params.h[1] = h_next;
+  params.h0 = h0;
+  params.h = h;
   params.c = c;
   params.y = y;
   params.saved = saved;
@@ -80,17 +101,32 @@ int backward(Machine machine, const int64_t* sizes, const int64_t* lengths, cons
 
 }  // namespace
 
-extern "C" int forward_double(Machine machine, const int64_t* sizes, const int64_t* lengths,
-                              const double* x_gates, const double* weight_hh, const double* bias_hh,
-                              double* h, double* h_next, double* c, double* y, double* saved,
-                              int64_t* used) {
-  return forward(machine, sizes, lengths, x_gates, weight_hh, bias_hh, h, h_next, c, y, saved,
-                 used);
-}
-extern "C" int backward_double(Machine machine, const int64_t* sizes, const int64_t* lengths,
-                               const double* weight_hh, const double* h0, const double* c0,
-                               double* y, double* saved, const double* grad_y, double* dh,
-                               double* dc, double* grad_z, int64_t* used) {
-  return backward(machine, sizes, lengths, weight_hh, h0, c0, y, saved, grad_y, dh, dc, grad_z,
-                  used);
+#define EXPORT(NAME, T)                                                                           \
+  extern "C" int forward_##NAME(Machine machine, const int64_t* sizes, const int64_t* lengths,    \
+                                const T* x_gates, const T* weight_hh, const T* bias_hh,           \
+                                const T* h0, T* h, T* c, T* y, T* saved, int64_t* used) {         \
+    return forward(machine, sizes, lengths, x_gates, weight_hh, bias_hh, h0, h, c, y, saved,      \
+                   used);                                                                         \
+  }                                                                                               \
+  extern "C" int backward_##NAME(Machine machine, const int64_t* sizes, const int64_t* lengths,   \
+                                 const T* weight_hh, const T* h0, const T* c0, T* y, T* saved,    \
+                                 const T* grad_y, T* dh, T* dc, T* grad_z, int64_t* used) {       \
+    return backward(machine, sizes, lengths, weight_hh, h0, c0, y, saved, grad_y, dh, dc, grad_z, \
+                    used);                                                                        \
+  }
+EXPORT(float32, float)
+EXPORT(float64, double)
+
+// The division of a layer on such a machine.
+extern "C" int divide(Machine machine, const int64_t* sizes, int backward, int bytes,
+                      int64_t* used) {
+  const CellKind cell = static_cast<CellKind>(sizes[0]);
+  int gates = 0;
+  visit_cell(cell, [&](auto kind) { gates = decltype(kind)::kGates; });
+  Division division;
+  const bool found =
+      divide({!backward, gates, sizes[3], sizes[4], bytes},
+             {machine.multiprocessors, machine.shared_bytes}, machine.has_clusters != 0, &division);
+  describe(division, used);
+  return found ? 0 : cuda;
 }
