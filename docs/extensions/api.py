@@ -1,0 +1,91 @@
+"""The pages of the API: one for each package folder, with everything that is public in it.
+
+Names come from the ``__all__`` of the packages, so that a new one is on the site without a line here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sphinx.application import Sphinx
+
+FOLDER = Path(__file__).parents[1] / "api" / "packages"
+
+
+def pages() -> dict[str, dict[str, list[str]]]:
+    """Public names by page and by the package to import them from.
+
+    A class of ``pyneural.models`` that lives in ``pyneural/models/flows/`` stands on the page of
+    that folder, under the name by which users import it.
+
+    >>> pages()["pyneural.models.flows"]["pyneural.models"][:2]
+    ['CNF', 'MAF']
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    waiting = [import_module(f"pyneural.{name}") for name in import_module("pyneural").__all__]
+    while waiting:
+        package = waiting.pop(0)
+        found.setdefault(package.__name__, {})
+        for name in package.__all__:
+            member = getattr(package, name)
+            if isinstance(member, ModuleType):
+                waiting.append(member)
+            else:
+                page = found.setdefault(_folder(package, member), {})
+                page.setdefault(package.__name__, []).append(name)
+    return dict(sorted((page, names) for page, names in found.items() if names))
+
+
+def _folder(package: ModuleType, member: object) -> str:
+    """The package folder below ``package`` that the member is defined in."""
+    home = getattr(member, "__module__", "") or ""
+    if not home.startswith(package.__name__ + ".") or not hasattr(package, "__path__"):
+        return package.__name__
+    if hasattr(import_module(home), "__path__"):
+        return home
+    folder = home.rpartition(".")[0]
+    return folder if folder.count(".") <= 2 else ".".join(folder.split(".")[:3])
+
+
+def page(title: str, names: dict[str, list[str]]) -> str:
+    """A page in reStructuredText: what the package is, a table of its names, each of them."""
+    lines = [f"``{title}``", "=" * (len(title) + 4), "", f".. automodule:: {title}", ""]
+    for package, members in names.items():
+        lines += [f".. currentmodule:: {package}", ""]
+        if package != title:
+            lines += [f"To be imported from ``{package}``.", ""]
+        lines += [".. autosummary::", "   :nosignatures:", ""]
+        lines += [f"   {member}" for member in members] + [""]
+        module = import_module(package)
+        for member in members:
+            lines += [*_directive(getattr(module, member), member), ""]
+    return "\n".join(lines)
+
+
+def _directive(value: object, name: str) -> list[str]:
+    if inspect.isclass(value):
+        return [f".. autoclass:: {name}", "   :members:"]
+    return [f".. autofunction:: {name}" if callable(value) else f".. autodata:: {name}"]
+
+
+def write_pages(app: Sphinx) -> None:
+    """Writes the pages that have changed, and takes away those of packages that are gone."""
+    FOLDER.mkdir(exist_ok=True)
+    wanted = {f"{title}.rst": page(title, names) for title, names in pages().items()}
+    for path in FOLDER.glob("*.rst"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        path = FOLDER / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers the extension."""
+    app.connect("builder-inited", write_pages)
+    return {"parallel_read_safe": True}
