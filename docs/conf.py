@@ -1,5 +1,6 @@
 """The site: ``make docs`` builds it from these pages, the docstrings, the demos and bench/results."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -47,10 +48,13 @@ autodoc_preserve_defaults = True
 autosummary_generate = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape", "Source"]
 add_module_names = False
 python_use_unqualified_type_names = True
-default_role = "code"
+default_role = "py:obj"
+suppress_warnings = ["ref.python"]  # a short name of several attributes is no reference
 
 html_theme = "furo"
 html_title = "pyneural"
@@ -60,3 +64,13 @@ html_theme_options = {"navigation_with_keys": True}
 html_copy_source = False
 html_show_sphinx = False
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def unlink(app, path, parent, content):
+    """In files of the repository, links to other files of it are text: they are no pages here."""
+    content[0] = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", content[0])
+
+
+def setup(app):
+    """Connects what this file defines."""
+    app.connect("include-read", unlink)

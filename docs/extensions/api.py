@@ -6,6 +6,7 @@ Names come from the ``__all__`` of the packages, so that a new one is on the sit
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+# Public packages that no ``__all__`` names.
+MORE = ("pyneural.models.flows", "pyneural.training.losses")
 FOLDER = Path(__file__).parents[1] / "api" / "packages"
 
 
@@ -26,23 +29,49 @@ def pages() -> dict[str, dict[str, list[str]]]:
     ['CNF', 'MAF']
     """
     found: dict[str, dict[str, list[str]]] = {}
-    waiting = [import_module(f"pyneural.{name}") for name in import_module("pyneural").__all__]
+    placed: set[tuple[str, int]] = set()  # the page and the object
+    parts = [f"pyneural.{name}" for name in import_module("pyneural").__all__]
+    waiting = [import_module(name) for name in (*parts, *MORE)]
     while waiting:
         package = waiting.pop(0)
-        found.setdefault(package.__name__, {})
-        for name in package.__all__:
+        for name in _public(package):
             member = getattr(package, name)
+            if not _is_of(package, member):
+                continue
             if isinstance(member, ModuleType):
-                waiting.append(member)
-            else:
-                page = found.setdefault(_folder(package, member), {})
-                page.setdefault(package.__name__, []).append(name)
-    return dict(sorted((page, names) for page, names in found.items() if names))
+                waiting.insert(0, member)
+                continue
+            page = _folder(package, member)
+            if (page, id(member)) not in placed:
+                placed.add((page, id(member)))
+                found.setdefault(page, {}).setdefault(package.__name__, []).append(name)
+    return dict(sorted(found.items()))
+
+
+def _is_of(package: ModuleType, member: object) -> bool:
+    """Whether a member is of the same part of pyneural, ``pyneural.nn`` having torch's names too."""
+    home = member.__name__ if isinstance(member, ModuleType) else _home(member)
+    return not home or home.startswith(".".join(package.__name__.split(".")[:2]))
+
+
+def _home(member: object) -> str:
+    """The module that an object says it comes from; none for a number or a table."""
+    return getattr(member, "__module__", None) or ""
+
+
+def _public(package: ModuleType) -> list[str]:
+    """Names in ``__all__``; of a module without one, what is defined in it."""
+    defined = [
+        name
+        for name, member in vars(package).items()
+        if _home(member) == package.__name__ and not name.startswith("_")
+    ]
+    return getattr(package, "__all__", defined)
 
 
 def _folder(package: ModuleType, member: object) -> str:
     """The package folder below ``package`` that the member is defined in."""
-    home = getattr(member, "__module__", "") or ""
+    home = _home(member)
     if not home.startswith(package.__name__ + ".") or not hasattr(package, "__path__"):
         return package.__name__
     if hasattr(import_module(home), "__path__"):
@@ -58,9 +87,10 @@ def page(title: str, names: dict[str, list[str]]) -> str:
         lines += [f".. currentmodule:: {package}", ""]
         if package != title:
             lines += [f"To be imported from ``{package}``.", ""]
-        lines += [".. autosummary::", "   :nosignatures:", ""]
-        lines += [f"   {member}" for member in members] + [""]
         module = import_module(package)
+        listed = [member for member in members if callable(getattr(module, member))]
+        lines += [".. autosummary::", "   :nosignatures:", ""]
+        lines += [f"   {member}" for member in listed] + [""]
         for member in members:
             lines += [*_directive(getattr(module, member), member), ""]
     return "\n".join(lines)
@@ -69,7 +99,10 @@ def page(title: str, names: dict[str, list[str]]) -> str:
 def _directive(value: object, name: str) -> list[str]:
     if inspect.isclass(value):
         return [f".. autoclass:: {name}", "   :members:"]
-    return [f".. autofunction:: {name}" if callable(value) else f".. autodata:: {name}"]
+    if callable(value):
+        return [f".. autofunction:: {name}"]
+    listed = value if isinstance(value, Collection) else [type(value).__name__]
+    return [f".. py:data:: {name}", "", "   " + ", ".join(f"``{item}``" for item in listed)]
 
 
 def write_pages(app: Sphinx) -> None:

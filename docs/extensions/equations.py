@@ -16,6 +16,7 @@ from sphinx.application import Sphinx
 from extensions.notation import latex
 
 SECTION = re.compile(r"(Args|Attributes|Example|Examples|Raises|Returns|Shape|Source|Yields):")
+NAMES = re.compile(r"(?<![`\w:])`(?!`|pyneural\.)([^`]+)`(?!`)")  # code that is no reference
 SIGNS = re.compile(r"(``[^`]*``|`[^`]*`|\*\*[^*]+\*\*)|([*|]|(?<=\w)_(?!\w))")
 
 
@@ -47,6 +48,7 @@ def _part(part: str, in_section: bool) -> str:
     if block.lstrip().startswith(">>>"):
         return part if in_section else block
     if in_section or not part.startswith("    "):
+        part = NAMES.sub(r"``\1``", part)
         return SIGNS.sub(lambda match: match[1] or f"\\{match[2]}", part)
     equation = latex(block)
     if equation is not None:
