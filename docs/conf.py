@@ -1,4 +1,4 @@
-"""The site: ``make docs`` builds it from these pages, the docstrings, the demos and bench/results."""
+"""The site, made of these pages, the docstrings, the demos and bench/results by ``make docs``."""
 
 import re
 import sys

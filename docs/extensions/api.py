@@ -1,6 +1,6 @@
 """The pages of the API: one for each package folder, with everything that is public in it.
 
-Names come from the ``__all__`` of the packages, so that a new one is on the site without a line here.
+Names come from the ``__all__`` of the packages: a new one is on the site without a line here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pages() -> dict[str, dict[str, list[str]]]:
 
 
 def _is_of(package: ModuleType, member: object) -> bool:
-    """Whether a member is of the same part of pyneural, ``pyneural.nn`` having torch's names too."""
+    """Whether a member is of the same part of pyneural; ``pyneural.nn`` has torch's names too."""
     home = member.__name__ if isinstance(member, ModuleType) else _home(member)
     return not home or home.startswith(".".join(package.__name__.split(".")[:2]))
 

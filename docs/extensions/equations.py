@@ -30,7 +30,8 @@ def set_docstring(
 def directives(docstring: str) -> str:
     """A docstring with a directive for each equation, program and table."""
     parts = re.split(r"\n[ ]*\n", docstring.strip("\n"))
-    return "\n\n".join(_part(part, inside) for part, inside in zip(parts, _sections(parts), strict=True))
+    sections = _sections(parts)
+    return "\n\n".join(_part(part, inside) for part, inside in zip(parts, sections, strict=True))
 
 
 def _sections(parts: list[str]) -> list[bool]:

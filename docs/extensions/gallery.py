@@ -1,15 +1,17 @@
-"""The directives of the gallery: the demos of a system of the course, as ``pyneural list`` has them.
+"""The directives of the gallery: the demos of a system of the course, as ``pyneural list`` says.
 
     ```{system} S22
     ```
 
 gives for each demo with S22 in its ``SYSTEMS`` its summary, its command, its picture and what it
-printed; ``{picture} NAME`` the picture of a demo, with a caption. Pictures come from ``build/demos``, where ``pyneural demo --all --quick --out build/demos``
-leaves them; what is not there is made.
+printed; ``{picture} NAME`` the picture of a demo, with a caption. Pictures come from
+``build/demos``, where ``pyneural demo --all --quick --out build/demos`` leaves them; what is not
+there is made.
 """
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shlex
@@ -115,7 +117,7 @@ class Picture(SphinxDirective):
 
 
 def picture_of(directive: SphinxDirective, name: str, picture: Path) -> nodes.figure:
-    """A small copy of a picture, with the demo and its summary as the text for who cannot see it."""
+    """A small copy of a picture; its text is the name of the demo with its summary."""
     page = Path(directive.env.doc2path(directive.env.docname))
     uri = Path(os.path.relpath(small(picture), page.parent)).as_posix()
     summary = cli.load_demo(name).SUMMARY
@@ -157,9 +159,10 @@ def _block(text: str, language: str) -> nodes.literal_block:
 def _printed(name: str, text: str) -> list[nodes.Node]:
     """What the short run printed, folded."""
     lines = [line.rstrip() for line in text.splitlines() if not re.match(r" *picture ", line)]
-    command = " ".join(["pyneural", *quick_command(name)])
+    command = shlex.join(["pyneural", *quick_command(name)])
+    title = f"<details><summary>What <code>{html.escape(command)}</code> printed</summary>"
     return [
-        nodes.raw("", f"<details><summary>What <code>{command}</code> printed</summary>", format="html"),
+        nodes.raw("", title, format="html"),
         _block("\n".join(lines).strip("\n"), "text"),
         nodes.raw("", "</details>", format="html"),
     ]

@@ -1,22 +1,23 @@
 """From the plain notation of the docstrings to LaTeX.
 
-Docstrings write equations so that ``help()`` shows them as they stand: ``x_t = alpha_t x_0 + sigma_t
-eps``. ``latex`` gives the same equation to a browser. What it does not understand, a table, a
-program or a sentence, it leaves alone.
+Docstrings write equations so that ``help()`` shows them as they stand:
+``x_t = alpha_t x_0 + sigma_t eps``. ``latex`` gives the same equation to a browser. What it does
+not understand, a table, a program or a sentence, it leaves alone.
 """
 
 from __future__ import annotations
 
 import re
 
-GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi "
-    "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
-).split()
-FUNCTIONS = (
-    "sin cos tan sinh cosh tanh sech exp log min max argmin argmax det tr diag div erfc silu gelu relu "
-    "softmax sigmoid"
-).split()
+GREEK = [
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa",
+    "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega",
+    "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega",
+]  # fmt: skip
+FUNCTIONS = [
+    "sin", "cos", "tan", "sinh", "cosh", "tanh", "sech", "exp", "log", "min", "max", "argmin",
+    "argmax", "det", "tr", "diag", "div", "erfc", "silu", "gelu", "relu", "softmax", "sigmoid",
+]  # fmt: skip
 NAMES = (
     {name: rf"\{name} " for name in GREEK}
     | {name: rf"\operatorname{{{name}}}" for name in FUNCTIONS}
@@ -66,10 +67,10 @@ CLOSING = {"(": ")", "{": "}", "[": "]"}
 
 
 def latex(block: str) -> str | None:
-    """The equations of a block, a line each, or None if it has none.
+    r"""The equations of a block, a line each, or None if it has none.
 
-    >>> latex("x_t = alpha_t x_0 + sigma_t eps")
-    'x_{t}=\\\\alpha _{t}x_{0}+\\\\sigma _{t}\\\\varepsilon '
+    >>> print(latex("x_t = alpha_t x_0 + sigma_t eps"))
+    x_{t}=\alpha _{t}\,x_{0}+\sigma _{t}\,\varepsilon
     >>> latex("toys         the next three, one after the other") is None
     True
     """
@@ -145,10 +146,10 @@ _SINGLE = {_TIMES: r"\times ", _AFTER: r"\circ "}
 
 
 def _as_signs(text: str) -> str:
-    """``x`` between numbers, sets and capitals is a product, ``o`` between factors a composition."""
+    """``x`` between numbers, sets and capitals is a product, ``o`` with " o f" a composition."""
     text = re.sub(r"(?<=[\d)\]]) x (?=[(\[\d.])|(?<=\.) x (?=[\[.])", _TIMES, text)
     text = re.sub(r"(?<=\b[A-Z]) x (?=[A-Z]\b)", _TIMES, text)
-    return re.sub(r"(?<=[\w).]) o (?=[A-Za-z(.])(?!o[ut])", _AFTER, text) if " o f" in text else text
+    return re.sub(r"(?<=[\w).]) o (?=[A-Za-z(.])", _AFTER, text) if " o f" in text else text
 
 
 def _script(text: str, token: str, at: int) -> tuple[str, int]:
@@ -172,7 +173,8 @@ def _script(text: str, token: str, at: int) -> tuple[str, int]:
 
 
 def _name(token: str, text: str, end: int) -> str:
-    if token in NAMES and not (token in ("sum", "min", "max") and text[end : end + 2] in (" o", "; ")):
+    in_words = token in ("sum", "min", "max") and text[end : end + 3] == " of"
+    if token in NAMES and not in_words:
         return NAMES[token]
     if len(token) == 1 and not _is_article(token, text, end):
         return token

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,7 +138,7 @@ def draw_roofline(calls: list[Point]) -> Any:
 
     peak = float(np.median([call.peak for call in calls]))
     bandwidth = float(np.median([call.bandwidth for call in calls]))
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.4), layout="constrained")
     lowest = min(call.operations / call.bytes for call in calls) / 2
     highest = max(call.operations / call.bytes for call in calls) * 2
     intensity = np.geomspace(lowest, highest, 200)
@@ -178,7 +179,7 @@ def draw_shares(cases: list[Case]) -> Any:
     for case in cases:
         key = case["op"], case["case"], case["limit"]
         rows.setdefault(key, {})[case["backward"]] = 100 * case["share_of_peak"]
-    figure, axes = pyplot.subplots(figsize=(8, 0.24 * len(rows) + 1.2), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(6.4, 0.22 * len(rows) + 1.1), layout="constrained")
     for at, ((_, _, limit), shares) in enumerate(rows.items()):
         color = "C0" if limit == "multiply-adds" else "C1"
         axes.plot(list(shares.values()), [at] * len(shares), color="lightgray", lw=2, zorder=0)
@@ -278,9 +279,10 @@ class Shares(_Figures):
 def described(machine: dict[str, Any]) -> str:
     """A machine in a sentence."""
     versions = machine["versions"]
+    isa = re.sub(r"avx(\d+)", r"AVX-\1", machine["instruction_set"]).replace("AVX-2", "AVX2")
     return (
-        f"{machine['cpu']}, {machine['threads']} threads, {machine['instruction_set'].upper()}, torch "
-        f"{versions['torch']}, at commit {machine['commit'].rstrip('+')}."
+        f"{machine['cpu']}, {machine['threads']} threads, {isa}, torch {versions['torch']}, "
+        f"commit {machine['commit'].rstrip('+')}."
     )
 
 
