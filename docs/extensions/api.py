@@ -82,7 +82,7 @@ def _folder(package: ModuleType, member: object) -> str:
 
 def page(title: str, names: dict[str, list[str]]) -> str:
     """A page in reStructuredText: what the package is, a table of its names, each of them."""
-    lines = [f"``{title}``", "=" * (len(title) + 4), "", f".. automodule:: {title}", ""]
+    lines = [title, "=" * len(title), "", f".. automodule:: {title}", ""]
     for package, members in names.items():
         lines += [f".. currentmodule:: {package}", ""]
         if package != title:

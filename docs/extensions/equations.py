@@ -48,6 +48,8 @@ def _part(part: str, in_section: bool) -> str:
     block = textwrap.dedent(part)
     if block.lstrip().startswith(">>>"):
         return part if in_section else block
+    if re.match(r"=+ +=", block):  # a table of reStructuredText
+        return block
     if in_section or not part.startswith("    "):
         part = NAMES.sub(r"``\1``", part)
         return SIGNS.sub(lambda match: match[1] or f"\\{match[2]}", part)

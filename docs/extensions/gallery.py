@@ -4,9 +4,9 @@
     ```
 
 gives for each demo with S22 in its ``SYSTEMS`` its summary, its command, its picture and what it
-printed; ``{picture} NAME`` the picture of a demo, with a caption. Pictures come from
-``build/demos``, where ``pyneural demo --all --quick --out build/demos`` leaves them; what is not
-there is made.
+printed. ``{picture} NAME`` is the picture of a demo with the arguments of its option and a caption.
+Pictures of short trainings come from ``build/demos``, where ``pyneural demo --all --quick --out
+build/demos`` leaves them; what is not there is made.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -29,7 +30,8 @@ from sphinx.util.docutils import SphinxDirective
 from pyneural import cli
 
 ROOT = Path(__file__).parents[2]
-DEMOS, SMALL = ROOT / "build" / "demos", ROOT / "build" / "docs" / "pictures"
+DEMOS, OTHERS = ROOT / "build" / "demos", ROOT / "build" / "docs" / "demos"
+SMALL = ROOT / "build" / "docs" / "pictures"
 WIDTH = 1400  # pixels of a picture on a page, at most
 log = logging.getLogger(__name__)
 
@@ -50,20 +52,19 @@ def demos_of(system: str) -> list[str]:
     return [name for name in cli.demo_names() if system in cli.load_demo(name).SYSTEMS]
 
 
-def shown(name: str) -> Shown:
-    """What a demo left; runs it with a short training if it has left nothing."""
-    text = DEMOS / f"{name}.txt"
+def shown(name: str, arguments: Sequence[str], folder: Path) -> Shown:
+    """What a demo left in the folder; runs it with these arguments if it has left nothing."""
+    text = folder / f"{name}.txt"
     if not text.exists() or _picture(text) is None:
-        _run(name, text)
+        _run(["demo", name, *arguments, "--out", str(folder)], text)
     picture = _picture(text)
     if picture is None:
         raise ExtensionError(f"pyneural demo {name} wrote no picture: see {text}")
     return Shown(picture, text.read_text(encoding="utf-8"))
 
 
-def _run(name: str, text: Path) -> None:
-    DEMOS.mkdir(parents=True, exist_ok=True)
-    command = [*quick_command(name), "--out", str(DEMOS)]
+def _run(command: list[str], text: Path) -> None:
+    text.parent.mkdir(parents=True, exist_ok=True)
     log.info("running pyneural %s", shlex.join(command))
     with text.open("w", encoding="utf-8") as screen:
         call = [sys.executable, "-m", "pyneural.cli", *command]
@@ -75,15 +76,15 @@ def _run(name: str, text: Path) -> None:
         raise ExtensionError(f"pyneural {shlex.join(command)} failed: {result.stderr[-2000:]}")
 
 
-def quick_command(name: str) -> list[str]:
-    """Arguments of ``pyneural`` that run a demo with a short training."""
-    return ["demo", name, *getattr(cli.load_demo(name), "QUICK", ())]
+def quick(name: str) -> Sequence[str]:
+    """Arguments that give a demo a short training."""
+    return getattr(cli.load_demo(name), "QUICK", ())
 
 
 def _picture(text: Path) -> Path | None:
     """The picture that the last lines of the output name."""
     found = re.findall(r"^ *picture +(.+\.png)$", text.read_text(encoding="utf-8"), re.MULTILINE)
-    picture = DEMOS / Path(found[-1]).name if found else None
+    picture = text.parent / Path(found[-1]).name if found else None
     return picture if picture is not None and picture.exists() else None
 
 
@@ -91,7 +92,7 @@ def small(picture: Path) -> Path:
     """A copy of the picture that is no wider than a page needs."""
     from PIL import Image  # comes with matplotlib
 
-    copy = SMALL / picture.name
+    copy = SMALL / picture.parent.relative_to(ROOT / "build") / picture.name
     if not copy.exists() or copy.stat().st_mtime < picture.stat().st_mtime:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(picture) as image:
@@ -104,6 +105,7 @@ class Picture(SphinxDirective):
     """The picture of a demo, with the text of the directive below it."""
 
     required_arguments = 1
+    option_spec: ClassVar = {"arguments": shlex.split}
     has_content = True
 
     def run(self) -> list[nodes.Node]:
@@ -111,7 +113,8 @@ class Picture(SphinxDirective):
         name = self.arguments[0]
         caption = " ".join(self.content)
         text, _ = self.parse_inline(caption)
-        figure = picture_of(self, name, shown(name).picture)
+        picture = shown(name, self.options.get("arguments", ()), OTHERS).picture
+        figure = picture_of(self, name, picture)
         figure += nodes.caption(caption, "", *text)
         return [figure]
 
@@ -141,7 +144,7 @@ class System(SphinxDirective):
     def _demo(self, name: str) -> list[nodes.Node]:
         demo = cli.load_demo(name)
         self.env.note_dependency(str(Path(str(demo.__file__))))
-        result = shown(name)
+        result = shown(name, quick(name), DEMOS)
         return [
             nodes.paragraph(demo.SUMMARY, demo.SUMMARY),
             _block(f"pyneural demo {name}", "sh"),
@@ -159,7 +162,7 @@ def _block(text: str, language: str) -> nodes.literal_block:
 def _printed(name: str, text: str) -> list[nodes.Node]:
     """What the short run printed, folded."""
     lines = [line.rstrip() for line in text.splitlines() if not re.match(r" *picture ", line)]
-    command = shlex.join(["pyneural", *quick_command(name)])
+    command = shlex.join(["pyneural", "demo", name, *quick(name)])
     title = f"<details><summary>What <code>{html.escape(command)}</code> printed</summary>"
     return [
         nodes.raw("", title, format="html"),

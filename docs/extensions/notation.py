@@ -134,7 +134,7 @@ def _tex(text: str) -> str:
                     "gap": _gap(text[: match.start()], text[at:]),
                     "hyphen": r"\text{-}",
                     "number": token.replace(",", "{,}"),
-                    "code": rf"\texttt{{{token.strip('`')}}}".replace("_", r"\_"),
+                    "code": rf"\texttt{{{token.strip('`')}}}",
                 }.get(kind, SIGNS.get(token, token))
             )
     return "".join(out)

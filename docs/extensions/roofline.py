@@ -145,7 +145,7 @@ def draw_roofline(calls: list[Point]) -> Any:
     axes.plot(intensity, np.minimum(peak, bandwidth * intensity) / 1e9, color="black", lw=1.5)
     axes.text(highest / 1.1, peak / 1e9 * 1.08, f"multiply-add peak, {peak / 1e9:.0f} GFLOP/s",
               ha="right", va="bottom")  # fmt: skip
-    axes.text(1.5, bandwidth / 1e9, f"memory, {bandwidth / 1e9:.0f} GB/s", va="top")
+    axes.text(lowest, peak / 4e9, f"memory,\n{bandwidth / 1e9:.0f} GB/s")
     for index, (title, group) in enumerate(_grouped(calls).items()):
         color = f"C{index}"
         x = [call.operations / call.bytes for call in group]
@@ -251,7 +251,9 @@ class Roofline(_Figures):
         return [
             *self._text(described(machine)),
             self._figure(saved(draw_roofline(calls), "roofline"), alt),
+            nodes.raw("", f"<details><summary>All {len(calls)} calls</summary>", format="html"),
             *self._text("\n".join(lines)),
+            nodes.raw("", "</details>", format="html"),
         ]
 
 
