@@ -17,7 +17,7 @@ SEED ?= $(shell date +%s)
 PARALLEL := -n auto --maxprocesses 8
 FORMATTED := $(shell find csrc bench tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: help demo test fuzz sanitize lint format clean FORCE
+.PHONY: help demo test fuzz sanitize lint format docs clean FORCE
 
 help:
 	@echo 'make demo     solve the Burgers equation, print the error, write burgers.png'
@@ -26,6 +26,7 @@ help:
 	@echo 'make sanitize run the op tests on kernels built with sanitizers (gcc, Linux)'
 	@echo 'make lint     check style and types'
 	@echo 'make format   bring all files into style'
+	@echo 'make docs     build the site, build/docs/html/index.html; SPHINX="-a" builds all pages anew'
 	@echo 'make clean    remove what was set up and built'
 	@echo 'TORCH=torch==2.12.0 picks another torch, PYTHON=python3.12 another Python'
 
@@ -55,6 +56,11 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(FORMATTED)
 
+# Warnings are errors. The first build runs the notebooks and the demos of the gallery, which takes
+# a quarter of an hour; their results are kept in build/.
+docs: $(VENV)/docs
+	$(BIN)/sphinx-build -W --keep-going -d build/docs/doctrees $(SPHINX) docs build/docs/html
+
 clean:
 	rm -rf $(VENV) build pyneural.egg-info pyneural/*.so pyneural/_build.json
 
@@ -77,4 +83,8 @@ $(VENV)/native: $(VENV)/torch $(SOURCES) pyproject.toml
 
 $(VENV)/dev: $(VENV)/torch $(SOURCES) pyproject.toml
 	$(PIP) install --no-build-isolation --editable '.[plot,data,tables,log,mesh,dev]'
+	@touch $@
+
+$(VENV)/docs: $(VENV)/dev
+	$(PIP) install --no-build-isolation --editable '.[plot,data,tables,log,mesh,docs]'
 	@touch $@

@@ -1,0 +1,65 @@
+"""The code of every page runs, block after block, with trainings cut short."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import warnings
+
+import pytest
+import torch
+
+from pyneural.training.run import Run
+from tests.docs.pages import name_of, pages, programs
+
+PAGES = [page for page in pages() if programs(page)]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """All trainings go through one loop, and there each phase of them is cut to a few steps."""
+    whole = Run.__init__
+
+    def cut(self, model, phases, *arguments, **options):
+        whole(self, model, [shortened(phase) for phase in phases], *arguments, **options)
+
+    monkeypatch.setattr(Run, "__init__", cut)
+
+
+def shortened(phase):
+    """Of 4 epochs one, of 10 two, of more three; of the steps as many."""
+    few = {
+        name: min(3, math.ceil(count / 5))
+        for name in ("steps", "epochs")
+        if (count := getattr(phase, name)) is not None
+    }
+    return dataclasses.replace(phase, **few)
+
+
+@pytest.fixture
+def clean(tmp_path, monkeypatch):
+    """A folder of its own, figures without a screen, and torch left as it was."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    environment = dict(os.environ)
+    yield
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.usefixtures("clean")
+def test_code_runs(page):
+    names = {"__name__": "__main__"}
+    for block in programs(page):
+        code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+        expected = pytest.raises(Exception) if "raises-exception" in block.options else None  # noqa: PT011
+        with expected or contextlib.nullcontext(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of trainings that were too short
+            exec(code, names)
