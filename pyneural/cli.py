@@ -1,9 +1,10 @@
 """The command line: `pyneural --version`, `info`, `list`, `demo NAME`, `demo --all`, `compare`.
 
 A demo is a module of `pyneural.demos`; its name is that of the file, with "-" for "_". It defines
-`SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `run(args)`, which
-returns the figure to write to NAME.png, `OPTIONS` if it has more than `--seed` and `--out`, and
-`QUICK`, the arguments that `pyneural demo --all --quick` gives it, if it takes long.
+`SYSTEMS` (identifiers of the systems that it shows), `SUMMARY` (one line), `NEXT` (a command, a
+colon, and what it shows), `run(args)`, which returns the figure to write to NAME.png, `OPTIONS` if
+it has more than `--seed`, `--out` and `--show`, and `QUICK`, the arguments that `pyneural demo
+--all --quick` gives it, if it takes long.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The command line: what each command prints and returns."""
 
 import argparse
+import functools
 import importlib.util
 import os
 import shutil
@@ -25,6 +26,7 @@ def demo(monkeypatch):
 
         SYSTEMS = ("S99",)
         SUMMARY = "A demo for tests."
+        NEXT = "pyneural demo two-words --count 2: more of it"
         OPTIONS: ClassVar = {"--count": {"type": int, "default": 0}}
         raises = None
         interrupted = False
@@ -68,8 +70,9 @@ def test_demo_gets_its_options_and_seed_and_its_figure_is_written(demo, tmp_path
     assert cli.main(command) == 0
     drawn = float(torch.rand((), generator=torch.Generator().manual_seed(3)))
     picture = tmp_path / "two-words.png"
-    expected = f"count 7, seed 3, drawn {drawn}\n  picture       {picture}\n"
-    assert capsys.readouterr().out == expected
+    expected = [f"count 7, seed 3, drawn {drawn}", f"  picture       {picture}"]
+    expected.append(f"  try next      {demo.NEXT}")
+    assert capsys.readouterr().out.splitlines() == expected
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert torch.equal(before, torch.get_rng_state())
 
@@ -117,8 +120,15 @@ def several(monkeypatch):
     """Three demos in the place of all: one that is good, one that fails, one without a picture."""
 
     def demo(run):
-        body = {"SYSTEMS": ("S99",), "SUMMARY": "", "OPTIONS": {"--count": {"type": int}},
-                "QUICK": ("--count", "3"), "run": staticmethod(run), "__doc__": ""}  # fmt: skip
+        body = {
+            "SYSTEMS": ("S99",),
+            "SUMMARY": "",
+            "NEXT": "",
+            "OPTIONS": {"--count": {"type": int}},
+            "QUICK": ("--count", "3"),
+            "run": staticmethod(run),
+            "__doc__": "",
+        }
         return type("Demo", (), body)
 
     def good(args):
@@ -198,6 +208,72 @@ def test_quick_arguments_are_options_of_the_demo(name, tmp_path, monkeypatch):
 def test_list_fits_80_columns(capsys):
     cli.main(["list"])
     assert all(len(line) < 80 for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("name", cli.demo_names())
+def test_what_to_try_next_is_a_command(name, monkeypatch):
+    from pyneural.demos import _options
+
+    seen = []
+    monkeypatch.setattr(_options, "show", lambda demo, name, args: seen.append(name))
+    command, what = cli.load_demo(name).NEXT.split(": ")
+    program, *arguments = command.split()
+    assert program == "pyneural"
+    assert cli.main(arguments) == 0
+    assert arguments[0] == "demo"
+    assert seen == [arguments[1]] != [name] or len(arguments) > 2
+    assert what
+    assert len(f"  try next      {command}: {what}") < 80
+
+
+VIEWER = """\
+#!/bin/sh
+echo "$1" > {opened}
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "display", "told"),
+    [
+        ("exit 0", ":9", None),
+        ("sleep 60", ":9", None),  # a program that stays until its window is closed
+        ("exit 3", ":9", "not opened, as xdg-open cannot open it"),
+        ("exit 0", "", "not opened, as there is no screen"),
+    ],
+)
+def test_show_opens_the_picture(demo, tmp_path, monkeypatch, capsys, then, display, told):
+    pytest.importorskip("matplotlib")
+    from pyneural.demos import _screen
+
+    opened, viewer = tmp_path / "opened", tmp_path / "xdg-open"
+    viewer.write_text(VIEWER.format(opened=opened, then=then))
+    viewer.chmod(0o755)
+    monkeypatch.setattr(_screen, "_BEGINS", 2.0)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DISPLAY": display}
+    show = functools.partial(_screen.show_picture, environ=environ, platform="linux")
+    monkeypatch.setattr("pyneural.demos._options.show_picture", show)
+    assert cli.main(["demo", "two-words", "--out", str(tmp_path), "--show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if "opened" in line] == [told][: told is not None]
+    assert opened.exists() == bool(display)
+    if display:
+        assert opened.read_text().strip() == str(tmp_path / "two-words.png")
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform"),
+    [
+        ({"SSH_CONNECTION": "1"}, "darwin"),
+        ({}, "linux"),
+        ({"DISPLAY": ""}, "linux"),
+        ({"DISPLAY": ":0", "PATH": ""}, "linux"),
+    ],
+)
+def test_nothing_is_started_where_there_is_no_screen(environ, platform):
+    from pyneural.demos import _screen
+
+    assert "there is no " in _screen.show_picture(Path("a.png"), environ, platform)
 
 
 @pytest.mark.parametrize("name", cli.demo_names())

@@ -17,6 +17,15 @@ def load(name):
     return module
 
 
+@pytest.fixture
+def float64():
+    """The default while a test runs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
 def test_examples_are_short():
     for path in FOLDER.glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 60, path.name
@@ -36,6 +45,32 @@ def test_posterior(capsys):
     assert (samples.std(0) < (example.HIGH - example.LOW) / 12**0.5 / 2).all()  # of the prior
 
 
+def test_from_torch(capsys):
+    example = load("from_torch")
+    damping, frequency = example.main(steps=1000)
+    assert abs(damping - example.DAMPING) < 0.03
+    assert abs(frequency - example.FREQUENCY) < 0.03
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[2].rstrip(",") in lines[1]  # the same loss
+    assert float(lines[2].split()[-1]) < 1e-5
+
+
+def test_own_pde(float64, capsys):
+    example = load("own_pde")
+    error, speed = example.main(steps=30, points=500)
+    assert error < 1e-3
+    assert abs(speed - example.SPEED) < 0.02
+    assert f"exact {example.SPEED:.3f}" in capsys.readouterr().out
+
+
+def test_table(capsys):
+    example = load("table")
+    g, error = example.main(epochs=30)
+    assert abs(g - example.G) < 0.2
+    assert error < 0.006
+    assert "the factor is right to" in capsys.readouterr().out
+
+
 # Steps of a quick look, and the error that it reaches.
 PDE = {
     "annulus": (8, 0.05),
@@ -49,15 +84,6 @@ PDE = {
     "parametric_heat": (6, 0.05),
     "robin_rod": (8, 1e-3),
 }
-
-
-@pytest.fixture
-def float64():
-    """The default while a test runs."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("pde/[!_]*.py")))

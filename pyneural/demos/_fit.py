@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from pyneural.training import History, Model
 from pyneural.training.callbacks import Callback, TorchScheduler
+from pyneural.training.progress import Display, Pace
 from pyneural.training.run import INTERRUPTED
+
+_LAYOUTS = (
+    "{name} {percentage:3.0f}%|{bar:20}| {epochs} {elapsed}<{left}  {values}",
+    "{name} {percentage:3.0f}%|{bar:4}| {left} left  {values}",
+)
 
 
 class Bar(Callback):
-    """Progress bar with a name over the epochs, with the latest losses; removed at the end."""
+    """A bar with a name over all epochs, with the latest losses; removed at the end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def on_train_begin(self) -> None:
-        """Shows the empty bar."""
-        self.bar = tqdm(total=self.run.epochs, desc=self.name, leave=False, disable=None, ncols=79)
+        """Makes the bar."""
+        self._values, self._display, self._pace = "", Display(), Pace()
+        self.due = self._pace.next_look()
+
+    def on_due(self) -> None:
+        """Advances the bar."""
+        run, batches = self.run, len(self.run.batches)
+        step = run.epoch + run.step / batches
+        self._pace.note(step * batches)
+        if time.perf_counter() >= self._display.due:
+            self._display.show(
+                _LAYOUTS,
+                step,
+                run.epochs,
+                self._pace.seconds,
+                self._pace.left(step * batches, run.epochs * batches),
+                name=self.name,
+                epochs=f"{run.epoch}/{run.epochs}",
+                values=self._values,
+            )
+        self.due = min(self._pace.next_look(), self._display.due)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Advances the bar."""
-        values = (f"{name}={logs[name]:.3g}" for name in ("loss", "val_loss") if name in logs)
-        self.bar.set_postfix_str(", ".join(values), refresh=False)
-        self.bar.update()
+        """Keeps the losses."""
+        shown = [name for name in ("loss", "val_loss") if name in logs]
+        self._values = ", ".join(f"{name}={logs[name]:.3g}" for name in shown)
+
+    def on_close(self) -> None:
+        """Removes the bar."""
+        self._display.close()
 
     def on_train_end(self) -> None:
-        """Removes the bar; KeyboardInterrupt if Ctrl-C ended the training."""
-        self.bar.close()
+        """KeyboardInterrupt if Ctrl-C ended the training."""
         if self.run.history.stopped == INTERRUPTED:
             raise KeyboardInterrupt
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pyneural import plots
+from pyneural.demos._screen import show_picture
 from pyneural.training import check_writable
 
 Options = dict[str, dict[str, Any]]  # keywords of ``add_argument`` by the name of the option
@@ -56,6 +57,7 @@ nonnegative = _number(float, 0, sys.float_info.max, "a finite number >= 0")
 COMMON: Options = {  # of all demos
     "--seed": whole("random seed", 0, high=2**63 - 1),
     "--out": option("output folder", ".", metavar="DIR"),
+    "--show": option("open the picture, where there is a screen", action="store_true"),
 }
 TRAINING: Options = {  # of trainings with checkpoints
     "--device": option("cpu, cuda or cuda:N", "cpu"),
@@ -103,6 +105,8 @@ def show(demo: ModuleType, name: str, args: argparse.Namespace) -> Path | None:
 
     Returns the path of the picture, or None if there is none.
 
+    With ``--show`` the picture is opened; the last line says what to try next.
+
     A demo that Ctrl-C ended, but that has a figure all the same, sets ``args.interrupted``; one
     with several figures to choose from names the file in ``args.picture``.
     """
@@ -116,8 +120,12 @@ def show(demo: ModuleType, name: str, args: argparse.Namespace) -> Path | None:
         file = f"{getattr(args, 'picture', name)}.png"
         picture = plots.save(figure, args.out / file)
         print_row("picture", picture)
+        if args.show and (why := show_picture(picture)) is not None:
+            print_row("", f"not opened, as {why}")
     if getattr(args, "interrupted", False):
         raise KeyboardInterrupt
+    if picture is not None:
+        print_row("try next", demo.NEXT)
     return picture
 
 

@@ -19,6 +19,7 @@ from pyneural.ops.activations import VALUES, derivatives
 
 SYSTEMS = ("S02",)
 SUMMARY = "Activations, their values and derivatives."
+NEXT = "pyneural demo dense-layer: what one layer makes of them"
 # Maxout and softmax, which take several variables, are shown as functions of one of them.
 FORMULAS = {
     "linear": "$z$",

@@ -16,14 +16,15 @@ import math
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyneural import nn, plots
 from pyneural.demos._options import counted, whole
 from pyneural.models import fit_function
+from pyneural.training.progress import progress
 
 SYSTEMS = ("S06",)
 SUMMARY = "Approximating a function: width and depth."
+NEXT = "pyneural demo mlp: a network step by step, with its gradient"
 QUICK = ("--seeds", "1", "--steps", "50")
 WIDTHS, DEPTHS, SHOWN = (1, 2, 4, 8, 16, 32), (1, 2, 3, 4), (1, 2, 4)
 POINTS, TEST_POINTS = 200, 1001
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> object:
     fits: dict[tuple[int, int, int], Tensor] = {}
     cases = list(itertools.product(range(len(DEPTHS)), range(len(WIDTHS)), range(args.seeds)))
     print("Approximating  phi(x) = sin(2 pi x) exp(-x^2) + x^3\n")
-    for case in tqdm(cases, "fitting", leave=False, disable=None, ncols=79):
+    for case in progress("fitting", cases):
         depth, width, seed = case
         torch.manual_seed(args.seed + seed)
         network = nn.MLP(1, [WIDTHS[width]] * DEPTHS[depth], 1).double()

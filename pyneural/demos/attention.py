@@ -20,6 +20,7 @@ from pyneural.demos._options import print_row
 
 SYSTEMS = ("S31",)
 SUMMARY = "Attention maps of each head, and masks."
+NEXT = "pyneural demo transformer: these maps at work in a translator"
 TOKENS, PADDING, REACH, WIDTH, HEADS = 24, 6, 3, 32, 4
 
 

@@ -32,6 +32,7 @@ from pyneural.experiments.bias import GroupBias, TwoGroups
 
 SYSTEMS = ("S30",)
 SUMMARY = "Is the bias in the data? Errors of a minority."
+NEXT = "pyneural demo interpret: what a network looks at"
 QUICK = ("--data", "digits", "--seeds", "2")
 PROBLEMS = {"digits": bias.digit_groups, "hubble": bias.hubble_groups}
 THOROUGH_SEEDS, THOROUGH_STEPS = 20, 4  # times the updates

@@ -32,6 +32,7 @@ from pyneural.training.callbacks import AdaptivePoints
 
 SYSTEMS = ("S22",)
 SUMMARY = "Burgers' equation with a PINN."
+NEXT = "pyneural demo pde --list: a gallery of equations"
 QUICK = ("--time-limit", "10", "--beside", "5")
 OPTIONS = TRAINING | {
     "--time-limit": TRAINING["--time-limit"] | option("seconds of training", 60.0),

@@ -19,6 +19,7 @@ from pyneural.training import LBFGS, Adam, Phase
 
 SYSTEMS = ("S21",)
 SUMMARY = "Without the equation a network fails inside."
+NEXT = "pyneural demo burgers: the same problem with its equation"
 QUICK = ("--epochs", "200", "--lbfgs", "200")
 OPTIONS = TRAINING | {
     "--epochs": whole("steps of Adam", 1000),

@@ -29,6 +29,7 @@ from pyneural.experiments.contrasts import FAILS, HOLDS, group_values
 
 SYSTEMS = ("S10",)
 SUMMARY = "The cheatsheet of hyperparameters, measured."
+NEXT = "pyneural demo loss-doctor: what a loss curve says of them"
 QUICK = ("--seeds", "2")
 OPTIONS = {
     "--seeds": whole("trainings of each setting", 5, low=2),

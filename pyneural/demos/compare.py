@@ -20,6 +20,7 @@ from pyneural.experiments.comparison.report import draw, print_report
 
 SYSTEMS = ("S29",)
 SUMMARY = "Which generative model is right for you?"
+NEXT = "pyneural demo posterior: a posterior, and whether to trust it"
 ROWS = 4_000  # samples of a toy
 MEASURED, EPOCHS = 600, 60  # samples of a measure, and passes of the classifier of C2ST
 MODELS = ("gaussian", "mixture", "nsf", "vae", "gan", "ddpm")

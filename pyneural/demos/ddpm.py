@@ -42,6 +42,7 @@ from pyneural.models import DDPM, MLPDenoiser
 
 SYSTEMS = ("S27",)
 SUMMARY = "Denoising diffusion: digits, galaxies."
+NEXT = "pyneural demo flow-matching: another way from noise to data"
 QUICK = ("--data", "toys", "--epochs", "3")
 DATA = (*_ddpm_images.RECIPES, "toys", *TOYS, "galaxies")
 EPOCHS = {

@@ -22,6 +22,7 @@ from pyneural.training import count_parameters
 
 SYSTEMS = ("S03",)
 SUMMARY = "A fully connected layer: count, drop-in."
+NEXT = "pyneural demo mlp: layers one after the other"
 INPUTS, OUTPUTS, SAMPLES = 3, 4, 256
 WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512)
 

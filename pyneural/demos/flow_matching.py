@@ -36,6 +36,7 @@ from pyneural.models.diffusion.coupling import COUPLINGS
 
 SYSTEMS = ("S27",)
 SUMMARY = "Flow matching of points and galaxies."
+NEXT = "pyneural demo ddpm: with noise at each step"
 QUICK = ("--epochs", "3")
 DATA = ("toys", *TOYS, "galaxies")
 OPTIONS = {

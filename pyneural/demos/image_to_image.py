@@ -30,6 +30,7 @@ from pyneural.plots.latent_variables import mosaic
 
 SYSTEMS = ("S28",)
 SUMMARY = "Denoise, deblur and enlarge images."
+NEXT = "pyneural demo ddpm: images from noise alone"
 QUICK = ("--data", "digits", "--epochs", "5")
 TASKS = ("denoise", "deblur", "super-resolution")
 SEEDS = 3

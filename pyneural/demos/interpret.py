@@ -33,6 +33,7 @@ from pyneural.experiments import Cell, difference, run_cells, write_csv
 
 SYSTEMS = ("S18",)
 SUMMARY = "What networks look at, and can it be trusted?"
+NEXT = "pyneural demo bias: is what it looks at in the data?"
 BAR = 0.2  # correlation with random weights
 EPOCHS = {"images": 12, "series": 12, "table": 30, "latent": 30}
 MAKE = {"images": _explained.digits, "series": _explained.series, "table": _explained.table}

@@ -18,10 +18,10 @@ of the intervals of 95 % contain the true constants; writes inverse.png.
 from __future__ import annotations
 
 import argparse
+import itertools
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyneural import plots
 from pyneural.demos._options import counted, option, whole
@@ -35,9 +35,11 @@ from pyneural.models import (
     scattered_measurements,
 )
 from pyneural.models.physics.identification import STAGES
+from pyneural.training.progress import progress
 
 SYSTEMS = ("S23",)
 SUMMARY = "Constants of Burgers and KdV from noisy data."
+NEXT = "pyneural demo regimes: what theory and data are worth"
 QUICK = ("--quick", "--seeds", "1")
 SHARE = 0.1  # of the steps, with --quick
 NOISES = 0.0, 0.01, 0.05, 0.1
@@ -63,22 +65,16 @@ def run(args: argparse.Namespace) -> object:
     seeds, share = 10 if args.thorough else args.seeds, SHARE if args.quick else 1.0
     equations: list[type[UnknownConstants]] = [BurgersConstants, KdVConstants]
     print(f"Two constants from 2,000 measurements; {counted(seeds, 'seed')}\n")
-    bar = tqdm(total=len(equations) * len(NOISES) * seeds, leave=False, disable=None, ncols=79)
     rows = []
+    cases = list(itertools.product(NOISES, range(args.seed, args.seed + seeds)))
     for equation in equations:
-        found: dict[float, list[Identification]] = {}
-        for noise in NOISES:
-            bar.set_description(f"{equation.__name__}, noise {noise:.0%}")
+        found: dict[float, list[Identification]] = {noise: [] for noise in NOISES}
+        for noise, seed in progress(equation.__name__, cases):
             stages = [(w, round(share * steps)) for w, steps in (STAGES if noise else CLEAN)]
-            found[noise] = []
-            for seed in range(args.seed, args.seed + seeds):
-                found[noise].append(identify(equation(), noise, seed, stages=stages))
-                bar.update()
+            found[noise].append(identify(equation(), noise, seed, stages=stages))
         bounds = _bounds(found)
         rows.append(_row(equation(), found, bounds, args.seed))
-        bar.clear()
         _print(equation(), found, bounds)
-    bar.close()
     return plots.identification(rows, "Constants of an equation from scattered measurements")
 
 

@@ -20,6 +20,7 @@ from pyneural.models import StateSpaceModel, fit_by_em, fit_by_likelihood, pushe
 
 SYSTEMS = ("S33",)
 SUMMARY = "State-space model: Kalman filter, smoother."
+NEXT = "pyneural demo rnn: a network that learns to filter"
 QUICK = ("--iterations", "8")
 MOTION = 0.25, 0.02  # angular frequency and damping rate, per unit of time
 PUSH, NOISE, GAP = 0.01, 0.6, slice(90, 110)  # variances of the random driving and of a reading

@@ -21,6 +21,7 @@ from pyneural.demos._options import print_row, whole
 
 SYSTEMS = ("S14",)
 SUMMARY = "Keras's snippet of the slides, as it stands."
+NEXT = "pyneural demo loss-doctor: what the curves of a training say"
 SNIPPET = """\
 from keras.models import Sequential
 # can upload pretrained models from keras.models

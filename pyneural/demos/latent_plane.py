@@ -24,6 +24,7 @@ from pyneural.models import Autoencoder, damped_oscillation
 
 SYSTEMS = ("S17",)
 SUMMARY = "An encoder from 5 to 2 dimensions, and PCA."
+NEXT = "pyneural demo vae: a latent space with a density"
 QUICK = ("--epochs", "60")
 TIMES, SAMPLES, SHOWN = (0.5, 1.0, 1.5, 2.0, 2.5), 2000, 4
 ADAM = partial(torch.optim.Adam, lr=3e-3)

@@ -23,6 +23,7 @@ from pyneural.models import Model, PatchTransformer, SequenceRegressor
 
 SYSTEMS = ("S32", "S36")
 SUMMARY = "RNN, LSTM, GRU, transformer: long memory."
+NEXT = "pyneural demo transformer: how attention translates"
 QUICK = ("--lag", "20", "--epochs", "3")
 HIDDEN, PATCH, BATCH, CLIP = 64, 4, 64, 1.0
 NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {

@@ -26,6 +26,7 @@ from pyneural.training.callbacks import Callback, LearningRateScheduler
 
 SYSTEMS = ("S13",)
 SUMMARY = "Reading the loss curve: what goes wrong."
+NEXT = "pyneural demo cheatsheet: what each hyperparameter does"
 Samples = tuple[Tensor, Tensor]
 
 

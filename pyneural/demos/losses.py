@@ -30,6 +30,7 @@ from pyneural.training.losses import quadratic_cost
 
 SYSTEMS = ("S08", "S12")
 SUMMARY = "The quadratic cost; losses and last layers."
+NEXT = "pyneural demo loss-doctor: what goes wrong with them"
 QUICK = ("--epochs", "30")
 SAMPLES, BATCH, CLASSES = 600, 50, 3
 WEIGHTS = 1001  # values of the weight at which C is computed

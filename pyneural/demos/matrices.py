@@ -18,6 +18,7 @@ from pyneural.models import MatrixChain, best_affine
 
 SYSTEMS = ("S05",)
 SUMMARY = "A chain of matrices, and one of layers."
+NEXT = "pyneural demo dense-layer: a matrix as a layer"
 WIDTHS, SAMPLES = (3, 5, 2, 1), 2000
 
 

@@ -22,6 +22,7 @@ from pyneural.models import MultilayerPerceptron
 
 SYSTEMS = ("S01",)
 SUMMARY = "A multilayer perceptron, forward and backward."
+NEXT = "pyneural demo approximation: what width and depth do"
 WIDTHS, ACTIVATION, SAMPLES = (3, 4, 3, 1), "sigmoid", 20
 STEPS = [10 ** (-k / 2) for k in range(2, 21)]  # 1e-1 to 1e-10
 

@@ -25,6 +25,7 @@ from pyneural.experiments.networks import BATCHES, NETWORKS, cost, peak_memory, 
 
 SYSTEMS = ("S11",)
 SUMMARY = "Networks compared: accuracy and its costs."
+NEXT = "pyneural demo cheatsheet: what their hyperparameters do"
 QUICK = ("--seeds", "2", "--epochs", "4")
 OPTIONS = {
     "--seeds": whole("trainings of each network", 3, low=2),

@@ -24,6 +24,7 @@ from pyneural.pde.gallery import GALLERY, Problem
 
 SYSTEMS = ("S22",)
 SUMMARY = "Equations of a gallery, see --list."
+NEXT = "pyneural demo inverse: constants of an equation from data"
 QUICK = ("heat", "--quick")
 SHARE = 0.05  # of the steps, with --quick
 OPTIONS: _options.Options = {

@@ -40,6 +40,7 @@ Cost = tuple[list[float], list[float], list[str]]  # seconds, errors, what each 
 
 SYSTEMS = ("S20",)
 SUMMARY = "Burgers' equation in four ways, compared."
+NEXT = "pyneural demo pde cavity --quick: a flow with its pressure"
 QUICK = ("--steps", "30", "--looks", "3", "--width", "12", "--points", "500")
 OPTIONS = {
     "--steps": whole("steps of Levenberg-Marquardt", 120, low=1),

@@ -13,18 +13,20 @@ its spread over seeds; writes regimes.png.
 from __future__ import annotations
 
 import argparse
+import itertools
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyneural import plots
 from pyneural.demos._options import counted, option, whole
 from pyneural.models import PINN, Pendulum, model_pendulum
 from pyneural.training import LBFGS, Adam
+from pyneural.training.progress import progress
 
 SYSTEMS = ("S19",)
 SUMMARY = "Theory alone, data alone, or both."
+NEXT = "pyneural demo inverse: constants of equations from data"
 QUICK = ("--seeds", "1", "--adam", "60", "--lbfgs", "60")
 COUNTS = (4, 8, 16, 32, 64, 128, 512, 2048, 8192)
 EXAMPLES = (8, 32, 512)
@@ -55,23 +57,23 @@ def run(args: argparse.Namespace) -> object:
     ways = {"theory alone": "theory", "data alone": "data", "both": "both"}
     errors = {name: torch.zeros(seeds, len(COUNTS), dtype=torch.float64) for name in ways}
     examples: dict[int, tuple[Tensor, dict[str, Tensor]]] = {}
-    bar = tqdm(total=seeds * (1 + 2 * len(COUNTS)), leave=False, disable=None, ncols=79)
-    for index in range(seeds):
-        seed = args.seed + index
-        theory = curve(model_pendulum(pendulum, "theory", seed=seed, phases=phases))
-        bar.update()
-        for column, count in enumerate(COUNTS):
-            measured = pendulum.measure(count, NOISE, seed)
-            curves = {"theory alone": theory}
-            for name in ("data alone", "both"):
-                pinn = model_pendulum(pendulum, ways[name], measured, seed=seed, phases=phases)
-                curves[name] = curve(pinn)
-                bar.update()
-            for name, values in curves.items():
-                errors[name][index, column] = error(values)
-            if index == 0 and count in EXAMPLES:
-                examples[count] = torch.cat(measured, 1).T, curves
-    bar.close()
+    seed_range = range(args.seed, args.seed + seeds)
+    alone = [
+        curve(model_pendulum(pendulum, "theory", seed=seed, phases=phases))
+        for seed in progress("theory alone", seed_range)
+    ]
+    cases = list(itertools.product(range(seeds), range(len(COUNTS))))
+    for index, column in progress("fitting", cases):
+        seed, count = seed_range[index], COUNTS[column]
+        measured = pendulum.measure(count, NOISE, seed)
+        curves = {"theory alone": alone[index]}
+        for name in ("data alone", "both"):
+            pinn = model_pendulum(pendulum, ways[name], measured, seed=seed, phases=phases)
+            curves[name] = curve(pinn)
+        for name, values in curves.items():
+            errors[name][index, column] = error(values)
+        if index == 0 and count in EXAMPLES:
+            examples[count] = torch.cat(measured, 1).T, curves
     print("  relative L2 error, median and range over the seeds")
     print("  measured  " + "".join(f"{name:>22}" for name in ways))
     for column, count in enumerate(COUNTS):

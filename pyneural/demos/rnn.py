@@ -25,6 +25,7 @@ from pyneural.models import Model, Sequential, SimpleRNN, pushed_oscillator
 
 SYSTEMS = ("S34",)
 SUMMARY = "The simplest RNN and the Kalman filter."
+NEXT = "pyneural demo long-lag: what recurrent networks remember"
 QUICK = ("--epochs", "15")
 MOTION, PUSH, NOISE = (0.25, 0.02), 0.003, 0.6  # arguments of pushed_oscillator
 STEPS, TRAINING, HELD_OUT, WINDOW, HIDDEN, BATCH = 100, 1000, 500, 8, 32, 50

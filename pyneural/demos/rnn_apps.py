@@ -33,6 +33,7 @@ from pyneural.models import (
 
 SYSTEMS = ("S35",)
 SUMMARY = "Images, sentences, dates, videos with RNNs."
+NEXT = "pyneural demo attention: what came after recurrent networks"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DATES, VIDEOS, HELD_OUT = 10_000, 2_000, 1_000
 HIDDEN, BATCH, RATE = 128, 64, 2e-3

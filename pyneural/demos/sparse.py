@@ -14,15 +14,16 @@ import time
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyneural import nn, plots
 from pyneural.demos._options import counted, print_row, whole
 from pyneural.models import SparseNetwork
 from pyneural.training.losses import quadratic_cost
+from pyneural.training.progress import progress
 
 SYSTEMS = ("S04",)
 SUMMARY = "A sparsely connected network and a dense one."
+NEXT = "pyneural demo networks: more kinds of networks, and their costs"
 QUICK = ("--steps", "30")
 WIDTHS, SPARSITY = (3, 5, 5, 1), 0.6
 SIZE, BATCH, RUNS = 1024, 256, 9
@@ -41,8 +42,7 @@ def run(args: argparse.Namespace) -> object:
         nn.MaskedLinear(nn.random_mask(SIZE, SIZE, sparsity, generator), activation="tanh")
         for sparsity in SPARSITIES
     )
-    bar = tqdm(layers, "measuring", len(SPARSITIES), leave=False, disable=None, ncols=79)
-    costs = [_cost(layer) for layer in bar]
+    costs = [_cost(layer) for layer in progress("measuring", layers, len(SPARSITIES))]
 
     masked = network.masked_layers()[1]
     start, present = masked.weight.detach(), masked.mask

@@ -23,6 +23,7 @@ from pyneural.training import Sequential, ThreeWaySplit, count_hyperparameters
 
 SYSTEMS = ("S07", "S09")
 SUMMARY = "Three sets of data; counts of parameters."
+NEXT = "pyneural demo losses: what is measured on such sets"
 QUICK = ("--epochs", "60")
 WIDTHS, NOISE, BATCH = (1, 2, 4, 8, 16, 32, 64), 0.3, 10
 SAMPLES, FRACTIONS = 640, (0.0625, 0.46875, 0.46875)  # few for training, many to measure the error

@@ -28,6 +28,7 @@ from pyneural.training.callbacks import WarmUp
 Pairs = tuple[list[str], list[str]]  # texts and answers
 SYSTEMS = ("S32",)
 SUMMARY = "A transformer translates; its parts tested."
+NEXT = "pyneural demo long-lag: its memory beside that of an LSTM"
 QUICK = ("--epochs", "1")
 DATES, REVERSALS, HELD_OUT, BATCH, BEAMS = 10_000, 6_000, 1_000, 64, 4
 RATE, WARM_UP, SMOOTHING = 2e-3, 200, 0.1

@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
-from pyneural.training.callbacks.progress import Display
+from pyneural.training.progress import Display
 
 _TICK = 1.0  # seconds between two displays inside of a cell
+_LAYOUTS = (
+    "{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} {elapsed}<{left}  {cell}",
+    "{percentage:3.0f}%|{bar:4}| {n_fmt}/{total_fmt} {left} left  {cell}",
+)
 
 
 class Timed(Protocol):
@@ -31,7 +33,7 @@ class Timed(Protocol):
 
 
 class CellBar:
-    """Shows cells done and the time left; on a terminal each second, elsewhere after cells.
+    """Shows cells done and the time left, each second, in a file each half minute.
 
     Args:
         finished: those of earlier runs, with their times in s.
@@ -48,20 +50,21 @@ class CellBar:
         self.finished, self.waiting = list(finished), list(waiting)
         self.shown, self._running = shown, ""
         self._began, self._ended = time.perf_counter(), threading.Event()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> CellBar:
         if self.shown:
             self._display = Display()
-            if self._display.on_terminal:
-                self._thread = threading.Thread(target=self._tick, daemon=True)
-                self._thread.start()
+            self._entered = time.perf_counter()
+            self._thread = threading.Thread(target=self._tick, daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.shown and self._display.on_terminal:
+        if self.shown:
             self._ended.set()
             self._thread.join()
-            self._display.draw("")
+            self._display.close()
 
     def begin(self, cell: Timed) -> None:
         """A cell begins."""
@@ -69,32 +72,23 @@ class CellBar:
 
     def end(self, cell: Timed, seconds: float) -> None:
         """The cell has ended."""
-        self.finished.append((cell, seconds))
-        self.waiting.remove(cell)
-        if self.shown and (self._display.on_terminal or time.perf_counter() >= self._display.due):
-            self._draw()
+        with self._lock:
+            self.finished.append((cell, seconds))
+            self.waiting.remove(cell)
 
     def left(self) -> float | None:
         """Seconds until all cells of this process are done; None if nothing is known yet."""
         running = time.perf_counter() - self._began if self._running else 0.0
         return time_left(self.finished, self.waiting, running)
 
-    def _draw(self) -> None:
-        done = len(self.finished)
-        left = self.left()
-        text = self._display.meter(
-            done,
-            done + len(self.waiting),
-            done,
-            bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} {elapsed}<{left}  {cell}",
-            left="?" if left is None else tqdm.format_interval(left),
-            cell=self._running,
-        )
-        self._display.draw(text[: self._display.room] if self._display.on_terminal else text)
-
     def _tick(self) -> None:
         while not self._ended.wait(_TICK):
-            self._draw()
+            if time.perf_counter() >= self._display.due:
+                with self._lock:
+                    done, all_of_them = len(self.finished), len(self.finished) + len(self.waiting)
+                    left = self.left()
+                seconds = time.perf_counter() - self._entered
+                self._display.show(_LAYOUTS, done, all_of_them, seconds, left, cell=self._running)
 
 
 def time_left(

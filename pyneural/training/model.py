@@ -262,7 +262,7 @@ class Model(Trainable):
         if validation is not None:
             options = {"name": "validation_data: ", "steps": validation_steps}
             held_out = adapter.batches(validation, **options)
-        beside = [*callbacks, TimeLimit(time_limit), EpochProgress(verbose)]
+        beside = [*callbacks, TimeLimit(time_limit), EpochProgress(verbose, time_limit)]
         phases = [replace(compile_config.descent, epochs=epochs - int(initial_epoch))]
         begin = int(initial_epoch)
         run = Run(self, phases, batches, beside, held_out, process_group, initial_epoch=begin)

@@ -7,12 +7,12 @@ import re
 import struct
 import sys
 import termios
-import time
 
 import pytest
 
 from pyneural.training import LBFGS, Adam
 from pyneural.training.callbacks import Every, Progress
+from pyneural.training.progress import progress
 from tests.training.problems import small_trainer
 
 TERMS = {"initial": 1.23e-3, "boundary": 4.5e-16, "residual": 12.0}
@@ -23,13 +23,20 @@ LOSSES = "initial=1.2e-03 boundary=4.5e-16 residual=1.2e+01"
 def terminal(monkeypatch):
     """A function that makes stderr a terminal of a width and returns one that reads from it."""
     controller, terminal = pty.openpty()
+    os.set_blocking(controller, False)
     stream = os.fdopen(terminal, "w", encoding="utf-8")
+
+    def read():
+        try:
+            return os.read(controller, 4096).decode()
+        except BlockingIOError:
+            return ""
 
     def of_width(width):
         # Not before the test: pytest sets stderr itself when one begins.
         monkeypatch.setattr(sys, "stderr", stream)
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-        return lambda: os.read(controller, 4096).decode()
+        return read
 
     yield of_width
     stream.close()
@@ -69,7 +76,7 @@ def test_terminal_without_unicode_gets_ascii(terminal):
 
 
 def test_in_a_file_a_line_each_time(capsys, monkeypatch):
-    monkeypatch.setattr("pyneural.training.callbacks.progress._IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
     small_trainer(phases=[LBFGS(4)], progress=True).fit()
     lines = capsys.readouterr().err.split("\n")
     assert lines.pop() == ""
@@ -92,47 +99,134 @@ def seconds_of(text):
     return total
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """A list of the time, which stands still."""
-    now = [1000.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    return now
-
-
 @pytest.mark.parametrize(("limit", "steps"), [(90, 4000), (90, 30), (10_000, 60), (None, 60)])
+@pytest.mark.parametrize("slow", [0, 3])
 @pytest.mark.parametrize("where", ["terminal", "file"])
-def test_time_left(where, limit, steps, clock, terminal, capsys, monkeypatch):
-    """That of the steps or of the limit, whichever ends the training, within a third."""
+def test_time_left(where, slow, limit, steps, clock, terminal, capsys, monkeypatch):
+    """That of the steps or of the limit, whichever ends the training, within a third.
+
+    Slow first steps, which compile and allocate, spoil it until twice as many are done.
+    """
     read = terminal(120) if where == "terminal" else lambda: capsys.readouterr().err
-    monkeypatch.setattr("pyneural.training.callbacks.progress._ON_TERMINAL", 0.0)
-    monkeypatch.setattr("pyneural.training.callbacks.progress._IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.training.progress.ON_TERMINAL", 0.0)
+    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
     seen = []
 
     def second(run):
         line = read() if run.steps > 1 else ""  # drawn after the step before this one
         if line:
-            seen.append((run.steps - 1, line))
-        clock[0] += 1 + 0.3 * (run.steps % 2)
+            seen.append((run.steps - 1, clock[0], line))
+        clock[0] += 1 + 0.3 * (run.steps % 2) + 9 * (run.steps <= slow)
 
     options = {"phases": [Adam(steps)], "callbacks": [Every(1, second)], "progress": True}
     trainer = small_trainer(time_limit=limit, **options)
     trainer.fit()
-    lasted = clock[0] - 1000
     assert len(seen) > 20
-    for step, line in seen:
-        left = lasted - 1.15 * step
+    assert "<?" in seen[0][2]  # from one step nothing follows
+    for _, now, line in seen[max(1, 2 * slow) :]:
+        left = clock[0] - now
         shown = seconds_of(re.search(r"<([\d:]+)", line)[1])
         assert abs(shown - left) <= left / 3 + 2, line
         if limit == 90 and steps > 90:
             percent = int(re.search(r"(\d+)%", line)[1])
-            assert abs(percent - 100 * 1.15 * step / 90) < 4
+            assert abs(percent - 100 * (now - 1000) / 90) < 4
+
+
+def test_time_left_in_phases_of_different_cost(clock, capsys, monkeypatch):
+    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
+    seen, ends = [], {}
+
+    def step(run):
+        line = capsys.readouterr().err
+        if " of 2 " in line:
+            seen.append((run.phase_step > 1, clock[0], line))
+        clock[0] += 0.1 if run.phase == 0 else 5.0
+        ends[run.phase + 1] = clock[0]
+
+    phases = [Adam(200), Adam(20)]
+    small_trainer(phases=phases, callbacks=[Every(1, step)], progress=True).fit()
+    assert len(seen) > 200
+    for whole, now, line in seen:
+        shown = re.search(r"<([\d:]+)", line)
+        if shown and whole:
+            left = ends[int(re.search(r"phase (\d) of 2", line)[1])] - now
+            assert abs(seconds_of(shown[1]) - left) <= left / 3 + 2, line
+
+
+@pytest.mark.parametrize("cost", [(3.0, 0.1), (0.1, 0.4)])
+def test_time_left_of_a_loop(cost, clock, capsys, monkeypatch):
+    """With slow first items, or a pace that changes."""
+    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
+    lasted, seen = [], []
+    for item in progress("samples", range(1000)):
+        seen.append((item, clock[0], capsys.readouterr().err))
+        clock[0] += cost[item >= 20]
+        lasted.append(clock[0])
+    right = 0
+    for item, now, line in seen[40:]:
+        left = lasted[-1] - now
+        shown = seconds_of(re.search(r"<([\d:]+)", line)[1])
+        right += abs(shown - left) <= left / 3 + 2
+        assert f" {item}/1000 " in line
+    assert right > 0.99 * len(seen[40:])
+
+
+def test_only_the_outermost_loop_is_shown(clock, capsys):
+    for _ in progress("outer", range(3)):
+        for _ in progress("inner", range(20)):
+            clock[0] += 1.0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("outer  67%|")
+
+
+def test_nothing_is_left_of_a_loop_on_a_terminal(terminal, clock):
+    read = terminal(60)
+    loop = progress("samples", range(10))
+    for _ in range(4):
+        next(loop)
+        clock[0] += 1.5
+    assert read().startswith("samples  20%|")
+    loop.close()
+    assert read().endswith(" " * 59 + "\r")
+
+
+def test_a_short_loop_is_not_shown(capsys, clock):
+    for _ in progress("samples", range(10)):
+        clock[0] += 0.15
+    assert capsys.readouterr().err == ""
+
+
+class Widget:
+    """tqdm's bar of a notebook, as far as it is used."""
+
+    total, n, bar_format = 1, 0, ""
+
+    def __init__(self):
+        self.shown, self.closed = [], False
+
+    def refresh(self):
+        self.shown.append((self.n, self.total, self.bar_format))
+
+    def close(self):
+        self.closed = True
+
+
+def test_in_a_notebook_a_bar_of_its_own(clock, monkeypatch, capsys):
+    widget = Widget()
+    monkeypatch.setattr("pyneural.training.progress._notebook_bar", lambda: widget)
+    for _ in progress("samples", range(4)):
+        clock[0] += 3.0
+    assert widget.shown[1] == (2, 4, "samples  50%{bar} 2/4 00:06<00:06")
+    assert widget.closed
+    assert not widget.leave
+    assert capsys.readouterr().err == ""
 
 
 def test_time_left_of_a_training_that_goes_on(clock, capsys):
     bar = Progress(time_limit=100)
     bar.begin(10_000, 500, spent=60.0)
-    for seconds, left in [(1, "00:39"), (10, "00:30")]:
+    for seconds, left in [(2, "00:38"), (10, "00:30")]:
         clock[0] = 1000.0 + seconds
         bar.show("Adam", 500 + seconds, TERMS, 1)
         assert f"00:{seconds:02}<{left}" in capsys.readouterr().err

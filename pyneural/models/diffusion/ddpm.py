@@ -18,6 +18,7 @@ from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.targets import TARGETS
 from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.training.checks import check, look_up
+from pyneural.training.progress import progress
 
 SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
     "linear": NoiseSchedule.linear,
@@ -139,7 +140,8 @@ class DDPM(DenoisingModel):
                 found = sample_in_one_call(self, x, shares, coefficients, c, guidance)
                 if found is not None:
                     return found * self.scale + self.shift
-            for point in self._points(x, c, times, table, guidance, clip):
+            points = self._points(x, c, times, table, guidance, clip)
+            for point in progress("samples", points, len(times) + 1):
                 x = point
             return x * self.scale + self.shift
 

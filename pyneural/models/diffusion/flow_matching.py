@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from itertools import count as count_up
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.ode import odeint
 from pyneural.ode.tableau import RK4
 from pyneural.training.checks import check, look_up
+from pyneural.training.progress import progress
 
 
 class FlowMatching(DenoisingModel):
@@ -112,12 +115,14 @@ class FlowMatching(DenoisingModel):
         x, c = self.noise_and_condition(count, condition, guidance)
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
+            next(shown)
             return self.guided(x, t.expand(count), c, guidance)
 
         options: dict[str, Any] = {"rtol": rtol, "atol": atol}
         if steps is not None:
             options = {"method": "rk4", "steps": steps}
-        with self.evaluating():
+        stages = None if steps is None else len(RK4.nodes) * steps
+        with self.evaluating(), closing(progress("samples", count_up(), stages)) as shown:
             found = None
             if steps is not None:
                 plan = runge_kutta_steps(RK4, steps)

@@ -16,6 +16,7 @@ from pyneural.training import Batch, Model
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.tensors import check_finite
 from pyneural.training.evaluation import evaluation_mode
+from pyneural.training.progress import progress
 from pyneural.training.state import file as files
 
 
@@ -103,7 +104,8 @@ class ImageDiffusion(Model):
         good = is_whole(samples) and samples >= 1
         where, got = "ImageDiffusion.mean: samples", repr(samples)
         check_argument(good, where, "a whole number >= 1", got, "write 8")
-        return torch.stack([self.sample(x, **options) for _ in range(samples)]).mean(0)
+        each = [self.sample(x, **options) for _ in progress("samples", range(samples))]
+        return torch.stack(each).mean(0)
 
     def fit(self, x: Any, y: Any = None, *rest: Any, **options: Any) -> Any:
         """Trains the diffusion; arguments as of ``Model.fit``, x and y being tensors."""

@@ -61,6 +61,7 @@ from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.whitening import check_columns
 from pyneural.training import Batch, History, Model
 from pyneural.training.data.tensors import columns_of, to_tensor
+from pyneural.training.progress import progress
 from pyneural.training.state.file import read_model, refused_as_checkpoint
 
 _SAMPLES_AT_ONCE = 100_000  # beside the result
@@ -160,7 +161,8 @@ class NeuralPosterior(Model):
         _check_count("sample: count", count)
         x, single = self._data("sample", x)
         parts = [
-            self(rows).sample((count,)).transpose(0, 1) for rows in x.split(_rows_at_once(count))
+            self(rows).sample((count,)).transpose(0, 1)
+            for rows in progress("samples", x.split(_rows_at_once(count)))
         ]
         samples = torch.cat(parts)
         return samples[0] if single else samples
@@ -195,7 +197,8 @@ class NeuralPosterior(Model):
         _check_count("credible_level: samples", samples)
         size = _rows_at_once(samples)
         levels = []
-        for some, data in zip(theta.split(size), x.split(size), strict=True):
+        parts = list(zip(theta.split(size), x.split(size), strict=True))
+        for some, data in progress("credible levels", parts):
             posterior = self(data)
             _, of_samples = posterior.rsample_and_log_prob((samples,))  # [S, n]
             levels.append((of_samples > posterior.log_prob(some)).double().mean(0))

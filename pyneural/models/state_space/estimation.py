@@ -12,6 +12,7 @@ from torch import Tensor
 from pyneural.errors import whole
 from pyneural.models.state_space.state_space_model import StateSpaceModel
 from pyneural.ops.reference.kalman import symmetric
+from pyneural.training.progress import progress
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
 _INPUTS = ("control", "feedthrough")
@@ -91,7 +92,7 @@ def fit_by_likelihood(
         return value
 
     fit = StateSpaceFit(start, [float(start.filter(y, u).log_likelihood.sum())])
-    for _ in range(whole("fit_by_likelihood: steps", steps)):
+    for _ in progress("likelihood", range(whole("fit_by_likelihood: steps", steps))):
         optimizer.step(loss)
         with torch.no_grad():
             fit.log_likelihoods.append(float(model().filter(y, u).log_likelihood.sum()))
@@ -128,7 +129,7 @@ def fit_by_em(
     y = start.observed(y)
     model, reached = start, []
     with torch.no_grad():
-        for _ in range(whole("fit_by_em: steps", steps)):
+        for _ in progress("EM", range(whole("fit_by_em: steps", steps))):
             model, before = _em_step(model, y, free)
             reached.append(before)
         reached.append(float(model.filter(y).log_likelihood.sum()))

@@ -1,28 +1,30 @@
 """What a training prints: a bar or a line an epoch, or one bar for all phases."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
-
-from tqdm import tqdm
+from typing import TypeVar
 
 from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check
+from pyneural.training.progress import Display, Pace, interval
 
 Item = TypeVar("Item")
 
 SILENT, BAR, LINE = 0, 1, 2  # the values of Keras's verbose
-_ON_TERMINAL, _IN_FILE = 0.1, 30.0  # seconds between two displays
-_USUAL_WIDTH = 80
 # The first that fits the terminal is shown; three loss terms fit 80 columns by the third.
 _LAYOUTS = (
-    "{phase:6} {percentage:3.0f}%|{bar:20}| {steps} {elapsed}<{remaining}  {losses}  {evaluations}",
-    "{phase:6} {percentage:3.0f}%|{bar:20}| {steps} {elapsed}<{remaining}  {losses}",
-    "{phase:6} {percentage:3.0f}%|{bar:4}| {remaining} left  {losses}",
+    "{phase:6} {percentage:3.0f}%|{bar:20}| {steps} {elapsed}<{left}  {losses}  {evaluations}",
+    "{phase:6} {percentage:3.0f}%|{bar:20}| {steps} {elapsed}<{left}  {losses}",
+    "{phase:6} {percentage:3.0f}%|{bar:4}| {left} left  {losses}",
     "{phase:6} {percentage:3.0f}%  {losses}",
 )
+_PASS = (
+    "{name}: {percentage:3.0f}%|{bar:20}| {steps} {elapsed}<{left}{values}{all}",
+    "{name}: {percentage:3.0f}%|{bar:4}| {left} left{values}{all}",
+    "{name}: {percentage:3.0f}%{values}",
+)
+_ENDLESS = ("{name}: {steps} {elapsed}{values}",)
 
 
 def checked_verbose(where: str, verbose: int | str) -> int:
@@ -33,72 +35,88 @@ def checked_verbose(where: str, verbose: int | str) -> int:
     return int(number)
 
 
-class Display:
-    """A line on stderr: on a terminal drawn over the one before, elsewhere one below the other.
+class Bar:
+    """Shows passes over so many batches, None if unknown; values are read when a display is due.
 
-    ``due`` is when to draw next, on the clock of ``time.perf_counter``.
+    On a terminal each pass leaves a line. In a file, where every display is one, a pass that has
+    ended is shown if that is due, and in any case the last.
+
+    Args:
+        steps: batches of a pass.
+        verbose: SILENT, BAR or LINE.
+        passes: how many there are, as counted from the first epoch of all.
+        limit: seconds after which they are ended.
     """
 
-    def __init__(self) -> None:
-        self.on_terminal = sys.stderr.isatty()
-        self.period = _ON_TERMINAL if self.on_terminal else _IN_FILE
-        self.ascii = not (sys.stderr.encoding or "").lower().startswith("utf")
-        self.began = time.perf_counter()
-        self.due = self.began + self.period
+    def __init__(
+        self, steps: int | None, verbose: int, passes: int = 1, limit: float = NEVER
+    ) -> None:
+        self.steps, self.verbose, self.passes, self.limit = steps, verbose, passes, limit
+        self.due = NEVER  # when to look next, while a bar is
+        self._display: Display | None = None
+        self._ended: tuple[int, Mapping[str, float]] | None = None  # a pass that is not shown yet
 
-    @property
-    def room(self) -> int:
-        """Columns of the terminal but the last, at which some go on to the next line."""
-        try:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
-        except OSError:
-            width = 0
-        return (width or _USUAL_WIDTH) - 1
+    def begin(self, name: str, step: int = 0, number: int = 0) -> None:
+        """Starts a pass of that name and number at a step."""
+        self._name, self._before, self._of_pass = name, number * (self.steps or 0), Pace(step)
+        if self.verbose != BAR:
+            return
+        if self._display is None:
+            self._display, self._in_all = Display(), Pace(self._before + step)
+        self._drawn, self._ended = False, None
+        self.due = min(self._in_all.next_look(), self._display.due)
 
-    def draw(self, text: str) -> None:
-        """Shows a text."""
-        # The cursor goes back, so that whatever else is printed starts a line of its own.
-        sys.stderr.write(text.ljust(self.room) + "\r" if self.on_terminal else text + "\n")
-        sys.stderr.flush()
-        self.due = time.perf_counter() + self.period
-
-    def meter(self, step: float, total: float | None, first: float, **options: Any) -> str:
-        """The bar at a step as tqdm writes it."""
-        seconds = time.perf_counter() - self.began
-        return tqdm.format_meter(step, total, seconds, initial=first, ascii=self.ascii, **options)
-
-
-class Bar:
-    """Shows passes over so many batches, None if unknown; values are read when a display is due."""
-
-    def __init__(self, steps: int | None, verbose: int) -> None:
-        self.steps, self.verbose = steps, verbose
-        self.due = NEVER  # when to show next, while a bar is
-
-    def begin(self, name: str, step: int = 0) -> None:
-        """Starts a pass of that name at a step."""
-        self._name, self._first, self._drawn = name, step, False
-        if self.verbose != SILENT:
-            self._display = Display()
-        if self.verbose == BAR:
-            self.due = self._display.due
-
-    def show(self, step: int, means: Callable[[], Mapping[str, float]]) -> None:
-        """Draws the bar at a step, with values that are read now."""
+    def look(self, step: int, means: Callable[[], Mapping[str, float]]) -> None:
+        """Notes the pace; shows the bar at a step if that is due, with values that are read now."""
         display = self._display
-        options = {"ncols": display.room, "prefix": self._name, "postfix": _values(means())}
-        display.draw(display.meter(step, self.steps, self._first, unit="step", **options))
-        self.due, self._drawn = display.due, True
+        if display is None:
+            return
+        self._of_pass.note(step)
+        self._in_all.note(self._before + step)
+        if time.perf_counter() >= display.due:
+            self.show(step, means())
+        self.due = min(self._in_all.next_look(), display.due)
+
+    def show(self, step: int, values: Mapping[str, float]) -> None:
+        """Draws the bar at a step."""
+        if self._display is None:
+            return
+        told, steps = _values(values), self.steps
+        self._display.show(
+            _PASS if steps else _ENDLESS,
+            step,
+            steps,
+            self._of_pass.seconds,
+            self._of_pass.left(step, steps) if steps else None,
+            name=self._name,
+            steps=f"{step:,}/{steps:,}" if steps else f"{step:,}",
+            values=told and f"  {told}",
+            all=self._left_in_all(step, steps) if steps else "",
+        )
+        self._drawn, self._ended = True, None
+
+    def _left_in_all(self, step: int, steps: int) -> str:
+        """The time until the last pass ends, while another one follows."""
+        if self._before + steps >= steps * self.passes:
+            return ""
+        left = self._in_all.left(self._before + step, steps * self.passes)
+        left = min(NEVER if left is None else left, self.limit - self._in_all.seconds)
+        return "" if left == NEVER else f"  {interval(left)} in all"
 
     def end(self, step: int, logs: Mapping[str, float]) -> None:
         """Ends a pass with its final values."""
-        if self.verbose == BAR:
-            self.show(step, lambda: logs)
-            self.close()
+        if self._display is not None:
+            self.look(step, lambda: logs)
+            if self._display.in_file:
+                self._ended = step, logs
+            else:
+                self.show(step, logs)
+                self._display.next_line()
+                self._drawn = False
         elif self.verbose == LINE:
-            seconds = time.perf_counter() - self._display.began
-            parts = (self._name, _values(logs), f"{seconds:.1f} s")
+            parts = (self._name, _values(logs), f"{self._of_pass.seconds:.1f} s")
             print("  ".join(filter(None, parts)), file=sys.stderr, flush=True)
+        self.due = NEVER
 
     def over(
         self, name: str, items: Iterable[Item], means: Callable[[], Mapping[str, float]] = dict
@@ -110,41 +128,50 @@ class Bar:
             for step, item in enumerate(items, 1):
                 yield item
                 if time.perf_counter() >= self.due:
-                    self.show(step, means)
+                    self.look(step, means)
             self.end(step, means() if self.verbose else {})
         finally:
             self.close()
 
     def close(self) -> None:
-        """Leaves the bar as it stands and goes on below."""
-        if self.due != NEVER and self._drawn and self._display.on_terminal:
-            sys.stderr.write("\n")
-        self.due = NEVER
+        """Leaves what is shown and goes on below."""
+        if self._display is not None:
+            if self._ended is not None:
+                self.show(*self._ended)
+            self._display.close(keep=self._drawn or not self._display.on_terminal)
+        self._display, self.due = None, NEVER
 
 
 class EpochProgress(Callback):
-    """A bar or a line an epoch, as ``verbose`` says: SILENT, BAR or LINE."""
+    """A bar or a line an epoch, as ``verbose`` says: SILENT, BAR or LINE.
+
+    Args:
+        verbose: what is shown.
+        time_limit: seconds after which the training is stopped, see ``TimeLimit``.
+    """
 
     in_checkpoint = False
 
-    def __init__(self, verbose: int) -> None:
-        self.verbose = verbose
+    def __init__(self, verbose: int, time_limit: float | None = None) -> None:
+        self.verbose, self.time_limit = verbose, NEVER if time_limit is None else time_limit
 
     def on_train_begin(self) -> None:
         """Makes the bar."""
         run = self.run
-        self.bar = Bar(len(run.batches), self.verbose if run.process_group.writes else SILENT)
+        limit = self.time_limit - (time.perf_counter() - run.origin)
+        verbose = self.verbose if run.process_group.writes else SILENT
+        self.bar = Bar(len(run.batches), verbose, run.epochs, limit)
         if run.step:  # inside an epoch that goes on
             self.on_epoch_begin(run.epoch)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Starts a bar."""
-        self.bar.begin(f"Epoch {epoch + 1}/{self.run.epochs}", self.run.step)
+        self.bar.begin(f"Epoch {epoch + 1}/{self.run.epochs}", self.run.step, epoch)
         self.due = self.bar.due
 
     def on_due(self) -> None:
         """Draws it."""
-        self.bar.show(self.run.step, self.run.means)
+        self.bar.look(self.run.step, self.run.means)
         self.due = self.bar.due
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
@@ -158,14 +185,15 @@ class EpochProgress(Callback):
 
 
 class Progress(Callback):
-    """One bar for all phases: phase, steps, time and loss terms.
+    """A bar for each phase: its steps, its time, the loss terms.
 
     On a terminal it is removed in the end. What the terminal has no room for is left out, the loss
-    terms last. It moves inside the steps of a solver that makes several evaluations in one.
+    terms last. It moves inside the steps of a solver that makes several evaluations in one. The
+    time left is that of the phase, since that of a solver that has not begun is not known.
 
     Args:
         time_limit: seconds after which the training is stopped, see ``TimeLimit``. Where that is
-            before the last step, at the speed until now, the bar is that of the time.
+            before the last step of the phase, the bar is that of the time.
     """
 
     in_checkpoint = False
@@ -173,60 +201,61 @@ class Progress(Callback):
 
     def __init__(self, time_limit: float | None = None) -> None:
         self.time_limit = NEVER if time_limit is None else time_limit
+        self._display: Display | None = None
 
-    def on_train_begin(self) -> None:
-        """Starts the clock."""
+    def on_phase_begin(self, index: int) -> None:
+        """Starts the bar of the phase."""
         run = self.run
         if run.process_group.writes:
-            left = sum(run.steps_of(phase) for phase in run.phases[run.phase :])
+            self._place = f", phase {index + 1} of {len(run.phases)}" if len(run.phases) > 1 else ""
             spent = time.perf_counter() - run.origin
-            self.begin(run.steps - run.phase_step + left, run.steps, spent)
+            self.begin(run.steps_of(run.phases[index]), run.phase_step, spent)
 
     def begin(self, total: int, first: int = 0, spent: float = 0.0) -> None:
-        """Starts the bar of so many steps, of which the first ones took so many seconds."""
-        self._total, self._first, self._spent, self._display = total, first, spent, Display()
-        self.due = self._display.due
+        """Starts the bar of so many steps, of which the first were done; so many s are over."""
+        self._total, self._pace, self._spent = total, Pace(first), spent
+        if self._display is None:
+            self._display = Display()
+        self.due = min(self._pace.next_look(), self._display.due)
 
     def on_due(self) -> None:
         """Shows the state of the training."""
-        run = self.run
-        run.read()
-        terms = dict(zip(run.names, run.latest, strict=True))
-        self.show(run.phases[run.phase].name, run.steps, terms, run.evaluations)
+        run, display = self.run, self._display
+        if display is None:
+            return
+        self._pace.note(run.phase_step)
+        if time.perf_counter() >= display.due:
+            run.read()
+            terms = dict(zip(run.names, run.latest, strict=True))
+            self.show(run.phases[run.phase].name, run.phase_step, terms, run.evaluations)
+        self.due = min(self._pace.next_look(), display.due)
 
     def show(self, phase: str, step: int, terms: Mapping[str, float], evaluations: int) -> None:
         """Draws the bar."""
-        display = self._display
-        parts = {
-            "phase": phase,
-            "steps": f"{step:,}/{self._total:,}",
-            "losses": " ".join(f"{name}={value:.1e}" for name, value in terms.items()),
-            "evaluations": f"evaluations={evaluations:,}",
-        }
-        done, total, first = self._done(step)
-        lines = [
-            display.meter(done, total, first, bar_format=layout, **parts) for layout in _LAYOUTS
-        ]
-        text, room = lines[0], display.room
-        if display.on_terminal:
-            text = next((line for line in lines if len(line) <= room), lines[-1][:room])
-        display.draw(text)
-        self.due = display.due
-
-    def _done(self, step: int) -> tuple[float, float, float]:
-        """What is done, all, and the beginning, in seconds or steps, whichever end first."""
-        seconds = time.perf_counter() - self._display.began
-        steps = step - self._first
-        left = (self._total - step) * seconds / steps if steps else NEVER
-        if self.time_limit - self._spent - seconds < left:
-            return self._spent + seconds, self.time_limit, self._spent
-        return step, self._total, self._first
+        if self._display is None:
+            return
+        seconds, left = self._pace.seconds, self._pace.left(step, self._total)
+        until_limit = self.time_limit - self._spent - seconds
+        of_time = left is not None and until_limit < left
+        self._display.show(
+            _LAYOUTS,
+            min(self._spent + seconds, self.time_limit) if of_time else step,
+            self.time_limit if of_time else self._total,
+            seconds,
+            until_limit if of_time else left,
+            phase=phase,
+            steps=f"{step:,}/{self._total:,}{self._place}",
+            losses=" ".join(f"{name}={value:.1e}" for name, value in terms.items()),
+            evaluations=f"evaluations={evaluations:,}",
+        )
 
     def on_close(self) -> None:
         """Removes the bar."""
-        if self.due != NEVER and self._display.on_terminal:
-            self._display.draw("")
-        self.due = NEVER
+        if self._display is not None:
+            self._display.close()
+        self._display, self.due = None, NEVER
+
+    _place = ""  # of the phase among several
 
 
 def _values(logs: Mapping[str, float]) -> str:
