@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -128,6 +128,8 @@ def compare(
     check_argument(not unknown, "compare: models", f"some of {', '.join(MODELS)}", unknown)
     good = isinstance(budget, (int, float)) and 0 < budget < math.inf
     check_argument(good, "compare: budget", "seconds > 0", budget, "write 20")
+    good, remedy = isinstance(seeds, Iterable), "write range(3)"
+    check_argument(good, "compare: seeds", "two or more different ones", seeds, remedy)
     seeds = [whole("compare: seeds", seed) for seed in seeds]
     good = len(set(seeds)) == len(seeds) >= 2 and min(seeds) >= 0
     check_argument(good, "compare: seeds", "two or more different ones", seeds, "write 0, 1, 2")
