@@ -66,6 +66,11 @@ PANELS = (
 )  # fmt: skip
 
 
+TIMES = ("target", "epoch")  # the columns of times begin with these
+TIMED = {sweep for _, _, ylabel, curves in PANELS if ylabel.startswith("processor")
+         for sweep, *_ in curves}  # fmt: skip
+
+
 def run(args: argparse.Namespace) -> object:
     """Runs the demo; returns the figure."""
     count = THOROUGH if args.thorough else args.seeds
@@ -126,7 +131,8 @@ def _panel(
          f"{one.ratio.conclusion.partition(':')[0]}",
          {HOLDS: True, FAILS: False}.get(one.ratio.conclusion))
         for one in judged
-        if one.sweep in shown and one.contrast.quantity.startswith(("target", "epoch")) == timed
+        if one.sweep in shown
+        and (one.sweep not in TIMED or timed == one.contrast.quantity.startswith(TIMES))
     ]  # fmt: skip
     bounds = {name: _never(rows, sweep) for sweep, column, name in curves
               if column in cheatsheet.TO_TARGET}  # fmt: skip
