@@ -170,6 +170,7 @@ def test_all_that_is_concluded_is_corrected_together():
     assert (first.minority.mean, first.remains["r"].mean, first.crowding.mean) == (1.8, 0.5, 1.0)
 
 
+@pytest.mark.filterwarnings("ignore:fit. the loss became nan")
 def test_seeds_of_which_a_training_diverged_are_left_out_everywhere(tmp_path):
     hot = replace(two_levels(steps=3), rate=1e30)
     rows = bias.run_bias([hot], [0], verbose=False)

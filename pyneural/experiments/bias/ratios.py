@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pyneural.experiments.bias.trainings import BALANCED, FEW
 from pyneural.experiments.contrasts import Ratio, corrected, ratio
@@ -104,9 +104,12 @@ def judged_together(
     left = iter(corrected([*told, *others]))
     found = []
     for group in groups:
-        parts = {name: {key: next(left) for key in part} for name, part in group.told.items()}
-        alone = {name: parts.pop(name)[""] for name in ("minority", "crowding")}
-        found.append(replace(group, **alone, **parts))
+        new = {name: {key: next(left) for key in part} for name, part in group.told.items()}
+        minority, crowding = new["minority"][""], new["crowding"][""]
+        remains, gains, costs = new["remains"], new["gains"], new["costs"]
+        found.append(
+            GroupBias(group.name, minority, crowding, group.majority, remains, gains, costs)
+        )
     return found, list(left)
 
 

@@ -293,6 +293,6 @@ def judge(rules: Sequence[Rule], rows: Sequence[Mapping[str, Any]]) -> list[Judg
                 told.append((rule, sweep, contrast, bounded))
                 ratios.append(verdict(contrast, measured, at_least))
     return [
-        Judged(*one, ratio, bounded)
-        for (*one, bounded), ratio in zip(told, corrected(ratios), strict=True)
+        Judged(rule, sweep, contrast, ratio, bounded)
+        for (rule, sweep, contrast, bounded), ratio in zip(told, corrected(ratios), strict=True)
     ]

@@ -21,6 +21,7 @@ TITLES = {
     "recall": "recall", "sharpness": "sharpness", "samples_per_second": "samples a second",
 }  # fmt: skip
 _COPIED = 0.5  # estimated share of copies among the samples, above which a model is left out
+_FAR = 10.0  # times the lowest sliced Wasserstein distance of all, above which it is left out
 _TINY = 1e-12  # of a distance, before its logarithm
 _SATURATED = 0.95  # accuracy of a classifier that tells all samples from data
 
@@ -57,8 +58,10 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
     distance where the classifier tells the samples of every model from the data (0.95). Which ones
     are as good is said by ``as_good_as_the_best``, with the spread over the seeds pooled over all
     models, and 95 % for all comparisons together. Distances are compared by their logarithms, whose
-    spread is about the same for all models. Left out are models that failed for a seed, and those
-    of whose samples more than half are copies of training rows (``copied`` and ``closer``).
+    spread is about the same for all models. Left out are models that failed for a seed; those of
+    whose samples more than half are copies of training rows (``copied`` and ``closer``); and those
+    whose sliced Wasserstein distance is more than ten times the lowest one, for any seed of a
+    table: a classifier does not see a few samples that are far from all data.
 
     Args:
         rows: a cell each, with "model", "seed" and the measures, as ``compare`` gives them.
@@ -82,6 +85,8 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
         if copied > _COPIED and closer > _COPIED:
             reasons.append(f"{model} is left out: about {copied:.0%} of its samples are copies")
             del values[model]
+    if not images:
+        reasons += _leave_out_far_ones(values)
     measure = "frechet" if images else "c2st"
     if not values:
         return Recommendation(None, (), measure, tuple(reasons))
@@ -111,6 +116,18 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
         floor = _figure(real, measure)
         reasons.append(f"real rows in the place of samples have {title} {floor}")
     return Recommendation(chosen, tuple(alike), measure, tuple(reasons))
+
+
+def _leave_out_far_ones(values: dict[str, list[Row]]) -> list[str]:
+    """Removes models some of whose samples are far from all data; the reasons."""
+    name, reasons = "sliced_wasserstein", []
+    worst = {model: max(row[name] for row in group) for model, group in values.items()}
+    for model, distance in worst.items():
+        if distance > _FAR * min(worst.values()):
+            text = f"{TITLES[name]} {distance:.2g}, {min(worst.values()):.2g} at best"
+            reasons.append(f"{model} is left out: samples far from the data ({text})")
+            del values[model]
+    return reasons
 
 
 def _scaled(row: Row, measure: str) -> float:
