@@ -9,9 +9,10 @@ and the other way round, always with as many images and updates. One group may
 be harder than the other, so that errors are compared with those of the same
 group in balanced controls: with as many images in all, and with as few of both
 groups. Then the loss is reweighted, or the minority drawn as often as the
-majority. Prints ratios of errors with intervals of 95 % over the seeds, and
-says something only where such an interval does not contain 1. An interrupted
-run goes on where it was. Writes bias.csv, bias.json and bias.png.
+majority. Prints ratios of errors with intervals of 95 % over the seeds, of
+each ratio alone, and says something only where p < 0.05 with Holm's correction
+for all that is said. An interrupted run goes on where it was. Writes bias.csv,
+bias.json and bias.png.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch import Tensor
 from pyneural import plots
 from pyneural.demos import _experiments
 from pyneural.demos._options import counted, option, print_row, whole
-from pyneural.experiments import bias, difference
+from pyneural.experiments import Ratio, bias, difference, ratio
 from pyneural.experiments.bias import GroupBias, TwoGroups
 
 SYSTEMS = ("S30",)
@@ -59,7 +60,21 @@ def run(args: argparse.Namespace) -> object:
         return None
     print("Does a group have larger errors because few of its images were trained with?\n")
     print_row("trainings", f"{len(rows)}, {counted(count, 'seed')}; intervals of 95 % over them")
-    reports = [_report(problem, rows) for problem in problems]
+    all_errors = [_errors(problem, rows) for problem in problems]
+    groups, harder = bias.judged_together(
+        [
+            bias.group_bias(name, of_group, number)
+            for problem, errors in zip(problems, all_errors, strict=True)
+            for number, (name, of_group) in enumerate(zip(problem.groups, errors, strict=True))
+        ],
+        [ratio(*(of_group["50:50"] for of_group in errors)) for errors in all_errors],
+    )
+    told = sum(len(part) for group in groups for part in group.told.values()) + len(harder)
+    print_row("conclusions", f"{told}, with Holm's correction for all of them together")
+    reports = [
+        _report(problem, rows, errors, groups[2 * place : 2 * place + 2], harder[place])
+        for place, (problem, errors) in enumerate(zip(problems, all_errors, strict=True))
+    ]
     print()
     table = [{key: value for key, value in row.items() if key != "shown"} for row in rows]
     found = {problem.name: report.found for problem, report in zip(problems, reports, strict=True)}
@@ -72,12 +87,22 @@ class _Report(NamedTuple):
     picture: plots.UnequalGroups
 
 
-def _report(problem: TwoGroups, rows: Sequence[Mapping[str, Any]]) -> _Report:
+def _errors(problem: TwoGroups, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, list[float]]]:
+    """Of both groups; seeds that are left out are told."""
+    lost = bias.diverged_seeds(rows, problem.name)
+    if lost:
+        print_row("diverged", f"a training of {problem.name}: left out {lost}")
+    return [bias.errors_of(rows, problem.name, number) for number in (0, 1)]
+
+
+def _report(
+    problem: TwoGroups,
+    rows: Sequence[Mapping[str, Any]],
+    errors: Sequence[Mapping[str, Sequence[float]]],
+    found: Sequence[GroupBias],
+    harder: Ratio,
+) -> _Report:
     """Prints what was found for a problem."""
-    errors = [bias.errors_of(rows, problem.name, number) for number in (0, 1)]
-    found = [
-        bias.group_bias(name, errors[number], number) for number, name in enumerate(problem.groups)
-    ]
     ratios = [_ratios(group) for group in found]
     budget = f"{counted(problem.total, 'image')}, {counted(problem.steps, 'update')}"
     print(f"\n  {problem.name}: {budget}\n")
@@ -88,24 +113,27 @@ def _report(problem: TwoGroups, rows: Sequence[Mapping[str, Any]]) -> _Report:
         print(f"  {name:<31}{ratios[0][name]!s:<23}{ratios[1][name]}")
     print()
     heading = f"{problem.groups[0]} / {problem.groups[1]}, in the control 50:50"
-    sentences = {heading: [bias.harder(problem.groups, *errors)]}
+    sentences = {heading: [bias.harder(problem.groups, harder)]}
     sentences |= {group.name: bias.conclusions(group) for group in found}
     for heading, lines in sentences.items():
         print("\n    ".join([f"  {heading}", *lines]))
     groups = [
-        plots.GroupErrors(name, _by_share(errors[number], number), ratios[number])
+        plots.GroupErrors(
+            name, _by_share(errors[number], number),
+            {key: one[:3] for key, one in ratios[number].items()},
+        )
         for number, name in enumerate(problem.groups)
-    ]
+    ]  # fmt: skip
     headings = [name + (f", {factor:g} x brighter" if factor != 1 else "")
                 for name, factor in zip(problem.groups, problem.brighter, strict=True)]  # fmt: skip
     title = problem.name.capitalize()
     picture = plots.UnequalGroups(title, groups, _images(problem, rows), headings)
-    tables = {group.name: {name: list(one) for name, one in of_group.items()}
+    tables = {group.name: {name: one._asdict() for name, one in of_group.items()}
               for group, of_group in zip(found, ratios, strict=True)}  # fmt: skip
     return _Report({"ratios": tables, "sentences": sentences}, picture)
 
 
-def _ratios(group: GroupBias) -> dict[str, bias.Ratio]:
+def _ratios(group: GroupBias) -> dict[str, Ratio]:
     return {
         "95 % / control": group.majority,
         "5 % / control": group.minority,
@@ -118,7 +146,7 @@ def _by_share(errors: Mapping[str, Sequence[float]], group: int) -> dict[float, 
     """Mean error of a group and its interval over the seeds, by the share of the group in %."""
     settings = ("5:95", "50:50", "95:5")[:: 1 if group == 0 else -1]
     return {
-        share: difference(errors[setting], [0.0] * len(errors[setting]))
+        share: difference(errors[setting], [0.0] * len(errors[setting]))[:3]
         for share, setting in zip((5.0, 50.0, 95.0), settings, strict=True)
     }
 

@@ -9,8 +9,9 @@ rollout. A picture that does not change when the weights become random shows
 the input, not the network. The rule: a method is trusted if the correlation
 that is left, its mean and one standard deviation over the seeds, is at most
 0.2; of those, the one with the smallest area below the deletion curve is best,
-unless the interval of 95 % of the difference contains 0. Goes on after an
-interruption; writes interpret.png, interpret.csv and interpret.json.
+unless it can't be told from others (t-test with the spread pooled over them,
+95 % for all comparisons together). Goes on after an interruption; writes
+interpret.png, interpret.csv and interpret.json.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch import Tensor
 from pyneural import plots
 from pyneural.demos import _explained
 from pyneural.demos._options import counted, print_row, whole
-from pyneural.experiments import Cell, difference, run_cells, write_csv
+from pyneural.experiments import Cell, as_good_as_the_best, run_cells, write_csv
 
 SYSTEMS = ("S18",)
 SUMMARY = "What networks look at, and can it be trusted?"
@@ -136,8 +137,8 @@ def _conclusion(kind: str, trusted: Sequence[str], rows: Sequence[Row]) -> str:
     if kind != "images":
         return f"{kind}: {', '.join(trusted)} change with the weights"
     areas = {name: _values(rows, kind, name, "deletion area") for name in trusted}
-    best, *others = sorted(areas, key=lambda name: statistics.mean(areas[name]))
-    near = [name for name in others if not difference(areas[best], areas[name]).distinct]
+    best = min(areas, key=lambda name: statistics.mean(areas[name]))
+    near = [name for name in as_good_as_the_best(areas) if name != best]
     tie = f", which can't be told from {' and '.join(near)}" if near else ""
     return (
         f"{kind}: {', '.join(trusted)} change with the weights; of these, {best} finds what the "

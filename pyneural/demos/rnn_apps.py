@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pyneural import data, nn, plots
 from pyneural.demos import _fit
+from pyneural.demos._options import whole
 from pyneural.models import (
     Captioner,
     FrameClassifier,
@@ -34,6 +35,10 @@ from pyneural.models import (
 SYSTEMS = ("S35",)
 SUMMARY = "Images, sentences, dates, videos with RNNs."
 NEXT = "pyneural demo attention: what came after recurrent networks"
+QUICK = ("--epochs", "1")
+OPTIONS = {
+    "--epochs": whole("passes through each data set (default: 5 to 15)", None, low=1),
+}
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DATES, VIDEOS, HELD_OUT = 10_000, 2_000, 1_000
 HIDDEN, BATCH, RATE = 128, 64, 2e-3
@@ -58,10 +63,11 @@ def run(args: argparse.Namespace) -> object:
     print("Applications of recurrent networks: accuracy on held-out data\n")
     print("  task              with memory      without memory              training")
     examples = []
-    for solve in (_captions, _sentences, _dates, _videos):
+    tasks = {"captions": _captions, "sentences": _sentences, "dates": _dates, "videos": _videos}
+    for task, solve in tasks.items():
         torch.manual_seed(args.seed)
         began = time.perf_counter()
-        done = solve(args.seed)
+        done = solve(args.seed, args.epochs or EPOCHS[task])
         seconds = time.perf_counter() - began
         print(
             f"  {done.task:<18}{done.network:<6}{done.score:7.1%}    "
@@ -73,13 +79,13 @@ def run(args: argparse.Namespace) -> object:
     return plots.sequence_tasks(*examples)
 
 
-def _captions(seed: int) -> Scored:
+def _captions(seed: int, epochs: int) -> Scored:
     (x, digit), (new, new_digit) = data.digits()
     letters = data.Vocabulary(NAMES)
     names = letters.encode(NAMES)
     network = Captioner(x[0].numel(), len(letters), HIDDEN, names.shape[1])
     y = names[digit]
-    _train(network, "captions", teacher_forced(x.flatten(1), y), y)
+    _train(network, "captions", epochs, teacher_forced(x.flatten(1), y), y)
     captions = ["".join(text) for text in letters.decode(network.caption(new.flatten(1)))]
     right = _accuracy([text == NAMES[n] for text, n in zip(captions, new_digit, strict=True)])
     baseline = _accuracy(new_digit == digit.bincount().argmax())
@@ -87,19 +93,19 @@ def _captions(seed: int) -> Scored:
     return Scored("name of a digit", "GRU", right, "most frequent name", baseline, example)
 
 
-def _sentences(seed: int) -> Scored:
+def _sentences(seed: int, epochs: int) -> Scored:
     texts, sentiment = data.sentences()
     new_texts, new_sentiment = data.sentences(held_out=True)
     words = data.Vocabulary(text.split() for text in texts)
     x, new = (words.encode([text.split() for text in part]) for part in (texts, new_texts))
     network = SentenceClassifier(len(words), HIDDEN // 4)
-    _train(network, "sentences", x, sentiment, "binary_crossentropy")
+    _train(network, "sentences", epochs, x, sentiment, "binary_crossentropy")
     right = _accuracy((network(new)[:, 0] > 0.5) == (new_sentiment > 0.5))
     bag = Model(nn.Linear(len(words), 1, activation="sigmoid"))
     counts, new_counts = (  # occurrences of each word, [N, words]
         torch.nn.functional.one_hot(codes, len(words)).sum(1).float() for codes in (x, new)
     )
-    _train(bag, "sentences", counts, sentiment, "binary_crossentropy")
+    _train(bag, "sentences", epochs, counts, sentiment, "binary_crossentropy")
     baseline = _accuracy((bag(new_counts)[:, 0] > 0.5) == (new_sentiment > 0.5))
     shown = SENTENCE.split()
     so_far = words.encode([shown[: end + 1] for end in range(len(shown))])
@@ -107,14 +113,14 @@ def _sentences(seed: int) -> Scored:
     return Scored("sentiment", "LSTM", right, "bag of words", baseline, example)
 
 
-def _dates(seed: int) -> Scored:
+def _dates(seed: int, epochs: int) -> Scored:
     texts, answers = data.dates(DATES, seed)
     new_texts, new_answers = data.dates(HELD_OUT, seed, held_out=True)
     source, target = data.Vocabulary(texts + new_texts), data.Vocabulary(answers)
     both = source.encode(texts + new_texts)  # encoded together, to equal length
     x, new, y = both[:DATES], both[DATES:], target.encode(answers)
     network = Translator(len(source), len(target), HIDDEN, y.shape[1])
-    _train(network, "dates", teacher_forced(x, y), y)
+    _train(network, "dates", epochs, teacher_forced(x, y), y)
     translations = ["".join(text) for text in target.decode(network.translate(new))]
     layers = nn.Sequential(
         nn.Embedding(len(source), HIDDEN // 8),
@@ -125,7 +131,7 @@ def _dates(seed: int) -> Scored:
         nn.Softmax(-1),
     )
     forward = Model(layers)
-    _train(forward, "dates", x, y)
+    _train(forward, "dates", epochs, x, y)
     baseline = _accuracy((forward(new).argmax(-1) == target.encode(new_answers)).all(1))
     pairs = zip(translations, new_answers, strict=True)
     right = _accuracy([text == answer for text, answer in pairs])
@@ -133,15 +139,15 @@ def _dates(seed: int) -> Scored:
     return Scored("dates", "GRU", right, "feed-forward net", baseline, example)
 
 
-def _videos(seed: int) -> Scored:
+def _videos(seed: int, epochs: int) -> Scored:
     x, y = data.moving_shapes(VIDEOS, seed=seed)
     new, new_y = data.moving_shapes(HELD_OUT, seed=seed + 1)
     pixels, classes = x[0, 0].numel(), len(data.MOTIONS)
     network = FrameClassifier(pixels, classes, HIDDEN)
-    _train(network, "videos", x, y)
+    _train(network, "videos", epochs, x, y)
     hidden = nn.Linear(pixels, HIDDEN, activation="relu")
     single = Model(nn.Sequential(nn.Flatten(2), hidden, nn.Linear(HIDDEN, classes), nn.Softmax(-1)))
-    _train(single, "videos", x, y)
+    _train(single, "videos", epochs, x, y)
     predicted = network(new).argmax(-1)
     right, baseline = _accuracy(predicted == new_y), _accuracy(single(new).argmax(-1) == new_y)
     motions = [[data.MOTIONS[index] for index in row[0, :SHOWN]] for row in (predicted, new_y)]
@@ -150,10 +156,15 @@ def _videos(seed: int) -> Scored:
 
 
 def _train(
-    model: Model, task: str, x: Tensor, y: Tensor, loss: str = "sparse_categorical_crossentropy"
+    model: Model,
+    task: str,
+    epochs: int,
+    x: Tensor,
+    y: Tensor,
+    loss: str = "sparse_categorical_crossentropy",
 ) -> None:
     model.compile(partial(torch.optim.Adam, lr=RATE), loss, clip_norm=1.0)
-    _fit.fit(model, task, x, y, epochs=EPOCHS[task], batch_size=BATCH)
+    _fit.fit(model, task, x, y, epochs=epochs, batch_size=BATCH)
     model.eval().requires_grad_(False)
 
 

@@ -7,8 +7,11 @@ from pyneural.experiments.cells import Cell, run_cells
 from pyneural.experiments.contrasts import (
     Contrast,
     RankCorrelation,
-    Verdict,
+    Ratio,
+    as_good_as_the_best,
+    corrected,
     rank_correlation,
+    ratio,
     verdict,
 )
 from pyneural.experiments.tables import Difference, difference, summary, write_csv, write_json
@@ -18,9 +21,12 @@ __all__ = [
     "Contrast",
     "Difference",
     "RankCorrelation",
-    "Verdict",
+    "Ratio",
+    "as_good_as_the_best",
+    "corrected",
     "difference",
     "rank_correlation",
+    "ratio",
     "run_cells",
     "summary",
     "verdict",

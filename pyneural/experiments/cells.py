@@ -76,8 +76,8 @@ def run_cells(
         a row for each cell, in the order of ``cells``: labels, values, and ``seconds``.
 
     Raises:
-        ArgumentError: labels twice, or names of values that are labels too; a file that is damaged
-            or of other settings.
+        ArgumentError: labels twice; a cell that gives no values by column, or such with the names
+            of labels; a file that is damaged or of other settings.
         OSError: a file that cannot be written.
 
     >>> cells = [Cell({"n": n}, lambda n=n: {"square": n**2}) for n in (1, 2)]
@@ -124,8 +124,12 @@ def _of_all(processes: Processes, cells: dict[str, Any]) -> dict[str, Any]:
 def _measured(cell: Cell) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]), isolated():
         torch.manual_seed(zlib.crc32(key(cell.labels).encode()))
-        values = as_stored(f"run_cells: {cell.name}", cell.run())
+        found = cell.run()
+    where, got = f"run_cells: {cell.name}", type(found).__name__
+    good, remedy = isinstance(found, Mapping), "return a dict from Cell.run"
+    check_argument(good, where, "measured values by their columns", got, remedy)
+    values = as_stored(where, found)
     both = sorted({SECONDS, *cell.labels} & set(values))
     remedy = "give the values other names"
-    check_argument(not both, f"run_cells: {cell.name}", "values beside the labels", both, remedy)
+    check_argument(not both, where, "values beside the labels", both, remedy)
     return values

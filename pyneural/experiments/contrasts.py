@@ -1,20 +1,111 @@
-"""Statements about settings of a sweep, judged by a stated rule from several seeds."""
+"""Statements about settings of a sweep, judged by a stated rule from several seeds.
+
+A statement holds where p < 0.05. Where several are made from one experiment, ``corrected`` comes
+first, so that not one in twenty of them is found by chance alone.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pyneural.errors import check_argument
-from pyneural.experiments.tables import difference
+from pyneural.experiments.tables import LEVEL, Difference, difference, stats, student_quantile
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "can't tell: within the spread"
 Group = str | tuple[str, ...]
 Measured = Mapping[str, Sequence[float]]  # a positive number for each seed, by the setting
+
+
+class Ratio(NamedTuple):
+    """A ratio of quantities that were measured with the same seeds.
+
+    Attributes:
+        mean: geometric mean over the seeds; nan where both sides are lower bounds.
+        low, high: ends of its interval of 95 % confidence, of this ratio alone.
+        p: probability of one as far from 1, if the true one were 1; see ``corrected``.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def conclusion(self) -> str:
+        """Of the statement that it is larger than 1."""
+        return self.says(HOLDS, FAILS, OPEN)
+
+    def says(self, above: str, below: str, between: str) -> str:
+        """One of three texts: p < 0.05 and it is above 1, or below 1; or p is larger.
+
+        >>> Ratio(1.8, 1.6, 2.0, p=0.001).says("larger", "smaller", "can't tell")
+        'larger'
+        """
+        return between if not self.p < LEVEL else above if self.mean > 1 else below
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "unknown"
+        mean, low, high = map(_figure, self[:3])
+        if self.low == 0 and self.high == math.inf:
+            return f"{mean} (no spread)"
+        if self.high == math.inf:
+            return f"at least {mean} (from {low})"
+        if self.low == 0:
+            return f"at most {mean} (to {high})"
+        return f"{mean} ({low} to {high})"
+
+
+def ratio(
+    x: Sequence[float],
+    y: Sequence[float],
+    *,
+    x_at_least: bool = False,
+    y_at_least: bool = False,
+) -> Ratio:
+    """How many times larger x is than y, which were measured with the same seeds.
+
+        exp(mean of c +- t std(c) / sqrt(S)),   c_s = log x_s - log y_s
+
+    where t is the quantile of Student's distribution with S - 1 degrees of freedom. Of one seed, or
+    of ratios that are all the same, nothing can be told.
+
+    Some values may be lower bounds, as the time of a training that never came to its target. With
+    such x the ratio is a lower bound itself: it may be found larger than 1, but never smaller. With
+    such y it is an upper bound; with both, it is unknown.
+
+    Args:
+        x: positive values by seed, [S].
+        y: values of the same seeds, [S].
+        x_at_least: whether some x are lower bounds.
+        y_at_least: whether some y are.
+
+    Raises:
+        ArgumentError: different numbers of seeds, or values that are not positive and finite.
+        ImportError: scipy is missing.
+
+    >>> print(ratio([2.0, 2.2, 1.8], [1.0, 1.0, 1.0]))
+    1.99 (1.55 to 2.56)
+    """
+    good, got = len(x) == len(y) > 0, f"{len(x)} and {len(y)}"
+    check_argument(good, "ratio: x and y", "values of the same seeds", got, "leave seeds out")
+    good, got = all(0 < value < math.inf for value in [*x, *y]), f"{list(x)} and {list(y)}"
+    remedy = "leave seeds out whose training failed"
+    check_argument(good, "ratio: x and y", "finite numbers > 0", got, remedy)
+    if x_at_least and y_at_least:
+        return Ratio(math.nan, 0.0, math.inf, 1.0)
+    logs = [math.log(a / b) for a, b in zip(x, y, strict=True)]
+    mean, low, high, p = difference(logs, [0.0] * len(logs))
+    if x_at_least:
+        high, p = math.inf, p if mean > 0 else 1.0
+    if y_at_least:
+        low, p = -math.inf, p if mean < 0 else 1.0
+    return Ratio(_exp(mean), _exp(low), _exp(high), p)
 
 
 @dataclass(frozen=True)
@@ -31,6 +122,9 @@ class Contrast:
         quantity: the column.
         larger: setting or group of which the statement says that it has more.
         smaller: that with which it is compared.
+
+    Raises:
+        ArgumentError: a group without settings.
     """
 
     statement: str
@@ -38,32 +132,20 @@ class Contrast:
     larger: Group
     smaller: Group
 
-
-class Verdict(NamedTuple):
-    """What was measured about a statement.
-
-    Attributes:
-        ratio: geometric mean over the seeds of the ratio exp c_s.
-        low, high: ends of its interval of 95 % confidence.
-        conclusion: "holds" if the interval lies above 1, "does not hold" if it lies below,
-            "can't tell: within the spread" otherwise.
-    """
-
-    ratio: float
-    low: float
-    high: float
-    conclusion: str
-
-    def __str__(self) -> str:
-        return f"x {self.ratio:.3g} ({self.low:.3g} to {self.high:.3g})"
+    def __post_init__(self) -> None:
+        for name in ("larger", "smaller"):
+            group = getattr(self, name)
+            where, remedy = f"Contrast: {name}", "name the settings that were measured"
+            check_argument(len(group) > 0, where, "a setting or some of them", repr(group), remedy)
 
 
-def verdict(contrast: Contrast, measured: Measured) -> Verdict:
-    """Judges a statement: by Student's interval of the mean of c over the seeds, which are paired.
+def verdict(contrast: Contrast, measured: Measured, at_least: Container[str] = ()) -> Ratio:
+    """Judges a statement alone, by the ratio of its two sides; see ``corrected`` for several.
 
     Args:
         contrast: the statement.
         measured: its quantity by the setting, [seeds]; all in the same order of the seeds.
+        at_least: settings of which some values are lower bounds, as in ``ratio``; none of a group.
 
     Raises:
         ArgumentError: numbers that are not positive and finite, a setting that was not measured, or
@@ -73,9 +155,10 @@ def verdict(contrast: Contrast, measured: Measured) -> Verdict:
     >>> statement = Contrast("b is slower than a", "seconds", "b", "a")
     >>> found = verdict(statement, {"a": [1.0, 1.1, 0.9], "b": [2.0, 2.0, 2.1]})
     >>> str(found), found.conclusion
-    ('x 2.04 (1.49 to 2.79)', 'holds')
+    ('2.04 (1.49 to 2.79)', 'holds')
     """
-    where, names = "verdict: measured", [*_names(contrast.larger), *_names(contrast.smaller)]
+    where, sides = "verdict: measured", (contrast.larger, contrast.smaller)
+    names = [name for side in sides for name in _names(side)]
     for name in names:
         known = ", ".join(measured)
         check_argument(name in measured, where, f"the setting {name!r}", known, "measure it")
@@ -83,17 +166,16 @@ def verdict(contrast: Contrast, measured: Measured) -> Verdict:
         expected, got = f"finite numbers > 0 of {name!r}", list(measured[name])
         check_argument(good, where, expected, got, "leave the seed out")
     counts = {name: len(measured[name]) for name in names}
-    good = len(set(counts.values())) == 1
+    good = len(set(counts.values())) == 1 and min(counts.values()) > 0
     check_argument(good, where, "as many seeds of each setting", counts, "measure all of them")
-    pairs = zip(
-        group_values(contrast.larger, measured),
-        group_values(contrast.smaller, measured),
-        strict=True,
-    )
-    c = [math.log(a / b) for a, b in pairs]
-    mean, low, high = difference(c, [0.0] * len(c))
-    conclusion = HOLDS if low > 0 else FAILS if high < 0 else OPEN
-    return Verdict(_exp(mean), _exp(low), _exp(high), conclusion)
+    bounds = []
+    for side in sides:
+        of_side = [name for name in _names(side) if name in at_least]
+        good, remedy = not of_side or isinstance(side, str), "compare with a single setting"
+        check_argument(good, "verdict: at_least", "no settings of a group", of_side, remedy)
+        bounds.append(bool(of_side))
+    x, y = (group_values(side, measured) for side in sides)
+    return ratio(x, y, x_at_least=bounds[0], y_at_least=bounds[1])
 
 
 def group_values(group: Group, measured: Measured) -> list[float]:
@@ -117,15 +199,21 @@ class RankCorrelation(NamedTuple):
 
     Attributes:
         correlation: from -1 to 1.
-        p: probability of one as far from 0, if they had nothing to do with each other.
-        conclusion: of the statement that one grows with the other: "holds" if the correlation is
-            positive and p < 0.05, "does not hold" if it is negative and p < 0.05, "can't
-            tell: within the spread" otherwise.
+        p: probability of one as far from 0, if they had nothing to do with each other; see
+            ``corrected``.
     """
 
     correlation: float
     p: float
-    conclusion: str
+
+    @property
+    def conclusion(self) -> str:
+        """Of the statement that one grows with the other.
+
+        "holds" if the correlation is positive and p < 0.05, "does not hold" if it is negative and
+        p < 0.05, "can't tell: within the spread" otherwise.
+        """
+        return OPEN if not self.p < LEVEL else HOLDS if self.correlation > 0 else FAILS
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
@@ -133,7 +221,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
 
     Args:
         x: values, [N].
-        y: values of the same things, [N].
+        y: values of the same things, [N]; where all are the same, p is 1.
 
     Raises:
         ArgumentError: fewer than three pairs, or different numbers of x and y.
@@ -147,20 +235,79 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
     good, got = len(x) == len(y) > 2, f"{len(x)} and {len(y)}"
     expected, remedy = "as many of each, three or more", "measure more"
     check_argument(good, "rank_correlation: x, y", expected, got, remedy)
-    try:
-        stats = import_module("scipy.stats")
-    except ImportError as error:
-        raise ImportError(
-            "rank_correlation: expected scipy, got none; pip install 'pyneural[data]'"
-        ) from error
-    correlation, p = map(float, stats.spearmanr(x, y))
-    clear = p < 0.05  # not so where all values are the same: both are nan then
-    conclusion = HOLDS if clear and correlation > 0 else FAILS if clear else OPEN
-    return RankCorrelation(correlation, p, conclusion)
+    if min(x) == max(x) or min(y) == max(y):
+        return RankCorrelation(0.0, 1.0)
+    return RankCorrelation(*map(float, stats().spearmanr(x, y)))
+
+
+Judged = TypeVar("Judged", Ratio, RankCorrelation, Difference)
+
+
+def corrected(found: Sequence[Judged]) -> list[Judged]:
+    """Results that are told together, with p corrected for their number by Holm's method.
+
+        p'_(i) = max over j <= i of min(1, (M - j + 1) p_(j)),   p_(1) <= ... <= p_(M)
+
+    If none of the M statements were true, the probability that any p' is below 0.05 is 5 % at most;
+    nor is it larger where some are true. Intervals stay as they are, of each result alone.
+
+    Args:
+        found: all results of an experiment that something is concluded from.
+
+    Source: Holm, Scandinavian Journal of Statistics 6, 65 (1979).
+
+    >>> [r.p for r in corrected([RankCorrelation(0.9, p) for p in (0.25, 0.01, 0.02)])]
+    [0.25, 0.03, 0.04]
+    """
+    changed, least = list(found), 0.0
+    for place, index in enumerate(sorted(range(len(found)), key=lambda index: found[index].p)):
+        least = max(least, min(1.0, (len(found) - place) * found[index].p))
+        changed[index] = found[index]._replace(p=least)
+    return changed
+
+
+def as_good_as_the_best(values: Mapping[str, Sequence[float]]) -> list[str]:
+    """Which of several are as good as that with the lowest mean over the seeds, itself included.
+
+        mean - mean of the best <= t s sqrt(1 / n + 1 / m)
+
+    with s^2 the variance over seeds, pooled over all, n and m the numbers of seeds of the two, and
+    t the quantile of Student's distribution of 1 - 0.025 / (number of others), so that the level of
+    all comparisons together is 95 % (as by Dunnett, with Bonferroni's bound). Without any spread
+    nothing can be told: all are as good.
+
+    Args:
+        values: [seeds] by the name, of which a low one is good, with about the same spread.
+
+    Raises:
+        ImportError: scipy is not installed.
+
+    Source: Dunnett, J. Am. Stat. Assoc. 50, 1096 (1955).
+
+    >>> as_good_as_the_best({"a": [1.1, 1.0], "b": [1.0, 1.2], "c": [3.0, 3.1]})
+    ['a', 'b']
+    """
+    freedom = sum(len(some) - 1 for some in values.values())
+    squares = sum((len(v) - 1) * statistics.variance(v) for v in values.values() if len(v) > 1)
+    if len(values) == 1 or squares == 0:
+        return list(values)
+    means = {name: statistics.mean(some) for name, some in values.items()}
+    best = min(means, key=lambda name: means[name])
+    t = student_quantile(1 - LEVEL / 2 / (len(values) - 1), freedom)
+    deviation = t * math.sqrt(squares / freedom)
+
+    def limit(name: str) -> float:
+        return deviation * math.sqrt(1 / len(values[name]) + 1 / len(values[best]))
+
+    return [name for name in values if means[name] - means[best] <= limit(name)]
 
 
 def _names(group: Group) -> tuple[str, ...]:
     return (group,) if isinstance(group, str) else group
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if 0.1 <= value < 100 else f"{value:.3g}"
 
 
 def _exp(value: float) -> float:

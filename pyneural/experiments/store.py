@@ -69,7 +69,7 @@ class CellStore:
             good = all({"values", "seconds"} <= set(cell) for cell in cells.values())
         except (ValueError, KeyError, TypeError):
             good = False
-        remedy = "delete it, or write another name"
+        remedy = "delete it, or keep these in another file (another --out of a demo or of compare)"
         check_argument(good, "run_cells: file", f"finished cells in {path}", "other data", remedy)
         names = sorted({*settings, *self.settings})
         differ = [name for name in names if settings.get(name) != self.settings.get(name)]

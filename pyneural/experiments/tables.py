@@ -15,6 +15,8 @@ from pyneural.errors import check_argument
 from pyneural.experiments import store
 from pyneural.training.state.replacing import replaced
 
+LEVEL = 0.05  # probability of an error that is accepted
+
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a table; columns of lists are left out, and what is missing is an empty field."""
@@ -63,33 +65,41 @@ def summary(rows: Sequence[Mapping[str, Any]], by: str | Sequence[str]) -> list[
 
 
 class Difference(NamedTuple):
-    """The difference of two means, with its interval of confidence."""
+    """The difference of two means.
+
+    Attributes:
+        mean: it.
+        low, high: ends of its interval of 95 % confidence, of this difference alone.
+        p: probability of one as far from 0, if the true one were 0. Of several differences that are
+            told together ``corrected`` gives that of any of them.
+    """
 
     mean: float
     low: float
     high: float
+    p: float
 
     @property
     def distinct(self) -> bool:
-        """Whether the interval excludes 0: the spread alone does not explain the difference."""
-        return not self.low <= 0 <= self.high
+        """Whether p < 0.05: the spread alone does not explain the difference."""
+        return self.p < LEVEL
 
 
-def difference(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> Difference:
+def difference(x: Sequence[float], y: Sequence[float]) -> Difference:
     """How much larger the mean of x is than that of y, as measured over seeds.
 
         mean x - mean y +- t s,   s^2 = s_x^2 / N + s_y^2 / M
 
-    where t is the quantile of Student's distribution with Welch's degrees of freedom. Of one value
-    each nothing can be told: the interval is infinite.
+    where t is the quantile of Student's distribution with Welch's degrees of freedom. Without any
+    spread nothing can be told, of one value each as of values that are all the same, since those
+    are rounded, or do not depend on the seed: the interval is infinite then, and p is 1.
 
     Args:
         x: values, [N], independent and about normal.
         y: values, [M].
-        confidence: probability with which the interval contains the difference, in (0, 1).
 
     Raises:
-        ArgumentError: no values, some that are not finite, or a confidence that is none.
+        ArgumentError: no values, or some that are not finite.
         ImportError: scipy is not installed.
 
     Source: Welch, Biometrika 34, 28 (1947).
@@ -102,19 +112,16 @@ def difference(x: Sequence[float], y: Sequence[float], confidence: float = 0.95)
     good = len(x) > 0 and len(y) > 0 and all(map(math.isfinite, [*x, *y]))
     got = f"{list(x)} and {list(y)}"
     check_argument(good, "difference: x and y", "finite numbers", got, "leave failed cells out")
-    good, remedy = 0 < confidence < 1, "write 0.95"
-    check_argument(good, "difference: confidence", "a number in (0, 1)", confidence, remedy)
     mean = statistics.mean(x) - statistics.mean(y)
     parts = [(statistics.variance(v) / len(v), len(v) - 1) for v in (x, y) if len(v) > 1]
-    if len(parts) < 2:
-        return Difference(mean, -math.inf, math.inf)
     square = sum(part for part, _ in parts)
-    if square == 0:
-        return Difference(mean, mean, mean)
+    if len(parts) < 2 or square == 0:
+        return Difference(mean, -math.inf, math.inf, 1.0)
     freedom = square**2 / sum(part**2 / n for part, n in parts)
-    t = student_quantile(0.5 + confidence / 2, freedom)
-    half = t * math.sqrt(square)
-    return Difference(mean, mean - half, mean + half)
+    error = math.sqrt(square)
+    half = error * student_quantile(1 - LEVEL / 2, freedom)
+    p = 2 * float(stats().t.sf(abs(mean) / error, freedom))
+    return Difference(mean, mean - half, mean + half, p)
 
 
 def student_quantile(probability: float, freedom: float) -> float:
@@ -123,10 +130,14 @@ def student_quantile(probability: float, freedom: float) -> float:
     >>> round(student_quantile(0.975, 10), 3)
     2.228
     """
+    return float(stats().t.ppf(probability, freedom))
+
+
+def stats() -> Any:
+    """The statistics of scipy; ImportError with the remedy where there is none."""
     try:
-        stats = import_module("scipy.stats")
+        return import_module("scipy.stats")
     except ImportError as error:
         raise ImportError(
             "experiments: expected scipy, got none; pip install 'pyneural[data]'"
         ) from error
-    return float(stats.t.ppf(probability, freedom))

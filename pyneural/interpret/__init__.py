@@ -1,8 +1,9 @@
 """What a network looks at, and whether an explanation can be trusted.
 
 A method takes any torch module, inputs [N, ...] and a target, which names the output to explain;
-the module is evaluated in evaluation mode and left as it was, with its weights, modes, gradients,
-hooks and torch's random numbers.
+the module is evaluated in evaluation mode and left as it was, with its weights, buffers, modes,
+gradients, hooks and torch's random numbers. ``FixedInputs`` holds further inputs of a model, as the
+lengths of series.
 
 - for each element of images, series and tables: ``saliency``, ``smooth_grad``, ``occlusion``,
   ``gradient_times_input``, ``integrated_gradients``
@@ -36,6 +37,7 @@ curve is no proof: on a black background it favours what points at all that is n
 from pyneural.interpret.activation_maximisation import activation_maximisation
 from pyneural.interpret.attention_rollout import attention_rollout
 from pyneural.interpret.curves import RemovalCurve, deletion_curve, insertion_curve
+from pyneural.interpret.fixed_inputs import FixedInputs
 from pyneural.interpret.gradient_times_input import gradient_times_input
 from pyneural.interpret.integrated_gradients import completeness_gap, integrated_gradients
 from pyneural.interpret.latent_traversal import latent_traversal
@@ -46,6 +48,7 @@ from pyneural.interpret.saliency import saliency
 from pyneural.interpret.smooth_grad import smooth_grad
 
 __all__ = [
+    "FixedInputs",
     "RandomizationTest",
     "RemovalCurve",
     "activation_maximisation",

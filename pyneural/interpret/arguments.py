@@ -54,7 +54,7 @@ def as_inputs(where: str, x: Tensor | tuple[Tensor, ...], name: str = "x") -> tu
     >>> as_inputs("saliency", torch.tensor([[1, 2]]))
     Traceback (most recent call last):
     pyneural.errors.ArgumentError: saliency: x: expected float32 or float64, got int64; write \
-x.float(), or explain the embeddings of tokens
+x.float(), explain the embeddings of tokens, or hold it by interpret.FixedInputs
     """
     several = isinstance(x, tuple)
     xs = x if isinstance(x, tuple) else (x,)
@@ -63,7 +63,9 @@ x.float(), or explain the embeddings of tokens
         what = f"{where}: {name}[{number}]" if several else f"{where}: {name}"
         good, got = isinstance(part, Tensor), type(part).__name__
         check_argument(good, what, "a tensor", got, "write torch.as_tensor, several as a tuple")
-        remedy = "write x.float(), or explain the embeddings of tokens"
+        remedy = (
+            "write x.float(), explain the embeddings of tokens, or hold it by interpret.FixedInputs"
+        )
         check_argument(part.dtype in DTYPES, what, "float32 or float64", short(part.dtype), remedy)
         good, got = part.ndim > 0 and part.numel() > 0, str(list(part.shape))
         check_argument(good, what, "[N, ...] with a sample or more", got, "give one")
@@ -80,7 +82,7 @@ def as_input(where: str, x: Tensor, name: str = "x") -> Tensor:
     """One checked input tensor, for methods that take no more."""
     good, remedy = (
         isinstance(x, Tensor),
-        "write torch.as_tensor; hold other inputs fixed in a module",
+        "write torch.as_tensor; hold other inputs by interpret.FixedInputs",
     )
     check_argument(good, f"{where}: {name}", "one tensor", type(x).__name__, remedy)
     return as_inputs(where, x, name)[0]
@@ -165,6 +167,8 @@ def _as_index(where: str, target: Target, count: int, sizes: list[int]) -> Tenso
         good = depth > 0 and list(index.shape) == [count, depth]
         check_argument(good, what, expected, f"a tensor {list(target.shape)}", remedy)
     else:
+        if hasattr(target, "__len__") and not isinstance(target, tuple):
+            remedy = "write torch.as_tensor(target)"
         given = target if isinstance(target, tuple) else (target,)
         good = len(given) == depth > 0 and all(is_whole(number) for number in given)
         check_argument(good, what, expected, repr(target), remedy)

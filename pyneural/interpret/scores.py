@@ -16,7 +16,7 @@ _ELEMENTS = 1 << 20  # of an input tensor in one pass of the model
 
 @contextmanager
 def left_as_found(model: torch.nn.Module, *tensors: Tensor) -> Iterator[None]:
-    """A model in evaluation mode, with gradients; modes and random generators are put back.
+    """A model in evaluation mode, with gradients; modes, buffers and generators are put back.
 
     >>> layer = torch.nn.Dropout()
     >>> with torch.no_grad(), left_as_found(layer):
@@ -26,6 +26,8 @@ def left_as_found(model: torch.nn.Module, *tensors: Tensor) -> Iterator[None]:
     True
     """
     modes = [(part, part.training) for part in model.modules()]
+    buffers = [(part, name, one, one.detach().clone()) for part, _ in modes
+               for name, one in part.named_buffers(recurse=False)]  # fmt: skip
     # cuDNN has no gradients of recurrent layers in evaluation mode; torch's own kernels do.
     is_recurrent = any(isinstance(part, torch.nn.RNNBase) for part, _ in modes)
     cudnn = torch.backends.cudnn.flags(enabled=False) if is_recurrent else nullcontext()
@@ -38,6 +40,11 @@ def left_as_found(model: torch.nn.Module, *tensors: Tensor) -> Iterator[None]:
             model.train(modes[0][1])  # the first is the model; parts made meanwhile follow it
             for part, training in modes:
                 part.training = training
+            for part, name, one, before in buffers:
+                if getattr(part, name) is not one:
+                    setattr(part, name, one)
+                if not torch.equal(one, before):  # else a pending graph may still need it
+                    one.data.copy_(before)
 
 
 def cuda_devices(model: torch.nn.Module, *tensors: Tensor) -> list[torch.device]:

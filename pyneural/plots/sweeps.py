@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from pyneural.plots import style
@@ -23,6 +25,7 @@ class SweepPanel(NamedTuple):
         values: positive numbers [seeds, settings] by their name.
         notes: what follows, each a text and whether it confirms (True), contradicts (False) or
             leaves open (None) what the title says.
+        bounds: which values are lower bounds, bool [seeds, settings] by their name.
     """
 
     title: str
@@ -31,10 +34,13 @@ class SweepPanel(NamedTuple):
     settings: Sequence[str]
     values: Mapping[str, Tensor]
     notes: Sequence[tuple[str, bool | None]] = ()
+    bounds: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def sweeps(panels: Sequence[SweepPanel], title: str = "") -> Any:
     """Quantities by the setting of a hyperparameter: lines are geometric means, dots the seeds.
+
+    Triangles are seeds of which there is a lower bound, with which they count.
 
     >>> import torch
     >>> errors = {"training": torch.rand(5, 3) + 0.1, "held out": torch.rand(5, 3) + 0.2}
@@ -62,8 +68,12 @@ def _draw(axes: Any, panel: SweepPanel, lines: int) -> None:
     places = range(len(panel.settings))
     for (name, values), color in zip(panel.values.items(), style.CYCLE, strict=False):
         axes.plot(places, values.log().mean(0).exp(), "-", color=color, label=name)
-        for line in values:
-            axes.plot(places, line, "o", color=color, markersize=4, alpha=0.45, markeredgewidth=0)
+        bounds = panel.bounds.get(name, torch.zeros_like(values, dtype=torch.bool))
+        for marker, size, chosen in (("o", 4, ~bounds), ("^", 7, bounds)):
+            seeds, settings = chosen.nonzero().T
+            dots = {"color": color, "markersize": size, "alpha": 0.45, "markeredgewidth": 0}
+            label = "at least" if marker == "^" and len(seeds) else None
+            axes.plot(settings, values[seeds, settings], marker, label=label, **dots)
     axes.set_yscale("log")
     everything = [value for values in panel.values.values() for value in values.flatten().tolist()]
     low, high = min(everything), max(everything)

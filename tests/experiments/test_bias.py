@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from pyneural.errors import ArgumentError
-from pyneural.experiments import bias
-from pyneural.experiments.bias import SETTINGS, Ratio, TwoGroups, two_groups
+from pyneural.experiments import Ratio, bias, ratio
+from pyneural.experiments.bias import SETTINGS, TwoGroups, two_groups
 from pyneural.training import Model
 from tests.two_processes import run_on_two_processes
 
 LEVELS, NOISE = (0.2, 0.8), 0.06
-MORE, SAME, LESS = Ratio(1.8, 1.6, 2.0), Ratio(1.0, 0.9, 1.1), Ratio(0.5, 0.4, 0.6)
+MORE, LESS = Ratio(1.8, 1.6, 2.0, p=0.001), Ratio(0.5, 0.4, 0.6, p=0.001)
+SAME = Ratio(1.0, 0.9, 1.1, p=0.9)
 
 
 def two_levels(steps=80, total=200):
@@ -92,7 +93,7 @@ def test_settings_share_out_the_images():
 def test_ratio_is_the_paired_interval_of_scipy():
     stats = pytest.importorskip("scipy.stats")
     x, y = [0.20, 0.31, 0.22, 0.45], [0.11, 0.15, 0.10, 0.21]
-    found = bias.ratio(x, y)
+    found = ratio(x, y)
     logs = [math.log(a / b) for a, b in zip(x, y, strict=True)]
     interval = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
     assert found.low == pytest.approx(math.exp(interval.low))
@@ -102,11 +103,11 @@ def test_ratio_is_the_paired_interval_of_scipy():
 
 def test_one_seed_tells_nothing():
     pytest.importorskip("scipy")
-    found = bias.ratio([2.0], [1.0])
+    found = ratio([2.0], [1.0])
     assert (found.low, found.high) == (0.0, math.inf)
     assert found.says("above", "below", "between") == "between"
-    assert str(found) == "2.00 (one seed)"
-    assert str(bias.ratio([2.0, 2000.0], [1.0, 1.0])) == "63.25 (0.00 to 7e+20)"
+    assert str(found) == "2.00 (no spread)"
+    assert str(ratio([2.0, 2000.0], [1.0, 1.0])) == "63.25 (5.52e-18 to 7.25e+20)"
 
 
 def test_ratios_of_a_group_take_its_own_controls():
@@ -153,11 +154,34 @@ def test_conclusions(change, sentence):
 
 def test_harder_is_no_bias():
     pytest.importorskip("scipy")
-    low, high = {"50:50": [0.10, 0.11, 0.12]}, {"50:50": [0.20, 0.22, 0.24]}
-    assert bias.harder(("a", "b"), low, high).endswith("b are harder, which is no bias")
-    assert bias.harder(("a", "b"), high, low).endswith("a are harder, which is no bias")
-    near = {"50:50": [0.11, 0.10, 0.12]}
-    assert bias.harder(("a", "b"), low, near).endswith("can't tell which are harder")
+    assert bias.harder(("a", "b"), LESS).endswith("b are harder, which is no bias")
+    assert bias.harder(("a", "b"), MORE).endswith("a are harder, which is no bias")
+    assert bias.harder(("a", "b"), SAME).endswith("can't tell which are harder")
+
+
+def test_all_that_is_concluded_is_corrected_together():
+    group = bias.GroupBias("g", MORE, SAME, MORE, {"r": LESS}, {"r": MORE}, {"r": MORE})
+    (first, second), (other,) = bias.judged_together([group, group], [MORE])
+    changed = [first.minority, first.remains["r"], first.gains["r"], first.costs["r"], other]
+    assert [one.p for one in changed] == pytest.approx([0.011] * 5)  # 11 ratios
+    assert first == second
+    assert first.crowding.p == 1.0
+    assert first.majority == MORE  # of which nothing is concluded
+    assert (first.minority.mean, first.remains["r"].mean, first.crowding.mean) == (1.8, 0.5, 1.0)
+
+
+@pytest.mark.filterwarnings("ignore:fit. the loss became nan")
+def test_seeds_of_which_a_training_diverged_are_left_out_everywhere(tmp_path):
+    hot = replace(two_levels(steps=3), rate=1e30)
+    rows = bias.run_bias([hot], [0], verbose=False)
+    assert {row["error_0"] for row in rows} == {None}
+    assert bias.diverged_seeds(rows, "levels") == [0]
+    with pytest.raises(ArgumentError, match=r"errors_of: rows of levels: .* got none; .*rate"):
+        bias.errors_of(rows, "levels", 0)
+    good = [row | {"seed": 1, "error_0": 0.5, "error_1": 0.5} for row in rows]
+    good[3]["seed"] = 2  # seed 2 has one training, which did not diverge
+    found = bias.errors_of([*rows, *good], "levels", 1)
+    assert {len(values) for values in found.values()} == {1}
 
 
 def test_errors_by_hand(tmp_path):
@@ -209,10 +233,10 @@ def test_measure_is_the_error_of_each_group():
         (lambda: bias.balancing_weights(torch.tensor([0, 0])), "images of both groups, got"),
         (lambda: bias.balancing_weights(torch.tensor([0.0, 1.0])), "whole numbers 0 and 1"),
         (lambda: bias.train(two_levels(), torch.arange(9), "weight", 0), "'none', 'weights' or"),
-        (lambda: bias.ratio([1.0], [1.0, 2.0]), "errors of the same seeds, got 1 and 2"),
-        (lambda: bias.ratio([], []), "errors of the same seeds"),
-        (lambda: bias.ratio([1.0, math.nan], [1.0, 2.0]), "positive errors"),
-        (lambda: bias.ratio([1.0, 0.0], [1.0, 2.0]), "positive errors"),
+        (lambda: ratio([1.0], [1.0, 2.0]), "values of the same seeds, got 1 and 2"),
+        (lambda: ratio([], []), "values of the same seeds"),
+        (lambda: ratio([1.0, math.nan], [1.0, 2.0]), "finite numbers > 0"),
+        (lambda: ratio([1.0, 0.0], [1.0, 2.0]), "finite numbers > 0"),
         (lambda: bias.run_bias([two_levels()], []), "seeds: expected at least one, got none"),
         (lambda: bias.run_bias([two_levels(total=600)], [0]), "at most 200 and 200 images"),
     ],

@@ -51,6 +51,13 @@ def test_finished_cells_are_not_run_again(tmp_path):
     assert len(json.loads(file.read_text())["cells"]) == 4
 
 
+@pytest.mark.parametrize("found", [None, 3.0, [("loss", 1.0)]])
+def test_a_cell_gives_its_values_by_column(found, tmp_path):
+    cell = Cell({"seed": 0}, lambda: found)
+    with pytest.raises(ArgumentError, match=r"run_cells: seed 0: expected .* return a dict"):
+        run_cells([cell], tmp_path / "cells.json", verbose=False)
+
+
 def test_interrupted_between_cells(tmp_path):
     calls, file = [], tmp_path / "cells.json"
     cells = cells_of(calls)

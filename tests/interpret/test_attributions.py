@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from pyneural import interpret
+from pyneural import interpret, nn
+from pyneural.errors import ArgumentError
 from pyneural.interpret import scores
 from pyneural.models import SequenceRegressor
 from tests.interpret.networks import (
@@ -195,3 +196,64 @@ def test_double_precision_stays():
     model, x = table_network().double(), torch.randn(3, 5, dtype=torch.float64)
     for method in ATTRIBUTIONS.values():
         assert method(model, x).dtype == torch.float64
+
+
+class Lengths(torch.nn.Module):
+    """A GRU that is told how long each series is."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.readout = nn.GRU(2, 5, batch_first=True), torch.nn.Linear(5, 2)
+
+    def forward(self, x, lengths):
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            x, lengths, batch_first=True, enforce_sorted=False
+        )
+        return self.readout(self.cell(packed)[1][-1])
+
+
+@pytest.mark.parametrize("name", ["Saliency", "InputXGradient", "IntegratedGradients", "Occlusion"])
+def test_series_with_lengths_are_captums(name):
+    attr = pytest.importorskip("captum.attr")
+    torch.manual_seed(0)
+    model, x, lengths = Lengths().eval(), torch.randn(3, 6, 2), torch.tensor([6, 3, 4])
+    held = interpret.FixedInputs(model, lengths)
+    ours, options = {
+        "Saliency": (interpret.saliency, {"abs": False}),
+        "InputXGradient": (interpret.gradient_times_input, {}),
+        "IntegratedGradients": (
+            partial(interpret.integrated_gradients, steps=20),
+            {"n_steps": 20, "method": "gausslegendre"},
+        ),
+        "Occlusion": (
+            partial(interpret.occlusion, window=(3, 1)), {"sliding_window_shapes": (3, 1)},
+        ),
+    }[name]  # fmt: skip
+    method = getattr(attr, name)(model)
+    expected = method.attribute(x, target=1, additional_forward_args=(lengths,), **options)
+    found = ours(held, x, 1)
+    assert torch.allclose(found, expected, atol=ATOL)
+    assert float(found[1, 5:].abs().max()) == 0  # no window there holds any of its three steps
+    test = interpret.randomization_test(held, interpret.saliency, x, 1, repeats=1)
+    assert test.layers == ("model.readout", "model.cell")
+
+
+def test_fixed_inputs_that_do_not_fit():
+    with pytest.raises(ArgumentError, match=r"the same samples, got \[\[3\], \[2\]\]"):
+        interpret.FixedInputs(Lengths(), torch.ones(3), torch.ones(2))
+    with pytest.raises(ArgumentError, match="a tensor, got list"):
+        interpret.FixedInputs(Lengths(), [6, 3, 4])
+    held = interpret.FixedInputs(Lengths(), torch.tensor([6, 3, 4]))
+    with pytest.raises(ArgumentError, match="FixedInputs: x: expected 3 samples"):
+        interpret.saliency(held, torch.randn(4, 6, 2), 1)
+
+
+@pytest.mark.parametrize("name", ["saliency", "integrated_gradients", "occlusion"])
+def test_memory_formats_and_compiled_models(name):
+    model, x, target = images()
+    method = ATTRIBUTIONS[name]
+    expected = method(model, x, target)
+    last = x.to(memory_format=torch.channels_last)
+    assert torch.allclose(method(model, last, target), expected, atol=1e-6)
+    compiled = torch.compile(model, backend="eager")
+    assert torch.allclose(method(compiled, x, target), expected, atol=1e-6)

@@ -94,6 +94,30 @@ def test_dropout_is_off_and_batch_norm_uses_what_it_learned():
     assert torch.allclose(first[:1], alone, atol=1e-6)
 
 
+class Counting(torch.nn.Module):
+    """Changes its buffers in evaluation mode too, one in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = x.detach().sum()
+        return x.flatten(1)[:, :3]
+
+
+@pytest.mark.parametrize("name", ["saliency", "occlusion", "deletion_curve"])
+def test_buffers_are_put_back(name):
+    model = Counting()
+    calls, last = model.calls, model.last
+    CALLS[name](model)
+    assert model.calls is calls
+    assert model.last is last
+    assert (float(calls), float(last)) == (0, 0)
+
+
 def test_random_numbers_in_evaluation_do_not_reach_torchs_generator():
     class Noisy(torch.nn.Module):
         def forward(self, x):

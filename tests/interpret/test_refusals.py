@@ -56,6 +56,7 @@ def test_inputs(name, x, words):
         (True, ("got True",)),
         ((0, 1), ("got (0, 1)",)),
         (torch.tensor([0, 1]), ("whole numbers [4]", "a tensor [2]")),
+        ([0, 2, 1, 1], ("whole numbers [4]", "torch.as_tensor(target)")),
         (torch.tensor(1), ("a tensor []",)),
         (torch.tensor([0, 1, 3, 0]), ("got 0 to 3",)),
         (torch.tensor([0.0, 1, 1, 0]), ("float32", ".long()")),

@@ -2,69 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from pyneural.errors import check_argument
 from pyneural.experiments.bias.trainings import BALANCED, FEW
-from pyneural.experiments.tables import difference
+from pyneural.experiments.contrasts import Ratio, corrected, ratio
 
 Errors = Mapping[str, Sequence[float]]  # of a group, [seeds] by the setting
-
-
-class Ratio(NamedTuple):
-    """A ratio of errors, with its interval of 95 % confidence over the seeds."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if not math.isfinite(self.high):
-            return f"{self.mean:.2f} (one seed)"
-        mean, low, high = (f"{v:.2f}" if v < 100 else f"{v:.0e}" for v in self)
-        return f"{mean} ({low} to {high})"
-
-    def says(self, above: str, below: str, between: str) -> str:
-        """One of three texts: the interval lies above 1, below it, or contains it.
-
-        >>> Ratio(1.8, 1.6, 2.0).says("larger", "smaller", "can't tell")
-        'larger'
-        """
-        return above if self.low > 1 else below if self.high < 1 else between
-
-
-def ratio(x: Sequence[float], y: Sequence[float]) -> Ratio:
-    """How many times larger the errors x are than y, which were measured with the same seeds.
-
-        exp(mean of r +- t std(r) / sqrt(S)),   r_s = log x_s - log y_s
-
-    where t is the quantile of Student's distribution with S - 1 degrees of freedom. The errors of a
-    seed belong together: start of the network and images that are drawn are the same, as far as the
-    settings let them. The held-out images are the same for all, so that the interval is about other
-    trainings, not about other held-out images. Of one seed nothing can be told.
-
-    Args:
-        x: errors by seed, [S].
-        y: errors of the same seeds, [S].
-
-    Raises:
-        ArgumentError: different numbers of seeds, or errors that are not positive.
-        ImportError: scipy is missing.
-
-    >>> print(ratio([2.0, 2.2, 1.8], [1.0, 1.0, 1.0]))
-    1.99 (1.55 to 2.56)
-    """
-    good, got = len(x) == len(y) > 0, f"{len(x)} and {len(y)}"
-    check_argument(good, "ratio: x and y", "errors of the same seeds", got, "leave seeds out")
-    good, got = all(0 < value < math.inf for value in [*x, *y]), f"{list(x)} and {list(y)}"
-    check_argument(good, "ratio: x and y", "positive errors", got, "leave failed trainings out")
-    logs = [math.log(a / b) for a, b in zip(x, y, strict=True)]
-    mean, low, high = difference(logs, [0.0] * len(logs))
-    # Of one seed the interval is infinite, and exp(inf) is no error but exp(1000) would be.
-    return Ratio(*(math.exp(value) if value < 700 else math.inf for value in (mean, low, high)))
 
 
 @dataclass(frozen=True)
@@ -90,6 +34,14 @@ class GroupBias:
     gains: Mapping[str, Ratio]
     costs: Mapping[str, Ratio]
 
+    @property
+    def told(self) -> dict[str, dict[str, Ratio]]:
+        """The ratios that ``conclusions`` speaks of, by attribute and repair."""
+        return {
+            "minority": {"": self.minority}, "crowding": {"": self.crowding},
+            "remains": dict(self.remains), "gains": dict(self.gains), "costs": dict(self.costs),
+        }  # fmt: skip
+
 
 def group_bias(name: str, errors: Errors, group: int) -> GroupBias:
     """The ratios of group 0 or 1 from its errors by the setting, as of ``errors_of``."""
@@ -111,18 +63,18 @@ def group_bias(name: str, errors: Errors, group: int) -> GroupBias:
 
 
 def conclusions(found: GroupBias) -> list[str]:
-    r"""What the ratios of a group say: something only where an interval does not contain 1.
+    r"""What the ratios of a group say: something only where p < 0.05; see ``judged_together``.
 
-    >>> same, more = Ratio(1.0, 0.9, 1.1), Ratio(1.8, 1.6, 2.0)
+    >>> same, more = Ratio(1.0, 0.9, 1.1, p=0.9), Ratio(1.8, 1.6, 2.0, p=0.001)
     >>> ones = GroupBias("ones", more, same, same, {}, {}, {})
     >>> print("\n".join(conclusions(ones)))
     as 5 % of the images 1.80 (1.60 to 2.00): the bias is in the data
     against as few of both 1.00 (0.90 to 1.10): can't tell
     """
-    verdict = found.minority.says("the bias is in the data", "fewer do no harm", "can't tell")
+    few = found.minority.says("the bias is in the data", "fewer do no harm", "can't tell")
     others = found.crowding.says("the majority does harm", "the majority helps", "can't tell")
     lines = [
-        f"as 5 % of the images {found.minority}: {verdict}",
+        f"as 5 % of the images {found.minority}: {few}",
         f"against as few of both {found.crowding}: {others}",
     ]
     for repair, left in found.remains.items():
@@ -131,20 +83,43 @@ def conclusions(found: GroupBias) -> list[str]:
         does = gain.says(f"{change} worse", f"helps by {change}", "no clear effect")
         rest = left.says("bias remains", "better than the control", "bias may remain")
         lines.append(f"{repair} {left}: {does}, {rest}")
-        if price.low > 1:
-            lines.append(f"  costs this group {100 * (price.mean - 1):.0f} % as the majority")
+        cost = f"  costs this group {100 * (price.mean - 1):.0f} % as the majority"
+        lines += [line for line in [price.says(cost, "", "")] if line]
     return lines
 
 
-def harder(groups: Sequence[str], first: Errors, second: Errors) -> str:
+def judged_together(
+    groups: Sequence[GroupBias], others: Sequence[Ratio]
+) -> tuple[list[GroupBias], list[Ratio]]:
+    """Groups and further ratios of an experiment, with p corrected for all that is concluded.
+
+    Those are all but ``majority``, of which ``conclusions`` says nothing; see ``corrected``.
+
+    >>> clear, not_so = Ratio(1.8, 1.6, 2.0, p=0.01), Ratio(1.2, 1.1, 1.3, p=0.04)
+    >>> (group,), _ = judged_together([GroupBias("a", clear, not_so, clear, {}, {}, {})], [])
+    >>> group.minority.p, group.crowding.p, group.majority.p
+    (0.02, 0.04, 0.01)
+    """
+    told = [one for group in groups for part in group.told.values() for one in part.values()]
+    left = iter(corrected([*told, *others]))
+    found = []
+    for group in groups:
+        new = {name: {key: next(left) for key in part} for name, part in group.told.items()}
+        minority, crowding = new["minority"][""], new["crowding"][""]
+        remains, gains, costs = new["remains"], new["gains"], new["costs"]
+        found.append(
+            GroupBias(group.name, minority, crowding, group.majority, remains, gains, costs)
+        )
+    return found, list(left)
+
+
+def harder(groups: Sequence[str], found: Ratio) -> str:
     """Which of two groups has the larger error in the balanced control: that is no bias.
 
-    >>> harder(("ones", "twos"), {"50:50": [0.2, 0.2]}, {"50:50": [0.1, 0.1]})
-    '2.00 (2.00 to 2.00): ones are harder, which is no bias'
+    >>> harder(("ones", "twos"), Ratio(2.0, 1.8, 2.2, p=0.001))
+    '2.00 (1.80 to 2.20): ones are harder, which is no bias'
     """
-    found = ratio(first[BALANCED], second[BALANCED])
-    verdict = found.says(
+    return f"{found}: " + found.says(
         f"{groups[0]} are harder, which is no bias", f"{groups[1]} are harder, which is no bias",
         "can't tell which are harder",
     )  # fmt: skip
-    return f"{found}: {verdict}"

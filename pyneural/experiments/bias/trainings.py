@@ -67,7 +67,8 @@ def measure(problem: TwoGroups, setting: Setting, seed: int, shown: bool = False
         shown: whether to give back the images ``problem.shown`` too, as numbers from 0 to 255.
 
     Returns:
-        ``error_0`` and ``error_1``; ``shown``, a list for each image.
+        ``error_0`` and ``error_1``, nan of a training that diverged; ``shown``, a list for each
+        image.
     """
     rows = drawn_rows(problem.group, setting.counts(problem.total), seed)
     model = train(problem, rows, setting.repair, seed)
@@ -78,7 +79,7 @@ def measure(problem: TwoGroups, setting: Setting, seed: int, shown: bool = False
         for number in (0, 1)
     }
     if shown:
-        pixels = (255 * made[list(problem.shown)]).round().int()
+        pixels = (255 * made[list(problem.shown)]).nan_to_num(0).round().int()
         errors["shown"] = pixels.flatten(1).tolist()
     return errors
 
@@ -128,9 +129,27 @@ def run_bias(
 
 
 def errors_of(rows: Sequence[Mapping[str, Any]], name: str, group: int) -> dict[str, list[float]]:
-    """Errors of a group of the problem of that name, [seeds] by the setting."""
-    found: dict[str, list[float]] = {}
+    """Errors of a group of the problem of that name, [seeds] by the setting.
+
+    Seeds are paired: those of ``diverged_seeds`` are left out of all settings. ArgumentError where
+    none is left.
+    """
+    lost, found = diverged_seeds(rows, name), dict[str, list[float]]()
     for row in rows:
-        if row["data"] == name:
+        if row["data"] == name and row["seed"] not in lost:
             found.setdefault(row["setting"], []).append(row[f"error_{group}"])
+    expected, remedy = "a seed of which no training diverged", "take others, or a lower rate"
+    check_argument(bool(found), f"errors_of: rows of {name}", expected, "none", remedy)
     return found
+
+
+def diverged_seeds(rows: Sequence[Mapping[str, Any]], name: str) -> list[int]:
+    """Seeds of which at least one training of the problem of that name diverged.
+
+    >>> rows = [{"data": "a", "seed": 3, "error_0": None, "error_1": None}]
+    >>> diverged_seeds(rows, "a")
+    [3]
+    """
+    bad = {row["seed"] for row in rows
+           if row["data"] == name and None in (row["error_0"], row["error_1"])}  # fmt: skip
+    return sorted(bad)

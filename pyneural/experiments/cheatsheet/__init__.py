@@ -3,6 +3,7 @@
 from pyneural.experiments.cheatsheet.rules import (
     OPTIMIZER_RATES,
     RULES,
+    TO_TARGET,
     Judged,
     Rule,
     Sweep,
@@ -16,6 +17,7 @@ from pyneural.experiments.cheatsheet.training import Setup, train
 __all__ = [
     "OPTIMIZER_RATES",
     "RULES",
+    "TO_TARGET",
     "Judged",
     "Rule",
     "Setup",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pyneural.experiments.cells import Cell
 from pyneural.experiments.cheatsheet.training import CLASSIFICATION, REGRESSION, Setup, train
-from pyneural.experiments.contrasts import Contrast, Verdict, verdict
+from pyneural.experiments.contrasts import Contrast, Ratio, corrected, verdict
 
 EPOCHS = (6, 20, 60, 200, 600)
 WIDTHS, DEPTHS = (2, 8, 32, 128, 256), (1, 2, 4, 8, 16)
@@ -22,6 +22,7 @@ OPTIMIZER_RATES = {"sgd": PLAIN, "momentum": (1e-3, 1e-2, 1e-1), "rmsprop": ADAP
                    "adam": ADAPTIVE}  # fmt: skip
 ADAM_RATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 BATCHES = (4, 10, 25, 50, 100)
+TO_TARGET = ("target_epochs", "target_seconds")  # lower bounds where it was never reached
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,13 @@ class Rule:
 
 
 class Judged(NamedTuple):
-    """A statement of a rule, and what was measured about it."""
+    """A statement of a rule, and the ratio of its two sides."""
 
     rule: Rule
     sweep: str
     contrast: Contrast
-    verdict: Verdict
+    ratio: Ratio
+    bounded: bool  # whether the ratio is a bound, as a training never reached its target
 
 
 def _names(values: Sequence[Any], *without: Any) -> tuple[str, ...]:
@@ -272,14 +274,25 @@ def rows_of(rules: Sequence[Rule], results: Sequence[Mapping[str, Any]]) -> list
 
 
 def judge(rules: Sequence[Rule], rows: Sequence[Mapping[str, Any]]) -> list[Judged]:
-    """The verdict on each statement, from the rows of all seeds."""
-    found = []
+    """The ratio of each statement, from the rows of all seeds, corrected for their number.
+
+    Where a training never reached its target, the time of all of it is a lower bound, see
+    ``experiments.ratio``.
+    """
+    told, ratios = [], []
     for rule in rules:
         for sweep, contrasts in rule.contrasts.items():
             for contrast in contrasts:
-                measured: dict[str, list[float]] = {}
+                measured, at_least = dict[str, list[float]](), set()
                 for row in rows:
                     if row["sweep"] == sweep:
                         measured.setdefault(row["setting"], []).append(row[contrast.quantity])
-                found.append(Judged(rule, sweep, contrast, verdict(contrast, measured)))
-    return found
+                        if contrast.quantity in TO_TARGET and not row["reached"]:
+                            at_least.add(row["setting"])
+                bounded = not at_least.isdisjoint((contrast.larger, contrast.smaller))
+                told.append((rule, sweep, contrast, bounded))
+                ratios.append(verdict(contrast, measured, at_least))
+    return [
+        Judged(rule, sweep, contrast, ratio, bounded)
+        for (rule, sweep, contrast, bounded), ratio in zip(told, corrected(ratios), strict=True)
+    ]

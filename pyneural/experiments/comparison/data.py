@@ -82,7 +82,7 @@ def load_data(
         found = _built_in(str(source), wheel)
     else:
         content = read_file(source) if isinstance(source, (str, os.PathLike)) else source
-        content = content.detach().cpu().numpy() if isinstance(content, Tensor) else content
+        content = _as_array(content) if isinstance(content, Tensor) else content
         title = os.path.basename(name)
         if isinstance(content, np.ndarray) and content.ndim in (3, 4):
             found = _images(title, content)
@@ -100,6 +100,11 @@ def load_data(
         found = DataSet(found.name, found.x[chosen], found.columns, found.shape, found.levels,
                         labels, (*found.notes, note))  # fmt: skip
     return found
+
+
+def _as_array(x: Tensor) -> np.ndarray:
+    x = x.detach().cpu()  # NumPy has no bfloat16
+    return (x.double() if x.is_floating_point() else x).numpy()
 
 
 def _built_in(name: str, wheel: str | os.PathLike[str] | None) -> DataSet:

@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pyneural.experiments.tables import difference, student_quantile
+from pyneural.experiments.contrasts import as_good_as_the_best, corrected
+from pyneural.experiments.tables import Difference, difference
 
 DATA = "real rows"  # the name of training rows in the place of samples
 # From simple to involved: of models that cannot be told apart the first one is taken.
@@ -20,7 +21,7 @@ TITLES = {
     "recall": "recall", "sharpness": "sharpness", "samples_per_second": "samples a second",
 }  # fmt: skip
 _COPIED = 0.5  # estimated share of copies among the samples, above which a model is left out
-_CONFIDENCE = 0.95  # for all comparisons with the best one together
+_FAR = 10.0  # times the lowest sliced Wasserstein distance of all, above which it is left out
 _TINY = 1e-12  # of a distance, before its logarithm
 _SATURATED = 0.95  # accuracy of a classifier that tells all samples from data
 
@@ -54,17 +55,13 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
 
     The best one has the lowest mean over the seeds: of the accuracy of a classifier between samples
     and new rows (C2ST) of a table, of the Frechet distance of images; of the sliced Wasserstein
-    distance where the classifier tells the samples of every model from the data (0.95). A model is
-    as good as the best one where
-
-        mean - mean of the best <= t s sqrt(1 / n + 1 / m)
-
-    with s^2 the variance over seeds, pooled over all models, n and m their numbers of seeds, and t
-    the quantile of Student's distribution of 1 - 0.025 / (number of others), so that the level of
-    all comparisons together is 95 % (as by Dunnett, with Bonferroni's bound). Distances are
-    compared by their logarithms, whose spread is about the same for all models. Left out are models
-    that failed for a seed, and those of whose samples more than half are copies of training rows
-    (``copied`` and ``closer``).
+    distance where the classifier tells the samples of every model from the data (0.95). Which ones
+    are as good is said by ``as_good_as_the_best``, with the spread over the seeds pooled over all
+    models, and 95 % for all comparisons together. Distances are compared by their logarithms, whose
+    spread is about the same for all models. Left out are models that failed for a seed; those of
+    whose samples more than half are copies of training rows (``copied`` and ``closer``); and those
+    whose sliced Wasserstein distance is more than ten times the lowest one, for any seed of a
+    table: a classifier does not see a few samples that are far from all data.
 
     Args:
         rows: a cell each, with "model", "seed" and the measures, as ``compare`` gives them.
@@ -72,8 +69,6 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
 
     Raises:
         ImportError: scipy is not installed.
-
-    Source: Dunnett, J. Am. Stat. Assoc. 50, 1096 (1955).
     """
     reasons, values = [], dict[str, list[Row]]()
     for row in rows:
@@ -90,6 +85,8 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
         if copied > _COPIED and closer > _COPIED:
             reasons.append(f"{model} is left out: about {copied:.0%} of its samples are copies")
             del values[model]
+    if not images:
+        reasons += _leave_out_far_ones(values)
     measure = "frechet" if images else "c2st"
     if not values:
         return Recommendation(None, (), measure, tuple(reasons))
@@ -98,14 +95,13 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
         reasons.append(f"C2ST tells all of them from data ({min(means.values()):.2f} at best)")
         measure = "sliced_wasserstein"
         means = _means(values, measure)
-    best = min(means, key=lambda model: means[model])
-    alike = _alike(values, measure, best)
-    alike.sort(key=MODELS.index)
+    scaled = {model: [_scaled(row, measure) for row in group] for model, group in values.items()}
+    alike = sorted(as_good_as_the_best(scaled), key=MODELS.index)
     chosen, title = alike[0], TITLES[measure]
     figures = {model: _figure(group, measure) for model, group in values.items()}
     if len(alike) == 1:
         reasons.insert(0, f"{chosen} has the lowest {title}, {figures[chosen]}")
-        others = sorted((m for m in values if m != best), key=lambda model: means[model])
+        others = sorted((m for m in values if m != chosen), key=lambda model: means[model])
         if others:
             text = f"the next one is {others[0]} with {figures[others[0]]}, beyond the spread"
             reasons.insert(1, text)
@@ -122,21 +118,16 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
     return Recommendation(chosen, tuple(alike), measure, tuple(reasons))
 
 
-def _alike(values: Mapping[str, list[Row]], measure: str, best: str) -> list[str]:
-    """The models that cannot be told from the best one; see ``recommend``."""
-    scaled = {model: [_scaled(row, measure) for row in group] for model, group in values.items()}
-    freedom = sum(len(some) - 1 for some in scaled.values())
-    if len(scaled) == 1 or freedom == 0:
-        return list(scaled)
-    squares = sum((len(some) - 1) * statistics.variance(some) for some in scaled.values()
-                  if len(some) > 1)  # fmt: skip
-    t = student_quantile(1 - (1 - _CONFIDENCE) / 2 / (len(scaled) - 1), freedom)
-    lowest, found = scaled[best], []
-    for model, some in scaled.items():
-        limit = t * math.sqrt(squares / freedom * (1 / len(some) + 1 / len(lowest)))
-        if model == best or statistics.mean(some) - statistics.mean(lowest) <= limit:
-            found.append(model)
-    return found
+def _leave_out_far_ones(values: dict[str, list[Row]]) -> list[str]:
+    """Removes models some of whose samples are far from all data; the reasons."""
+    name, reasons = "sliced_wasserstein", []
+    worst = {model: max(row[name] for row in group) for model, group in values.items()}
+    for model, distance in worst.items():
+        if distance > _FAR * min(worst.values()):
+            text = f"{TITLES[name]} {distance:.2g}, {min(worst.values()):.2g} at best"
+            reasons.append(f"{model} is left out: samples far from the data ({text})")
+            del values[model]
+    return reasons
 
 
 def _scaled(row: Row, measure: str) -> float:
@@ -148,19 +139,19 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
 
     VAE: sharpness of its samples, as shown, below that of new images; GAN: recall below the best of
     the other models; diffusion: fewer samples a second than the median of the models that make
-    theirs in one pass. A claim holds where a 95 % interval over the seeds says so, not where the
-    difference is within the spread.
+    theirs in one pass. A claim holds where the difference over the seeds is beyond their spread:
+    by Welch's test, with Holm's correction for the claims together.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if not row.get("failed"):
             groups.setdefault(row["model"], []).append(row)
-    found = []
+    told: list[tuple[str, str, Difference]] = []
     vae = _column(groups, "vae", "sharpness")
     if vae:
         real = _column(groups, DATA, "sharpness") or [1.0]
         text = f"sharpness {_spread(vae)} of that of new images, real ones {_spread(real)}"
-        found.append(Claim("a VAE is blurry", text, _holds(real, vae)))
+        told.append(("a VAE is blurry", text, difference(real, vae)))
     gan = _column(groups, "gan", "recall")
     others = {
         m: _column(groups, m, "recall") for m in groups if m not in ("gan", DATA)
@@ -169,7 +160,7 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
     if gan and others:
         best = max(others, key=lambda model: statistics.mean(others[model]))
         text = f"recall {_spread(gan)}, {best} {_spread(others[best])}"
-        found.append(Claim("a GAN collapses", text, _holds(others[best], gan)))
+        told.append(("a GAN collapses", text, difference(others[best], gan)))
     speed = "samples_per_second"
     slow = _column(groups, "ddpm", speed)
     fast = {m: _column(groups, m, speed) for m in ("vae", "gan", "realnvp", "nsf") if m in groups}
@@ -183,13 +174,16 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
             f"{factor:.2g}"
         )
         logs = [[math.log(value) for value in values] for values in (fast[model], slow)]
-        found.append(Claim("diffusion is slow", text, _holds(*logs)))
-    return found
+        told.append(("diffusion is slow", text, difference(*logs)))
+    differences = corrected([found for *_, found in told])
+    return [
+        Claim(claim, text, _holds(found))
+        for (claim, text, _), found in zip(told, differences, strict=True)
+    ]
 
 
-def _holds(more: Sequence[float], less: Sequence[float]) -> str:
-    """Whether the first are larger than the second ones, beyond the spread."""
-    found = difference(more, less)
+def _holds(found: Difference) -> str:
+    """Whether it is more, beyond the spread."""
     return "can't tell" if not found.distinct else "yes" if found.mean > 0 else "no"
 
 

@@ -28,6 +28,7 @@ _COLUMNS = {  # title, width and digits of the columns that are printed
 }  # fmt: skip
 _WIDTH = 79  # columns of a line
 _FIRST = 18
+_LARGE = 10_000  # from which a number is written with a power of ten
 _CLAIMED = {"yes": "holds here", "no": "does not hold here", "can't tell": "can't tell"}
 
 
@@ -161,5 +162,16 @@ def _cell(row: dict[str, Any], name: str) -> str:
     digits, mean, spread = _COLUMNS[name][2], row.get(name), row.get(f"{name}_std")
     if mean is None:
         return "-"
-    text = f"{mean:,.{digits}f}"
-    return text if spread is None else f"{text}+-{spread:,.{digits}f}"
+    text = _figure(mean, digits)
+    return text if spread is None else f"{text}+-{_figure(spread, digits)}"
+
+
+def _figure(value: float, digits: int) -> str:
+    """A number of a column; of large ones two digits and a power of ten.
+
+    >>> _figure(8977.2, 0), _figure(83977279.8, 3)
+    ('8,977', '8.4e7')
+    """
+    if abs(value) >= _LARGE:
+        return f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
+    return f"{value:,.{digits}f}"

@@ -24,6 +24,7 @@ LOOKS = (0.125, 0.25, 0.5, 1.0)  # shares of the budget at which samples are loo
 class Budget(Callback):
     """Ends a training after some seconds; learning rates rise, then fall to nothing as a cosine.
 
+    It ends with the step whose end is nearest to the budget, as judged by the mean time of a step.
     While it measures the validation loss, or samples are looked at, the clock stands still: the
     budget is of training alone. The weights with the lowest validation loss are kept.
 
@@ -62,6 +63,8 @@ class Budget(Callback):
     def on_train_batch_end(self) -> None:
         """Sets the rates; measures and stops when it is time."""
         steps, share = self.run.steps, self.spent / self.seconds
+        if share >= 1 - 0.5 / steps:  # one more step would end further from the budget
+            share = max(share, 1.0)
         self.average.decay = min(_MEMORY, (1 + steps) / (10 + steps))
         self._set_rates(min(share, 1.0))
         if share >= (self.checked + 1) / _CHECKS:

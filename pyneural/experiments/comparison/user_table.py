@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -14,7 +15,8 @@ from pyneural.errors import ArgumentError, check_argument
 
 FEWEST = 200  # rows, below which nothing can be told
 _MOST_LOST = 0.5  # share of the rows with missing values
-_READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
+_KINDS = ".csv", ".parquet", ".npy"
+_SEPARATORS = ",;\t|"
 _WHERE = "compare: data"
 
 
@@ -29,28 +31,43 @@ class Table(NamedTuple):
 def read_file(path: str | os.PathLike[str]) -> Any:
     """The content of a .csv or .parquet file as a frame of pandas, of .npy as an array.
 
+    Columns of a .csv are separated by commas, semicolons, tabs or bars: by what the first line has
+    most of.
+
     Raises:
-        ArgumentError: a file of another kind, or one that cannot be read.
+        ArgumentError: a file of another kind, one that cannot be read, or a name of two columns.
         FileNotFoundError: no file there.
         ImportError: pandas is not installed.
     """
     path = Path(path)
-    kinds = [*_READERS, ".npy"]
-    remedy = "write galaxies, digits or mnist, or convert the file"
-    check_argument(path.suffix.lower() in kinds, _WHERE, f"a file {', '.join(kinds)}", path, remedy)
+    kind, remedy = path.suffix.lower(), "write galaxies, digits or mnist, or convert the file"
+    check_argument(kind in _KINDS, _WHERE, f"a file {', '.join(_KINDS)}", path, remedy)
     if not path.is_file():
         raise FileNotFoundError(f"{_WHERE}: expected a file, got {path}, which is none")
     try:
-        if path.suffix.lower() == ".npy":
+        if kind == ".npy":
             with open(path, "rb") as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
-        return getattr(_pandas(), _READERS[path.suffix.lower()])(path)
-    except (ValueError, EOFError, UnicodeDecodeError) as error:
+        return _pandas().read_parquet(path) if kind == ".parquet" else _read_csv(path)
+    except ArgumentError:
+        raise
+    except (ValueError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        remedy = "write the file anew, a row a line with the names of the columns in the first"
+        remedy = "write the file anew"
+        if kind == ".csv":
+            remedy += " in UTF-8, a row a line with the names of the columns in the first"
         raise ArgumentError(
             f"{_WHERE}: expected a table that can be read in {path}, got: {reason}; {remedy}"
         ) from error
+
+
+def _read_csv(path: Path) -> Any:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        first = file.readline()
+    separator = max(_SEPARATORS, key=first.count)
+    names = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
+    _check_names([name for name in names if name])  # pandas would number them
+    return _pandas().read_csv(path, sep=separator, skipinitialspace=True, low_memory=False)
 
 
 def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
@@ -74,6 +91,9 @@ def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
     1 of 300 rows left out: missing values in column 1 (1); column 2 left out: it is 4 in all rows
     """
     columns, notes = _columns(content), list[str]()
+    remedy_few = "give more: from so few a model cannot be told from another"
+    count = min((len(column) for column in columns.values()), default=0)
+    check_argument(count >= FEWEST, _WHERE, f"{FEWEST} rows or more", f"{count:,}", remedy_few)
     unknown = [name for name in drop if name not in columns]
     remedy = f"there are {', '.join(columns)}"
     check_argument(not unknown, "compare: drop", "names of columns", unknown, remedy)
@@ -81,13 +101,17 @@ def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
     if not isinstance(content, np.ndarray) and _are_data(columns):
         first = ", ".join(columns)
         notes.append(f"the columns are named {first}: if these are data, write names above them")
+    nameless = [name for name in columns if name.startswith("Unnamed: ")]  # by pandas
+    if nameless:
+        some = ",".join(nameless)
+        notes.append(f"no name above a column: if it numbers the rows, write --drop {some!r}")
     numbers = {name: _numbers(column) for name, column in columns.items()}
     strange = [name for name, column in numbers.items() if column is None]
     if strange:
         got = "; ".join(f"{_title(name)} with {_example(columns[name])}" for name in strange)
         raise ArgumentError(
             f"{_WHERE}: expected columns of numbers, got {got}; leave them out with --drop "
-            f"{','.join(strange)}, or write numbers in their place"
+            f"{','.join(strange)!r}, or write numbers in their place, with decimal points"
         )
     check_argument(len(numbers) > 0, _WHERE, "columns of numbers", "none", "drop fewer")
     x = np.stack([column for column in numbers.values() if column is not None], 1)
@@ -97,8 +121,8 @@ def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
     remedy = "for a single one a histogram is enough"
     check_argument(len(names) >= 2, _WHERE, "two columns or more that vary", names, remedy)
     x = _without_copies(x, notes)
-    remedy = "give more: from so few a model cannot be told from another"
-    check_argument(len(x) >= FEWEST, _WHERE, f"{FEWEST} rows or more", f"{len(x):,}", remedy)
+    got = f"{len(x):,} ({'; '.join(notes)})"
+    check_argument(len(x) >= FEWEST, _WHERE, f"{FEWEST} rows or more", got, remedy_few)
     return Table(x, names, notes)
 
 
@@ -118,9 +142,8 @@ def _columns(content: Any) -> dict[str, Any]:
         good, got = hasattr(content, "columns") and hasattr(content, "iloc"), type(content).__name__
         expected = "an array or a frame of pandas"
         check_argument(good, _WHERE, expected, got, "write numpy.asarray")
-        names = [str(name) for name in content.columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        check_argument(not twice, _WHERE, "a name for each column", f"{twice} twice", "rename them")
+        names = [str(name).strip() for name in content.columns]
+        _check_names(names)
         return {name: content.iloc[:, place] for place, name in enumerate(names)}
     if content.dtype.names is not None and content.ndim == 1:
         return {name: content[name] for name in content.dtype.names}
@@ -129,10 +152,17 @@ def _columns(content: Any) -> dict[str, Any]:
     return {str(place): content[:, place] for place in range(content.shape[1])}
 
 
+def _check_names(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    check_argument(not twice, _WHERE, "a name for each column", f"{twice} twice", "rename them")
+
+
 def _numbers(column: Any) -> np.ndarray | None:
     """The values as float64 with NaN where they are missing; None where they are no numbers."""
     array = column if isinstance(column, np.ndarray) else _plain(column)
-    return array.astype(np.float64) if array is not None and array.dtype.kind in "biuf" else None
+    if array is None or array.dtype.kind not in "biuf":
+        return None
+    return np.ma.filled(array.astype(np.float64), np.nan)  # where it is a masked array
 
 
 def _plain(column: Any) -> np.ndarray | None:
@@ -148,18 +178,26 @@ def _example(column: Any) -> str:
     """What is in a column that holds no numbers."""
     values = column if isinstance(column, np.ndarray) else column.dropna().to_numpy()
     for value in values:
-        if not isinstance(value, (int, float)):
-            return f"{str(value)[:30]!r}" if isinstance(value, str) else type(value).__name__
+        if isinstance(value, str):
+            if _number(value) is None:
+                return f"{str(value)[:30]!r}"
+        elif not isinstance(value, (int, float)):
+            return type(value).__name__
     return str(column.dtype)
 
 
 def _are_data(names: Iterable[str]) -> bool:
     """Whether names are numbers, and not all of them whole, as of a file without names."""
+    numbers = [_number(name) for name in names]
+    return None not in numbers and not all(number.is_integer() for number in numbers if number)
+
+
+def _number(text: str) -> float | None:
+    """The number that a text is; None if it is none."""
     try:
-        numbers = [float(name) for name in names]
+        return float(text)
     except ValueError:
-        return False
-    return not all(number.is_integer() for number in numbers)
+        return None
 
 
 def _title(name: str) -> str:
