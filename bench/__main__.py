@@ -20,7 +20,7 @@ BENCHES = {
     "denoisers": "denoisers of diffusion models: training steps, the share of convolutions",
     "diffusion": "sampling diffusions, and training steps of a denoiser, beside torch",
     "pde": "the gallery of differential equations: error and seconds, beside what is published",
-    "pde_examples": "the problems of examples/pde, beside DeepXDE: error and seconds",
+    "pde_examples": "the problems of examples/pde, beside DeepXDE and PINA: error and seconds",
     "peak": "the share of the multiply-add peak or of the memory bandwidth that every op reaches",
     "fit": "what fit costs a step beyond the calls that it is made of",
 }

@@ -59,6 +59,10 @@ def heat(alpha):
     )
 
 
+def burgers(nu):
+    return lambda d, x: d("u", "t") + d("u") * d("u", "x") - nu * d("u", "xx")
+
+
 def dispersive(delta):
     return lambda d, x: d("u", "t") + d("u") * d("u", "x") + delta * d("u", "xxx")
 
@@ -66,6 +70,37 @@ def dispersive(delta):
 def flame(d, *factors):
     a, b, c = factors
     return d("u", "t") + a * d("u") * d("u", "x") + b * d("u", "xx") + c * d("u", "xxxx")
+
+
+def fisher(rho):
+    return lambda d, x: d("u", "t") - d("u", "xx") - rho * d("u") * (1 - d("u"))
+
+
+def wave(c):
+    return lambda d, x: d("u", "tt") - c * c * d("u", "xx")
+
+
+def helmholtz(k):
+    def residual(d, x):
+        source = (k * k - PI**2 - (4 * PI) ** 2) * (PI * x[:, 0]).sin() * (4 * PI * x[:, 1]).sin()
+        return d("u", "xx") + d("u", "yy") + k * k * d("u") - source
+
+    return residual
+
+
+def lorenz(sigma, rho, beta):
+    return lambda d, x: (
+        d("x", "t") - sigma * (d("y") - d("x")),
+        d("y", "t") - (d("x") * (rho - d("z")) - d("y")),
+        d("z", "t") - (d("x") * d("y") - beta * d("z")),
+    )
+
+
+def lotka_volterra(alpha, beta, gamma, delta):
+    return lambda d, x: (
+        d("u", "t") - (alpha * d("u") - beta * d("u") * d("v")),
+        d("v", "t") - (delta * d("u") * d("v") - gamma * d("v")),
+    )
 
 
 def steady_flow(d, x, nu, u_t=0.0, v_t=0.0):
@@ -90,10 +125,16 @@ def in_cavity(nu):
     return residual
 
 
-def wake(d, x):
-    """With the constants at 0, where their learning begins."""
-    u_t, v_t = d("u", "t") + d("p", "x"), d("v", "t") + d("p", "y")
-    return u_t, v_t, d("u", "x") + d("v", "y")
+def wake(d, x, lambda_1=0.0, lambda_2=0.0):
+    """By default with the constants at 0, where their learning begins."""
+    u, v = d("u"), d("v")
+    u_moved, v_moved = (u * d(w, "x") + v * d(w, "y") for w in "uv")
+    u_spread, v_spread = (d(w, "xx") + d(w, "yy") for w in "uv")
+    return (
+        d("u", "t") + lambda_1 * u_moved + d("p", "x") - lambda_2 * u_spread,
+        d("v", "t") + lambda_1 * v_moved + d("p", "y") - lambda_2 * v_spread,
+        d("u", "x") + d("v", "y"),
+    )
 
 
 def cubic(d, sign):
@@ -108,7 +149,7 @@ def cubic(d, sign):
 # The equations: residuals by d(output, derivative) and the points.
 PAPER = {
     "allen-cahn": lambda d, x: d("u", "t") - 0.0001 * d("u", "xx") - 5 * (d("u") - d("u") ** 3),
-    "burgers": lambda d, x: d("u", "t") + d("u") * d("u", "x") - 0.01 / PI * d("u", "xx"),
+    "burgers": burgers(0.01 / PI),
     "cavity": in_cavity(0.01),
     "cavity-400": in_cavity(0.0025),
     "cavity-1000": in_cavity(0.001),
@@ -119,46 +160,36 @@ PAPER = {
     "heat-2d": heat(0.1),
     "heat-5d": heat(0.02),
     "heat-10d": heat(0.01),
-    "helmholtz": lambda d, x: (
-        d("u", "xx") + d("u", "yy") + d("u")
-        - (1 - PI**2 - (4 * PI) ** 2) * (PI * x[:, 0]).sin() * (4 * PI * x[:, 1]).sin()
-    ),
+    "helmholtz": helmholtz(1),
     "kdv": dispersive(0.000484),
     "kdv-raissi": dispersive(0.0025),
     "solitons": lambda d, x: d("u", "t") + 6 * d("u") * d("u", "x") + d("u", "xxx"),
     "kovasznay": lambda d, x: steady_flow(d, x, 1 / 40),
     "kuramoto-sivashinsky": lambda d, x: flame(d, 5, 0.5, 0.005),
     "ks-chaotic": lambda d, x: flame(d, 6.25, 0.390625, 0.00152587890625),
-    "lorenz": lambda d, x: (
-        d("x", "t") - 10 * (d("y") - d("x")),
-        d("y", "t") - (d("x") * (15 - d("z")) - d("y")),
-        d("z", "t") - (d("x") * d("y") - 8 / 3 * d("z")),
-    ),
-    "lotka-volterra": lambda d, x: (
-        d("u", "t") - (d("u") - d("u") * d("v")), d("v", "t") - (d("u") * d("v") - d("v")),
-    ),
+    "lorenz": lorenz(10, 15, 8 / 3),
+    "lotka-volterra": lotka_volterra(1, 1, 1, 1),
     "poisson": poisson,
     "poisson-1d": poisson,
     "poisson-5d": poisson,
     "poisson-10d": poisson,
-    "reaction-diffusion": lambda d, x: (
-        d("u", "t") - d("u", "xx") - 6 * d("u") * (1 - d("u"))
-    ),
+    "reaction-diffusion": fisher(6),
     "schroedinger": lambda d, x: (cubic(d, 1), cubic(d, -1)),
     "taylor-green": lambda d, x: steady_flow(d, x, 0.1, d("u", "t"), d("v", "t")),
-    "wave": lambda d, x: d("u", "tt") - d("u", "xx"),
+    "wave": wave(1),
 }  # fmt: skip
 
 
-def on_paper(name, problem, function, x, nested):
-    """Residuals of the equation in PAPER of a function of points, [N] each."""
+def on_paper(law, problem, function, x, nested):
+    """Residuals of an equation, by its name that in PAPER, of a function of points, [N] each."""
+    law = PAPER[law] if isinstance(law, str) else law
 
     def d(output, derivative=""):  # one letter for each input, or names between _
         separate = derivative.split("_") if "_" in derivative else list(derivative)
         indices = tuple(problem.inputs.index(part) for part in separate)
         return nested(function, x, indices)[:, problem.outputs.index(output)]
 
-    result = PAPER[name](d, x)
+    result = law(d, x)
     return result if isinstance(result, tuple) else (result,)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyneural.nn import Joined, PeriodicEmbedding, Scaled
 from pyneural.ops.jet.derivatives import partials_of
-from pyneural.pde import Condition, Domain, Equation, Hard
+from pyneural.pde import Condition, Domain, Equation, Hard, Operator
 from pyneural.pde.coordinates import check_names
 from pyneural.pde.network import check_inputs
 from pyneural.pde.unknowns import leaves
@@ -58,9 +58,27 @@ def check_inputs_agree(
         if condition.inputs is not None:
             check_names(f"PINN: conditions[{name!r}]", names, condition.inputs, owner)
     check_inputs("PINN", network, names, owner)
+    _check_outputs(conditions, equation)
     _check_periods(network, domain)
     ours = list(zip(domain.low.tolist(), domain.high.tolist(), strict=True))
     _check_ranges(network, ours, list(names))
+
+
+def _check_outputs(conditions: Mapping[str, Condition], equation: Equation | None) -> None:
+    """ValueError where two parts give a name to different columns of the network's output."""
+    found = {} if equation is None else {"the equation": tuple(equation.outputs)}
+    for name, condition in conditions.items():
+        mine = condition.form.outputs if isinstance(condition, Operator) else None
+        where = f"conditions[{name!r}]"
+        for owner, theirs in found.items():
+            both = set(mine or ()) & set(theirs)
+            check(
+                mine is None or all(mine.index(u) == theirs.index(u) for u in both),
+                f"PINN: {where}", f"the outputs {', '.join(theirs)}, as {owner} has",
+                ", ".join(mine or ()), "give all parts the same names in the same order",
+            )  # fmt: skip
+        if mine is not None:
+            found[where] = tuple(mine)
 
 
 def _check_ranges(network: Any, ours: Sequence[_Bounds], names: Sequence[str]) -> None:

@@ -233,3 +233,32 @@ def test_a_derivative_of_a_field_that_is_a_network():
     Diffusion.residual = lambda self, u, x: u.t - (lost * self.k(x[:, None])[:, 0] * u.x).x
     with pytest.raises(ValueError, match=r"a tensor \[\] that requires a gradient and would not"):
         pinn(equation=Diffusion())
+
+
+def test_names_of_outputs_in_another_order_are_refused():
+    class Waves(pde.Equation):
+        inputs, outputs = "tx", "uv"
+
+        def residual(self, u, v):
+            return u.t - v.x, v.t - u.x
+
+    def wall(residual, outputs, part="x_low"):
+        return pde.Operator(residual, 5, domain=BOX, part=part, outputs=outputs)
+
+    def build(equation=None, **conditions):
+        torch.manual_seed(0)
+        net = nn.MLP(2, [6], 2)
+        return models.PINN(net, conditions, equation=equation, domain=BOX, points=20)
+
+    turned = wall(lambda v: v - 3, "vu")
+    message = (
+        r"PINN: conditions\['wall'\]: expected the outputs u, v, as the equation has, got v, u;"
+    )
+    with pytest.raises(ValueError, match=message):
+        build(Waves(), wall=turned)
+    with pytest.raises(ValueError, match=r"\['b'\]: .* u, v, as conditions\['a'\] has, got v, u;"):
+        build(a=wall(lambda u, v: u - v, "uv"), b=wall(lambda u, v: u + v, "vu", "x_high"))
+    # Names of its own for all columns are no contradiction.
+    good = build(Waves(), wall=wall(lambda q: q - 3, "pq"))
+    expected = (good.network(good.conditions["wall"].points)[:, 1] - 3).square().mean()
+    torch.testing.assert_close(good.losses()["wall"], expected)
