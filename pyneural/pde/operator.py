@@ -55,7 +55,8 @@ class Operator(Condition):
         residual: an ``Equation``, or a function that returns one residual or a tuple of them.
         points: [N, D]; how many to draw on the boundary of the domain; with quadrature [Q, D] for
             one integral or [M, Q, D] for M of them.
-        domain: gives the names of the inputs, the points and their normals.
+        domain: gives the names of the inputs, the points and their normals, and says which inputs
+            are parameters.
         part: name of the part of the boundary that the points are on; None for all of it.
         value: what the residual equals, as in ``Initial``; with quadrature a number, [M] or a
             function of the coordinates that an integral has in common.
@@ -136,7 +137,7 @@ class Operator(Condition):
             arguments,
             names,
             _outputs(equation, outputs, [a for a in arguments if a not in known], known),
-            () if equation is None else equation.parameter_inputs,
+            _parameters(equation, domain),
         )
         self.form.remedy = "name all its columns by outputs=, or give the network those"
         self.equation = equation
@@ -269,6 +270,19 @@ def _inputs(
     for other in given[1:]:
         check_names(f"{_WHERE}: inputs", given[0], other, "another part")
     return given[0]
+
+
+def _parameters(equation: Equation | None, domain: Domain | None) -> tuple[str, ...]:
+    """Names of the inputs that are parameters, no part of a Laplacian."""
+    known = () if domain is None else tuple(domain.parameters)
+    if equation is None:
+        return known
+    declared = tuple(equation.parameter_inputs)
+    remedy = "declare the same parameters in both: parameter_inputs, and with_parameters(...)"
+    good = domain is None or set(declared) == set(known)
+    got, expected = ", ".join(declared) or "none", ", ".join(known) or "none"
+    _expect(good, "residual: parameter_inputs", f"{expected}, as the domain has", got, remedy)
+    return declared
 
 
 def _normals(domain: Domain, points: Tensor, part: Part, drawing: Drawing) -> Tensor | None:

@@ -55,6 +55,32 @@ def test_the_exact_solution_for_every_parameter_meets_all_terms(equation):
         assert condition.loss(Exact()) < 1e-24
 
 
+def test_an_operator_leaves_the_parameters_of_its_domain_out_of_laplacians(nested):
+    heat = lambda u, nu: u.t - nu * u.laplacian  # noqa: E731
+    assert pde.Operator(heat, HEAT.sample(50, **DRAWING), domain=HEAT).loss(Exact()) < 1e-24
+    # The flux of the Laplacian through a curve, in two dimensions and by nested autograd.
+    disk = pde.Disk(x=0, y=0, radius=1).with_time(0, 1).with_parameters(nu=(1, 2))
+    flux = pde.Operator(lambda u: u.laplacian.n, 20, domain=disk, **DRAWING)
+    network, z = nn.MLP(4, [6], 1).double(), flux.points
+    expected = sum(
+        z[:, k] * (nested(network, z, (1, 1, k)) + nested(network, z, (2, 2, k)))[:, 0]
+        for k in (1, 2)
+    )
+    torch.testing.assert_close(flux.residuals(network)[0][:, 0], expected)
+    torch.testing.assert_close(flux.loss(network), expected.square().mean())
+
+
+def test_an_operator_and_its_domain_declare_the_same_parameters():
+    class Undeclared(Heat):
+        parameter_inputs = ()
+
+    points = HEAT.sample(5)
+    assert pde.Operator(Heat(), points, domain=HEAT).form.parameters == ("nu",)
+    message = r"Operator: residual: parameter_inputs: expected nu, as the domain has, got none;"
+    with pytest.raises(ValueError, match=message):
+        pde.Operator(Undeclared(), points, domain=HEAT)
+
+
 def test_points_are_drawn_over_the_parameter_and_never_on_its_ends():
     given = conditions() | {
         "slope": pde.Neumann(HEAT, 0.0, 40, **DRAWING),
