@@ -28,6 +28,7 @@ _COLUMNS = {  # title, width and digits of the columns that are printed
 }  # fmt: skip
 _WIDTH = 79  # columns of a line
 _FIRST = 18
+_FEW = 200  # steps of a network, below which it is hardly trained
 _LARGE = 10_000  # from which a number is written with a power of ten
 _CLAIMED = {"yes": "holds here", "no": "does not hold here", "can't tell": "can't tell"}
 
@@ -51,6 +52,14 @@ def print_report(found: Comparison) -> None:
     bounds = [row["model"] for row in _ordered(found) if row.get("bound")]
     if bounds:
         _print_wrapped(f"nats of {', '.join(bounds)}: a lower bound")
+    few = [
+        f"{row['model']} {row['steps']:.0f}"
+        for row in _ordered(found)
+        if row["model"] not in (DATA, "gaussian", "mixture") and row.get("steps", _FEW) < _FEW
+    ]
+    if few:
+        text = f"steps of {', '.join(few)}: too few to judge these models; raise the budget"
+        _print_wrapped(text)
     for row in found.rows:
         if row.get("failed") or row.get("stopped"):
             reason = row.get("failed") or row.get("stopped")

@@ -37,7 +37,7 @@ def read_file(path: str | os.PathLike[str]) -> Any:
     Raises:
         ArgumentError: a file of another kind, one that cannot be read, or a name of two columns.
         FileNotFoundError: no file there.
-        ImportError: pandas is not installed.
+        ImportError: pandas is not installed, or for .parquet pyarrow.
     """
     path = Path(path)
     kind, remedy = path.suffix.lower(), "write galaxies, digits or mnist, or convert the file"
@@ -48,7 +48,7 @@ def read_file(path: str | os.PathLike[str]) -> Any:
         if kind == ".npy":
             with open(path, "rb") as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
-        return _pandas().read_parquet(path) if kind == ".parquet" else _read_csv(path)
+        return _read_parquet(path) if kind == ".parquet" else _read_csv(path)
     except ArgumentError:
         raise
     except (ValueError, EOFError) as error:
@@ -58,6 +58,16 @@ def read_file(path: str | os.PathLike[str]) -> Any:
             remedy += " in UTF-8, a row a line with the names of the columns in the first"
         raise ArgumentError(
             f"{_WHERE}: expected a table that can be read in {path}, got: {reason}; {remedy}"
+        ) from error
+
+
+def _read_parquet(path: Path) -> Any:
+    pandas = _pandas()
+    try:
+        return pandas.read_parquet(path)
+    except ImportError as error:
+        raise ImportError(
+            f"{_WHERE}: expected pyarrow to read {path}, got none; pip install pyarrow"
         ) from error
 
 

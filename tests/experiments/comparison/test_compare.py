@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from functools import partial
 
@@ -271,6 +272,9 @@ def test_command(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines()[:-4])) < 80
     assert "take " in printed
+    assert re.search(
+        r"steps of vae \d+: too few to judge these models; raise the\s+budget", printed
+    )
     names = {path.name for path in out.iterdir()}
     assert names == {"compare.cells.json", "compare.csv", "compare.json", "compare.png"}
     kept = json.loads((out / "compare.json").read_text())

@@ -247,6 +247,45 @@ def test_columns_without_a_name_and_spaces_around_names(tmp_path):
     assert clean_table(read_file(tmp_path / "a.csv"), ["b"]).names == ["a", "c"]
 
 
+def test_parquet(tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"no parquet")
+
+    def without_pyarrow(path):
+        raise ImportError("Unable to find a usable engine; tried using: 'pyarrow', 'fastparquet'.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pandas, "read_parquet", without_pyarrow)
+        with pytest.raises(ImportError, match=r"expected pyarrow .*; pip install pyarrow"):
+            load_data(path)
+    pytest.importorskip("pyarrow")
+    with pytest.raises(ArgumentError, match=r"can be read in .*a\.parquet"):
+        load_data(path)
+    table = frame(kind=["muon", "tau"] * 150, hits=pandas.array([1, None, 3] * 100, dtype="Int64"))
+    table.to_parquet(path)
+    with pytest.raises(ArgumentError, match="column kind with 'muon'"):
+        load_data(path)
+    found = load_data(path, ["kind"], rows=200)
+    assert found.columns == ("a", "b", "hits")
+    assert found.notes == ("100 of 300 rows left out: missing values in column hits (100)",)
+
+
+def test_mnist_by_a_stand_in(monkeypatch):
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (300, 28, 28)))
+    labels = torch.arange(300) % 10
+    halves = [
+        (part.float() / 255, y) for part, y in ((x[:200], labels[:200]), (x[200:], labels[200:]))
+    ]
+    monkeypatch.setattr("pyneural.data.mnist", lambda: tuple(halves))
+    found = load_data("mnist")
+    assert (found.shape, found.levels, len(found.x)) == ((1, 28, 28), 256, 300)
+    assert torch.equal(found.x, x.flatten(1).double())
+    assert torch.equal(found.labels, labels)
+    with pytest.raises(ArgumentError, match="drop: expected a table of your own, got mnist"):
+        load_data("mnist", ["a"])
+
+
 def test_masked_values_are_missing():
     table = clean_table(np.ma.masked_greater(rows(), 2.0))
     assert table.notes[0].startswith(f"{(rows() > 2).any(1).sum()} of 300 rows left out: missing")
