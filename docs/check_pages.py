@@ -52,13 +52,14 @@ CONTRAST = """() => {
   }
   return Object.values(found);
 }"""
+# Tables, programs and equations scroll by themselves; the page, or all that is on it, must not.
 WIDER = """() => {
-  const wide = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= wide) return [];
-  return [...document.querySelectorAll('article *')]
-    .filter(e => e.getBoundingClientRect().right > wide + 1).slice(0, 5)
-    .map(e => `${e.tagName}.${e.className} to ${Math.round(e.getBoundingClientRect().right)} px`)
-    .concat(`page: ${document.documentElement.scrollWidth} of ${wide} px`);
+  const whole = [document.documentElement, ...document.querySelectorAll('.main, .content, article')];
+  return whole.filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).flatMap(e =>
+    [...e.querySelectorAll('article > *, article > section > *, article > section > section > *')]
+      .filter(part => part.getBoundingClientRect().right > e.getBoundingClientRect().right + 1)
+      .slice(0, 5).map(part => `${part.tagName}.${part.className} is wider than the page`)
+      .concat(`${e.tagName} scrolls sideways: ${e.scrollWidth} of ${e.clientWidth} px`));
 }"""
 OTHERS = """() => [
   ...(document.querySelectorAll('h1').length === 1 ? [] :
