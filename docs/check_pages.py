@@ -52,14 +52,11 @@ CONTRAST = """() => {
   }
   return Object.values(found);
 }"""
-WIDER = """() => {
-  const wide = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= wide) return [];
-  return [...document.querySelectorAll('article *')]
-    .filter(e => e.getBoundingClientRect().right > wide + 1).slice(0, 5)
-    .map(e => `${e.tagName}.${e.className} to ${Math.round(e.getBoundingClientRect().right)} px`)
-    .concat(`page: ${document.documentElement.scrollWidth} of ${wide} px`);
-}"""
+# Tables, programs and equations scroll by themselves; the page, or all that is on it, must not.
+WIDER = """() => [document.documentElement, ...document.querySelectorAll('.main, .content')]
+  .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1)
+  .map(e => `${e.className || 'page'} scrolls sideways: ${e.scrollWidth} of ${e.clientWidth} px`)
+"""
 OTHERS = """() => [
   ...(document.querySelectorAll('h1').length === 1 ? [] :
       [`${document.querySelectorAll('h1').length} headings of the first level`]),

@@ -126,6 +126,7 @@ def picture_of(directive: SphinxDirective, name: str, picture: Path) -> nodes.fi
     summary = cli.load_demo(name).SUMMARY
     image = nodes.image(uri=uri, alt=f"Picture of pyneural demo {name}. {summary}")
     image["loading"] = "lazy"
+    image["width"] = "100%"  # with a width Sphinx makes it a link to the whole picture
     return nodes.figure("", image)
 
 
