@@ -58,7 +58,7 @@ def figure(width: float, height: float) -> Iterator[Any]:
 
 @functools.cache
 def _figure_class() -> Any:
-    """matplotlib's figure, which notebooks then show without pyplot, too."""
+    """A figure of matplotlib that notebooks show without pyplot, too."""
     from matplotlib.figure import Figure
 
     class FigureInNotebooks(Figure):
