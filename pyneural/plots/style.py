@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,9 +53,22 @@ def check_installed() -> Any:
 def figure(width: float, height: float) -> Iterator[Any]:
     """Context with a figure of a size in inches, in the common style, outside any window system."""
     with check_installed().rc_context(_RC):
-        from matplotlib.figure import Figure
+        yield _figure_class()(figsize=(width, height))
 
-        yield Figure(figsize=(width, height))
+
+@functools.cache
+def _figure_class() -> Any:
+    """A figure of matplotlib that notebooks show without pyplot, too."""
+    from matplotlib.figure import Figure
+
+    class FigureInNotebooks(Figure):
+        def _repr_png_(self) -> bytes:
+            file = io.BytesIO()
+            with check_installed().rc_context(_RC):
+                self.savefig(file, format="png")
+            return file.getvalue()
+
+    return FigureInNotebooks
 
 
 def save(figure: Any, path: str | os.PathLike[str]) -> Path:

@@ -90,18 +90,20 @@ def diagnose(loss: Sequence[float], val_loss: Sequence[float] | None = None) -> 
         return Diagnosis(tuple(_of_any_sign(curve, beside)))
     tiny = np.finfo(float).tiny  # of a loss that reached 0
     levels = np.log(np.maximum(curve, tiny))
-    held_out = None if beside is None else np.log(np.maximum(beside, tiny))
+    held_out = None
+    if beside is not None and np.isfinite(beside).all():
+        held_out = np.log(np.maximum(beside, tiny))
     places = _jump_places(levels)
     jumps = _jumps(levels, places)
     # A loss that was smooth until it jumped is rough only since.
     late = len(places) > 0 and places[0] > len(levels) // 2
     until = levels[: places[0]] if late else levels
     found = [_rate_too_low(levels), _rate_too_high(until) or _rises(levels, jumps), jumps]
-    if held_out is not None and np.isfinite(held_out).all():
+    if held_out is not None:
         found += [_overfitting(levels, held_out), _validation_below(levels, held_out)]
     labels = {finding.label for finding in found if finding is not None}
     if not labels & {RATE_TOO_LOW, RATE_TOO_HIGH, OVERFITTING}:
-        found.append(_still_learning(levels))
+        found.append(_still_learning(levels, held_out))
     return Diagnosis(tuple(finding for finding in found if finding is not None))
 
 
@@ -160,15 +162,21 @@ def _of_any_sign(loss: np.ndarray, held_out: np.ndarray | None) -> list[Finding]
     return found
 
 
-def _still_learning(levels: np.ndarray) -> Finding | None:
+def _still_learning(levels: np.ndarray, held_out: np.ndarray | None) -> Finding | None:
     width = _fifth(levels)
-    last, before = levels[-width:], levels[-2 * width : -width]
-    fall = float(np.median(before) - np.median(last))
+    fall = _fall_at_the_end(levels, width)
+    if held_out is not None and _fall_at_the_end(held_out, width) <= 0:
+        return None  # more epochs do not help what was held out
     noise = float(np.std(np.diff(levels[-2 * width :]))) / np.sqrt(width)  # standard error of that
     if fall < max(_FALL_AT_THE_END, 2 * noise) and not _falls_as_at_first(levels):
         return None
     reason = f"the loss fell by {_percent(fall)} over the last fifth of the epochs"
     return Finding(STILL_LEARNING, reason, "train for more epochs")
+
+
+def _fall_at_the_end(levels: np.ndarray, width: int) -> float:
+    """From the last but one part of so many epochs to the last."""
+    return float(np.median(levels[-2 * width : -width]) - np.median(levels[-width:]))
 
 
 def _overfitting(levels: np.ndarray, held_out: np.ndarray) -> Finding | None:

@@ -64,6 +64,11 @@ def test_save_replaces_and_leaves_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+def test_a_notebook_shows_a_figure():
+    """IPython asks for it by this name; where pyplot was not imported it knows no other way."""
+    assert figure()._repr_png_().startswith(b"\x89PNG")
+
+
 def test_missing_matplotlib_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'pyneural\[plot\]'"):

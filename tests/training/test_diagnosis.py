@@ -72,6 +72,14 @@ def test_a_loss_that_climbs_slowly_back_is_not_healthy():
     assert "lowest in epoch 10" in str(diagnose(curve))
 
 
+@pytest.mark.parametrize(("end", "labels"), [(1.0, ()), (0.5, ("still learning",))])
+def test_more_epochs_are_advised_only_where_they_help_new_samples(end, labels):
+    training = np.exp(-np.linspace(0, 3, 50))
+    fallen = np.exp(-np.linspace(0, 3, 20))
+    held_out = np.concatenate([fallen, fallen[-1] * np.linspace(1, end, 30)])
+    assert diagnose(training, 4 * held_out).labels == labels
+
+
 def test_a_loss_of_zero_is_flat():
     assert diagnose([1.0, 0.1, *[0.0] * 20]).labels == ()
     assert diagnose([0.0] * 10, [0.0] * 10).labels == ()
