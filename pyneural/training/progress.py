@@ -12,6 +12,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from importlib.util import find_spec
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -132,7 +133,7 @@ class Display:
         if self._widget is not None:
             ends = [text(part).replace("{", "{{").replace("}", "}}")
                     for part in _BAR.split(layouts[0])]  # fmt: skip
-            self._widget.total, self._widget.n = total, step
+            self._widget.n = step / total if total else 0.0  # of 1, which its length stands for
             self._widget.bar_format = "{bar}".join(ends)
             self._widget.refresh()
         elif self.on_terminal:
@@ -210,11 +211,11 @@ def progress(name: str, items: Iterable[Item], total: int | None = None) -> Iter
 
 
 def _notebook_bar() -> Any:
-    """Tqdm's bar of a notebook, None elsewhere."""
-    if "ipykernel" not in sys.modules:
+    """The bar of tqdm for notebooks, None where there is none or no ipywidgets for it."""
+    if "ipykernel" not in sys.modules or find_spec("ipywidgets") is None:
         return None
     from tqdm.auto import tqdm as bar
 
     if not any("notebook" in base.__module__ for base in bar.__mro__):
-        return None  # there is no ipywidgets
+        return None  # a kernel without a notebook
     return bar(total=1, bar_format="{bar}", mininterval=0, leave=True)

@@ -10,19 +10,28 @@ sys.path.append(str(Path(__file__).parents[2] / "build_tools"))
 import check_torch_versions as versions
 
 
-def row(torch, built="yes", passed="2812", failed="0"):
-    cells = (torch, "13.0", built, passed, failed, "1", "400", "abc1234")
+def row(torch, python="3.11", built="yes", passed="2812", failed="0"):
+    counts = (passed, failed, "1")
+    cells = (torch, python, "13.0", "-", built, *counts, "all", "400", "abc1234")
     return dict(zip(versions.COLUMNS, cells, strict=True))
 
 
 def test_the_table_is_read_as_it_was_written(tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "TABLE", tmp_path / "table.md")
     assert versions.read_table() == {}
-    rows = {name: row(name) for name in ("2.15.0", "2.9.1", "2.13.0")}
+    pairs = [("2.15.0", "3.9"), ("2.9.1", "3.11"), ("2.15.0", "3.13"), ("2.13.0", "3.11")]
+    rows = {pair: row(*pair) for pair in pairs}
     versions.write_table(rows)
     read = versions.read_table()
     assert read == rows
-    assert list(read) == ["2.9.1", "2.13.0", "2.15.0"]
+    assert list(read) == [pairs[1], pairs[3], pairs[0], pairs[2]]
+
+
+def test_a_python_is_found_by_its_version_or_path():
+    here = ".".join(map(str, sys.version_info[:2]))
+    assert versions.python_version(versions.find_python(sys.executable)) == here
+    with pytest.raises(SystemExit, match=r"expected an installed Python, got 2\.99"):
+        versions.find_python("2.99")
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ def test_in_a_notebook_a_bar_of_its_own(clock, monkeypatch, capsys):
     monkeypatch.setattr("pyneural.training.progress._notebook_bar", lambda: widget)
     for _ in progress("samples", range(4)):
         clock[0] += 3.0
-    assert widget.shown[1] == (2, 4, "samples  50%{bar} 2/4 00:06<00:06")
+    assert widget.shown[1] == (0.5, 1, "samples  50%{bar} 2/4 00:06<00:06")
     assert widget.closed
     assert not widget.leave
     assert capsys.readouterr().err == ""

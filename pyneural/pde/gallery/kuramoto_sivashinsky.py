@@ -65,7 +65,10 @@ class ChaoticKuramotoSivashinsky(Ring):
     formula = "u_t + 100/16 u u_x + 100/16^2 u_xx + 100/16^4 u_xxxx = 0"
     counts = 26, 257
     smooth = 3
-    recipe = Recipe((20, 20, 20, 20), error=1.0, steps=200, hard=True)
+    recipe = Recipe(
+        (20, 20, 20), error=2e-3, steps=100, activation="sin", input_scale=8, points=2000,
+        most=4000, hard=True, windows=25,
+    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,28 @@
+"""The citation and the conda recipe say what pyproject.toml says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import pyneural
+
+ROOT = Path(__file__).parents[2]
+CONDA = {"torch": "pytorch"}  # by the name on the index of Python's packages
+
+
+@pytest.mark.parametrize("name", ["CITATION.cff", "recipe/recipe.yaml"])
+def test_version_and_license(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert re.search(r'^ *version: "?([\d.]+)"?$', text, re.MULTILINE)[1] == pyneural.__version__
+    assert re.search(r"^ *license: (\S+)$", text, re.MULTILINE)[1] == "BSD-3-Clause"
+
+
+def test_recipe_runs_with_what_the_package_requires():
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.match(r"[\w-]+", one)[0] for one in project["dependencies"]}
+    text = (ROOT / "recipe/recipe.yaml").read_text(encoding="utf-8")
+    run = text.partition("  run:\n")[2].partition("\n\n")[0]
+    found = re.findall(r'- (?:\$\{\{ pin_compatible\(")?([\w-]+)', run)
+    assert set(found) == {CONDA.get(name, name) for name in names} | {"python"}
