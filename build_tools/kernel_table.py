@@ -78,10 +78,9 @@ def short_names(mangled: list[str]) -> dict[str, str]:
     ran = subprocess.run(
         ["c++filt", *mangled], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
     )
+    common = re.compile(r"^void |\(anonymous namespace\)::|pyneural::|\([\w:]*\)(?=\d)")
     return {
-        name: re.sub(
-            r"^void |\(anonymous namespace\)::|pyneural::|\((?:Along|bool)\)|(?<=>)\(.*", "", full
-        )
+        name: common.sub("", full).partition("(")[0]
         for name, full in zip(mangled, ran.stdout.splitlines(), strict=True)
     }
 

@@ -1,5 +1,6 @@
 """What is read of a compiled kernel, and what counts as worse."""
 
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_resources_with_those_of_called_functions():
         "_Z5firstv": {"registers": 166, "spilled": 14, "shared": 40960},
         "_Z6secondv": {"registers": 8, "spilled": 0, "shared": 0},
     }
+
+
+@pytest.mark.skipif(shutil.which("c++filt") is None, reason="needs c++filt")
+def test_names_are_those_of_the_source_without_what_all_share():
+    names = {
+        "_ZN8pyneural5dense12_GLOBAL__N_114product_kernelILNS_5AlongE0ELS3_1EfEEvNS0_13Product"
+        "ParamsIT1_EE": "dense::product_kernel<0, 1, float>",
+        "_ZN8pyneural12_GLOBAL__N_112store_kernelENS0_6ValuesEPl": "store_kernel",
+    }
+    assert kernel_table.short_names(list(names)) == names
 
 
 @pytest.mark.parametrize(
