@@ -202,21 +202,23 @@ __device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64
       a.load(k0 + kChunk<T>);
       b.load(k0 + kChunk<T>);
     }
-    uint32_t left[kFragmentsM][kSteps][4], right[kFragmentsN][kSteps][2];
-    PYNEURAL_UNROLL
-    for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
-    for (int s = 0; s < kSteps; ++s) PYNEURAL_UNROLL
-    for (int q = 0; q < 4; ++q)
-      left[i][s][q] = chunks.a[now].words[m0 + i * 16 + g + q % 2 * 8][s * 8 + t + q / 2 * 4];
+    uint32_t right[kFragmentsN][kSteps][2];
     PYNEURAL_UNROLL
     for (int j = 0; j < kFragmentsN; ++j) PYNEURAL_UNROLL
     for (int s = 0; s < kSteps; ++s) PYNEURAL_UNROLL
     for (int q = 0; q < 2; ++q)
       right[j][s][q] = chunks.b[now].words[n0 + j * 8 + g][s * 8 + t + q * 4];
     PYNEURAL_UNROLL
-    for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
-    for (int j = 0; j < kFragmentsN; ++j)
-      Multiply<T>::run(sum[i][j], left[i], right[j], params.with_tf32);
+    for (int i = 0; i < kFragmentsM; ++i) {
+      uint32_t left[kSteps][4];  // of one i at a time: all would take the registers of the sums
+      PYNEURAL_UNROLL
+      for (int s = 0; s < kSteps; ++s) PYNEURAL_UNROLL
+      for (int q = 0; q < 4; ++q)
+        left[s][q] = chunks.a[now].words[m0 + i * 16 + g + q % 2 * 8][s * 8 + t + q / 2 * 4];
+      PYNEURAL_UNROLL
+      for (int j = 0; j < kFragmentsN; ++j)
+        Multiply<T>::run(sum[i][j], left, right[j], params.with_tf32);
+    }
     if (more) fill_stage(now ^ 1);
     __syncthreads();
   }

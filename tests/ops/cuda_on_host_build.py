@@ -50,22 +50,29 @@ def sources() -> dict[Path, str]:
                 flags=re.DOTALL,
             )
             text = text.replace("reinterpret_cast<const void*>(kernel)", "kernel")
+            text = re.sub(
+                r"(__shared__ [^;{}]*?(\w+)(?:\[[^;]*\])*;)", r"\1 DECLARE_SHARED(\2);", text
+            )
         rewritten[file.relative_to(ROOT)] = text
     return rewritten
 
 
-def build(name: str) -> ctypes.CDLL:
+def build(name: str, *, traced: bool = False) -> ctypes.CDLL:
     """The functions of cuda_on_host/NAME.cpp, which includes the kernels.
 
-    Compiled once for all processes and runs that share the sources and torch.
+    Compiled once for all processes and runs that share the sources and torch. If ``traced``, with
+    the functions of cuda_on_host/bank_conflicts.h.
     """
     rewritten = sources()
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     # Fortified, as some compilers have it unless told otherwise, a jump to another stack aborts.
-    options = ["-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE"]
+    options = ["-std=c++20", "-O1", "-w", "-fPIC", "-U_FORTIFY_SOURCE"]
     options += [f"-I{path}" for path in include_paths()]
+    if traced:
+        options += ["-fsanitize=thread", "-fno-threadsafe-statics", "-DTRACED"]
     parts = [torch.__version__, *compiler, *options, *map(str, rewritten), *rewritten.values()]
     parts += [file.read_text() for file in sorted(STAND_IN.iterdir())]
+    name, source = f"{name}-traced" if traced else name, STAND_IN / f"{name}.cpp"
     built = BUILT / f"{name}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
     BUILT.mkdir(parents=True, exist_ok=True)
     with (BUILT / f"{name}.lock").open("w") as lock:
@@ -79,9 +86,14 @@ def build(name: str) -> ctypes.CDLL:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_text(text)
             folders = [f"-I{path}" for path in (BUILT / name, STAND_IN)]
-            source, part = STAND_IN / f"{name}.cpp", built.with_suffix(".part")
+            part = built.with_suffix(".part")
             torchs = [f"-L{path}" for path in library_paths()] + ["-ltorch_cpu", "-lc10"]
-            command = [*compiler, *folders, *options, source, "-o", part, *torchs]
+            # Linked by itself: the sanitizer's own library must stay out.
+            compiled = built.with_suffix(".o")
+            command = [*compiler, *folders, *options, "-c", source, "-o", compiled]
             subprocess.run(command, check=True)
+            command = [*compiler, "-shared", compiled, "-o", part, *torchs]
+            subprocess.run(command, check=True)
+            compiled.unlink()
             part.rename(built)
     return ctypes.CDLL(str(built))

@@ -67,18 +67,33 @@ struct Call {
   size_t shared;   // bytes
 };
 inline std::vector<Call> calls;
-inline std::map<const void*, size_t> allowed;  // of the kernels that were set up
+// Of the kernels that were set up, by the device, which is another one on another machine.
+inline std::map<std::pair<const void*, int>, size_t> allowed;
 constexpr size_t kAllowedAtFirst = 48 << 10;
+inline int multiprocessors = 1, shared_bytes = kMaxSharedBytes;
 
 inline bool note_launch(const void* kernel, size_t shared) {
   calls.push_back({false, shared});
-  const auto found = allowed.find(kernel);
+  const auto found = allowed.find({kernel, shared_bytes});
   return shared <= (found == allowed.end() ? kAllowedAtFirst : found->second);
+}
+
+// Where shared memory lies: the dynamic one, and what the kernels that ran have declared.
+constexpr int kMostShared = 64;
+inline uintptr_t shared_begin[kMostShared] = {reinterpret_cast<uintptr_t>(dynamic_shared)};
+inline uintptr_t shared_end[kMostShared] = {reinterpret_cast<uintptr_t>(dynamic_shared) +
+                                            kMaxSharedBytes};
+inline int shared_count = 1;
+template <class Declared>
+void declare_shared(const Declared& declared) {
+  const auto begin = reinterpret_cast<uintptr_t>(&declared);
+  if (std::count(shared_begin, shared_begin + shared_count, begin)) return;
+  shared_begin[shared_count] = begin;
+  shared_end[shared_count++] = begin + sizeof declared;
 }
 
 enum class Order { ascending, descending, shuffled };
 
-inline int multiprocessors = 1, shared_bytes = kMaxSharedBytes;
 inline int architecture = 80;  // of the device and of the code
 inline Order order = Order::ascending;
 
@@ -270,7 +285,8 @@ template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, int, int bytes) {
   if (bytes > cuda_on_host::shared_bytes) return cudaErrorInvalidValue;
   cuda_on_host::calls.push_back({true, static_cast<size_t>(bytes)});
-  cuda_on_host::allowed[reinterpret_cast<const void*>(kernel)] = static_cast<size_t>(bytes);
+  const std::pair key{reinterpret_cast<const void*>(kernel), cuda_on_host::shared_bytes};
+  cuda_on_host::allowed[key] = static_cast<size_t>(bytes);
   return cudaSuccess;
 }
 template <class Kernel>
@@ -287,7 +303,6 @@ inline cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** fun
   *status = has ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }
-// Another machine is another device: kernels are set up for each.
 inline cudaError_t cudaGetDevice(int* device) {
   *device = cuda_on_host::shared_bytes;
   return cudaSuccess;
@@ -300,3 +315,10 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
 inline cudaError_t cudaGetLastError() {
   return std::exchange(cuda_on_host::last_error, cudaSuccess);
 }
+
+#ifdef TRACED
+#define DECLARE_SHARED(name) cuda_on_host::declare_shared(name)
+#include "bank_conflicts.h"
+#else
+#define DECLARE_SHARED(name)
+#endif
