@@ -17,21 +17,32 @@ __device__ void for_tiles(int64_t rows, int64_t tile, const Body& body) {
     body(first);
 }
 
-// total [size] = the sum of the blocks' parts [blocks, size].
+constexpr int kSummedAtOnce = 32;  // elements of a block, each by kThreads / 32 threads
+
+// total [size] = the sum of the blocks' parts [blocks, size]. The threads of an element have parts
+// that follow one another, and what they sum is added in their order.
 template <class T>
 __global__ void add_parts_kernel(const T* parts, int64_t blocks, int64_t size, T* total) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (i >= size) return;
+  constexpr int kShares = kThreads / kSummedAtOnce;
+  __shared__ T sums[kShares][kSummedAtOnce];
+  const int share = static_cast<int>(threadIdx.x) / kSummedAtOnce;
+  const int lane = static_cast<int>(threadIdx.x) % kSummedAtOnce;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kSummedAtOnce + lane;
   T sum = T(0);
-  for (int64_t b = 0; b < blocks; ++b) sum += parts[b * size + i];
+  for (int64_t b = share * blocks / kShares; i < size && b < (share + 1) * blocks / kShares; ++b)
+    sum += parts[b * size + i];
+  sums[share][lane] = sum;
+  __syncthreads();
+  if (share > 0 || i >= size) return;
+  for (int s = 1; s < kShares; ++s) sum += sums[s][lane];
   total[i] = sum;
 }
 
 template <class T>
 cudaError_t launch_add_parts(const T* parts, int64_t blocks, int64_t size, T* total,
                              cudaStream_t stream) {
-  return launch(add_parts_kernel<T>, tiles_of(size, kThreads), kThreads, 0, stream, parts, blocks,
-                size, total);
+  return launch(add_parts_kernel<T>, tiles_of(size, kSummedAtOnce), kThreads, 0, stream, parts,
+                blocks, size, total);
 }
 
 constexpr int kBlocksPerMultiprocessor = 2;  // what 128 registers a thread allow

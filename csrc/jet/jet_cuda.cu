@@ -2,6 +2,7 @@
 //
 // Parameters are copied to shared memory where they leave room for two blocks a multiprocessor.
 #include "../common/blocks.cuh"
+#include "../common/gradient_product.cuh"
 #include "jet_tile.cuh"
 
 namespace pyneural::jet {
@@ -33,11 +34,11 @@ template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     forward_kernel(const __grid_constant__ JetParams<T> params) {
   auto tile = make_tile<T, order, false>(params);
-  const int64_t outputs = params.width[params.layers];
+  const int outputs = params.width[params.layers];
   for_tiles(params.points, params.tile, [&](int64_t first) {
     tile.forward(first);
     for (int k = 0; k < params.plan.outputs; ++k)
-      for (int64_t i = threadIdx.x; i < params.tile * outputs; i += kThreads)
+      for (int i = threadIdx.x; i < params.tile * outputs; i += kThreads)
         if (const int64_t n = first + i / outputs; n < params.points)
           params.output[(k * params.points + n) * outputs + i % outputs] =
               tile.output(i % outputs, params.plan.output[k])[i / outputs];
@@ -56,25 +57,25 @@ __device__ void clear_grad_output(const JetParams<T>& params, const Tile& tile) 
 template <class T, class Tile>
 __device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64_t first, int l,
                                    const T* grad, const T* a, T* partial) {
-  const int64_t in = params.width[l], out = params.width[l + 1], columns = tile.columns();
-  const int64_t points = params.tile;
+  const int in = params.width[l], out = params.width[l + 1], points = params.tile;
+  const int columns = static_cast<int>(tile.columns());
   T* const to = partial + params.offset[l];
   const auto left = [=](int64_t k, int64_t m) { return grad[m * columns + k]; };
   const auto store = [=](int64_t m, int64_t n, T sum) { to[m * in + n] += sum; };
   if (a) {
-    block_product<Along::k, Along::k, T>(
+    gradient_product<Along::k, Along::k, T>(
         out, in, columns, tile.stage(), left,
         [=](int64_t k, int64_t n) { return a[n * columns + k]; }, store);
   } else {
-    block_product<Along::k, Along::k, T>(
+    gradient_product<Along::k, Along::k, T>(
         out, in, columns, tile.stage(), left,
-        [&](int64_t k, int64_t n) { return tile.input(first, k / points, k % points, n); }, store);
+        [&](int64_t k, int64_t n) {
+          const int column = static_cast<int>(k);  // 64 bits would divide several times slower
+          return tile.input(first, column / points, column % points, n);
+        },
+        store);
   }
-  for (int64_t o = threadIdx.x; o < out; o += kThreads) {
-    T sum = T(0);
-    for (int64_t p = 0; p < points; ++p) sum += grad[o * columns + p];
-    to[out * in + o] += sum;
-  }
+  add_row_sums(out, points, left, to + int64_t{out} * in);
 }
 
 // grad_x of the tile's points: the transposed first layer on the grad of all channels of a jet, of
@@ -82,23 +83,25 @@ __device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64
 template <class T, class Tile>
 __device__ void store_input_grad(const JetParams<T>& params, Tile& tile, int64_t first,
                                  const T* grad) {
-  const int64_t inputs = params.width[0];
+  const int inputs = params.width[0];
   const T* const w = tile.weights(0);
   if (params.has_jet_x) {
-    const int64_t columns = tile.columns(), points = params.tile, all = params.points;
+    const int64_t columns = tile.columns(), all = params.points;
+    const int points = params.tile;
     T* const to = params.grad_x;
     block_product<Along::row, Along::row, T>(
         inputs, columns, params.width[1], tile.stage(),
         [=](int64_t k, int64_t m) { return w[k * inputs + m]; },
         [=](int64_t k, int64_t n) { return grad[k * columns + n]; },
         [=](int64_t m, int64_t n, T sum) {
-          const int64_t p = first + n % points;
-          if (p < all) to[(n / points * all + p) * inputs + m] = sum;
+          const int column = static_cast<int>(n);
+          const int64_t p = first + column % points;
+          if (p < all) to[(column / points * all + p) * inputs + m] = sum;
         });
     return;
   }
-  for (int64_t i = threadIdx.x; i < params.tile * inputs; i += kThreads) {
-    const int64_t p = i / inputs, d = i % inputs;
+  for (int i = threadIdx.x; i < params.tile * inputs; i += kThreads) {
+    const int p = i / inputs, d = i % inputs;
     if (first + p >= params.points) continue;
     T sum = T(0);
     for (int64_t o = 0; o < params.width[1]; ++o)
@@ -111,7 +114,8 @@ template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     backward_kernel(const __grid_constant__ JetParams<T> params) {
   auto tile = make_tile<T, order, true>(params);
-  const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
+  const int outputs = params.width[params.layers];
+  const int64_t size = params.offset[params.layers];
   T* const partial = params.partial ? params.partial + blockIdx.x * size : nullptr;
   if (partial)
     for (int64_t i = threadIdx.x; i < size; i += kThreads) partial[i] = T(0);
@@ -120,7 +124,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     tile.forward(first);
     clear_grad_output(params, tile);
     for (int k = 0; k < params.plan.outputs; ++k)
-      for (int64_t i = threadIdx.x; i < params.tile * outputs; i += kThreads)
+      for (int i = threadIdx.x; i < params.tile * outputs; i += kThreads)
         if (const int64_t n = first + i / outputs; n < params.points)
           tile.grad_output(i % outputs, params.plan.output[k])[i / outputs] +=
               params.grad_output[(k * params.points + n) * outputs + i % outputs];

@@ -112,8 +112,8 @@ class BlockTile {
           [=](int64_t m, int64_t n, T sum) { to[m * columns + n] = sum; });
     }
     const T* const bias = bias_of(layers - 1);
-    const int64_t tile = params_.tile;
-    for (int64_t i = threadIdx.x; i < params_.width[layers] * tile; i += kThreads)
+    const int tile = params_.tile;
+    for (int i = threadIdx.x; i < params_.width[layers] * tile; i += kThreads)
       output_[i / tile * columns_ + i % tile] += bias[i / tile];
     __syncthreads();
   }
@@ -123,18 +123,19 @@ class BlockTile {
   // they are input().
   template <class Layer>
   __device__ void backward(const Layer& layer) {
-    const int64_t columns = columns_, tile = params_.tile;
+    const int64_t columns = columns_;
+    const int tile = params_.tile;
     const T* z = z_;
     for (int l = 1; l < params_.layers - 1; ++l) z += params_.width[l] * columns;
     for (int l = params_.layers - 1; l >= 1; --l) {
-      const int64_t in = params_.width[l], out = params_.width[l + 1];
+      const int in = params_.width[l], out = params_.width[l + 1];
       const T *const w = parameters_ + params_.offset[l], *const grad = grad_;
       T* const to = grad_next_;
       block_product<Along::row, Along::row, T>(
           in, columns, out, stage_, [=](int64_t k, int64_t m) { return w[k * in + m]; },
           [=](int64_t k, int64_t n) { return grad[k * columns + n]; },
           [=](int64_t m, int64_t n, T sum) { to[m * columns + n] = sum; });
-      for (int64_t i = threadIdx.x; i < in * tile; i += kThreads) {
+      for (int i = threadIdx.x; i < in * tile; i += kThreads) {
         const int64_t at = i / tile * columns + i % tile;
         visit_activation(params_.activation, ActivatePointBackward<T, order>{
                                                  params_.plan, tile, z + at, to + at, a_ + at});
@@ -161,20 +162,25 @@ class BlockTile {
 
   // As on the host: of points z_0 = W x, z_c = sum of the channel's seeds' columns of W.
   __device__ void first_layer(int64_t first, T* z) {
-    const int64_t inputs = params_.width[0], tile = params_.tile;
+    const int64_t inputs = params_.width[0];
+    const int tile = params_.tile;
     if (params_.has_jet_x) {
       const T* const w = weights(0);
       const int64_t columns = columns_;
       block_product<Along::k, Along::k, T>(
           params_.width[1], columns, inputs, stage_,
           [=](int64_t k, int64_t m) { return w[m * inputs + k]; },
-          [=, this](int64_t k, int64_t n) { return input(first, n / tile, n % tile, k); },
+          [=, this](int64_t k, int64_t n) {
+            const int column = static_cast<int>(n);
+            return input(first, column / tile, column % tile, k);
+          },
           [=](int64_t m, int64_t n, T sum) { z[m * columns + n] = sum; });
       return;
     }
-    for (int64_t i = threadIdx.x; i < params_.width[1] * columns_; i += kThreads) {
-      const int64_t c = i % columns_ / tile, p = i % tile;
-      const T* const w = weights(0) + i / columns_ * inputs;
+    const int columns = static_cast<int>(columns_);
+    for (int i = threadIdx.x; i < params_.width[1] * columns; i += kThreads) {
+      const int c = i % columns / tile, p = i % tile;
+      const T* const w = weights(0) + i / columns * inputs;
       T sum = T(0);
       if (c == 0) {
         for (int64_t d = 0; d < inputs; ++d) sum += w[d] * input(first, 0, p, d);
@@ -189,9 +195,9 @@ class BlockTile {
   }
 
   __device__ void activate_units(int l, T* z) {
-    const int64_t tile = params_.tile;
+    const int tile = params_.tile;
     const T* const bias = bias_of(l - 1);
-    for (int64_t i = threadIdx.x; i < params_.width[l] * tile; i += kThreads) {
+    for (int i = threadIdx.x; i < params_.width[l] * tile; i += kThreads) {
       const int64_t at = i / tile * columns_ + i % tile;
       visit_activation(
           params_.activation,

@@ -5,6 +5,7 @@
 // too large for that have it in global memory. Weights pass through shared memory in chunks.
 #include "../common/activate.cuh"
 #include "../common/blocks.cuh"
+#include "../common/gradient_product.cuh"
 #include "../common/scalar_math.h"
 #include "mlp_cuda.h"
 
@@ -105,24 +106,19 @@ template <class T>
 __device__ void add_parameter_grad(const MlpParams<T>& params, const BlockTile<T>& tile,
                                    int64_t first, int l, const T* grad, const T* input,
                                    T* partial) {
-  const int64_t in = params.width[l], out = params.width[l + 1];
+  const int in = static_cast<int>(params.width[l]), out = static_cast<int>(params.width[l + 1]);
   T* const to = partial + params.offset[l];
   const auto left = [=](int64_t k, int64_t m) { return grad[m * kTile + k]; };
   const auto store = [=](int64_t m, int64_t n, T sum) { to[m * in + n] += sum; };
   if (l == 0)
-    block_product<Along::k, Along::row, T>(
+    gradient_product<Along::k, Along::row, T>(
         out, in, kTile, tile.stage(), left,
         [&](int64_t k, int64_t n) { return tile.input(first + k, n); }, store);
   else
-    block_product<Along::k, Along::k, T>(
+    gradient_product<Along::k, Along::k, T>(
         out, in, kTile, tile.stage(), left,
         [=](int64_t k, int64_t n) { return input[n * kTile + k]; }, store);
-  for (int64_t o = threadIdx.x; o < out; o += kThreads) {
-    T sum = T(0);
-    // Neighbouring threads begin at neighbouring rows, in other banks of shared memory.
-    for (int64_t n = 0; n < kTile; ++n) sum += grad[o * kTile + (n + o) % kTile];
-    to[out * in + o] += sum;
-  }
+  add_row_sums(out, kTile, left, to + int64_t{out} * in);
 }
 
 template <class T>
