@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence, Sized
 from importlib.util import find_spec
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -172,7 +172,9 @@ def interval(seconds: float) -> str:
     return tqdm.format_interval(max(0.0, seconds))
 
 
-def progress(name: str, items: Iterable[Item], total: int | None = None) -> Iterator[Item]:
+def progress(
+    name: str, items: Iterable[Item], total: int | None = None
+) -> Generator[Item, None, None]:
     """The items, while a line shows how many of them are done.
 
     It appears after two seconds, in a file after half a minute, and is gone in the end. Of loops
