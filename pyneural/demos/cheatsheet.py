@@ -92,9 +92,9 @@ def run(args: argparse.Namespace) -> object:
         print(textwrap.fill(claim, 77, initial_indent="  ", subsequent_indent="     "))
         for one in judged:
             if one.rule is rule:
-                print(f"     {one.contrast.statement}")
+                print(f"  {one.contrast.statement}")
                 p = f"p = {one.ratio.p:.1g}"
-                print(f"       {f'x {one.ratio}':<30} {p:<11}{one.ratio.conclusion}")
+                print(f"    {f'x {one.ratio}':<30} {p:<11}{one.ratio.conclusion}")
     print()
     print(f"  intervals: 95 % for each ratio alone; p: corrected for all {len(judged)} (Holm)")
     if any(one.bounded for one in judged):

@@ -307,7 +307,7 @@ def _names(group: Group) -> tuple[str, ...]:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.2f}" if 0.1 <= value < 100 else f"{value:.3g}"
+    return f"{value:.2f}" if 0.1 <= value < 100 else f"{value:.2g}"
 
 
 def _exp(value: float) -> float:

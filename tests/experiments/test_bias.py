@@ -107,7 +107,7 @@ def test_one_seed_tells_nothing():
     assert (found.low, found.high) == (0.0, math.inf)
     assert found.says("above", "below", "between") == "between"
     assert str(found) == "2.00 (no spread)"
-    assert str(ratio([2.0, 2000.0], [1.0, 1.0])) == "63.25 (5.52e-18 to 7.25e+20)"
+    assert str(ratio([2.0, 2000.0], [1.0, 1.0])) == "63.25 (5.5e-18 to 7.2e+20)"
 
 
 def test_ratios_of_a_group_take_its_own_controls():
