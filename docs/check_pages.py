@@ -60,7 +60,8 @@ WIDER = """() => [document.documentElement, ...document.querySelectorAll('.main,
 OTHERS = """() => [
   ...(document.querySelectorAll('h1').length === 1 ? [] :
       [`${document.querySelectorAll('h1').length} headings of the first level`]),
-  ...[...document.querySelectorAll('article img')].filter(e => !e.alt || !e.naturalWidth)
+  ...[...document.querySelectorAll('article img')]
+      .filter(e => !e.alt || e.alt.endsWith('.png') || !e.naturalWidth)
       .map(e => `picture without text, or not loaded: ${e.getAttribute('src')}`),
   ...[...document.querySelectorAll('mjx-merror')]
       .map(e => `equation: ${e.textContent.slice(0, 80)}`),

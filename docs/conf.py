@@ -8,6 +8,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
+from docutils import nodes  # noqa: E402
+
 import pyneural  # noqa: E402
 
 project = "pyneural"
@@ -71,6 +73,20 @@ def unlink(app, path, parent, content):
     content[0] = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", content[0])
 
 
+def describe(app, doctree):
+    """Figures of notebooks without a text for who cannot see them get that of their section."""
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt"):
+            section = image.parent
+            while section.parent is not None and not isinstance(section, nodes.section):
+                section = section.parent
+            title = section.next_node(nodes.title)
+            image["alt"] = (
+                f"Figure of the section {title.astext() if title else app.config.project}"
+            )
+
+
 def setup(app):
     """Connects what this file defines."""
     app.connect("include-read", unlink)
+    app.connect("doctree-read", describe)

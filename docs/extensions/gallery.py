@@ -126,8 +126,16 @@ def picture_of(directive: SphinxDirective, name: str, picture: Path) -> nodes.fi
     summary = cli.load_demo(name).SUMMARY
     image = nodes.image(uri=uri, alt=f"Picture of pyneural demo {name}. {summary}")
     image["loading"] = "lazy"
-    image["width"] = "100%"  # with a width Sphinx makes it a link to the whole picture
+    # With a width Sphinx makes it a link to the picture; half of its pixels are its size at 2 x.
+    image["width"] = f"{_width(picture) // 2}px"
     return nodes.figure("", image)
+
+
+def _width(picture: Path) -> int:
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        return int(image.width)
 
 
 class System(SphinxDirective):
