@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> object:
     print()
     print(f"  intervals: 95 % for each ratio alone; p: corrected for all {len(judged)} (Holm)")
     if any(one.bounded for one in judged):
-        print("  at least, at most, unknown: a training never reached the target, and counts with")
-        print("    the time that it had")
+        print("  at least, at most, unknown: a training never reached the target, and counts")
+        print("    with the time that it had")
     print()
     conclusions = [
         {"rule": one.rule.number, "claim": one.rule.claim, "statement": one.contrast.statement,

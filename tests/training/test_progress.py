@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import sys
 import termios
@@ -23,14 +24,13 @@ LOSSES = "initial=1.2e-03 boundary=4.5e-16 residual=1.2e+01"
 def terminal(monkeypatch):
     """A function that makes stderr a terminal of a width and returns one that reads from it."""
     controller, terminal = pty.openpty()
-    os.set_blocking(controller, False)
     stream = os.fdopen(terminal, "w", encoding="utf-8")
 
     def read():
-        try:
-            return os.read(controller, 4096).decode()
-        except BlockingIOError:
-            return ""
+        text = b""
+        while select.select([controller], [], [], 0.05)[0]:  # the system passes it on later
+            text += os.read(controller, 4096)
+        return text.decode()
 
     def of_width(width):
         # Not before the test: pytest sets stderr itself when one begins.
