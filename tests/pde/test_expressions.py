@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pyneural.nn import MLP
+from pyneural.pde import Operator
 from tests.pde.expressions import (
     Autograd,
     Checked,
@@ -190,6 +191,42 @@ def test_functions_of_coordinates_are_columns():
             torch.testing.assert_close(mine, gradients, rtol=1e-7, atol=1e-9)
     assert len(fused.calls) == len(cases)
     assert all("column" in repr(program) for program in fused.calls)
+
+
+def test_a_function_of_coordinates_that_is_written_twice_is_one_column():
+    def k(x, y):
+        return 1 + torch.erf(x) / 2 + torch.special.erfc(y)
+
+    def once(u, x, y):
+        factor = k(x, y)
+        return (factor * u.x).x + (factor * u.y).y
+
+    def twice(u, x, y):
+        return (k(x, y) * u.x).x + (k(x, y) * u.y).y
+
+    x = torch.rand(50, 2, dtype=torch.float64)
+    net = MLP(2, [8], 1).double()
+    fused = WithColumns(net)
+    for residual in (once, twice):
+        loss = Operator(residual, x, inputs="xy").loss(fused)
+        points = x.clone().requires_grad_()
+        u, nested = net(points), []
+        (du,) = torch.autograd.grad(u.sum(), points, create_graph=True)
+        for axis in (0, 1):
+            flux = k(*points.T) * du[:, axis]
+            nested.append(torch.autograd.grad(flux.sum(), points, create_graph=True)[0][:, axis])
+        torch.testing.assert_close(loss, sum(nested).square().mean())
+    first, second = fused.calls
+    assert repr(first) == repr(second)
+
+
+def test_random_numbers_are_drawn_each_time():
+    def residual(u, x):
+        return u + torch.rand_like(x) - torch.rand_like(x)
+
+    x = torch.rand(50, 1, dtype=torch.float64)
+    loss = Operator(residual, x, inputs="x").loss(lambda x: 0 * x)
+    assert 0.05 < loss < 0.5  # 1/6 in the mean
 
 
 def test_tables_are_columns_without_a_derivative():

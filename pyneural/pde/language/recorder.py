@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -26,6 +26,7 @@ from pyneural.pde.language.rules import Differentiator, Operation
 
 _NAMES = {function.opcode: name for name, function in FUNCTIONS.items()}
 _ARITY = {function.opcode: function.operands for function in FUNCTIONS.values()}
+_FUNCTIONS_OF_TORCH = torch, torch.Tensor, torch.special, torch.nn.functional
 _Line = tuple[int, int, int]  # opcode and two operands
 
 
@@ -69,6 +70,7 @@ class EquationRecorder(Recorder):
         """Begins a recording for a context, which is made where it is needed."""
         self._context = context
         self.coefficients, self.columns = [], []
+        self._computed: dict[Hashable, Symbol] = {}  # columns, by the call that computed them
         self._with_grad = torch.is_grad_enabled()
         self._made: Context | None = None
 
@@ -144,12 +146,18 @@ class EquationRecorder(Recorder):
         symbols = symbols_in((args, tuple(options.values())))
         if any(self._depends(symbol._index, CHANNEL) for symbol in symbols):
             raise NotExpressibleError(getattr(function, "__name__", "a function"))
+        call = _call(function, args, options)
+        if call in self._computed:  # so that k(x) u.x and k(x) u.y have the same factor
+            return self._computed[call]
         options = {key: self._at_points(value) for key, value in options.items()}
         result = function(*self._at_points(tuple(args)), **options)
         tensor = plain(result)
         is_column = isinstance(tensor, Tensor) and tensor.shape == self.context.shape
         if is_column and tensor.is_floating_point():
-            return self.symbol(self.operand(result))
+            found = self.symbol(self.operand(result))
+            if call is not None:
+                self._computed[call] = found
+            return found
         return result
 
     def _check_gradient(self) -> None:
@@ -306,6 +314,25 @@ def _check_new(name: str) -> None:
     """An error for an operation in place: a symbol stands for one value alone."""
     if name.endswith("_") and not name.endswith("__"):
         raise NotExpressibleError(f"{name}, in place")
+
+
+def _call(function: Callable, args: Sequence[Any], options: dict[str, Any]) -> Hashable:
+    """What a call that gives the same again is known by; None of any other.
+
+    Functions of each element, without random numbers, of symbols and numbers.
+    """
+    name = getattr(function, "__name__", "").removeprefix("special_")
+    known = any(getattr(room, name, None) is function for room in _FUNCTIONS_OF_TORCH)
+    op: Any = getattr(torch.ops.aten, name, None) if known else None
+    overloads = [getattr(op, one) for one in op.overloads()] if hasattr(op, "overloads") else []
+    tags = {tag for overload in overloads for tag in overload.tags}
+    if torch.Tag.pointwise not in tags or torch.Tag.nondeterministic_seeded in tags:
+        return None
+    given = [*args, *(part for option in options.items() for part in option)]
+    if not all(isinstance(part, (Symbol, float, int, str)) for part in given):
+        return None
+    parts = (part._index if isinstance(part, Symbol) else part for part in given)
+    return function, len(args), *zip(map(type, given), parts, strict=True)
 
 
 @cached
