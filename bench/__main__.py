@@ -21,6 +21,7 @@ BENCHES = {
     "diffusion": "sampling diffusions, and training steps of a denoiser, beside torch",
     "pde": "the gallery of differential equations: error and seconds, beside what is published",
     "pde_examples": "the problems of examples/pde, beside DeepXDE and PINA: error and seconds",
+    "conditions": "a ring with Robin conditions and a coefficient field, beside a plain box",
     "peak": "the share of the multiply-add peak or of the memory bandwidth that every op reaches",
     "fit": "what fit costs a step beyond the calls that it is made of",
 }
