@@ -182,15 +182,17 @@ def progress(
     """The items, while a line shows how many of them are done.
 
     It appears after two seconds, in a file after half a minute, and is gone in the end. Of loops
-    within loops or trainings only the outermost is shown.
+    within loops or trainings only the outermost is shown. Write a ``for``, which ends with an error
+    in it; before Python 3.12 the traceback of a comprehension keeps the loop as long as itself.
 
     Args:
         name: what is done with them.
         items: the loop.
         total: how many; that of their length by default.
 
-    >>> [n**2 for n in progress("squares", range(4))]
-    [0, 1, 4, 9]
+    >>> for n in progress("squares", range(4)):
+    ...     print(n**2, end=" ")
+    0 1 4 9
     """
     if _running:
         yield from items

@@ -218,6 +218,19 @@ def test_only_the_outermost_loop_is_shown(clock, capsys):
     assert lines[0].startswith("outer  67%|")
 
 
+def test_a_loop_ends_with_an_error_in_it(clock, capsys):
+    def fail():
+        for item in progress("first", range(3)):
+            1 / item
+
+    with pytest.raises(ZeroDivisionError) as kept:  # with its traceback, as by a notebook
+        fail()
+    for _ in progress("second", range(3)):
+        clock[0] += 20.0
+    assert capsys.readouterr().err.startswith("second  67%|")
+    assert kept.tb is not None
+
+
 def test_nothing_is_left_of_a_loop_on_a_terminal(terminal, clock):
     read = terminal(60)
     loop = progress("samples", range(10))
