@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -237,7 +238,7 @@ echo "$1" > {opened}
     ("then", "display", "told"),
     [
         ("exit 0", ":9", None),
-        ("sleep 60", ":9", None),  # a program that stays until its window is closed
+        ("sleep 5", ":9", None),  # a program that stays until its window is closed
         ("exit 3", ":9", "not opened, as xdg-open cannot open it"),
         ("exit 0", "", "not opened, as there is no screen"),
     ],
@@ -249,13 +250,18 @@ def test_show_opens_the_picture(demo, tmp_path, monkeypatch, capsys, then, displ
     opened, viewer = tmp_path / "opened", tmp_path / "xdg-open"
     viewer.write_text(VIEWER.format(opened=opened, then=then))
     viewer.chmod(0o755)
-    monkeypatch.setattr(_screen, "_BEGINS", 2.0)
+    stays = then.startswith("sleep")
+    monkeypatch.setattr(_screen, "_BEGINS", 0.1 if stays else 60.0)
     environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DISPLAY": display}
     show = functools.partial(_screen.show_picture, environ=environ, platform="linux")
     monkeypatch.setattr("pyneural.demos._options.show_picture", show)
     assert cli.main(["demo", "two-words", "--out", str(tmp_path), "--show"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in lines if "opened" in line] == [told][: told is not None]
+    for _ in range(600 if display else 0):  # until the program that stays has begun
+        if opened.exists() and opened.read_text().endswith("\n"):
+            break
+        time.sleep(0.1)
     assert opened.exists() == bool(display)
     if display:
         assert opened.read_text().strip() == str(tmp_path / "two-words.png")

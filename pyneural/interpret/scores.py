@@ -26,8 +26,11 @@ def left_as_found(model: torch.nn.Module, *tensors: Tensor) -> Iterator[None]:
     True
     """
     modes = [(part, part.training) for part in model.modules()]
-    buffers = [(part, name, one, one.detach().clone()) for part, _ in modes
-               for name, one in part.named_buffers(recurse=False)]  # fmt: skip
+    buffers = [
+        (part, name, one, one.detach().clone(), one.is_inference() or one._version)
+        for part, _ in modes
+        for name, one in part.named_buffers(recurse=False)
+    ]
     # cuDNN has no gradients of recurrent layers in evaluation mode; torch's own kernels do.
     is_recurrent = any(isinstance(part, torch.nn.RNNBase) for part, _ in modes)
     cudnn = torch.backends.cudnn.flags(enabled=False) if is_recurrent else nullcontext()
@@ -40,10 +43,14 @@ def left_as_found(model: torch.nn.Module, *tensors: Tensor) -> Iterator[None]:
             model.train(modes[0][1])  # the first is the model; parts made meanwhile follow it
             for part, training in modes:
                 part.training = training
-            for part, name, one, before in buffers:
+            for part, name, one, before, version in buffers:
                 if getattr(part, name) is not one:
                     setattr(part, name, one)
-                if not torch.equal(one, before):  # else a pending graph may still need it
+                # What is as it was stays, as a pending graph may still need it.
+                if one.layout is not torch.strided:  # it cannot be compared, nor shares its data
+                    if one.is_inference() or one._version != version:
+                        one.copy_(before)
+                elif not torch.equal(one, before):
                     one.data.copy_(before)
 
 

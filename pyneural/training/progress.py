@@ -88,10 +88,13 @@ class Display:
 
     def __init__(self) -> None:
         self._widget = _notebook_bar()
-        self.on_terminal = self._widget is None and sys.stderr.isatty()
+        stream = sys.stderr  # None in a program without a console; a user's may have write alone
+        is_terminal = getattr(stream, "isatty", None)
+        self.on_terminal = self._widget is None and is_terminal is not None and is_terminal()
         self.in_file = self._widget is None and not self.on_terminal
         self.period = IN_FILE if self.in_file else ON_TERMINAL
-        self.ascii = not (sys.stderr.encoding or "").lower().startswith("utf")
+        encoding = getattr(stream, "encoding", None) or ""
+        self.ascii = not encoding.lower().startswith("utf")
         self.due = time.perf_counter() + self.period
         _running.add(self)
 
@@ -163,8 +166,9 @@ class Display:
 
     @staticmethod
     def _write(text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def interval(seconds: float) -> str:
@@ -178,15 +182,17 @@ def progress(
     """The items, while a line shows how many of them are done.
 
     It appears after two seconds, in a file after half a minute, and is gone in the end. Of loops
-    within loops or trainings only the outermost is shown.
+    within loops or trainings only the outermost is shown. Write a ``for``, which ends with an error
+    in it; before Python 3.12 the traceback of a comprehension keeps the loop as long as itself.
 
     Args:
         name: what is done with them.
         items: the loop.
         total: how many; that of their length by default.
 
-    >>> [n**2 for n in progress("squares", range(4))]
-    [0, 1, 4, 9]
+    >>> for n in progress("squares", range(4)):
+    ...     print(n**2, end=" ")
+    0 1 4 9
     """
     if _running:
         yield from items

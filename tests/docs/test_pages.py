@@ -9,6 +9,9 @@ import warnings
 import pytest
 import torch
 
+from pyneural import metrics
+from pyneural.experiments import comparison
+from pyneural.models import DDPM
 from pyneural.training.run import Run
 from tests.docs.pages import name_of, pages, programs
 
@@ -17,13 +20,30 @@ PAGES = [page for page in pages() if programs(page)]
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """All trainings go through one loop, and there each phase of them is cut to a few steps."""
+    """Each phase of the trainings, which go through one loop, is cut to a few steps.
+
+    Samples are fewer, and so are the epochs of classifiers and the time of comparisons.
+    """
     whole = Run.__init__
 
     def cut(self, model, phases, *arguments, **options):
         whole(self, model, [shortened(phase) for phase in phases], *arguments, **options)
 
     monkeypatch.setattr(Run, "__init__", cut)
+    sample, c2st, compare = DDPM.sample, metrics.c2st, comparison.compare
+
+    def fewer_samples(self, count, *arguments, **options):
+        return sample(self, min(count, 4000), *arguments, **options)
+
+    def short_c2st(*samples, **options):
+        return c2st(*samples, **options | {"epochs": 2})
+
+    def short_compare(*arguments, **options):
+        return compare(*arguments, **options | {"budget": 0.3, "epochs": 2})
+
+    monkeypatch.setattr(DDPM, "sample", fewer_samples)
+    monkeypatch.setattr(metrics, "c2st", short_c2st)
+    monkeypatch.setattr(comparison, "compare", short_compare)
 
 
 def shortened(phase):

@@ -147,3 +147,17 @@ def test_rank_correlation():
     assert rank_correlation(x, [1.0] * 6) == (0.0, 1.0)
     with pytest.raises(ArgumentError, match="three or more, got 2 and 2"):
         rank_correlation([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(ArgumentError, match="finite numbers"):
+        rank_correlation([1.0, 2.0, math.nan], [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("y", [[1, 2, 3], [4, 3, 2, 1], [1, 3, 2, 4, 5], [1, 1, 2, 3, 3]])
+def test_rank_correlation_of_few_pairs_is_judged_by_all_their_orders(y):
+    x = list(range(len(y)))
+    expected = stats.permutation_test(
+        [y], lambda y: stats.spearmanr(x, y).statistic, permutation_type="pairings",
+        n_resamples=math.inf,
+    )  # fmt: skip
+    found = rank_correlation(x, y)
+    assert found == pytest.approx((expected.statistic, expected.pvalue))
+    assert len(y) > 4 or found.conclusion == OPEN

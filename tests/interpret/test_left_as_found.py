@@ -118,6 +118,23 @@ def test_buffers_are_put_back(name):
     assert (float(calls), float(last)) == (0, 0)
 
 
+def test_sparse_buffers_are_put_back():
+    class Graph(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("adjacency", torch.eye(3).to_sparse())
+            self.register_buffer("calls", torch.ones(1).to_sparse())
+
+        def forward(self, x):
+            self.calls.mul_(2)
+            return (self.adjacency @ x.T).T
+
+    model = Graph()
+    assert torch.equal(interpret.saliency(model, torch.ones(2, 3), 0), torch.eye(3)[[0, 0]])
+    assert torch.equal(model.adjacency.to_dense(), torch.eye(3))
+    assert model.calls.to_dense() == 1
+
+
 def test_random_numbers_in_evaluation_do_not_reach_torchs_generator():
     class Noisy(torch.nn.Module):
         def forward(self, x):

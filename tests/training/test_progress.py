@@ -4,7 +4,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import struct
 import sys
 import termios
@@ -28,9 +27,11 @@ def terminal(monkeypatch):
 
     def read():
         text = b""
-        while select.select([controller], [], [], 0.05)[0]:  # the system passes it on later
+        stream.write("\0")  # the system passes on what was written before it, but maybe later
+        stream.flush()
+        while not text.endswith(b"\0"):
             text += os.read(controller, 4096)
-        return text.decode()
+        return text[:-1].decode()
 
     def of_width(width):
         # Not before the test: pytest sets stderr itself when one begins.
@@ -64,6 +65,43 @@ def test_losses_in_one_line(terminal, width, shown):
     assert re.fullmatch(shown + r" *\r", line)
     bar.on_close()
     assert read() == " " * (len(line) - 1) + "\r"
+
+
+class Copy:
+    """A stream that has no more than a program may need."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def test_a_stream_that_only_writes_is_a_file(monkeypatch, clock):
+    stream = Copy()
+    monkeypatch.setattr(sys, "stderr", stream)
+    for _ in progress("samples", range(40)):
+        clock[0] += 1.0
+    assert stream.text.startswith("samples  75%|#")
+    assert stream.text.endswith("\n")
+
+
+def test_nothing_is_shown_without_a_stream(monkeypatch, clock):
+    monkeypatch.setattr(sys, "stderr", None)  # as in a program without a console
+    assert sum(1 for _ in progress("samples", _aging(clock, 40))) == 40
+    bar = Progress()
+    bar.begin(100)
+    bar.show("Adam", 50, TERMS, 50)
+    bar.on_close()
+
+
+def _aging(clock, count):
+    for item in range(count):
+        clock[0] += 1.0
+        yield item
 
 
 def test_terminal_without_unicode_gets_ascii(terminal):
@@ -178,6 +216,19 @@ def test_only_the_outermost_loop_is_shown(clock, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("outer  67%|")
+
+
+def test_a_loop_ends_with_an_error_in_it(clock, capsys):
+    def fail():
+        for item in progress("first", range(3)):
+            1 / item
+
+    with pytest.raises(ZeroDivisionError) as kept:  # with its traceback, as by a notebook
+        fail()
+    for _ in progress("second", range(3)):
+        clock[0] += 20.0
+    assert capsys.readouterr().err.startswith("second  67%|")
+    assert kept.tb is not None
 
 
 def test_nothing_is_left_of_a_loop_on_a_terminal(terminal, clock):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -51,7 +52,7 @@ def read_file(path: str | os.PathLike[str]) -> Any:
         return _read_parquet(path) if kind == ".parquet" else _read_csv(path)
     except ArgumentError:
         raise
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, csv.Error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         remedy = "write the file anew"
         if kind == ".csv":
@@ -77,7 +78,16 @@ def _read_csv(path: Path) -> Any:
     separator = max(_SEPARATORS, key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
     _check_names([name for name in names if name])  # pandas would number them
-    return _pandas().read_csv(path, sep=separator, skipinitialspace=True, low_memory=False)
+    pandas, options = _pandas(), {"skipinitialspace": True, "low_memory": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        try:  # a first column without a name is no index, or names and columns would not agree
+            return pandas.read_csv(path, sep=separator, index_col=False, **options)
+        except pandas.errors.ParserWarning as error:
+            raise ArgumentError(
+                f"{_WHERE}: expected as many values in each row as there are names ({len(names)}), "
+                f"got more in {path}; write a name above each column"
+            ) from error
 
 
 def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:

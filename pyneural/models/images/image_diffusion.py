@@ -104,7 +104,9 @@ class ImageDiffusion(Model):
         good = is_whole(samples) and samples >= 1
         where, got = "ImageDiffusion.mean: samples", repr(samples)
         check_argument(good, where, "a whole number >= 1", got, "write 8")
-        each = [self.sample(x, **options) for _ in progress("samples", range(samples))]
+        each = []
+        for _ in progress("samples", range(samples)):
+            each.append(self.sample(x, **options))
         return torch.stack(each).mean(0)
 
     def fit(self, x: Any, y: Any = None, *rest: Any, **options: Any) -> Any:

@@ -160,10 +160,9 @@ class NeuralPosterior(Model):
         """Samples of the posterior: [count, D] given data x [...], [N, count, D] given [N, ...]."""
         _check_count("sample: count", count)
         x, single = self._data("sample", x)
-        parts = [
-            self(rows).sample((count,)).transpose(0, 1)
-            for rows in progress("samples", x.split(_rows_at_once(count)))
-        ]
+        parts = []
+        for rows in progress("samples", x.split(_rows_at_once(count))):
+            parts.append(self(rows).sample((count,)).transpose(0, 1))
         samples = torch.cat(parts)
         return samples[0] if single else samples
 

@@ -205,6 +205,12 @@ def test_separators_and_byte_order_marks(separator, mark, tmp_path):
     assert table.x == pytest.approx(rows(), abs=1e-6)
 
 
+def test_separators_at_the_ends_of_lines_are_no_column(tmp_path):
+    names, *values = lines_of().split("\n")
+    (tmp_path / "a.csv").write_text("\n".join([names, *(f"{line}," for line in values)]))
+    assert clean_table(read_file(tmp_path / "a.csv")).x == pytest.approx(rows(), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -214,6 +220,8 @@ def test_separators_and_byte_order_marks(separator, mark, tmp_path):
         ("a,b,c\n", "200 rows or more, got 0; give more"),
         ("a,b,c\n1,2,3\n", "200 rows or more, got 1; give more"),
         ("a,b\n" + "x,y\n" * 300, "column a with 'x'; column b with 'y'"),
+        (lines_of(names="a,b"), r"as there are names \(2\), got more in .*above each column"),
+        ('"' + "a" * 200_000 + '"\n1\n', "larger than field limit"),
         (lines_of() + "\n1,2,3,4,5\n", "Expected 3 fields in line 302, saw 5"),
         (lines_of().encode("utf-16"), "can't decode byte.*UTF-8"),
         (b"\x89PNG\r\n", "can't decode byte 0x89.*write the file anew in UTF-8"),
