@@ -106,7 +106,7 @@ def _print(
     efficient = torch.tensor([one.efficient_errors(1.0) for one in found[0.0]]).quantile(0.5, 0)
     true = ", ".join(f"{value:.6f}" for value in equation.truth)
     print(f"  {equation.formula},  lambda = ({true})")
-    print("  medians of the errors in %, 'efficient' an efficient estimate's of the same data")
+    print("  medians of the errors in %; efficient: an efficient estimate's, same data")
     print("  noise  constant      mean    spread   error  efficient   bound  Raissi  covered")
     inside, count = 0, 0
     for row, (noise, each) in enumerate(found.items()):

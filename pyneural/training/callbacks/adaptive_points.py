@@ -35,7 +35,7 @@ class AdaptivePoints(Resample):
 
     >>> from pyneural import models, nn, pde
     >>> from pyneural.training import LBFGS
-    >>> burgers = pde.Burgers()
+    >>> burgers, _ = pde.Burgers(), torch.manual_seed(0)
     >>> network = nn.MLP(2, [8], 1, input_range=burgers.domain.range)
     >>> pinn = models.PINN(burgers.hard(network), {}, equation=burgers, points=20)
     >>> _ = pinn.fit(LBFGS(60), callbacks=[AdaptivePoints(every=20)], progress=False)
