@@ -69,7 +69,7 @@ struct RnnParams {
   unsigned* barriers = nullptr;  // [groups], zero
   int32_t first_group = 0;       // of the launch
 
-  // Fills division for the current device.
+  // Fills division for the current device, and sets the kernel up for it.
   cudaError_t configure(bool backward);
   cudaError_t launch(bool backward, cudaStream_t stream) const;
 };
