@@ -38,8 +38,8 @@ int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* use
   set_machine(machine);
   if (params.configure(backward)) return cuda;
   describe(params.division, used);
-  Guarded<unsigned> barriers(params.division.groups);
-  std::fill_n(barriers.data(), params.division.groups, 0u);
+  Guarded<unsigned> barriers(params.division.barriers());
+  std::fill_n(barriers.data(), params.division.barriers(), 0u);
   params.barriers = barriers.data();
   Guarded<T> exchange(params.division.exchange_elements);
   params.exchange = exchange.data();
