@@ -45,9 +45,9 @@ def mlp() -> None:
 
 
 def rnn() -> None:
-    """The recurrence's: one block, teams of several, weights in shared memory and beyond it."""
+    """The recurrence's: one block, clusters, more; weights in shared memory and beyond it."""
     for cell, gates in (("tanh", 1), ("gru", 3), ("lstm", 4)):
-        for rows, hidden in ((1, 5), (70, 40), (3, 2000)):
+        for rows, hidden in ((1, 5), (70, 40), (33, 128), (9, 512), (3, 2000)):
             x, h, *weights = (
                 torch.randn(size, device="cuda").div(hidden**0.5).requires_grad_()
                 for size in (

@@ -1,9 +1,9 @@
 """What the compiler made of each CUDA kernel, for each kind of GPU, without one.
 
-    python build_tools/kernel_table.py                # all kernels for all GPUs, and the table
-    python build_tools/kernel_table.py sm_90a         # for one
-    python build_tools/kernel_table.py --of dense rnn # the kernels of these folders of csrc/
-    python build_tools/kernel_table.py --keep         # writes bench/results/cuda-kernels.json
+    python build_tools/kernel_table.py                 # all kernels for all GPUs, and the table
+    python build_tools/kernel_table.py sm_90a          # for one
+    python build_tools/kernel_table.py sm_90a --of rnn # of this folder of csrc/; GPUs come first
+    python build_tools/kernel_table.py --keep          # writes bench/results/cuda-kernels.json
 
 Registers of a thread, bytes that it spills to memory and back, bytes of static shared memory of a
 block, and instructions, by ptxas and from the size of the code; what a kernel calls counts with it.
@@ -146,6 +146,12 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("MAX_JOBS", 2)))
     wish = parser.parse_args()
+    for each in wish.of:
+        if not any((ROOT / "csrc").glob(f"{each}/*.cu")):
+            parser.error(
+                f"--of: expected folders of csrc/ with kernels (dense, rnn), got {each}; "
+                "name GPUs before --of"
+            )
     sources = sorted(path for each in wish.of for path in (ROOT / "csrc").glob(f"{each}/*.cu"))
     pairs = [(source, each) for each in wish.architectures for source in sources]
     found: dict[str, dict[str, Row]] = {}

@@ -5,6 +5,9 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 namespace pyneural {
 
@@ -37,29 +40,58 @@ __device__ inline T* in_block(T* own, unsigned rank) {
 #endif
 }
 
-// Whether the code of the kernel that this device runs was compiled for clusters: PTX of an older
-// target has none, on a newer device either.
-inline cudaError_t has_clusters(const void* kernel, bool* has) {
+namespace detail {
+
+// Of a launch of `blocks` blocks in clusters of `size`; points to the attribute.
+inline cudaLaunchConfig_t cluster_config(int64_t blocks, int64_t size, int threads, size_t shared,
+                                         cudaLaunchAttribute* attribute) {
+  attribute->id = cudaLaunchAttributeClusterDimension;
+  attribute->val.clusterDim.x = static_cast<unsigned>(size);
+  attribute->val.clusterDim.y = attribute->val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = shared;
+  config.attrs = attribute;
+  config.numAttrs = 1;
+  return config;
+}
+
+// PTX of a target before 9.0 has no clusters, on a newer device either.
+inline int count_clusters(const void* kernel, int64_t size, int threads, size_t shared) {
   cudaFuncAttributes attributes;
-  const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
-  *has = error == cudaSuccess && attributes.ptxVersion >= 90;
-  return error;
+  cudaLaunchAttribute attribute;
+  const cudaLaunchConfig_t config = cluster_config(size, size, threads, shared, &attribute);
+  int count = 0;
+  if (cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 90 &&
+      cudaOccupancyMaxActiveClusters(&count, kernel, &config) == cudaSuccess)
+    return count;
+  cudaGetLastError();  // the launch does without clusters
+  return 0;
+}
+
+}  // namespace detail
+
+// How many clusters of `size` blocks with so much shared memory, which the kernel is set up for,
+// the current device runs at a time; 0 where it has none of that size, as a small part of a GPU
+// that is divided (MIG). The driver is asked once.
+inline int64_t clusters_at_once(const void* kernel, int64_t size, int threads, size_t shared) {
+  static std::mutex mutex;
+  static std::map<std::tuple<const void*, int, int64_t, int, size_t>, int> counts;
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return 0;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto [found, is_new] = counts.try_emplace({kernel, device, size, threads, shared}, 0);
+  if (is_new) found->second = detail::count_clusters(kernel, size, threads, shared);
+  return found->second;
 }
 
 // A launch of `blocks` blocks in clusters of `size`.
 inline cudaError_t launch_in_clusters(const void* kernel, int64_t blocks, int64_t size, int threads,
                                       size_t shared, void** arguments, cudaStream_t stream) {
   cudaLaunchAttribute attribute;
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = static_cast<unsigned>(size);
-  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = shared;
+  cudaLaunchConfig_t config = detail::cluster_config(blocks, size, threads, shared, &attribute);
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
   return cudaLaunchKernelExC(&config, kernel, arguments);
 }
 

@@ -49,6 +49,7 @@ void dispatch_with_reduced_cuda(const at::Tensor& x, const Body& body) {
 // int64 values of the host, such as a seed, on the device of a call.
 inline at::Tensor on_device(const at::Tensor& values, const at::Device& device) {
   if (values.is_cuda()) return values;
+  check_capability(device);
   const c10::cuda::CUDAGuard guard(device);
   const at::Tensor contiguous = values.contiguous();
   at::Tensor to = at::empty(values.sizes(), values.options().device(device));

@@ -46,7 +46,7 @@ struct Call : Inputs {
     params.c0 = read<T>(c0);
     exchange = at::empty({params.division.exchange_elements}, x.options());
     params.exchange = exchange.data_ptr<T>();
-    barriers = at::zeros({params.division.groups}, x.options().dtype(at::kInt));
+    barriers = at::zeros({params.division.barriers()}, x.options().dtype(at::kInt));
     params.barriers = reinterpret_cast<unsigned*>(barriers.data_ptr<int32_t>());
     return params;
   }

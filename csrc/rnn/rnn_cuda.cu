@@ -217,21 +217,22 @@ template <class T>
 cudaError_t RnnParams<T>::configure(bool backward) {
   DeviceLimits device;
   if (const cudaError_t error = find_device_limits(&device)) return error;
-  bool has = false;
-  const auto kernel = kernel_of<T>(cell, backward);
-  if (const cudaError_t error = has_clusters(reinterpret_cast<const void*>(kernel), &has))
-    return error;
+  const Kernel<T> kernel = kernel_of<T>(cell, backward);
+  const auto most = static_cast<size_t>(device.shared_bytes);  // by which a block is alone
+  if (const cudaError_t error = allow_shared_bytes(kernel, most)) return error;
+  const auto clusters = [&](int64_t size) {
+    return clusters_at_once(reinterpret_cast<const void*>(kernel), size, kThreads, most);
+  };
   int gates = 0;
   visit_cell(cell, [&](auto kind) { gates = decltype(kind)::kGates; });
   const Recurrence recurrence{!backward, gates, rows, hidden, static_cast<int>(sizeof(T))};
-  return divide(recurrence, device, has, &division) ? cudaSuccess : cudaErrorInvalidValue;
+  return divide(recurrence, device, clusters, &division) ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 template <class T>
 cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
   const Kernel<T> kernel = kernel_of<T>(cell, backward);
   const auto shared = static_cast<size_t>(division.shared_elements) * sizeof(T);
-  if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
   RnnParams<T> copy = *this;
   void* arguments[] = {&copy};
   for (int32_t& first = copy.first_group; first < division.groups;

@@ -40,6 +40,9 @@ struct Division {
   int32_t sum_stride = 0;         // from row to row of the sums
   int64_t shared_elements = 0;    // of a block
   int64_t exchange_elements = 0;  // in global memory, of all groups of a launch
+
+  // A counter for each group whose barrier is one in global memory.
+  int32_t barriers() const { return group_size > 1 && !in_clusters ? groups : 0; }
 };
 
 template <class T>
@@ -66,10 +69,10 @@ struct RnnParams {
   T* dc = nullptr;            // [N, H] likewise
 
   T* exchange = nullptr;         // [exchange_elements]
-  unsigned* barriers = nullptr;  // [groups], zero
+  unsigned* barriers = nullptr;  // [division.barriers()], zero
   int32_t first_group = 0;       // of the launch
 
-  // Fills division for the current device.
+  // Fills division for the current device, and sets the kernel up for it.
   cudaError_t configure(bool backward);
   cudaError_t launch(bool backward, cudaStream_t stream) const;
 };

@@ -79,17 +79,20 @@ inline int64_t shared_elements(const Division& d) {
   return weights + sums + owned + 2 * ks * d.value_stride;
 }
 
-// Whether there is a division; then it is the one of the fewest cycles.
-inline bool divide(const Recurrence& recurrence, const DeviceLimits& device, bool has_clusters,
-                   Division* division) {
+// Whether there is a division; then it is the one of the fewest cycles. clusters_at_once(size) says
+// how many clusters whose blocks have a multiprocessor each run at a time.
+template <class ClustersAtOnce>
+bool divide(const Recurrence& recurrence, const DeviceLimits& device,
+            const ClustersAtOnce& clusters_at_once, Division* division) {
   constexpr int64_t kFewestRows = 4;  // of a group: a thread's tile has no fewer
   int64_t best = -1;
   const auto consider = [&](int64_t size, bool shared_exchange, bool shared_weights) {
     if (size > recurrence.hidden || size > device.multiprocessors) return;
-    const int64_t at_once = device.multiprocessors / size;
     Division d;
     d.group_size = static_cast<int32_t>(size);
     d.in_clusters = shared_exchange && size > 1;
+    const int64_t at_once = d.in_clusters ? clusters_at_once(size) : device.multiprocessors / size;
+    if (at_once < 1) return;
     d.shared_exchange = shared_exchange;
     d.shared_weights = shared_weights;
     // Fewer rows a group, and the groups after one another, until a block's part fits.
@@ -113,8 +116,7 @@ inline bool divide(const Recurrence& recurrence, const DeviceLimits& device, boo
     if (d.in_clusters) d.groups_at_once = d.groups;  // those that must wait need no launch
     *division = d;
   };
-  for (int64_t size = 1; size <= (has_clusters ? kMaxClusterSize : 1); size *= 2)
-    consider(size, true, true);
+  for (int64_t size = 1; size <= kMaxClusterSize; size *= 2) consider(size, true, true);
   for (int64_t size = device.multiprocessors; size > 1; size /= 2)
     for (const bool shared_weights : {true, false})
       consider(size < recurrence.hidden ? size : recurrence.hidden, false, shared_weights);

@@ -83,6 +83,13 @@ def test_only_growth_is_worse(change, worse):
     assert kernel_table.regressions(kept, found) == worse
 
 
+def test_a_gpu_is_not_taken_for_a_folder(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["kernel_table.py", "--of", "rnn", "sm_100"])
+    with pytest.raises(SystemExit):
+        kernel_table.main()
+    assert "got sm_100; name GPUs before --of" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not kernel_table.KEPT.exists(), reason="nothing is kept yet")
 def test_what_is_kept_is_complete_and_small():
     kept = kernel_table.json.loads(kernel_table.KEPT.read_text())

@@ -57,9 +57,9 @@ def by_op(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, cell, reve
 def values_and_gradients(function, tensors, *rest):
     leaves = [t if t is None else t.detach().clone().requires_grad_() for t in tensors]
     outputs = function(*leaves, *rest)
+    factors = [torch.linspace(0.5, 1.5, out.numel(), dtype=torch.float64) for out in outputs]
     scalar = sum(
-        (torch.linspace(0.5, 1.5, out.numel(), dtype=out.dtype).view_as(out) * out).sum()
-        for out in outputs
+        (f.to(out).view_as(out) * out).sum() for f, out in zip(factors, outputs, strict=True)
     )
     wanted = [leaf for leaf in leaves if leaf is not None]
     return [*outputs, *torch.autograd.grad(scalar, wanted)]

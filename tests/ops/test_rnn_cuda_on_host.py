@@ -31,9 +31,11 @@ def library():
 
 
 class Machine(ctypes.Structure):
+    """A GPU whose clusters are each within a group of multiprocessors; 0: it has no clusters."""
+
     _fields_ = [
         (name, ctypes.c_int)
-        for name in ("multiprocessors", "shared_bytes", "has_clusters", "order")
+        for name in ("multiprocessors", "shared_bytes", "group_of_multiprocessors", "order")
     ]
 
 
@@ -141,7 +143,7 @@ class OnHost:
 @pytest.mark.parametrize("clusters", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_cells(library, cell, clusters, lengths, reverse, order):
-    machine = Machine(6, 24 << 10, clusters, order)
+    machine = Machine(6, 24 << 10, 6 if clusters else 0, order)
     host = OnHost(library, cell, (4, 5, 2, 31), lengths, reverse, machine)
     for check in (host.check_forward, host.check_backward):
         check()
@@ -149,25 +151,28 @@ def test_cells(library, cell, clusters, lengths, reverse, order):
         assert host.division.in_clusters == (clusters and GATES[cell] > 1)
 
 
-# steps, rows, inputs, hidden; multiprocessors, shared memory, whether there are clusters; what is
-# to be seen of the divisions of an LSTM: one block, several tiles, groups one after the other in
-# one launch and in several, clusters, values that pass through shared memory in parts, weights that
-# do not fit.
+# steps, rows, inputs, hidden; multiprocessors, shared memory, multiprocessors that a cluster is
+# within; what is to be seen of the divisions of an LSTM: one block, several tiles, groups one after
+# the other in one launch and in several, clusters, those that fit fewer times or not at all where
+# the multiprocessors are in smaller groups, values that pass through shared memory in parts,
+# weights that do not fit.
 SETTINGS = [
     ((4, 1, 1, 1), 132, HOPPER, 0, {"groups": 1, "group_size": 1}),
     ((3, 120, 2, 21), 1, HOPPER, 1, {"groups": 1, "tiles": 2, "thread_rows": 8}),
     ((3, 70, 2, 21), 8, 20 << 10, 0, {"groups": 18, "groups_at_once": 8, "group_size": 1}),
-    ((3, 7, 2, 70), 16, 64 << 10, 1, {"groups": 2, "group_size": 8, "in_clusters": 1}),
+    ((3, 7, 2, 70), 16, 64 << 10, 16, {"groups": 2, "group_size": 8, "in_clusters": 1}),
+    ((3, 7, 2, 70), 16, 64 << 10, 14, {"groups": 2, "group_size": 4, "in_clusters": 1}),
+    ((3, 7, 2, 70), 16, 64 << 10, 4, {"group_size": 4, "in_clusters": 1}),
     ((2, 2, 1, 70), 24, 16 << 10, 0, {"group_size": 24, "shared_weights": 1}),
-    ((2, 2, 1, 70), 24, 12 << 10, 1, {"group_size": 24, "in_clusters": 0, "shared_weights": 0}),
+    ((2, 2, 1, 70), 24, 12 << 10, 12, {"group_size": 24, "in_clusters": 0, "shared_weights": 0}),
 ]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
 def test_divisions(library, cell, setting):
-    shape, multiprocessors, shared, clusters, expected = setting
-    machine = Machine(multiprocessors, shared, clusters, SHUFFLED)
+    shape, multiprocessors, shared, group, expected = setting
+    machine = Machine(multiprocessors, shared, group, SHUFFLED)
     host = OnHost(library, cell, shape, True, False, machine)
     host.check_forward()
     seen = {name: getattr(host.division, name) for name in expected}
@@ -179,7 +184,7 @@ def test_divisions(library, cell, setting):
 @pytest.mark.parametrize(
     ("cell", "shape", "machine"),
     [
-        *((cell, (6, 5, 3, 24), Machine(6, 20 << 10, 1, SHUFFLED)) for cell in CELLS),
+        *((cell, (6, 5, 3, 24), Machine(6, 20 << 10, 6, SHUFFLED)) for cell in CELLS),
         ("tanh", (2, 136, 1, 64), Machine(1, HOPPER, 0, SHUFFLED)),  # several tiles backward too
     ],
     ids=lambda value: value if isinstance(value, (str, tuple)) else "",
@@ -218,7 +223,7 @@ def divide(library, cell, rows, hidden, backward, machine, element_bytes=4):
 @pytest.mark.parametrize("clusters", [False, True])
 def test_multiply_adds_are_of_use(library, hidden, backward, clusters):
     rows = 64
-    machine = Machine(132, HOPPER, 1, 0) if clusters else Machine(108, 163 << 10, 0, 0)
+    machine = Machine(132, HOPPER, 16, 0) if clusters else Machine(108, 163 << 10, 0, 0)
     division = divide(library, "lstm", rows, hidden, backward, machine)
     padded_rows = division.groups * division.tiles * division.tile_rows
     done = division.group_size * division.depth * division.columns * padded_rows

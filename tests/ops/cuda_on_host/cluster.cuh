@@ -1,4 +1,4 @@
-// csrc/common/cluster.cuh on the host: clusters of a cooperative launch, if the machine has them.
+// csrc/common/cluster.cuh on the host: clusters of a cooperative launch, where a machine has them.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,7 +9,8 @@ constexpr int64_t kMaxClusterSize = 8;
 
 namespace on_host {
 
-inline bool has_clusters = false;
+// The device's multiprocessors are in groups of so many, and a cluster is within one; 0: none is.
+inline int group_of_multiprocessors = 0;
 inline unsigned cluster_size = 1;
 inline std::vector<unsigned> arrivals, rounds;  // of each cluster's blocks, of each block
 
@@ -42,9 +43,9 @@ T* in_block(T* own, unsigned rank) {
 }
 
 template <class Kernel>
-cudaError_t has_clusters(Kernel, bool* has) {
-  *has = on_host::has_clusters;
-  return cudaSuccess;
+int64_t clusters_at_once(Kernel, int64_t size, int, size_t) {
+  const int group = on_host::group_of_multiprocessors;
+  return group == 0 ? 0 : cuda_on_host::multiprocessors / group * (group / size);
 }
 
 template <class Params>

@@ -14,7 +14,7 @@ namespace {
 enum Failure { cuda = 1, overrun = 3 };
 
 struct Machine {
-  int multiprocessors, shared_bytes, has_clusters, order;
+  int multiprocessors, shared_bytes, group_of_multiprocessors, order;
 };
 
 // The division of the launch as a test sees it.
@@ -25,17 +25,21 @@ void describe(const Division& d, int64_t* used) {
   std::copy(std::begin(all), std::end(all), used);
 }
 
-// The launch on such a machine.
-template <class T>
-int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* used) {
+void set_machine(const Machine& machine) {
   cuda_on_host::multiprocessors = machine.multiprocessors;
   cuda_on_host::shared_bytes = machine.shared_bytes;
   cuda_on_host::order = static_cast<cuda_on_host::Order>(machine.order);
-  on_host::has_clusters = machine.has_clusters != 0;
+  on_host::group_of_multiprocessors = machine.group_of_multiprocessors;
+}
+
+// The launch on such a machine.
+template <class T>
+int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* used) {
+  set_machine(machine);
   if (params.configure(backward)) return cuda;
   describe(params.division, used);
-  Guarded<unsigned> barriers(params.division.groups);
-  std::fill_n(barriers.data(), params.division.groups, 0u);
+  Guarded<unsigned> barriers(params.division.barriers());
+  std::fill_n(barriers.data(), params.division.barriers(), 0u);
   params.barriers = barriers.data();
   Guarded<T> exchange(params.division.exchange_elements);
   params.exchange = exchange.data();
@@ -124,9 +128,11 @@ extern "C" int divide(Machine machine, const int64_t* sizes, int backward, int b
   int gates = 0;
   visit_cell(cell, [&](auto kind) { gates = decltype(kind)::kGates; });
   Division division;
-  const bool found =
-      divide({!backward, gates, sizes[3], sizes[4], bytes},
-             {machine.multiprocessors, machine.shared_bytes}, machine.has_clusters != 0, &division);
+  set_machine(machine);
+  const bool found = divide(
+      {!backward, gates, sizes[3], sizes[4], bytes},
+      {machine.multiprocessors, machine.shared_bytes},
+      [](int64_t size) { return clusters_at_once(nullptr, size, kThreads, 0); }, &division);
   describe(division, used);
   return found ? 0 : cuda;
 }
