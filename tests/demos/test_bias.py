@@ -48,7 +48,7 @@ def test_tables_and_picture(tmp_path, capsys):
     (line,) = [line for line in lines if line.strip().startswith("5 % / control")]
     assert float(line.split()[4]) == pytest.approx(mean, abs=0.006)
     parts = found["conclusions"]["reconstruction of digits"]
-    assert parts["ratios"]["digits with a loop"]["5 % / control"][0] == pytest.approx(mean)
+    assert parts["ratios"]["digits with a loop"]["5 % / control"]["mean"] == pytest.approx(mean)
     for lines_of_group in parts["sentences"].values():
         assert all(sentence in out for sentence in lines_of_group)
 
@@ -56,7 +56,7 @@ def test_tables_and_picture(tmp_path, capsys):
 def test_one_seed_cannot_tell(tmp_path, capsys):
     assert run(tmp_path, "--seeds", "1") == 0
     out = capsys.readouterr().out
-    assert out.count("(one seed): can't tell\n") == 4
+    assert out.count("(no spread): can't tell\n") == 4
     assert "the bias is in the data" not in out
 
 

@@ -33,6 +33,7 @@ class AdaptivePoints(Resample):
     Raises:
         ValueError: numbers out of their range.
 
+    >>> import torch
     >>> from pyneural import models, nn, pde
     >>> from pyneural.training import LBFGS
     >>> burgers, _ = pde.Burgers(), torch.manual_seed(0)
