@@ -107,7 +107,7 @@ def _print(
     true = ", ".join(f"{value:.6f}" for value in equation.truth)
     print(f"  {equation.formula},  lambda = ({true})")
     print("  medians of the errors in %; efficient: an efficient estimate's, same data")
-    print("  noise  constant      mean    spread   error  efficient  bound  Raissi  inside")
+    print("  noise  constant      mean    spread   error efficient   bound  Raissi  inside")
     inside, count = 0, 0
     for row, (noise, each) in enumerate(found.items()):
         values = torch.tensor([one.found for one in each], dtype=torch.float64)
@@ -119,7 +119,7 @@ def _print(
             line = f"  {start:>5}  {name}  {mean:>8.6f}  {spread:>8.6f}"
             allowed = noise * float(efficient[index]), float(bounds[row, index])
             line += f"{100 * float(errors[:, index].quantile(0.5)):>8.2g}"
-            for width, part in zip((11, 7), allowed, strict=True):
+            for width, part in zip((10, 8), allowed, strict=True):
                 line += f"{100 * part:>{width}.2g}" if noise else " " * width
             burgers = isinstance(equation, BurgersConstants)
             line += f"{100 * float(RAISSI[row, index]):>8.2g}" if burgers else " " * 8
