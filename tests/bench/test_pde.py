@@ -12,7 +12,7 @@ from pyneural.pde.gallery import GALLERY
 
 def test_a_row_for_each_problem(capsys, tmp_path):
     file = tmp_path / "pde.json"
-    options = ["--rounds", "2", "--share", "0.05", "--json", str(file)]
+    options = ["--rounds", "2", "--share", "0.02", "--threads", "1", "--json", str(file)]
     assert main(["pde", "--case", "poisson-1d", "burgers", *options]) == 0
     *_, header, first, second = capsys.readouterr().out.splitlines()
     columns = ["parameters", "seconds", "median", "worst", "stated", "DeepXDE", "published"]
@@ -29,7 +29,7 @@ def test_the_peer_gets_as_many_seconds(capsys, monkeypatch):
     """DeepXDE is in no extra: a stand-in that gives its seconds for an error."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "deepxde")
     monkeypatch.setattr(gallery_deepxde, "PROBLEMS", {"heat": lambda seconds, seed: seconds})
-    assert main(["pde", "--case", "heat", "--rounds", "1", "--share", "0.01"]) == 0
+    assert main(["pde", "--case", "heat", "--rounds", "1", "--share", "0.01", "--threads", "1"]) == 0
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert abs(float(row[-1]) - float(row[2])) <= 0.06
 
