@@ -287,35 +287,34 @@ def as_good_as_the_best(values: Mapping[str, Sequence[float]]) -> list[str]:
 
         mean - mean of the best <= t s sqrt(1 / n + 1 / m)
 
-    with s^2 the variance over seeds, pooled over all, n and m the numbers of seeds of the two, and
-    t the quantile of Student's distribution of 1 - 0.025 / (number of others), so that the level of
-    all comparisons together is 95 % (as by Dunnett, with Bonferroni's bound). Without any spread
-    nothing can be told: all are as good.
+    with s^2 the variance over seeds, pooled over the two, n and m their numbers of seeds, and t the
+    quantile of Student's distribution of 1 - 0.05 / (number of others), so that the level of all
+    comparisons together is 95 % (Bonferroni). One whose results scatter thus says nothing of how
+    well the others are told apart. Two without any spread are not: both are as good.
 
     Args:
-        values: [seeds] by the name, of which a low one is good, with about the same spread.
+        values: [seeds] by the name, of which a low one is good.
 
     Raises:
         ImportError: scipy is not installed.
 
-    Source: Dunnett, J. Am. Stat. Assoc. 50, 1096 (1955).
-
     >>> as_good_as_the_best({"a": [1.1, 1.0], "b": [1.0, 1.2], "c": [3.0, 3.1]})
     ['a', 'b']
     """
-    freedom = sum(len(some) - 1 for some in values.values())
-    squares = sum((len(v) - 1) * statistics.variance(v) for v in values.values() if len(v) > 1)
-    if len(values) == 1 or squares == 0:
-        return list(values)
     means = {name: statistics.mean(some) for name, some in values.items()}
     best = min(means, key=lambda name: means[name])
-    t = student_quantile(1 - LEVEL / 2 / (len(values) - 1), freedom)
-    deviation = t * math.sqrt(squares / freedom)
 
-    def limit(name: str) -> float:
-        return deviation * math.sqrt(1 / len(values[name]) + 1 / len(values[best]))
+    def is_as_good(name: str) -> bool:
+        pair = values[name], values[best]
+        freedom = sum(len(some) - 1 for some in pair)
+        squares = sum((len(some) - 1) * statistics.variance(some) for some in pair if len(some) > 1)
+        if squares == 0:
+            return True
+        t = student_quantile(1 - LEVEL / (len(values) - 1), freedom)
+        limit = t * math.sqrt(squares / freedom * sum(1 / len(some) for some in pair))
+        return means[name] - means[best] <= limit
 
-    return [name for name in values if means[name] - means[best] <= limit(name)]
+    return [name for name in values if name == best or is_as_good(name)]
 
 
 def _names(group: Group) -> tuple[str, ...]:

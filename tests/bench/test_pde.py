@@ -29,7 +29,9 @@ def test_the_peer_gets_as_many_seconds(capsys, monkeypatch):
     """DeepXDE is in no extra: a stand-in that gives its seconds for an error."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "deepxde")
     monkeypatch.setattr(gallery_deepxde, "PROBLEMS", {"heat": lambda seconds, seed: seconds})
-    assert main(["pde", "--case", "heat", "--rounds", "1", "--share", "0.01", "--threads", "1"]) == 0
+    assert (
+        main(["pde", "--case", "heat", "--rounds", "1", "--share", "0.01", "--threads", "1"]) == 0
+    )
     row = capsys.readouterr().out.splitlines()[-1].split()
     assert abs(float(row[-1]) - float(row[2])) <= 0.06
 

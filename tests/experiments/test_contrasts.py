@@ -123,20 +123,28 @@ def test_errors_in_any_of_several_statements_are_rare():
 
 
 def test_best_ones_are_those_of_the_pooled_t_test():
-    values = {"a": [1.0, 1.2, 1.1], "b": [1.27, 1.47, 1.37], "c": [2.0, 2.3, 2.1]}
-    spread = np.mean([np.var(v, ddof=1) for v in values.values()]) ** 0.5
-    limit = stats.t.ppf(1 - 0.025 / 2, 6) * spread * (2 / 3) ** 0.5
-    expected = [name for name, v in values.items() if np.mean(v) - 1.1 <= limit]
-    assert as_good_as_the_best(values) == expected == ["a", "b"]
+    values = {"a": [1.0, 1.2, 1.1], "b": [1.20, 1.40, 1.30], "c": [2.0, 2.3, 2.1]}
+    p = {
+        n: stats.ttest_ind(v, values["a"], alternative="greater").pvalue for n, v in values.items()
+    }
+    assert 0.05 / 2 < p["b"] < 0.05
+    assert p["c"] < 0.05 / 2
+    assert as_good_as_the_best(values) == ["a", "b"]
 
 
 def test_without_any_spread_nothing_is_told():
     assert not difference([0.9, 0.9, 0.9], [0.8, 0.8, 0.8]).distinct
     assert difference([0.9, 0.9, 0.9], [0.8, 0.81, 0.79]).distinct
     assert as_good_as_the_best({"a": [0.1, 0.1], "b": [0.2, 0.2]}) == ["a", "b"]
-    # Two without a spread are told apart by that of a third one.
     noisy = [0.500, 0.501, 0.499]
-    assert as_good_as_the_best({"a": [0.1] * 3, "b": [0.2] * 3, "c": noisy}) == ["a"]
+    assert as_good_as_the_best({"a": [0.1] * 3, "b": [0.2] * 3, "c": noisy}) == ["a", "b"]
+
+
+def test_one_that_scatters_does_not_hide_how_far_the_others_are_apart():
+    values = {"a": [0.48, 0.49, 0.50], "b": [0.56, 0.62, 0.63], "c": [0.52, 0.58, 0.83]}
+    assert as_good_as_the_best(values) == ["a", "c"]
+    del values["c"]
+    assert as_good_as_the_best(values) == ["a"]
 
 
 def test_rank_correlation():

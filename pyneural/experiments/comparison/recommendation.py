@@ -56,9 +56,8 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
     The best one has the lowest mean over the seeds: of the accuracy of a classifier between samples
     and new rows (C2ST) of a table, of the Frechet distance of images; of the sliced Wasserstein
     distance where the classifier tells the samples of every model from the data (0.95). Which ones
-    are as good is said by ``as_good_as_the_best``, with the spread over the seeds pooled over all
-    models, and 95 % for all comparisons together. Distances are compared by their logarithms, whose
-    spread is about the same for all models. Left out are models that failed for a seed; those of
+    are as good is said by ``as_good_as_the_best``, with 95 % for all comparisons together.
+    Distances are compared by their logarithms. Left out are models that failed for a seed; those of
     whose samples more than half are copies of training rows (``copied`` and ``closer``); and those
     whose sliced Wasserstein distance is more than ten times the lowest one, for any seed of a
     table: a classifier does not see a few samples that are far from all data.
