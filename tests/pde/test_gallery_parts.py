@@ -335,3 +335,12 @@ def test_two_solitons_are_where_the_paper_says(nested):
         return (1 + fast + slow + fast * slow / 16).log()
 
     torch.testing.assert_close(gallery.Solitons().solution(x), 2 * nested(log_f, x, (1, 1)))
+
+
+def test_inputs_of_the_network_go_as_far_as_the_recipe_says():
+    flame = GALLERY["ks-chaotic"]()
+    embedding, layers = flame.network()
+    x = torch.tensor([[0.0, math.pi / 2], [1.0, 0.0]])
+    low, high = (torch.as_tensor(bound) for bound in layers.input_range)
+    scaled = 2 * (embedding(x) - low) / (high - low) - 1
+    torch.testing.assert_close(scaled, 8 * torch.tensor([[-1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]))
