@@ -23,6 +23,7 @@ from bench.comparison import Comparison, timed_rows, validated
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation
 from bench.peers import flows_flowjax
+from pyneural import optim
 
 # float32: gradients of many layers, and of a sample what D inversions in turn make of rounding.
 TOLERANCE = {torch.float32: 5e-3, torch.float64: 1e-8}
@@ -132,7 +133,7 @@ def build(package: str, problem: Problem, compiled: bool = False) -> Callable[[]
         chosen = torch.compile(work, dynamic=False) if compiled else work
         return lambda: [chosen(problem.x)]
 
-    optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)
+    optimizer = (optim if ours else torch.optim).Adam(parameters, LEARNING_RATE, fused=True)
 
     def loss_of(x: Tensor) -> Tensor:
         # What the training of each minimises.

@@ -27,17 +27,16 @@ from bench.comparison import Comparison, timed_rows, validated
 from bench.comparison import add_arguments as add_common_arguments
 from bench.harness import Implementation, host_seconds
 from bench.report import table
-from pyneural import nn
+from pyneural import nn, optim
 from pyneural.models import Autoencoder
-from pyneural.training import Adadelta
 
 WIDTHS, BATCH = (784, 128, 64, 128, 784), 100
 OPTIMIZERS: dict[str, tuple[Callable, Callable]] = {  # pyneural's, torch's
     "adadelta": (
-        partial(Adadelta, lr=1.0, rho=0.95),
+        partial(optim.Adadelta, lr=1.0, rho=0.95),
         partial(torch.optim.Adadelta, lr=1.0, rho=0.95),
     ),
-    "adam": (partial(torch.optim.Adam, fused=True), torch.optim.Adam),
+    "adam": (optim.Adam, torch.optim.Adam),
 }
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 LOSSES_AGREE = 0.02  # relative, of two fits, whose batches differ

@@ -124,6 +124,9 @@ constexpr const char* kSchemas[] = {
     "adadelta_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] squares,"
     " Tensor(c!)[] changes, Tensor(d!)[] steps, float learning_rate, float rho, float epsilon,"
     " float weight_decay) -> ()",
+    "adam_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] averages,"
+    " Tensor(c!)[] squares, Tensor(d!)[] steps, float learning_rate, float beta1, float beta2,"
+    " float epsilon, float weight_decay, bool decoupled) -> ()",
     "damped_cholesky(Tensor matrix, float damping) -> (Tensor, Tensor)",
     "damped_cholesky_solve(Tensor factor, Tensor right) -> Tensor",
     "multiply_add_probe(str dtype, int threads, float seconds) -> float",

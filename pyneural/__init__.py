@@ -3,7 +3,8 @@
 ``import pyneural`` loads nothing else; each part below is imported on first use.
 
 - `pyneural.ops`: the kernels as functions of tensors
-- `pyneural.nn`: drop-in layers for PyTorch; `pyneural.layers`: Keras-style layers
+- `pyneural.nn`, `pyneural.optim`: drop-in layers and optimisers for PyTorch
+- `pyneural.layers`: Keras-style layers
 - `pyneural.pde`: equations, domains, conditions, exact solutions
 - `pyneural.ode`: solutions of ordinary differential equations, with their gradients
 - `pyneural.training`: training of networks and of equations; `pyneural.models`: ready-made models
@@ -36,6 +37,7 @@ __all__ = [
     "nn",
     "ode",
     "ops",
+    "optim",
     "pde",
     "plots",
     "training",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../common/checks.h"
+#include "../common/optimizer_lists.h"
 
 namespace pyneural::adadelta {
 
@@ -12,49 +13,19 @@ struct Arguments {
 using Signature = void(at::TensorList, at::TensorList, at::TensorList, at::TensorList,
                        at::TensorList, double, double, double, double);
 
-namespace detail {
-
-inline void check_list(const char* name, at::TensorList tensors, at::TensorList parameters) {
-  const char* const op = "adadelta_";
-  TORCH_CHECK_VALUE(tensors.size() == parameters.size(), op, ": ", name, ": expected ",
-                    parameters.size(), " tensors, as many as parameters, got ", tensors.size(),
-                    "; give one for each");
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const at::Tensor &tensor = tensors[i], &parameter = parameters[i];
-    check_given({op, name, static_cast<int64_t>(i)}, tensor);
-    TORCH_CHECK_VALUE(tensor.scalar_type() == parameter.scalar_type() &&
-                          tensor.sizes() == parameter.sizes() && tensor.layout() == at::kStrided &&
-                          tensor.device() == parameter.device() && tensor.is_contiguous(),
-                      Argument{op, name, static_cast<int64_t>(i)}, ": expected a contiguous ",
-                      parameter.scalar_type(), " tensor on ", parameter.device(), " of shape ",
-                      parameter.sizes(), ", got ", tensor.scalar_type(), " ", tensor.sizes(),
-                      " on ", tensor.device(), "; torch.optim.Adadelta takes any");
-  }
-}
-
-}  // namespace detail
-
 inline void check_adadelta_(const Arguments& a) {
-  const char* const op = "adadelta_";
+  const char *const op = "adadelta_", *const remedy = "torch.optim.Adadelta";
   const at::TensorList parameters = a.parameters, steps = a.steps;
-  detail::check_list("parameters", parameters, parameters);
+  check_alike({op, "parameters"}, parameters, parameters, remedy);
   for (const at::Tensor& parameter : parameters)
     check_dtype({op, "parameters"}, parameter, Precisions::full, "torch.optim.Adadelta takes any");
-  detail::check_list("gradients", a.gradients, parameters);
-  detail::check_list("squares", a.squares, parameters);
-  detail::check_list("changes", a.changes, parameters);
+  check_alike({op, "gradients"}, a.gradients, parameters, remedy);
+  check_alike({op, "squares"}, a.squares, parameters, remedy);
+  check_alike({op, "changes"}, a.changes, parameters, remedy);
   TORCH_CHECK_VALUE(steps.empty() || steps.size() == parameters.size(), op,
                     ": steps: expected none or ", parameters.size(),
                     " counts, as many as parameters, got ", steps.size(), "; give one for each");
-  for (size_t i = 0; i < steps.size(); ++i) {
-    check_given({op, "steps", static_cast<int64_t>(i)}, steps[i]);
-    TORCH_CHECK_VALUE(
-        steps[i].is_cpu() && steps[i].numel() == 1 &&
-            (steps[i].scalar_type() == at::kFloat || steps[i].scalar_type() == at::kDouble),
-        Argument{op, "steps", static_cast<int64_t>(i)},
-        ": expected one float32 or float64 on the CPU, got ", steps[i].scalar_type(), " ",
-        steps[i].sizes(), " on ", steps[i].device(), "; torch.zeros(()) makes a count");
-  }
+  check_counts({op, "steps"}, steps);
 }
 
 }  // namespace pyneural::adadelta

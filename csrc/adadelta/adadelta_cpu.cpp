@@ -5,21 +5,15 @@
 //   u <- rho u + (1 - rho) d^2
 //   w <- w - learning_rate d
 //
-// There is no CUDA kernel: training.Adadelta calls torch's own there, until a measurement on a GPU
+// There is no CUDA kernel: optim.Adadelta calls torch's own there, until a measurement on a GPU
 // shows what one of ours would gain.
 #include <torch/library.h>
 
-#include <vector>
-
-#include "../common/parallel.h"
 #include "../common/vectors.h"
 #include "adadelta_check.h"
 
 namespace pyneural::adadelta {
 namespace {
-
-// Elements worth waking a thread for.
-constexpr int64_t kElementsPerThread = 1 << 14;
 
 template <class T>
 void step(T* w, const T* g, T* s, T* u, int64_t count, const Arguments& options) {
@@ -27,10 +21,13 @@ void step(T* w, const T* g, T* s, T* u, int64_t count, const Arguments& options)
   const V rate(static_cast<T>(options.learning_rate)), rho(static_cast<T>(options.rho)),
       rest(static_cast<T>(1 - options.rho)), epsilon(static_cast<T>(options.epsilon)),
       decay(static_cast<T>(options.weight_decay));
+  // Without a penalty nothing is added: 0 times an infinite weight is not 0.
+  const bool penalised = options.weight_decay != 0;
   for (int64_t i = 0; i < count; i += lanes<T>()) {
     const auto some = static_cast<int>(std::min(lanes<T>(), count - i));
     const V weight = V::loadu(w + i, some);
-    const V gradient = at::vec::fmadd(decay, weight, V::loadu(g + i, some));
+    V gradient = V::loadu(g + i, some);
+    if (penalised) gradient = at::vec::fmadd(decay, weight, gradient);
     const V square = at::vec::fmadd(rho, V::loadu(s + i, some), rest * gradient * gradient);
     const V before = V::loadu(u + i, some);
     const V change = ((before + epsilon) / (square + epsilon)).sqrt() * gradient;
@@ -40,40 +37,19 @@ void step(T* w, const T* g, T* s, T* u, int64_t count, const Arguments& options)
   }
 }
 
-// Tensors of one dtype, each thread a contiguous chunk of every one: a thread finds in its cache
-// what of the newest gradients the backward has left there, and each has as many of them.
 template <class T>
 void step_all(const Arguments& a) {
-  std::vector<size_t> those;
-  int64_t total = 0;
-  for (size_t i = 0; i < a.parameters.size(); ++i)
-    if (a.parameters[i].scalar_type() == c10::CppTypeToScalarType<T>::value) {
-      those.push_back(i);
-      total += a.parameters[i].numel();
-    }
-  const int64_t threads = std::clamp<int64_t>(total / kElementsPerThread, 1, at::get_num_threads());
-  parallel_chunks(threads, threads, [&](int64_t, int64_t chunk, int64_t) {
-    for (const size_t i : those) {
-      const int64_t size = a.parameters[i].numel(), first = chunk * size / threads;
-      step(a.parameters[i].data_ptr<T>() + first, a.gradients[i].const_data_ptr<T>() + first,
-           a.squares[i].data_ptr<T>() + first, a.changes[i].data_ptr<T>() + first,
-           (chunk + 1) * size / threads - first, a);
-    }
+  for_chunks_of_all<T>(a.parameters, [&](size_t i, int64_t begin, int64_t end) {
+    step(a.parameters[i].data_ptr<T>() + begin, a.gradients[i].const_data_ptr<T>() + begin,
+         a.squares[i].data_ptr<T>() + begin, a.changes[i].data_ptr<T>() + begin, end - begin, a);
   });
-}
-
-void add_one(const at::Tensor& step) {
-  if (step.scalar_type() == at::kFloat)
-    *step.data_ptr<float>() += 1;
-  else
-    *step.data_ptr<double>() += 1;
 }
 
 void adadelta_(const Arguments& a) {
   check_adadelta_(a);
   step_all<float>(a);
   step_all<double>(a);
-  for (const at::Tensor& step : a.steps) add_one(step);
+  for (const at::Tensor& step : a.steps) count_step(step);
 }
 
 }  // namespace

@@ -80,13 +80,14 @@ struct Likelihood : torch::autograd::Function<Likelihood> {
       if (ctx->needs_input_grad(0)) found[0] = grads[0] * saved[2];
       if (has_context && ctx->needs_input_grad(1)) found[1] = grads[0] * saved[3];
       if (saved[4].sym_numel() != 0) {
-        const at::Tensor flat = grads[0] * saved[4];
+        // Each is multiplied by itself: small ones without waking a thread.
         c10::SymInt offset = 0;  // sizes may be symbols, under torch.compile
         for (size_t l = 0; l < matrices; ++l)
           for (const size_t i : {before + l, before + matrices + l}) {
             if (ctx->needs_input_grad(i))
-              found[i] = flat.narrow_symint(0, offset, inputs[i].sym_numel())
-                             .view_symint(inputs[i].sym_sizes());
+              found[i] = grads[0] * saved[4]
+                                        .narrow_symint(0, offset, inputs[i].sym_numel())
+                                        .view_symint(inputs[i].sym_sizes());
             offset += inputs[i].sym_numel();
           }
       }

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural import data, interpret, nn
+from pyneural import data, interpret, nn, optim
 from pyneural.interpret.randomization import Method
 from pyneural.models import Model, PatchTransformer, Sequential, VariationalAutoencoder
 
@@ -43,7 +43,7 @@ def digits(seed: int, epochs: int) -> Explained:
     """A convolutional network that knows digits."""
     (x, y), (x_test, y_test) = data.digits()
     model = digit_network(seed)
-    model.compile(partial(torch.optim.Adam, lr=2e-3), torch.nn.functional.cross_entropy)
+    model.compile(partial(optim.Adam, lr=2e-3), torch.nn.functional.cross_entropy)
     model.fit(x[:, None], y, epochs=epochs, batch_size=32, verbose=0)
     right = float((model.predict(x_test[:, None]).argmax(1) == y_test).float().mean())
     count, methods = SAMPLES["images"], _methods(0.0, 32)
@@ -69,7 +69,7 @@ def series(seed: int, epochs: int) -> Explained:
     x_test, y_test = data.adding_problem(500, _STEPS, seed + 1)
     torch.manual_seed(seed)
     model = Model(PatchTransformer(2, 2, 1, d_model=32, layers=2))
-    model.compile(partial(torch.optim.Adam, lr=2e-3), "mse", clip_norm=1.0)
+    model.compile(partial(optim.Adam, lr=2e-3), "mse", clip_norm=1.0)
     model.fit(x, y, epochs=epochs, batch_size=32, verbose=0)
     baseline = torch.tensor([0.5, 0.0]).expand(_STEPS, 2)  # a mean value, no mark
     methods = _methods(baseline, 16) | {
@@ -92,7 +92,7 @@ def table(seed: int, epochs: int) -> Explained:
     x, y = (columns - (low + high) / 2) / ((high - low) / math.sqrt(12)), period[:, None]
     torch.manual_seed(seed)
     model = Model(nn.MLP(len(COLUMNS), [32, 32], 1))
-    model.compile(partial(torch.optim.Adam, lr=5e-3), "mse")
+    model.compile(partial(optim.Adam, lr=5e-3), "mse")
     model.fit(x[:2000], y[:2000], epochs=epochs, batch_size=50, verbose=0)
     methods = _methods(0.0, 32) | {"occlusion": interpret.occlusion}
     cause = (torch.arange(len(COLUMNS)) < 3).expand(SAMPLES["table"], -1)
@@ -107,7 +107,7 @@ def traversal(seed: int, epochs: int) -> list[Any]:
     (x, _), (x_test, _) = data.digits()
     torch.manual_seed(seed)
     model = VariationalAutoencoder([784, 128, TRAVERSED], "bernoulli")
-    model.compile(partial(torch.optim.Adam, lr=2e-3))
+    model.compile(partial(optim.Adam, lr=2e-3))
     model.fit(x.flatten(1), epochs=epochs, batch_size=50, verbose=0)
     with torch.no_grad():
         z = model.encode(x_test[SHOWN[1]].view(1, -1)).mean

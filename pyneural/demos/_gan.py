@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural import optim
 from pyneural.demos import _fit
 from pyneural.models import GAN
 from pyneural.training import History
@@ -35,7 +36,7 @@ class Recipe:
 
 def adam(rate: float) -> Callable[..., torch.optim.Optimizer]:
     """What makes Adam as it is taken for adversarial networks."""
-    return partial(torch.optim.Adam, lr=rate, betas=(0.5, 0.9), fused=True)
+    return partial(optim.Adam, lr=rate, betas=(0.5, 0.9), fused=True)
 
 
 def train(

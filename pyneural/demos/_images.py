@@ -13,7 +13,8 @@ from pyneural import data
 from pyneural.demos import _fit
 from pyneural.demos._options import option, whole
 from pyneural.models import Autoencoder
-from pyneural.training import Adadelta, History
+from pyneural.optim import Adadelta
+from pyneural.training import History
 
 SETS = {"digits": (data.digits, 600), "mnist": (data.mnist, 20)}  # loader, default number of epochs
 # Defaults of early Keras releases. Its present rate, 0.001, would need 1000 times as many steps.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural import data
+from pyneural import data, optim
 from pyneural.demos import _fit
 from pyneural.metrics import psnr, ssim
 from pyneural.models import DDPM, ImageDiffusion, ImageToImage, UNetDenoiser
@@ -122,7 +122,7 @@ def _train(
     model: Model, name: str, problem: Problem, epochs: int, rate: float, loss: str | None,
     *callbacks: Callback,
 ) -> float:  # fmt: skip
-    model.compile(partial(torch.optim.Adam, lr=rate, fused=True), loss)
+    model.compile(partial(optim.Adam, lr=rate, fused=True), loss)
     x, y = problem.train
     beside = [_fit.one_cycle(rate, epochs * math.ceil(len(x) / problem.batch)), *callbacks]
     start = time.perf_counter()

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pyneural import plots
+from pyneural import optim, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import print_row, whole
 from pyneural.models import Autoencoder, damped_oscillation
@@ -27,7 +27,7 @@ SUMMARY = "An encoder from 5 to 2 dimensions, and PCA."
 NEXT = "pyneural demo vae: a latent space with a density"
 QUICK = ("--epochs", "60")
 TIMES, SAMPLES, SHOWN = (0.5, 1.0, 1.5, 2.0, 2.5), 2000, 4
-ADAM = partial(torch.optim.Adam, lr=3e-3)
+ADAM = partial(optim.Adam, lr=3e-3)
 OPTIONS = {"--epochs": whole("passes through the samples", 300, low=1)}
 
 

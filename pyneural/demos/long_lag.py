@@ -16,7 +16,7 @@ from functools import partial
 
 import torch
 
-from pyneural import data, plots
+from pyneural import data, optim, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import whole
 from pyneural.models import Model, PatchTransformer, SequenceRegressor
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> object:
     for name, make in NETWORKS.items():
         torch.manual_seed(args.seed)
         model = Model(make())
-        model.compile(partial(torch.optim.Adam, lr=RATES.get(name, RATE)), "mse", clip_norm=CLIP)
+        model.compile(partial(optim.Adam, lr=RATES.get(name, RATE)), "mse", clip_norm=CLIP)
         began = time.perf_counter()
         history = _fit.fit(
             model, name, x, y, validation_data=held_out, epochs=args.epochs, batch_size=BATCH

@@ -19,7 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pyneural import plots
+from pyneural import optim, plots
 from pyneural.demos import _fit
 from pyneural.training import History, Sequential
 from pyneural.training.callbacks import Callback, LearningRateScheduler
@@ -88,7 +88,7 @@ class Training:
 
 
 def _adam(lr: float) -> Callable:
-    return partial(torch.optim.Adam, lr=lr)
+    return partial(optim.Adam, lr=lr)
 
 
 def _sgd(lr: float) -> Callable:

@@ -21,7 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pyneural import plots
+from pyneural import optim, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import print_row, whole
 from pyneural.layers import Dense
@@ -128,7 +128,7 @@ def _train(
     loss = task.title.replace(" ", "_")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.compile(partial(torch.optim.Adam, lr=1e-2), loss, [task.measure])
+        model.compile(partial(optim.Adam, lr=1e-2), loss, [task.measure])
     name = f"{task.title}, {last}"
     history = _fit.fit(model, name, x, y, epochs=epochs, batch_size=BATCH, validation_data=new)
     return history, bool(caught)

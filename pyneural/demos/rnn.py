@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pyneural import plots
+from pyneural import optim, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import print_row, whole
 from pyneural.demos.mlp import finite_differences
@@ -29,7 +29,7 @@ NEXT = "pyneural demo long-lag: what recurrent networks remember"
 QUICK = ("--epochs", "15")
 MOTION, PUSH, NOISE = (0.25, 0.02), 0.003, 0.6  # arguments of pushed_oscillator
 STEPS, TRAINING, HELD_OUT, WINDOW, HIDDEN, BATCH = 100, 1000, 500, 8, 32, 50
-ADAM = partial(torch.optim.Adam, lr=3e-3)
+ADAM = partial(optim.Adam, lr=3e-3)
 OPTIONS = {"--epochs": whole("passes through the training series", 60, low=1)}
 
 

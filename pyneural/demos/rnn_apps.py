@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural import data, nn, plots
+from pyneural import data, nn, optim, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import whole
 from pyneural.models import (
@@ -163,7 +163,7 @@ def _train(
     y: Tensor,
     loss: str = "sparse_categorical_crossentropy",
 ) -> None:
-    model.compile(partial(torch.optim.Adam, lr=RATE), loss, clip_norm=1.0)
+    model.compile(partial(optim.Adam, lr=RATE), loss, clip_norm=1.0)
     _fit.fit(model, task, x, y, epochs=epochs, batch_size=BATCH)
     model.eval().requires_grad_(False)
 

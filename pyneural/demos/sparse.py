@@ -15,7 +15,7 @@ import time
 import torch
 from torch import Tensor
 
-from pyneural import nn, plots
+from pyneural import nn, optim, plots
 from pyneural.demos._options import counted, print_row, whole
 from pyneural.models import SparseNetwork
 from pyneural.training.losses import quadratic_cost
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> object:
     masked = network.masked_layers()[1]
     start, present = masked.weight.detach(), masked.mask
     target = torch.sin(x[:, :1] + x[:, 1:2])
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    optimizer = optim.Adam(network.parameters(), lr=1e-2)
     for _ in range(args.steps):
         optimizer.zero_grad()
         quadratic_cost(network(x), target).sum().backward()

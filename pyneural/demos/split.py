@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from pyneural import plots
+from pyneural import optim, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import whole
 from pyneural.layers import Dense
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> object:
     )
     for width in WIDTHS:
         model = Sequential([Dense(width, "tanh", input_shape=(1,)), Dense(1)])
-        model.compile(partial(torch.optim.Adam, lr=2e-2), "mse")
+        model.compile(partial(optim.Adam, lr=2e-2), "mse")
         _fit.fit(model, f"width {width}", *split.train, epochs=args.epochs, batch_size=BATCH)
         models.append(model)
         errors.append((model.evaluate(*split.train), model.evaluate(*split.validation)))

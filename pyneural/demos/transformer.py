@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural import data, plots
+from pyneural import data, optim, plots
 from pyneural.demos import _fit
 from pyneural.demos._options import print_row, whole
 from pyneural.models import TransformerTranslator, teacher_forced
@@ -95,7 +95,7 @@ def _trained(
     y, new_y = target.encode(answers + new_answers).split([len(answers), len(new_answers)])
     network = TransformerTranslator(len(source), len(target), y.shape[1], **(SIZES | options))
     network.compile(
-        partial(torch.optim.Adam, lr=RATE, betas=(0.9, 0.98)),
+        partial(optim.Adam, lr=RATE, betas=(0.9, 0.98)),
         partial(losses.sparse_categorical_crossentropy, label_smoothing=SMOOTHING),
         clip_norm=1.0,
     )

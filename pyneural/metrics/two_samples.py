@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from pyneural import optim
 from pyneural.errors import ArgumentError, whole
 from pyneural.metrics.checks import check_rows
 
@@ -95,7 +96,7 @@ def _train(
     generator: torch.Generator,
 ) -> None:
     """Adam, until the mean loss over an epoch and all folds has ceased to fall."""
-    optimizer = torch.optim.Adam(networks.parameters(), lr=1e-3, fused=True)
+    optimizer = optim.Adam(networks.parameters(), lr=1e-3, fused=True)
     best, waited = math.inf, 0
     for _ in range(epochs):
         order = others.gather(1, torch.rand(others.shape, generator=generator).argsort(1))

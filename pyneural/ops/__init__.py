@@ -6,6 +6,7 @@ load()  # before the modules that register what belongs to the ops
 
 from pyneural.ops import flops  # noqa: F401 (it registers itself)
 from pyneural.ops.adadelta import adadelta_
+from pyneural.ops.adam import adam_
 from pyneural.ops.attention import attention, attention_weights
 from pyneural.ops.autoregressive import (
     autoregressive,
@@ -52,6 +53,7 @@ __all__ = [
     "SparsityPattern",
     "Symbol",
     "adadelta_",
+    "adam_",
     "attention",
     "attention_weights",
     "autoregressive",

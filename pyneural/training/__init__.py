@@ -22,7 +22,6 @@ from pyneural.training.solvers.descent import Adam, Descent
 from pyneural.training.solvers.gauss_newton_cg import GaussNewtonCG
 from pyneural.training.solvers.lbfgs import LBFGS
 from pyneural.training.solvers.levenberg_marquardt import LevenbergMarquardt
-from pyneural.training.solvers.optimizers import Adadelta
 from pyneural.training.solvers.quasi_newton import SSBFGS, SSBroyden
 from pyneural.training.solvers.spring import SPRING
 from pyneural.training.state.file import CheckpointError, load_checkpoint, save_checkpoint

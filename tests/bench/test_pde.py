@@ -15,7 +15,16 @@ def test_a_row_for_each_problem(capsys, tmp_path):
     options = ["--rounds", "2", "--share", "0.05", "--threads", "1", "--json", str(file)]
     assert main(["pde", "--case", "poisson-1d", "burgers", *options]) == 0
     *_, header, first, second = capsys.readouterr().out.splitlines()
-    columns = ["parameters", "seconds", "worked", "median", "worst", "stated", "DeepXDE", "published"]
+    columns = [
+        "parameters",
+        "seconds",
+        "worked",
+        "median",
+        "worst",
+        "stated",
+        "DeepXDE",
+        "published",
+    ]
     assert header.split() == columns
     name, _, _, _, median, worst, *_ = first.split()
     assert name == "poisson-1d"

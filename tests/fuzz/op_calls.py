@@ -223,6 +223,14 @@ def _adadelta(draw: Draw) -> list:
     return [parameters, gradients, squares, changes, steps, 0.7, 0.9, 1e-3, 0.1]
 
 
+def _adam(draw: Draw) -> list:
+    parameters, gradients, squares, averages, _, *_ = _adadelta(draw)
+    steps = [torch.zeros(()) for _ in parameters]
+    rates = (0.7, 0.9, 0.99, 1e-3, 0.1)
+    return [parameters, gradients, averages, squares, steps, *rates, draw.choice((False, True))]
+
+
+IN_PLACE = ("adadelta_", "adam_")  # they return nothing
 CALLS: dict[str, Callable[[Draw], list]] = {
     "dense": _dense,
     "dense_with_preactivation": _dense,
@@ -253,6 +261,7 @@ CALLS: dict[str, Callable[[Draw], list]] = {
     "mse_loss": _mse_loss,
     "mse_loss_backward": _mse_loss_backward,
     "adadelta_": _adadelta,
+    "adam_": _adam,
     "damped_cholesky": _damped_cholesky,
     "damped_cholesky_solve": _damped_cholesky_solve,
     "kalman_filter": density_calls.kalman_filter,

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_u
 
 from pyneural.ops.activations import NAMES
 from tests.fuzz.draw import OPS, Draw
-from tests.fuzz.op_calls import CALLS, PUBLIC
+from tests.fuzz.op_calls import CALLS, IN_PLACE, PUBLIC
 
 DTYPES = sorted(
     {value for value in vars(torch).values() if isinstance(value, torch.dtype)}, key=str
@@ -200,7 +200,7 @@ def call(seed: str) -> str:
     if name == "attention_keep" or (name in WITH_SAVED and not _equal(args, good)):
         return f"{name}: done"
     try:
-        expected = _reference(op, before if name == "adadelta_" else args)
+        expected = _reference(op, before if name in IN_PLACE else args)
         exact = _reference(op, tree_map_only(Tensor, _in_double, before))
     except RuntimeError as error:
         if "overflow" in str(error):  # a number that the kernels make infinite, a size of giants
@@ -210,7 +210,7 @@ def call(seed: str) -> str:
         if public is not None:
             return f"{name}: face"
         raise
-    if name == "adadelta_":  # in place
+    if name in IN_PLACE:  # in place
         leaves, expected = tree_leaves(args[:4]), tree_leaves(before[:4])
         exact = expected
     if public is not None:  # without the results that are the ops' own

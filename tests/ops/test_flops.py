@@ -158,7 +158,7 @@ def test_every_op_with_products_has_a_formula():
     schemas = {schema.name for schema in torch._C._jit_get_all_schemas()}
     names = {n.removeprefix("pyneural::") for n in schemas if n.startswith("pyneural::")}
     elementwise = {
-        "dropout", "mse_loss", "mse_loss_backward", "attention_keep", "adadelta_",
+        "dropout", "mse_loss", "mse_loss_backward", "attention_keep", "adadelta_", "adam_",
         "multiply_add_probe", "rational_quadratic_spline", "rational_quadratic_spline_backward",
     }  # fmt: skip
     of_equations = {"residual_loss"}  # what pde puts into compiled graphs, made of other ops

@@ -118,13 +118,21 @@ def test_mse_loss_and_dropout():
         assert_same(OPS.dropout, a, torch.tensor([5]), p)
 
 
-def test_adadelta():
+@pytest.mark.parametrize(
+    ("op", "rates"),
+    [
+        (OPS.adadelta_, (0.7, 0.8, 1e-3, 0.1)),
+        (OPS.adam_, (0.7, 0.8, 0.9, 1e-3, 0.1, False)),
+        (OPS.adam_, (0.7, 0.8, 0.9, 1e-3, 0.1, True)),
+    ],
+    ids=["adadelta", "adam", "adamw"],
+)
+def test_optimizers(op, rates):
     given = [[torch.rand(4, 3, dtype=torch.float64)] for _ in range(4)]
     steps = [torch.zeros(())]
     copies = [[tensor.clone() for tensor in tensors] for tensors in (*given, steps)]
-    rates = 0.7, 0.8, 1e-3, 0.1
-    OPS.adadelta_(*given, steps, *rates)
-    other_device(OPS.adadelta_, *copies, *rates)
+    op(*given, steps, *rates)
+    other_device(op, *copies, *rates)
     for (exact,), (found,) in zip((*given, steps), copies, strict=True):
         assert_close(found, exact, FLOAT64_GRADIENT)
 

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tests.fuzz.draw import OPS, Draw
-from tests.fuzz.op_calls import CALLS
+from tests.fuzz.op_calls import CALLS, IN_PLACE
 
 SEEDS = range(4)
 
@@ -43,7 +43,7 @@ def plain(name, args):
 
 
 def with_gradients(name, args):
-    if name != "adadelta_":  # in place
+    if name not in IN_PLACE:  # in place
         args = tree_map_only(torch.Tensor, leaf, args)
     return plain(name, args)
 
@@ -80,7 +80,7 @@ def named(name, message):
 
 
 def skip_in_place(call, name):
-    if call is fake and name == "adadelta_":
+    if call is fake and name in IN_PLACE:
         pytest.skip("in place, in plain torch")
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from pyneural.optim import Adadelta
 from pyneural.training import (
     LBFGS,
     CheckpointError,
@@ -14,7 +15,6 @@ from pyneural.training import (
     load_checkpoint,
     save_checkpoint,
 )
-from pyneural.training.solvers.optimizers import Adadelta
 from pyneural.training.state import stateful
 from tests.training.problems import small_pinn
 

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pyneural import data
+from pyneural import data, optim
 from pyneural.errors import check_argument, is_whole
 from pyneural.models import Autoencoder, ImageToImage
 from pyneural.training import Model
@@ -193,7 +193,7 @@ def train(problem: TwoGroups, rows: Tensor, repair: str, seed: int) -> Model:
     probability = balanced if repair == "resampling" else even
     torch.manual_seed(seed)
     model = problem.model()
-    model.compile(partial(torch.optim.Adam, lr=problem.rate, fused=True), "mse")
+    model.compile(partial(optim.Adam, lr=problem.rate, fused=True), "mse")
     schedule = partial(
         torch.optim.lr_scheduler.OneCycleLR, max_lr=problem.rate, total_steps=problem.steps,
         pct_start=0.1, cycle_momentum=False,

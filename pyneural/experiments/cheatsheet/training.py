@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from pyneural import optim
 from pyneural.errors import check_argument
 from pyneural.experiments.threads import one_thread
 from pyneural.layers import Dense
@@ -29,7 +30,7 @@ OPTIMIZERS: dict[str, Callable] = {
     "sgd": torch.optim.SGD,
     "momentum": partial(torch.optim.SGD, momentum=0.9),
     "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
+    "adam": optim.Adam,
 }
 
 

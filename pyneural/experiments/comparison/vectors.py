@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyneural import optim
 from pyneural.experiments.comparison.fitting import Fitted, Fitting, parameters_of
 from pyneural.experiments.comparison.training import adam
 from pyneural.models import (
@@ -99,7 +100,7 @@ def train_gan(
     batch: int,
 ) -> str:
     """Trains both parts; why that ended early, if it did."""
-    one = partial(torch.optim.Adam, lr=rate, betas=(0.5, 0.9))
+    one = partial(optim.Adam, lr=rate, betas=(0.5, 0.9))
     both = {"discriminator": one, "generator": one}
     # Their losses say nothing on the samples: the last weights are taken.
     fitting.train_model(model, x, None, both, draw, batch=batch, part="generator")

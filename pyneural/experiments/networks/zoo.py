@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from pyneural import nn
+from pyneural import nn, optim
 from pyneural.data import digits_8x8
 from pyneural.errors import check_argument
 from pyneural.experiments.networks.state_space_classifier import StateSpaceClassifier
@@ -71,7 +71,7 @@ class EncodedClassifier(torch.nn.Module):
 
 
 def _adam(parameters: object) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=RATE)  # type: ignore[arg-type]
+    return optim.Adam(parameters, lr=RATE)  # type: ignore[arg-type]
 
 
 def _flat(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:

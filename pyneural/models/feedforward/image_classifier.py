@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from torch.utils.data import DataLoader, TensorDataset
 
-from pyneural import nn
+from pyneural import nn, optim
 from pyneural.errors import wholes
 from pyneural.training import Model
 from pyneural.training.callbacks import TorchScheduler
@@ -147,7 +147,7 @@ def train_image_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ImageClassifier(images.shape[1:], classes).to(images.device)
-        model.compile(partial(torch.optim.Adam, lr=_RATE), cross_entropy)
+        model.compile(partial(optim.Adam, lr=_RATE), cross_entropy)
         beside = [TorchScheduler(cycle, "batch")]
         model.fit(batches, epochs=epochs, verbose=0, callbacks=beside)
     return model

@@ -8,6 +8,7 @@ transformations that kernels do not go through, and the derivatives of the backw
 # ruff: noqa: F401 (the functions are the package)
 
 from pyneural.ops.reference.adadelta import adadelta_
+from pyneural.ops.reference.adam import adam_
 from pyneural.ops.reference.attention import (
     attention,
     attention_backward,

@@ -18,7 +18,8 @@ def adadelta_(
     u <- rho u + (1 - rho) d^2,  w <- w - learning_rate d
     """
     for w, g, s, u in zip(parameters, gradients, squares, changes, strict=True):
-        g = g + weight_decay * w
+        if weight_decay != 0:
+            g = g + weight_decay * w
         s.mul_(rho).addcmul_(g, g, value=1 - rho)
         d = ((u + epsilon) / (s + epsilon)).sqrt() * g
         u.mul_(rho).addcmul_(d, d, value=1 - rho)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from pyneural import optim
 from pyneural.errors import whole
 from pyneural.training.checks import check
 from pyneural.training.data.batches import Batch
@@ -57,7 +58,7 @@ class Adam(Phase):
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""
         trained = [p for p in task.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=float(self.lr), fused=True)
+        optimizer = optim.Adam(trained, lr=float(self.lr), fused=True)
         return _DescentSolver(task, {"": optimizer}, Descent(optimizer, self.steps), self.decay)
 
 

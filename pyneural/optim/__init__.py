@@ -1,0 +1,36 @@
+"""Drop-in optimisers for PyTorch: a step of all parameters is one call.
+
+Every other name is that of ``torch.optim``, modules included: a program runs unchanged when
+``from torch import optim`` is replaced with ``from pyneural import optim``.
+
+>>> from pyneural.optim import *
+>>> layer = torch.nn.Linear(2, 1)
+>>> optimizer = Adam(layer.parameters(), lr=1e-2)
+>>> schedule = lr_scheduler.StepLR(optimizer, step_size=10)
+>>> layer(torch.ones(1, 2)).sum().backward()
+>>> optimizer.step()
+"""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from pyneural.optim.adadelta import Adadelta
+from pyneural.optim.adam import Adam, AdamW
+
+__all__ = ["Adadelta", "Adam", "AdamW"]
+__all__ += [name for name in vars(torch.optim) if not name.startswith("_") and name not in __all__]
+
+# ``import pyneural.optim.lr_scheduler`` asks for the modules by these names.
+for _name in ("lr_scheduler", "swa_utils"):
+    sys.modules[f"{__name__}.{_name}"] = import_module(f"torch.optim.{_name}")
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(torch.optim, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
