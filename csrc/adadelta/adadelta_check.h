@@ -38,8 +38,15 @@ inline void check_adadelta_(const Arguments& a) {
   const char* const op = "adadelta_";
   const at::TensorList parameters = a.parameters, steps = a.steps;
   detail::check_list("parameters", parameters, parameters);
-  for (const at::Tensor& parameter : parameters)
-    check_dtype({op, "parameters"}, parameter, Precisions::full, "torch.optim.Adadelta takes any");
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    check_dtype({op, "parameters"}, parameters[i], Precisions::full,
+                "torch.optim.Adadelta takes any");
+    TORCH_CHECK_VALUE(parameters[i].device() == parameters[0].device(),
+                      Argument{op, "parameters", static_cast<int64_t>(i)},
+                      ": expected a tensor on ", parameters[0].device(),
+                      " like the first, got one on ", parameters[i].device(),
+                      "; call once for each device");
+  }
   detail::check_list("gradients", a.gradients, parameters);
   detail::check_list("squares", a.squares, parameters);
   detail::check_list("changes", a.changes, parameters);

@@ -4,9 +4,6 @@
 //   d  = sqrt((u + epsilon) / (s + epsilon)) g
 //   u <- rho u + (1 - rho) d^2
 //   w <- w - learning_rate d
-//
-// There is no CUDA kernel: training.Adadelta calls torch's own there, until a measurement on a GPU
-// shows what one of ours would gain.
 #include <torch/library.h>
 
 #include <vector>
@@ -14,6 +11,7 @@
 #include "../common/parallel.h"
 #include "../common/vectors.h"
 #include "adadelta_check.h"
+#include "adadelta_steps.h"
 
 namespace pyneural::adadelta {
 namespace {
@@ -62,18 +60,11 @@ void step_all(const Arguments& a) {
   });
 }
 
-void add_one(const at::Tensor& step) {
-  if (step.scalar_type() == at::kFloat)
-    *step.data_ptr<float>() += 1;
-  else
-    *step.data_ptr<double>() += 1;
-}
-
 void adadelta_(const Arguments& a) {
   check_adadelta_(a);
   step_all<float>(a);
   step_all<double>(a);
-  for (const at::Tensor& step : a.steps) add_one(step);
+  add_one(a.steps);
 }
 
 }  // namespace

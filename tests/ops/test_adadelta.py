@@ -9,6 +9,8 @@ import torch
 
 from pyneural import ops
 from pyneural.training import Adadelta
+from pyneural.training.solvers import optimizers
+from tests.nn.called_ops import CalledOps
 
 SHAPES = [(3,), (784, 33), (), (1, 70_001), (0, 4)]
 
@@ -195,6 +197,36 @@ def test_bad_input(change, message):
     change(lists)
     with pytest.raises(ValueError, match=message):
         ops.adadelta_(*lists, learning_rate=1.0)
+
+
+def test_parameters_of_several_devices_are_refused():
+    lists = [[torch.zeros(3, device=device) for device in ("cpu", "meta")] for _ in range(4)]
+    with pytest.raises(ValueError, match=r"parameters\[1\].* on cpu like the first, got .* meta"):
+        torch.ops.pyneural.check_adadelta_(*lists, [], 1.0, 0.9, 1e-6, 0.0)
+
+
+def test_parameters_of_several_devices_take_torchs_step(monkeypatch):
+    monkeypatch.setattr(optimizers, "KERNEL_DEVICES", ("cpu", "meta"))
+    weights = [torch.ones(3, device=device).requires_grad_() for device in ("cpu", "meta")]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    with CalledOps() as called:
+        Adadelta(weights).step()
+    assert "pyneural.adadelta_.default" not in called.names
+    assert (weights[0] < 1).all()
+
+
+def test_a_count_on_another_device_takes_torchs_step():
+    weight = torch.ones(3, requires_grad=True)
+    weight.grad = torch.ones(3)
+    optimizer = Adadelta([weight])
+    with CalledOps() as called:
+        optimizer.step()
+    assert "pyneural.adadelta_.default" in called.names
+    optimizer.state[weight]["step"] = torch.ones((), device="meta")
+    with CalledOps() as called:
+        optimizer.step()
+    assert "pyneural.adadelta_.default" not in called.names
 
 
 def test_half_precision_is_refused():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyneural import ops
+from pyneural.ops.transforms import KERNEL_DEVICES
 from pyneural.training.checks import check, look_up
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]  # of parameters
@@ -19,9 +20,9 @@ _OTHERWISE = ("maximize", "differentiable", "capturable")  # options that torch'
 class Adadelta(torch.optim.Adadelta):
     """``torch.optim.Adadelta`` with the step of ``ops.adadelta_``.
 
-    Options, results (up to rounding) and ``state_dict`` are those of torch. Parameters
-    on other devices, sparse or strided gradients, and the options maximize, differentiable and
-    capturable go to torch's step.
+    Options, results (up to rounding) and ``state_dict`` are those of torch. Parameters on several
+    devices or on one without kernels, sparse or strided gradients, and the options maximize,
+    differentiable and capturable go to torch's step; so does one that a CUDA graph captures.
 
     >>> layer = torch.nn.Linear(2, 1)
     >>> optimizer = Adadelta(layer.parameters(), lr=1.0, rho=0.95)
@@ -72,15 +73,27 @@ class Adadelta(torch.optim.Adadelta):
         return state
 
     def _in_one_kernel(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> bool:
-        return not any(group[name] for name in _OTHERWISE) and all(
-            p.is_cpu
-            and p.dtype in _DTYPES
-            and p.is_contiguous()
-            and gradient.dtype == p.dtype
+        devices = {parameter.device for parameter, _ in pairs}
+        on_gpu = any(device.type == "cuda" for device in devices)
+        return (
+            len(devices) < 2
+            and not any(group[name] for name in _OTHERWISE)
+            and not (on_gpu and torch.cuda.is_current_stream_capturing())
+            and all(map(self._is_for_kernel, pairs))
+        )
+
+    def _is_for_kernel(self, pair: tuple[Tensor, Tensor]) -> bool:
+        parameter, gradient = pair
+        state = self.state.get(parameter, {})
+        return (
+            parameter.device.type in KERNEL_DEVICES
+            and parameter.dtype in _DTYPES
+            and parameter.is_contiguous()
+            and gradient.dtype == parameter.dtype
             and gradient.layout == torch.strided
             and gradient.is_contiguous()
-            and all(average.is_contiguous() for average in self.state.get(p, {}).values())
-            for p, gradient in pairs
+            and all(average.is_contiguous() for average in state.values())
+            and (not state or state["step"].is_cpu)
         )
 
 
