@@ -23,6 +23,8 @@ def main() -> None:
     spline()
     autoregressive()
     diffusion_sampler()
+    masked_dense()
+    elementwise()
     torch.cuda.synchronize()
 
 
@@ -141,6 +143,38 @@ def diffusion_sampler() -> None:
                     x, condition, weights, biases, shifts, coefficients, guidance=columns / 3
                 )
                 check(f"{dtype} sampler {features} x {width}", [y])
+
+
+def masked_dense() -> None:
+    """The sparsely connected layer's: whole and cut tiles, split sums, sums of edges alone."""
+    for dtype in (torch.float32, torch.float64):
+        for rows, inputs, outputs in ((1, 1, 1), (130, 70, 33), (2048, 64, 140)):
+            mask = torch.rand(outputs, inputs, device="cuda") < 0.5
+            mask[0, 0] = True
+            pattern = ops.SparsityPattern.from_mask(mask)
+            x, values, bias = (
+                torch.randn(size, dtype=dtype, device="cuda", requires_grad=True)
+                for size in ((rows, inputs), len(pattern.inputs), outputs)
+            )
+            y = ops.masked_dense(x, values, pattern, bias, "silu")
+            gradients = torch.autograd.grad(y.square().mean(), [x, values, bias])
+            check(f"{dtype} masked_dense {rows} x {inputs} x {outputs}", gradients)
+
+
+def elementwise() -> None:
+    """Dropout, the mean squared error and Adadelta: whole and cut tiles, several launches."""
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        x = torch.randn(1000, 33, dtype=dtype, device="cuda", requires_grad=True)
+        y = ops.dropout(x, 0.3)
+        check(f"{dtype} dropout", torch.autograd.grad(y.float().square().mean(), x))
+    for dtype in (torch.float32, torch.float64):
+        for size in (1, 5000, 2_000_003):
+            a, y = (torch.randn(size, dtype=dtype, device="cuda") for _ in range(2))
+            gradient = torch.autograd.grad(ops.mse_loss(a.requires_grad_(), y), a)
+            check(f"{dtype} mse_loss {size}", gradient)
+        tensors = [[torch.rand(n, dtype=dtype, device="cuda") for n in range(100)] for _ in "wgsu"]
+        ops.adadelta_(*tensors, learning_rate=1.0)
+        check(f"{dtype} adadelta", tensors[0])
 
 
 def check(name: str, gradients: Sequence[torch.Tensor]) -> None:

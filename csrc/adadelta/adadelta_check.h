@@ -16,9 +16,7 @@ using Signature = void(at::TensorList, at::TensorList, at::TensorList, at::Tenso
 inline void check_adadelta_(const Arguments& a) {
   const char *const op = "adadelta_", *const remedy = "torch.optim.Adadelta";
   const at::TensorList parameters = a.parameters, steps = a.steps;
-  check_alike({op, "parameters"}, parameters, parameters, remedy);
-  for (const at::Tensor& parameter : parameters)
-    check_dtype({op, "parameters"}, parameter, Precisions::full, "torch.optim.Adadelta takes any");
+  check_parameters(op, parameters, remedy);
   check_alike({op, "gradients"}, a.gradients, parameters, remedy);
   check_alike({op, "squares"}, a.squares, parameters, remedy);
   check_alike({op, "changes"}, a.changes, parameters, remedy);

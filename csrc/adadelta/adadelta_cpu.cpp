@@ -4,9 +4,6 @@
 //   d  = sqrt((u + epsilon) / (s + epsilon)) g
 //   u <- rho u + (1 - rho) d^2
 //   w <- w - learning_rate d
-//
-// There is no CUDA kernel: optim.Adadelta calls torch's own there, until a measurement on a GPU
-// shows what one of ours would gain.
 #include <torch/library.h>
 
 #include "../common/vectors.h"

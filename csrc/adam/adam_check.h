@@ -17,9 +17,7 @@ using Signature = void(at::TensorList, at::TensorList, at::TensorList, at::Tenso
 inline void check_adam_(const Arguments& a) {
   const char *const op = "adam_", *const remedy = "torch.optim.Adam";
   const at::TensorList parameters = a.parameters;
-  check_alike({op, "parameters"}, parameters, parameters, remedy);
-  for (const at::Tensor& parameter : parameters)
-    check_dtype({op, "parameters"}, parameter, Precisions::full, "torch.optim.Adam takes any");
+  check_parameters(op, parameters, remedy);
   check_alike({op, "gradients"}, a.gradients, parameters, remedy);
   check_alike({op, "averages"}, a.averages, parameters, remedy);
   check_alike({op, "squares"}, a.squares, parameters, remedy);

@@ -30,6 +30,20 @@ inline void check_alike(Argument argument, at::TensorList tensors, at::TensorLis
   }
 }
 
+// Of dtypes and on a device that the kernels know, whatever the tensors that belong to them.
+inline void check_parameters(const char* op, at::TensorList parameters, const char* remedy) {
+  const Argument argument{op, "parameters"};
+  check_alike(argument, parameters, parameters, remedy);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    check_dtype(argument, parameters[i], Precisions::full, remedy, " takes any");
+    TORCH_CHECK_VALUE(parameters[i].device() == parameters[0].device(),
+                      Argument{op, "parameters", static_cast<int64_t>(i)},
+                      ": expected a tensor on ", parameters[0].device(),
+                      " like the first, got one on ", parameters[i].device(),
+                      "; call once for each device");
+  }
+}
+
 // How often a parameter was changed, a scalar on the CPU for each.
 inline void check_counts(Argument argument, at::TensorList steps) {
   for (size_t i = 0; i < steps.size(); ++i) {

@@ -1,8 +1,5 @@
 // Dropout on the CPU: y = x / (1 - p) where an element is kept, 0 where it is not. Which are kept
 // is a function of the seed and of an element's place, so that a backward needs no mask.
-//
-// There is no CUDA kernel: ops.dropout calls torch's own there, until a measurement on a GPU shows
-// what one of ours would gain.
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 

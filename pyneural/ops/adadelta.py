@@ -31,10 +31,11 @@ def adadelta_(
         u <- rho u + (1 - rho) d^2
         w <- w - learning_rate d
 
-    From Zeiler, ADADELTA: an adaptive learning rate method (2012), where learning_rate is 1.
+    From Zeiler, ADADELTA: an adaptive learning rate method (2012), where learning_rate is 1. On
+    CUDA one launch of a kernel takes up to 80 parameters.
 
     Args:
-        parameters: w, on the CPU, contiguous, float32 or float64.
+        parameters: w, on one device, contiguous, float32 or float64.
         gradients: like the parameters.
         squares: s, averages of the squared gradients, like the parameters, zero at the start.
         changes: u, averages of the squared changes, like the parameters, zero at the start.

@@ -37,7 +37,7 @@ def adam_(
     1 - learning_rate weight_decay.
 
     Args:
-        parameters: w, on the CPU, contiguous, float32 or float64.
+        parameters: w, on one device, contiguous, float32 or float64.
         gradients: like the parameters.
         averages: m, averages of the gradients, like the parameters, zero at the start.
         squares: v, averages of the squared gradients, like the parameters, zero at the start.

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from pyneural.errors import ArgumentError, as_argument_error
 from pyneural.ops import reference
 from pyneural.ops.registration import register_reference
-from pyneural.ops.transforms import has_no_kernel, is_plain_torch
+from pyneural.ops.transforms import KERNEL_DEVICES, has_no_kernel, is_plain_torch
 
 
 def dropout(x: Tensor, p: float = 0.5) -> Tensor:
@@ -19,7 +19,7 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
 
     Which elements are kept is a function of a seed, drawn from torch's generator, and of their
     place: no mask is saved for the backward, which draws it again. Gradients reach x, to any order.
-    On other devices than the CPU, under ``torch.compile`` and ``torch.func`` it is torch's own.
+    On devices without kernels, under ``torch.compile`` and ``torch.func`` it is torch's own.
 
     Args:
         x: of any shape, floating.
@@ -44,10 +44,11 @@ def dropout(x: Tensor, p: float = 0.5) -> Tensor:
         )
     if p == 0:
         return x
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or is_plain_torch(x):
+    on_other_device = x.device.type not in KERNEL_DEVICES
+    if on_other_device or torch.compiler.is_compiling() or is_plain_torch(x):
         return F.dropout(x, p)
     try:
-        return _dropout(x, draw_seed("cpu"), p)
+        return _dropout(x, draw_seed(x.device), p)
     except (ValueError, RuntimeError) as error:
         if x.is_floating_point() and has_no_kernel((x,)):
             return F.dropout(x, p)

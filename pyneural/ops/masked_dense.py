@@ -61,7 +61,8 @@ def masked_dense(
 
         y_o = f(sum over the edges e of output o of values_e x_(inputs_e) + b_o)
 
-    It does 2 E operations a row where a dense layer does 2 I O. Absent edges have neither a weight
+    On the CPU it does 2 E operations a row where a dense layer does 2 I O; on CUDA it multiplies
+    dense tiles, whose weights are looked up as they are needed. Absent edges have neither a weight
     nor a gradient. Gradients reach x, values and bias, to any order: the first backward is a
     kernel, further ones are plain torch.
 
@@ -78,7 +79,8 @@ def masked_dense(
 
     Raises:
         ArgumentError: shapes, dtypes or devices that do not match, an input that x does not have,
-            or an unknown activation.
+            or an unknown activation. On CUDA an input that x does not have stops the kernel, as an
+            index that is out of bounds does in torch.
 
     Example:
         >>> pattern = SparsityPattern.from_mask(torch.tensor([[True, False], [True, True]]))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from pyneural.ops import reference
 from pyneural.ops.registration import register_derivative, register_reference
-from pyneural.ops.transforms import is_plain_torch
+from pyneural.ops.transforms import KERNEL_DEVICES, is_plain_torch
 
 
 def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
     Forward and backward are each one pass over memory, where torch makes the squares and then sums
     them. The sum has the same order with any number of threads. Gradients reach both arguments, to
-    any order. For other devices than the CPU and other types than float32 and float64, where shapes
+    any order. On devices without kernels, for other types than float32 and float64, where shapes
     broadcast or tensors are not contiguous, for subclasses of tensors, under ``torch.compile``
     and ``torch.func`` it is torch's own.
 
@@ -39,8 +39,8 @@ def mse_loss(prediction: Tensor, target: Tensor) -> Tensor:
         tensor(2.5000)
     """
     if (
-        prediction.device.type != "cpu"
-        or target.device.type != "cpu"
+        prediction.device.type not in KERNEL_DEVICES
+        or target.device != prediction.device
         or prediction.dtype not in _TYPES
         or prediction.dtype != target.dtype
         or prediction.shape != target.shape

@@ -105,6 +105,12 @@ def _are_torchs(tensors: Iterable[Tensor | None]) -> bool:
 
 
 KERNEL_DTYPES = torch.float32, torch.float64, torch.bfloat16, torch.float16
+# The types of devices that have kernels of ours in this installation.
+KERNEL_DEVICES = tuple(
+    device
+    for device in ("cpu", "cuda")
+    if torch._C._dispatch_has_kernel_for_dispatch_key("pyneural::dropout", device.upper())
+)
 
 
 def has_no_kernel(

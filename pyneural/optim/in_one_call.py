@@ -19,6 +19,7 @@ class InOneCall(torch.optim.Optimizer):
     """The step of a torch optimiser, by an op where it can take all parameters."""
 
     _torchs: ClassVar[type[torch.optim.Optimizer]]
+    _devices: ClassVar[Sequence[str]] = ("cpu",)  # of the op's kernels
     _averages: ClassVar[tuple[str, ...]]  # in the state of a parameter, beside its "step"
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -63,13 +64,25 @@ class InOneCall(torch.optim.Optimizer):
         return state
 
     def _takes(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> bool:
-        return not any(group.get(name) for name in _OTHERWISE) and all(
-            p.is_cpu
-            and p.dtype in _DTYPES
-            and p.is_contiguous()
-            and gradient.dtype == p.dtype
+        devices = {parameter.device for parameter, _ in pairs}
+        on_gpu = any(device.type == "cuda" for device in devices)
+        return (
+            len(devices) < 2
+            and all(device.type in self._devices for device in devices)
+            and not any(group.get(name) for name in _OTHERWISE)
+            and not (on_gpu and torch.cuda.is_current_stream_capturing())
+            and all(map(self._is_for_kernel, pairs))
+        )
+
+    def _is_for_kernel(self, pair: tuple[Tensor, Tensor]) -> bool:
+        parameter, gradient = pair
+        state = self.state.get(parameter, {})
+        return (
+            parameter.dtype in _DTYPES
+            and parameter.is_contiguous()
+            and gradient.dtype == parameter.dtype
             and gradient.layout == torch.strided
             and gradient.is_contiguous()
-            and all(kept.is_contiguous() for kept in self.state.get(p, {}).values())
-            for p, gradient in pairs
+            and all(kept.is_contiguous() for kept in state.values())
+            and (not state or state["step"].is_cpu)
         )

@@ -40,6 +40,12 @@ def test_bad_input(change, message):
         ops.adadelta_(*lists, learning_rate=1.0)
 
 
+def test_parameters_of_several_devices_are_refused():
+    lists = [[torch.zeros(3, device=device) for device in ("cpu", "meta")] for _ in range(4)]
+    with pytest.raises(ValueError, match=r"parameters\[1\].* on cpu like the first, got .* meta"):
+        torch.ops.pyneural.check_adadelta_(*lists, [], 1.0, 0.9, 1e-6, 0.0)
+
+
 def test_half_precision_is_refused():
     tensors = [torch.zeros(3, dtype=torch.float16)]
     with pytest.raises(ValueError, match="expected float32 or float64, got Half"):

@@ -121,7 +121,14 @@ def test_compile_vmap_and_forward_mode():
         (lambda x: ops.dropout(x, 1.5), "dropout: p: expected a probability from 0 to 1, got 1.5"),
         (lambda x: ops.dropout(x.int(), 0.5), "dropout: x: expected float32, .* got Int"),
         (lambda x: drop(x, SEED, -1.0), "dropout: p: expected 0 to 1, got -1"),
-        (lambda x: drop(x, SEED.int(), 0.5), "dropout: seed: expected one int64 on the CPU"),
+        (
+            lambda x: drop(x, SEED.int(), 0.5),
+            r"dropout: seed: expected one int64, got \[1\] of Int",
+        ),
+        (
+            lambda x: drop(x, SEED.to("meta"), 0.5),
+            "dropout: seed: expected cpu like x, or the CPU, got meta",
+        ),
         (lambda x: drop(x, SEED.expand(2), 0.5), r"dropout: seed: .*got \[2\] of Long"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
 import torch
 
 from pyneural.optim import Adadelta, Adam, AdamW
+from tests.nn.called_ops import CalledOps
 
 TORCHS = {
     Adadelta: torch.optim.Adadelta, Adam: torch.optim.Adam, AdamW: torch.optim.AdamW,
@@ -242,3 +244,29 @@ def test_an_infinite_weight_stays_infinite(kind):
         optimizer.step()
     assert w[0] == float("inf")
     assert all(torch.isfinite(kept).all() for kept in optimizer.state[w].values())
+
+
+@for_each
+def test_parameters_of_several_devices_take_torchs_step(kind, monkeypatch):
+    monkeypatch.setattr(kind, "_devices", ("cpu", "meta"))
+    weights = [torch.ones(3, device=device).requires_grad_() for device in ("cpu", "meta")]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    with CalledOps() as called:
+        kind(weights).step()
+    assert not any("pyneural" in name for name in called.names)
+    assert (weights[0] < 1).all()
+
+
+@for_each
+def test_a_count_on_another_device_takes_torchs_step(kind):
+    weight = torch.ones(3, requires_grad=True)
+    weight.grad = torch.ones(3)
+    optimizer = kind([weight])
+    with CalledOps() as called:
+        optimizer.step()
+    assert any("pyneural" in name for name in called.names)
+    optimizer.state[weight]["step"] = torch.ones((), device="meta")
+    with CalledOps() as called, contextlib.suppress(RuntimeError):  # that of torch.optim.Adam
+        optimizer.step()
+    assert not any("pyneural" in name for name in called.names)

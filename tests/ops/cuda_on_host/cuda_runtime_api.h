@@ -34,7 +34,7 @@
 
 using cudaError_t = int;
 using cudaStream_t = void*;
-constexpr cudaError_t cudaSuccess = 0, cudaErrorInvalidValue = 1;
+constexpr cudaError_t cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorLaunchFailure = 719;
 constexpr int kMaxSharedBytes = 227 << 10;  // of a block, sm_90
 enum {
   cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -228,6 +228,9 @@ void launch_cooperative(unsigned blocks, unsigned block_threads, size_t shared, 
 }  // namespace cuda_on_host
 
 inline void __syncthreads() { cuda_on_host::give_turn_back(); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+// The launch is an error, though its other threads go on.
+inline void __trap() { cuda_on_host::last_error = cudaErrorLaunchFailure; }
 
 namespace cuda_on_host {
 
