@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+import pyneural.ops  # noqa: F401 (the op of the CPU)
 from tests.ops.cuda_on_host_build import ASCENDING, DESCENDING, SHUFFLED, build
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
