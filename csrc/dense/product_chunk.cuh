@@ -74,9 +74,13 @@ class Copier {
   // The thread's part of the next chunk, of which `depth` is left.
   __device__ void copy(Chunk& to, int64_t depth) {
     const int k = depth < kChunk<T> ? static_cast<int>(depth) : kChunk<T>;
-    if (unit_ == kCopyBytes)
-      for_lines<kCopyBytes, 2>(
-          to, k, [](void* at, const void* from, int bytes) { copy_async(at, from, bytes); });
+    const auto by_vectors = [](void* at, const void* from, int bytes) {
+      copy_async(at, from, bytes);
+    };
+    if (unit_ == kCopyBytes && k == kChunk<T> && rows_ == kChunkRows)  // none of it is 0
+      for_lines<kCopyBytes, 2, true>(to, k, by_vectors);
+    else if (unit_ == kCopyBytes)
+      for_lines<kCopyBytes, 2>(to, k, by_vectors);
     else if (kSize == kWord || unit_ == kWord)
       for_lines<kWord, 1>(to, k, [](void* at, const void* from, int bytes) {
         copy_small_async<kWord>(at, from, bytes);
@@ -96,7 +100,7 @@ class Copier {
   static constexpr int kWord = kSize > 4 ? kSize : 4;
 
   // put(place, from, bytes within the operand) for each of the thread's lines.
-  template <int unit, int unroll, class Put>
+  template <int unit, int unroll, bool within = false, class Put>
   __device__ void for_lines(Chunk& to, int depth, const Put& put) const {
     constexpr int kParts = Layout::kBytes / unit, kStep = kThreads / kParts;
     const int thread = static_cast<int>(threadIdx.x), byte = thread % kParts * unit;
@@ -106,7 +110,8 @@ class Copier {
 #pragma unroll unroll
     for (int i = 0; i < Layout::kLines / kStep; ++i) {
       const int line = thread / kParts + i * kStep;
-      put(Layout::at(to, line, byte), from, line < (along == Along::k ? rows_ : depth) ? bytes : 0);
+      const bool is_in = line < (along == Along::k ? rows_ : depth);
+      put(Layout::at(to, line, byte), from, within ? unit : is_in ? bytes : 0);
       from += kStep * lead_;
     }
   }

@@ -90,7 +90,7 @@ def operands(rows, columns, depth, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("along", ALONG)
-@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (130, 67, 40), (64, 136, 96)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (130, 67, 40), (136, 136, 96)])
 def test_product(library, shape, along, dtype):
     a, b, bias = operands(*shape, dtype)
     y, z, splits = product(library, a, b, bias, along=along, with_z=True)
