@@ -10,6 +10,7 @@ BENCHES = {
     "jet": "loss and gradient of a PDE residual through an MLP",
     "gram": "the Gram matrix of a residual's Jacobian, which second-order solvers take",
     "dense": "the dense layer with its activation, and the sparsely connected one",
+    "mlp": "a whole multilayer perceptron in one call, forward and with gradients",
     "attention": "scaled dot-product attention, forward and with gradients",
     "mse_loss": "the mean squared error, forward and with gradient",
     "kalman": "state-space models: filter, smoother, likelihood with its gradient",

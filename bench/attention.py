@@ -26,7 +26,15 @@ from bench.memory import device_extra_bytes, extra_bytes
 from bench.report import mebibytes
 from pyneural import ops
 
-CASES = ("4x8x512x64", "1x8x2048x64", "1x8x4096x64", "64x4x64x16", "1x1x4096x64")
+CASES = (
+    "4x8x512x64",
+    "1x8x2048x64",
+    "1x8x4096x64",
+    "4x4x512x128",
+    "1x4x2048x128",
+    "64x4x64x16",
+    "1x1x4096x64",
+)
 MEMORY_LENGTH = 16_384
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10, torch.bfloat16: 3e-2}
 

@@ -9,7 +9,7 @@ gradient.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -39,7 +39,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
 }
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}
+TOLERANCE = {
+    torch.float32: 1e-4,
+    torch.float64: 1e-11,
+    torch.bfloat16: 2e-2,
+    torch.float16: 3e-3,
+}
+DTYPES = tuple(str(dtype).removeprefix("torch.") for dtype in TOLERANCE)
+SPARSE_DTYPES = torch.float32, torch.float64  # of masked_dense
 
 
 @dataclass(frozen=True)
@@ -167,8 +174,31 @@ PEERS = [
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--case", nargs="+", default=CASES, metavar="NxIxO:ACTIVATION[:SPARSITY]")
-    add_common_arguments(parser, [peer.group for peer in PEERS])
+    parser.add_argument(
+        "--case",
+        nargs="+",
+        metavar="NxIxO:ACTIVATION[:SPARSITY]",
+        help=f"default: {' '.join(CASES)}, in bfloat16 and float16 without the sparse ones",
+    )
+    add_common_arguments(parser, [peer.group for peer in PEERS], DTYPES)
+
+
+def cases(wished: Sequence[str] | None, dtype: torch.dtype) -> list[Case]:
+    """Those wished, or the default ones that there are in a dtype.
+
+    Raises:
+        ValueError: a text that is no case, or a sparse one in a dtype that masked_dense lacks.
+    """
+    found = [Case.parse(text) for text in wished or CASES]
+    if dtype in SPARSE_DTYPES:
+        return found
+    dense = [case for case in found if not case.sparsity]
+    if wished and len(dense) < len(found):
+        raise ValueError(
+            f"case: expected float32 or float64 where edges are absent, got {dtype}; leave out "
+            ":SPARSITY"
+        )
+    return dense
 
 
 def run(options: argparse.Namespace) -> int:
@@ -176,7 +206,7 @@ def run(options: argparse.Namespace) -> int:
         "dense",
         "dense layer",
         options,
-        lambda: [Case.parse(text) for text in options.case],
+        lambda: cases(options.case, getattr(torch, options.dtype)),
         bench_case,
         counting="the products over present edges",
     )

@@ -59,7 +59,10 @@ lines=80
 step bench-jet-float32 60 "$python" -m bench jet --device cuda --seconds 0.3 --json "$out/$results"
 step bench-rnn 40 "$python" -m bench rnn --device cuda --seconds 0.2 --json "$out/$results" --case \
   64x100x128x128 64x100x256x256 64x100x512x512 64x100x768x768 64x100x1024x1024
-step bench-dense 35 "$python" -m bench dense --device cuda --seconds 0.2 --json "$out/$results"
+for dtype in bfloat16 float32; do
+  step "bench-dense-$dtype" 20 "$python" -m bench dense --device cuda --seconds 0.2 --dtype $dtype \
+    --json "$out/$results"
+done
 for dtype in bfloat16 float32; do
   step "bench-attention-$dtype" 30 "$python" -m bench attention --device cuda --seconds 0.2 \
     --dtype $dtype --peers sdpa flash efficient --case 4x8x512x64 1x8x2048x64 \

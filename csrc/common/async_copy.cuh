@@ -16,6 +16,16 @@ __device__ inline void copy_async(void* shared, const void* global, int bytes) {
                : "memory");
 }
 
+// The same of `size`, 4 or 8, where the ends are aligned to no more.
+template <int size>
+__device__ inline void copy_small_async(void* shared, const void* global, int bytes) {
+  static_assert(size == 4 || size == 8);
+  const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(size),
+               "r"(bytes)
+               : "memory");
+}
+
 // Ends a group of the thread's copies.
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 

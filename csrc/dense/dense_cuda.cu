@@ -35,19 +35,14 @@ template <class T, class Places>
   store_four(params, at, z, params.y);
 }
 
+// Of a multiprocessor, as far as the registers allow.
 template <class T>
-struct StageOf {
-  using Type = Chunks;
-};
-template <>
-struct StageOf<double> {
-  using Type = ProductStage<double>;
-};
+constexpr int kBlocksAtOnce = sizeof(T) == 2 ? 2 : 1;
 
 template <Along along_a, Along along_b, class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<T>)
     product_kernel(const __grid_constant__ ProductParams<T> params) {
-  __shared__ typename StageOf<T>::Type stage;
+  __shared__ Stage stages[kStages];
   const int64_t across = tiles_of(params.columns, kProductColumns);
   const int64_t tiles = tiles_of(params.rows, kProductRows) * across;
   const int64_t tile = blockIdx.x % tiles, split = blockIdx.x / tiles;
@@ -58,7 +53,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t end = (split + 1) * units / params.splits * kUnit;
   const int64_t k_end = end < params.depth ? end : params.depth;
   product_tile<along_a, along_b>(
-      params, tile / across * kProductRows, tile % across * kProductColumns, k_begin, k_end, stage,
+      params, tile / across * kProductRows, tile % across * kProductColumns, k_begin, k_end, stages,
       [&](const auto& at, const Four<Accumulator<T>>& sums) {
         if (params.splits > 1)
           store_four(params, at, sums, params.partial + split * params.rows * params.columns);

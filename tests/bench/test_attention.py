@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.__main__ import main
-from bench.attention import OURS, PEERS, Case, Problem, build, memory_subject
+from bench.attention import CASES, OURS, PEERS, Case, Problem, build, memory_subject
 from bench.comparison import relative_error
 
 
@@ -15,6 +15,7 @@ def test_case_from_text():
     for text in ("1x2x3", "1x2x3x0", "1x2x3x4:half", "axb"):
         with pytest.raises(ValueError, match="expected BATCHxHEADSxLENGTHxWIDTH"):
             Case.parse(text)
+    assert {16, 64, 128} == {case.width for text in CASES for case in Case.parse(text)}
 
 
 def test_operations_by_hand():

@@ -5,7 +5,7 @@ import torch
 
 from bench.__main__ import main
 from bench.comparison import relative_error
-from bench.dense import DENSE, MASKED, PEERS, Case, Problem, build_torch
+from bench.dense import DENSE, MASKED, PEERS, TOLERANCE, Case, Problem, build_torch, cases
 
 
 def test_case_from_text():
@@ -31,6 +31,20 @@ def test_implementations_agree(backward):
     if backward:
         oracle[2] = oracle[2][problem.mask]
     assert relative_error(MASKED.build(problem)(), oracle) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves(dtype):
+    """All but the sparse cases, which masked_dense does not have in them."""
+    problem = Problem.random(Case(9, 70, 5, "gelu", 0.0), True, dtype, "cpu", 3)
+    oracle = build_torch(False, problem.double())()
+    for implementation in (DENSE, PEERS[0]):
+        result = implementation.build(problem)()
+        assert all(tensor.dtype == dtype for tensor in result)
+        assert relative_error(result, oracle) < TOLERANCE[dtype]
+    assert [case for case in cases(None, torch.float32) if not case.sparsity] == cases(None, dtype)
+    with pytest.raises(ValueError, match="expected float32 or float64 where edges are absent"):
+        cases(["9x5x3:relu:0.5"], dtype)
 
 
 def test_command_prints_tables_and_keeps_json(tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+from random import Random
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ TOLERANCE = {
     torch.float16: 2**-11 + 1e-5,
 }
 DTYPES = list(TOLERANCE)
+ALONG = [(True, True), (True, False), (False, False), (False, True)]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def assert_close(found, expected, dtype, terms=None):
 
 
 def operands(rows, columns, depth, dtype):
-    scale = depth**-0.5
+    scale = max(depth, 1) ** -0.5
     return (
         torch.randn(rows, depth, dtype=torch.float64).to(dtype),
         (scale * torch.randn(columns, depth, dtype=torch.float64)).to(dtype),
@@ -87,8 +89,8 @@ def operands(rows, columns, depth, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("along", [(True, True), (True, False), (False, False), (False, True)])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (130, 67, 40), (64, 136, 96)])
+@pytest.mark.parametrize("along", ALONG)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (130, 67, 40), (136, 136, 96)])
 def test_product(library, shape, along, dtype):
     a, b, bias = operands(*shape, dtype)
     y, z, splits = product(library, a, b, bias, along=along, with_z=True)
@@ -97,6 +99,46 @@ def test_product(library, shape, along, dtype):
     assert splits == 1
     for order in (DESCENDING, SHUFFLED):
         assert torch.equal(product(library, a, b, bias, along=along, order=order)[0], y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("along", ALONG)
+def test_shapes_of_every_run(library, along, dtype):
+    """Whatever a tile and a chunk hold; the shape is another one each time."""
+    random = Random()
+    shape = random.randint(1, 150), random.randint(1, 150), random.randint(0, 150)
+    a, b, bias = operands(*shape, dtype)
+    y, _, _ = product(library, a, b, bias, along=along, order=SHUFFLED)
+    terms = exact(a.abs(), b.abs(), bias.abs())
+    error = (y.double() - exact(a, b, bias)).abs().max() / terms.max()
+    assert error <= TOLERANCE[dtype], shape
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("along", [(True, False), (False, True)])
+@pytest.mark.parametrize(("lines", "first"), [(96, 0), (96, 1), (96, 2), (34, 0), (33, 0), (33, 3)])
+def test_lines_that_begin_anywhere(library, lines, first, along, dtype):
+    """At 16 bytes, as the widest copies need it, at 4 or 8, or at any element."""
+    rows, columns, depth = (40, lines, lines) if along[0] else (lines, 40, lines)
+    a, b, bias = operands(rows, columns, depth, dtype)
+    left, right = (
+        torch.cat([m.new_full([first], math.nan), (m if k else m.t()).flatten()])[first:]
+        for m, k in zip((a, b), along, strict=True)
+    )
+    y = torch.full((rows, columns), math.nan, dtype=dtype)
+    call(library, "product", dtype, 1, ASCENDING, "linear", 0, *sizes(rows, columns, depth),
+         left, int(along[0]), right, int(along[1]), bias, y, None)  # fmt: skip
+    assert_close(y, exact(a, b, bias), dtype, terms=exact(a.abs(), b.abs(), bias.abs()))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_empty_sum_is_the_bias(library, dtype):
+    a, b, bias = operands(3, 5, 0, dtype)
+    product(library, *operands(3, 5, 200, dtype))  # whose chunks are still in shared memory
+    for along in ALONG:
+        y, _, splits = product(library, a, b, bias, along=along)
+        assert torch.equal(y, bias.expand(3, 5))
+        assert splits == 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "csrc/dense/dense_cuda.cu"
+#include "fenced.h"
 
 using namespace pyneural;
 using namespace pyneural::dense;
@@ -25,8 +26,9 @@ int product(int multiprocessors, int order, const char* activation, int with_tf3
   params.rows = rows;
   params.columns = columns;
   params.depth = depth;
-  params.a = a_along_k ? Operand<T>{a, depth, 1} : Operand<T>{a, 1, rows};
-  params.b = b_along_k ? Operand<T>{b, depth, 1} : Operand<T>{b, 1, columns};
+  const Fenced<T> left(a, rows * depth), right(b, columns * depth);
+  params.a = {left.data(), a_along_k ? depth : 1, a_along_k ? 1 : rows};
+  params.b = {right.data(), b_along_k ? depth : 1, b_along_k ? 1 : columns};
   params.bias = bias;
   if (!find_activation(activation, &params.activation)) return -1;
   params.y = y;

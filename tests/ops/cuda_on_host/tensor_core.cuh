@@ -8,6 +8,7 @@
 #include <c10/util/Half.h>
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cstring>
 
 #include "tensor_core_types.h"
@@ -96,21 +97,31 @@ inline void multiply_float64(double (&d)[4], const double (&a)[4], const double 
   multiply<8>(d, a, b, [](double word, int) { return word; });
 }
 
-// ldmatrix: matrix m, row r is where lane 8 m + r points; element c of it.
-inline uint16_t element(const std::vector<const void*>& rows, int m, int r, int c) {
-  return static_cast<const uint16_t*>(rows[threadIdx.x / 32 * 32 + 8 * m + r])[c];
-}
+// ldmatrix: row r of matrix m is where lane 8 m + r points. A lane reads word t of row g of each:
+// the words of a matrix are read at a time, transposed or not, for what counts bank conflicts.
 inline void load_matrices(uint32_t (&words)[4], const void* row) {
   const auto& rows = cuda_on_host::exchange(row);
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  for (int m = 0; m < 4; ++m)
-    words[m] = element(rows, m, g, 2 * t) | uint32_t{element(rows, m, g, 2 * t + 1)} << 16;
+  const int first = threadIdx.x / 32 * 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (int m = 0; m < 4; ++m) {
+    if (reinterpret_cast<uintptr_t>(rows[first + 8 * m + g]) % 16 != 0)
+      cuda_on_host::fail("a row of a matrix that is not aligned to 16 bytes");
+    words[m] = static_cast<const uint32_t*>(rows[first + 8 * m + g])[t];
+  }
 }
 inline void load_matrices_transposed(uint32_t (&words)[4], const void* row) {
-  const auto& rows = cuda_on_host::exchange(row);
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  for (int m = 0; m < 4; ++m)
-    words[m] = element(rows, m, 2 * t, g) | uint32_t{element(rows, m, 2 * t + 1, g)} << 16;
+  std::array<uint32_t, 4> own;
+  uint32_t straight[4];
+  load_matrices(straight, row);
+  std::copy_n(straight, 4, own.begin());
+  const auto& lanes = cuda_on_host::exchange(own);
+  const int first = threadIdx.x / 32 * 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (int m = 0; m < 4; ++m) {
+    // Element (r, c) is half c % 2 of the word that lane 4 r + c / 2 has read.
+    const auto element = [&](int r) {
+      return lanes[first + 4 * r + g / 2][m] >> g % 2 * 16 & 0xffff;
+    };
+    words[m] = element(2 * t) | element(2 * t + 1) << 16;
+  }
 }
 
 }  // namespace tensor_core
