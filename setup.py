@@ -79,7 +79,7 @@ GCC_ARM_FLAGS = ["-Wno-psabi", "--param=sched-pressure-algorithm=1"]
 PYTHON = sys.implementation.cache_tag
 
 INCLUDE = ["csrc", "csrc/common"]
-LIBRARY = "csrc/library.cpp"
+BUILD_SOURCE = "csrc/build.cpp"
 
 # Commands that compile; the others (sdist, metadata) run without torch and compiler.
 BUILDING = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}
@@ -114,7 +114,7 @@ def options() -> dict:
     capability = torch.backends.cpu.get_cpu_capability()
     isas = choose_isas(os.environ.get("PYNEURAL_BUILD_ISAS"), list(ISA_FLAGS), capability)
     files = {f"_cpu_{isa}": sources("*/*_cpu.cpp") for isa in isas}
-    files["_C"] = [LIBRARY, *sources("*/*_autograd.cpp")]
+    files["_C"] = ["csrc/library.cpp", *sources("*/*_autograd.cpp"), BUILD_SOURCE]
     extensions = [CppExtension(f"pyneural.{name}", files[name]) for name in files]
     nvcc = []
     if cuda:
@@ -178,7 +178,9 @@ def options() -> dict:
             found["_C"] = module(
                 "_C",
                 "-O2",
-                source_flags={LIBRARY: [f'-D{key}="{text}"' for key, text in information.items()]},
+                source_flags={
+                    BUILD_SOURCE: [f'-D{key}="{text}"' for key, text in information.items()]
+                },
             )
             return found
 
