@@ -51,7 +51,9 @@ CXX_FLAGS = [
 # at::parallel_for compiles to OpenMP calls. The flag is not given to the linker: the calls must
 # bind to the OpenMP library that torch brings along, not to a second one with threads of its own.
 CPU_FLAGS = ["-fopenmp"] if sys.platform == "linux" else []
-NVCC_FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-lineinfo", "-Icsrc"]
+# Without -lineinfo, by which kernels would hold the folders of this machine; where a profiler is to
+# show lines, NVCC_APPEND_FLAGS=-lineinfo adds them.
+NVCC_FLAGS = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Icsrc"]
 NVCC_FLAGS += ["-Icsrc/common", "-Xcompiler=-fPIC,-fvisibility=hidden"]
 
 # The sets that torch's own at::vec is written for; on other processors than x86-64 its vectors
@@ -77,7 +79,7 @@ GCC_ARM_FLAGS = ["-Wno-psabi", "--param=sched-pressure-algorithm=1"]
 PYTHON = sys.implementation.cache_tag
 
 INCLUDE = ["csrc", "csrc/common"]
-LIBRARY = "csrc/library.cpp"
+BUILD_SOURCE = "csrc/build.cpp"
 
 # Commands that compile; the others (sdist, metadata) run without torch and compiler.
 BUILDING = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}
@@ -112,7 +114,7 @@ def options() -> dict:
     capability = torch.backends.cpu.get_cpu_capability()
     isas = choose_isas(os.environ.get("PYNEURAL_BUILD_ISAS"), list(ISA_FLAGS), capability)
     files = {f"_cpu_{isa}": sources("*/*_cpu.cpp") for isa in isas}
-    files["_C"] = [LIBRARY, *sources("*/*_autograd.cpp")]
+    files["_C"] = ["csrc/library.cpp", *sources("*/*_autograd.cpp"), BUILD_SOURCE]
     extensions = [CppExtension(f"pyneural.{name}", files[name]) for name in files]
     nvcc = []
     if cuda:
@@ -132,8 +134,10 @@ def options() -> dict:
     # them in one environment or another make no difference to the objects.
     include = [arg for folder in INCLUDE for arg in ("-I", folder)]
     folders = [folder for extension in extensions for folder in extension.include_dirs]
-    for folder in dict.fromkeys([*folders, sysconfig.get_paths()["include"]]):
-        include += ["-isystem", os.path.realpath(folder)]
+    folders = [os.path.realpath(folder) for folder in [*folders, sysconfig.get_paths()["include"]]]
+    for folder in dict.fromkeys(folders):
+        # What torch's headers assert names their file; not where this machine has it.
+        include += ["-isystem", folder, f"-fmacro-prefix-map={folder}/="]
 
     class BuildKernels(BuildExtension):
         """Compiles the modules at once."""
@@ -174,7 +178,9 @@ def options() -> dict:
             found["_C"] = module(
                 "_C",
                 "-O2",
-                source_flags={LIBRARY: [f'-D{key}="{text}"' for key, text in information.items()]},
+                source_flags={
+                    BUILD_SOURCE: [f'-D{key}="{text}"' for key, text in information.items()]
+                },
             )
             return found
 

@@ -17,6 +17,8 @@ export PYTHONUNBUFFERED=1 PYNEURAL_CUDA=1 MAX_JOBS="${MAX_JOBS:-16}"
 # Each source by itself for all processors, the CPU's kernels for this one alone.
 export PYNEURAL_UNITY=0 PYNEURAL_BUILD_ISAS=native
 export TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-9.0a}"
+# Lines of the sources for compute-sanitizer; an installation has none, they name its folders.
+export NVCC_APPEND_FLAGS=-lineinfo
 failed=0
 begun=$(date +%s)
 

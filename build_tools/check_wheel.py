@@ -4,7 +4,8 @@
 
 Its name has the tag of this Python and processor; it holds the package with its data, the record of
 its build and the kernels of all instruction sets that it was built for, and nothing of the build;
-its libraries look for others in no folder of this machine, and link torch's and the system's alone.
+its libraries look for others in no folder of this machine, name none of its files in their
+messages, and link torch's and the system's alone.
 On Linux auditwheel then says how old a system may be: torch's libraries are left to torch, and
 nothing else may have to be packed into the wheel. The file that it has renamed accordingly is the
 one to publish.
@@ -63,6 +64,20 @@ def link_faults(library: str, dynamic: str) -> list[str]:
     ]
 
 
+def path_faults(library: str, content: bytes, roots: list[str]) -> list[str]:
+    """What is wrong with the texts of a library: paths from one of the `roots` on, as /home."""
+    start = "|".join(re.escape(root) for root in roots).encode()
+    # Nothing that goes on before it: $ORIGIN/../usr is no path of this machine.
+    found = re.findall(rb"(?<![\w.-])(?:" + start + rb")/[\w.+@/-]+", content)
+    paths = sorted({path.decode() for path in found})
+    return [f"{library} names {len(paths)} files of this machine, as {paths[0]}"] if paths else []
+
+
+def roots_of_machine() -> list[str]:
+    """The folders in which a build has its files, but for those that the kernel makes."""
+    return [str(path) for path in Path("/").iterdir() if path.name not in ("dev", "proc", "sys")]
+
+
 def read_dynamic(path: Path) -> str:
     """The dynamic section of a library."""
     command = ["readelf", "--dynamic", "--wide", path]
@@ -101,6 +116,8 @@ def main(path: str) -> int:
         if "pyneural/_build.json" in names:
             record = json.loads(archive.read("pyneural/_build.json"))
             print(f"  built for     torch {record['torch']}, CUDA {record['cuda']}")
+        for name in libraries:
+            faults += path_faults(name, archive.read(name), roots_of_machine())
         if sys.platform == "linux":
             for name in libraries:
                 faults += link_faults(name, read_dynamic(Path(archive.extract(name, folder))))

@@ -5,6 +5,7 @@
 
 #include "attention/attention_check.h"
 #include "autoregressive/autoregressive_check.h"
+#include "build.h"
 #include "common/activation.h"
 #include "common/direct_call.h"
 #include "dense/dense_check.h"
@@ -170,12 +171,11 @@ constexpr const char* kCompiler =
 // How this library was built, for `pyneural info`; the keys are those of the dictionary.
 pybind11::dict build_info() {
   pybind11::dict info;
-  info["pyneural"] = PYNEURAL_VERSION;
+  info["pyneural"] = kBuild.version;
   info["torch"] = TORCH_VERSION;
   info["compiler"] = kCompiler;
-  info["cuda"] = std::string_view(PYNEURAL_CUDA).empty() ? pybind11::object(pybind11::none())
-                                                         : pybind11::str(PYNEURAL_CUDA);
-  info["isas"] = pybind11::str(PYNEURAL_ISAS).attr("split")();
+  info["cuda"] = *kBuild.cuda ? pybind11::object(pybind11::str(kBuild.cuda)) : pybind11::none();
+  info["isas"] = pybind11::str(kBuild.isas).attr("split")();
   return info;
 }
 

@@ -26,3 +26,13 @@ def test_recipe_runs_with_what_the_package_requires():
     run = text.partition("  run:\n")[2].partition("\n\n")[0]
     found = re.findall(r'- (?:\$\{\{ pin_compatible\(")?([\w-]+)', run)
     assert set(found) == {CONDA.get(name, name) for name in names} | {"python"}
+
+
+def test_recipe_is_built_for_the_pythons_of_the_package():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    least = int(re.search(r'requires-python = ">=3\.(\d+)"', text)[1])
+    variants = (ROOT / "recipe/variants.yaml").read_text(encoding="utf-8")
+    pythons = variants.partition("python:\n")[2].partition("c_stdlib")[0]
+    found = [int(minor) for minor in re.findall(r'- "3\.(\d+)"', pythons)]
+    assert found == list(range(least, least + len(found)))
+    assert len(found) >= 4

@@ -61,6 +61,29 @@ def test_faults_of_the_links(path, count):
     assert len(check_wheel.link_faults("_C.so", dynamic)) == count
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (
+            b'\0x FAILED at "/tmp/env/lib/torch/include/c10/Exception.h":7\0',
+            "/tmp/env/lib/torch",
+        ),
+        (b"\0/home/me/site-packages/torch/include/ATen/core/ivalue.h\0", "/home/me"),
+        (b"\0ATen/core/ivalue.h\0$ORIGIN/../home/lib\0/proc/meminfo\0a/tmp/b\0/tmp\0", None),
+    ],
+)
+def test_paths_of_the_machine_are_found(text, path):
+    faults = check_wheel.path_faults("_C.so", b"\x7fELF" + text, ["/home", "/tmp"])
+    assert len(faults) == (path is not None)
+    assert all(path in fault for fault in faults)
+
+
+def test_the_roots_are_those_of_this_machine():
+    roots = check_wheel.roots_of_machine()
+    assert f"/{Path(sys.prefix).resolve().parts[1]}" in roots
+    assert "/proc" not in roots
+
+
 def test_packages_come_with_what_they_need():
     found = link_packages.needed(["torch"])
     assert {"torch", "sympy", "mpmath"} <= set(found)  # mpmath is sympy's
