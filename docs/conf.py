@@ -40,9 +40,10 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "build" / "docs" / "notebooks")
-nb_execution_timeout = 900
+nb_execution_timeout = 3600  # of a cell, in seconds, on a busy machine
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # how far long work was, which a busy machine shows for more of it
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,12 +22,27 @@ else:
     settings.load_profile("pyneural")
 
 
+PACKAGE = Path(__file__).parents[1] / "pyneural"
+
+
 def pytest_addoption(parser):
     group = parser.getgroup("fuzzers")
     seed = "of tests/fuzz, as a failure prints it (default 0: the tests stay the same)"
     group.addoption("--fuzz-seed", type=int, default=0, help=seed)
     seconds = "how long each fuzzer goes on (default 5; an hour: 3600)"
     group.addoption("--fuzz-seconds", type=float, default=5.0, help=seconds)
+
+
+def pytest_collection(session):
+    """Imports modules whose doctests are asked for, as users do.
+
+    pytest itself would load one a second time, after the package that it belongs to has.
+    """
+    for argument in session.config.args:
+        path = (session.config.invocation_params.dir / argument.partition("::")[0]).resolve()
+        if path.suffix == ".py" and path.stem != "__init__" and path.is_relative_to(PACKAGE):
+            with contextlib.suppress(ImportError):  # of a package that is missing
+                import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
 
 
 # Processes that share out the tests share the processors too, and so do those that they start.

@@ -50,3 +50,10 @@ def test_each_demo_returns_a_figure(name):
     (run,) = [node for node in tree.body if getattr(node, "name", "") == "run"]
     returned = [node.value for node in ast.walk(run) if isinstance(node, ast.Return)]
     assert any(isinstance(value, ast.Call) for value in returned), f"{name} returns no figure"
+
+
+@pytest.mark.parametrize("name", cli.demo_names())
+def test_short_trainings_end_after_steps_on_a_busy_machine_too(name):
+    """Pictures of the gallery are made by them; a limit in seconds would leave little there."""
+    quick = getattr(cli.load_demo(name), "QUICK", ())
+    assert "--time-limit" not in quick or "--steps" in quick

@@ -49,17 +49,19 @@ SIGNS = {
     "{": r"\{",
     "}": r"\}",
 }
-RELATIONS = re.compile(r"=|~|->|<-|[<>] |\^")
+_BEFORE_GREEK = rf"(?:sum|prod|int|min|max)_(?:{'|'.join(GREEK)})\b"
+_GREEK_WITH_INDEX = rf"(?:{'|'.join(GREEK)})_"
+RELATIONS = re.compile(r"=|~|->|<-|[<>] |\^|\b(?:sum|prod|int|min|max)_")
 TOKEN = re.compile(
-    r"""
-    (?P<code>``[^`]+``|[a-z]{3,}_[a-z]{3,}(?=[ ,;)]|$))
+    rf"""
+    (?P<code>``[^`]+``|(?!{_BEFORE_GREEK}|{_GREEK_WITH_INDEX})[a-z]{{3,}}_[a-z]{{3,}}(?=[ ,;.)]|$))
   | (?P<name>[A-Za-z]+)
   | (?P<number>\d[\d,]*\d|\d)
-  | (?P<script>[_^](?:\(|\{|(?:[a-z],)?2i(?:\+1)?(?=[ ]=)|-?[A-Za-z0-9]+))
-  | (?P<hyphen>(?<=[a-z]{2})-(?=[a-z]{2})|(?<=\d\d)-(?=\w)|(?<=\w)-(?=\d\d))
-  | (?P<gap>[ ]{2,})
+  | (?P<script>[_^](?:\(|\{{|(?:[a-z],)?2i(?:\+1)?(?=[ ]=)|-?[A-Za-z0-9]+))
+  | (?P<hyphen>(?<=[a-z]{{2}})-(?=[a-z]{{2}})|(?<=\d\d)-(?=\w)|(?<=\w)-(?=\d\d|th\b))
+  | (?P<gap>[ ]{{2,}})
   | (?P<space>[ ])
-  | (?P<sign><->|\.\.\.?|->|<-|<=|>=|!=|\+-|\|\||[-+=<>/|~*:,;.!'()\[\]{}])
+  | (?P<sign><->|\.\.\.?|->|<-|<=|>=|!=|\+-|\|\||[-+=<>/|~*:,;.!'()\[\]{{}}])
     """,
     re.VERBOSE,
 )
@@ -148,7 +150,7 @@ _SINGLE = {_TIMES: r"\times ", _AFTER: r"\circ "}
 def _as_signs(text: str) -> str:
     """``x`` between numbers, sets and capitals is a product, ``o`` with " o f" a composition."""
     text = re.sub(r"(?<=[\d)\]]) x (?=[(\[\d.])|(?<=\.) x (?=[\[.])", _TIMES, text)
-    text = re.sub(r"(?<=\b[A-Z]) x (?=[A-Z]\b)", _TIMES, text)
+    text = re.sub(r"(?:(?<=\b[A-Z])|(?<=\bd[A-Z])) x (?=d?[A-Z]\b)", _TIMES, text)
     return re.sub(r"(?<=[\w).]) o (?=[A-Za-z(.])", _AFTER, text) if " o f" in text else text
 
 
@@ -159,8 +161,9 @@ def _script(text: str, token: str, at: int) -> tuple[str, int]:
         end = _matching(text, at - 1)
         inside, at = _tex(text[at:end]), end + 1
         if mark == "_" and (more := re.match(r"[A-Za-z0-9]+", text[at:])):  # a_(i+1)j
-            inside, at = inside + more.group(), at + more.end()
-        if mark == "^" and len(inside) == 1:  # a derivative of that order
+            inside, at = f"{inside},{more.group()}", at + more.end()
+        # A derivative of that order, or one of ordered values.
+        if len(inside) == 1 or (mark == "^" and text[at : at + 1] == "_"):
             inside = f"({inside})"
         return f"{mark}{{{inside}}}", at
     if mark == "^" and body == "T":
@@ -187,7 +190,7 @@ def _name(token: str, text: str, end: int) -> str:
 
 def _is_article(token: str, text: str, end: int) -> bool:
     """``a`` before a word."""
-    following = re.match(r" ([a-z]{3,})\b", text[end:])
+    following = re.match(r" ([A-Za-z][a-z]{2,})\b", text[end:])
     return token == "a" and following is not None and following[1] not in NAMES
 
 
@@ -201,7 +204,8 @@ def _space(before: str, after: str) -> str:
     if re.search(r"[-+=<>/~*({]$|\.\.$", before) or re.match(r"[-+=<>/~*)]|\.\.|!=", after):
         return ""
     left, right = re.search(r"([A-Za-z]+)[,;:]?$", before), re.match(r"([A-Za-z]+)", after)
-    if any(word and _is_word(word[1]) for word in (left, right)) or re.match(r"a [a-z]{3}", after):
+    word_beside = any(word and _is_word(word[1]) for word in (left, right))
+    if word_beside or re.match(r"a [A-Za-z][a-z]{2}", after):
         return r"\ "
     return "" if before[-1] in ",;:|" or after[0] == "|" else r"\,"
 

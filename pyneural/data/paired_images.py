@@ -84,9 +84,9 @@ def image_pairs(
 ) -> tuple[ImagePairs, ImagePairs]:
     """Crops of one large image, degraded: its left half to train with, its right half to test.
 
-        "denoise"            x = y + 0.1 eps
-        "deblur"             x = y * k + 0.01 eps, k a Gaussian with a standard deviation of 1.5
-        "super-resolution"   x = means of 2 x 2 pixels of y
+        denoise:           x = y + 0.1 eps
+        deblur:            x = y * k + 0.01 eps,   k a Gaussian with a standard deviation of 1.5
+        super-resolution:  x = means of 2 x 2 pixels of y
 
     with eps ~ N(0, 1), drawn for each crop, pixel and channel. Training crops are at random places,
     turned and mirrored at random. Held-out ones cover the right half without overlap, what is

@@ -33,7 +33,7 @@ from pyneural.training.callbacks import AdaptivePoints
 SYSTEMS = ("S22",)
 SUMMARY = "Burgers' equation with a PINN."
 NEXT = "pyneural demo pde --list: a gallery of equations"
-QUICK = ("--time-limit", "10", "--beside", "5")
+QUICK = ("--steps", "60", "--time-limit", "3600", "--beside", "10")
 OPTIONS = TRAINING | {
     "--time-limit": TRAINING["--time-limit"] | option("seconds of training", 60.0),
     "--steps": whole("steps of Levenberg-Marquardt at most", 100_000),

@@ -15,8 +15,13 @@ import argparse
 
 from pyneural.demos._flow_toys import TOYS
 from pyneural.demos._options import nonnegative, option, whole
-from pyneural.experiments.comparison import DataSet, compare, load_data
-from pyneural.experiments.comparison.report import draw, print_report
+from pyneural.experiments.comparison import (
+    DataSet,
+    compare,
+    draw,
+    load_data,
+    print_report,
+)
 
 SYSTEMS = ("S29",)
 SUMMARY = "Which generative model is right for you?"

@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> object:
         found: dict[float, list[Identification]] = {noise: [] for noise in NOISES}
         for noise, seed in progress(equation.__name__, cases):
             stages = [(w, round(share * steps)) for w, steps in (STAGES if noise else CLEAN)]
-            found[noise].append(identify(equation(), noise, seed, stages=stages))
+            one = identify(equation(), noise, seed, stages=stages, progress=False)
+            found[noise].append(one)
         bounds = _bounds(found)
         rows.append(_row(equation(), found, bounds, args.seed))
         _print(equation(), found, bounds)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,17 +59,17 @@ def run(args: argparse.Namespace) -> object:
     errors = {name: torch.zeros(seeds, len(COUNTS), dtype=torch.float64) for name in ways}
     examples: dict[int, tuple[Tensor, dict[str, Tensor]]] = {}
     seed_range = range(args.seed, args.seed + seeds)
-    alone = [
-        curve(model_pendulum(pendulum, "theory", seed=seed, phases=phases))
-        for seed in progress("theory alone", seed_range)
-    ]
+    options: dict[str, Any] = {"phases": phases, "progress": False}
+    alone = []
+    for seed in progress("theory alone", seed_range):
+        alone.append(curve(model_pendulum(pendulum, "theory", seed=seed, **options)))
     cases = list(itertools.product(range(seeds), range(len(COUNTS))))
     for index, column in progress("fitting", cases):
         seed, count = seed_range[index], COUNTS[column]
         measured = pendulum.measure(count, NOISE, seed)
         curves = {"theory alone": alone[index]}
         for name in ("data alone", "both"):
-            pinn = model_pendulum(pendulum, ways[name], measured, seed=seed, phases=phases)
+            pinn = model_pendulum(pendulum, ways[name], measured, seed=seed, **options)
             curves[name] = curve(pinn)
         for name, values in curves.items():
             errors[name][index, column] = error(values)

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyneural.errors import check_argument, whole, wholes
 from pyneural.interpret.arguments import Target
 from pyneural.interpret.scores import Score, left_as_found
+from pyneural.training.progress import progress
 
 _NOISE = 0.1  # of the start, as a share of the bounds
 
@@ -86,7 +87,7 @@ def activation_maximisation(
         x = (low + (high - low) * (0.5 + _NOISE * (noise - 0.5))).to(like.device, like.dtype)
         best, highest = x, torch.full((len(x),), -math.inf, dtype=x.dtype, device=x.device)
         ascent = torch.optim.Adam([x], lr=rate * (high - low), maximize=True)
-        for _ in range(steps + 1):
+        for _ in progress(where, range(steps + 1)):
             values, (gradient,) = score.with_gradients((x,))
             leaf = x.clone().requires_grad_()
             penalty = _penalty(leaf, decay, roughness, along)

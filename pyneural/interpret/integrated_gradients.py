@@ -9,6 +9,7 @@ from torch import Tensor
 from pyneural.errors import check_argument, whole
 from pyneural.interpret.arguments import Baseline, Inputs, Target, as_baselines, as_inputs
 from pyneural.interpret.scores import Score, as_given, copies, left_as_found, repeated
+from pyneural.training.progress import progress
 
 _ROUNDING = 1e3  # units in the last place of F that are no gap
 
@@ -67,7 +68,7 @@ def integrated_gradients(
     with left_as_found(model, *xs):
         sums = tuple(torch.zeros_like(part) for part in xs)
         at_a_time = copies(xs, steps)
-        for begin in range(0, steps, at_a_time):
+        for begin in progress(where, range(0, steps, at_a_time)):
             some = slice(begin, begin + at_a_time)
             _add_steps(score, xs, bs, places[some], weights[some], sums)
         found = tuple(

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyneural.errors import check_argument, whole
 from pyneural.interpret.arguments import Target, as_input, like_samples
 from pyneural.interpret.scores import Score, copies, left_as_found, repeated
+from pyneural.training.progress import progress
 
 
 def occlusion(
@@ -66,7 +67,7 @@ def occlusion(
         whole_value = score((x,))
         falls, counts = torch.zeros_like(x), torch.zeros_like(x[:1])
         at_a_time = copies((x,), len(parts))
-        for begin in range(0, len(parts), at_a_time):
+        for begin in progress(where, range(0, len(parts), at_a_time)):
             some = parts[begin : begin + at_a_time]
             occluded = repeated(x, len(some)).unflatten(0, (len(some), len(x)))
             for number, part in enumerate(some):

@@ -14,6 +14,7 @@ from pyneural.interpret.arguments import Inputs, Target, as_inputs, check_model,
 from pyneural.interpret.layers import layers_top_down, randomise_
 from pyneural.interpret.ranks import rank_correlation
 from pyneural.interpret.scores import Score, cuda_devices, left_as_found
+from pyneural.training.progress import progress
 
 # Of a model, inputs and targets: the attributions [N, ...], or several such tensors.
 Method = Callable[[torch.nn.Module, Any, Target], Any]
@@ -30,7 +31,7 @@ class RandomizationTest(NamedTuple):
     def remaining(self) -> float:
         """The correlation that is left with all layers randomised.
 
-            max(|mean signed|, |mean magnitude|),  means over repeats and samples
+            remaining = max(|mean signed|, |mean magnitude|),  means over repeats and samples
 
         About 0 for attributions that depend on the weights, 1 for those that do not; below 0.2 for
         the methods that ``interpret`` recommends.
@@ -104,7 +105,7 @@ def randomization_test(
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         rows = []
-        for _ in range(repeats):
+        for _ in progress(where, range(repeats)):
             network = _copy(model)
             for name in names:
                 randomise_(network.get_submodule(name))

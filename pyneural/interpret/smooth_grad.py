@@ -14,6 +14,7 @@ from pyneural.interpret.arguments import (
     like_samples,
 )
 from pyneural.interpret.scores import Score, as_given, copies, left_as_found, repeated
+from pyneural.training.progress import progress
 
 _SHARE = 0.15  # of the range of a sample, where Smilkov et al. see the clearest pictures
 
@@ -65,7 +66,7 @@ def smooth_grad(
     with left_as_found(model, *xs):
         sums = tuple(torch.zeros_like(part) for part in xs)
         at_a_time = copies(xs, samples)
-        for begin in range(0, samples, at_a_time):
+        for begin in progress(where, range(0, samples, at_a_time)):
             count = min(at_a_time, samples - begin)
             noisy = []
             for part, sigma, generator in zip(xs, sigmas, generators, strict=True):

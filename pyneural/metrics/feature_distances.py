@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyneural.metrics.checks import check_rows
+from pyneural.training.progress import progress
 
 _ELEMENTS = 1 << 24  # of a block of a kernel matrix
 
@@ -97,7 +98,7 @@ def _mean_within(x: Tensor) -> float:
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
     """Sum of k over all pairs, in blocks of rows."""
     total, scaled = x.new_zeros(()), (y / y.shape[1]).T
-    for block in x.split(max(1, _ELEMENTS // len(y))):
+    for block in progress("kernel_distance", x.split(max(1, _ELEMENTS // len(y)))):
         products = (block @ scaled).add_(1)
         total += (products * products).mul_(products).sum()
     return float(total)

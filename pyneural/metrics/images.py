@@ -11,7 +11,7 @@ def sharpness(images: Tensor) -> Tensor:
     """Variance of the Laplacian: small for blurred images, large for sharp ones.
 
         sharpness = mean(l^2) - mean(l)^2
-        l_ij = x_(i-1)j + x_(i+1)j + x_i(j-1) + x_i(j+1) - 4 x_ij
+        l_ij = x_(i-1,j) + x_(i+1,j) + x_(i,j-1) + x_(i,j+1) - 4 x_ij
 
     over the pixels that have four neighbours. It grows with the square of the contrast, and with
     noise: compare images of the same kind and range.

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from pyneural.training.progress import progress
+
 _ELEMENTS = 1 << 24  # of a block of distances
 
 
@@ -20,7 +22,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     x, y = x - mean, y - mean
     of_x, of_y = x.square().sum(1), y.square().sum(1)
     rows = max(1, _ELEMENTS // len(y))
-    for start in range(0, len(x), rows):
+    for start in progress("distances", range(0, len(x), rows)):
         block = slice(start, start + rows)
         squares = torch.addmm(of_y.expand(len(x[block]), -1), x[block], y.T, alpha=-2)
         yield block, squares.add_(of_x[block, None]).clamp_(min=0)

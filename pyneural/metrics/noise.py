@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import ArgumentError, whole
+from pyneural.training.progress import progress
 
 
 class NoiseFloor(NamedTuple):
@@ -66,7 +67,7 @@ def noise_floor(
         )
     generator = torch.Generator().manual_seed(whole("noise_floor: seed", seed))
     half, values = len(real) // 2, []
-    for _ in range(repeats):
+    for _ in progress("noise_floor", range(repeats)):
         order = torch.randperm(len(real), generator=generator).to(real.device)
         value = float(metric(real[order[:half]], real[order[half : 2 * half]]))
         if math.isnan(value):

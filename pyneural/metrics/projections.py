@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyneural.errors import ArgumentError, whole
 from pyneural.metrics.checks import check_rows
+from pyneural.training.progress import progress
 
 _ELEMENTS = 1 << 24  # projections at a time
 
@@ -54,7 +55,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 200, seed: int
     width = steps.diff(prepend=steps.new_zeros(1)).double() / (n * m)
     of_x, of_y = (steps - 1) // m, (steps - 1) // n
     total = 0.0
-    for part in w.split(max(1, _ELEMENTS // len(steps))):
+    for part in progress("sliced_wasserstein", w.split(max(1, _ELEMENTS // len(steps)))):
         a, b = ((rows.detach().double() @ part.T).sort(0).values for rows in (x, y))
         total += float((width @ (a[of_x] - b[of_y]).square_()).sum())
     return (total / directions) ** 0.5

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pyneural import optim
 from pyneural.errors import ArgumentError, whole
 from pyneural.metrics.checks import check_rows
+from pyneural.training.progress import progress
 
 _BATCH = 200  # as in scikit-learn's MLPClassifier, and so the tolerance and the patience
 _TOLERANCE = 1e-4
@@ -98,7 +99,7 @@ def _train(
     """Adam, until the mean loss over an epoch and all folds has ceased to fall."""
     optimizer = optim.Adam(networks.parameters(), lr=1e-3, fused=True)
     best, waited = math.inf, 0
-    for _ in range(epochs):
+    for _ in progress("c2st: epochs", iter(range(epochs))):  # mostly it ends before the last
         order = others.gather(1, torch.rand(others.shape, generator=generator).argsort(1))
         total = torch.zeros((), device=rows.device)
         for batch in order.to(rows.device).split(_BATCH, 1):

@@ -39,6 +39,7 @@ from pyneural.models.flows.spline_flows import NCSF, NSF
 from pyneural.models.images.image_diffusion import ImageDiffusion
 from pyneural.models.images.image_to_image import ImageToImage
 from pyneural.models.inference.neural_posterior import NeuralPosterior
+from pyneural.models.physics.default_phases import default_phases
 from pyneural.models.physics.identification import Identification, identify
 from pyneural.models.physics.pinn import PINN
 from pyneural.models.physics.regimes import Pendulum, model_pendulum
@@ -124,6 +125,7 @@ __all__ = [
     "aggregate_posterior",
     "best_affine",
     "damped_oscillation",
+    "default_phases",
     "fit_by_em",
     "fit_by_likelihood",
     "fit_function",

@@ -29,7 +29,7 @@ def diffusion_sampler(
 ) -> Tensor:
     """All steps of a sampler whose denoiser is a multilayer perceptron.
 
-        x <- a_i x + c_i xi + b_i0 f_i + b_i1 f_(i-1) + ... + b_i(K-1) f_(i-K+1),  i = 0, ..., S - 1
+        x <- a_i x + c_i xi + b_i0 f_i + b_i1 f_(i-1) + ... + b_(i,K-1) f_(i-K+1),  i = 0 .. S - 1
         f_i = f(x, c) + w (f(x, c) - f(x, 0)),  f(x, c) = MLP([x, c]) with W_1 [x, c] + b_1 + s_i
         in the first layer, xi ~ N(0, 1)
 

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.training.progress import progress
+
 _ORDERS = (100, 200, 400, 800, 1600)
 _AGREEMENT = 1e-12
 _CHUNK_ELEMENTS = 1 << 21  # points x nodes held at once: 16 MiB an intermediate
@@ -18,7 +20,7 @@ _CHUNK_ELEMENTS = 1 << 21  # points x nodes held at once: 16 MiB an intermediate
 def gauss_hermite(order: int) -> tuple[Tensor, Tensor]:
     """Nodes z [order] and logarithms of the weights of Gauss-Hermite quadrature.
 
-        integral exp(-z^2) g(z) dz  ~  sum_i w_i g(z_i)
+        integral exp(-z^2) g(z) dz ~ sum_i w_i g(z_i)
 
     The nodes are eigenvalues of the Jacobi matrix (Golub and Welsch, 1969), polished by a Newton
     step; the weights come from the orthonormal recurrence, carried with its logarithm. So the
@@ -113,7 +115,7 @@ def _quadrature(t: Tensor, x: Tensor, nu: float, order: int) -> Tensor:
     shape, u = t.shape, torch.empty(t.numel(), dtype=torch.float64)
     t, x = t.reshape(-1), x.reshape(-1)
     chunk = max(1, _CHUNK_ELEMENTS // order)
-    for start in range(0, t.numel(), chunk):
+    for start in progress("cole_hopf", range(0, t.numel(), chunk)):
         part = slice(start, start + chunk)
         y = math.pi * (x[part, None] - torch.sqrt(4 * nu * t[part, None]) * z)  # [chunk, order]
         share = torch.softmax(log_weights - torch.cos(y) / (2 * math.pi * nu), dim=1)

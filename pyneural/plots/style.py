@@ -12,6 +12,12 @@ from typing import Any
 
 from torch import Tensor
 
+__all__ = [
+    "BLACK", "BLUE", "CYCLE", "GREEN", "GREY", "ORANGE", "PURPLE", "SIGNED", "SKY", "VERMILION",
+    "YELLOW", "check_installed", "draw_image", "draw_losses", "figure", "save", "scientific",
+    "sequential",
+]  # fmt: skip
+
 # Palette of Okabe and Ito (2008), distinguishable with every kind of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"

@@ -14,7 +14,7 @@ def ascending(weight: Weight) -> Weight:
 
     Descent along the gradient of a loss is then ascent for the weight:
 
-        min over w, max over lambda of sum_k lambda_k term_k(w)
+        min_w max_lambda sum_k lambda_k term_k(w)
 
     >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor(3.0))

@@ -11,26 +11,30 @@ import torch
 
 from pyneural import metrics
 from pyneural.experiments import comparison
-from pyneural.models import DDPM
+from pyneural.models import DDPM, NeuralPosterior
 from pyneural.training.run import Run
 from tests.docs.pages import name_of, pages, programs
 
 PAGES = [page for page in pages() if programs(page)]
+LONG = 50  # batches of an epoch
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Each phase of the trainings, which go through one loop, is cut to a few steps.
 
-    Samples are fewer, and so are the epochs of classifiers and the time of comparisons.
+    Samples are fewer, and so are the epochs of classifiers and the time of comparisons; densities
+    are not as exact.
     """
     whole = Run.__init__
 
-    def cut(self, model, phases, *arguments, **options):
-        whole(self, model, [shortened(phase) for phase in phases], *arguments, **options)
+    def cut(self, model, phases, batches, *arguments, **options):
+        few = [shortened(phase, len(batches)) for phase in phases]
+        whole(self, model, few, batches, *arguments, **options)
 
     monkeypatch.setattr(Run, "__init__", cut)
     sample, c2st, compare = DDPM.sample, metrics.c2st, comparison.compare
+    log_prob, credible_level = DDPM.log_prob, NeuralPosterior.credible_level
 
     def fewer_samples(self, count, *arguments, **options):
         return sample(self, min(count, 4000), *arguments, **options)
@@ -39,17 +43,25 @@ def short(monkeypatch):
         return c2st(*samples, **options | {"epochs": 2})
 
     def short_compare(*arguments, **options):
-        return compare(*arguments, **options | {"budget": 0.3, "epochs": 2})
+        return compare(*arguments, **options | {"budget": 0.1, "epochs": 2, "seeds": (0, 1)})
+
+    def rough_log_prob(self, *arguments, **options):
+        return log_prob(self, *arguments, **options | {"rtol": 1e-2, "atol": 1e-2})
+
+    def rough_level(self, theta, x):
+        return credible_level(self, theta, x, samples=50)
 
     monkeypatch.setattr(DDPM, "sample", fewer_samples)
+    monkeypatch.setattr(DDPM, "log_prob", rough_log_prob)
+    monkeypatch.setattr(NeuralPosterior, "credible_level", rough_level)
     monkeypatch.setattr(metrics, "c2st", short_c2st)
     monkeypatch.setattr(comparison, "compare", short_compare)
 
 
-def shortened(phase):
-    """Of 4 epochs one, of 10 two, of more three; of the steps as many."""
+def shortened(phase, batches):
+    """Of 4 epochs one, of 10 two, of more three, or one if it is long; of the steps as many."""
     few = {
-        name: min(3, math.ceil(count / 5))
+        name: 1 if name == "epochs" and batches > LONG else min(3, math.ceil(count / 5))
         for name in ("steps", "epochs")
         if (count := getattr(phase, name)) is not None
     }

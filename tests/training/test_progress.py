@@ -9,10 +9,13 @@ import sys
 import termios
 
 import pytest
+import torch
 
+from pyneural import interpret, metrics, models, pde
+from pyneural.metrics.neighbours import nearest_distances
 from pyneural.training import LBFGS, Adam
 from pyneural.training.callbacks import Every, Progress
-from pyneural.training.progress import progress
+from pyneural.training.progress import Pace, progress
 from tests.training.problems import small_trainer
 
 TERMS = {"initial": 1.23e-3, "boundary": 4.5e-16, "residual": 12.0}
@@ -246,6 +249,85 @@ def test_a_short_loop_is_not_shown(capsys, clock):
     for _ in progress("samples", range(10)):
         clock[0] += 0.15
     assert capsys.readouterr().err == ""
+
+
+def long_work():
+    """Names, numbers of steps where these are known, and calls that take that many."""
+    box, ends = pde.Box(t=(0, 1), x=(0, 2 * torch.pi)), {"x": (lambda u: u, lambda u: u)}
+    waves = pde.spectral.Fourier(lambda u: 0.1 * u.xx - u * u.x, box, lambda x: torch.sin(x))
+    linear = pde.spectral.Fourier(lambda u: u.xx, box, lambda x: torch.sin(x))
+    heat = pde.spectral.Chebyshev(lambda u: u.xx, box, ends, lambda x: 0 * x)
+    steady = pde.spectral.Chebyshev(lambda u: u.xx + u**3 + 1, pde.Box(x=(0, 1)), ends)
+    kept, moment = waves.solve(32, 20, times=[0.0, 1.0]), torch.tensor([[0.5, 1.0]]).double()
+    yield "Fourier.solve, n=32", 20, lambda: waves.solve(32, 20, times=[0.0, 1.0])
+    yield "Fourier.solve, n=8", 3, lambda: linear.solve(8, 99, times=[0.2, 0.5, 1.0])
+    yield "Fourier: solution", 10, lambda: kept(moment)
+    yield "Chebyshev.solve, n=8", 10, lambda: heat.solve(8, 10, times=[0.0, 1.0])
+    yield "Chebyshev.solve: Newton", None, lambda: steady.solve(8)
+    yield "cole_hopf", 4, lambda: pde.cole_hopf(0.5, torch.linspace(-1, 1, 40), order=100)
+
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    vae = models.VariationalAutoencoder([2, 4, 2], "gaussian")
+    diffusion = models.DDPM(models.MLPDenoiser(2, [4]), steps=10)
+    flow = models.FlowMatching(models.MLPDenoiser(2, [4]))
+    yield "log-likelihood", 9, lambda: vae.log_prob(x, samples=100)
+    yield "log-likelihood", None, lambda: diffusion.log_prob(x)
+    yield "log-likelihood", None, lambda: flow.log_prob(x)
+    yield "paths", 10, lambda: diffusion.paths(3, 10)
+    yield "paths", None, lambda: flow.paths(3)
+
+    yield "c2st: epochs", None, lambda: metrics.c2st(x, x + 1, epochs=12)
+    yield "noise_floor", 5, lambda: metrics.noise_floor(lambda a, b: 1.0, x, repeats=5)
+    yield "kernel_distance", 2, lambda: metrics.kernel_distance(x, x)
+    yield "sliced_wasserstein", 4, lambda: metrics.sliced_wasserstein(x, x, directions=100)
+    yield "distances", 2, lambda: nearest_distances(x, x)
+
+    layer = torch.nn.Linear(2, 1)
+    yield "integrated_gradients", 16, lambda: interpret.integrated_gradients(layer, x, steps=16)
+    yield "smooth_grad", 8, lambda: interpret.smooth_grad(layer, x, samples=8)
+    yield "occlusion", 2, lambda: interpret.occlusion(layer, x)
+    yield (
+        "activation_maximisation",
+        11,
+        lambda: interpret.activation_maximisation(layer, (1, 2), bounds=(-1, 1), steps=10),
+    )
+    yield (
+        "randomization_test",
+        3,
+        lambda: interpret.randomization_test(layer, interpret.saliency, x, repeats=3),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*expected a spectrum that decays")
+def test_long_work_shows_how_far_it_is(clock, capsys, monkeypatch):
+    """Wherever a user waits; each name stands in a line for each step."""
+    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.training.progress._QUIET", 0.0)
+    noted = Pace.note
+
+    def in_a_second(self, step):
+        clock[0] += 1.0
+        noted(self, step)
+
+    monkeypatch.setattr(Pace, "note", in_a_second)
+    for place, elements in {  # so that little work has several parts
+        "pde.exact._CHUNK_ELEMENTS": 1000, "interpret.scores._ELEMENTS": 80,
+        "models.autoencoders.variational_autoencoder._ELEMENTS": 1000,
+        "metrics.feature_distances._ELEMENTS": 800, "metrics.neighbours._ELEMENTS": 800,
+        "metrics.projections._ELEMENTS": 1000,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(f"pyneural.{place}", elements)
+    for name, total, work in long_work():
+        capsys.readouterr()
+        work()
+        lines = capsys.readouterr().err.splitlines()
+        assert lines, f"nothing is shown of {name}"
+        assert all(line.startswith(name) for line in lines), lines
+        if total is None:
+            assert re.fullmatch(rf"{re.escape(name)} \d+ [\d:]+", lines[-1]), lines
+        else:
+            steps = {tuple(map(int, re.search(r" (\d+)/(\d+) ", line).groups())) for line in lines}
+            assert {(step, total) for step in range(1, total)} <= steps, (name, lines)
 
 
 class Widget:

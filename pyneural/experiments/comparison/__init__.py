@@ -9,6 +9,7 @@ from pyneural.experiments.comparison.recommendation import (
     claims,
     recommend,
 )
+from pyneural.experiments.comparison.report import draw, print_report, write_report
 
 __all__ = [
     "MODELS",
@@ -18,6 +19,9 @@ __all__ = [
     "Recommendation",
     "claims",
     "compare",
+    "draw",
     "load_data",
+    "print_report",
     "recommend",
+    "write_report",
 ]

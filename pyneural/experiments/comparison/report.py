@@ -15,19 +15,17 @@ from pyneural.experiments.comparison.compare import Comparison
 from pyneural.experiments.comparison.recommendation import DATA, TITLES
 from pyneural.experiments.tables import summary, write_csv, write_json
 
-_COLUMNS = {  # title, width and digits of the columns that are printed
-    "c2st": ("C2ST", 13, 3), "sliced_wasserstein": ("sliced W", 13, 3),
-    "frechet": ("Frechet", 13, 1), "kernel": ("kernel", 13, 1), "precision": ("precision", 12, 2),
-    "recall": ("recall", 12, 2), "correlation": ("correlation", 13, 2),
-    "marginal": ("marginal", 12, 2), "outside": ("outside", 12, 2),
-    "confident": ("confident", 12, 2), "classes": ("classes", 12, 1),
-    "sharpness": ("sharpness", 12, 2), "log_likelihood": ("nats", 14, 2),
-    "closer": ("closer", 12, 2), "copied": ("copied", 12, 2),
-    "train_seconds": ("training s", 12, 1), "seconds_to_mixture": ("as mixture", 12, 1),
-    "samples_per_second": ("samples/s", 14, 0), "seconds": ("cell s", 12, 0),
+_COLUMNS = {  # title and digits of the columns that are printed
+    "c2st": ("C2ST", 3), "sliced_wasserstein": ("sliced W", 3), "frechet": ("Frechet", 1),
+    "kernel": ("kernel", 1), "precision": ("precision", 2), "recall": ("recall", 2),
+    "correlation": ("correlation", 2), "marginal": ("marginal", 2), "outside": ("outside", 2),
+    "confident": ("confident", 2), "classes": ("classes", 1), "sharpness": ("sharpness", 2),
+    "log_likelihood": ("nats", 2), "closer": ("closer", 2), "copied": ("copied", 2),
+    "train_seconds": ("training s", 1), "seconds_to_mixture": ("as mixture", 1),
+    "samples_per_second": ("samples/s", 0), "seconds": ("cell s", 0),
 }  # fmt: skip
 _WIDTH = 79  # columns of a line
-_FIRST = 18
+_FIRST, _NARROWEST = 18, 12  # of the names, and of a column of figures
 _FEW = 200  # steps of a network, below which it is hardly trained
 _LARGE = 10_000  # from which a number is written with a power of ten
 _CLAIMED = {"yes": "holds here", "no": "does not hold here", "can't tell": "can't tell"}
@@ -154,33 +152,43 @@ def _ordered(found: Comparison) -> list[dict[str, Any]]:
 
 
 def _print_columns(table: Sequence[dict[str, Any]]) -> None:
-    columns = [name for name in _COLUMNS if any(row.get(name) is not None for row in table)]
+    """The names in a first column, then as many columns beside each other as a line has room for.
+
+    Each is as wide as its longest cell.
+    """
+    names = [name for name in _COLUMNS if any(row.get(name) is not None for row in table)]
+    columns = [[_COLUMNS[name][0], *(_cell(row, name) for row in table)] for name in names]
+    widths = [max(_NARROWEST, *map(len, column)) for column in columns]
+    first = max([_FIRST, *(len(row["model"]) for row in table)])
     while columns:
-        some, width = [], _FIRST + 2
-        while columns and width + _COLUMNS[columns[0]][1] + 2 <= _WIDTH:
-            width += _COLUMNS[columns[0]][1] + 2
-            some.append(columns.pop(0))
-        titles = "".join(f"  {_COLUMNS[name][0]:>{_COLUMNS[name][1]}}" for name in some)
-        print(f"\n  {'':<{_FIRST}}{titles}")
-        for row in table:
-            cells = "".join(f"  {_cell(row, name):>{_COLUMNS[name][1]}}" for name in some)
-            print(f"  {row['model']:<{_FIRST}}{cells}".rstrip())
+        count, width = 1, first + 2 + widths[0] + 2
+        while count < len(columns) and width + widths[count] + 2 <= _WIDTH:
+            width += widths[count] + 2
+            count += 1
+        print()
+        some = [
+            [f"  {cell:>{width}}" for cell in column]
+            for column, width in zip(columns[:count], widths[:count], strict=True)
+        ]
+        for model, *cells in zip(["", *(row["model"] for row in table)], *some, strict=True):
+            print(f"  {model:<{first}}{''.join(cells)}".rstrip())
+        columns, widths = columns[count:], widths[count:]
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    digits, mean, spread = _COLUMNS[name][2], row.get(name), row.get(f"{name}_std")
+    digits, mean, spread = _COLUMNS[name][1], row.get(name), row.get(f"{name}_std")
     if mean is None:
         return "-"
-    text = _figure(mean, digits)
-    return text if spread is None else f"{text}+-{_figure(spread, digits)}"
+    figures = [mean] if spread is None else [mean, spread]
+    return "+-".join(_figures(figures, digits))
 
 
-def _figure(value: float, digits: int) -> str:
-    """A number of a column; of large ones two digits and a power of ten.
+def _figures(values: Sequence[float], digits: int) -> list[str]:
+    """A mean and its spread; where one is large, both with two digits and a power of ten.
 
-    >>> _figure(8977.2, 0), _figure(83977279.8, 3)
-    ('8,977', '8.4e7')
+    >>> _figures([8977.2], 0), _figures([83977279.8, 51234.5], 3)
+    (['8,977'], ['8.4e7', '5.1e4'])
     """
-    if abs(value) >= _LARGE:
-        return f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
-    return f"{value:,.{digits}f}"
+    if max(map(abs, values)) >= _LARGE:
+        return [f"{value:.1e}".replace("e+0", "e").replace("e+", "e") for value in values]
+    return [f"{value:,.{digits}f}" for value in values]

@@ -19,6 +19,7 @@ _MOST_LOST = 0.5  # share of the rows with missing values
 _KINDS = ".csv", ".parquet", ".npy"
 _SEPARATORS = ",;\t|"
 _WHERE = "compare: data"
+_NOTE = "note of pyneural"  # among the ``attrs`` of a frame
 
 
 class Table(NamedTuple):
@@ -33,7 +34,9 @@ def read_file(path: str | os.PathLike[str]) -> Any:
     """The content of a .csv or .parquet file as a frame of pandas, of .npy as an array.
 
     Columns of a .csv are separated by commas, semicolons, tabs or bars: by what the first line has
-    most of.
+    most of. That line has the names of the columns, unless it holds numbers: then it is a row, as
+    ``numpy.savetxt`` writes it, and the columns are numbered, which ``clean_table`` notes. Numbers
+    0, 1, ... are names, as pandas gives them to columns without one.
 
     Raises:
         ArgumentError: a file of another kind, one that cannot be read, or a name of two columns.
@@ -77,17 +80,42 @@ def _read_csv(path: Path) -> Any:
         first = file.readline()
     separator = max(_SEPARATORS, key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-    _check_names([name for name in names if name])  # pandas would number them
-    pandas, options = _pandas(), {"skipinitialspace": True, "low_memory": False}
+    named = [name for name in names if name]  # pandas would number the others
+    pandas = _pandas()
+    options: dict[str, Any] = {"skipinitialspace": True, "low_memory": False}
+    if _are_data(named):
+        options |= {"header": None, "encoding": "utf-8-sig"}
+    else:
+        _check_names(named)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)
         try:  # a first column without a name is no index, or names and columns would not agree
-            return pandas.read_csv(path, sep=separator, index_col=False, **options)
+            frame = pandas.read_csv(path, sep=separator, index_col=False, **options)
         except pandas.errors.ParserWarning as error:
             raise ArgumentError(
                 f"{_WHERE}: expected as many values in each row as there are names ({len(names)}), "
                 f"got more in {path}; write a name above each column"
             ) from error
+    return _noted(frame, names, "header" in options)
+
+
+def _noted(frame: Any, names: Sequence[str], nameless: bool) -> Any:
+    """The frame, with a note where its first line might have been taken for what it is not."""
+    if nameless:
+        if not names[-1] and bool(frame.iloc[:, -1].isna().all()):  # a separator at the line's end
+            frame = frame.iloc[:, :-1]
+        frame.attrs[_NOTE] = (
+            f"the first line holds numbers and is taken for a row, the columns are numbered from 0 "
+            f"to {frame.shape[1] - 1}: if it holds names, begin each with a letter"
+        )
+    elif _are_numbering([name for name in names if name]):
+        numbers = [_numbers(column) for column in _columns(frame).values()]
+        if all(column is None or (column == np.floor(column)).all() for column in numbers):
+            frame.attrs[_NOTE] = (
+                f"the first line, {', '.join(names)}, is taken for the names of the columns, as "
+                "pandas numbers them: if it is a row, write names above it"
+            )
+    return frame
 
 
 def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
@@ -117,10 +145,12 @@ def clean_table(content: Any, drop: Sequence[str] = ()) -> Table:
     unknown = [name for name in drop if name not in columns]
     remedy = f"there are {', '.join(columns)}"
     check_argument(not unknown, "compare: drop", "names of columns", unknown, remedy)
+    if not isinstance(content, np.ndarray):
+        if _are_data(columns):
+            some = ", ".join(columns)
+            notes.append(f"the columns are named {some}: if these are data, write names above them")
+        notes += [content.attrs[_NOTE]] if _NOTE in content.attrs else []
     columns = {name: column for name, column in columns.items() if name not in drop}
-    if not isinstance(content, np.ndarray) and _are_data(columns):
-        first = ", ".join(columns)
-        notes.append(f"the columns are named {first}: if these are data, write names above them")
     nameless = [name for name in columns if name.startswith("Unnamed: ")]  # by pandas
     if nameless:
         some = ",".join(nameless)
@@ -207,9 +237,19 @@ def _example(column: Any) -> str:
 
 
 def _are_data(names: Iterable[str]) -> bool:
-    """Whether names are numbers, and not all of them whole, as of a file without names."""
+    """Whether names are numbers, as of a file without names.
+
+    >>> _are_data(["3", "0.5"]), _are_data(["0", "1"]), _are_data(["x", "1"])
+    (True, False, False)
+    """
+    names = list(names)
     numbers = [_number(name) for name in names]
-    return None not in numbers and not all(number.is_integer() for number in numbers if number)
+    return len(names) > 0 and None not in numbers and not _are_numbering(names)
+
+
+def _are_numbering(names: Sequence[str]) -> bool:
+    """Whether names are 0, 1, ..., as pandas numbers columns."""
+    return len(names) > 0 and list(names) == [str(place) for place in range(len(names))]
 
 
 def _number(text: str) -> float | None:

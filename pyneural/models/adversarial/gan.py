@@ -36,12 +36,12 @@ _WON, _PATIENCE = 1e-3, 20  # loss of a discriminator that has won, and for how 
 class GAN(SelfDescribing, Model):
     """A generator G and a discriminator D, each of which is trained against the other.
 
-        D: minimise  -E log D(x) - E log(1 - D(G(z)))  (+ weight * penalty),   z ~ N(0, 1)
-        G: minimise  -E log D(G(z)),  or  E log(1 - D(G(z)))  with loss="minimax"
+        loss of D = -E log D(x) - E log(1 - D(G(z))) (+ weight * penalty)
+        loss of G = -E log D(G(z)),   or E log(1 - D(G(z))) of the minimax game
 
-    with D = sigmoid(logit); a step is one update of D, then one of G. The minimax loss is that of
-    the game; its gradient vanishes where D is sure that a sample is none of the data (see
-    ``saturation``), which is why the other one is the default.
+    with D = sigmoid(logit) and z ~ N(0, 1); a step is one update of D, then one of G. The minimax
+    loss is that of the game; its gradient vanishes where D is sure that a sample is none of the
+    data (see ``saturation``), which is why the other one is the default.
 
     Samples are in the units of the data, which are not scaled: give it columns of order one.
     ``fit`` gives the curves "discriminator" and "generator" (the losses, in nats), "penalty" if

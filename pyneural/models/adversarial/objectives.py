@@ -11,7 +11,7 @@ def discriminator_terms(
 ) -> tuple[Tensor, Tensor]:
     """The cross-entropies of D = sigmoid(logit) on data and on samples, each sample's own.
 
-        -(1 - s) log D(x) - s log(1 - D(x))   and   -log(1 - D(G(z)))
+        t(x) = -(1 - s) log D(x) - s log(1 - D(x)),   t(G(z)) = -log(1 - D(G(z)))
 
     with the smoothing s of the target 1 of the data alone (Salimans et al. 2016, arXiv:1606.03498).
     They are finite for every finite logit, as log D = -softplus(-logit).

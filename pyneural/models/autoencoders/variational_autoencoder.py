@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from itertools import count as count_up
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.batches import Batch
 from pyneural.training.data.tensors import check_finite
 from pyneural.training.evaluation import evaluation_mode
+from pyneural.training.progress import progress
 from pyneural.training.state import file as files
 from pyneural.training.state.self_describing import SelfDescribing
 
@@ -179,22 +181,25 @@ class VariationalAutoencoder(SelfDescribing, Model):
         _check(is_whole(samples) and samples >= 1, where, "a whole number >= 1", samples, "write 1")
         x = self._given("log_prob", x)
         rows = max(1, _ELEMENTS // max(1, x[:1].numel()))
-        return torch.cat([self._bound(part, int(samples), rows) for part in x.split(rows)])
+        parts = [(part, _counts(int(samples), rows // max(1, len(part)))) for part in x.split(rows)]
+        passes = sum(len(counts) for _, counts in parts)
+        with closing(progress("log-likelihood", count_up(), passes)) as shown:
+            return torch.cat([self._bound(part, counts, shown) for part, counts in parts])
 
-    def _bound(self, x: Tensor, samples: int, rows: int) -> Tensor:
-        """The bound of ``log_prob``, with at most so many rows in one pass of the decoder."""
+    def _bound(self, x: Tensor, counts: Sequence[int], shown: Iterator[int]) -> Tensor:
+        """The bound of ``log_prob``, of so many z in each pass of the decoder."""
         mean, log_variance = self._posterior(x)
-        prior, at_once = self.prior_distribution(), max(1, rows // max(1, len(x)))
+        prior = self.prior_distribution()
         total = mean.new_full((len(x),), -math.inf)
-        for begin in range(0, samples, at_once):
-            count = min(at_once, samples - begin)
+        for count in counts:
+            next(shown)
             eps = torch.randn(count, *mean.shape, dtype=mean.dtype, device=mean.device)
             z = (mean + (0.5 * log_variance).exp() * eps).flatten(0, 1)  # [count N, latent]
             repeated = x.repeat(count, *[1] * (x.dim() - 1))
             joint = self._log_likelihood(z, repeated) + prior.log_prob(z)
             ratio = joint.view(count, len(x)) - posterior.log_density(eps, log_variance)
             total = torch.cat([total[None], ratio]).logsumexp(0)
-        return total - math.log(samples)
+        return total - math.log(sum(counts))
 
     def sample(self, count: int, *, mean: bool = False) -> Tensor:
         """Samples x ~ p(x|z), z ~ p(z), [count, ...], in evaluation mode.
@@ -361,6 +366,16 @@ class VariationalAutoencoder(SelfDescribing, Model):
 def _set_beta(model: VariationalAutoencoder, _: Any) -> None:
     """After weights were loaded; a function of the module, so that the model can be pickled."""
     model.set_beta()
+
+
+def _counts(samples: int, at_once: int) -> list[int]:
+    """A number of samples in parts.
+
+    >>> _counts(10, 4)
+    [4, 4, 2]
+    """
+    at_once = max(1, at_once)
+    return [min(at_once, samples - begin) for begin in range(0, samples, at_once)]
 
 
 def _mean(terms: Tensor, weight: Tensor | None) -> Tensor:

@@ -162,8 +162,9 @@ class DDPM(DenoisingModel):
         times, table = self._plan(steps, eta, clip)
         x, c = self.noise_and_condition(count, condition, guidance)
         with self.evaluating():
-            points = torch.stack(list(self._points(x, c, times, table, guidance, clip)))
-            return points * self.scale + self.shift
+            points = self._points(x, c, times, table, guidance, clip)
+            found = torch.stack(list(progress("paths", points, len(times) + 1)))
+            return found * self.scale + self.shift
 
     def paths(self, count: int, points: int = 50) -> Tensor:
         """Points x_t on the ways from noise to samples by DDIM, in the units of the data.

@@ -143,9 +143,13 @@ class FlowMatching(DenoisingModel):
         good = is_whole(points) and points >= 2
         check(good, "FlowMatching.paths: points", "a whole number >= 2", points, "write 50")
         x, _ = self.noise_and_condition(count, None)
-        with self.evaluating():
-            times = torch.linspace(0, 1, points).tolist()
-            found = odeint(lambda t, x: self(x, t.expand(count)), x, times)
+
+        def velocity(t: Tensor, x: Tensor) -> Tensor:
+            next(shown)
+            return self(x, t.expand(count))
+
+        with self.evaluating(), closing(progress("paths", count_up())) as shown:
+            found = odeint(velocity, x, torch.linspace(0, 1, points).tolist())
             return found * self.scale + self.shift
 
     def log_prob(

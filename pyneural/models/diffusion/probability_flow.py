@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from itertools import count as count_up
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch import Tensor
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.ode import odeint
 from pyneural.training.checks import check
+from pyneural.training.progress import progress
 
 _LADJ_SCALE = 1e-2  # the log-determinant may have an error so much larger than the path's
 
@@ -34,11 +37,13 @@ def log_prob_by_flow(
     """
 
     def scaled(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        next(shown)
         f, divergence = rates(t, state[0])
         return f, _LADJ_SCALE * divergence
 
     state = x, x.new_zeros(len(x))
-    noise, integral = odeint(scaled, state, [start, end], rtol=rtol, atol=atol)
+    with closing(progress("log-likelihood", count_up())) as shown:
+        noise, integral = odeint(scaled, state, [start, end], rtol=rtol, atol=atol)
     z = noise[-1]
     normal = torch.distributions.Normal(torch.zeros_like(z), 1.0)
     return normal.log_prob(z).sum(1) + integral[-1] / _LADJ_SCALE

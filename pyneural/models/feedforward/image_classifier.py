@@ -29,8 +29,9 @@ _TURN, _STRETCH, _SHIFT = 0.2, 0.1, 1 / 12  # distortions: radians, shares of th
 class ImageClassifier(Model):
     """Convolutional classifier: h = features of an image, log p(class) = W h + b + const.
 
-        3 x 3 convolutions of 32, 64 and 64 channels, relu, the maximum of 2 x 2 pixels after the
-        second, and of images of 12 pixels or more after the third; dropout; h; dropout; W h + b
+    The features are made of 3 x 3 convolutions of 32, 64 and 64 channels with relu and the maximum
+    of 2 x 2 pixels after the second, and of images of 12 pixels or more after the third; dropout
+    stands before h and after it.
 
     Args:
         shape: of an image, (H, W) or (C, H, W); 4 pixels or more on an edge.

@@ -142,6 +142,7 @@ def identify(
     points: int = 800,
     stages: Sequence[tuple[float, int]] = STAGES,
     callbacks: Sequence[Callback] = (),
+    progress: bool = True,
 ) -> Identification:
     """Finds both constants with a PINN: the network fits the measurements and obeys the equation.
 
@@ -167,13 +168,15 @@ def identify(
         points: collocation points x_i at the start; they become up to twice as many.
         stages: w, and the steps that are made with it, one stage after another.
         callbacks: see ``training.callbacks``.
+        progress: whether to show a bar on stderr.
 
     Raises:
         ValueError: a number out of its range.
 
     >>> from pyneural.models import BurgersConstants
     >>> short = [(0.1, 4), (1.0, 2)]
-    >>> found = identify(BurgersConstants(), 0.1, count=100, hidden=(8,), points=50, stages=short)
+    >>> options = {"count": 100, "hidden": (8,), "points": 50, "stages": short, "progress": False}
+    >>> found = identify(BurgersConstants(), 0.1, **options)
     >>> first, second = found.estimates
     >>> low, high = first.interval(0.95)
     >>> low < first.value < high, len(found.errors)
@@ -197,7 +200,7 @@ def identify(
     follow = AdaptivePoints(most=2 * points)
     for (weight, _), phase in zip(stages, phases, strict=True):
         pinn.weights["residual"] = weight
-        pinn.fit(phase, callbacks=[follow, *callbacks], progress=False)
+        pinn.fit(phase, callbacks=[follow, *callbacks], progress=progress)
     estimates = _estimates(pinn)
     error = pinn.relative_l2(*equation.solution())
     seconds = time.perf_counter() - start

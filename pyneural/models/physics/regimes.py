@@ -122,6 +122,7 @@ def model_pendulum(
     seed: int = 0,
     phases: Phase | Sequence[Phase] = _PHASES,
     callbacks: Sequence[Callback] = (),
+    progress: bool = True,
 ) -> PINN:
     """A network for the angle of a pendulum, trained in one of three ways.
 
@@ -139,12 +140,14 @@ def model_pendulum(
         seed: of network and collocation points.
         phases: of the training.
         callbacks: see ``training.callbacks``.
+        progress: whether to show a bar on stderr.
 
     Raises:
         ValueError: an unknown way, or measurements that are missing, or not used.
 
     >>> pendulum = Pendulum()
-    >>> pinn = model_pendulum(pendulum, "data", pendulum.measure(5, 0.1, 0), phases=[Adam(2)])
+    >>> measured, phases = pendulum.measure(5, 0.1, 0), [Adam(2)]
+    >>> pinn = model_pendulum(pendulum, "data", measured, phases=phases, progress=False)
     >>> pinn.predict(torch.zeros(1, 1)).shape
     torch.Size([1, 1])
     """
@@ -173,5 +176,5 @@ def model_pendulum(
         network, conditions, equation=equation, domain=domain, points=_POINTS,
         generator=torch.Generator().manual_seed(seed), weights=weights,
     )  # fmt: skip
-    pinn.fit(phases, callbacks=callbacks, progress=False)
+    pinn.fit(phases, callbacks=callbacks, progress=progress)
     return pinn

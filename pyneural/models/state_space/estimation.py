@@ -107,7 +107,7 @@ def fit_by_em(
 ) -> StateSpaceFit:
     """Expectation-maximisation: the log-likelihood never decreases.
 
-        Phi = S10 S00^-1,  H = (sum y x^T) (sum x x^T)^-1,  Q and R the residuals' means
+        Phi = S_10 S_00^-1,  H = (sum y x^T) (sum x x^T)^-1,  Q and R the residuals' means
 
     with expectations over the smoothed states and the missing observations. Arguments and errors
     are those of ``fit_by_likelihood``; the model is the same at all steps and takes no inputs.

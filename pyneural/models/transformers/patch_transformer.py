@@ -12,7 +12,7 @@ from pyneural.errors import wholes
 class PatchTransformer(torch.nn.Module):
     """Transformer encoder over patches of a series, and a linear readout of the mean.
 
-        z_j = W [x_(jP) .. x_(jP+P-1)] + b + p_j,  y = V mean_j encoder(z)_j + c
+        z_j = W [x_(j P) .. x_(j P + P - 1)] + b + p_j,  y = V mean_j encoder(z)_j + c
 
     A patch is P consecutive steps, so that attention acts on T / P positions instead of T.
 

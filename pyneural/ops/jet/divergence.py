@@ -31,7 +31,7 @@ def mlp_divergence(
     layers,
 
         one:  div u = f'(z_1)^T diag(W_1 W_2)
-        two:  div u = f'(z_2)^T (W_2 o (W_1 W_3)^T) f'(z_1),  o elementwise,
+        two:  div u = f'(z_2)^T (W_2 * (W_1 W_3)^T) f'(z_1),  * elementwise,
 
     which is one product more than the value takes. Deeper networks take D first derivatives through
     ``jet_mlp``. This is the rate of change of log p along the path of a continuous normalizing flow

@@ -2,9 +2,9 @@
 
 A sum here is what additions, subtractions, changes of sign and constant factors make of a value:
 
-    sum_k c_k value_k + sum_j c_j m_j (sum)_j
+    sum_k c_k value_k + sum_j c_j m_j s_j
 
-with constants c and multipliers m, which are values too, or divisors.
+with constants c, other sums s, and multipliers m, which are values too, or divisors.
 """
 
 from __future__ import annotations

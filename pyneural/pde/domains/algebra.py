@@ -151,7 +151,7 @@ def axis(name: str, bounds: Sequence[float], role: str, where: str) -> Axis:
 class Product(Shape):
     """All combinations of points of domains with different coordinates, columns side by side.
 
-        A x B = {(a, b): a in A, b in B},    boundary (dA x B) u (A x dB)
+        A x B = {(a, b): a in A, b in B},    boundary = union of dA x B and A x dB
 
     The time and parameters have no boundary in space. The signed distance is exact if those of the
     factors are.

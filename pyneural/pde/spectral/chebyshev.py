@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from pyneural.pde.spectral.differentiation import chebyshev_coefficients, interp
 from pyneural.pde.spectral.radau import radau_iia
 from pyneural.pde.spectral.solution import Discretization, SpectralProblem, UnstableStepError
 from pyneural.pde.spectral.system import Rule, System, initial_values
+from pyneural.training.progress import progress
 
 _STAGES = 5  # order 9 in time
 _ITERATIONS = 12  # of Newton with one Jacobian
@@ -180,7 +181,7 @@ class _ChebyshevGrid(Discretization):
         collocation = self.collocation
         u = state[0]
         residual = collocation.residual([u], None)
-        for _ in range(_STEADY_ITERATIONS):
+        for _ in progress("Chebyshev.solve: Newton", iter(range(_STEADY_ITERATIONS))):
             (jacobian,) = collocation.jacobians([u], None)
             scale = jacobian.abs().amax(1, keepdim=True)  # rows of equations and of conditions
             factors = torch.linalg.lu_factor_ex(jacobian / torch.where(scale > 0, scale, 1.0))
@@ -219,13 +220,12 @@ class _ChebyshevGrid(Discretization):
                 "derivatives, and fix the constant where only derivatives are given"
             )
 
-    def advance(self, state: Tensor, time: float, h: float, steps: int) -> Tensor:
+    def advance(self, state: Tensor, time: float, h: float, steps: int) -> Iterator[Tensor]:
         """By Radau IIA."""
-        begin = time
         slopes = None
         for step in range(steps):
-            state, slopes = self._step(state, begin + step * h, h, slopes)
-        return state
+            state, slopes = self._step(state, time + step * h, h, slopes)
+            yield state
 
     def _step(
         self, state: Tensor, time: float, h: float, slopes: Tensor | None

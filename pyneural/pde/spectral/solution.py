@@ -6,6 +6,9 @@ import abc
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import count as count_up
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,6 +16,7 @@ from torch import Tensor
 from pyneural.errors import whole
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.spectral.system import System
+from pyneural.training.progress import progress
 
 _DECAY = 1e-8  # share of the largest coefficient to which a resolved spectrum has decayed
 _SAME = 1e-13  # relative difference of two times that are one
@@ -23,7 +27,13 @@ class UnstableStepError(FloatingPointError):
 
 
 class Discretization(abc.ABC):
-    """A problem on a grid: its state, steps in time, values at points."""
+    """A problem on a grid: its state, steps in time, values at points.
+
+    Attributes:
+        exact: whether a step has no error in time, however long it is.
+    """
+
+    exact = False
 
     def __init__(self, where: str, n: tuple[int, ...]) -> None:
         self.where, self.n = where, n
@@ -33,8 +43,8 @@ class Discretization(abc.ABC):
         """The state at the initial time; of a steady problem its solution."""
 
     @abc.abstractmethod
-    def advance(self, state: Tensor, time: float, h: float, steps: int) -> Tensor:
-        """The state after some steps of length h."""
+    def advance(self, state: Tensor, time: float, h: float, steps: int) -> Iterator[Tensor]:
+        """The states after each of some steps of length h."""
 
     @abc.abstractmethod
     def at(self, states: Tensor, times: Sequence[float | None], points: Tensor) -> Tensor:
@@ -94,18 +104,17 @@ class Solution:
         moments, which = torch.unique(points[:, column], return_inverse=True)
         times = moments.tolist()
         rows = torch.argsort(which, stable=True).split(torch.bincount(which).tolist())
-        states = self._states_at(self.times.tolist(), times)
+        kept = self.times.tolist()
         if len(points) == len(times) * len(rows[0]):
             places = space[torch.cat(rows)].view(len(times), -1, space.shape[1])
             if bool((places == places[0]).all()):  # a grid: the same places at all times
-                values = at(torch.stack(list(states)), times, places[0])
+                values = at(torch.stack(list(self._states_at(kept, times))), times, places[0])
                 result = torch.empty_like(values.flatten(0, 1))
                 result[torch.cat(rows)] = values.flatten(0, 1)
                 return result.to(device)
-        parts = [
-            at(state[None], [time], space[index])[0]
-            for time, index, state in zip(times, rows, states, strict=True)
-        ]
+        parts = []
+        for state, time, index in zip(self._states_at(kept, times), times, rows, strict=True):
+            parts.append(at(state[None], [time], space[index])[0])
         result = torch.empty_like(torch.cat(parts))
         result[torch.cat(rows)] = torch.cat(parts)
         return result.to(device)
@@ -130,24 +139,44 @@ class Solution:
         """States at increasing times, each by steps from the kept or asked time before."""
         column = self._system.names.index(TIME)
         length = float((self._system.domain.high - self._system.domain.low)[column])
-        now, state, following = kept[0], self._states[0], 1
+        longest, following, now = length / (self.steps or 1), 0, kept[0]
+        starts: list[int | None] = []  # the kept state that each moment goes on from, if any
+        spans: list[tuple[float, float]] = []
         for moment in moments:
-            while following < len(kept) and kept[following] <= moment + _SAME * length:
-                now, state, following = kept[following], self._states[following], following + 1
-            longest = length / (self.steps or 1)
-            state = _marched(self._discretization, state, now, moment, longest)
+            start = None
+            while following == 0 or (
+                following < len(kept) and kept[following] <= moment + _SAME * length
+            ):
+                now, start, following = kept[following], following, following + 1
+            starts.append(start)
+            spans.append((now, moment))
             now = moment
-            yield state
+        discretization, state = self._discretization, self._states[0]
+        total = sum(_steps_between(discretization, *span, longest) for span in spans)
+        name = f"{discretization.where}: solution"
+        with closing(progress(name, count_up(), total)) as shown:
+            for start, span in zip(starts, spans, strict=True):
+                state = state if start is None else self._states[start]
+                for reached in _march(discretization, state, *span, longest):
+                    state = reached
+                    next(shown)
+                yield state
 
 
-def _marched(
+def _march(
     discretization: Discretization, state: Tensor, now: float, then: float, longest: float
-) -> Tensor:
-    """The state at a later time, by equal steps not longer than ``longest``."""
+) -> Iterator[Tensor]:
+    """States on the way to a later time, by equal steps not longer than ``longest``."""
+    steps = _steps_between(discretization, now, then, longest)
+    if steps:
+        yield from discretization.advance(state, now, (then - now) / steps, steps)
+
+
+def _steps_between(discretization: Discretization, now: float, then: float, longest: float) -> int:
+    """How many steps lead from a time to another; none where these are one."""
     if then - now <= _SAME * max(abs(now), abs(then), longest):
-        return state
-    steps = max(1, math.ceil((then - now) / longest * (1 - 1e-10)))
-    return discretization.advance(state, now, (then - now) / steps, steps)
+        return 0
+    return 1 if discretization.exact else max(1, math.ceil((then - now) / longest * (1 - 1e-10)))
 
 
 class SpectralProblem(abc.ABC):
@@ -208,11 +237,21 @@ class SpectralProblem(abc.ABC):
         discretization = self._discretize(grid)
         column = domain.index(TIME)
         begin, end = float(domain.low[column]), float(domain.high[column])
-        states, now, state = [], begin, discretization.start()
-        for moment in moments.tolist():
-            state = _marched(discretization, state, now, moment, (end - begin) / steps)
-            states.append(state)
-            now = moment
+        start, longest = discretization.start(), (end - begin) / steps
+        spans = list(pairwise([begin, *moments.tolist()]))
+        total = sum(_steps_between(discretization, *span, longest) for span in spans)
+        states = []
+
+        def march() -> Iterator[Tensor]:
+            state = start
+            for span in spans:
+                for reached in _march(discretization, state, *span, longest):
+                    state = reached
+                    yield state
+                states.append(state)
+
+        for _ in progress(f"{name}, n={'x'.join(map(str, grid))}", march(), total):
+            pass
         if begin < moments[0]:  # a later question starts from the beginning
             states.insert(0, discretization.start())
             moments = torch.cat([torch.tensor([begin], dtype=torch.float64), moments])

@@ -206,7 +206,7 @@ class WarmUp(TorchScheduler):
 class ReduceLROnPlateau(Callback):
     """Lowers the learning rate when a quantity has not become better, epoch by epoch as Keras does.
 
-        lr <- max(factor * lr, min_lr)   after ``patience`` epochs without a better value
+        lr <- max(factor * lr, ``min_lr``)   after ``patience`` epochs without a better value
 
     Args:
         monitor: name of the quantity in the history.

@@ -168,14 +168,54 @@ def test_splits_are_the_seeds(tmp_path):
     assert "400 of 1,000 rows taken" in few.notes[0]
 
 
-def test_first_rows_that_were_taken_for_names_are_noted(tmp_path):
-    pytest.importorskip("pandas")
-    path = tmp_path / "a.csv"
-    lines = [",".join(map(str, row)) for row in rows(columns=2).tolist()]
+def read(lines, path):
     path.write_text("\n".join(lines))
-    assert "write names above them" in clean_table(read_file(path)).notes[0]
-    path.write_text("\n".join(["0,1", *lines]))  # as pandas numbers them
-    assert clean_table(read_file(path)).notes == []
+    return clean_table(read_file(path))
+
+
+@pytest.mark.parametrize("end", ["", ","])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_first_line_of_numbers_is_a_row(whole, end, tmp_path):
+    """Of whole numbers too, with a value twice or a missing one in it."""
+    pytest.importorskip("pandas")
+    values = (100 * rows(columns=3)).round() if whole else rows(columns=3)
+    values[0, 1] = values[0, 0]
+    lines = [",".join(f"{value:g}" for value in row) + end for row in values.tolist()]
+    table = read(lines, tmp_path / "a.csv")
+    assert table.x == pytest.approx(values, rel=1e-5)
+    assert table.names == ["0", "1", "2"]
+    assert table.notes == [
+        "the first line holds numbers and is taken for a row, the columns are numbered from 0 to "
+        "2: if it holds names, begin each with a letter"
+    ]
+    first = lines[0].split(",")
+    table = read([",".join(["", *first[1:]]), *lines[1:]], tmp_path / "a.csv")
+    assert "1 of 300 rows left out: missing values in column 0 (1)" in table.notes
+
+
+def test_numbers_of_columns_are_names(tmp_path):
+    """As pandas writes them; a note where they may be a row."""
+    pytest.importorskip("pandas")
+    lines = [",".join(map(str, row)) for row in rows(columns=2).tolist()]
+    table = read(["0,1", *lines], tmp_path / "a.csv")
+    assert (len(table.x), table.notes) == (300, [])
+    counts = [f"{i % 7},{i % 3}" for i in range(300)]
+    table = read(["0,1", *counts], tmp_path / "a.csv")
+    assert len(table.x) == 300
+    assert table.notes == [
+        "the first line, 0, 1, is taken for the names of the columns, as pandas numbers them: if "
+        "it is a row, write names above it"
+    ]
+
+
+def test_names_of_a_frame_that_are_numbers_are_noted(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    names = ["3", "5", "2"]  # as of a row that pandas took for names
+    table = clean_table(pandas.DataFrame(rows(), columns=names))
+    expected = "the columns are named 3, 5, 2: if these are data, write names above them"
+    assert table.notes == [expected]
+    assert clean_table(pandas.DataFrame(rows())).notes == []
+    assert clean_table(pandas.DataFrame(rows()), ["1"]).notes == []
 
 
 def test_archives_and_other_objects_are_refused(tmp_path):
