@@ -4,34 +4,35 @@
 #include <memory>
 
 #include "../common/dispatch_cuda.h"
+#include "../common/layer_tensors.h"
 #include "jet_cuda.h"
 #include "jet_ops.h"
 
 namespace pyneural::jet {
 namespace {
 
-// One call: parameters flat in one tensor, the kernels' params, and the memory behind them.
+// One call: the kernels' params, and the memory behind them.
 template <class T>
 struct Call {
-  at::Tensor x, parameters, scratch;
+  at::Tensor x, scratch;
+  std::vector<at::Tensor> parameters;
   // On the heap: a plan is several kilobytes.
   std::unique_ptr<JetParams<T>> params = std::make_unique<JetParams<T>>();
 
-  Call(const char* op, const Network& network, const Arguments& a, bool saves_layers,
-       bool sums_gradients)
+  Call(const char* op, const Network& network, const Arguments& a, Pass pass, bool sums_gradients)
       : x(a.x.contiguous()) {
     const int64_t layers = network.layers();
     TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
                       " layers on CUDA, got ", layers, "; use the CPU for a deeper network");
-    parameters = join_parameters(a.weights, a.biases, params.get());
+    parameters = point_to_layers(a.weights, a.biases, &params->layers);
     params->plan = network.plan;
     params->activation = network.activation;
     params->points = network.points;
     params->has_jet_x = network.has_jet_x;
     params->x = x.const_data_ptr<T>();
-    params->parameters = parameters.template const_data_ptr<T>();
-    C10_CUDA_CHECK(params->configure(saves_layers, sums_gradients));
-    scratch = at::empty({params->blocks * params->slab}, x.options());
+    C10_CUDA_CHECK(params->configure(pass, sums_gradients));
+    if (params->tile.shared_slab) return;
+    scratch = at::empty({params->tile.blocks * params->tile.slab}, x.options());
     params->scratch = scratch.template data_ptr<T>();
   }
 };
@@ -40,7 +41,7 @@ struct Kernels {
   static void forward(const Network& network, const Arguments& a, const at::Tensor& output) {
     dispatch_floating_cuda(output, [&](auto type, cudaStream_t stream) {
       using T = decltype(type);
-      const Call<T> call("jet_mlp", network, a, false, false);
+      const Call<T> call("jet_mlp", network, a, Pass::forward, false);
       call.params->output = output.data_ptr<T>();
       C10_CUDA_CHECK(call.params->launch_forward(stream));
     });
@@ -51,10 +52,10 @@ struct Kernels {
     const at::Tensor grad_parameters = empty_if(b.output_mask[1], {network.parameters}, grad_x);
     dispatch_floating_cuda(grad_x, [&](auto type, cudaStream_t stream) {
       using T = decltype(type);
-      const Call<T> call("jet_mlp_backward", network, b.forward, true, b.output_mask[1]);
+      const Call<T> call("jet_mlp_backward", network, b.forward, Pass::backward, b.output_mask[1]);
       const at::Tensor grads = b.grad_output.contiguous();
       const at::Tensor partial =
-          at::empty({call.params->blocks, grad_parameters.numel()}, grad_x.options());
+          at::empty({call.params->tile.blocks, grad_parameters.numel()}, grad_x.options());
       call.params->grad_output = grads.const_data_ptr<T>();
       call.params->grad_x = data_or_null<T>(grad_x);
       call.params->partial = data_or_null<T>(partial);
@@ -67,7 +68,7 @@ struct Kernels {
   static void jacobian(const Network& network, const Arguments& a, const at::Tensor& jacobian) {
     dispatch_floating_cuda(jacobian, [&](auto type, cudaStream_t stream) {
       using T = decltype(type);
-      const Call<T> call("jet_mlp_jacobian", network, a, true, false);
+      const Call<T> call("jet_mlp_jacobian", network, a, Pass::jacobian, false);
       call.params->output = jacobian.data_ptr<T>();
       C10_CUDA_CHECK(call.params->launch_jacobian(stream));
     });

@@ -1,81 +1,45 @@
-// The jet ops on CUDA: each block of threads takes tiles of points through the whole network.
-//
-// Parameters are copied to shared memory where they leave room for two blocks a multiprocessor.
-#include "../common/blocks.cuh"
-#include "../common/gradient_product.cuh"
+// The jet ops on CUDA: each block of threads takes tiles of points through the whole network, with
+// all channels of a point in one tile.
+#include "../common/tile_choice.cuh"
 #include "jet_tile.cuh"
 
 namespace pyneural::jet {
 namespace {
 
-constexpr int64_t kSharedParameterBytes = 60 << 10;
-constexpr int kColumns = kTileN;  // C * tile: one product tile wide
-
 extern __shared__ __align__(16) unsigned char shared_memory[];
-
-// The parameters, copied to shared memory first where params says so.
-template <class T>
-__device__ const T* stage_parameters(const JetParams<T>& params) {
-  if (!params.shared_parameters) return params.parameters;
-  T* const to = reinterpret_cast<T*>(shared_memory);
-  const int64_t size = params.offset[params.layers];
-  for (int64_t i = threadIdx.x; i < size; i += kThreads) to[i] = params.parameters[i];
-  __syncthreads();
-  return to;
-}
 
 template <class T, int order, bool saves_layers>
 __device__ BlockTile<T, order, saves_layers> make_tile(const JetParams<T>& params) {
-  __shared__ ProductStage<T> stage;
-  return {params, stage_parameters(params), params.scratch + blockIdx.x * params.slab, stage};
+  __shared__ WeightStage<T> stage;
+  T* const slab = params.tile.shared_slab ? reinterpret_cast<T*>(shared_memory)
+                                          : params.scratch + blockIdx.x * params.tile.slab;
+  return {params, slab, stage};
 }
 
 template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     forward_kernel(const __grid_constant__ JetParams<T> params) {
   auto tile = make_tile<T, order, false>(params);
-  const int outputs = params.width[params.layers];
-  for_tiles(params.points, params.tile, [&](int64_t first) {
-    tile.forward(first);
+  const int outputs = params.layers.outputs();
+  for_tiles(params.points, params.tile_points, [&](int64_t first) {
+    tile.forward(first, 0);
     for (int k = 0; k < params.plan.outputs; ++k)
-      for (int i = threadIdx.x; i < params.tile * outputs; i += kThreads)
-        if (const int64_t n = first + i / outputs; n < params.points)
-          params.output[(k * params.points + n) * outputs + i % outputs] =
-              tile.output(i % outputs, params.plan.output[k])[i / outputs];
-    __syncthreads();
+      for_pairs(params.tile_points, outputs, [&](int p, int o) {
+        if (const int64_t n = first + p; n < params.points)
+          params.output[(k * params.points + n) * outputs + o] =
+              tile.output(o, params.plan.output[k])[p];
+      });
   });
 }
 
-template <class T, class Tile>
-__device__ void clear_grad_output(const JetParams<T>& params, const Tile& tile) {
-  const int64_t size = params.width[params.layers] * tile.columns();
-  for (int64_t i = threadIdx.x; i < size; i += kThreads) tile.grad_output(0, 0)[i] = T(0);
-  __syncthreads();
-}
-
 // partial [P] += layer l's parameter gradient, summed over the tile.
-template <class T, class Tile>
-__device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64_t first, int l,
-                                   const T* grad, const T* a, T* partial) {
-  const int in = params.width[l], out = params.width[l + 1], points = params.tile;
-  const int columns = static_cast<int>(tile.columns());
-  T* const to = partial + params.offset[l];
-  const auto left = [=](int64_t k, int64_t m) { return grad[m * columns + k]; };
-  const auto store = [=](int64_t m, int64_t n, T sum) { to[m * in + n] += sum; };
-  if (a) {
-    gradient_product<Along::k, Along::k, T>(
-        out, in, columns, tile.stage(), left,
-        [=](int64_t k, int64_t n) { return a[n * columns + k]; }, store);
-  } else {
-    gradient_product<Along::k, Along::k, T>(
-        out, in, columns, tile.stage(), left,
-        [&](int64_t k, int64_t n) {
-          const int column = static_cast<int>(k);  // 64 bits would divide several times slower
-          return tile.input(first, column / points, column % points, n);
-        },
-        store);
-  }
-  add_row_sums(out, points, left, to + int64_t{out} * in);
+template <class T>
+__device__ void add_parameter_grad(const JetParams<T>& params, int64_t stride, int l, const T* grad,
+                                   const T* a, T* partial) {
+  const int in = params.layers.width[l], out = params.layers.width[l + 1];
+  T* const to = partial + params.layers.offset[l];
+  add_weight_gradient(params.tile.columns, grad, out, a, in, to);
+  add_unit_sums(grad, stride, out, params.tile_points, to + int64_t{out} * in);
 }
 
 // grad_x of the tile's points: the transposed first layer on the grad of all channels of a jet, of
@@ -83,54 +47,43 @@ __device__ void add_parameter_grad(const JetParams<T>& params, Tile& tile, int64
 template <class T, class Tile>
 __device__ void store_input_grad(const JetParams<T>& params, Tile& tile, int64_t first,
                                  const T* grad) {
-  const int inputs = params.width[0];
-  const T* const w = tile.weights(0);
-  if (params.has_jet_x) {
-    const int64_t columns = tile.columns(), all = params.points;
-    const int points = params.tile;
-    T* const to = params.grad_x;
-    block_product<Along::row, Along::row, T>(
-        inputs, columns, params.width[1], tile.stage(),
-        [=](int64_t k, int64_t m) { return w[k * inputs + m]; },
-        [=](int64_t k, int64_t n) { return grad[k * columns + n]; },
-        [=](int64_t m, int64_t n, T sum) {
-          const int column = static_cast<int>(n);
-          const int64_t p = first + column % points;
-          if (p < all) to[(column / points * all + p) * inputs + m] = sum;
-        });
-    return;
-  }
-  for (int i = threadIdx.x; i < params.tile * inputs; i += kThreads) {
-    const int p = i / inputs, d = i % inputs;
-    if (first + p >= params.points) continue;
-    T sum = T(0);
-    for (int64_t o = 0; o < params.width[1]; ++o)
-      sum += w[o * inputs + d] * grad[o * tile.columns() + p];
-    params.grad_x[(first + p) * inputs + d] = sum;
-  }
+  const int inputs = params.layers.inputs(), points = params.tile_points;
+  const int used = params.has_jet_x ? params.plan.channels * points : points;
+  layer_product<true>(params.tile.columns, tile.weights(0), grad, tile.chunks(), tile.weights(0),
+                      [&](const auto& place, const Four<T>& sums) {
+                        PYNEURAL_UNROLL
+                        for (int s = 0; s < 4; ++s) {
+                          const int column = place.column(s), c = column / points;
+                          const int64_t n = first + (column - c * points);
+                          if (place.is_inside(s) && column < used && n < params.points)
+                            params.grad_x[(c * params.points + n) * inputs + place.unit(s)] =
+                                sums.values[s];
+                        }
+                      });
 }
 
 template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     backward_kernel(const __grid_constant__ JetParams<T> params) {
   auto tile = make_tile<T, order, true>(params);
-  const int outputs = params.width[params.layers];
-  const int64_t size = params.offset[params.layers];
+  const int outputs = params.layers.outputs(), last = params.layers.count - 1;
+  const int64_t size = params.layers.parameters();
   T* const partial = params.partial ? params.partial + blockIdx.x * size : nullptr;
   if (partial)
     for (int64_t i = threadIdx.x; i < size; i += kThreads) partial[i] = T(0);
-  __syncthreads();
-  for_tiles(params.points, params.tile, [&](int64_t first) {
-    tile.forward(first);
-    clear_grad_output(params, tile);
-    for (int k = 0; k < params.plan.outputs; ++k)
-      for (int i = threadIdx.x; i < params.tile * outputs; i += kThreads)
-        if (const int64_t n = first + i / outputs; n < params.points)
-          tile.grad_output(i % outputs, params.plan.output[k])[i / outputs] +=
-              params.grad_output[(k * params.points + n) * outputs + i % outputs];
+  for_tiles(params.points, params.tile_points, [&](int64_t first) {
+    __syncthreads();  // the tile before is done with its values
+    tile.forward(first, last);
+    tile.clear_grad_output();
     __syncthreads();
-    tile.backward([&](int l, const T* grad, const T* a) {
-      if (partial) add_parameter_grad(params, tile, first, l, grad, a, partial);
+    for (int k = 0; k < params.plan.outputs; ++k)
+      for_pairs(params.tile_points, outputs, [&](int p, int o) {
+        if (const int64_t n = first + p; n < params.points)
+          tile.grad_output(o, params.plan.output[k])[p] +=
+              params.grad_output[(k * params.points + n) * outputs + o];
+      });
+    tile.backward(first, 0, [&](int l, const T* grad, const T* a) {
+      if (partial) add_parameter_grad(params, tile.stride(), l, grad, a, partial);
       if (l == 0 && params.grad_x) store_input_grad(params, tile, first, grad);
     });
   });
@@ -140,76 +93,87 @@ template <class T, int order>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     jacobian_kernel(const __grid_constant__ JetParams<T> params) {
   auto tile = make_tile<T, order, true>(params);
-  const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
-  const int64_t rows = params.plan.outputs * outputs, points = params.tile;
-  for_tiles(params.points, params.tile, [&](int64_t first) {
-    tile.forward(first);
-    for (int64_t row = 0; row < rows; ++row) {
-      clear_grad_output(params, tile);
-      T* const one = tile.grad_output(row % outputs, params.plan.output[row / outputs]);
-      for (int64_t p = threadIdx.x; p < points; p += kThreads) one[p] = T(1);
-      __syncthreads();
-      tile.backward([&](int l, const T* grad, const T* a) {
-        const int64_t in = params.width[l], count = params.width[l + 1] * (in + 1);
-        const int64_t columns = tile.columns();
-        for (int64_t i = threadIdx.x; i < points * count; i += kThreads) {
-          const int64_t p = i / count, e = i % count;
-          if (first + p >= params.points) continue;
-          const bool is_bias = e >= count - params.width[l + 1];
-          const int64_t o = is_bias ? e - (count - params.width[l + 1]) : e / in;
-          T sum = is_bias ? grad[o * columns + p] : T(0);
-          for (int64_t c = 0; c < (is_bias ? 0 : params.plan.channels); ++c) {
-            const T input =
-                a ? a[e % in * columns + c * points + p] : tile.input(first, c, p, e % in);
-            sum += grad[o * columns + c * points + p] * input;
+  const int outputs = params.layers.outputs(), last = params.layers.count - 1;
+  const int points = params.tile_points, channels = params.plan.channels;
+  const int64_t size = params.layers.parameters(), rows = int64_t{params.plan.outputs} * outputs;
+  for_tiles(params.points, points, [&](int64_t first) {
+    const int count =
+        params.points - first < points ? static_cast<int>(params.points - first) : points;
+    __syncthreads();  // the tile before is done with its values
+    tile.forward(first, last);
+    for (int k = 0; k < params.plan.outputs; ++k)
+      for (int output = 0; output < outputs; ++output) {
+        const int64_t row = int64_t{k} * outputs + output;
+        __syncthreads();  // the row before is done with its gradients
+        tile.clear_grad_output();
+        __syncthreads();
+        T* const one = tile.grad_output(output, params.plan.output[k]);
+        for (int p = threadIdx.x; p < points; p += kThreads) one[p] = T(1);
+        tile.backward(first, row + 1 < rows ? last : 0, [&](int l, const T* grad, const T* a) {
+          const int in = params.layers.width[l], out = params.layers.width[l + 1];
+          for (int p = 0; p < count; ++p) {
+            T* const of_weights =
+                params.output + ((first + p) * rows + row) * size + params.layers.offset[l];
+            for_pairs(out, in, [&](int o, int i) {
+              T sum = T(0);
+              for (int c = 0; c < channels; ++c)
+                sum += grad[o * tile.stride() + c * points + p] *
+                       a[i * tile.stride() + c * points + p];
+              of_weights[int64_t{o} * in + i] = sum;
+            });
+            for (int o = threadIdx.x; o < out; o += kThreads)
+              of_weights[int64_t{out} * in + o] = grad[o * tile.stride() + p];
           }
-          params.output[((first + p) * rows + row) * size + params.offset[l] + e] = sum;
-        }
-      });
-    }
+        });
+      }
   });
 }
 
 template <class T>
-cudaError_t launch(void (*kernel)(JetParams<T>), const JetParams<T>& params, cudaStream_t stream) {
-  const size_t shared = params.shared_parameters ? sizeof(T) * params.offset[params.layers] : 0;
-  return pyneural::launch(kernel, params.blocks, kThreads, shared, stream, params);
+using Kernel = void (*)(JetParams<T>);
+
+template <class T>
+Kernel<T> kernel_of(const JetParams<T>& params, Pass pass) {
+  const bool is_low = params.plan.order <= 2;
+  if (pass == Pass::forward) return is_low ? forward_kernel<T, 2> : forward_kernel<T, kMaxOrder>;
+  if (pass == Pass::backward) return is_low ? backward_kernel<T, 2> : backward_kernel<T, kMaxOrder>;
+  return is_low ? jacobian_kernel<T, 2> : jacobian_kernel<T, kMaxOrder>;
+}
+
+template <class T>
+cudaError_t launch(Pass pass, const JetParams<T>& params, cudaStream_t stream) {
+  const size_t shared = params.tile.shared_slab ? sizeof(T) * params.tile.slab : 0;
+  return pyneural::launch(kernel_of(params, pass), params.tile.blocks, kThreads, shared, stream,
+                          params);
 }
 
 }  // namespace
 
 template <class T>
-cudaError_t JetParams<T>::configure(bool saves_layers, bool sums_gradients) {
-  DeviceLimits device;
-  if (const cudaError_t error = find_device_limits(&device)) return error;
-  const int64_t size = offset[layers];
-  shared_parameters = size * static_cast<int64_t>(sizeof(T)) <= kSharedParameterBytes;
-  tile = kColumns / plan.channels > 1 ? kColumns / plan.channels : 1;
-  slab = slab_elements(*this, saves_layers);
-  const int64_t bytes = (slab + (sums_gradients ? size : 0)) * sizeof(T);
-  blocks = blocks_for(tiles_of(points, tile), bytes, device);
+cudaError_t JetParams<T>::configure(Pass pass, bool sums_gradients) {
+  const int64_t gradient = sums_gradients ? layers.parameters() * sizeof(T) : 0;
+  const TiledWork work = {points, plan.channels, slab_units(layers, pass != Pass::forward),
+                          gradient};
+  if (const cudaError_t error = choose_tiles<T>(kernel_of(*this, pass), work, &tile)) return error;
+  tile_points = tile.columns / plan.channels;
   return cudaSuccess;
 }
 
 template <class T>
 cudaError_t JetParams<T>::launch_forward(cudaStream_t stream) const {
-  return launch<T>(plan.order <= 2 ? forward_kernel<T, 2> : forward_kernel<T, kMaxOrder>, *this,
-                   stream);
+  return launch(Pass::forward, *this, stream);
 }
 
 template <class T>
 cudaError_t JetParams<T>::launch_backward(cudaStream_t stream) const {
-  if (const cudaError_t error = launch<T>(
-          plan.order <= 2 ? backward_kernel<T, 2> : backward_kernel<T, kMaxOrder>, *this, stream))
-    return error;
+  if (const cudaError_t error = launch(Pass::backward, *this, stream)) return error;
   if (!partial) return cudaSuccess;
-  return launch_add_parts(partial, blocks, offset[layers], grad_parameters, stream);
+  return launch_add_parts(partial, tile.blocks, layers.parameters(), grad_parameters, stream);
 }
 
 template <class T>
 cudaError_t JetParams<T>::launch_jacobian(cudaStream_t stream) const {
-  return launch<T>(plan.order <= 2 ? jacobian_kernel<T, 2> : jacobian_kernel<T, kMaxOrder>, *this,
-                   stream);
+  return launch(Pass::jacobian, *this, stream);
 }
 
 template struct JetParams<float>;

@@ -6,7 +6,7 @@
 // one of them met an infinity, is computed again from the edges alone.
 #include "../common/activate.cuh"
 #include "../common/blocks.cuh"
-#include "../common/gradient_product.cuh"
+#include "../common/matmul.cuh"
 #include "../common/scalar_math.h"
 #include "masked_dense_cuda.h"
 
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t begin = split * params.rows / params.splits;
   const int64_t end = (split + 1) * params.rows / params.splits;
   T* const partial = params.partial + split * params.edges;
-  gradient_product<Along::row, Along::row, T>(
+  block_product<Along::row, Along::row, T>(
       static_cast<int>(tile.rows), static_cast<int>(tile.columns), static_cast<int>(end - begin),
       stage,
       [&](int64_t k, int64_t m) { return params.grad_z[(begin + k) * params.out + tile.row + m]; },

@@ -1,32 +1,32 @@
 // The mlp ops on CUDA: checks, memory and the stream; mlp_cuda.cu does the work.
 #include "mlp_cuda.h"
 #include "../common/dispatch_cuda.h"
+#include "../common/layer_tensors.h"
 #include "mlp_ops.h"
 
 namespace pyneural::mlp {
 namespace {
 
-// One call: parameters flat in one tensor, the kernels' params, and the memory behind them.
+// One call: the kernels' params, and the memory behind them.
 template <class T>
 struct Call {
-  at::Tensor parameters, scratch;
+  std::vector<at::Tensor> parameters;
+  at::Tensor scratch;
   MlpParams<T> params;
 
   Call(const char* op, const Network& network, const at::Tensor& x, at::TensorList weights,
-       at::TensorList biases, bool backward) {
-    const int64_t layers = network.layers();
+       at::TensorList biases, bool backward, bool sums_gradients) {
     static_assert(kMostFusedLayers <= kMaxLayers);
-    TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
-                      " layers, got ", layers, "; mlp takes more one by one");
-    parameters = join_parameters(weights, biases, &params);
+    TORCH_CHECK_VALUE(network.layers() <= kMaxLayers, op, ": weights: expected at most ",
+                      kMaxLayers, " layers, got ", network.layers(), "; mlp takes more one by one");
+    parameters = point_to_layers(weights, biases, &params.layers);
     params.hidden = network.hidden;
     params.final = network.final;
     params.rows = network.rows;
     params.x = x.const_data_ptr<T>();
-    params.parameters = parameters.template const_data_ptr<T>();
-    C10_CUDA_CHECK(params.configure(backward));
-    if (params.shared_slab) return;
-    scratch = at::empty({params.blocks * params.slab}, x.options());
+    C10_CUDA_CHECK(params.configure(backward, sums_gradients));
+    if (params.tile.shared_slab) return;
+    scratch = at::empty({params.tile.blocks * params.tile.slab}, x.options());
     params.scratch = scratch.template data_ptr<T>();
   }
 };
@@ -36,7 +36,7 @@ struct Kernels {
                       at::TensorList biases, const at::Tensor& y) {
     dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
       using T = decltype(type);
-      Call<T> call("mlp", network, x, weights, biases, false);
+      Call<T> call("mlp", network, x, weights, biases, false, false);
       call.params.y = y.data_ptr<T>();
       C10_CUDA_CHECK(call.params.launch_forward(stream));
     });
@@ -47,9 +47,9 @@ struct Kernels {
                        const at::Tensor& grad_parameters) {
     dispatch_floating_cuda(x, [&](auto type, cudaStream_t stream) {
       using T = decltype(type);
-      Call<T> call("mlp_backward", network, x, weights, biases, true);
+      Call<T> call("mlp_backward", network, x, weights, biases, true, grad_parameters.numel() > 0);
       const at::Tensor partial =
-          at::empty({call.params.blocks, grad_parameters.numel()}, x.options());
+          at::empty({call.params.tile.blocks, grad_parameters.numel()}, x.options());
       call.params.grad_y = grad_y.const_data_ptr<T>();
       call.params.grad_x = data_or_null<T>(grad_x);
       call.params.partial = data_or_null<T>(partial);

@@ -1,232 +1,216 @@
 // The mlp ops on CUDA: each block of threads takes tiles of rows through the whole network.
 //
-// What a tile's layers give stays in shared memory where it fits: two layers in turn in the
-// forward; in the backward, which computes the tile again, all layers and two gradients. Networks
-// too large for that have it in global memory. Weights pass through shared memory in chunks.
-#include "../common/activate.cuh"
-#include "../common/blocks.cuh"
-#include "../common/gradient_product.cuh"
+// What a tile's layers give stays in a slab, in shared memory where it fits: two layers in turn in
+// the forward; in the backward, which computes the tile again, all layers and two gradients. Slabs
+// of networks too large for that lie in global memory. A column of the tile is a row of x.
 #include "../common/scalar_math.h"
+#include "../common/tile_choice.cuh"
 #include "mlp_cuda.h"
 
 namespace pyneural::mlp {
 namespace {
 
-constexpr int64_t kTile = kTileN;           // rows of a tile: one product tile wide
-constexpr int64_t kStaticBytes = 32 << 10;  // more than the stage of a product
-
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
-// One tile of rows on its way through the network. A layer's result is [width][kTile].
+// One tile of rows on its way through the network.
 template <class T>
 class BlockTile {
  public:
-  __device__ BlockTile(const MlpParams<T>& params, ProductStage<T>& stage)
+  __device__ BlockTile(const MlpParams<T>& params, WeightStage<T>& stage)
       : params_(params),
-        stage_(stage),
-        slab_(params.shared_slab ? reinterpret_cast<T*>(shared_memory)
-                                 : params.scratch + blockIdx.x * params.slab) {}
+        stride_(unit_stride<T>(params.tile.columns)),
+        slab_(params.tile.shared_slab ? reinterpret_cast<T*>(shared_memory)
+                                      : params.scratch + blockIdx.x * params.tile.slab),
+        chunks_(stage) {
+    chunks_.load(weights(0), 0, 0);
+  }
 
-  // Calls use(l, o, row, z, value) for every element of every layer's result; `to(l)` is where the
-  // values go, or null where they are not needed.
-  template <class To, class Use>
-  __device__ void forward(int64_t first, const To& to, const Use& use) {
-    for (int l = 0; l < params_.layers; ++l) {
-      const int64_t in = params_.width[l], out = params_.width[l + 1];
-      const T* const w = weights(l);
-      const T* const bias = w + out * in;
-      T* const values = to(l);
-      const auto left = [=](int64_t k, int64_t m) { return w[m * in + k]; };
-      const auto store = [&](int64_t m, int64_t n, int,
-                             const T(&sums)[4]) {  // kTile is whole fours
-        Four<T> z;
-        PYNEURAL_UNROLL
-        for (int q = 0; q < 4; ++q) z.values[q] = sums[q] + bias[m];
-        const Four<T> f = activate(params_.activation(l), z);
-        PYNEURAL_UNROLL
-        for (int q = 0; q < 4; ++q) {
-          if (values) values[m * kTile + n + q] = f.values[q];
-          use(l, m, n + q, z.values[q], f.values[q]);
-        }
-      };
-      if (l == 0) {
-        block_product_in_fours<Along::k, Along::k, T>(
-            out, kTile, in, stage_, left, [&](int64_t k, int64_t n) { return input(first + n, k); },
-            store);
-      } else {
-        const T* const before = to(l - 1);
-        block_product_in_fours<Along::k, Along::row, T>(
-            out, kTile, in, stage_, left,
-            [=](int64_t k, int64_t n) { return before[k * kTile + n]; }, store);
-      }
+  // The tile's rows of x, unit by unit; those beyond the last are it again.
+  __device__ void load_inputs(int64_t first, T* to) const {
+    const int inputs = params_.layers.inputs();
+    const int64_t last = params_.rows - 1;
+    for_rows_and_units(params_.tile.columns, inputs, [&](int n, int i) {
+      const int64_t row = first + n < last ? first + n : last;
+      to[i * stride_ + n] = params_.x[row * inputs + i];
+    });
+  }
+
+  // use(l, place, z, value) for every layer, in fours; values(l) is where the inputs of layer l
+  // are, which `use` stores. next: the layer whose weights come after.
+  template <class Values, class Use>
+  __device__ void forward(const Values& values, int next, const Use& use) {
+    const int layers = params_.layers.count;
+    for (int l = 0; l < layers; ++l) {
+      const T* const bias = params_.layers.biases[l];
+      layer_product<false>(params_.tile.columns, weights(l), values(l), chunks_,
+                           weights(l + 1 < layers ? l + 1 : next),
+                           [&](const auto& place, Four<T> z) {
+                             PYNEURAL_UNROLL
+                             for (int s = 0; s < 4; ++s)
+                               if (place.is_inside(s)) z.values[s] += bias[place.unit(s)];
+                             const Four<T> value = activate(params_.activation(l), z);
+                             use(l, place, z, value);
+                           });
     }
   }
 
-  // Rows beyond the last are those of the last.
-  __device__ T input(int64_t row, int64_t k) const {
-    const int64_t last = params_.rows - 1;
-    return params_.x[(row < last ? row : last) * params_.width[0] + k];
+  __device__ Weights<T> weights(int l) const {
+    const LayerPointers<T>& layers = params_.layers;
+    return {layers.weights[l], layers.width[l + 1], layers.width[l]};
   }
-  __device__ const T* weights(int l) const { return params_.parameters + params_.offset[l]; }
-  __device__ T* slab() const { return slab_; }
-  __device__ ProductStage<T>& stage() const { return stage_; }
+  // Unit `unit` of the slab.
+  __device__ T* at(int unit) const { return slab_ + unit * stride_; }
+  __device__ int64_t stride() const { return stride_; }
+  __device__ WeightChunks<T>& chunks() { return chunks_; }
 
  private:
   const MlpParams<T>& params_;
-  ProductStage<T>& stage_;
+  const int64_t stride_;
   T* const slab_;
+  WeightChunks<T> chunks_;
 };
 
 template <class T>
-PYNEURAL_INLINE int64_t widest(const MlpParams<T>& params) {
-  int64_t width = 0;
-  for (int l = 0; l <= params.layers; ++l)
-    if (params.width[l] > width) width = params.width[l];
+PYNEURAL_INLINE int widest(const MlpParams<T>& params) {
+  int width = 0;
+  for (int l = 0; l <= params.layers.count; ++l)
+    if (params.layers.width[l] > width) width = params.layers.width[l];
   return width;
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     forward_kernel(const __grid_constant__ MlpParams<T> params) {
-  __shared__ ProductStage<T> stage;
+  __shared__ WeightStage<T> stage;
   BlockTile<T> tile(params, stage);
-  const int64_t turn = widest(params) * kTile, outputs = params.width[params.layers];
-  for_tiles(params.rows, kTile, [&](int64_t first) {
-    tile.forward(
-        first, [&](int l) { return l + 1 < params.layers ? tile.slab() + l % 2 * turn : nullptr; },
-        [&](int l, int64_t o, int64_t n, T, T value) {
-          if (l + 1 == params.layers && first + n < params.rows)
-            params.y[(first + n) * outputs + o] = value;
-        });
+  const int turn = widest(params), last = params.layers.count - 1;
+  const int outputs = params.layers.outputs();
+  for_tiles(params.rows, params.tile.columns, [&](int64_t first) {
+    __syncthreads();  // the last layer of the tile before is done with its inputs
+    tile.load_inputs(first, tile.at(0));
+    tile.forward([&](int l) { return tile.at(l % 2 * turn); }, 0,
+                 [&](int l, const auto& place, Four<T>, Four<T> value) {
+                   if (l < last) {
+                     place.store(value, tile.at((l + 1) % 2 * turn));
+                     return;
+                   }
+                   PYNEURAL_UNROLL
+                   for (int s = 0; s < 4; ++s)
+                     if (const int64_t row = first + place.column(s);
+                         place.is_inside(s) && row < params.rows)
+                       params.y[row * outputs + place.unit(s)] = value.values[s];
+                 });
   });
 }
 
-// partial += layer l's parameter gradient: grad [O][kTile] with the layer's input.
+// grad [O] of the tile: d loss / d z of the last layer, from grad_y; 0 beyond the last row.
 template <class T>
-__device__ void add_parameter_grad(const MlpParams<T>& params, const BlockTile<T>& tile,
-                                   int64_t first, int l, const T* grad, const T* input,
-                                   T* partial) {
-  const int in = static_cast<int>(params.width[l]), out = static_cast<int>(params.width[l + 1]);
-  T* const to = partial + params.offset[l];
-  const auto left = [=](int64_t k, int64_t m) { return grad[m * kTile + k]; };
-  const auto store = [=](int64_t m, int64_t n, T sum) { to[m * in + n] += sum; };
-  if (l == 0)
-    gradient_product<Along::k, Along::row, T>(
-        out, in, kTile, tile.stage(), left,
-        [&](int64_t k, int64_t n) { return tile.input(first + k, n); }, store);
-  else
-    gradient_product<Along::k, Along::k, T>(
-        out, in, kTile, tile.stage(), left,
-        [=](int64_t k, int64_t n) { return input[n * kTile + k]; }, store);
-  add_row_sums(out, kTile, left, to + int64_t{out} * in);
+__device__ void load_output_grad(const MlpParams<T>& params, const BlockTile<T>& tile,
+                                 int64_t first, T* grad) {
+  const int outputs = params.layers.outputs(), columns = params.tile.columns;
+  const int64_t left = params.rows - first;
+  for_rows_and_units(columns, outputs, [&](int n, int o) {
+    grad[o * tile.stride() + n] = n < left ? params.grad_y[(first + n) * outputs + o] : T(0);
+  });
+  __syncthreads();
+  const T* const saved = tile.at(params.saved_at[params.layers.count - 1]);
+  for_pairs(outputs, columns / 4, [&](int o, int four) {
+    const int64_t at = o * tile.stride() + 4 * four;
+    const Four<T> of_z = multiply_by_slope(params.final, four_of(grad + at), four_of(saved + at));
+    PYNEURAL_UNROLL
+    for (int s = 0; s < 4; ++s) grad[at + s] = 4 * four + s < left ? of_z.values[s] : T(0);
+  });
+  __syncthreads();
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     backward_kernel(const __grid_constant__ MlpParams<T> params) {
-  __shared__ ProductStage<T> stage;
+  __shared__ WeightStage<T> stage;
   BlockTile<T> tile(params, stage);
-  T* const slab = tile.slab();
-  const int last = params.layers - 1;
-  const int64_t outputs = params.width[params.layers], size = params.offset[params.layers];
-  T* const partial = params.partial ? params.partial + blockIdx.x * size : nullptr;
+  const LayerPointers<T>& layers = params.layers;
+  const int last = layers.count - 1, columns = params.tile.columns;
+  T* const partial = params.partial ? params.partial + blockIdx.x * layers.parameters() : nullptr;
   if (partial)
-    for (int64_t i = threadIdx.x; i < size; i += kThreads) partial[i] = T(0);
-  for_tiles(params.rows, kTile, [&](int64_t first) {
+    for (int64_t i = threadIdx.x; i < layers.parameters(); i += kThreads) partial[i] = T(0);
+  const auto input_of = [&](int l) {
+    return tile.at(l > 0 ? params.value_at[l - 1] : params.inputs_at);
+  };
+  for_tiles(params.rows, columns, [&](int64_t first) {
+    __syncthreads();  // the tile before is done with its values
+    tile.load_inputs(first, tile.at(params.inputs_at));
     const bool keeps_last = !needs_preactivation(params.activation(last));
-    tile.forward(
-        first, [&](int l) { return l < last || keeps_last ? slab + params.value_at[l] : nullptr; },
-        [&](int l, int64_t o, int64_t n, T z, T) {
-          if (needs_preactivation(params.activation(l)))
-            slab[params.saved_at[l] + o * kTile + n] = z;
-        });
-    T* grad = slab + params.grad_at[0];
-    T* other = slab + params.grad_at[1];
-    for (int64_t i = threadIdx.x; i < kTile / 4 * outputs; i += kThreads) {
-      const int64_t n = i / outputs * 4, o = i % outputs, at = o * kTile + n;
-      Four<T> of_y;
-      PYNEURAL_UNROLL
-      for (int q = 0; q < 4; ++q)
-        of_y.values[q] =
-            first + n + q < params.rows ? params.grad_y[(first + n + q) * outputs + o] : T(0);
-      const Four<T> of_z =
-          multiply_by_slope(params.final, of_y, four_of(slab + params.saved_at[last] + at));
-      PYNEURAL_UNROLL
-      for (int q = 0; q < 4; ++q)
-        grad[at + q] = first + n + q < params.rows ? of_z.values[q] : T(0);
-    }
-    __syncthreads();
+    tile.forward(input_of, last, [&](int l, const auto& place, Four<T> z, Four<T> value) {
+      if (l < last || keeps_last) place.store(value, tile.at(params.value_at[l]));
+      if (needs_preactivation(params.activation(l))) place.store(z, tile.at(params.saved_at[l]));
+    });
+    T* grad = tile.at(params.grad_at[0]);
+    T* other = tile.at(params.grad_at[1]);
+    load_output_grad(params, tile, first, grad);
     for (int l = last; l >= 0; --l) {
-      const int64_t in = params.width[l], out = params.width[l + 1];
-      if (partial)
-        add_parameter_grad(params, tile, first, l, grad,
-                           l > 0 ? slab + params.value_at[l - 1] : nullptr, partial);
+      const int in = layers.width[l], out = layers.width[l + 1];
+      if (partial) {
+        T* const to = partial + layers.offset[l];
+        add_weight_gradient(columns, grad, out, input_of(l), in, to);
+        add_unit_sums(grad, tile.stride(), out, columns, to + int64_t{out} * in);
+      }
       if (l == 0 && !params.grad_x) break;
-      const T* const w = tile.weights(l);
-      const T* const saved = l > 0 ? slab + params.saved_at[l - 1] : nullptr;
-      block_product_in_fours<Along::row, Along::row, T>(
-          in, kTile, out, tile.stage(), [=](int64_t k, int64_t m) { return w[k * in + m]; },
-          [=](int64_t k, int64_t n) { return grad[k * kTile + n]; },
-          [&](int64_t m, int64_t n, int, const T(&sums)[4]) {  // kTile is whole fours
-            Four<T> of_input = four_of(sums);
-            if (l > 0)
-              of_input = multiply_by_slope(params.hidden, of_input, four_of(saved + m * kTile + n));
-            PYNEURAL_UNROLL
-            for (int q = 0; q < 4; ++q)
-              if (l > 0)
-                other[m * kTile + n + q] = of_input.values[q];
-              else if (first + n + q < params.rows)
-                params.grad_x[(first + n + q) * in + m] = of_input.values[q];
-          });
+      layer_product<true>(columns, tile.weights(l), grad, tile.chunks(),
+                          tile.weights(l > 0 ? l - 1 : 0),
+                          [&](const auto& place, Four<T> of_input) {
+                            if (l > 0) {
+                              const Four<T> saved = place.load(tile.at(params.saved_at[l - 1]));
+                              place.store(multiply_by_slope(params.hidden, of_input, saved), other);
+                              return;
+                            }
+                            PYNEURAL_UNROLL
+                            for (int s = 0; s < 4; ++s)
+                              if (const int64_t row = first + place.column(s);
+                                  place.is_inside(s) && row < params.rows)
+                                params.grad_x[row * in + place.unit(s)] = of_input.values[s];
+                          });
+      __syncthreads();
       T* const used = grad;
       grad = other;
       other = used;
     }
-    __syncthreads();
   });
 }
 
 template <class T>
 cudaError_t launch(void (*kernel)(MlpParams<T>), const MlpParams<T>& params, cudaStream_t stream) {
-  const size_t shared = params.shared_slab ? sizeof(T) * params.slab : 0;
-  return pyneural::launch(kernel, params.blocks, kThreads, shared, stream, params);
+  const size_t shared = params.tile.shared_slab ? sizeof(T) * params.tile.slab : 0;
+  return pyneural::launch(kernel, params.tile.blocks, kThreads, shared, stream, params);
 }
 
-// Places in the slab for what a backward needs of a tile: the value of each hidden layer, z of
-// those whose derivative is no function of the value, the last layer's one of both, and two
-// gradients.
+// Places in the slab for what a backward needs of a tile: the inputs, the value of each hidden
+// layer, z of those whose derivative is no function of the value, the last layer's one of both, and
+// two gradients. Gives the units of all.
 template <class T>
-void lay_out(MlpParams<T>* params) {
-  int64_t size = 0;
-  const auto place = [&](int64_t width) {
-    size += width * kTile;
-    return size - width * kTile;
+int lay_out(MlpParams<T>* params) {
+  const LayerPointers<T>& layers = params->layers;
+  int units = 0;
+  const auto place = [&](int width) {
+    units += width;
+    return units - width;
   };
-  for (int l = 0; l < params->layers; ++l) {
+  params->inputs_at = place(layers.inputs());
+  for (int l = 0; l < layers.count; ++l) {
     const bool needs_z = needs_preactivation(params->activation(l));
-    if (l + 1 < params->layers || !needs_z) params->value_at[l] = place(params->width[l + 1]);
-    params->saved_at[l] = needs_z ? place(params->width[l + 1]) : params->value_at[l];
+    if (l + 1 < layers.count || !needs_z) params->value_at[l] = place(layers.width[l + 1]);
+    params->saved_at[l] = needs_z ? place(layers.width[l + 1]) : params->value_at[l];
   }
-  for (int64_t& at : params->grad_at) at = place(widest(*params));
-  params->slab = size;
+  for (int32_t& at : params->grad_at) at = place(widest(*params));
+  return units;
 }
 
 }  // namespace
 
 template <class T>
-cudaError_t MlpParams<T>::configure(bool backward) {
-  DeviceLimits device;
-  if (const cudaError_t error = find_device_limits(&device)) return error;
-  if (backward)
-    lay_out(this);
-  else
-    slab = 2 * widest(*this) * kTile;
-  const int64_t bytes = slab * static_cast<int64_t>(sizeof(T));
-  shared_slab = bytes <= device.shared_bytes - kStaticBytes;
-  const int64_t gradient = backward ? offset[layers] * sizeof(T) : 0;
-  const int64_t of_block = gradient + (shared_slab ? 0 : bytes);
-  blocks = blocks_for(tiles_of(rows, kTile), of_block, device);
-  return cudaSuccess;
+cudaError_t MlpParams<T>::configure(bool backward, bool sums_gradients) {
+  if (!backward) return choose_tiles<T>(forward_kernel<T>, {rows, 1, 2 * widest(*this), 0}, &tile);
+  const int64_t gradient = sums_gradients ? layers.parameters() * sizeof(T) : 0;
+  return choose_tiles<T>(backward_kernel<T>, {rows, 1, lay_out(this), gradient}, &tile);
 }
 
 template <class T>
@@ -238,7 +222,7 @@ template <class T>
 cudaError_t MlpParams<T>::launch_backward(cudaStream_t stream) const {
   if (const cudaError_t error = launch<T>(backward_kernel<T>, *this, stream)) return error;
   if (!partial) return cudaSuccess;
-  return launch_add_parts(partial, blocks, offset[layers], grad_parameters, stream);
+  return launch_add_parts(partial, tile.blocks, layers.parameters(), grad_parameters, stream);
 }
 
 template struct MlpParams<float>;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import sys
 
 import pytest
@@ -18,6 +19,7 @@ from tests.ops.networks import KINKED, SMOOTH, Network, gradients, jet
 from tests.tolerances import FLOAT64, FLOAT64_GRADIENT, assert_close
 
 FORWARD, BACKWARD, JACOBIAN = range(3)
+HOPPER, NO_SLAB = 227 << 10, 8 << 10  # bytes of shared memory of a block
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
 
@@ -32,10 +34,18 @@ def flat(network: Network) -> Tensor:
     return torch.cat([part.flatten() for pair in pairs for part in pair])
 
 
+def layer_by_layer(parameters: Tensor, network: Network) -> Tensor:
+    """What networks.gradients gives, all weights before all biases, in the order of the kernels."""
+    parts = parameters.split([tensor.numel() for tensor in network.tensors[1:]])
+    return flat(network.of([network.x, *parts]))
+
+
 class OnHost:
     """One network's ops by the CUDA kernels."""
 
-    def __init__(self, library, network, activation, derivatives, order, multiprocessors):
+    def __init__(
+        self, library, network, activation, derivatives, order, multiprocessors, shared=HOPPER
+    ):
         dtype = network.x.dtype
         self.function = library.run_double if dtype == torch.float64 else library.run_float
         self.network, self.parameters = network, flat(network)
@@ -43,6 +53,7 @@ class OnHost:
         encoded, coefficients = encode("jet_mlp", derivatives)
         self.options = (
             multiprocessors,
+            shared,
             order,
             (ctypes.c_int64 * len(encoded))(*encoded),
             ctypes.c_int64(len(encoded)),
@@ -50,7 +61,7 @@ class OnHost:
             ctypes.c_int64(len(coefficients)),
             activation.encode(),
             len(network.weights),
-            (ctypes.c_int * len(widths))(*widths),
+            (ctypes.c_int64 * len(widths))(*widths),
             ctypes.c_int64(network.x.shape[-2]),
             network.x.dim() == 3,
         )
@@ -97,7 +108,9 @@ CASES = [  # widths, derivatives, points, activation
     ([2, 3], [(0,), (0, 1)], 9, "tanh"),
     ([4, 6, 5, 4], [(0, 1, 2, 3)], 11, "tanh"),
     ([2, *[6] * 12, 1], [(0,), (1, 1)], 40, "tanh"),
-    ([2, 130, 130, 1], [(0,), (1, 1)], 37, "tanh"),  # parameters too large for shared memory
+    ([2, 130, 130, 1], [(0,), (1, 1)], 37, "tanh"),  # slabs too large for shared memory
+    ([70, 5, 1], [Laplacian(*range(70))], 3, "tanh"),  # a tile of one point
+    ([2, *[3] * 63, 1], [(0,)], 9, "sin"),  # as many layers as there can be
     *(([2, 8, 8, 2], [(1,), (0,)], 50, activation) for activation in (*SMOOTH, *KINKED)),
 ]
 
@@ -130,11 +143,7 @@ def compare(library, network, derivatives, activation):
     grad_output = torch.randn_like(exact)
     exact_x, exact_parameters = gradients(exact, network, grad_output)
     network = network.map(Tensor.detach)
-    # Gradients come parameter by parameter from networks.gradients: weights, then biases.
-    layers = len(network.weights)
-    sizes = [tensor.numel() for tensor in network.tensors[1:]]
-    parts = exact_parameters.split(sizes)
-    exact_parameters = flat(network.of([network.x, *parts[:layers], *parts[layers:]]))
+    exact_parameters = layer_by_layer(exact_parameters, network)
     small = len(exact_parameters) < 2000
     exact_jacobian = (
         reference.jet_mlp_jacobian(*network.parts, activation, *encode("", derivatives))
@@ -157,16 +166,60 @@ def compare(library, network, derivatives, activation):
     if small:
         assert_close(kernels.jacobian(), exact_jacobian, FLOAT64_GRADIENT)
 
-    # More blocks share the tiles in another way, which only the sum over points can see.
-    kernels = OnHost(library, network, activation, derivatives, ASCENDING, multiprocessors=3)
-    assert torch.equal(kernels.jet(), first[0])
-    grad_x, grad_parameters = kernels.backward(grad_output)
-    assert torch.equal(grad_x, first[1])
-    assert_close(grad_parameters, exact_parameters, FLOAT64_GRADIENT)
-
+    # More blocks share the tiles in another way, and have lower ones or slabs in global memory,
+    # which only the sum over points can see.
+    for multiprocessors, shared in (3, HOPPER), (100, NO_SLAB):
+        kernels = OnHost(
+            library, network, activation, derivatives, ASCENDING, multiprocessors, shared
+        )
+        assert torch.equal(kernels.jet(), first[0])
+        grad_x, grad_parameters = kernels.backward(grad_output)
+        assert torch.equal(grad_x, first[1])
+        assert_close(grad_parameters, exact_parameters, FLOAT64_GRADIENT)
     single = network.map(Tensor.float)
     kernels = OnHost(library, single, activation, derivatives, ASCENDING, multiprocessors=1)
     assert_close(kernels.jet(), exact, FLOAT32)
     grad_x, grad_parameters = kernels.backward(grad_output.float())
     assert_close(grad_x, exact_x, FLOAT32)
     assert_close(grad_parameters, exact_parameters, FLOAT32)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_shapes(library, seed):
+    draw = random.Random(seed)
+    widths = [*(draw.randint(1, 40) for _ in range(draw.randint(1, 4))), draw.randint(1, 3)]
+    derivatives = [
+        tuple(draw.randrange(widths[0]) for _ in range(draw.randint(1, 3)))
+        for _ in range(draw.randint(0, 3))
+    ]
+    network = Network.random(widths, draw.randint(1, 50), seed=seed)
+    compare(library, network, derivatives, draw.choice(SMOOTH))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shared", [HOPPER, NO_SLAB])
+@pytest.mark.parametrize(
+    ("multiprocessors", "columns", "points_of_tile"), [(1, 128, 32), (5, 64, 16), (40, 32, 8)]
+)
+def test_tiles_and_slabs(library, dtype, shared, multiprocessors, columns, points_of_tile):
+    """Four channels; 150 points on machines of several sizes. The same bits on every run."""
+    derivatives = [(0,), (1, 1)]
+    network = Network.random([2, 17, 9, 1], 150, dtype)
+    runs = []
+    for order in (ASCENDING, DESCENDING, SHUFFLED):
+        kernels = OnHost(library, network, "tanh", derivatives, order, multiprocessors, shared)
+        output = kernels.jet()
+        grad_x, grad_parameters = kernels.backward(torch.ones_like(output))
+        values = torch.zeros(3, dtype=torch.int64)
+        library.tile_of_last_run(ctypes.c_void_p(values.data_ptr()))
+        tiles = -(-150 // points_of_tile)
+        assert values.tolist() == [columns, shared == HOPPER, min(tiles, 2 * multiprocessors)]
+        runs.append((output, grad_x, grad_parameters))
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], runs[-1], strict=True))
+    leaves = network.map(Tensor.double).leaves()
+    exact = jet(nested_jet, leaves, "tanh", derivatives)
+    exact_x, exact_parameters = gradients(exact, leaves, torch.ones_like(exact))
+    tolerance = FLOAT64_GRADIENT if dtype == torch.float64 else FLOAT32
+    assert_close(output, exact.detach(), tolerance)
+    assert_close(grad_x, exact_x, tolerance)
+    assert_close(grad_parameters, layer_by_layer(exact_parameters, network), tolerance)

@@ -3,6 +3,7 @@
 
 #include "csrc/mlp/mlp_cuda.cu"
 #include "guarded.h"
+#include "layers.h"
 
 using namespace pyneural;
 using namespace pyneural::mlp;
@@ -10,6 +11,8 @@ using namespace pyneural::mlp;
 namespace {
 
 enum Failure { cuda = 1, arguments, overrun };
+
+TileChoice last_tile;
 
 template <class T>
 int run(int backward, int multiprocessors, int shared_bytes, int order, const char* hidden,
@@ -21,20 +24,19 @@ int run(int backward, int multiprocessors, int shared_bytes, int order, const ch
   MlpParams<T> params;
   if (!find_activation(hidden, &params.hidden) || !find_activation(final, &params.final))
     return arguments;
-  params.layers = layers;
-  std::copy_n(widths, layers + 1, params.width);
-  for (int l = 0; l < layers; ++l)
-    params.offset[l + 1] = params.offset[l] + widths[l + 1] * (widths[l] + 1);
+  const Layers<T> kept(layers, widths, parameters);
+  params.layers = kept.pointers();
   params.rows = rows;
   params.x = x;
-  params.parameters = parameters;
   params.grad_y = grad_y;
   params.y = y;
   params.grad_x = grad_x;
   params.grad_parameters = grad_parameters;
-  if (params.configure(backward)) return cuda;
-  Guarded<T> scratch(params.shared_slab ? 0 : params.blocks * params.slab);
-  Guarded<T> partial(grad_parameters ? params.blocks * params.offset[layers] : 0);
+  if (params.configure(backward, grad_parameters != nullptr)) return cuda;
+  const TileChoice& tile = params.tile;
+  last_tile = tile;
+  Guarded<T> scratch(tile.shared_slab ? 0 : tile.blocks * tile.slab);
+  Guarded<T> partial(grad_parameters ? tile.blocks * params.layers.parameters() : 0);
   params.scratch = scratch.data();
   if (grad_parameters) params.partial = partial.data();
   if (backward ? params.launch_backward(nullptr) : params.launch_forward(nullptr)) return cuda;
@@ -53,6 +55,13 @@ int run(int backward, int multiprocessors, int shared_bytes, int order, const ch
   }
 EXPORT(float)
 EXPORT(double)
+
+// Of the last run: the columns of a tile, whether its slab was shared memory, and the blocks.
+extern "C" void tile_of_last_run(int64_t* values) {
+  values[0] = last_tile.columns;
+  values[1] = last_tile.shared_slab;
+  values[2] = last_tile.blocks;
+}
 
 // The set-ups and launches since the last call, at most `most` of them: pairs of whether it is a
 // set-up, and bytes. Gives their count.
