@@ -58,10 +58,15 @@ struct QueryGradientShared {
   CopyBarrier barriers[2];
 };
 
-// Blocks of a multiprocessor for which there must be registers: its shared memory holds three of
-// narrow rows of halves, and not of other elements.
+// Blocks of a multiprocessor for which there must be registers: three of narrow rows of halves
+// where shared memory holds as many.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000)
 template <class S>
 constexpr int kQueryGradientBlocks = sizeof(typename S::T) == 2 && S::kWidth <= 64 ? 3 : 2;
+#else
+template <class S>
+constexpr int kQueryGradientBlocks = 2;
+#endif
 
 // A block owns a tile of queries and kWidth columns of dQ.
 template <class S>
