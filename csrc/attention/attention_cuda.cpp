@@ -66,9 +66,17 @@ struct Kernels {
     const Inputs inputs(p, a);
     dispatch_with_reduced_cuda(a.q, [&](auto element, cudaStream_t stream) {
       using T = decltype(element);
+      using Accumulator = typename AttentionParams<T>::Accumulator;
       AttentionParams<T> params = inputs.params<T>();
       params.out = rows_to_write<T>(out);
-      if (lse.defined()) params.lse = lse.data_ptr<typename AttentionParams<T>::Accumulator>();
+      if (lse.defined()) params.lse = lse.data_ptr<Accumulator>();
+      C10_CUDA_CHECK(choose_parts(&params));
+      at::Tensor scratch;
+      if (params.parts > 1) {
+        const auto options = a.q.options().dtype(accumulator_dtype(a.q));
+        scratch = at::empty({params.part_elements()}, options);
+        params.set_parts(scratch.data_ptr<Accumulator>());
+      }
       C10_CUDA_CHECK(launch_attention(params, stream));
     });
   }
@@ -89,6 +97,12 @@ struct Kernels {
       params.grad_q = rows_to_write<T>(grads[0]);
       params.grad_k = rows_to_write<T>(grads[1]);
       params.grad_v = rows_to_write<T>(grads[2]);
+      C10_CUDA_CHECK(choose_backward_parts(&params));
+      at::Tensor scratch;
+      if (const int64_t size = params.part_grad_elements()) {
+        scratch = at::empty({size}, lse.options());
+        params.part_grads = scratch.data_ptr<Accumulator>();
+      }
       C10_CUDA_CHECK(launch_attention_backward(params, stream));
     });
   }

@@ -1,5 +1,6 @@
 // Asynchronous copies of tiles to shared memory in a pipeline of two stages: the tiles of one stage
-// are copied while those of the other are multiplied.
+// are copied while those of the other are multiplied. One barrier a step: where all threads see the
+// tiles of a step, all have left the step before, and its stage is free.
 //
 // Where warpgroups multiply and every tensor has a map, one thread starts bulk copies of whole
 // tiles; otherwise all threads copy 16 bytes at a time.
@@ -21,22 +22,24 @@ class PipelineStages {
     __syncthreads();
   }
 
-  // Runs the steps `step`, next(step), ... until one is empty. copy(step, stage) starts the copies
-  // of a step while body(step, stage), which waits for its stage, computes the step before.
+  // Runs the steps `step`, next(step, stage), ... until one is empty. copy(step, stage) starts the
+  // copies of a step before body(step, stage) computes the one before; next and copy may also write
+  // to what else belongs to their stage, for the body to read.
   template <class Step, class Next, class Copy, class Body>
   __device__ void run(Step step, const Next& next, const Copy& copy, const Body& body) {
     if (!step.is_empty()) copy(step, 0);
     commit(0);
-    int stage = 0;
-    for (; !step.is_empty(); stage ^= 1) {
-      const Step following = next(step);
-      if (!following.is_empty()) copy(following, stage ^ 1);
-      commit(stage ^ 1);
+    wait(0);
+    for (int stage = 0; !step.is_empty(); stage ^= 1) {
+      const Step following = next(step, stage ^ 1);
+      if (!following.is_empty()) {
+        copy(following, stage ^ 1);
+        commit(stage ^ 1);
+      }
       body(step, stage);
-      __syncthreads();
+      if (!following.is_empty()) wait(stage ^ 1);
       step = following;
     }
-    finish(stage);
   }
 
   // Starts the copy of a tile from `row` and `column` on, 0 beyond the end, as part of a stage,
@@ -54,7 +57,8 @@ class PipelineStages {
                  barriers_ + stage);
   }
 
-  // Ends the copies of a stage; there may have been none.
+ private:
+  // Ends the copies of a stage.
   __device__ void commit(int stage) const {
     if (!in_bulk())
       commit_copies();
@@ -62,21 +66,14 @@ class PipelineStages {
       commit_phase(barriers_ + stage);
   }
 
-  // Waits until all threads see the tiles of a stage; the other stage was committed last.
+  // Waits until all threads see the tiles of a stage, the only one in flight.
   __device__ void wait(int stage) {
-    if (!in_bulk()) return wait_all_threads<1>();
+    if (!in_bulk()) return wait_all_threads();
     wait_phase(barriers_ + stage, phases_ >> stage & 1);
     phases_ ^= 1u << stage;
     __syncthreads();
   }
 
-  // At the end, waits for the stage that was committed last: no copy may outlive the block.
-  __device__ void finish(int stage) const {
-    if (!in_bulk()) return wait_copies<0>();
-    wait_phase(barriers_ + stage, phases_ >> stage & 1);
-  }
-
- private:
   __device__ bool in_bulk() const { return S::kByWarpgroup && maps_.are_given; }
 
   const TileMaps& maps_;

@@ -14,16 +14,16 @@ __device__ void add_product_transposed(typename S::Scores& s, const typename S::
   using Fragment = typename S::Fragment;
   if constexpr (S::kByWarpgroup) {
     using Products = warpgroup::Products<typename S::T>;
+    warpgroup::begin(s);
     PYNEURAL_UNROLL
     for (int panel = 0; panel < S::kWidth; panel += kPanelColumns)
       if (panel < used) {
-        warpgroup::begin(s);
         PYNEURAL_UNROLL
         for (int k = 0; k < kPanelColumns; k += Fragment::kStep)
           Products::multiply(s, warpgroup::describe(a.at(0, panel), k),
                              warpgroup::describe(b.at(0, panel), k));
-        warpgroup::finish(s);
       }
+    warpgroup::finish(s);
   } else {
     const int first = warp_of_block() * 16;
     PYNEURAL_UNROLL
@@ -96,16 +96,16 @@ __device__ void add_product(typename S::Output& out, const typename S::Scores& p
     PYNEURAL_UNROLL
     for (int i = 0; i < S::kColumns / Fragment::kStep; ++i)
       left[i] = Fragment::from_accumulators(p + i * Fragment::kStep / 8);
+    warpgroup::begin(out);
     PYNEURAL_UNROLL
     for (int panel = 0; panel < S::kWidth; panel += kPanelColumns)
       if (panel < used) {
-        warpgroup::begin(out);
         PYNEURAL_UNROLL
         for (int k = 0; k < S::kColumns; k += Fragment::kStep)
           Products::multiply_along_n(out + panel / 8, left[k / Fragment::kStep].words,
                                      warpgroup::describe(b.at(k, panel), 0));
-        warpgroup::finish(out);
       }
+    warpgroup::finish(out);
   } else {
     PYNEURAL_UNROLL
     for (int n = 0; n < S::kWidth / 8; n += 2)

@@ -103,10 +103,9 @@ __device__ void copy_tile_async(Tile<T, rows, width>& to, const Matrix<T>& from,
   }
 }
 
-// Waits until at most the last `groups` groups of copies are in flight, for all threads.
-template <int groups>
-__device__ void wait_all_threads() {
-  wait_copies<groups>();
+// Waits for the copies of all threads.
+__device__ inline void wait_all_threads() {
+  wait_copies<0>();
   warpgroup::publish();
   __syncthreads();
 }
@@ -117,7 +116,7 @@ __device__ void copy_tile(Tile& to, const Matrix<T>& from, int64_t row, int64_t 
   __syncthreads();
   copy_tile_async<S>(to, from, row, column);
   commit_copies();
-  wait_all_threads<0>();
+  wait_all_threads();
 }
 
 // Stores factor(q) times the output of the block's rows, from `row` and `column` on.
@@ -132,6 +131,14 @@ __device__ void store_output(const typename S::Output& out, const Rows<T>& to, i
     const int64_t r = row + row_of(q), c = column + j * 8 + column_of(q);
     if (r < rows && c < columns) store(out[j][q] * factor(q), data + r * to.row_stride + c);
   }
+}
+
+// The rows of one part of a result in scratch, [parts, batch, heads, rows, columns].
+template <class Accumulator>
+__device__ Rows<Accumulator> rows_of_part(Accumulator* scratch, int64_t part, int64_t batch,
+                                          int64_t heads, int64_t rows, int64_t columns) {
+  const int64_t of_head = rows * columns, of_batch = heads * of_head;
+  return {scratch + part * batch * of_batch, of_batch, of_head, columns};
 }
 
 }  // namespace pyneural::attention::cuda

@@ -18,13 +18,14 @@ TOLERANCE = {
     torch.float16: 2.5e-3,
 }
 # (N, H, heads of the keys, L, S, E, Ev): many blocks, both widths of a tile, rows of several
-# chunks, rows that no vector fits, one query.
+# chunks, rows that no vector fits, one query, few keys.
 SHAPES = [
     (2, 4, 2, 200, 300, 64, 64),
     (2, 2, 2, 257, 129, 128, 96),
     (1, 3, 1, 100, 200, 200, 300),
     (2, 3, 3, 150, 150, 33, 17),
     (4, 8, 8, 1, 1000, 64, 64),
+    (1, 4, 2, 2000, 20, 64, 40),
 ]
 MASKS = [("none", False), ("none", True), ("bool", True), ("padding", False), ("added", False)]
 

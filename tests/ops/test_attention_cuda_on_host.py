@@ -34,7 +34,8 @@ def libraries():
     with ThreadPoolExecutor() as pool:
         built = list(pool.map(build, ("attention", "attention_by_warpgroups")))
     for library in built:
-        library.bulk_copies.restype = ctypes.c_int64
+        for count in (library.bulk_copies, library.barriers, library.parts):
+            count.restype = ctypes.c_int64
     return built
 
 
@@ -66,7 +67,10 @@ class Call(ctypes.Structure):
     _fields_ = [
         *(
             (name, ctypes.c_int)
-            for name in ("order", "shared_bytes", "has_maps", "is_causal", "mask_is_bool")
+            for name in (
+                *("order", "shared_bytes", "multiprocessors", "has_maps"),
+                *("is_causal", "mask_is_bool"),
+            )
         ),
         ("sizes", ctypes.c_int64 * 7),
         *((name, ctypes.c_double) for name in ("scale", "dropout")),
@@ -92,7 +96,7 @@ def base_of(mask, queries, keys, is_causal):
 
 
 def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, dropout=0.0,
-            scale=None, *, order=ASCENDING, shared=HOPPER, has_maps=True,
+            scale=None, *, order=ASCENDING, shared=HOPPER, multiprocessors=1, has_maps=True,
             wanted=(True, True, True)):  # fmt: skip
     """[out, gradients of q, k and v], and lse; has_maps: the driver makes maps of tensors."""
     q, k, v = tensors
@@ -111,6 +115,7 @@ def kernels(library, tensors, grad_out, mask=None, seed=None, is_causal=False, d
     call = Call(
         order,
         shared,
+        multiprocessors,
         has_maps,
         is_causal,
         mask is not None and mask.dtype == torch.bool,

@@ -31,7 +31,9 @@ class LotkaVolterra(Motion):
     outputs = "uv"
     formula = "u_t = alpha u - beta u v,  v_t = delta u v - gamma v"
     start = 2.0, 1.0
-    recipe = Recipe((20, 20, 20), error=8e-10, steps=150, activation="sin", hard=True, points=400)
+    recipe = Recipe(
+        (20, 20, 20), error=8e-10, steps=150, activation="sin", input_scale=3, hard=True, points=400
+    )
 
     def __init__(
         self,

@@ -228,7 +228,19 @@ void launch_cooperative(unsigned blocks, unsigned block_threads, size_t shared, 
 
 }  // namespace cuda_on_host
 
-inline void __syncthreads() { cuda_on_host::give_turn_back(); }
+namespace cuda_on_host {
+
+// Of all blocks since the library was loaded.
+inline int64_t barriers = 0;
+
+inline void note_barrier() { barriers += threadIdx.x == 0; }
+
+}  // namespace cuda_on_host
+
+inline void __syncthreads() {
+  cuda_on_host::note_barrier();
+  cuda_on_host::give_turn_back();
+}
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 // The launch is an error, though its other threads go on.
 inline void __trap() { cuda_on_host::last_error = cudaErrorLaunchFailure; }
@@ -243,20 +255,21 @@ const std::vector<Item>& exchange(const Item& own) {
   std::vector<Item>& given = items[threads[threadIdx.x].exchanges++ % 2];
   if (given.size() < threads.size()) given.resize(threads.size());
   given[threadIdx.x] = own;
-  __syncthreads();
+  give_turn_back();
   return given;
 }
 
 // Gives the turn to the other threads of the block, until their next barrier.
 inline void wait_for_threads() {
   threads[threadIdx.x].polling = true;
-  __syncthreads();
+  give_turn_back();
   threads[threadIdx.x].polling = false;
 }
 
 }  // namespace cuda_on_host
 
 inline int __syncthreads_or(int value) {
+  cuda_on_host::note_barrier();
   const auto& given = cuda_on_host::exchange<int>(value);
   return std::any_of(given.begin(), given.begin() + cuda_on_host::threads.size(),
                      [](int one) { return one != 0; });
@@ -268,10 +281,18 @@ T __shfl_xor_sync(unsigned, T value, int mask) {
   return cuda_on_host::exchange<T>(value)[threadIdx.x ^ mask];
 }
 
+inline uint32_t __ballot_sync(unsigned, bool value) {
+  const auto& given = cuda_on_host::exchange<char>(value);
+  const unsigned first = threadIdx.x / 32 * 32;
+  uint32_t bits = 0;
+  for (unsigned lane = 0; lane < 32; ++lane) bits |= uint32_t{given[first + lane] != 0} << lane;
+  return bits;
+}
+
 // Gives the turn to another block.
 inline void wait_for_blocks() {
   cuda_on_host::threads[threadIdx.x].waiting = true;
-  __syncthreads();
+  cuda_on_host::give_turn_back();
   cuda_on_host::threads[threadIdx.x].waiting = false;
 }
 
@@ -326,6 +347,16 @@ inline cudaError_t cudaGetDevice(int* device) {
 inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
   *value = attribute == cudaDevAttrMultiProcessorCount ? cuda_on_host::multiprocessors
                                                        : cuda_on_host::shared_bytes;
+  return cudaSuccess;
+}
+// As many as shared memory holds.
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel* kernel, int,
+                                                          size_t shared) {
+  const auto found = cuda_on_host::allowed.find(
+      {reinterpret_cast<const void*>(kernel), cuda_on_host::shared_bytes});
+  const bool is_allowed = found != cuda_on_host::allowed.end() && shared <= found->second;
+  *blocks = is_allowed ? cuda_on_host::shared_bytes / static_cast<int>(shared) : 0;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetLastError() {
