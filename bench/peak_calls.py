@@ -203,6 +203,18 @@ def of_adadelta(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Wor
     return Work(step, 7 * len(w) * dtype.itemsize)
 
 
+def of_adam(text: str, backward: bool, dtype: torch.dtype, seed: int) -> Work:
+    """Reads a parameter, its gradient and two averages, and writes all but the gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    w, g = (torch.randn(int(text), generator=generator, dtype=dtype) for _ in range(2))
+    m, v, steps = torch.zeros_like(w), torch.zeros_like(w), torch.zeros(())
+
+    def step() -> None:
+        ops.adam_([w], [g], [m], [v], [steps], learning_rate=1e-3)
+
+    return Work(step, 7 * len(w) * dtype.itemsize)
+
+
 DENSE = (
     "4096x512x512:linear",
     "1000x1024x1024:relu",
@@ -308,6 +320,7 @@ LINES = (
     Lines("spline", f"elements, with {BINS} bins each", (str(1 << 20),), of_spline, MEMORY),
     Lines("dropout", "elements", ELEMENTWISE, of_dropout, MEMORY),
     Lines("adadelta", "elements, a step", ELEMENTWISE, of_adadelta, MEMORY, directions=(False,)),
+    Lines("adam", "elements, a step", ELEMENTWISE, of_adam, MEMORY, directions=(False,)),
 )
 
 

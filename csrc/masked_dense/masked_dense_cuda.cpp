@@ -90,7 +90,8 @@ Three masked_dense_backward(const BackwardArguments& b) {
     call.params.grad_x = data_or_null<T>(grad_x);
     call.params.grad_values = grad_values.data_ptr<T>();
     C10_CUDA_CHECK(call.params.configure_backward());
-    const at::Tensor partial = at::empty({call.params.splits, layer.edges}, options);
+    // Edges that are in no order are found by no tile: their gradients are zeros then.
+    const at::Tensor partial = at::zeros({call.params.splits, layer.edges}, options);
     call.params.partial = partial.data_ptr<T>();
     C10_CUDA_CHECK(call.params.launch_backward(stream));
   });

@@ -36,6 +36,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t after = first_input + kWordInputs;
   const bool is_last = after >= params.in;
   if (first_input == 0) is_good &= edge == begin;
+  if (i == 0) is_good &= begin == 0 && params.starts[params.out] == params.edges;
   EdgeWord word{edge, 0};
   for (; is_good && edge < end && (is_last || params.inputs[edge] < after); ++edge) {
     const int64_t bit = params.inputs[edge] - first_input;

@@ -28,6 +28,7 @@ SMALL = {
     "continuous_flow": "9x3x4:2",
     "diffusion_sampler": "9x3x4:2",
     "adadelta": "50",
+    "adam": "50",
 }
 KEPT = {"share_of_peak": 0.5, "peak": 1e11, "median": 0.01}
 
@@ -82,6 +83,7 @@ def test_work_by_hand():
         assert count(op, str(1 << 23), False) == forward * 4 << 23
         assert count(op, str(1 << 23), True) == backward * 4 << 23
     assert count("adadelta", str(1 << 23), False) == 7 * 4 << 23
+    assert count("adam", str(1 << 23), False) == 7 * 4 << 23
 
 
 def test_every_folder_of_an_op_has_a_line():

@@ -55,3 +55,15 @@ def test_a_float_mask_that_adds_nothing(way, is_causal):
     )
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert_close(one, exact(tensors, grad_out, allowed, is_causal=is_causal), dtype)
+
+
+@ways(0, 2, 5)
+def test_a_row_for_all_queries_under_the_causal_limit(way):
+    """A large addend raises the base of the queries from its key on, not that of those before."""
+    library, dtype = way
+    shape = (1, 2, 1, 130, 130, 16, 16)
+    tensors, grad_out = arguments(shape, dtype)
+    given = torch.zeros(1, 1, 1, 130)
+    given[..., 40] = 100
+    found = kernels(library, tensors, grad_out, given, is_causal=True)[0]
+    assert_close(found, exact(tensors, grad_out, given, is_causal=True), dtype)

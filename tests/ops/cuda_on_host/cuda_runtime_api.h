@@ -349,16 +349,6 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
                                                        : cuda_on_host::shared_bytes;
   return cudaSuccess;
 }
-// As many as shared memory holds.
-template <class Kernel>
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel* kernel, int,
-                                                          size_t shared) {
-  const auto found = cuda_on_host::allowed.find(
-      {reinterpret_cast<const void*>(kernel), cuda_on_host::shared_bytes});
-  const bool is_allowed = found != cuda_on_host::allowed.end() && shared <= found->second;
-  *blocks = is_allowed ? cuda_on_host::shared_bytes / static_cast<int>(shared) : 0;
-  return cudaSuccess;
-}
 inline cudaError_t cudaGetLastError() {
   return std::exchange(cuda_on_host::last_error, cudaSuccess);
 }
