@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from pyneural.progress import Display, Pace
 from pyneural.training import History, Model
 from pyneural.training.callbacks import Callback, TorchScheduler
-from pyneural.training.progress import Display, Pace
 from pyneural.training.run import INTERRUPTED
 
 _LAYOUTS = (

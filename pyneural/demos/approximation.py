@@ -20,7 +20,7 @@ from torch import Tensor
 from pyneural import nn, plots
 from pyneural.demos._options import counted, whole
 from pyneural.models import fit_function
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 SYSTEMS = ("S06",)
 SUMMARY = "Approximating a function: width and depth."

@@ -35,7 +35,7 @@ from pyneural.models import (
     scattered_measurements,
 )
 from pyneural.models.physics.identification import STAGES
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 SYSTEMS = ("S23",)
 SUMMARY = "Constants of Burgers and KdV from noisy data."

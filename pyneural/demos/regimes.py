@@ -22,8 +22,8 @@ from torch import Tensor
 from pyneural import plots
 from pyneural.demos._options import counted, option, whole
 from pyneural.models import PINN, Pendulum, model_pendulum
+from pyneural.progress import progress
 from pyneural.training import LBFGS, Adam
-from pyneural.training.progress import progress
 
 SYSTEMS = ("S19",)
 SUMMARY = "Theory alone, data alone, or both."

@@ -18,8 +18,8 @@ from torch import Tensor
 from pyneural import nn, optim, plots
 from pyneural.demos._options import counted, print_row, whole
 from pyneural.models import SparseNetwork
+from pyneural.progress import progress
 from pyneural.training.losses import quadratic_cost
-from pyneural.training.progress import progress
 
 SYSTEMS = ("S04",)
 SUMMARY = "A sparsely connected network and a dense one."

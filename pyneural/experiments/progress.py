@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from pyneural.training.progress import Display
+from pyneural.progress import Display
 
 _TICK = 1.0  # seconds between two displays inside of a cell
 _LAYOUTS = (

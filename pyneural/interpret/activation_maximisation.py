@@ -11,7 +11,7 @@ from torch import Tensor
 from pyneural.errors import check_argument, whole, wholes
 from pyneural.interpret.arguments import Target
 from pyneural.interpret.scores import Score, left_as_found
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _NOISE = 0.1  # of the start, as a share of the bounds
 

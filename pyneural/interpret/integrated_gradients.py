@@ -9,7 +9,7 @@ from torch import Tensor
 from pyneural.errors import check_argument, whole
 from pyneural.interpret.arguments import Baseline, Inputs, Target, as_baselines, as_inputs
 from pyneural.interpret.scores import Score, as_given, copies, left_as_found, repeated
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _ROUNDING = 1e3  # units in the last place of F that are no gap
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyneural.errors import check_argument, whole
 from pyneural.interpret.arguments import Target, as_input, like_samples
 from pyneural.interpret.scores import Score, copies, left_as_found, repeated
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 
 def occlusion(

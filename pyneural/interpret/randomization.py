@@ -14,7 +14,7 @@ from pyneural.interpret.arguments import Inputs, Target, as_inputs, check_model,
 from pyneural.interpret.layers import layers_top_down, randomise_
 from pyneural.interpret.ranks import rank_correlation
 from pyneural.interpret.scores import Score, cuda_devices, left_as_found
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 # Of a model, inputs and targets: the attributions [N, ...], or several such tensors.
 Method = Callable[[torch.nn.Module, Any, Target], Any]

@@ -14,7 +14,7 @@ from pyneural.interpret.arguments import (
     like_samples,
 )
 from pyneural.interpret.scores import Score, as_given, copies, left_as_found, repeated
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _SHARE = 0.15  # of the range of a sample, where Smilkov et al. see the clearest pictures
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyneural.metrics.checks import check_rows
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _ELEMENTS = 1 << 24  # of a block of a kernel matrix
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _ELEMENTS = 1 << 24  # of a block of distances
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural.errors import ArgumentError, whole
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 
 class NoiseFloor(NamedTuple):

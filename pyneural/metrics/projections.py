@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyneural.errors import ArgumentError, whole
 from pyneural.metrics.checks import check_rows
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _ELEMENTS = 1 << 24  # projections at a time
 

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from pyneural import optim
 from pyneural.errors import ArgumentError, whole
 from pyneural.metrics.checks import check_rows
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _BATCH = 200  # as in scikit-learn's MLPClassifier, and so the tolerance and the patience
 _TOLERANCE = 1e-4

@@ -13,6 +13,7 @@ Every other name is that of ``torch.optim``, modules included: a program runs un
 
 import sys
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import torch
@@ -24,8 +25,13 @@ __all__ = ["Adadelta", "Adam", "AdamW"]
 __all__ += [name for name in vars(torch.optim) if not name.startswith("_") and name not in __all__]
 
 # ``import pyneural.optim.lr_scheduler`` asks for the modules by these names.
-for _name in ("lr_scheduler", "swa_utils"):
-    sys.modules[f"{__name__}.{_name}"] = import_module(f"torch.optim.{_name}")
+_OWN = {"adadelta": "adadelta", "adam": "adam", "adamw": "adam"}
+for _module in iter_modules(torch.optim.__path__):
+    if _module.name[0] != "_":
+        _own = f"{__name__}.{_OWN[_module.name]}" if _module.name in _OWN else None
+        sys.modules[f"{__name__}.{_module.name}"] = import_module(
+            _own or f"torch.optim.{_module.name}"
+        )
 
 
 def __getattr__(name: str) -> Any:

@@ -15,9 +15,10 @@ from pyneural.optim.in_one_call import InOneCall
 class Adam(InOneCall, torch.optim.Adam):
     """``torch.optim.Adam`` with the step of ``ops.adam_``.
 
-    Options, results (up to rounding) and ``state_dict`` are those of torch. Parameters
-    on other devices, sparse or strided gradients, those of a GradScaler, and the options amsgrad,
-    maximize, differentiable and capturable go to torch's step.
+    Options, results (up to rounding) and ``state_dict`` are those of torch. To torch's step go
+    parameters that are not on the CPU, in float32 or float64 and contiguous; sparse gradients;
+    gradients that a GradScaler leaves to a fused step; and the options amsgrad, maximize,
+    differentiable and capturable.
 
     >>> layer = torch.nn.Linear(2, 1)
     >>> optimizer = Adam(layer.parameters(), lr=0.01)

@@ -68,6 +68,7 @@ class InOneCall(torch.optim.Optimizer):
         on_gpu = any(device.type == "cuda" for device in devices)
         return (
             len(devices) < 2
+            and type(self)._init_group is self._torchs._init_group  # type: ignore[attr-defined]
             and all(device.type in self._devices for device in devices)
             and not any(group.get(name) for name in _OTHERWISE)
             and not (on_gpu and torch.cuda.is_current_stream_capturing())
@@ -76,13 +77,24 @@ class InOneCall(torch.optim.Optimizer):
 
     def _is_for_kernel(self, pair: tuple[Tensor, Tensor]) -> bool:
         parameter, gradient = pair
-        state = self.state.get(parameter, {})
+        state = self.state.get(parameter)
         return (
-            parameter.dtype in _DTYPES
+            type(parameter) in (Tensor, torch.nn.Parameter)  # no subclass: distributed, fake
+            and type(gradient) is Tensor
+            and parameter.dtype in _DTYPES
             and parameter.is_contiguous()
             and gradient.dtype == parameter.dtype
             and gradient.layout == torch.strided
             and gradient.is_contiguous()
-            and all(kept.is_contiguous() for kept in state.values())
-            and (not state or state["step"].is_cpu)
+            and (not state or self._is_state_for_kernel(state))
+        )
+
+    def _is_state_for_kernel(self, state: dict[str, Any]) -> bool:
+        step, averages = state.get("step"), [state.get(name) for name in self._averages]
+        return (
+            isinstance(step, Tensor)
+            and step.is_cpu
+            and step.dtype in _DTYPES
+            and step.numel() == 1
+            and all(isinstance(one, Tensor) and one.is_contiguous() for one in averages)
         )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _ORDERS = (100, 200, 400, 800, 1600)
 _AGREEMENT = 1e-12

@@ -30,7 +30,7 @@ from pyneural.training.trainable import Trainable
 from pyneural.training.trainer import Trainer, TrainingReport
 
 __all__ = [
-    "LBFGS", "SPRING", "SSBFGS", "Adadelta", "Adam", "AllData", "Batch", "Batches",
+    "LBFGS", "SPRING", "SSBFGS", "Adam", "AllData", "Batch", "Batches",
     "CheckpointError", "Classifier", "Descent", "Diagnosis", "GaussNewtonCG", "History",
     "LevenbergMarquardt", "LoaderBatches", "Model", "Phase", "PhaseReport", "Regressor", "Run",
     "SSBroyden", "Sequential", "Solver", "StepHistory", "Task", "TensorBatches", "ThreeWaySplit",

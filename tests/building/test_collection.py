@@ -11,7 +11,7 @@ def test_a_module_with_doctests_is_loaded_once():
     """Else a test changes one copy of it, and what it tests is the other."""
     command = [
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "line_each_time",
-        "pyneural/training/progress.py", "tests/training/test_progress.py",
+        "pyneural/progress.py", "tests/test_progress.py",
     ]  # fmt: skip
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-3000:]

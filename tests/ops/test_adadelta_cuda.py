@@ -9,7 +9,7 @@ import torch
 
 from pyneural.optim import Adadelta
 from tests.nn.called_ops import CalledOps
-from tests.ops.test_adadelta import SHAPES, same, take_steps
+from tests.optim.test_in_one_call import SHAPES, same, take_steps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 

@@ -7,6 +7,7 @@ import copy
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from pyneural.optim import Adadelta, Adam, AdamW
 from tests.nn.called_ops import CalledOps
@@ -270,3 +271,43 @@ def test_a_count_on_another_device_takes_torchs_step(kind):
     with CalledOps() as called, contextlib.suppress(RuntimeError):  # that of torch.optim.Adam
         optimizer.step()
     assert not any("pyneural" in name for name in called.names)
+
+
+@for_each
+def test_a_fake_parameter_takes_torchs_step(kind):
+    with FakeTensorMode():
+        weight = torch.ones(3, requires_grad=True)
+        weight.grad = torch.ones(3)
+        kind([weight]).step()
+
+
+@for_each
+def test_a_state_of_other_kinds_takes_torchs_step(kind):
+    """Counts of other dtypes, and entries that others have put beside."""
+    found = []
+    for one in (kind, TORCHS[kind]):
+        weight = torch.ones(3, requires_grad=True)
+        weight.grad = torch.ones(3)
+        optimizer = one([weight])
+        optimizer.step()
+        optimizer.state[weight]["step"] = torch.tensor(1)
+        optimizer.step()
+        optimizer.state[weight]["step"] = torch.tensor(2.0)
+        optimizer.state[weight]["name"] = "weight"
+        optimizer.step()
+        found.append(weight)
+    torch.testing.assert_close(*found)
+
+
+@for_each
+def test_a_method_of_torch_that_a_subclass_replaces_is_called(kind):
+    class WithoutGradients(kind):
+        def _init_group(self, group, parameters, gradients, *rest):
+            result = super()._init_group(group, parameters, gradients, *rest)
+            gradients[:] = [torch.zeros_like(gradient) for gradient in gradients]
+            return result
+
+    weight = torch.ones(3, requires_grad=True)
+    weight.grad = torch.ones(3)
+    WithoutGradients([weight], weight_decay=0.0).step()
+    assert torch.equal(weight, torch.ones(3))

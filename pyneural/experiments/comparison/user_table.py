@@ -253,7 +253,9 @@ def _are_numbering(names: Sequence[str]) -> bool:
 
 
 def _number(text: str) -> float | None:
-    """The number that a text is; None if it is none."""
+    """The number that a text is; None if it is none: 1_0 is a name, though Python reads 10."""
+    if "_" in text:
+        return None
     try:
         return float(text)
     except ValueError:

@@ -17,13 +17,13 @@ from pyneural.models.autoencoders import posterior
 from pyneural.models.autoencoders.likelihoods import Likelihood, is_positive, likelihood_of
 from pyneural.models.autoencoders.priors import StandardNormal, checked_prior, distribution_of
 from pyneural.models.autoencoders.warm_up import BetaWarmUp
+from pyneural.progress import progress
 from pyneural.training import Model, Trainable
 from pyneural.training.callbacks import Callback
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.batches import Batch
 from pyneural.training.data.tensors import check_finite
 from pyneural.training.evaluation import evaluation_mode
-from pyneural.training.progress import progress
 from pyneural.training.state import file as files
 from pyneural.training.state.self_describing import SelfDescribing
 

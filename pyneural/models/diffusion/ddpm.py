@@ -17,8 +17,8 @@ from pyneural.models.diffusion.samplers import ddim_steps
 from pyneural.models.diffusion.schedule import NoiseSchedule
 from pyneural.models.diffusion.targets import TARGETS
 from pyneural.models.diffusion.whole_loop import sample_in_one_call
+from pyneural.progress import progress
 from pyneural.training.checks import check, look_up
-from pyneural.training.progress import progress
 
 SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
     "linear": NoiseSchedule.linear,

@@ -18,8 +18,8 @@ from pyneural.models.diffusion.samplers import runge_kutta_steps
 from pyneural.models.diffusion.whole_loop import sample_in_one_call
 from pyneural.ode import odeint
 from pyneural.ode.tableau import RK4
+from pyneural.progress import progress
 from pyneural.training.checks import check, look_up
-from pyneural.training.progress import progress
 
 
 class FlowMatching(DenoisingModel):

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pyneural.models.diffusion.denoiser import MLPDenoiser
 from pyneural.ode import odeint
+from pyneural.progress import progress
 from pyneural.training.checks import check
-from pyneural.training.progress import progress
 
 _LADJ_SCALE = 1e-2  # the log-determinant may have an error so much larger than the path's
 

@@ -12,11 +12,11 @@ from typing_extensions import Self
 from pyneural.errors import check_argument, is_whole
 from pyneural.models.diffusion.ddpm import DDPM
 from pyneural.models.images.image_to_image import ImageToImage
+from pyneural.progress import progress
 from pyneural.training import Batch, Model
 from pyneural.training.data.adapter import DataAdapter
 from pyneural.training.data.tensors import check_finite
 from pyneural.training.evaluation import evaluation_mode
-from pyneural.training.progress import progress
 from pyneural.training.state import file as files
 
 

@@ -59,9 +59,9 @@ from pyneural.errors import ArgumentError, is_whole
 from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.whitening import check_columns
+from pyneural.progress import progress
 from pyneural.training import Batch, History, Model
 from pyneural.training.data.tensors import columns_of, to_tensor
-from pyneural.training.progress import progress
 from pyneural.training.state.file import read_model, refused_as_checkpoint
 
 _SAMPLES_AT_ONCE = 100_000  # beside the result

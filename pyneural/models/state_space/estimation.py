@@ -12,7 +12,7 @@ from torch import Tensor
 from pyneural.errors import whole
 from pyneural.models.state_space.state_space_model import StateSpaceModel
 from pyneural.ops.reference.kalman import symmetric
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 PARAMETERS = ("transition", "observation", "process_noise", "observation_noise")
 _INPUTS = ("control", "feedthrough")

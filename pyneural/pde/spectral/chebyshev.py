@@ -15,7 +15,7 @@ from pyneural.pde.spectral.differentiation import chebyshev_coefficients, interp
 from pyneural.pde.spectral.radau import radau_iia
 from pyneural.pde.spectral.solution import Discretization, SpectralProblem, UnstableStepError
 from pyneural.pde.spectral.system import Rule, System, initial_values
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _STAGES = 5  # order 9 in time
 _ITERATIONS = 12  # of Newton with one Jacobian

@@ -16,7 +16,7 @@ from torch import Tensor
 from pyneural.errors import whole
 from pyneural.pde.coordinates import TIME
 from pyneural.pde.spectral.system import System
-from pyneural.training.progress import progress
+from pyneural.progress import progress
 
 _DECAY = 1e-8  # share of the largest coefficient to which a resolved spectrum has decayed
 _SAME = 1e-13  # relative difference of two times that are one

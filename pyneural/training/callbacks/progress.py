@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from pyneural.progress import Display, Pace, interval
 from pyneural.training.callback import NEVER, Callback
 from pyneural.training.checks import check
-from pyneural.training.progress import Display, Pace, interval
 
 Item = TypeVar("Item")
 

@@ -208,6 +208,13 @@ def test_numbers_of_columns_are_names(tmp_path):
     ]
 
 
+def test_names_that_only_python_reads_as_numbers_are_names(tmp_path):
+    pytest.importorskip("pandas")
+    lines = [",".join(map(str, row)) for row in rows(columns=2).tolist()]
+    table = read(["1_0,2_1", *lines], tmp_path / "a.csv")
+    assert (table.names, table.notes) == (["1_0", "2_1"], [])
+
+
 def test_names_of_a_frame_that_are_numbers_are_noted(tmp_path):
     pandas = pytest.importorskip("pandas")
     names = ["3", "5", "2"]  # as of a row that pandas took for names

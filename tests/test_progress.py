@@ -13,9 +13,9 @@ import torch
 
 from pyneural import interpret, metrics, models, pde
 from pyneural.metrics.neighbours import nearest_distances
+from pyneural.progress import Pace, progress
 from pyneural.training import LBFGS, Adam
 from pyneural.training.callbacks import Every, Progress
-from pyneural.training.progress import Pace, progress
 from tests.training.problems import small_trainer
 
 TERMS = {"initial": 1.23e-3, "boundary": 4.5e-16, "residual": 12.0}
@@ -117,7 +117,7 @@ def test_terminal_without_unicode_gets_ascii(terminal):
 
 
 def test_in_a_file_a_line_each_time(capsys, monkeypatch):
-    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.progress.IN_FILE", 0.0)
     small_trainer(phases=[LBFGS(4)], progress=True).fit()
     lines = capsys.readouterr().err.split("\n")
     assert lines.pop() == ""
@@ -149,8 +149,8 @@ def test_time_left(where, slow, limit, steps, clock, terminal, capsys, monkeypat
     Slow first steps, which compile and allocate, spoil it until twice as many are done.
     """
     read = terminal(120) if where == "terminal" else lambda: capsys.readouterr().err
-    monkeypatch.setattr("pyneural.training.progress.ON_TERMINAL", 0.0)
-    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.progress.ON_TERMINAL", 0.0)
+    monkeypatch.setattr("pyneural.progress.IN_FILE", 0.0)
     seen = []
 
     def second(run):
@@ -174,7 +174,7 @@ def test_time_left(where, slow, limit, steps, clock, terminal, capsys, monkeypat
 
 
 def test_time_left_in_phases_of_different_cost(clock, capsys, monkeypatch):
-    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.progress.IN_FILE", 0.0)
     seen, ends = [], {}
 
     def step(run):
@@ -197,7 +197,7 @@ def test_time_left_in_phases_of_different_cost(clock, capsys, monkeypatch):
 @pytest.mark.parametrize("cost", [(3.0, 0.1), (0.1, 0.4)])
 def test_time_left_of_a_loop(cost, clock, capsys, monkeypatch):
     """With slow first items, or a pace that changes."""
-    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.progress.IN_FILE", 0.0)
     lasted, seen = [], []
     for item in progress("samples", range(1000)):
         seen.append((item, clock[0], capsys.readouterr().err))
@@ -301,8 +301,8 @@ def long_work():
 @pytest.mark.filterwarnings("ignore:.*expected a spectrum that decays")
 def test_long_work_shows_how_far_it_is(clock, capsys, monkeypatch):
     """Wherever a user waits; each name stands in a line for each step."""
-    monkeypatch.setattr("pyneural.training.progress.IN_FILE", 0.0)
-    monkeypatch.setattr("pyneural.training.progress._QUIET", 0.0)
+    monkeypatch.setattr("pyneural.progress.IN_FILE", 0.0)
+    monkeypatch.setattr("pyneural.progress._QUIET", 0.0)
     noted = Pace.note
 
     def in_a_second(self, step):
@@ -347,7 +347,7 @@ class Widget:
 
 def test_in_a_notebook_a_bar_of_its_own(clock, monkeypatch, capsys):
     widget = Widget()
-    monkeypatch.setattr("pyneural.training.progress._notebook_bar", lambda: widget)
+    monkeypatch.setattr("pyneural.progress._notebook_bar", lambda: widget)
     for _ in progress("samples", range(4)):
         clock[0] += 3.0
     assert widget.shown[1] == (0.5, 1, "samples  50%{bar} 2/4 00:06<00:06")
