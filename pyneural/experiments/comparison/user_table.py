@@ -15,6 +15,7 @@ import numpy as np
 from pyneural.errors import ArgumentError, check_argument
 
 FEWEST = 200  # rows, below which nothing can be told
+_MISSING = ("NA", "N/A", "n/a", "<NA>", "#N/A", "NULL", "null", "None")  # of pandas, no numbers
 _MOST_LOST = 0.5  # share of the rows with missing values
 _KINDS = ".csv", ".parquet", ".npy"
 _SEPARATORS = ",;\t|"
@@ -83,7 +84,7 @@ def _read_csv(path: Path) -> Any:
     named = [name for name in names if name]  # pandas would number the others
     pandas = _pandas()
     options: dict[str, Any] = {"skipinitialspace": True, "low_memory": False}
-    if _are_data(named):
+    if _are_data([name for name in named if name not in _MISSING]):
         options |= {"header": None, "encoding": "utf-8-sig"}
     else:
         _check_names(named)

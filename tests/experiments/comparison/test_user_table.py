@@ -189,8 +189,9 @@ def test_a_first_line_of_numbers_is_a_row(whole, end, tmp_path):
         "2: if it holds names, begin each with a letter"
     ]
     first = lines[0].split(",")
-    table = read([",".join(["", *first[1:]]), *lines[1:]], tmp_path / "a.csv")
-    assert "1 of 300 rows left out: missing values in column 0 (1)" in table.notes
+    for missing in ("", "NA", "null", "nan"):
+        table = read([",".join([missing, *first[1:]]), *lines[1:]], tmp_path / "a.csv")
+        assert "1 of 300 rows left out: missing values in column 0 (1)" in table.notes
 
 
 def test_numbers_of_columns_are_names(tmp_path):
