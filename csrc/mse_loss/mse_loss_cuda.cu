@@ -2,6 +2,7 @@
 // tiles in turn and sum them in double; how many there are depends on the size alone, and a second
 // kernel adds their sums in order: the same bits on every run.
 #include "../common/blocks.cuh"
+#include "../common/inline.h"
 #include "../common/lane_sums.cuh"
 #include "mse_loss_cuda.h"
 
