@@ -68,12 +68,17 @@ class InOneCall(torch.optim.Optimizer):
         on_gpu = any(device.type == "cuda" for device in devices)
         return (
             len(devices) < 2
-            and type(self)._init_group is self._torchs._init_group  # type: ignore[attr-defined]
+            and self._has_torchs("_init_group")
             and all(device.type in self._devices for device in devices)
             and not any(group.get(name) for name in _OTHERWISE)
             and not (on_gpu and torch.cuda.is_current_stream_capturing())
             and all(map(self._is_for_kernel, pairs))
         )
+
+    def _has_torchs(self, method: str) -> bool:
+        """Whether no subclass has replaced a method. torch.compile wraps those of each class."""
+        owner = next(one for one in type(self).__mro__ if method in vars(one))
+        return owner.__module__.startswith("torch.optim")
 
     def _is_for_kernel(self, pair: tuple[Tensor, Tensor]) -> bool:
         parameter, gradient = pair

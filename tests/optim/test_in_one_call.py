@@ -261,6 +261,7 @@ def test_parameters_of_several_devices_take_torchs_step(kind, monkeypatch):
 
 @for_each
 def test_a_count_on_another_device_takes_torchs_step(kind):
+    torch.compile(torch.sin, backend="eager")(torch.ones(2))  # it wraps methods of optimisers
     weight = torch.ones(3, requires_grad=True)
     weight.grad = torch.ones(3)
     optimizer = kind([weight])

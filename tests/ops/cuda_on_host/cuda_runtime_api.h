@@ -320,16 +320,16 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
   attributes->sharedSizeBytes = 0;
   return cudaSuccess;
 }
-// As if 128 registers a thread of 256 allowed two blocks, and a block had 1 KiB of the system's.
+// As if each thread had 128 of 65,536 registers, and a block 1 KiB of the system's.
 template <class Kernel>
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel* kernel, int,
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel* kernel, int threads,
                                                           size_t shared) {
   using namespace cuda_on_host;
   const auto found = allowed.find({reinterpret_cast<const void*>(kernel), shared_bytes});
   const bool fits = shared <= (found == allowed.end() ? kAllowedAtFirst : found->second);
-  constexpr size_t kOfSystem = 1 << 10;
+  constexpr size_t kOfSystem = 1 << 10, kThreads = 65536 / 128;
   const size_t count = (static_cast<size_t>(shared_bytes) + kOfSystem) / (shared + kOfSystem);
-  *blocks = fits ? static_cast<int>(std::min<size_t>(count, 2)) : 0;
+  *blocks = fits ? static_cast<int>(std::min(count, kThreads / static_cast<size_t>(threads))) : 0;
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned,
