@@ -32,9 +32,8 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t i = first + e * kThreads;
     if (i >= at.size) break;
     const T weight = at.parameter[i], before = at.change[i];
-    T gradient = at.gradient[i];
     // Without a penalty nothing is added: 0 times an infinite weight is not 0.
-    if (params.decay != 0) gradient = params.decay * weight + gradient;
+    const T gradient = at.gradient[i] + (params.decay == 0 ? T(0) : params.decay * weight);
     const T square = params.rho * at.square[i] + params.rest * gradient * gradient;
     const T change = std::sqrt((before + params.epsilon) / (square + params.epsilon)) * gradient;
     at.square[i] = square;

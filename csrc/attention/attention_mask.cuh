@@ -120,9 +120,7 @@ class Mask {
       }
     }
     // With a row for all queries each may still have a base of its own, by the causal limit.
-    if (is_same_for_all_queries() && params_.base && params_.base_strides[2] != 0)
-      for (int i = static_cast<int>(threadIdx.x); i < Block::kQueries; i += 32 * kWarps)
-        adds |= query + i < params_.queries && base_of(query + i) != 0;
+    adds |= is_same_for_all_queries() && params_.base && params_.base_strides[2] != 0;
     adds = __ballot_sync(0xffffffffu, adds) != 0;
     if (lane == 0)
       to.tile->of_warps[warp] =
