@@ -3,11 +3,14 @@
 #include <torch/library.h>
 #include <torch/version.h>
 
+#include "adadelta/adadelta_check.h"
+#include "adam/adam_check.h"
 #include "attention/attention_check.h"
 #include "autoregressive/autoregressive_check.h"
 #include "build.h"
 #include "common/activation.h"
 #include "common/direct_call.h"
+#include "common/optimizer_lists.h"
 #include "dense/dense_check.h"
 #include "jet/jet_autograd.h"
 #include "jet/residual_functions.h"
@@ -142,11 +145,15 @@ constexpr Op<"pyneural::autoregressive_nll", autoregressive::LikelihoodSignature
 constexpr Op<"pyneural::rnn", rnn::ForwardSignature<Three>> call_rnn;
 constexpr Op<"pyneural::rational_quadratic_spline", spline::ForwardSignature<Two>> call_spline;
 constexpr Op<"pyneural::attention", attention::ForwardSignature<at::Tensor>> call_attention;
+constexpr Op<"pyneural::adadelta_", adadelta::Signature> call_adadelta;
+constexpr Op<"pyneural::adam_", adam::Signature> call_adam;
+constexpr FitsOneCall fits_one_call;
 
-template <auto op>
+template <auto op, bool is_op = true>
 PyMethodDef direct_call(const char* name) {
-  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(DirectCall<op>::call)),
-          METH_FASTCALL, "The op of this name, or NotImplemented; see csrc/common/direct_call.h."};
+  const auto call = reinterpret_cast<void*>(DirectCall<op, is_op>::call);
+  return {name, reinterpret_cast<PyCFunction>(call), METH_FASTCALL,
+          "The function of this name, or NotImplemented; see csrc/common/direct_call.h."};
 }
 
 PyMethodDef direct_calls[] = {
@@ -158,6 +165,9 @@ PyMethodDef direct_calls[] = {
     direct_call<call_rnn>("rnn"),
     direct_call<call_spline>("rational_quadratic_spline"),
     direct_call<call_attention>("attention"),
+    direct_call<call_adadelta>("adadelta_"),
+    direct_call<call_adam>("adam_"),
+    direct_call<fits_one_call, false>("fits_one_call"),
     {},
 };
 

@@ -18,13 +18,13 @@ namespace {
 
 // What a parameter's number of steps makes of the options.
 struct Rates {
-  double step, root;  // learning_rate / (1 - beta1^t), sqrt(1 - beta2^t)
+  double step, of_root;  // learning_rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 };
 
 template <class T>
 void step(T* w, const T* g, T* m, T* v, int64_t count, Rates rates, const Arguments& options) {
   using V = Vec<T>;
-  const V rate(static_cast<T>(rates.step)), root(static_cast<T>(rates.root)),
+  const V rate(static_cast<T>(rates.step)), of_root(static_cast<T>(rates.of_root)),
       rest1(static_cast<T>(1 - options.beta1)), beta2(static_cast<T>(options.beta2)),
       rest2(static_cast<T>(1 - options.beta2)), epsilon(static_cast<T>(options.epsilon)),
       decay(static_cast<T>(options.weight_decay)),
@@ -42,7 +42,8 @@ void step(T* w, const T* g, T* m, T* v, int64_t count, Rates rates, const Argume
     const V square = at::vec::fmadd(beta2, V::loadu(v + i, some), rest2 * gradient * gradient);
     average.store(m + i, some);
     square.store(v + i, some);
-    (kept * weight - rate * average / (square.sqrt() / root + epsilon)).store(w + i, some);
+    (kept * weight - rate * average / (at::vec::fmadd(square.sqrt(), of_root, epsilon))
+        .store(w + i, some);
   }
 }
 
@@ -62,7 +63,7 @@ void adam_(const Arguments& a) {
   for (const at::Tensor& count : a.steps) {
     const double t = count_step(count);
     rates.push_back(
-        {a.learning_rate / (1 - std::pow(a.beta1, t)), std::sqrt(1 - std::pow(a.beta2, t))});
+        {a.learning_rate / (1 - std::pow(a.beta1, t)), 1 / std::sqrt(1 - std::pow(a.beta2, t))});
   }
   step_all<float>(a, rates);
   step_all<double>(a, rates);

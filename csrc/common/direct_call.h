@@ -89,6 +89,7 @@ struct FromPython<std::optional<double>> {
   }
 };
 
+inline PyObject* to_python(bool value) { return PyBool_FromLong(value); }
 inline PyObject* to_python(const at::Tensor& tensor) { return THPVariable_Wrap(tensor); }
 template <class... Tensors>
 PyObject* to_python(const std::tuple<Tensors...>& tensors) {
@@ -104,22 +105,30 @@ inline bool dispatcher_decides() {
 
 }  // namespace detail
 
-// The call of an op as PyMethodDef takes it, with METH_FASTCALL.
-template <auto op, class Signature = typename decltype(op)::Signature>
+// The call of an op as PyMethodDef takes it, with METH_FASTCALL; or that of another function, which
+// no mode and no transformation changes.
+template <auto op, bool is_op = true, class Signature = typename decltype(op)::Signature>
 struct DirectCall;
-template <auto op, class Result, class... Args>
-struct DirectCall<op, Result(Args...)> {
+template <auto op, bool is_op, class Result, class... Args>
+struct DirectCall<op, is_op, Result(Args...)> {
   static PyObject* call(PyObject*, PyObject* const* objects, Py_ssize_t count) {
     HANDLE_TH_ERRORS
-    if (count != sizeof...(Args) || !detail::dispatcher_decides()) Py_RETURN_NOTIMPLEMENTED;
+    if (count != sizeof...(Args) || (is_op && !detail::dispatcher_decides()))
+      Py_RETURN_NOTIMPLEMENTED;
     return [&]<size_t... I>(std::index_sequence<I...>) -> PyObject* {
       if (!(From<Args>::fits(objects[I]) && ...)) Py_RETURN_NOTIMPLEMENTED;
       const std::tuple<decltype(From<Args>::make(nullptr))...> arguments{
           From<Args>::make(objects[I])...};
-      return detail::to_python([&] {
+      const auto result_of_op = [&] {
         const pybind11::gil_scoped_release other_threads_may_run;
         return op(std::get<I>(arguments)...);
-      }());
+      };
+      if constexpr (std::is_void_v<Result>) {
+        result_of_op();
+        Py_RETURN_NONE;
+      } else {
+        return detail::to_python(result_of_op());
+      }
     }(std::index_sequence_for<Args...>());
     END_HANDLE_TH_ERRORS
   }

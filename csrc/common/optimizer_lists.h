@@ -4,12 +4,20 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "checks.h"
 #include "parallel.h"
 
 namespace pyneural {
+
+// Of the dtype, shape and device of its parameter, in the order of the elements.
+inline bool is_alike(const at::Tensor& tensor, const at::Tensor& parameter) {
+  return tensor.scalar_type() == parameter.scalar_type() && tensor.sizes() == parameter.sizes() &&
+         tensor.layout() == at::kStrided && tensor.device() == parameter.device() &&
+         tensor.is_contiguous();
+}
 
 // `remedy` is what to take instead for others: torch's own optimiser.
 inline void check_alike(Argument argument, at::TensorList tensors, at::TensorList parameters,
@@ -20,13 +28,10 @@ inline void check_alike(Argument argument, at::TensorList tensors, at::TensorLis
     const at::Tensor &tensor = tensors[i], &parameter = parameters[i];
     const Argument one{argument.op, argument.name, static_cast<int64_t>(i)};
     check_given(one, tensor);
-    TORCH_CHECK_VALUE(tensor.scalar_type() == parameter.scalar_type() &&
-                          tensor.sizes() == parameter.sizes() && tensor.layout() == at::kStrided &&
-                          tensor.device() == parameter.device() && tensor.is_contiguous(),
-                      one, ": expected a contiguous ", parameter.scalar_type(), " tensor on ",
-                      parameter.device(), " of shape ", parameter.sizes(), ", got ",
-                      tensor.scalar_type(), " ", tensor.sizes(), " on ", tensor.device(), "; ",
-                      remedy, " takes any");
+    TORCH_CHECK_VALUE(is_alike(tensor, parameter), one, ": expected a contiguous ",
+                      parameter.scalar_type(), " tensor on ", parameter.device(), " of shape ",
+                      parameter.sizes(), ", got ", tensor.scalar_type(), " ", tensor.sizes(),
+                      " on ", tensor.device(), "; ", remedy, " takes any");
   }
 }
 
@@ -44,18 +49,54 @@ inline void check_parameters(const char* op, at::TensorList parameters, const ch
   }
 }
 
-// How often a parameter was changed, a scalar on the CPU for each.
+// How often a parameter was changed.
+inline bool is_count(const at::Tensor& step) {
+  return step.is_cpu() && step.numel() == 1 &&
+         (step.scalar_type() == at::kFloat || step.scalar_type() == at::kDouble);
+}
+
+// A scalar on the CPU for each parameter.
 inline void check_counts(Argument argument, at::TensorList steps) {
   for (size_t i = 0; i < steps.size(); ++i) {
     const Argument one{argument.op, argument.name, static_cast<int64_t>(i)};
     check_given(one, steps[i]);
-    TORCH_CHECK_VALUE(
-        steps[i].is_cpu() && steps[i].numel() == 1 &&
-            (steps[i].scalar_type() == at::kFloat || steps[i].scalar_type() == at::kDouble),
-        one, ": expected one float32 or float64 on the CPU, got ", steps[i].scalar_type(), " ",
-        steps[i].sizes(), " on ", steps[i].device(), "; torch.zeros(()) makes a count");
+    TORCH_CHECK_VALUE(is_count(steps[i]), one, ": expected one float32 or float64 on the CPU, got ",
+                      steps[i].scalar_type(), " ", steps[i].sizes(), " on ", steps[i].device(),
+                      "; torch.zeros(()) makes a count");
   }
 }
+
+// Whether no element of one tensor is an element of another: else the order in which they are
+// changed matters.
+inline bool are_apart(at::TensorList tensors) {
+  std::vector<std::pair<const char*, const char*>> memory;
+  memory.reserve(tensors.size());
+  for (const at::Tensor& tensor : tensors)
+    if (tensor.numel() > 0) {
+      const auto* const begin = static_cast<const char*>(tensor.const_data_ptr());
+      memory.emplace_back(begin, begin + tensor.nbytes());
+    }
+  std::sort(memory.begin(), memory.end());
+  return std::adjacent_find(memory.begin(), memory.end(), [](const auto& one, const auto& next) {
+           return next.first < one.second;
+         }) == memory.end();
+}
+
+// Whether a step may be one call of an op: what the checks above ask, and parameters apart.
+// `others` are gradients, averages, ... of all parameters in turn.
+struct FitsOneCall {
+  using Signature = bool(at::TensorList, at::TensorList, at::TensorList);
+
+  bool operator()(at::TensorList parameters, at::TensorList others, at::TensorList steps) const {
+    for (const at::Tensor& parameter : parameters)
+      if (!(is_alike(parameter, parameter) && parameter.device() == parameters[0].device() &&
+            (parameter.scalar_type() == at::kFloat || parameter.scalar_type() == at::kDouble)))
+        return false;
+    for (size_t i = 0; i < others.size(); ++i)
+      if (!is_alike(others[i], parameters[i % parameters.size()])) return false;
+    return std::all_of(steps.begin(), steps.end(), is_count) && are_apart(parameters);
+  }
+};
 
 // The count after one more step.
 inline double count_step(const at::Tensor& step) {

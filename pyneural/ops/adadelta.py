@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.calls import in_place
 from pyneural.ops.registration import register_reference
+
+_adadelta = in_place("adadelta_")
 
 
 def adadelta_(
@@ -53,7 +55,7 @@ def adadelta_(
     >>> bool((w < 1).all())
     True
     """
-    torch.ops.pyneural.adadelta_(
+    _adadelta(
         parameters, gradients, squares, changes, steps, learning_rate, rho, epsilon, weight_decay
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from pyneural.ops import reference
+from pyneural.ops.calls import in_place
 from pyneural.ops.registration import register_reference
+
+_adam = in_place("adam_")
 
 
 def adam_(
@@ -58,7 +60,7 @@ def adam_(
     >>> w, t
     (tensor([0.9000, 0.9000, 0.9000]), tensor(1.))
     """
-    torch.ops.pyneural.adam_(
+    _adam(
         parameters, gradients, averages, squares, steps, learning_rate, beta1, beta2, epsilon,
         weight_decay, decoupled,
     )  # fmt: skip

@@ -53,5 +53,19 @@ def by_kernel(
     return call
 
 
+def in_place(name: str) -> Callable[..., None]:
+    """An op that changes its arguments, as a function of the arguments of its schema.
+
+    As with ``by_kernel`` the call goes straight to the dispatcher where it can.
+    """
+    direct, op = getattr(_C, name), getattr(torch.ops.pyneural, name).default
+
+    def call(*args: Any) -> None:
+        if is_dynamo_compiling() or direct(*args) is NotImplemented:
+            op(*args)
+
+    return call
+
+
 def _tensors(arguments: Iterable[Any]) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(list(arguments)) if isinstance(leaf, Tensor)]

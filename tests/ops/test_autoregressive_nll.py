@@ -123,6 +123,16 @@ def test_a_second_backward_and_a_changed_weight():
         torch.autograd.grad(loss, flow.tensors)
 
 
+def test_gradients_of_several_multiples():
+    """The backward of a batch of gradients, which are no plain tensors."""
+    flow = small().leaves()
+    factors = torch.tensor([1.0, -0.5], dtype=torch.float64)
+    loss = ops.autoregressive_nll(*parts(flow))
+    found = torch.autograd.grad(loss, flow.tensors, factors, is_grads_batched=True)
+    for factor, *ours in zip(factors, *found, strict=True):
+        assert_all_close(ours, loss_and_gradients(by_layers, flow, factor=factor)[1:])
+
+
 def test_opcheck_and_compile():
     flow = small().leaves()
     torch.library.opcheck(torch.ops.pyneural.autoregressive_nll.default, parts(flow))

@@ -312,3 +312,44 @@ def test_a_method_of_torch_that_a_subclass_replaces_is_called(kind):
     weight.grad = torch.ones(3)
     WithoutGradients([weight], weight_decay=0.0).step()
     assert torch.equal(weight, torch.ones(3))
+
+
+@for_each
+def test_parameters_that_share_elements_take_torchs_step(kind):
+    found = []
+    for one in (kind, TORCHS[kind]):
+        whole = torch.linspace(-1, 1, 70_000, dtype=torch.float64)
+        weights = [whole[:50_000].requires_grad_(), whole[30_000:].requires_grad_()]
+        optimizer = one(weights, weight_decay=0.1)
+        for _ in range(2):
+            for weight in weights:
+                weight.grad = weight.detach().sin()
+            with CalledOps() as called:
+                optimizer.step()
+            assert not any("pyneural" in name for name in called.names)
+        found.append(whole)
+    assert torch.equal(*found)
+
+
+@for_each
+def test_neighbours_in_one_tensor_take_one_call(kind):
+    whole = torch.ones(10)
+    weights = [whole[4:].requires_grad_(), whole[:4].requires_grad_(), whole[:0].requires_grad_()]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    with CalledOps() as called:
+        kind(weights).step()
+    assert any("pyneural" in name for name in called.names)
+
+
+@for_each
+def test_a_parameter_of_a_subclass_takes_torchs_step(kind):
+    class Marked(torch.Tensor):
+        pass
+
+    weight = torch.ones(3).as_subclass(Marked).requires_grad_()
+    weight.grad = torch.ones(3)
+    with CalledOps() as called:
+        kind([weight]).step()
+    assert not any("pyneural" in name for name in called.names)
+    assert (weight < 1).all()
