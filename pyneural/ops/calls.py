@@ -67,5 +67,16 @@ def in_place(name: str) -> Callable[..., None]:
     return call
 
 
+def fits_one_call(parameters: list[Tensor], others: list[Tensor], steps: list[Tensor]) -> bool:
+    """Whether the op of an optimiser can change these parameters, all in one call.
+
+    Args:
+        parameters: of a group.
+        others: gradients or averages, of all parameters, and then others of all.
+        steps: counts of the parameters.
+    """
+    return _C.fits_one_call(parameters, others, steps) is True
+
+
 def _tensors(arguments: Iterable[Any]) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(list(arguments)) if isinstance(leaf, Tensor)]

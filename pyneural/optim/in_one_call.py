@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pyneural import _C
+from pyneural.ops.calls import fits_one_call
 
 # Options that torch's own step has, and what GradScaler leaves for it.
 _OTHERWISE = ("maximize", "differentiable", "capturable", "amsgrad")
@@ -74,7 +74,7 @@ class InOneCall(torch.optim.Optimizer):
             device not in self._devices
             or any(group.get(name) for name in _OTHERWISE)
             or (device == "cuda" and torch.cuda.is_current_stream_capturing())
-            or _C.fits_one_call(parameters, gradients, []) is not True
+            or not fits_one_call(parameters, gradients, [])
         ):
             return None
         states = [self.state[p] or self._new_state(p, group) for p in parameters]
@@ -82,8 +82,8 @@ class InOneCall(torch.optim.Optimizer):
             [state.get(name) for state in states] for name in self._averages
         ]
         steps: list[Any] = [state.get("step") for state in states]
-        fits = _C.fits_one_call(parameters, list(chain(*averages)), steps)
-        return [parameters, gradients, *averages, steps] if fits is True else None
+        fits = fits_one_call(parameters, list(chain(*averages)), steps)
+        return [parameters, gradients, *averages, steps] if fits else None
 
     def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         """That of a parameter before its first step, as torch makes it."""
