@@ -166,15 +166,16 @@ class Collocation:
             ]
             with torch.enable_grad():
                 found = function(values)
-            for equation, value in zip(equations, found, strict=True):
+                sums = [
+                    value.expand(values[0].shape).sum() if isinstance(value, Tensor) else None
+                    for value in found
+                ]
+            for equation, total in zip(equations, sums, strict=True):
                 for matrix in result:
                     matrix[equation, rows] = 0
-                if not isinstance(value, Tensor) or not value.requires_grad:
+                if total is None or not total.requires_grad:
                     continue
-                slopes = torch.autograd.grad(
-                    value.expand(values[0].shape).sum(), values, allow_unused=True,
-                    retain_graph=True,
-                )  # fmt: skip
+                slopes = torch.autograd.grad(total, values, allow_unused=True, retain_graph=True)
                 for channel, slope in zip(channels, slopes, strict=True):
                     if slope is not None and bool(slope.any()):
                         block = slope[:, None] * self.operator(channel)[at]

@@ -188,6 +188,7 @@ class SpectralProblem(abc.ABC):
     def _discretize(self, n: tuple[int, ...]) -> Discretization:
         """The problem on a grid."""
 
+    @torch.inference_mode(False)
     def solve(
         self,
         n: int | Sequence[int],

@@ -307,3 +307,32 @@ def test_jacobians_against_finite_differences():
                 ends.append(collocation.residual(moved, time).view(-1))
             slope = (ends[0] - ends[1]) / (2 * h)
             assert (jacobian[:, column] - slope).abs().max() < 1e-6 * (1 + slope.abs().max())
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("kind", ["Chebyshev", "in time", "Fourier"])
+def test_modes_of_autograd_do_not_matter(kind, mode):
+    def zero(u):
+        return u
+
+    def solve():
+        if kind == "Fourier":
+            ring = Box(t=(0, 0.1), x=(0, 2 * math.pi))
+            return spectral.Fourier(lambda u, x: u.xx - u * u.x, ring, lambda x: x.sin()).solve(
+                16, 20
+            )
+        steady = kind == "Chebyshev"
+        box = Box(x=(-1, 1)) if steady else Box(t=(0, 0.1), x=(-1, 1))
+        initial = None if steady else (lambda x: torch.cos(math.pi * x / 2))
+        problem = spectral.Chebyshev(
+            lambda u, x: u.xx - torch.exp(u) * (1 + x), box, {"x": (zero, zero)}, initial
+        )
+        return problem.solve(16) if steady else problem.solve(16, 4)
+
+    at = torch.full((1, 1 if kind == "Chebyshev" else 2), 0.1, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # too few points
+        expected = solve()(at)
+        with mode():
+            found = solve()
+    assert torch.equal(found(at), expected)
