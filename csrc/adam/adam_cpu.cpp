@@ -42,8 +42,8 @@ void step(T* w, const T* g, T* m, T* v, int64_t count, Rates rates, const Argume
     const V square = at::vec::fmadd(beta2, V::loadu(v + i, some), rest2 * gradient * gradient);
     average.store(m + i, some);
     square.store(v + i, some);
-    (kept * weight - rate * average / (at::vec::fmadd(square.sqrt(), of_root, epsilon))
-        .store(w + i, some);
+    const V root = at::vec::fmadd(square.sqrt(), of_root, epsilon);
+    (kept * weight - rate * average / root).store(w + i, some);
   }
 }
 
