@@ -76,7 +76,7 @@ constexpr const char* kSchemas[] = {
     " Tensor[] degrees, str activation, str transform, float bound, float slope) -> Tensor",
     "autoregressive_nll_with_gradients(Tensor x, Tensor? context, Tensor[] weights,"
     " Tensor[] biases, Tensor[] degrees, str activation, str transform, float bound, float slope,"
-    " bool[3] output_mask) -> (Tensor, Tensor, Tensor, Tensor)",
+    " bool[3] output_mask) -> Tensor[]",
     "continuous_flow(Tensor x, Tensor? context, Tensor[] weights, Tensor[] biases,"
     " float[] frequencies, str activation, float start, float end, float rtol, float atol,"
     " int steps, int max_steps, bool with_ladj) -> (Tensor, Tensor)",

@@ -55,6 +55,8 @@ template <class Result>
 using LikelihoodSignature = Result(const at::Tensor&, const OptionalTensor&, at::TensorList,
                                    at::TensorList, at::TensorList, std::string_view,
                                    std::string_view, double, double);
+// The result is the loss and its gradients for x, the context, all weights and all biases; without
+// those of the parameters where they are not wanted.
 template <class Result>
 using GradientSignature = Result(const at::Tensor&, const OptionalTensor&, at::TensorList,
                                  at::TensorList, at::TensorList, std::string_view, std::string_view,

@@ -139,11 +139,15 @@ Three autoregressive_backward(const BackwardArguments& b) {
       }
     });
     if (with_parameters) {
-      std::vector<T*> to{grad_parameters.data_ptr<T>()};
-      for (const FlowLayer& layer : flow.layers) to.push_back(to.back() + layer.parameters);
-      parallel_tasks(flow.size(), threads, [&](int64_t l) {
-        add_and_unsort(networks[l], threads, part, gradients + at[l], to[l]);
-      });
+      std::vector<T*> weights, biases;
+      T* to = grad_parameters.data_ptr<T>();
+      for (const Conditioner<T>& network : networks)
+        for (const MaskedLayer<T>& layer : network.layers) {
+          weights.push_back(to);
+          biases.push_back(to + layer.out * layer.in);
+          to = biases.back() + layer.out;
+        }
+      add_and_unsort(networks, at, threads, gradients, weights, biases);
     }
   });
   return {grad_x, grad_context, grad_parameters};

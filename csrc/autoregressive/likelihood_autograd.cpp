@@ -1,17 +1,17 @@
 // The mean negative log-likelihood of a flow under autograd and autocast.
 //
-// The op gives the gradient beside the loss, so that the backward is a product with it. Where a
+// The op gives the gradient beside the loss, so that the backward is a product with it, or nothing
+// where the loss is what is differentiated: then what was saved becomes the gradient. Where a
 // graph of the backward is wanted, the gradient is that of the layers, whose own can be
 // differentiated.
 #include <ATen/TensorSubclassLikeUtils.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/sum.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/graph_task.h>
 #include <torch/library.h>
 
 #include "../common/autograd.h"
-#include "../common/dispatch.h"
 #include "autoregressive_check.h"
 
 namespace pyneural::autoregressive {
@@ -20,41 +20,16 @@ namespace {
 constexpr Op<"pyneural::autoregressive", ForwardSignature<Two>> call_layers;
 constexpr Op<"pyneural::autoregressive_nll", LikelihoodSignature<at::Tensor>>
     call_autoregressive_nll;
-constexpr Op<"pyneural::autoregressive_nll_with_gradients", GradientSignature<Four>>
+constexpr Op<"pyneural::autoregressive_nll_with_gradients",
+             GradientSignature<std::vector<at::Tensor>>>
     call_autoregressive_nll_with_gradients;
 
-// scale times parts of `all`, each of the size and shape of a tensor, one after the other. On the
-// CPU a loop, which takes less time for a few thousand elements than three calls of torch.
-class ScaledParts {
- public:
-  ScaledParts(const at::Tensor& scale, const at::Tensor& all)
-      : scale_(scale),
-        all_(all),
-        is_plain_(all.is_cpu() && !at::areAnyTensorSubclassLike({scale, all})),
-        factor_(is_plain_ ? scale.item().toDouble() : 0) {}
+// Whether nobody can ask for what this backward has saved again.
+bool is_last_use() { return !torch::autograd::get_current_graph_task_keep_graph(); }
 
-  at::Tensor next(const at::Tensor& like) {
-    const c10::SymInt begin = offset_;  // sizes may be symbols, under torch.compile
-    offset_ += like.sym_numel();
-    if (!is_plain_)
-      return scale_ * all_.narrow_symint(0, begin, like.sym_numel()).view_symint(like.sym_sizes());
-    at::Tensor part = at::empty(like.sizes(), all_.options());
-    dispatch_floating(all_, [&](auto type) {
-      using T = decltype(type);
-      const T* const from = all_.const_data_ptr<T>() + begin.expect_int();
-      std::transform(from, from + part.numel(), part.data_ptr<T>(),
-                     [factor = static_cast<T>(factor_)](T element) { return factor * element; });
-    });
-    return part;
-  }
-  void skip(const at::Tensor& like) { offset_ += like.sym_numel(); }
-
- private:
-  const at::Tensor &scale_, &all_;
-  const bool is_plain_;
-  const double factor_;
-  c10::SymInt offset_ = 0;
-};
+bool is_one(const at::Tensor& scale) {
+  return scale.is_cpu() && !at::isTensorSubclassLike(scale) && scale.item().toDouble() == 1;
+}
 
 struct Likelihood : torch::autograd::Function<Likelihood> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x,
@@ -65,66 +40,58 @@ struct Likelihood : torch::autograd::Function<Likelihood> {
     const std::array<bool, 3> mask{x.requires_grad(), requires_grad(context),
                                    requires_grad(weights) || requires_grad(biases)};
     const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [loss, grad_x, grad_context, grad_parameters] =
-        call_autoregressive_nll_with_gradients(x, context, weights, biases, degrees, activation,
-                                               transform, bound, slope, mask);
-    variable_list tensors{x, context.value_or(at::Tensor()), grad_x, grad_context, grad_parameters};
-    for (const at::TensorList each : {weights, biases, degrees})
+    const std::vector<at::Tensor> loss_and_gradients = call_autoregressive_nll_with_gradients(
+        x, context, weights, biases, degrees, activation, transform, bound, slope, mask);
+    // First the inputs, then as many gradients, in the order in which autograd counts them.
+    variable_list tensors{x}, gradients(loss_and_gradients.begin() + 1, loss_and_gradients.end());
+    if (context)
+      tensors.push_back(*context);
+    else
+      gradients.erase(gradients.begin() + 1);
+    for (const at::TensorList each : {weights, biases})
       tensors.insert(tensors.end(), each.begin(), each.end());
-    ctx->saved_data["layers"] = static_cast<int64_t>(degrees.size());
+    gradients.resize(tensors.size());  // where those of the parameters are not wanted
+    tensors.insert(tensors.end(), gradients.begin(), gradients.end());
+    tensors.insert(tensors.end(), degrees.begin(), degrees.end());
     ctx->save_for_backward(tensors);
+    ctx->saved_data["layers"] = static_cast<int64_t>(degrees.size());
+    ctx->saved_data["has_context"] = context.has_value();
     ctx->saved_data["activation"] = std::string(activation);
     ctx->saved_data["transform"] = std::string(transform);
     ctx->saved_data["bound"] = bound;
     ctx->saved_data["slope"] = slope;
-    return loss;
+    return loss_and_gradients.front();
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    constexpr size_t kBefore = 5;  // tensors saved before the parameters
     const variable_list saved = ctx->get_saved_variables();
     const auto layers = static_cast<size_t>(ctx->saved_data["layers"].toInt());
-    const size_t parameters = saved.size() - kBefore - layers, matrices = parameters / 2;
-    const at::TensorList all(saved), weights = all.slice(kBefore, matrices),
-                                     biases = all.slice(kBefore + matrices, matrices),
-                                     degrees = all.slice(kBefore + parameters);
-    const at::Tensor &x = saved[0], &context = saved[1];
-    const bool has_context = context.defined();
-    // The inputs in the order in which autograd counts those that are given.
-    variable_list inputs{x};
-    if (has_context) inputs.push_back(context);
-    inputs.insert(inputs.end(), saved.begin() + kBefore, saved.begin() + kBefore + parameters);
-    variable_list found(inputs.size());
+    const bool has_context = ctx->saved_data["has_context"].toBool();
+    const size_t count = (saved.size() - layers) / 2, before = 1 + has_context,
+                 matrices = (count - before) / 2;
+    const at::TensorList all(saved), inputs = all.slice(0, count),
+                                     gradients = all.slice(count, count);
+    variable_list found(count);
 
     if (at::GradMode::is_enabled()) {
       const auto [z, ladj] = call_layers(
-          x, if_defined(context), weights, biases, degrees,
+          inputs[0], has_context ? OptionalTensor(inputs[1]) : std::nullopt,
+          inputs.slice(before, matrices), inputs.slice(before + matrices), all.slice(2 * count),
           ctx->saved_data["activation"].toStringRef(), ctx->saved_data["transform"].toStringRef(),
           ctx->saved_data["bound"].toDouble(), ctx->saved_data["slope"].toDouble(), false);
       const at::Tensor loss = ((z * z).sum(1) / 2 - ladj).mean();
       variable_list wanted;
-      for (size_t i = 0; i < inputs.size(); ++i)
+      for (size_t i = 0; i < count; ++i)
         if (ctx->needs_input_grad(i)) wanted.push_back(inputs[i]);
-      const variable_list gradients = torch::autograd::grad({loss}, wanted, {grads[0]},
-                                                            /*retain_graph=*/true,
-                                                            /*create_graph=*/true,
-                                                            /*allow_unused=*/true);
-      for (size_t i = 0, next = 0; i < inputs.size(); ++i)
-        if (ctx->needs_input_grad(i)) found[i] = gradients[next++];
+      const variable_list of_graph =
+          torch::autograd::grad({loss}, wanted, {grads[0]}, /*retain_graph=*/true,
+                                /*create_graph=*/true, /*allow_unused=*/true);
+      for (size_t i = 0, next = 0; i < count; ++i)
+        if (ctx->needs_input_grad(i)) found[i] = of_graph[next++];
     } else {
-      const size_t before = 1 + has_context;
-      if (ctx->needs_input_grad(0)) found[0] = grads[0] * saved[2];
-      if (has_context && ctx->needs_input_grad(1)) found[1] = grads[0] * saved[3];
-      if (saved[4].sym_numel() != 0) {
-        ScaledParts parts(grads[0], saved[4]);
-        for (size_t l = 0; l < matrices; ++l)
-          for (const size_t i : {before + l, before + matrices + l}) {
-            if (ctx->needs_input_grad(i))
-              found[i] = parts.next(inputs[i]);
-            else
-              parts.skip(inputs[i]);
-          }
-      }
+      const bool is_whole = is_last_use() && is_one(grads[0]);
+      for (size_t i = 0; i < count; ++i)
+        if (ctx->needs_input_grad(i)) found[i] = is_whole ? gradients[i] : grads[0] * gradients[i];
     }
     // x, the context, weights and biases, then the arguments that have no gradient.
     variable_list result{found[0], has_context ? found[1] : at::Tensor()};

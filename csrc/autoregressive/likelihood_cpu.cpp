@@ -95,14 +95,18 @@ int64_t points_of(const Flow& flow, bool with_gradient) {
   return std::clamp<int64_t>(cached / panel_width<T>(), 1, 15) * panel_width<T>();
 }
 
-Four autoregressive_nll_with_gradients(const LikelihoodArguments& a) {
+std::vector<at::Tensor> autoregressive_nll_with_gradients(const LikelihoodArguments& a) {
   const Flow flow = check_autoregressive_nll(a);
   const int64_t D = flow.features, C = flow.context;
   const auto [with_x, with_context, with_parameters] = a.output_mask;
   const bool with_gradient = with_x || with_parameters || (with_context && C > 0);
   const at::Tensor loss = at::empty({}, a.x.options()), grad_x = empty_if(with_x, a.x.sizes(), a.x),
-                   grad_context = empty_if(with_context && a.context, {flow.rows, C}, a.x),
-                   grad_parameters = empty_if(with_parameters, {flow.parameters}, a.x);
+                   grad_context = empty_if(with_context && a.context, {flow.rows, C}, a.x);
+  std::vector<at::Tensor> grad_parameters;
+  if (with_parameters)
+    for (const at::TensorList parameters : {a.weights, a.biases})
+      for (const at::Tensor& parameter : parameters)
+        grad_parameters.push_back(at::empty(parameter.sizes(), a.x.options()));
   const at::Tensor x = a.x.contiguous(),
                    context = a.context ? a.context->contiguous() : at::Tensor();
   dispatch_floating(x, [&](auto type) {
@@ -148,26 +152,28 @@ Four autoregressive_nll_with_gradients(const LikelihoodArguments& a) {
     loss.data_ptr<T>()[0] = static_cast<T>(total / static_cast<double>(flow.rows) +
                                            kLogTwoPi / 2 * static_cast<double>(D));
     if (with_parameters) {
-      std::vector<T*> to{grad_parameters.data_ptr<T>()};
-      for (const FlowLayer& layer : flow.layers) to.push_back(to.back() + layer.parameters);
-      parallel_tasks(flow.size(), threads, [&](int64_t l) {
-        add_and_unsort(networks[l], threads, part, gradients + at[l], to[l]);
-      });
+      std::vector<T*> weights, biases;
+      for (size_t i = 0; i < grad_parameters.size(); ++i)
+        (i < a.weights.size() ? weights : biases).push_back(grad_parameters[i].data_ptr<T>());
+      add_and_unsort(networks, at, threads, gradients, weights, biases);
     }
   });
-  return {loss, grad_x, grad_context, grad_parameters};
+  std::vector<at::Tensor> result{loss, grad_x, grad_context};
+  result.insert(result.end(), grad_parameters.begin(), grad_parameters.end());
+  return result;
 }
 
 at::Tensor autoregressive_nll(const LikelihoodArguments& a) {
-  return std::get<0>(autoregressive_nll_with_gradients(a));
+  return autoregressive_nll_with_gradients(a).front();
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(pyneural, CPU, m) {
   m.impl("autoregressive_nll", FlatOp<autoregressive_nll, LikelihoodSignature<at::Tensor>>::call);
-  m.impl("autoregressive_nll_with_gradients",
-         FlatOp<autoregressive_nll_with_gradients, GradientSignature<Four>>::call);
+  m.impl(
+      "autoregressive_nll_with_gradients",
+      FlatOp<autoregressive_nll_with_gradients, GradientSignature<std::vector<at::Tensor>>>::call);
 }
 
 }  // namespace pyneural::autoregressive

@@ -9,7 +9,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from pyneural.nn.linear import Linear
 
-_LINEAR = Linear, torch.nn.Linear, NonDynamicallyQuantizableLinear
+LINEAR = Linear, torch.nn.Linear, NonDynamicallyQuantizableLinear
 
 
 def is_plain_linear(layer: torch.nn.Module | None) -> TypeGuard[torch.nn.Linear]:
@@ -24,7 +24,7 @@ def is_plain_linear(layer: torch.nn.Module | None) -> TypeGuard[torch.nn.Linear]
     >>> is_plain_linear(layer), is_plain_linear(torch.nn.utils.weight_norm(layer))
     (True, False)
     """
-    return layer is not None and type(layer) in _LINEAR and has_only_its_forward(layer)
+    return layer is not None and type(layer) in LINEAR and has_only_its_forward(layer)
 
 
 def is_plain_affine(layer: torch.nn.Module | None) -> TypeGuard[torch.nn.Linear]:
@@ -38,7 +38,12 @@ def is_plain_affine(layer: torch.nn.Module | None) -> TypeGuard[torch.nn.Linear]
 
 def has_only_its_forward(layer: torch.nn.Module) -> bool:
     """Whether a call runs the ``forward`` of the layer's class alone."""
-    return not (is_changed(layer) or torch.nn.modules.module._has_any_global_hook())
+    return not (is_changed(layer) or has_global_hooks())
+
+
+def has_global_hooks() -> bool:
+    """Whether there are hooks that run with every layer."""
+    return torch.nn.modules.module._has_any_global_hook()
 
 
 def is_changed(layer: torch.nn.Module) -> bool:

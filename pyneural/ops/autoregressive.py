@@ -186,7 +186,11 @@ def _fake_nll(x, *_):
 
 
 def _fake_nll_with_gradients(x, context, weights, biases, *others):
-    return _fake_nll(x), *_fake_gradients(x, context, weights, biases, others[-1])
+    with_x, with_context, with_parameters = others[-1]
+    shapes = x.shape, 0 if context is None else context.shape
+    parameters = [*weights, *biases] if with_parameters else []
+    of_inputs = empty_gradients(x, shapes, (with_x, with_context))
+    return [_fake_nll(x), *of_inputs, *(x.new_empty(p.shape) for p in parameters)]
 
 
 for _name, _results in {

@@ -123,6 +123,19 @@ def test_a_second_backward_and_a_changed_weight():
         torch.autograd.grad(loss, flow.tensors)
 
 
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_gradients_belong_to_the_caller(factor):
+    """To change the first ones changes no others, though the last are what the forward saved."""
+    flow = small().leaves()
+    loss = factor * ops.autoregressive_nll(*parts(flow))
+    expected = loss_and_gradients(by_layers, flow, factor=factor)[1:]
+    for last in (False, False, True):
+        found = torch.autograd.grad(loss, flow.tensors, retain_graph=not last)
+        assert_all_close(found, expected)
+        for gradient in found:
+            gradient.zero_()
+
+
 def test_gradients_of_several_multiples():
     """The backward of a batch of gradients, which are no plain tensors."""
     flow = small().leaves()

@@ -35,7 +35,7 @@ class ConditionalTransform(LazyTransform):
         self.univariate, self.shapes = univariate, shapes
         self.total = sum(prod(shape) for shape in shapes)
         self._kernel = _kernel_of(univariate, shapes)
-        self._known_degrees: tuple[list[tuple[int, int]], Tensor | None] | None = None
+        self._known_degrees: tuple[list[tuple[int, int]], Any, Tensor | None] | None = None
 
     def meta(self, c: Tensor | None, x: Tensor) -> Transform:
         """The univariate transforms whose parameters follow from what x the network sees and c."""
@@ -66,8 +66,9 @@ class ConditionalTransform(LazyTransform):
         tensors = self._tensors_of_degrees(linears)
         state = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
         if self._known_degrees is None or self._known_degrees[0] != state:
-            self._known_degrees = state, self._find_degrees(linears)
-        return self._known_degrees[1]
+            # With the tensors, whose memory so gets no others.
+            self._known_degrees = state, tensors, self._find_degrees(linears)
+        return self._known_degrees[2]
 
     def _tensors_of_degrees(self, linears: Sequence[Any]) -> list[Tensor]:
         """What the degrees follow from."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyneural import ops
-from pyneural.nn.plain import has_only_its_forward, is_plain_linear
+from pyneural.nn.plain import LINEAR, has_global_hooks, is_changed
 
 Activation = Callable[[], nn.Module]
 
@@ -53,29 +53,29 @@ class _Network(nn.Sequential):
         """The linear layers and the activation's name; None of a network that is more than that."""
         layers = list(self._modules.values())
         linears, between = layers[::2], layers[1::2]
+        if len(linears) != len(between) + 1 or not all(map(_is_affine, linears)):
+            return None
+        if has_global_hooks() or any(map(is_changed, layers)):
+            return None
         names = {_name(layer) for layer in between}
-        if len(names) != 1 or None in names or len(linears) != len(between) + 1:
-            return None
-        if not all(_is_plain(layer) and layer.bias is not None for layer in linears):
-            return None
-        return linears, names.pop()  # type: ignore[return-value]
+        return (linears, names.pop()) if len(names) == 1 and None not in names else None  # type: ignore[return-value]
 
 
 def plan_of(network: nn.Module) -> tuple[list[nn.Linear], str] | None:
     """The plan of a network; None where calling it is more than its layers, as with a hook."""
     if not isinstance(network, _Network) or type(network).forward is not _Network.forward:
         return None
-    return network.plan() if has_only_its_forward(network) else None
+    return None if is_changed(network) else network.plan()
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    return is_plain_linear(layer) or (type(layer) is MaskedLinear and has_only_its_forward(layer))
+def _is_affine(layer: nn.Module | None) -> bool:
+    return type(layer) in (MaskedLinear, *LINEAR) and layer.bias is not None  # type: ignore[union-attr]
 
 
 def _name(layer: nn.Module) -> str | None:
     """The name in ``ops`` of an activation with torch's own options."""
     kind = type(layer)
-    if kind not in _NAMES or not has_only_its_forward(layer):
+    if kind not in _NAMES:
         return None
     usual = _usual_options(kind)  # type: ignore[arg-type]
     same = all(getattr(layer, option) == value for option, value in usual)

@@ -114,8 +114,8 @@ def autoregressive_nll_with_gradients(
     x: Tensor, context: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor],
     degrees: Sequence[Tensor], activation: str, transform: str, bound: float, slope: float,
     output_mask: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """The same, and its gradients for x, context and all parameters, flat, [0] if not wanted."""
+) -> list[Tensor]:  # fmt: skip
+    """The same, its gradients for x and context, [0] if not wanted, and those for parameters."""
     matrices = len(weights)
     options = degrees, activation, transform, bound, slope
 
@@ -128,7 +128,7 @@ def autoregressive_nll_with_gradients(
     loss, empty = nll(*tensors), x.new_empty(0)
     ones = [torch.ones_like(loss)]
     grad_x, grad_context, *grads = gradients(nll, tensors, ones, wanted, empty)
-    return loss, grad_x, grad_context, flat(grads[:matrices], grads[matrices:])
+    return [loss, grad_x, grad_context, *(grads if with_parameters else [])]
 
 
 def staying(weights: Sequence[Tensor], features: int, context: Tensor | None = None) -> int:
