@@ -59,14 +59,15 @@ struct Multiplier<float> {
   __device__ static void multiply(float (&d)[4], const Operand& a, const Operand& b, int half,
                                   bool with_tf32) {
     float sum[4] = {};
-    PYNEURAL_UNROLL
-    for (int s = 0; s < kSteps<float>; ++s) {
-      if (!with_tf32) {
+    if (!with_tf32) {  // the small ones first, while little is cut off
+      PYNEURAL_UNROLL
+      for (int s = 0; s < kSteps<float>; ++s) {
         multiply_step(sum, a.low, b.high, s, half);
         multiply_step(sum, a.high, b.low, s, half);
       }
-      multiply_step(sum, a.high, b.high, s, half);
     }
+    PYNEURAL_UNROLL
+    for (int s = 0; s < kSteps<float>; ++s) multiply_step(sum, a.high, b.high, s, half);
     PYNEURAL_UNROLL
     for (int q = 0; q < 4; ++q) d[q] += sum[q];
   }

@@ -40,7 +40,7 @@ struct TilePoint {
 // its inputs a; `to` is the place of its first weight. A thread has 4 x 4 weights of a point, and
 // neighbours have points side by side.
 template <class T>
-__device__ void store_point_grads(const ResidualJacobianParams<T>& params, int64_t stride, int l,
+__device__ void store_point_grads(const ResidualJacobianParams<T>& params, int stride, int l,
                                   const T* grad, const T* a, int count, T* to) {
   constexpr int kSide = 4;
   const int in = params.jet.layers.width[l], out = params.jet.layers.width[l + 1];
@@ -48,20 +48,21 @@ __device__ void store_point_grads(const ResidualJacobianParams<T>& params, int64
   const int across = (in + kSide - 1) / kSide, down = (out + kSide - 1) / kSide;
   for_pairs(down * across, points, [&](int block, int p) {
     const int o0 = block / across * kSide, i0 = block % across * kSide;
-    int64_t left_at[kSide], right_at[kSide];  // beyond the last, the last again
+    const T *left_at = grad + int64_t{o0} * stride + p, *right_at = a + int64_t{i0} * stride + p;
+    int left_row[kSide], right_row[kSide];  // beyond the last, the last again
     PYNEURAL_UNROLL
     for (int s = 0; s < kSide; ++s) {
-      left_at[s] = (o0 + s < out ? o0 + s : out - 1) * stride + p;
-      right_at[s] = (i0 + s < in ? i0 + s : in - 1) * stride + p;
+      left_row[s] = (o0 + s < out ? s : out - 1 - o0) * stride;
+      right_row[s] = (i0 + s < in ? s : in - 1 - i0) * stride;
     }
     T sum[kSide][kSide] = {};
 #pragma unroll 1
-    for (int c = 0; c < channels; ++c) {
+    for (int c = 0; c < channels; ++c, left_at += points, right_at += points) {
       T left[kSide], right[kSide];
       PYNEURAL_UNROLL
       for (int s = 0; s < kSide; ++s) {
-        left[s] = grad[left_at[s] + c * points];
-        right[s] = a[right_at[s] + c * points];
+        left[s] = left_at[left_row[s]];
+        right[s] = right_at[right_row[s]];
       }
       PYNEURAL_UNROLL
       for (int q = 0; q < kSide; ++q) PYNEURAL_UNROLL
@@ -74,7 +75,8 @@ __device__ void store_point_grads(const ResidualJacobianParams<T>& params, int64
         to[(int64_t{o0 + q} * in + i0 + j) * params.row_stride + p] = sum[q][j];
   });
   for_pairs(out, points, [&](int o, int p) {
-    if (p < count) to[(int64_t{out} * in + o) * params.row_stride + p] = grad[o * stride + p];
+    if (p < count)
+      to[(int64_t{out} * in + o) * params.row_stride + p] = grad[int64_t{o} * stride + p];
   });
 }
 
@@ -116,7 +118,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
       }
       tile.backward(
           first, e + 1 < params.equations ? last : 0, [&](int l, const T* grad, const T* a) {
-            store_point_grads(params, tile.stride(), l, grad, a, count,
+            store_point_grads(params, static_cast<int>(tile.stride()), l, grad, a, count,
                               params.jacobian + jet.layers.offset[l] * params.row_stride + at);
           });
     }
