@@ -53,12 +53,17 @@ tests() {
     -k "cuda and not on_host" --maxfail=20 $3
 }
 tests tests-kernels 45 "$(ls tests/ops/test_*_cuda.py)"
-tests tests-ops 40 "$(ls tests/ops/test_mlp.py tests/ops/test_jet*.py tests/ops/test_divergence.py)"
+tests tests-ops 40 "$(ls tests/ops/test_mlp.py tests/ops/test_jet*.py tests/ops/test_divergence.py |
+  grep -v _cuda)"
 results=$("$python" -c "
 from bench import machine
 print(machine.file_name(machine.describe('cuda', 1)))")
 lines=80
 step bench-jet-float32 60 "$python" -m bench jet --device cuda --seconds 0.3 --json "$out/$results"
+for dtype in float32 float64; do
+  step "bench-gram-$dtype" 20 "$python" -m bench gram --device cuda --seconds 0.2 --dtype $dtype \
+    --points 10000 --case 3x20 2x40 --peers func --json "$out/$results"
+done
 step bench-rnn 40 "$python" -m bench rnn --device cuda --seconds 0.2 --json "$out/$results" --case \
   64x100x128x128 64x100x256x256 64x100x512x512 64x100x768x768 64x100x1024x1024
 for dtype in bfloat16 float32; do

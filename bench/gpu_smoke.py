@@ -16,6 +16,7 @@ DERIVATIVES = [(0,), (1,), (1, 1), (0, 1), ops.Laplacian(0, 1)]
 
 def main() -> None:
     jet()
+    gram()
     dense()
     mlp()
     rnn()
@@ -207,6 +208,30 @@ def jet() -> None:
                 loss = sum(channel.square().mean() for channel in channels)
                 gradients = torch.autograd.grad(loss, [given, *weights, *biases])
                 check(f"{dtype} {name} {depth} x {width}", gradients)
+
+
+def gram() -> None:
+    """Residuals' Jacobian and Gram matrix: several panels, parts and blocks of points."""
+    program = ops.record_residual(
+        lambda jet, x, c, r: (jet[1, 0] * r[0] - c[0] * jet[2, 0], x[0] * jet[0, 0].sin())
+    )
+    for dtype in (torch.float32, torch.float64):
+        for depth, width, points in ((3, 20, 5000), (1, 9, 70), (2, 30, 129)):
+            sizes = [2, *[width] * depth, 1]
+            weights = [
+                torch.randn(o, i, dtype=dtype, device="cuda").div(i**0.5)
+                for i, o in itertools.pairwise(sizes)
+            ]
+            biases = [torch.zeros(o, dtype=dtype, device="cuda") for o in sizes[1:]]
+            x = torch.rand(points, 2, dtype=dtype, device="cuda")
+            rest = program, x.new_ones(1), x.new_ones(1, points)
+            network = x, weights, biases, "tanh", [(0,), (1, 1)]
+            found = ops.jet_mlp_gram(*network, *rest)
+            check(f"{dtype} gram {depth} x {width}", found)
+            check(
+                f"{dtype} jacobian {depth} x {width}",
+                ops.jet_mlp_residual_jacobian(*network, *rest),
+            )
 
 
 def dense() -> None:

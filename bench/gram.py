@@ -78,11 +78,9 @@ def build_func(problem: Problem, is_compiled: bool = False) -> Callable[[], tupl
 
 
 def build_jax(problem: Problem) -> Callable[[], tuple[Any, ...]]:
-    import jax
+    from bench.peers.jet_jax import import_jax, network
 
-    from bench.peers.jet_jax import network
-
-    jax.config.update("jax_enable_x64", True)
+    jax = import_jax(problem)
     numpy = jax.numpy
 
     def residual(parameters: Any, point: Any) -> Any:
@@ -100,10 +98,10 @@ def build_jax(problem: Problem) -> Callable[[], tuple[Any, ...]]:
         j = numpy.concatenate([g.reshape(len(x), -1) for pair in grads for g in pair], 1)
         return (values**2).mean(), j.T @ values / len(x), j.T @ j / len(x)
 
-    arrays = [numpy.asarray(p.detach().numpy()) for p in problem.parameters]
+    arrays = [numpy.asarray(p.detach().cpu().numpy()) for p in problem.parameters]
     layers = len(problem.weights)
     parameters = list(zip(arrays[:layers], arrays[layers:], strict=True))
-    x = numpy.asarray(problem.x.numpy())
+    x = numpy.asarray(problem.x.cpu().numpy())
     return lambda: jax.block_until_ready(gram(parameters, x))
 
 

@@ -78,10 +78,9 @@ def taylor_channels(x: Any, parameters: Any) -> tuple[Any, ...]:
     return z, z_t, z_x, z_xx
 
 
-def build(
-    channels: Callable[[Any, Any], tuple[Any, ...]], problem: Problem
-) -> Callable[[], tuple[Any, Sequence[Any]]]:
-    # JAX reads these when it is imported: no card memory taken in advance, no search for one.
+def import_jax(problem: Problem) -> Any:
+    """JAX on the problem's device, in full precision."""
+    # It reads these when it is imported: no card memory taken in advance, no search for one.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if not problem.x.is_cuda:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -92,6 +91,13 @@ def build(
     jax.config.update("jax_enable_x64", True)
     # Not plain TF32: all others compute in full float32.
     jax.config.update("jax_default_matmul_precision", "highest")
+    return jax
+
+
+def build(
+    channels: Callable[[Any, Any], tuple[Any, ...]], problem: Problem
+) -> Callable[[], tuple[Any, Sequence[Any]]]:
+    jax = import_jax(problem)
 
     def loss(parameters: Any, x: Any) -> Any:
         u, u_t, u_x, u_xx = channels(x, parameters)

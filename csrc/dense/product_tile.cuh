@@ -59,14 +59,15 @@ struct Multiplier<float> {
   __device__ static void multiply(float (&d)[4], const Operand& a, const Operand& b, int half,
                                   bool with_tf32) {
     float sum[4] = {};
-    PYNEURAL_UNROLL
-    for (int s = 0; s < kSteps<float>; ++s) {
-      if (!with_tf32) {
+    if (!with_tf32) {  // the small ones first, while little is cut off
+      PYNEURAL_UNROLL
+      for (int s = 0; s < kSteps<float>; ++s) {
         multiply_step(sum, a.low, b.high, s, half);
         multiply_step(sum, a.high, b.low, s, half);
       }
-      multiply_step(sum, a.high, b.high, s, half);
     }
+    PYNEURAL_UNROLL
+    for (int s = 0; s < kSteps<float>; ++s) multiply_step(sum, a.high, b.high, s, half);
     PYNEURAL_UNROLL
     for (int q = 0; q < 4; ++q) d[q] += sum[q];
   }
@@ -105,8 +106,9 @@ struct Places {
 }
 
 // All threads of the block call it; use(places, sums) takes the thread's elements of the tile, four
-// at a time, those beyond the result's end included.
-template <Along along_a, Along along_b, class T, class Use>
+// at a time, those beyond the result's end included. chunks_at_once: use takes them each time when
+// so many chunks are multiplied, and the sums begin again at 0; 0: when all are.
+template <Along along_a, Along along_b, int chunks_at_once = 0, class T, class Use>
 __device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64_t column0,
                              int64_t k_begin, int64_t k_end, Stage (&stages)[kStages],
                              const Use& use) {
@@ -115,8 +117,29 @@ __device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = lane_of_warp();
   const int m0 = warp % 2 * kWarpRows, n0 = warp / 2 * kWarpColumns;
   Accumulator<T> sum[kFragmentsM][kFragmentsN][4] = {};
+  int64_t k_summed = k_begin;  // the first of those in the sums
+  const auto give_sums = [&] {
+    const int64_t next = k_summed + chunks_at_once * kChunk<T>;
+    const int64_t last = chunks_at_once == 0 || next > k_end ? k_end : next;
+    PYNEURAL_UNROLL
+    for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
+    for (int j = 0; j < kFragmentsN; ++j) {
+      const Places<false> at{row0 + m0 + i * 16 + lane / 4, column0 + n0 + j * 8 + lane % 4 * 2};
+      Four<Accumulator<T>> four;
+      Accumulator<T> total = 0;
+      PYNEURAL_UNROLL
+      for (int q = 0; q < 4; ++q) {
+        four.values[q] = sum[i][j][q];
+        total += sum[i][j][q];
+      }
+      if constexpr (std::is_same_v<T, float>)
+        if (total != total) four = replace_nan(params, at, k_summed, last, four);
+      use(at, four);
+    }
+  };
   // The stage that is multiplied, the one before it is filled; chunks on their way; k to be copied.
   int now = 1, ahead = 0;
+  int chunks = 0;  // in the sums, where they are taken more than once
   constexpr int64_t kAhead = (kStages - 1) * kChunk<T>;
   for (int64_t rest = k_end - k_begin; rest > -kAhead; rest -= kChunk<T>) {
     if (ahead == kStages - 1) {
@@ -147,22 +170,18 @@ __device__ void product_tile(const ProductParams<T>& params, int64_t row0, int64
       for (int j = 0; j < kFragmentsN; ++j)
         Multiplier<T>::multiply(sum[i][j], left, right[j / 2], j % 2, params.with_tf32);
     }
-  }
-  PYNEURAL_UNROLL
-  for (int i = 0; i < kFragmentsM; ++i) PYNEURAL_UNROLL
-  for (int j = 0; j < kFragmentsN; ++j) {
-    const Places<false> at{row0 + m0 + i * 16 + lane / 4, column0 + n0 + j * 8 + lane % 4 * 2};
-    Four<Accumulator<T>> four;
-    Accumulator<T> total = 0;
-    PYNEURAL_UNROLL
-    for (int q = 0; q < 4; ++q) {
-      four.values[q] = sum[i][j][q];
-      total += sum[i][j][q];
+    if constexpr (chunks_at_once > 0) {
+      if (++chunks < chunks_at_once) continue;
+      give_sums();
+      PYNEURAL_UNROLL
+      for (auto& row : sum) PYNEURAL_UNROLL
+      for (auto& four : row) PYNEURAL_UNROLL
+      for (auto& one : four) one = 0;
+      chunks = 0;
+      k_summed += chunks_at_once * kChunk<T>;
     }
-    if constexpr (std::is_same_v<T, float>)
-      if (total != total) four = replace_nan(params, at, k_begin, k_end, four);
-    use(at, four);
   }
+  if (chunks_at_once == 0 || chunks > 0) give_sums();
 }
 
 }  // namespace pyneural::dense

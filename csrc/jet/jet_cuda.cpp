@@ -4,9 +4,8 @@
 #include <memory>
 
 #include "../common/dispatch_cuda.h"
-#include "../common/layer_tensors.h"
-#include "jet_cuda.h"
 #include "jet_ops.h"
+#include "jet_params.h"
 
 namespace pyneural::jet {
 namespace {
@@ -14,26 +13,15 @@ namespace {
 // One call: the kernels' params, and the memory behind them.
 template <class T>
 struct Call {
-  at::Tensor x, scratch;
-  std::vector<at::Tensor> parameters;
   // On the heap: a plan is several kilobytes.
   std::unique_ptr<JetParams<T>> params = std::make_unique<JetParams<T>>();
+  at::Tensor x, scratch;
+  std::vector<at::Tensor> parameters;
 
   Call(const char* op, const Network& network, const Arguments& a, Pass pass, bool sums_gradients)
-      : x(a.x.contiguous()) {
-    const int64_t layers = network.layers();
-    TORCH_CHECK_VALUE(layers <= kMaxLayers, op, ": weights: expected at most ", kMaxLayers,
-                      " layers on CUDA, got ", layers, "; use the CPU for a deeper network");
-    parameters = point_to_layers(a.weights, a.biases, &params->layers);
-    params->plan = network.plan;
-    params->activation = network.activation;
-    params->points = network.points;
-    params->has_jet_x = network.has_jet_x;
-    params->x = x.const_data_ptr<T>();
+      : x(a.x.contiguous()), parameters(set_network(op, network, a, x, params.get())) {
     C10_CUDA_CHECK(params->configure(pass, sums_gradients));
-    if (params->tile.shared_slab) return;
-    scratch = at::empty({params->tile.blocks * params->tile.slab}, x.options());
-    params->scratch = scratch.template data_ptr<T>();
+    scratch = set_scratch(x, params.get());
   }
 };
 

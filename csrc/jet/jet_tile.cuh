@@ -27,7 +27,7 @@ struct LayerSizes {
 
 // Units of a block's slab. saves_layers: every layer's z, for a backward; else one is reused.
 template <class T>
-inline int64_t slab_units(const LayerPointers<T>& layers, bool saves_layers) {
+PYNEURAL_INLINE int64_t slab_units(const LayerPointers<T>& layers, bool saves_layers) {
   const auto [widest, hidden] = LayerSizes(layers);
   const int64_t saved = saves_layers ? int64_t{hidden} + 2 * int64_t{widest} : widest;
   return saved + widest + layers.outputs();

@@ -9,8 +9,11 @@ import sys
 import pytest
 import torch
 
-from tests.ops.cuda_on_host_build import build
+from pyneural.ops import record_residual
+from tests.ops.cuda_on_host_build import ASCENDING, build
+from tests.ops.networks import Network
 from tests.ops.test_dense_cuda_on_host import operands, product
+from tests.ops.test_jet_gram_cuda_on_host import OnHost, choices, gram
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="gcc's instrumentation"
@@ -20,6 +23,11 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def dense():
     return build("dense", traced=True)
+
+
+@pytest.fixture(scope="module")
+def jet_gram():
+    return build("jet_gram", traced=True)
 
 
 def wavefronts(library):
@@ -42,3 +50,32 @@ def test_the_tiles_of_dense(dense, size, along_k, dtype):
     assert fewest_reads > 0 < fewest_writes
     assert reads == fewest_reads
     assert writes == fewest_writes
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("shape", [(128, 64), (128, 63), (200, 48)])
+def test_gram_matrices(jet_gram, shape, dtype):
+    """None in the product with itself, nor where both triangles are stored."""
+    x = torch.randn(shape, dtype=dtype)
+    jet_gram.trace()
+    gram(jet_gram, x, at_once=shape[1], multiprocessors=1, order=ASCENDING)
+    (reads, fewest_reads), (writes, fewest_writes) = wavefronts(jet_gram)
+    assert fewest_reads > 0 < fewest_writes
+    assert reads == fewest_reads
+    assert writes == fewest_writes
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_jacobians_of_residuals(jet_gram, dtype):
+    """None in tiles of 32 points or more."""
+    network = Network.random((2, 20, 20, 1), 64, dtype)
+    program = record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0] * jet[2, 0] - jet[3, 0])
+    given = network.x.new_empty(0), network.x.new_empty(0, 64)
+    derivatives = [(0,), (1,), (1, 1)]
+    kernels = OnHost(jet_gram, *network.parts, "tanh", derivatives, program, *given)
+    jet_gram.trace()
+    kernels.jacobian()
+    (reads, fewest_reads), (writes, fewest_writes) = wavefronts(jet_gram)
+    assert choices(jet_gram)[1:] == [32, True]
+    assert reads == fewest_reads > 0
+    assert writes == fewest_writes > 0

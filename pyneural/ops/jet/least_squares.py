@@ -18,6 +18,7 @@ from pyneural.ops.jet.checks import check_gram_memory, check_without_kernel, res
 from pyneural.ops.jet.derivatives import Derivative
 from pyneural.ops.jet.functional import face, in_full_precision, needs_plain_torch
 from pyneural.ops.jet.residual import ResidualProgram
+from pyneural.ops.transforms import KERNEL_DEVICES
 
 
 @in_full_precision
@@ -114,10 +115,12 @@ def jet_mlp_gram(
 
     where r are the E N residuals and J their Jacobian with respect to theta, the parameters and the
     coefficients in the order of ``jet_mlp_residual_jacobian``: the normal equations that
-    Gauss-Newton and Levenberg-Marquardt solve. On the CPU the Jacobian is never stored: a tile of
-    points at a time, whose product with itself is added to the triangle. Sums are in float64 and in
-    a fixed order, the same bits on every run with as many threads. On other devices the matrix is
-    made of ``jet_mlp_jacobian`` on chunks of points. The arguments are those of ``jet_mlp_loss``.
+    Gauss-Newton and Levenberg-Marquardt solve. The Jacobian is never stored as a whole: a block of
+    points at a time, whose product with itself is added to the triangle. Sums are in float64, but
+    for float32 on CUDA, where 256 products are first summed in float32, and in a fixed order: the
+    same bits on every run with as many threads, or on the same kind of GPU. On devices without
+    kernels the matrix is made of ``jet_mlp_jacobian`` on chunks of points. The arguments are those
+    of ``jet_mlp_loss``.
 
     Returns:
         loss [], gradient [M] and gram [M, M], a full symmetric matrix, M = P + Q, of the dtype of
@@ -145,7 +148,8 @@ def jet_mlp_gram(
 def _call(op: str, x: Tensor, *others: Any) -> Any:
     """An op by its kernel, or made of the jet's ops."""
     arguments = residual_arguments(op, x, *others)
-    if x.device.type != "cpu" or needs_plain_torch():
+    devices = ("cpu",) if op == "jet_mlp_residual" else KERNEL_DEVICES
+    if x.device.type not in devices or needs_plain_torch():
         *_, factors, columns = arguments
         check_without_kernel(op, x, factors, columns, with_mean=op == "jet_mlp_gram")
         return getattr(reference, op)(*arguments, by=face())
