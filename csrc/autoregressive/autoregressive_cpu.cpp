@@ -52,9 +52,9 @@ Three forward(const Arguments& a, bool keeps) {
                       of_layer.take<T>(Block::working_size(layer, blocks.size)));
           for (int64_t i = begin; i < end; ++i) {
             const int64_t first = blocks.first(i);
-            block((done == 0 ? from : to) + first * D, at_row(given, first, C), blocks.points(i),
-                  memory ? memory + kept_at(flow, blocks, stride, l, i) : working, to + first * D,
-                  to_ladj + first);
+            block({(done == 0 ? from : to) + first * D, D, 1}, at_row(given, first, C),
+                  blocks.points(i), memory ? memory + kept_at(flow, blocks, stride, l, i) : working,
+                  {to + first * D, D, 1}, to_ladj + first);
           }
         });
       }
@@ -115,7 +115,6 @@ Three autoregressive_backward(const BackwardArguments& b) {
              *const gradients = data_or_null<T>(parts);
     parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
       T* const own = at_row(gradients, thread, part);
-      if (own) std::fill_n(own, part, T(0));
       if (to_context)
         std::fill(to_context + blocks.first(begin) * C, to_context + blocks.last(end - 1) * C,
                   T(0));
@@ -130,9 +129,11 @@ Three autoregressive_backward(const BackwardArguments& b) {
                       of_layer.take<T>(Block::working_size(layer, blocks.size)));
           for (int64_t i = begin; i < end; ++i) {
             const int64_t first = blocks.first(i);
-            block((done == 0 ? from_grad : to_given) + first * D, from_ladj + first,
+            block({(done == 0 ? from_grad : to_given) + first * D, D, 1}, from_ladj + first,
                   blocks.points(i), memory + kept_at(flow, blocks, stride, l, i),
-                  {own ? own + at[l] : nullptr, stores ? to_given + first * D : nullptr,
+                  {own ? own + at[l] : nullptr,
+                   i == begin,
+                   {stores ? to_given + first * D : nullptr, D, 1},
                    at_row(to_context, first, C)});
           }
         });

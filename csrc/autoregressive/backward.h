@@ -7,12 +7,15 @@
 
 namespace pyneural::autoregressive {
 
-// Where the gradients of some points go, each where it is not null; those of the parameters and of
-// the context are added. Those of the parameters are for each matrix [U][in_stride], sorted, of
-// which masked elements mean nothing, then [U] of the bias.
+// Where the gradients of some points go, each where it is not null; those of the context are added,
+// and those of the parameters unless these points are the first. They are for each matrix
+// [U][in_stride], sorted, of which masked elements mean nothing, then [U] of the bias.
 template <class T>
 struct Gradients {
-  T *parameters, *given, *context;
+  T* parameters;
+  bool is_first;
+  Points<T> given;
+  T* context;
 };
 
 // Transform is Affine<T> or spline::Spline<T>.
@@ -40,14 +43,13 @@ class Backward : Block<T> {
     ladj_ = take(1);
     working_ = take(layer.parameters_of_feature);
     transposed_ = memory;
-    std::fill_n(transposed_, widest(layer) * most_points, T(0));
     visit_activation(layer.activation,
                      [&](auto f) { activate_backward_ = activate_backward<decltype(f), T>; });
   }
 
   // memory: what the forward kept. The gradients of what was given may take the place of those of
   // the results.
-  void operator()(const T* grad_result, const T* grad_ladj, int64_t points, const T* memory,
+  void operator()(Points<const T> grad_result, const T* grad_ladj, int64_t points, const T* memory,
                   const Gradients<T>& to) {
     this->begin(points);
     kept_.emplace(layer_, memory, stride_);
@@ -76,12 +78,12 @@ class Backward : Block<T> {
     } else {
       differentiate_features(network_.everything);
       differentiate_units(network_.everything, none);
-      if (to.given || to.context) differentiate_inputs(0, {0, layer_.width[0]});
-      if (to.given)
+      if (to.given.data || to.context) differentiate_inputs(0, {0, layer_.width[0]});
+      if (to.given.data)
         add_gradients_by_network({0, layer_.staying > 0 ? layer_.staying : layer_.features});
     }
-    if (to.parameters) add_gradients(to.parameters);
-    if (to.given) this->store_features(result_, to.given);
+    if (to.parameters) add_gradients(to.parameters, to.is_first);
+    if (to.given.data) this->store_features(result_, to.given);
     if (to.context) add_context(to.context);
   }
 
@@ -155,29 +157,33 @@ class Backward : Block<T> {
   // Of up to so many inputs products would fill a part of a vector only, where dots fill all.
   static constexpr int64_t kFewInputs = 8;
 
-  void add_products(int64_t l, T* weight) const {
+  void add_products(int64_t l, T* weight, bool is_first) const {
     const MaskedLayer<T>& layer = network_.layers[l];
     transpose(kept_->a[l], stride_, layer.in, count_, transposed_, layer.in_stride);
+    const int64_t read = round_up(layer.in, lanes<T>());
+    for (int64_t n = 0; n < count_ && read > layer.in; ++n)
+      std::fill_n(transposed_ + n * layer.in_stride + layer.in, read - layer.in, T(0));
     for (int64_t i = 0; i < layer.in; i += panel_width<T>()) {
       const int64_t vectors = vectors_of<T>(std::min(panel_width<T>(), layer.in - i));
       for_row_tiles(layer.first[i], layer.out, [&](int64_t o, int64_t rows) {
         multiply<T>({this->row(grad_[l + 1], o), stride_, 1}, rows, count_,
                     {transposed_ + i, layer.in_stride, vectors}, weight + o * layer.in_stride + i,
-                    layer.in_stride, true);
+                    layer.in_stride, !is_first);
       });
     }
   }
 
-  void add_gradients(T* gradient) const {
+  void add_gradients(T* gradient, bool is_first) const {
     for (int64_t l = 0; l < layer_.layers(); ++l) {
       const MaskedLayer<T>& layer = network_.layers[l];
       T* const weight = gradient + layer.offset;
+      T* const bias = weight + layer.out * layer.in_stride;
+      if (is_first) std::fill(layer.in <= kFewInputs ? weight : bias, bias + layer.out, T(0));
       if (layer.in <= kFewInputs)
         accumulate_dots<T>(layer.out, layer.in, vectors_, grad_[l + 1], stride_, kept_->a[l],
                            stride_, weight, layer.in_stride);
       else
-        add_products(l, weight);
-      T* const bias = weight + layer.out * layer.in_stride;
+        add_products(l, weight, is_first);
       for (int64_t o = 0; o < layer.out; ++o) {
         Vec<T> sum(T(0));
         for (int64_t n = 0; n < this->columns(); n += lanes<T>())
@@ -193,7 +199,7 @@ class Backward : Block<T> {
   std::vector<T*> grad_;  // [L + 1] of [U][n]
   T* result_;             // [features][n], sorted, the gradients of the results
   T *ladj_, *working_;    // [n], [P][n]
-  T* transposed_;         // [n][U], inputs of a layer; what is behind its rows means nothing
+  T* transposed_;         // [n][U], inputs of a layer, 0 up to the end of a vector
 };
 
 }  // namespace pyneural::autoregressive

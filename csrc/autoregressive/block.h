@@ -82,6 +82,16 @@ struct Activations {
   std::vector<T*> z;  // [L + 1] likewise, before f, where f' is no function of f
 };
 
+// Features of points as they come and go: [n, features] of a tensor, or [features][n] of a block.
+template <class T>
+struct Points {
+  T* data;
+  int64_t point, feature;  // elements from one to the next
+
+  T* column(int64_t d) const { return data + d * feature; }
+  operator Points<const T>() const { return {data, point, feature}; }
+};
+
 // The rows [begin, end) of a product.
 struct Range {
   int64_t begin, end;
@@ -130,19 +140,26 @@ class Block {
     return {(begin - layer_.staying) * P, (end - layer_.staying) * P};
   }
 
-  // to [n] from a column of [n, columns], 0 up to the vector's end.
-  void load_column(const T* from, int64_t columns, T* to) const {
-    for (int64_t n = 0; n < count_; ++n) to[n] = from[n * columns];
+  // to [n] from elements that are `step` apart, 0 up to the vector's end.
+  void load_column(const T* from, int64_t step, T* to) const {
+    if (step == 1)
+      std::copy_n(from, count_, to);
+    else
+      for (int64_t n = 0; n < count_; ++n) to[n] = from[n * step];
     std::fill(to + count_, to + this->columns(), T(0));
   }
-  void load_features(const T* from, T* to) const {
+  void load_features(Points<const T> from, T* to) const {
     for (int64_t f = 0; f < layer_.features; ++f)
-      load_column(from + network_.feature_at[f], layer_.features, row(to, f));
+      load_column(from.column(network_.feature_at[f]), from.point, row(to, f));
   }
-  void store_features(const T* from, T* to) const {
-    for (int64_t f = 0; f < layer_.features; ++f)
-      for (int64_t n = 0; n < count_; ++n)
-        to[n * layer_.features + network_.feature_at[f]] = from[f * stride_ + n];
+  void store_features(const T* from, Points<T> to) const {
+    for (int64_t f = 0; f < layer_.features; ++f) {
+      T* const column = to.column(network_.feature_at[f]);
+      if (to.point == 1)
+        std::copy_n(row(from, f), count_, column);
+      else
+        for (int64_t n = 0; n < count_; ++n) column[n * to.point] = row(from, f)[n];
+    }
   }
 
   // The rows of a matrix times b, over the columns that columns_of(first row, last row) tells;

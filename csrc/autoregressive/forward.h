@@ -28,11 +28,15 @@ class Forward : Block<T> {
 
   // y of x, or of the inverse x of y, and ladj, which is added; what is kept is written to memory
   // of kept_units rows. The result may take the place of what is given.
-  void operator()(const T* given, const T* context, int64_t points, T* memory, T* result, T* ladj) {
+  void operator()(Points<const T> given, const T* context, int64_t points, T* memory,
+                  Points<T> result, T* ladj) {
     this->begin(points);
     kept_.emplace(layer_, memory, stride_);
     this->load_features(given, kept_->given);
-    load_inputs(layer_.by_substitution() ? nullptr : given, context);
+    if (!layer_.by_substitution()) load_inputs(given);
+    for (int64_t c = 0; c < layer_.context; ++c)
+      this->load_column(context + c, layer_.context,
+                        this->row(kept_->a[0], network_.context_row[c]));
     std::copy_n(kept_->given, layer_.staying * stride_, result_);
     std::fill_n(ladj_, stride_, T(0));
     std::vector<int64_t> done(layer_.layers() - 1, 0);
@@ -52,13 +56,10 @@ class Forward : Block<T> {
   using Block<T>::layer_, Block<T>::network_, Block<T>::count_, Block<T>::vectors_,
       Block<T>::stride_;
 
-  void load_inputs(const T* x, const T* context) const {
-    T* const inputs = kept_->a[0];
-    for (int64_t d = 0; x && d < layer_.features; ++d)
+  void load_inputs(Points<const T> x) const {
+    for (int64_t d = 0; d < layer_.features; ++d)
       if (const int64_t input = network_.feature_row[d]; input >= 0)
-        this->load_column(x + d, layer_.features, this->row(inputs, input));
-    for (int64_t c = 0; c < layer_.context; ++c)
-      this->load_column(context + c, layer_.context, this->row(inputs, network_.context_row[c]));
+        this->load_column(x.column(d), x.point, this->row(kept_->a[0], input));
   }
 
   // Units of a layer that see what is known by now.

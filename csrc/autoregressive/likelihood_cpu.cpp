@@ -39,7 +39,7 @@ class Likelihood {
       kept = with_gradient ? kept + of_layer : std::max(kept, of_layer);
     }
     kept_ = scratch.take<T>(kept);
-    y_ = scratch.take<T>(most_points * flow.features);
+    y_ = scratch.take<T>(flow.features * stride);
     ladj_ = scratch.take<T>(most_points);
     T* const memory = scratch.take<T>(forward);
     for (int64_t l = 0; l < flow.size(); ++l)
@@ -51,27 +51,31 @@ class Likelihood {
                              memory_of_backward);
   }
 
-  // The sum of |z|^2 / 2 - ladj of some points. `weight` is that of a point in the mean.
-  double operator()(const T* x, const T* context, int64_t points, T weight,
+  // The sum of |z|^2 / 2 - ladj of some points. `weight` is that of a point in the mean, and
+  // `is_first` says that gradients are not added to others.
+  double operator()(const T* x, const T* context, int64_t points, T weight, bool is_first,
                     const GradientsOfAll<T>& to) {
-    const int64_t D = flow_.features;
+    const int64_t D = flow_.features, stride = Block<T>::stride_of(points);
+    const Points<T> y{y_, 1, stride};
     std::fill_n(ladj_, points, T(0));
     for (int64_t l = 0; l < flow_.size(); ++l)
-      forward_[l](l == 0 ? x : y_, context, points, kept_ + kept_at_[l], y_, ladj_);
+      forward_[l](l == 0 ? Points<const T>{x, D, 1} : y, context, points, kept_ + kept_at_[l], y,
+                  ladj_);
     double loss = 0;
     for (int64_t n = 0; n < points; ++n) {
       T squares(0);
-      for (int64_t d = 0; d < D; ++d) squares += y_[n * D + d] * y_[n * D + d];
+      for (int64_t d = 0; d < D; ++d) squares += y.column(d)[n] * y.column(d)[n];
       loss += static_cast<double>(squares / 2 - ladj_[n]);
     }
     if (!to.any()) return loss;
-    for (int64_t i = 0; i < points * D; ++i) y_[i] *= weight;
+    for (int64_t d = 0; d < D; ++d)
+      for (int64_t n = 0; n < points; ++n) y.column(d)[n] *= weight;
     std::fill_n(ladj_, points, -weight);
     if (to.context) std::fill_n(to.context, points * flow_.context, T(0));
     for (int64_t l = flow_.size() - 1; l >= 0; --l)
-      backward_[l](y_, ladj_, points, kept_ + kept_at_[l],
-                   {to.parameters ? to.parameters + gradients_at_[l] : nullptr, l == 0 ? to.x : y_,
-                    to.context});
+      backward_[l](y, ladj_, points, kept_ + kept_at_[l],
+                   {to.parameters ? to.parameters + gradients_at_[l] : nullptr, is_first,
+                    l == 0 ? Points<T>{to.x, D, 1} : y, to.context});
     return loss;
   }
 
@@ -81,7 +85,7 @@ class Likelihood {
   std::vector<Forward<T, Transform>> forward_;
   std::vector<Backward<T, Transform>> backward_;
   std::vector<int64_t> kept_at_;
-  T *kept_, *y_, *ladj_;  // see Activations; [n][D]; [n]
+  T *kept_, *y_, *ladj_;  // see Activations; [D][n]; [n]
 };
 
 // Points of a block: as many as keep the activations of all layers in the second-level cache, with
@@ -135,14 +139,13 @@ std::vector<at::Tensor> autoregressive_nll_with_gradients(const LikelihoodArgume
       parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
         Scratch of_thread;
         T* const own = at_row(gradients, thread, part);
-        if (own) std::fill_n(own, part, T(0));
         Likelihood<T, Transform> likelihood(flow, networks, at, transforms, blocks.size,
                                             with_gradient, of_thread);
         for (int64_t i = begin; i < end; ++i) {
           const int64_t first = blocks.first(i);
           losses[thread] +=
               likelihood(from + first * D, at_row(given, first, C), blocks.points(i), weight,
-                         {at_row(to_x, first, D), at_row(to_context, first, C), own});
+                         i == begin, {at_row(to_x, first, D), at_row(to_context, first, C), own});
         }
       });
     });

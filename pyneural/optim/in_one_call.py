@@ -74,27 +74,31 @@ class InOneCall(torch.optim.Optimizer):
             device not in self._devices
             or any(group.get(name) for name in _OTHERWISE)
             or (device == "cuda" and torch.cuda.is_current_stream_capturing())
-            or not fits_one_call(parameters, gradients, [])
         ):
             return None
-        states = [self.state[p] or self._new_state(p, group) for p in parameters]
+        known = self.state
+        states: list[dict[str, Any]] = [known[parameter] for parameter in parameters]
+        if not all(states):
+            if not fits_one_call(parameters, gradients, []):
+                return None
+            for parameter, state in zip(parameters, states, strict=True):
+                if not state:
+                    self._begin(parameter, group, state)
         averages: list[list[Any]] = [
             [state.get(name) for state in states] for name in self._averages
         ]
         steps: list[Any] = [state.get("step") for state in states]
-        fits = fits_one_call(parameters, list(chain(*averages)), steps)
+        fits = fits_one_call(parameters, [*gradients, *chain(*averages)], steps)
         return [parameters, gradients, *averages, steps] if fits else None
 
-    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        """That of a parameter before its first step, as torch makes it."""
+    def _begin(self, parameter: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        """Makes the state of a parameter before its first step, as torch does."""
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         if group.get("fused"):
             dtype = torch.float32
-        state = self.state[parameter]
         state["step"] = torch.zeros((), dtype=dtype, device="cpu")
         for name in self._averages:
             state[name] = torch.zeros_like(parameter)
-        return state
 
     def _has_torchs(self, method: str) -> bool:
         """Whether no subclass has replaced a method. torch.compile wraps those of each class."""

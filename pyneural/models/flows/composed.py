@@ -120,14 +120,24 @@ class ComposedTransform(FlowTransform):
 def _joined(transforms: Sequence[Transform]) -> list[Transform]:
     """The same in turn, neighbours that one call computes joined."""
     steps: list[Transform] = []
+    so_far: FusedLayers | None = None  # of the last step
     for t in transforms:
-        before, own = _fused(steps[-1]) if steps else None, _fused(t)
-        both = before.then(own) if before and own else None
+        own = _fused(t)
+        both = so_far.then(own) if so_far and own else None
         if both:
-            steps[-1] = FusedTransform(both)
-        else:
-            steps.append(t)
+            steps.pop()
+        elif so_far:
+            steps[-1] = _step(steps[-1], so_far)
+        steps.append(t)
+        so_far = both or own
+    if so_far:
+        steps[-1] = _step(steps[-1], so_far)
     return steps
+
+
+def _step(last: Transform, layers: FusedLayers) -> Transform:
+    """The last of some transforms, or all of them, whose layers these are."""
+    return last if _fused(last) is layers else FusedTransform(layers)
 
 
 def _fused(t: Transform) -> FusedLayers | None:

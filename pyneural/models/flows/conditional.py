@@ -42,24 +42,27 @@ class ConditionalTransform(LazyTransform):
         phi = unpacked(self.hyper(with_context(x, c)), self.shapes)
         return DependentTransform(self.univariate(*phi), 1)
 
-    @torch.compiler.disable  # what it reads of the layers and their memory would be compiled again
     def fused(self, c: Tensor | None) -> FusedLayers | None:
         """The whole transform as a call of ``ops.autoregressive``; None where it has no kernel.
 
         It has one for affine transforms and splines of a plain network, whose masks, if it has any,
         are by degrees.
         """
+        if torch.compiler.is_compiling():  # what is read of the layers would be compiled again
+            return _fused_as_it_is(self, c)
+        return self._fused(c)
+
+    def _fused(self, c: Tensor | None) -> FusedLayers | None:
         if self._kernel is None or type(self).meta is not ConditionalTransform.meta:
             return None
         plan = plan_of(self.hyper)
         if plan is None:
             return None
-        linears, activation = plan
-        degrees = self._degrees(linears)
+        degrees = self._degrees(plan.linears)
         if degrees is None:
             return None
-        weights, biases = zip(*((one.weight, one.bias) for one in linears), strict=True)
-        return FusedLayers(c, weights, biases, (degrees,), (activation, *self._kernel))
+        options = plan.activation, *self._kernel
+        return FusedLayers(c, tuple(plan.weights), tuple(plan.biases), (degrees,), options)
 
     def _degrees(self, linears: Sequence[Any]) -> Tensor | None:
         """Those of features and hidden units, found anew when their tensors are loaded or moved."""
@@ -80,6 +83,11 @@ class ConditionalTransform(LazyTransform):
 
     def _repr_of_base(self) -> str:
         return f"(base): {example(self.univariate, self.shapes)}"
+
+
+@torch.compiler.disable
+def _fused_as_it_is(transform: ConditionalTransform, c: Tensor | None) -> FusedLayers | None:
+    return transform._fused(c)
 
 
 def _kernel_of(univariate: Univariate, shapes: Shapes) -> tuple[str, float, float] | None:

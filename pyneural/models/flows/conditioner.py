@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,15 @@ _NAMES = {
     nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.SiLU: "silu", nn.GELU: "gelu",
     nn.ELU: "elu", nn.Softplus: "softplus", nn.LeakyReLU: "leaky_relu",
 }  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """What a plain network computes with: its linear layers and the activation's name."""
+
+    linears: list[Any]
+    weights: list[Any]
+    biases: list[Any]
+    activation: Any
 
 
 class LayerNorm(nn.Module):
@@ -40,36 +49,36 @@ class _Network(nn.Sequential):
         plan = self.plan()
         if plan is None or x.dtype not in (torch.float32, torch.float64):
             return super().forward(x)
-        linears, activation = plan
         weights = [
-            layer.mask * layer.weight if isinstance(layer, MaskedLinear) else layer.weight
-            for layer in linears
+            layer.mask * weight if isinstance(layer, MaskedLinear) else weight
+            for layer, weight in zip(plan.linears, plan.weights, strict=True)
         ]
         flat = x.reshape(-1, x.shape[-1])
-        y = ops.mlp(flat, weights, [layer.bias for layer in linears], activation)
+        y = ops.mlp(flat, weights, plan.biases, plan.activation)
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
-    def plan(self) -> tuple[list[nn.Linear], str] | None:
-        """The linear layers and the activation's name; None of a network that is more than that."""
+    def plan(self) -> Plan | None:
+        """The plan, but for hooks of the network; None of one that is more than its layers."""
         layers = list(self._modules.values())
         linears, between = layers[::2], layers[1::2]
-        if len(linears) != len(between) + 1 or not all(map(_is_affine, linears)):
+        if len(linears) != len(between) + 1 or not _AFFINE.issuperset(map(type, linears)):
             return None
         if has_global_hooks() or any(map(is_changed, layers)):
             return None
         names = {_name(layer) for layer in between}
-        return (linears, names.pop()) if len(names) == 1 and None not in names else None  # type: ignore[return-value]
+        # Of these types, without hooks, the parameters are what a layer multiplies with.
+        parameters = [layer._parameters for layer in linears]
+        weights, biases = ([p.get(name) for p in parameters] for name in ("weight", "bias"))
+        if len(names) != 1 or None in names or any(p is None for p in (*weights, *biases)):
+            return None
+        return Plan(linears, weights, biases, names.pop())
 
 
-def plan_of(network: nn.Module) -> tuple[list[nn.Linear], str] | None:
+def plan_of(network: nn.Module) -> Plan | None:
     """The plan of a network; None where calling it is more than its layers, as with a hook."""
     if not isinstance(network, _Network) or type(network).forward is not _Network.forward:
         return None
     return None if is_changed(network) else network.plan()
-
-
-def _is_affine(layer: nn.Module | None) -> bool:
-    return type(layer) in (MaskedLinear, *LINEAR) and layer.bias is not None  # type: ignore[union-attr]
 
 
 def _name(layer: nn.Module) -> str | None:
@@ -144,6 +153,9 @@ class MaskedLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """[..., I] to [..., O]."""
         return F.linear(input, self.mask * self.weight, self.bias)
+
+
+_AFFINE = frozenset((*LINEAR, MaskedLinear))
 
 
 class Residual(nn.Sequential):

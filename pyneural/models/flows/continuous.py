@@ -77,14 +77,13 @@ class FFJTransform(LazyTransform):
         on_cpu = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
         if plan is None or not on_cpu or self.times.requires_grad or self.freqs.requires_grad:
             return None
-        linears, activation = plan
-        if len(linears) not in (2, 3):
+        if len(plan.linears) not in (2, 3):
             return None
         return {
-            "weights": [one.weight for one in linears],
-            "biases": [one.bias for one in linears],
+            "weights": plan.weights,
+            "biases": plan.biases,
             "frequencies": self.freqs.tolist(),
-            "activation": activation,
+            "activation": plan.activation,
         }
 
     def extra_repr(self) -> str:
@@ -179,9 +178,9 @@ class _Field:
         self.module, self.c = module, c
         self.plan = plan_of(module.ode)
         if self.plan is not None:
-            linears, self.activation = self.plan
-            first, *self.weights = [linear.weight for linear in linears]
-            bias, *self.biases = [linear.bias for linear in linears]
+            self.activation = self.plan.activation
+            first, *self.weights = self.plan.weights
+            bias, *self.biases = self.plan.biases
             sizes = 2 * len(module.freqs), module.ode.out_features, 0 if c is None else c.shape[1]
             self.of_time, self.of_x, of_c = first.split(sizes, 1)
             self.bias = bias if c is None else ops.dense(c, of_c, bias)  # [H] or [N, H]

@@ -121,10 +121,10 @@ class NormalizingFlow(Distribution):
 
     def _check(self, value: Tensor) -> None:
         where, dims = "NormalizingFlow.log_prob: value", len(self.event_shape)
-        good = value.dim() >= dims and value.shape[value.dim() - dims :] == self.event_shape
-        sizes, remedy = ", ".join(map(str, self.event_shape)), "give one row a sample, one column a"
-        got = list(value.shape)
-        check_argument(good, where, f"[..., {sizes}]", got, f"{remedy} feature")
+        if value.dim() < dims or value.shape[value.dim() - dims :] != self.event_shape:
+            sizes, got = ", ".join(map(str, self.event_shape)), list(value.shape)
+            remedy = "give one row a sample, one column a feature"
+            check_argument(False, where, f"[..., {sizes}]", got, remedy)
         check = getattr(self.support, "check_columns", None)
         if self._validate_args and check is not None:
             check(where, value)
