@@ -51,8 +51,8 @@ class Division(NamedTuple):
     tile_rows: int
     tiles: int
     slices: int
-    thread_rows: int
-    shared_elements: int
+    item_rows: int
+    shared_bytes: int
     groups_at_once: int
 
 
@@ -158,7 +158,7 @@ def test_cells(library, cell, clusters, lengths, reverse, order):
 # weights that do not fit.
 SETTINGS = [
     ((4, 1, 1, 1), 132, HOPPER, 0, {"groups": 1, "group_size": 1}),
-    ((3, 120, 2, 21), 1, HOPPER, 1, {"groups": 1, "tiles": 2, "thread_rows": 8}),
+    ((3, 120, 2, 21), 1, HOPPER, 1, {"groups": 1, "tiles": 2, "item_rows": 8}),
     ((3, 70, 2, 21), 8, 20 << 10, 0, {"groups": 18, "groups_at_once": 8, "group_size": 1}),
     ((3, 7, 2, 70), 16, 64 << 10, 16, {"groups": 2, "group_size": 8, "in_clusters": 1}),
     ((3, 7, 2, 70), 16, 64 << 10, 14, {"groups": 2, "group_size": 4, "in_clusters": 1}),
