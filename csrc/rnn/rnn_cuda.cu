@@ -20,10 +20,12 @@
 #include "../common/launch.cuh"
 #include "../common/scalar_math.h"
 #include "rnn_block.cuh"
-#include "rnn_division.h"
 
 namespace pyneural::rnn {
 namespace {
+
+// Of a multiprocessor at least: what a division counts on.
+constexpr int kBlocks = 1;
 
 // What a step reads but for the state, and what it leaves, of the units of a place.
 template <class Cell, class T>
@@ -54,7 +56,8 @@ struct Outputs {
 };
 
 template <class Cell, class T>
-__global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ RnnParams<T> p) {
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    forward_kernel(const __grid_constant__ RnnParams<T> p) {
   using S = Accumulator<T>;
   constexpr int G = Cell::kGates, kH = 0, kC = 1;
   const Block<T> block(p);
@@ -166,7 +169,7 @@ struct GateGradients {
 };
 
 template <class Cell, class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     backward_kernel(const __grid_constant__ RnnParams<T> p) {
   using S = Accumulator<T>;
   constexpr int G = Cell::kGates, B = Cell::kBlocks, kH = 0, kC = 1;
@@ -226,8 +229,10 @@ __global__ void __launch_bounds__(kThreads)
       __syncthreads();
       block.for_tile(tile, [&](const Place& at) {
         const Units<T> sum = block.sum(at, at.i);
+        Units<T> dh = block.own(kH, at);
         PYNEURAL_UNROLL
-        for (int j = 0; j < kTogether<T>; ++j) block.own(kH, at).of[j] += sum.of[j];
+        for (int j = 0; j < kTogether<T>; ++j) dh.of[j] += sum.of[j];
+        block.own(kH, at) = dh;
       });
       if (tile + 1 < p.division.tiles) __syncthreads();
     }
@@ -310,6 +315,9 @@ cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
   }
   return cudaSuccess;
 }
+
+// What a kernel's arguments have before CUDA 12.1, and on GPUs before 7.0.
+static_assert(sizeof(RnnParams<double>) <= 4096);
 
 template struct RnnParams<float>;
 template struct RnnParams<double>;

@@ -42,7 +42,8 @@ __device__ inline void put_sums(const Product& p, S* to, const Together<S, count
 
 // Weights [depth][columns] and values [depth][value_stride]. A thread keeps 4 columns of 4 or 8
 // rows in registers: for one k it reads 16 bytes of weights, beside those of its neighbours, and 4
-// or 8 values that are the same for them, and does 16 or 32 multiply-adds.
+// or 8 values that are the same for them, and does 16 or 32 multiply-adds. Slices take the k by
+// turns, so that those of a warp read lines beside each other.
 template <class T>
 struct ThreadProduct {
   __device__ static int64_t weight_place(int k, int column, int columns) {
@@ -64,11 +65,10 @@ struct ThreadProduct {
     for (int item = static_cast<int>(threadIdx.x); item < tiles * p.slices; item += kThreads) {
       const int slice = item / tiles, column = item % across * kThreadColumns,
                 row = item % tiles / across * rows;
-      const int end = (slice + 1) * p.ks / p.slices;
       const T* const weights = (in_shared ? shared : in_global) + p.k0 * p.columns + column;
       T total[rows][4] = {};
 #pragma unroll 4
-      for (int k = slice * p.ks / p.slices; k < end; ++k) {
+      for (int k = slice; k < p.ks; k += p.slices) {
         const Four left = *reinterpret_cast<const Four*>(weights + k * p.columns);
         PYNEURAL_UNROLL
         for (int r = 0; r < rows; r += 4) {
@@ -145,7 +145,7 @@ struct CoreProduct {
       const auto* const values =
           reinterpret_cast<const B*>(shared_memory + p.values) + row_tile * 32 + lane;
       float total[2][core_rows][4] = {};
-#pragma unroll 4
+#pragma unroll core_rows > 2 ? 2 : 4
       for (int k = slice * depth / p.slices; k < end; ++k) {
         A a[2];
         B b[core_rows];

@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
-from tests.ops.cuda_on_host_build import build
+from tests.ops.cuda_on_host_build import ASCENDING, build
 from tests.ops.test_dense_cuda_on_host import operands, product
+from tests.ops.test_rnn_cuda_on_host import HOPPER, Machine, OnHost
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="gcc's instrumentation"
@@ -39,6 +40,47 @@ def test_the_tiles_of_dense(dense, size, along_k, dtype):
     dense.trace()
     product(dense, a, b, None, along=(along_k, along_k))
     (reads, fewest_reads), (writes, fewest_writes) = wavefronts(dense)
+    assert fewest_reads > 0 < fewest_writes
+    assert reads == fewest_reads
+    assert writes == fewest_writes
+
+
+@pytest.fixture(scope="module")
+def rnn():
+    return build("rnn", traced=True)
+
+
+def of_a_step(library, backward, rows, hidden, machine, dtype):
+    """The wavefronts that one step more takes."""
+    counts = []
+    for steps in (2, 3):
+        host = OnHost(library, "lstm", (steps, rows, 1, hidden), False, False, machine, dtype)
+        y, h_n, c_n, saved = host.forward()
+        library.trace()
+        if backward:
+            host.backward(y, saved, y, h_n, c_n)
+        else:
+            host.forward()
+        counts.append(torch.tensor(wavefronts(library)))
+    return (counts[1] - counts[0]).tolist()
+
+
+# One block; clusters; values that pass through shared memory, in float32 weights too.
+@pytest.mark.parametrize(
+    ("rows", "hidden", "machine"),
+    [
+        (32, 64, (1, HOPPER, 0)),
+        (24, 128, (4, 120 << 10, 4)),
+        (16, 128, (4, 36 << 10, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_steps_of_a_recurrence(rnn, backward, dtype, rows, hidden, machine):
+    (reads, fewest_reads), (writes, fewest_writes) = of_a_step(
+        rnn, backward, rows, hidden, Machine(*machine, ASCENDING), dtype
+    )
     assert fewest_reads > 0 < fewest_writes
     assert reads == fewest_reads
     assert writes == fewest_writes
