@@ -69,10 +69,10 @@ struct Block {
   const Division& division;
   int64_t first_row, first_unit;
   int rows, units;
-  T* weights;      // [depth][columns], as the product has them
-  Sum* sums;       // [slices][tile_rows][.]
-  Units<T>* owned; // [2][tiles][places()]
-  T* values;       // [2][tiles][depth][.]; or [2][kChunk][.], where they pass through
+  T* weights;       // [depth][columns], as the product has them
+  Sum* sums;        // [slices][tile_rows][.]
+  Units<T>* owned;  // [2][tiles][places()]
+  T* values;        // [2][tiles][depth][.]; or [2][kChunk][.], where they pass through
 
   __device__ explicit Block(const RnnParams<T>& p) : params(p), division(p.division) {
     const Division& d = division;
@@ -270,8 +270,8 @@ struct Block {
 
   __device__ void multiply(const T* part, int k0, int ks) const {
     const Division& d = division;
-    const Product p{k0,           ks,           d.columns,    d.tile_rows, d.slices,
-                    d.value_stride, d.sum_stride, offset(part), offset(sums)};
+    const Product p{k0,           ks,           d.columns,   d.tile_rows, d.slices, d.value_stride,
+                    d.sum_stride, offset(part), offset(sums)};
     if (d.shared_weights)
       Layout::template multiply<true>(d.item_rows, p, nullptr);
     else

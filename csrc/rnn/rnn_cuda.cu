@@ -74,8 +74,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   });
   Inputs<Cell, T> ahead;
   const auto look_ahead = [&](int64_t s) {
-    block.for_first(
-        [&](const Place& at) { ahead = Inputs<Cell, T>(block, p.steps.time(s), at); });
+    block.for_first([&](const Place& at) { ahead = Inputs<Cell, T>(block, p.steps.time(s), at); });
   };
   block.arrive();
   look_ahead(0);
@@ -142,8 +141,7 @@ struct Made {
   __device__ Made(const Block<T>& block, int64_t t, const typename Block<T>::Place& at) {
     constexpr int K = Cell::kSaved;
     const RnnParams<T>& p = block.params;
-    const int64_t H = p.hidden, N = p.rows, in_state = at.n * H + at.u,
-                  before = p.steps.before(t);
+    const int64_t H = p.hidden, N = p.rows, in_state = at.n * H + at.u, before = p.steps.before(t);
     const bool first = p.steps.first(t, at.n);
     grad_y = block.load(p.grad_y + t * N * H + in_state, at);
     for (int k = 0; k < K; ++k)
@@ -294,8 +292,8 @@ cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
                               grad_z, dh, dc) &&
                   are_aligned(sizeof(Units<T>), saved);
   if (division.weight_elements > 0)
-    if (const cudaError_t error = pyneural::launch(order_weights<T>, division.group_size, kThreads,
-                                                   0, stream, copy))
+    if (const cudaError_t error =
+            pyneural::launch(order_weights<T>, division.group_size, kThreads, 0, stream, copy))
       return error;
   void* arguments[] = {&copy};
   for (int32_t& first = copy.first_group; first < division.groups;

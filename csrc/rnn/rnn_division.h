@@ -70,8 +70,8 @@ inline void complete(const Recurrence& recurrence, Division* division) {
   d.rows = narrow(tiles_of(recurrence.rows, d.groups));
   d.units = narrow(tiles_of(recurrence.units_together(), d.group_size) * recurrence.together());
   d.gate_depth = narrow(recurrence.units_together() * recurrence.together());
-  d.depth = narrow(to_multiple(int64_t{d.is_forward ? 1 : d.gates} * d.gate_depth,
-                               in_halves ? kCoreDepth : 1));
+  d.depth = narrow(
+      to_multiple(int64_t{d.is_forward ? 1 : d.gates} * d.gate_depth, in_halves ? kCoreDepth : 1));
   d.columns = narrow(to_multiple(int64_t{d.is_forward ? d.gates : 1} * d.units,
                                  in_halves ? kCoreColumns : kThreadColumns));
   d.item_columns = in_halves ? kWarpColumns : kThreadColumns;
@@ -111,12 +111,21 @@ inline int64_t shared_bytes(const Division& d, const Recurrence& recurrence) {
          (sums + owned) * recurrence.sum_bytes();
 }
 
+// Of `size` blocks, those that are needed where each has as many units as fit its columns.
+inline int64_t needed_blocks(const Recurrence& recurrence, int64_t size) {
+  Division d;
+  d.group_size = static_cast<int32_t>(size);
+  complete(recurrence, &d);
+  const int64_t units = d.columns / (d.is_forward ? d.gates : 1) / recurrence.together();
+  return tiles_of(recurrence.units_together(), units);
+}
+
 // Whether there is a division; then it is the one of the fewest cycles. clusters_at_once(size) says
 // how many clusters whose blocks have a multiprocessor each run at a time.
 template <class ClustersAtOnce>
 bool divide(const Recurrence& recurrence, const DeviceLimits& device,
             const ClustersAtOnce& clusters_at_once, Division* division) {
-  // Of a group: an item has no fewer.
+  // Of a group: an item has no fewer, and is padded to a multiple of them.
   const int64_t fewest_rows = recurrence.in_halves() ? kCoreRows : 4;
   int64_t best = -1;
   const auto consider = [&](int64_t size, bool shared_exchange, bool shared_weights) {
@@ -130,7 +139,7 @@ bool divide(const Recurrence& recurrence, const DeviceLimits& device,
     d.shared_weights = shared_weights;
     // Fewer rows a group, and the groups after one another, until a block's part fits.
     for (int64_t rows = tiles_of(recurrence.rows, at_once);; rows = tiles_of(rows, 2)) {
-      if (rows < fewest_rows) rows = fewest_rows;
+      rows = tiles_of(rows, fewest_rows) * fewest_rows;
       d.groups = static_cast<int32_t>(tiles_of(recurrence.rows, rows));
       d.groups_at_once = static_cast<int32_t>(at_once < d.groups ? at_once : d.groups);
       complete(recurrence, &d);
@@ -142,8 +151,7 @@ bool divide(const Recurrence& recurrence, const DeviceLimits& device,
       if (fits()) break;
       if (rows == fewest_rows) return;
     }
-    const int64_t cycles =
-        tiles_of(d.groups, d.groups_at_once) * Cycles::of_step(d, recurrence);
+    const int64_t cycles = tiles_of(d.groups, d.groups_at_once) * Cycles::of_step(d, recurrence);
     if (best >= 0 && cycles >= best) return;
     best = cycles;
     if (d.in_clusters) d.groups_at_once = d.groups;  // those that must wait need no launch
@@ -153,7 +161,7 @@ bool divide(const Recurrence& recurrence, const DeviceLimits& device,
   const int64_t widest = recurrence.units_together();
   for (int64_t size = device.multiprocessors; size > 1; size /= 2)
     for (const bool shared_weights : {true, false})
-      consider(size < widest ? size : widest, false, shared_weights);
+      consider(needed_blocks(recurrence, size < widest ? size : widest), false, shared_weights);
   if (best < 0) consider(1, false, false);
   return best >= 0;
 }

@@ -138,14 +138,13 @@ struct CoreProduct {
                 row_tile = item % items / across * core_rows;
       const bool two = column_tile + 1 < column_tiles;
       const int end = (slice + 1) * depth / p.slices;
-      const T* const first =
-          (in_shared ? reinterpret_cast<const T*>(shared_memory) : in_global) +
-          (p.k0 / kCoreDepth * column_tiles + column_tile) * kWeights;
+      const T* const first = (in_shared ? reinterpret_cast<const T*>(shared_memory) : in_global) +
+                             (p.k0 / kCoreDepth * column_tiles + column_tile) * kWeights;
       const auto* const weights = reinterpret_cast<const A*>(first) + lane;
       const auto* const values =
           reinterpret_cast<const B*>(shared_memory + p.values) + row_tile * 32 + lane;
       float total[2][core_rows][4] = {};
-#pragma unroll core_rows > 2 ? 2 : 4
+#pragma unroll core_rows> 2 ? 2 : 4
       for (int k = slice * depth / p.slices; k < end; ++k) {
         A a[2];
         B b[core_rows];

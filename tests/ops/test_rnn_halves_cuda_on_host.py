@@ -13,6 +13,7 @@ from torch import Tensor
 from pyneural.ops import reference
 from pyneural.ops.rnn import GATES
 from tests.ops.cuda_on_host_build import SHUFFLED, build
+from tests.ops.test_rnn import values_and_gradients
 from tests.ops.test_rnn_cuda_on_host import HOPPER, Machine, OnHost, divide
 from tests.tolerances import error
 
@@ -169,3 +170,52 @@ def test_each_step(library, cell, setting, dtype):
     layer.check_backward()
     if cell == "lstm":
         assert seen == expected
+
+
+# Of a GPU with clusters and of one without, as of float32.
+@pytest.mark.parametrize("hidden", [64, 128, 256, 512])
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("clusters", [False, True])
+def test_multiply_adds_are_of_use(library, hidden, backward, clusters):
+    rows = 64
+    machine = Machine(132, HOPPER, 16, 0) if clusters else Machine(108, 163 << 10, 0, 0)
+    division = divide(library, "lstm", rows, hidden, backward, machine, 2)
+    padded_rows = division.groups * division.tiles * division.tile_rows
+    done = division.group_size * division.depth * division.columns * padded_rows
+    assert 4 * hidden * hidden * rows / done > 0.94
+    assert division.in_clusters == (clusters and hidden in (128, 256))
+    assert division.shared_weights
+
+
+def norm_error(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
+def test_all_steps_are_as_good_as_torchs(library, cell, dtype):
+    """Beside plain torch in the same halves, both against float64.
+
+    A relu is left out: where rounding moves a sum across 0, its slope jumps.
+    """
+    shape = (30, 5, 8, 40)
+    host = OnHost(library, cell, shape, False, False, Machine(6, 20 << 10, 6, SHUFFLED), dtype)
+    wide = [None if t is None else t.double() for t in host.tensors]
+    by_torch = values_and_gradients(reference.rnn, host.tensors, None, cell, False)
+    exact = values_and_gradients(reference.rnn, wide, None, cell, False)
+    y, h_n, c_n, saved = host.forward()
+    factors = [torch.linspace(0.5, 1.5, e.numel()).view_as(e).to(dtype) for e in exact[:3]]
+    dh, dc, of_input, of_hidden = host.backward(
+        y, saved, factors[0], factors[1], factors[2] if cell == "lstm" else None
+    )
+    x, h0, _, weight_ih, *_ = wide
+    of_input, of_hidden = (t.double().flatten(2).flatten(0, 1) for t in (of_input, of_hidden))
+    h_before = torch.cat([h0.unsqueeze(0), y[:-1].double()]).flatten(0, 1)
+    found = [y, h_n, *([c_n] if cell == "lstm" else [x.new_zeros(0)])]
+    found += [(of_input @ weight_ih).view_as(x), dh, *([dc] if cell == "lstm" else [])]
+    found += [of_input.T @ x.flatten(0, 1), of_hidden.T @ h_before]
+    found += [of_input.sum(0), of_hidden.sum(0)]
+    for one, other, all_digits in zip(found, by_torch, exact, strict=True):
+        if one.numel():
+            error_of_torch = norm_error(other, all_digits)
+            assert 0 < norm_error(one.to(dtype), all_digits) <= 1.1 * error_of_torch

@@ -17,9 +17,9 @@ struct Machine {
 
 // The division of the launch as a test sees it.
 void describe(const Division& d, int64_t* used) {
-  const int64_t all[] = {d.groups, d.group_size, d.shared_weights, d.in_clusters,  d.depth,
-                         d.columns, d.tile_rows, d.tiles,          d.slices,       d.item_rows,
-                         d.shared_bytes, d.groups_at_once};
+  const int64_t all[] = {d.groups, d.group_size, d.shared_weights, d.in_clusters,
+                         d.depth,  d.columns,    d.tile_rows,      d.tiles,
+                         d.slices, d.item_rows,  d.shared_bytes,   d.groups_at_once};
   std::copy(std::begin(all), std::end(all), used);
 }
 
@@ -58,8 +58,8 @@ RnnParams<T> make_params(const int64_t* sizes, const int64_t* lengths) {
 
 template <class T>
 int forward(Machine machine, const int64_t* sizes, const int64_t* lengths, const T* x_gates,
-            const T* weight_hh, const T* bias_hh, const T* h0, T* h, T* c, T* y, Accumulator<T>* saved,
-            int64_t* used) {
+            const T* weight_hh, const T* bias_hh, const T* h0, T* h, T* c, T* y,
+            Accumulator<T>* saved, int64_t* used) {
   RnnParams<T> params = make_params<T>(sizes, lengths);
   params.x_gates = x_gates;
   params.weight_hh = weight_hh;
@@ -74,8 +74,8 @@ int forward(Machine machine, const int64_t* sizes, const int64_t* lengths, const
 
 template <class T>
 int backward(Machine machine, const int64_t* sizes, const int64_t* lengths, const T* weight_hh,
-             const T* h0, const T* c0, T* y, Accumulator<T>* saved, const T* grad_y, T* dh, T* dc, T* grad_z,
-             int64_t* used) {
+             const T* h0, const T* c0, T* y, Accumulator<T>* saved, const T* grad_y, T* dh, T* dc,
+             T* grad_z, int64_t* used) {
   RnnParams<T> params = make_params<T>(sizes, lengths);
   params.weight_hh = weight_hh;
   params.h0 = h0;
@@ -94,13 +94,15 @@ int backward(Machine machine, const int64_t* sizes, const int64_t* lengths, cons
 #define EXPORT(NAME, T)                                                                           \
   extern "C" int forward_##NAME(Machine machine, const int64_t* sizes, const int64_t* lengths,    \
                                 const T* x_gates, const T* weight_hh, const T* bias_hh,           \
-                                const T* h0, T* h, T* c, T* y, Accumulator<T>* saved, int64_t* used) {         \
+                                const T* h0, T* h, T* c, T* y, Accumulator<T>* saved,             \
+                                int64_t* used) {                                                  \
     return forward(machine, sizes, lengths, x_gates, weight_hh, bias_hh, h0, h, c, y, saved,      \
                    used);                                                                         \
   }                                                                                               \
   extern "C" int backward_##NAME(Machine machine, const int64_t* sizes, const int64_t* lengths,   \
-                                 const T* weight_hh, const T* h0, const T* c0, T* y, Accumulator<T>* saved,    \
-                                 const T* grad_y, T* dh, T* dc, T* grad_z, int64_t* used) {       \
+                                 const T* weight_hh, const T* h0, const T* c0, T* y,              \
+                                 Accumulator<T>* saved, const T* grad_y, T* dh, T* dc, T* grad_z, \
+                                 int64_t* used) {                                                 \
     return backward(machine, sizes, lengths, weight_hh, h0, c0, y, saved, grad_y, dh, dc, grad_z, \
                     used);                                                                        \
   }
