@@ -132,6 +132,7 @@ struct CoreProduct {
               row_tiles = p.tile_rows / kCoreRows,
               across = static_cast<int>(tiles_of(column_tiles, 2)),
               items = across * (row_tiles / core_rows), depth = p.ks / kCoreDepth;
+    constexpr int kUnrolled = core_rows > 2 ? 2 : 4;  // more would take more registers than help
     float* const sums = reinterpret_cast<float*>(shared_memory + p.sums);
     for (int item = static_cast<int>(threadIdx.x) / 32; item < items * p.slices; item += kWarps) {
       const int slice = item / items, column_tile = item % across * 2,
@@ -144,7 +145,7 @@ struct CoreProduct {
       const auto* const values =
           reinterpret_cast<const B*>(shared_memory + p.values) + row_tile * 32 + lane;
       float total[2][core_rows][4] = {};
-#pragma unroll core_rows> 2 ? 2 : 4
+#pragma unroll kUnrolled
       for (int k = slice * depth / p.slices; k < end; ++k) {
         A a[2];
         B b[core_rows];
@@ -157,16 +158,18 @@ struct CoreProduct {
         if (two) PYNEURAL_UNROLL
         for (int r = 0; r < core_rows; ++r) Core::multiply(total[1][r], a[1].of, b[r].of);
       }
-      PYNEURAL_UNROLL
-      for (int j = 0; j < 2; ++j)
-        if (j == 0 || two) PYNEURAL_UNROLL
-      for (int r = 0; r < core_rows; ++r) PYNEURAL_UNROLL
-      for (int i = 0; i < 2; ++i) {
-        const int row = (row_tile + r) * kCoreRows + swap_upper(lane % 4 * 2 + i),
-                  column = (column_tile + j) * kCoreColumns + lane / 4 * 2;
-        put_sums<float, 2>(p, sums + (slice * p.tile_rows + row) * p.sum_stride + column,
-                           {{total[j][r][i], total[j][r][2 + i]}});
-      }
+      const auto put = [&](int j) {
+        PYNEURAL_UNROLL
+        for (int r = 0; r < core_rows; ++r) PYNEURAL_UNROLL
+        for (int i = 0; i < 2; ++i) {
+          const int row = (row_tile + r) * kCoreRows + swap_upper(lane % 4 * 2 + i),
+                    column = (column_tile + j) * kCoreColumns + lane / 4 * 2;
+          put_sums<float, 2>(p, sums + (slice * p.tile_rows + row) * p.sum_stride + column,
+                             {{total[j][r][i], total[j][r][2 + i]}});
+        }
+      };
+      put(0);
+      if (two) put(1);
     }
   }
 

@@ -188,7 +188,7 @@ def test_multiply_adds_are_of_use(library, hidden, backward, clusters):
 
 
 def norm_error(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).norm() / exact.norm())
+    return float((found.detach().double() - exact.detach()).norm() / exact.detach().norm())
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
