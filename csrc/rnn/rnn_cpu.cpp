@@ -33,7 +33,8 @@ void dispatch(const Layer& layer, const at::Tensor& x, const Body& body) {
 struct HostInputs : Inputs {
   at::Tensor x, lengths;
 
-  explicit HostInputs(const Arguments& a) : Inputs(a), x(in_dtype(dtype, a.x)) {
+  explicit HostInputs(const Arguments& a)
+      : Inputs(a, accumulator_dtype(a.x)), x(in_dtype(dtype, a.x)) {
     if (x.stride(2) != 1 && x.size(2) > 1) x = x.contiguous();
     if (a.lengths) lengths = a.lengths->contiguous();
   }

@@ -12,9 +12,10 @@ namespace {
 // The arguments as the kernels want them, and what they share.
 struct Call : Inputs {
   Layer layer;
-  at::Tensor x, lengths, active, weight_columns, exchange, barriers;
+  at::Tensor x, lengths, active, exchange, weights, barriers;
 
-  Call(const Layer& checked, const Arguments& a) : Inputs(a), layer(checked), x(ready(a.x)) {
+  Call(const Layer& checked, const Arguments& a)
+      : Inputs(a, a.x.scalar_type()), layer(checked), x(ready(a.x)) {
     if (!a.lengths) return;
     lengths = on_device(*a.lengths, x.device());
     const at::Tensor steps = at::arange(layer.steps, lengths.options());
@@ -24,28 +25,23 @@ struct Call : Inputs {
 
   template <class T>
   RnnParams<T> params(bool backward) {
-    RnnParams<T> params{
-        layer.cell, {layer.steps, layer.reverse, read<int64_t>(lengths)}, layer.rows, layer.hidden};
+    RnnParams<T> params{layer.cell,
+                        {layer.steps, layer.reverse, elements<int64_t>(lengths)},
+                        layer.rows,
+                        layer.hidden};
     const cudaError_t error = params.configure(backward);
     TORCH_CHECK_VALUE(error != cudaErrorInvalidValue, "rnn: weight_hh: expected fewer hidden units",
                       " than this GPU's shared memory can serve, got ", layer.hidden,
                       "; use several narrower layers");
     C10_CUDA_CHECK(error);
-    params.weight_hh = read<T>(weight_hh);
-    params.row_stride = layer.hidden;
-    params.column_stride = 1;
-    if (!backward && !params.division.shared_weights) {
-      // Read in every step, by neighbouring threads along the units.
-      weight_columns = weight_hh.t().contiguous();
-      params.weight_hh = read<T>(weight_columns);
-      params.row_stride = 1;
-      params.column_stride = weight_hh.size(0);
-    }
-    params.bias_hh = read<T>(bias_hh);
-    params.h0 = read<T>(h0);
-    params.c0 = read<T>(c0);
+    params.weight_hh = elements<T>(weight_hh);
+    params.bias_hh = elements<T>(bias_hh);
+    params.h0 = elements<T>(h0);
+    params.c0 = elements<T>(c0);
     exchange = at::empty({params.division.exchange_elements}, x.options());
-    params.exchange = exchange.data_ptr<T>();
+    params.exchange = mutable_elements<T>(exchange);
+    weights = at::empty({params.division.weight_elements}, x.options());
+    params.weights = mutable_elements<T>(weights);
     barriers = at::zeros({params.division.barriers()}, x.options().dtype(at::kInt));
     params.barriers = reinterpret_cast<unsigned*>(barriers.data_ptr<int32_t>());
     return params;
@@ -71,26 +67,26 @@ struct Kernels {
     const bool has_c = layer.has_cell_state(), saves = with_saved && layer.saved_size() > 0;
     at::Tensor y = at::empty({layer.steps, layer.rows, layer.hidden}, options),
                h = at::empty_like(call.h0), c = has_c ? call.c0.clone() : at::empty({0}, options);
+    const auto in_sums = options.dtype(accumulator_dtype(a.x));
     at::Tensor saved =
-        saves ? at::empty({layer.steps, layer.rows, layer.saved_size(), layer.hidden}, options)
-              : at::empty({0}, options);
+        saves ? at::empty({layer.steps, layer.rows, layer.saved_size(), layer.hidden}, in_sums)
+              : at::empty({0}, in_sums);
     if (layer.rows > 0) {
       const at::Tensor x_gates =
           at::linear(call.x, call.weight_ih,
                      call.bias_ih.defined() ? OptionalTensor(call.bias_ih) : std::nullopt);
-      dispatch_floating_cuda(call.x, [&](auto type, cudaStream_t stream) {
+      dispatch_with_reduced_cuda(call.x, [&](auto type, cudaStream_t stream) {
         using T = decltype(type);
         RnnParams<T> params = call.params<T>(false);
-        params.x_gates = x_gates.const_data_ptr<T>();
-        params.y = y.data_ptr<T>();
-        params.h = h.data_ptr<T>();
-        if (has_c) params.c = c.data_ptr<T>();
-        if (saves) params.saved = saved.data_ptr<T>();
+        params.x_gates = elements<T>(x_gates);
+        params.y = mutable_elements<T>(y);
+        params.h = mutable_elements<T>(h);
+        if (has_c) params.c = mutable_elements<T>(c);
+        if (saves) params.saved = mutable_elements<Accumulator<T>>(saved);
         C10_CUDA_CHECK(params.launch(false, stream));
       });
     }
-    const auto dtype = a.x.scalar_type();
-    return {y.to(dtype), h.to(dtype), c.to(dtype), saved};
+    return {y, h, c, saved};
   }
 
   static std::vector<at::Tensor> backward(const Layer& layer, const BackwardArguments& b,
@@ -106,15 +102,15 @@ struct Kernels {
                dh = call.ready(b.grad_h_n).clone(),
                dc = b.grad_c_n ? call.ready(*b.grad_c_n).clone() : at::Tensor();
     if (layer.rows > 0)
-      dispatch_floating_cuda(call.x, [&](auto type, cudaStream_t stream) {
+      dispatch_with_reduced_cuda(call.x, [&](auto type, cudaStream_t stream) {
         using T = decltype(type);
         RnnParams<T> params = call.params<T>(true);
-        params.grad_y = grad.const_data_ptr<T>();
-        params.y = y_rows.data_ptr<T>();
-        if (layer.saved_size() > 0) params.saved = saved_rows.data_ptr<T>();
-        params.grad_z = grad_z.data_ptr<T>();
-        params.dh = dh.data_ptr<T>();
-        if (dc.defined()) params.dc = dc.data_ptr<T>();
+        params.grad_y = elements<T>(grad);
+        params.y = mutable_elements<T>(y_rows);
+        if (layer.saved_size() > 0) params.saved = mutable_elements<Accumulator<T>>(saved_rows);
+        params.grad_z = mutable_elements<T>(grad_z);
+        params.dh = mutable_elements<T>(dh);
+        params.dc = mutable_elements<T>(dc);
         C10_CUDA_CHECK(params.launch(true, stream));
       });
     const at::Tensor z = grad_z.view({rows, blocks * H}), of_hidden = z.narrow(1, 0, gates);
@@ -130,7 +126,6 @@ struct Kernels {
       result[4] = of_hidden.t().mm(states_before(call, y_rows).view({rows, layer.hidden}));
     if (wanted[5]) result[5] = of_input.sum(0);
     if (wanted[6]) result[6] = of_hidden.sum(0);
-    for (at::Tensor& one : result) one = one.to(b.x.scalar_type());
     return result;
   }
 };

@@ -14,57 +14,67 @@
 //
 // Between arriving at a barrier and waiting for it, a thread stores what the group does not need
 // and loads its first inputs of the next step.
+//
+// In halves the products are by tensor cores and a thread computes two units together, all in
+// float; what the group exchanges is rounded, as y and the gradients of the gates are.
 #include "../common/launch.cuh"
 #include "../common/scalar_math.h"
-#include "rnn_division.h"
-#include "rnn_product.cuh"
+#include "rnn_block.cuh"
 
 namespace pyneural::rnn {
 namespace {
 
-// What a step of a unit reads but for the state, and what it leaves.
+// Of a multiprocessor at least: what a division counts on.
+constexpr int kBlocks = 1;
+
+// What a step reads but for the state, and what it leaves, of the units of a place.
 template <class Cell, class T>
 struct Inputs {
-  T gates[Cell::kGates];
+  Units<T> gates[Cell::kGates];
 
   Inputs() = default;
-  __device__ Inputs(const RnnParams<T>& p, int64_t t, int64_t n, int64_t u) {
-    const T* const from = p.x_gates + (t * p.rows + n) * Cell::kGates * p.hidden + u;
-    for (int g = 0; g < Cell::kGates; ++g) gates[g] = from[g * p.hidden];
+  __device__ Inputs(const Block<T>& block, int64_t t, const typename Block<T>::Place& at) {
+    const RnnParams<T>& p = block.params;
+    const T* const from = p.x_gates + (t * p.rows + at.n) * Cell::kGates * p.hidden + at.u;
+    for (int g = 0; g < Cell::kGates; ++g) gates[g] = block.load(from + g * p.hidden, at);
   }
 };
 
 template <class Cell, class T>
 struct Outputs {
-  T* y = nullptr;      // null: there are none
-  T* saved = nullptr;  // null: not wanted
-  T value, to_save[Cell::kSaved + 1];
+  T* y = nullptr;                   // null: there are none
+  Accumulator<T>* saved = nullptr;  // null: not wanted
+  int count;
+  Units<T> value, to_save[Cell::kSaved + 1];
 
-  __device__ void store(int64_t hidden) const {
-    if (y) *y = value;
+  __device__ void store(const RnnParams<T>& p) const {
+    if (y) store_units<T>(value, y, count, p.in_words);
     if (saved)
-      for (int k = 0; k < Cell::kSaved; ++k) saved[k * hidden] = to_save[k];
+      for (int k = 0; k < Cell::kSaved; ++k)
+        store_units<T>(to_save[k], saved + k * p.hidden, count, p.in_words);
   }
 };
 
 template <class Cell, class T>
-__global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant__ RnnParams<T> p) {
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    forward_kernel(const __grid_constant__ RnnParams<T> p) {
+  using S = Accumulator<T>;
   constexpr int G = Cell::kGates, kH = 0, kC = 1;
   const Block<T> block(p);
   using Place = typename Block<T>::Place;
   const int64_t H = p.hidden, N = p.rows;
   if (p.division.shared_weights) block.load_weights();
+  block.clear_padding();
   block.begin();
   block.for_all([&](const Place& at) {
-    const T h = p.h0[at.n * H + at.u];
+    const Units<T> h = block.load(p.h0 + at.n * H + at.u, at);
     block.own(kH, at) = h;
-    if constexpr (Cell::kHasCellState) block.own(kC, at) = p.c[at.n * H + at.u];
-    block.publish(0, at.u, at, h);
+    if constexpr (Cell::kHasCellState) block.own(kC, at) = block.load(p.c + at.n * H + at.u, at);
+    block.publish(0, 0, at, h);
   });
   Inputs<Cell, T> ahead;
   const auto look_ahead = [&](int64_t s) {
-    block.for_first(
-        [&](const Place& at) { ahead = Inputs<Cell, T>(p, p.steps.time(s), at.n, at.u); });
+    block.for_first([&](const Place& at) { ahead = Inputs<Cell, T>(block, p.steps.time(s), at); });
   };
   block.arrive();
   look_ahead(0);
@@ -77,87 +87,103 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const __grid_constant
       block.multiply(s % 2, tile);
       __syncthreads();
       block.for_tile(tile, [&](const Place& at) {
-        late.store(H);
+        late.store(p);
         const int64_t out = (t * N + at.n) * H + at.u;
         late.y = p.y + out;
+        late.count = at.count;
         if (p.saved) late.saved = p.saved + (t * N + at.n) * Cell::kSaved * H + at.u;
-        const T before = block.own(kH, at);
-        T h = before;
+        Units<T> h = block.own(kH, at);
         if (p.steps.active(t, at.n)) {
-          const Inputs<Cell, T> in = at.is_first() ? ahead : Inputs<Cell, T>(p, t, at.n, at.u);
-          T gates[Cell::kBlocks] = {}, c = T(0);
+          const Inputs<Cell, T> in = at.is_first() ? ahead : Inputs<Cell, T>(block, t, at);
+          Units<T> sums[G], bias[G] = {}, c = {};
           for (int g = 0; g < G; ++g) {
-            const T sum = block.sum(at, g * p.division.units + at.i);
-            gates[g] += p.bias_hh ? sum + p.bias_hh[g * H + at.u] : sum;
-            gates[Cell::input_block(g)] += in.gates[g];
+            sums[g] = block.sum(at, g * p.division.units + at.i);
+            if (p.bias_hh) bias[g] = block.load(p.bias_hh + g * H + at.u, at);
           }
           if constexpr (Cell::kHasCellState) c = block.own(kC, at);
-          late.value = h = Cell::step(gates, before, c, late.to_save);
+          PYNEURAL_UNROLL
+          for (int j = 0; j < kTogether<T>; ++j) {
+            S gates[Cell::kBlocks] = {}, to_save[Cell::kSaved + 1];
+            for (int g = 0; g < G; ++g) {
+              gates[g] += sums[g].of[j] + bias[g].of[j];
+              gates[Cell::input_block(g)] += in.gates[g].of[j];
+            }
+            h.of[j] = j < at.count ? Cell::step(gates, h.of[j], c.of[j], to_save) : S(0);
+            for (int k = 0; k < Cell::kSaved; ++k) late.to_save[k].of[j] = to_save[k];
+          }
+          late.value = h;
           if constexpr (Cell::kHasCellState) block.own(kC, at) = c;
           block.own(kH, at) = h;
         } else {
-          late.value = T(0);
-          for (int k = 0; k < Cell::kSaved; ++k) late.to_save[k] = T(0);
+          late.value = {};
+          for (int k = 0; k < Cell::kSaved; ++k) late.to_save[k] = {};
         }
-        block.publish((s + 1) % 2, at.u, at, h);
-        if (last) p.h[at.n * H + at.u] = h;
+        block.publish((s + 1) % 2, 0, at, h);
+        if (last) block.store(h, p.h + at.n * H + at.u, at);
         if constexpr (Cell::kHasCellState)
-          if (last) p.c[at.n * H + at.u] = block.own(kC, at);
+          if (last) block.store(block.own(kC, at), p.c + at.n * H + at.u, at);
       });
       if (tile + 1 < p.division.tiles) __syncthreads();
     }
     block.arrive();
-    late.store(H);
+    late.store(p);
     if (!last) look_ahead(s + 1);
     block.wait(s + 2);
   }
 }
 
-// What the gradients of a step of a unit are made of, but for those of later steps.
+// What the gradients of a step are made of, but for those of later steps, of the units of a place.
 template <class Cell, class T>
 struct Made {
-  T saved[Cell::kSaved + 1], grad_y;
-  At<T> here;
+  Units<T> saved[Cell::kSaved + 1], grad_y, h, h_before, c_before;
 
   Made() = default;
-  __device__ Made(const RnnParams<T>& p, int64_t t, int64_t n, int64_t u) {
+  __device__ Made(const Block<T>& block, int64_t t, const typename Block<T>::Place& at) {
     constexpr int K = Cell::kSaved;
-    const int64_t H = p.hidden, N = p.rows, at = n * H + u, before = p.steps.before(t);
-    const bool first = p.steps.first(t, n);
-    grad_y = p.grad_y[t * N * H + at];
-    for (int k = 0; k < K; ++k) saved[k] = p.saved[((t * N + n) * K + k) * H + u];
-    here = {p.y[t * N * H + at], first ? p.h0[at] : p.y[before * N * H + at], T(0)};
+    const RnnParams<T>& p = block.params;
+    const int64_t H = p.hidden, N = p.rows, in_state = at.n * H + at.u, before = p.steps.before(t);
+    const bool first = p.steps.first(t, at.n);
+    grad_y = block.load(p.grad_y + t * N * H + in_state, at);
+    for (int k = 0; k < K; ++k)
+      saved[k] = block.load(p.saved + ((t * N + at.n) * K + k) * H + at.u, at);
+    h = block.load(p.y + t * N * H + in_state, at);
+    h_before = block.load(first ? p.h0 + in_state : p.y + before * N * H + in_state, at);
     if constexpr (Cell::kHasCellState)
-      here.c_before = first ? p.c0[at] : p.saved[((before * N + n) * K + K - 1) * H + u];
+      c_before = first ? block.load(p.c0 + in_state, at)
+                       : block.load(p.saved + ((before * N + at.n) * K + K - 1) * H + at.u, at);
   }
 };
 
 template <class Cell, class T>
 struct GateGradients {
   T* to = nullptr;  // null: there are none
-  T grad[Cell::kBlocks];
+  int count;
+  Units<T> grad[Cell::kBlocks];
 
-  __device__ void store(int64_t hidden) const {
-    for (int b = 0; to && b < Cell::kBlocks; ++b) to[b * hidden] = grad[b];
+  __device__ void store(const RnnParams<T>& p) const {
+    for (int b = 0; to && b < Cell::kBlocks; ++b)
+      store_units<T>(grad[b], to + b * p.hidden, count, p.in_words);
   }
 };
 
 template <class Cell, class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     backward_kernel(const __grid_constant__ RnnParams<T> p) {
+  using S = Accumulator<T>;
   constexpr int G = Cell::kGates, B = Cell::kBlocks, kH = 0, kC = 1;
   const Block<T> block(p);
   using Place = typename Block<T>::Place;
   const int64_t H = p.hidden, N = p.rows;
   if (p.division.shared_weights) block.load_weights();
+  block.clear_padding();
   block.begin();
   block.for_all([&](const Place& at) {
-    block.own(kH, at) = p.dh[at.n * H + at.u];
-    if constexpr (Cell::kHasCellState) block.own(kC, at) = p.dc[at.n * H + at.u];
+    block.own(kH, at) = block.load(p.dh + at.n * H + at.u, at);
+    if constexpr (Cell::kHasCellState) block.own(kC, at) = block.load(p.dc + at.n * H + at.u, at);
   });
   // Of a row that takes part in the step.
   const auto read = [&](int64_t t, const Place& at) {
-    return p.steps.active(t, at.n) ? Made<Cell, T>(p, t, at.n, at.u) : Made<Cell, T>();
+    return p.steps.active(t, at.n) ? Made<Cell, T>(block, t, at) : Made<Cell, T>();
   };
   Made<Cell, T> ahead;
   const auto look_ahead = [&](int64_t s) {
@@ -168,35 +194,57 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t t = p.steps.time(s);
     GateGradients<Cell, T> late;
     block.for_all([&](const Place& at) {
-      late.store(H);
+      late.store(p);
       late.to = p.grad_z + (t * N + at.n) * B * H + at.u;
+      late.count = at.count;
       if (p.steps.active(t, at.n)) {
         const Made<Cell, T> made = at.is_first() ? ahead : read(t, at);
-        T dh = block.own(kH, at) + made.grad_y, dc = T(0);
+        Units<T> dh = block.own(kH, at), dc = {};
         if constexpr (Cell::kHasCellState) dc = block.own(kC, at);
-        Cell::gradients(made.saved, made.here, dh, dc, late.grad);
+        PYNEURAL_UNROLL
+        for (int j = 0; j < kTogether<T>; ++j) {
+          S saved[Cell::kSaved + 1], grad[B];
+          for (int k = 0; k < Cell::kSaved; ++k) saved[k] = made.saved[k].of[j];
+          At<S> here{made.h.of[j], made.h_before.of[j], S(0)};
+          if constexpr (Cell::kHasCellState) here.c_before = made.c_before.of[j];
+          dh.of[j] += made.grad_y.of[j];
+          Cell::gradients(saved, here, dh.of[j], dc.of[j], grad);
+          for (int b = 0; b < B; ++b) late.grad[b].of[j] = j < at.count ? grad[b] : S(0);
+        }
         if constexpr (Cell::kHasCellState) block.own(kC, at) = dc;
         block.own(kH, at) = dh;
       } else {
-        for (int b = 0; b < B; ++b) late.grad[b] = T(0);
+        for (int b = 0; b < B; ++b) late.grad[b] = {};
       }
-      for (int g = 0; g < G; ++g) block.publish(s % 2, g * H + at.u, at, late.grad[g]);
+      for (int g = 0; g < G; ++g) block.publish(s % 2, g, at, late.grad[g]);
     });
     block.arrive();
-    late.store(H);
+    late.store(p);
     if (s > 0) look_ahead(s - 1);
     block.wait(p.steps.count - s);
     for (int tile = 0; tile < p.division.tiles; ++tile) {
       block.multiply(s % 2, tile);
       __syncthreads();
-      block.for_tile(tile, [&](const Place& at) { block.own(kH, at) += block.sum(at, at.i); });
+      block.for_tile(tile, [&](const Place& at) {
+        const Units<T> sum = block.sum(at, at.i);
+        Units<T> dh = block.own(kH, at);
+        PYNEURAL_UNROLL
+        for (int j = 0; j < kTogether<T>; ++j) dh.of[j] += sum.of[j];
+        block.own(kH, at) = dh;
+      });
       if (tile + 1 < p.division.tiles) __syncthreads();
     }
   }
   block.for_all([&](const Place& at) {
-    p.dh[at.n * H + at.u] = block.own(kH, at);
-    if constexpr (Cell::kHasCellState) p.dc[at.n * H + at.u] = block.own(kC, at);
+    block.store(block.own(kH, at), p.dh + at.n * H + at.u, at);
+    if constexpr (Cell::kHasCellState) block.store(block.own(kC, at), p.dc + at.n * H + at.u, at);
   });
+}
+
+// Each block writes the weights of a rank in the product's order.
+template <class T>
+__global__ void __launch_bounds__(kThreads) order_weights(const __grid_constant__ RnnParams<T> p) {
+  Block<T>(p).load_weights();
 }
 
 template <class T>
@@ -209,6 +257,11 @@ Kernel<T> kernel_of(CellKind kind, bool backward) {
     kernel = backward ? backward_kernel<decltype(cell), T> : forward_kernel<decltype(cell), T>;
   });
   return kernel;
+}
+
+template <class... Pointers>
+bool are_aligned(size_t bytes, const Pointers*... pointers) {
+  return ((reinterpret_cast<uintptr_t>(pointers) % bytes == 0) && ...);
 }
 
 }  // namespace
@@ -232,8 +285,16 @@ cudaError_t RnnParams<T>::configure(bool backward) {
 template <class T>
 cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
   const Kernel<T> kernel = kernel_of<T>(cell, backward);
-  const auto shared = static_cast<size_t>(division.shared_elements) * sizeof(T);
+  const auto shared = static_cast<size_t>(division.shared_bytes);
   RnnParams<T> copy = *this;
+  copy.in_words = hidden % kTogether<T> == 0 &&
+                  are_aligned(sizeof(T) * kTogether<T>, x_gates, bias_hh, h0, c0, y, h, c, grad_y,
+                              grad_z, dh, dc) &&
+                  are_aligned(sizeof(Units<T>), saved);
+  if (division.weight_elements > 0)
+    if (const cudaError_t error =
+            pyneural::launch(order_weights<T>, division.group_size, kThreads, 0, stream, copy))
+      return error;
   void* arguments[] = {&copy};
   for (int32_t& first = copy.first_group; first < division.groups;
        first += division.groups_at_once) {
@@ -253,7 +314,12 @@ cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
   return cudaSuccess;
 }
 
+// What a kernel's arguments have before CUDA 12.1, and on GPUs before 7.0.
+static_assert(sizeof(RnnParams<double>) <= 4096);
+
 template struct RnnParams<float>;
 template struct RnnParams<double>;
+template struct RnnParams<BFloat16>;
+template struct RnnParams<Float16>;
 
 }  // namespace pyneural::rnn

@@ -19,13 +19,13 @@ const T* read(const at::Tensor& t) {
   return t.defined() ? t.const_data_ptr<T>() : nullptr;
 }
 
-// A call's tensors but for x and the lengths, in the accumulator type and contiguous.
+// A call's tensors but for x and the lengths, in the type that the kernels take and contiguous.
 struct Inputs {
   at::ScalarType dtype;
   at::Tensor h0, c0, weight_ih, weight_hh, bias_ih, bias_hh;
 
-  explicit Inputs(const Arguments& a)
-      : dtype(accumulator_dtype(a.x)),
+  Inputs(const Arguments& a, at::ScalarType type)
+      : dtype(type),
         h0(ready(a.h0)),
         c0(ready(a.c0)),
         weight_ih(ready(a.weight_ih)),

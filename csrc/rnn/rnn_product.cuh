@@ -1,309 +1,194 @@
-// The product of a block in one step of a recurrence, and what its group exchanges for it.
+// The product of a block in one step of a recurrence.
 //
 //   sums [slices][tile_rows][columns],  sum_k weight(k, column) value(k, row) of a slice of the k
 //
-// A thread keeps 4 columns of 4 or 8 rows in registers: for one k it reads 16 bytes of weights,
-// beside those of its neighbours, and 4 or 8 values that are the same for them, and does 16 or 32
-// multiply-adds. There are as many row tiles as the group has rows. Threads that are left over
-// share the k among them, and whoever needs a sum adds its slices in order: the same bits on every
-// run.
+// There are as many row items as the group has rows. Threads or warps that are left over share the
+// k among them, and whoever needs a sum adds its slices in order: the same bits on every run.
 #pragma once
 
-#include "../common/async_copy.cuh"
-#include "../common/cluster.cuh"
-#include "../common/grid_barrier.cuh"
+#include <type_traits>
+
+#include "../common/fragments.cuh"
 #include "rnn_division.h"
 
 namespace pyneural::rnn {
 
-template <class T>
-struct alignas(16) Four {
-  T elements[4];
-};
-
-template <class T>
-__device__ inline void load_four(const T* from, T (&to)[4]) {
-  const Four<T> four = *reinterpret_cast<const Four<T>*>(from);
-  PYNEURAL_UNROLL
-  for (int i = 0; i < 4; ++i) to[i] = four.elements[i];
-}
-
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
-// A product of values k0 .. k0 + ks in shared memory, where everything is at offsets in elements:
-// the values of the first k0 write the sums, later ones add to them.
-template <class T>
+// Elements that are read or written at a time.
+template <class T, int count>
+struct alignas(sizeof(T) * count < 16 ? sizeof(T) * count : 16) Together {
+  T of[count];
+};
+
+// A product of values k0 .. k0 + ks in shared memory; where they and the sums begin, in bytes. The
+// values of the first k0 write the sums, later ones add to them.
 struct Product {
   int k0, ks, columns, tile_rows, slices, value_stride, sum_stride;
   int values, sums;
 };
 
-// weights_from(column)(k, to) gives weight(k0 + k, column .. column + 3).
-template <int kRows, class T, class Weights>
-__device__ inline void multiply(const Product<T>& p, const Weights& weights_from) {
-  T* const shared = reinterpret_cast<T*>(shared_memory);
-  const int across = p.columns / kThreadColumns, tiles = across * (p.tile_rows / kRows);
-  for (int item = static_cast<int>(threadIdx.x); item < tiles * p.slices; item += kThreads) {
-    const int slice = item / tiles, column = item % across * kThreadColumns,
-              row = item % tiles / across * kRows;
-    const int end = (slice + 1) * p.ks / p.slices;
-    const auto load_weights = weights_from(column);
-    T total[kRows][4] = {};
-#pragma unroll 4
-    for (int k = slice * p.ks / p.slices; k < end; ++k) {
-      T left[4];
-      load_weights(k, left);
-      PYNEURAL_UNROLL
-      for (int r = 0; r < kRows; r += 4) {
-        T right[4];
-        load_four(shared + p.values + k * p.value_stride + row + r, right);
-        PYNEURAL_UNROLL
-        for (int i = 0; i < 4; ++i) PYNEURAL_UNROLL
-        for (int j = 0; j < 4; ++j) total[r + i][j] += right[i] * left[j];
-      }
-    }
+// Adds to what is there, unless these are the first k.
+template <class S, int count>
+__device__ inline void put_sums(const Product& p, S* to, const Together<S, count>& sums) {
+  Together<S, count> four = sums;
+  if (p.k0 > 0) {
+    const auto before = *reinterpret_cast<const Together<S, count>*>(to);
     PYNEURAL_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      T* const to = shared + p.sums + (slice * p.tile_rows + row + r) * p.sum_stride + column;
-      Four<T> four;
-      PYNEURAL_UNROLL
-      for (int j = 0; j < 4; ++j) four.elements[j] = p.k0 > 0 ? to[j] + total[r][j] : total[r][j];
-      *reinterpret_cast<Four<T>*>(to) = four;
-    }
+    for (int j = 0; j < count; ++j) four.of[j] = before.of[j] + sums.of[j];
   }
+  *reinterpret_cast<Together<S, count>*>(to) = four;
 }
 
-// Calls, which all cells share, rather than a copy in each kernel: the compiler has an eighth to
-// do. Weights [depth][columns] at the start of the shared memory:
-template <int kRows, class T>
-[[gnu::noinline]] __device__ void multiply_shared(Product<T> p) {
-  const T* const weights = reinterpret_cast<const T*>(shared_memory) + p.k0 * p.columns;
-  multiply<kRows>(p, [&](int column) {
-    return [&p, from = weights + column](int k, T(&to)[4]) { load_four(from + k * p.columns, to); };
-  });
-}
-
-// Columns of weights in global memory: [gates] of `hidden` columns, of which the block has some.
+// Weights [depth][columns] and values [depth][value_stride]. A thread keeps 4 columns of 4 or 8
+// rows in registers: for one k it reads 16 bytes of weights, beside those of its neighbours, and 4
+// or 8 values that are the same for them, and does 16 or 32 multiply-adds. Slices take the k by
+// turns, so that those of a warp read lines beside each other.
 template <class T>
-struct GlobalWeights {
-  const T* first;  // weight(0, 0)
-  int64_t k_step, column_step, gate_step;
-  int gates, units, wide_units;  // of the block, and columns of a gate in the product
-
-  // weight(0, column); null beyond the last column.
-  __device__ const T* column(int column) const {
-    const int gate = column / wide_units, i = column % wide_units;
-    return i < units && gate < gates ? first + gate * gate_step + i * column_step : nullptr;
+struct ThreadProduct {
+  __device__ static int64_t weight_place(int k, int column, int columns) {
+    return int64_t{k} * columns + column;
   }
-};
-template <int kRows, class T>
-[[gnu::noinline]] __device__ void multiply_global(Product<T> p, GlobalWeights<T> weights) {
-  struct Columns {
-    const T* from[4];
-  };
-  multiply<kRows>(p, [&](int column) {
-    Columns columns;
-    for (int j = 0; j < 4; ++j) columns.from[j] = weights.column(column + j);
-    return [&p, &weights, columns](int k, T(&to)[4]) {
-      PYNEURAL_UNROLL
-      for (int j = 0; j < 4; ++j)
-        to[j] = columns.from[j] ? columns.from[j][(p.k0 + k) * weights.k_step] : T(0);
-    };
-  });
-}
-
-// Of one thread block: its rows and units, and its shared memory.
-template <class T>
-struct Block {
-  const RnnParams<T>& params;
-  const Division& division;
-  int64_t first_row, first_unit;
-  int rows, units;
-  GlobalWeights<T> source;    // of the product's weights, in weight_hh
-  T *weights, *sums, *owned;  // [depth][columns], [slices][tile_rows][.], [2][tiles][owned_size()]
-  T* values;                  // [2][tiles][depth][.]; or [2][kChunk][.], where they pass through
-
-  __device__ explicit Block(const RnnParams<T>& p) : params(p), division(p.division) {
-    const Division& d = division;
-    const int64_t group = p.first_group + blockIdx.x / d.group_size;
-    const int64_t rank = blockIdx.x % d.group_size;
-    first_row = group * p.rows / d.groups;
-    rows = static_cast<int>((group + 1) * p.rows / d.groups - first_row);
-    first_unit = rank * p.hidden / d.group_size;
-    units = static_cast<int>((rank + 1) * p.hidden / d.group_size - first_unit);
-    // In the forward the product's columns are rows of weight_hh.
-    const int64_t k_step = d.is_forward ? p.column_stride : p.row_stride;
-    const int64_t column_step = d.is_forward ? p.row_stride : p.column_stride;
-    source = {p.weight_hh + first_unit * column_step,
-              k_step,
-              column_step,
-              p.hidden * column_step,
-              d.gates,
-              units,
-              d.units};
-    weights = reinterpret_cast<T*>(shared_memory);
-    sums = weights + (d.shared_weights ? int64_t{d.depth} * d.columns : 0);
-    owned = sums + d.slices * d.tile_rows * d.sum_stride;
-    values = owned + 2 * d.tiles * owned_size();
+  __device__ static int value_place(int k, int row, const Division& d) {
+    return k * d.value_stride + row;
   }
 
-  // Elements of a tile, and their thread: 4 rows of a unit beside each other, then the units, so
-  // that a warp's 8 units of 4 rows lie in whole sectors of global memory.
-  __device__ int owned_size() const { return division.tile_rows * division.units; }
-  // body(its row and unit in the layer, its place in a tile's products and in `owned`).
-  struct Place {
-    int64_t n, u;
-    int tile, e, row, i;
-
-    // Of those of the thread.
-    __device__ bool is_first() const { return tile == 0 && e < kThreads; }
-  };
-  template <class Body>
-  __device__ void for_tile(int tile, const Body& body) const {
-    for (int e = static_cast<int>(threadIdx.x); e < owned_size(); e += kThreads)
-      visit(tile, e, body);
-  }
-  template <class Body>
-  __device__ void for_first(const Body& body) const {
-    const int e = static_cast<int>(threadIdx.x);
-    if (e < owned_size()) visit(0, e, body);
-  }
-  template <class Body>
-  __device__ void for_all(const Body& body) const {
-    for (int tile = 0; tile < division.tiles; ++tile) for_tile(tile, body);
-  }
-
-  // A value of the block's own from step to step, seen by one thread; there are two of each.
-  __device__ T& own(int which, const Place& at) const {
-    return owned[(which * division.tiles + at.tile) * owned_size() + at.e];
-  }
-  __device__ T sum(const Place& at, int column) const {
-    const T* from = sums + at.row * division.sum_stride + column;
-    T total = T(0);
-    for (int s = 0; s < division.slices; ++s, from += division.tile_rows * division.sum_stride)
-      total += *from;
-    return total;
-  }
-
-  // The group's barrier in two halves: what a thread wrote before it arrives, all see after they
-  // have waited. `round` counts from 1.
-  __device__ unsigned* counter() const {
-    return params.barriers + params.first_group + blockIdx.x / division.group_size;
-  }
-  __device__ void begin() const {  // no block writes to one that has not
-    if (!division.in_clusters) return;
-    cluster_arrive();
-    cluster_wait();
-  }
-  __device__ void arrive() const {
-    if (division.group_size == 1)
-      __syncthreads();
-    else if (division.in_clusters)
-      cluster_arrive();
-    else
-      grid_arrive(counter());
-  }
-  __device__ void wait(int64_t round) const {
-    if (division.group_size == 1) return;
-    if (division.in_clusters)
-      cluster_wait();
-    else
-      grid_wait(counter(), division.group_size, static_cast<unsigned>(round));
-  }
-
-  // Gives all blocks of the group value(k, row), to read after the barrier. There are two sets of
-  // values, used by turns.
-  __device__ void publish(int set, int k, const Place& at, T value) const {
-    const int64_t to = tile_offset(set, at.tile) + int64_t{k} * division.value_stride + at.row;
-    if (division.in_clusters)
-      for (int rank = 0; rank < division.group_size; ++rank)
-        *in_block(values + to, static_cast<unsigned>(rank)) = value;
-    else
-      (division.shared_exchange ? values : params.exchange)[to] = value;
-  }
-
-  // All threads of the block call it; leaves a tile's sums to be read after a barrier.
-  __device__ void multiply(int set, int tile) const {
-    const Division& d = division;
-    if (d.shared_exchange) {
-      multiply(values + tile_offset(set, tile), 0, d.depth);
-      return;
-    }
-    const T* const from = params.exchange + tile_offset(set, tile);
-    fetch(from, 0);
-    for (int k0 = 0; k0 < d.depth; k0 += kChunk) {
-      const bool more = k0 + kChunk < d.depth;
-      if (more) {
-        fetch(from, k0 + kChunk);
-        wait_copies<1>();
-      } else {
-        wait_copies<0>();
+  // Calls, which all cells share, rather than a copy in each kernel: the compiler has an eighth to
+  // do. Weights in global memory, or at the start of the shared memory.
+  template <bool in_shared, int rows>
+  [[gnu::noinline]] __device__ static void multiply(Product p, const T* in_global) {
+    using Four = Together<T, 4>;
+    T* const shared = reinterpret_cast<T*>(shared_memory);
+    const T* const values = reinterpret_cast<const T*>(shared_memory + p.values);
+    T* const sums = reinterpret_cast<T*>(shared_memory + p.sums);
+    const int across = p.columns / kThreadColumns, tiles = across * (p.tile_rows / rows);
+    for (int item = static_cast<int>(threadIdx.x); item < tiles * p.slices; item += kThreads) {
+      const int slice = item / tiles, column = item % across * kThreadColumns,
+                row = item % tiles / across * rows;
+      const T* const weights = (in_shared ? shared : in_global) + p.k0 * p.columns + column;
+      T total[rows][4] = {};
+#pragma unroll 4
+      for (int k = slice; k < p.ks; k += p.slices) {
+        const Four left = *reinterpret_cast<const Four*>(weights + k * p.columns);
+        PYNEURAL_UNROLL
+        for (int r = 0; r < rows; r += 4) {
+          const Four right = *reinterpret_cast<const Four*>(values + k * p.value_stride + row + r);
+          PYNEURAL_UNROLL
+          for (int i = 0; i < 4; ++i) PYNEURAL_UNROLL
+          for (int j = 0; j < 4; ++j) total[r + i][j] += right.of[i] * left.of[j];
+        }
       }
-      __syncthreads();
-      multiply(chunk(k0), k0, more ? kChunk : d.depth - k0);
-      __syncthreads();
+      PYNEURAL_UNROLL
+      for (int r = 0; r < rows; ++r)
+        put_sums<T, 4>(p, sums + (slice * p.tile_rows + row + r) * p.sum_stride + column,
+                       {{total[r][0], total[r][1], total[r][2], total[r][3]}});
     }
   }
 
- private:
-  template <class Body>
-  __device__ void visit(int tile, int e, const Body& body) const {
-    const int row = e % 4 + e / (4 * division.units) * 4, i = e / 4 % division.units;
-    const int n = tile * division.tile_rows + row;
-    if (n < rows && i < units) body(Place{first_row + n, first_unit + i, tile, e, row, i});
-  }
-  __device__ int64_t tile_offset(int set, int tile) const {
-    const int64_t group = division.shared_exchange ? 0 : blockIdx.x / division.group_size;
-    const int64_t groups = division.shared_exchange ? 1 : division.groups_at_once;
-    return ((set * groups + group) * division.tiles + tile) * division.depth *
-           division.value_stride;
-  }
-  __device__ T* chunk(int k0) const {
-    return values + k0 / kChunk % 2 * kChunk * division.value_stride;
-  }
-  // Begins to copy a chunk of a tile's values. Copies bypass the first-level cache, which may hold
-  // what other blocks have written over since.
-  __device__ void fetch(const T* from, int k0) const {
-    const int ks = division.depth - k0 < kChunk ? division.depth - k0 : kChunk;
-    constexpr int kVector = kCopyBytes / static_cast<int>(sizeof(T));
-    from += int64_t{k0} * division.value_stride;
-    T* const to = chunk(k0);
-    for (int i = static_cast<int>(threadIdx.x) * kVector; i < ks * division.value_stride;
-         i += kThreads * kVector)
-      copy_async(to + i, from + i, kCopyBytes);
-    commit_copies();
-  }
-
-  __device__ void multiply(const T* part, int k0, int ks) const {
-    const Division& d = division;
-    const Product<T> p{k0,           ks,           d.columns,
-                       d.tile_rows,  d.slices,     d.value_stride,
-                       d.sum_stride, offset(part), offset(sums)};
-    if (d.shared_weights && d.thread_rows == 8)
-      multiply_shared<8>(p);
-    else if (d.shared_weights)
-      multiply_shared<4>(p);
-    else if (d.thread_rows == 8)
-      multiply_global<8>(p, source);
+  template <bool in_shared>
+  __device__ static void multiply(int item_rows, const Product& p, const T* weights) {
+    if (item_rows == 8)
+      multiply<in_shared, 8>(p, weights);
     else
-      multiply_global<4>(p, source);
+      multiply<in_shared, 4>(p, weights);
   }
-  __device__ static int offset(const T* of) {
-    return static_cast<int>(of - reinterpret_cast<const T*>(shared_memory));
+};
+
+// The same for halves by tensor cores,
+//
+//   sums^T [16 columns, 8 rows] += weights^T [16 columns, 16 k] values [16 k, 8 rows],
+//
+// each operand in the order in which the lanes hold it: a warp reads 512 bytes of weights or 256 of
+// values beside each other. A warp keeps 2 x 1 to 2 x 4 such sums, and reads its weights once for
+// all its rows. Rows are in an order by which neither they that a warp writes at a time, 4 rows of
+// 16 units, nor their sums meet in a bank.
+template <class T>
+struct CoreProduct {
+  using Core = Fragments<T>;
+  static constexpr int kWeights = kCoreColumns * kCoreDepth, kValues = kCoreRows * kCoreDepth;
+
+  // A row's place among 8, and the row of a place.
+  __device__ static int swap_upper(int row) { return row ^ row / 4; }
+
+  // [k / 16][column / 16][lane][4 words]; a lane's words are of two neighbouring columns.
+  __device__ static int64_t weight_place(int k, int column, int columns) {
+    const int64_t tile = int64_t{k / kCoreDepth} * (columns / kCoreColumns) + column / kCoreColumns;
+    const int lane = column % kCoreColumns / 2 * 4 + k % 8 / 2,
+              word = column % 2 + k % kCoreDepth / 8 * 2;
+    return tile * kWeights + lane * 8 + word * 2 + k % 2;
+  }
+  // [k / 16][row / 8][lane][2 words]
+  __device__ static int value_place(int k, int row, const Division& d) {
+    const int tile = k / kCoreDepth * (d.tile_rows / kCoreRows) + row / kCoreRows;
+    const int lane = swap_upper(row % kCoreRows) * 4 + k % 8 / 2, word = k % kCoreDepth / 8;
+    return tile * kValues + lane * 4 + word * 2 + k % 2;
   }
 
- public:
-  // Fills the block's weights, neighbouring threads along weight_hh.
-  __device__ void load_weights() const {
-    const int size = division.depth * division.columns;
-    const bool along_k = source.k_step == 1;
-    for (int i = static_cast<int>(threadIdx.x); i < size; i += kThreads) {
-      const int k = along_k ? i % division.depth : i / division.columns;
-      const int column = along_k ? i / division.depth : i % division.columns;
-      const T* const from = source.column(column);
-      weights[k * division.columns + column] = from ? from[k * source.k_step] : T(0);
+  template <bool in_shared, int core_rows>
+  [[gnu::noinline]] __device__ static void multiply(Product p, const T* in_global) {
+    using A = Together<uint32_t, 4>;
+    using B = Together<uint32_t, 2>;
+    const int lane = lane_of_warp(), column_tiles = p.columns / kCoreColumns,
+              row_tiles = p.tile_rows / kCoreRows,
+              across = static_cast<int>(tiles_of(column_tiles, 2)),
+              items = across * (row_tiles / core_rows), depth = p.ks / kCoreDepth;
+    constexpr int kUnrolled = core_rows > 2 ? 2 : 4;  // more would take more registers than help
+    float* const sums = reinterpret_cast<float*>(shared_memory + p.sums);
+    for (int item = static_cast<int>(threadIdx.x) / 32; item < items * p.slices; item += kWarps) {
+      const int slice = item / items, column_tile = item % across * 2,
+                row_tile = item % items / across * core_rows;
+      const bool two = column_tile + 1 < column_tiles;
+      const int end = (slice + 1) * depth / p.slices;
+      const T* const first = (in_shared ? reinterpret_cast<const T*>(shared_memory) : in_global) +
+                             (p.k0 / kCoreDepth * column_tiles + column_tile) * kWeights;
+      const auto* const weights = reinterpret_cast<const A*>(first) + lane;
+      const auto* const values =
+          reinterpret_cast<const B*>(shared_memory + p.values) + row_tile * 32 + lane;
+      float total[2][core_rows][4] = {};
+#pragma unroll kUnrolled
+      for (int k = slice * depth / p.slices; k < end; ++k) {
+        A a[2];
+        B b[core_rows];
+        a[0] = weights[k * column_tiles * 32];
+        if (two) a[1] = weights[k * column_tiles * 32 + 32];
+        PYNEURAL_UNROLL
+        for (int r = 0; r < core_rows; ++r) b[r] = values[(k * row_tiles + r) * 32];
+        PYNEURAL_UNROLL
+        for (int r = 0; r < core_rows; ++r) Core::multiply(total[0][r], a[0].of, b[r].of);
+        if (two) PYNEURAL_UNROLL
+        for (int r = 0; r < core_rows; ++r) Core::multiply(total[1][r], a[1].of, b[r].of);
+      }
+      const auto put = [&](int j) {
+        PYNEURAL_UNROLL
+        for (int r = 0; r < core_rows; ++r) PYNEURAL_UNROLL
+        for (int i = 0; i < 2; ++i) {
+          const int row = (row_tile + r) * kCoreRows + swap_upper(lane % 4 * 2 + i),
+                    column = (column_tile + j) * kCoreColumns + lane / 4 * 2;
+          put_sums<float, 2>(p, sums + (slice * p.tile_rows + row) * p.sum_stride + column,
+                             {{total[j][r][i], total[j][r][2 + i]}});
+        }
+      };
+      put(0);
+      if (two) put(1);
+    }
+  }
+
+  template <bool in_shared>
+  __device__ static void multiply(int item_rows, const Product& p, const T* weights) {
+    switch (item_rows / kCoreRows) {
+      case 1:
+        return multiply<in_shared, 1>(p, weights);
+      case 2:
+        return multiply<in_shared, 2>(p, weights);
+      case 3:
+        return multiply<in_shared, 3>(p, weights);
+      default:
+        return multiply<in_shared, 4>(p, weights);
     }
   }
 };
+
+template <class T>
+using ProductOf = std::conditional_t<sizeof(T) == 2, CoreProduct<T>, ThreadProduct<T>>;
 
 }  // namespace pyneural::rnn

@@ -39,7 +39,8 @@ def rnn(
     are one kernel call, forward and backward, with no Python and no dispatcher between the steps;
     the result is the same on every run with the same number of threads. Differentiable to any
     order in x, h0 and the weights: the first backward is a kernel, further ones are plain torch.
-    For bfloat16 and float16 the state is float32.
+    For bfloat16 and float16 the state is float32; on CUDA the products of the next step take it
+    rounded to these.
 
     Args:
         x: [T, N, I], T >= 1, float32, float64, bfloat16 or float16.

@@ -33,15 +33,16 @@ def test_implementations_agree(layer, backward):
         assert relative_error(implementation.build(problem)(), oracle) < 1e-12
 
 
-def test_command_prints_tables_and_keeps_json(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_command_prints_tables_and_keeps_json(dtype, tmp_path, capsys, monkeypatch):
     # It binds the whole process to cores.
     monkeypatch.setattr("bench.machine.use_threads", lambda threads: None)
     path = tmp_path / "out.json"
-    arguments = "rnn --quick --seconds 0 --case 3x10x4x5:LSTM --threads 1 --json"
+    arguments = f"rnn --dtype {dtype} --quick --seconds 0 --case 3x10x4x5:LSTM --threads 1 --json"
     code = main([*arguments.split(), str(path)])
     printed = capsys.readouterr().out
     assert code == 0, printed
-    cases = json.loads(path.read_text())["rnn"]["float32"]["cases"]
+    cases = json.loads(path.read_text())["rnn"][dtype]["cases"]
     assert [case["backward"] for case in cases] == [False, True]
     assert cases[1]["rows"]["torch"]["median"] > 0
 

@@ -13,7 +13,10 @@ from pyneural.ops import record_residual
 from tests.ops.cuda_on_host_build import ASCENDING, build
 from tests.ops.networks import Network
 from tests.ops.test_dense_cuda_on_host import operands, product
-from tests.ops.test_jet_gram_cuda_on_host import OnHost, choices, gram
+from tests.ops.test_jet_gram_cuda_on_host import OnHost as JacobiansOnHost
+from tests.ops.test_jet_gram_cuda_on_host import choices, gram
+from tests.ops.test_rnn_cuda_on_host import HOPPER, Machine
+from tests.ops.test_rnn_cuda_on_host import OnHost as RecurrenceOnHost
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="gcc's instrumentation"
@@ -72,10 +75,53 @@ def test_jacobians_of_residuals(jet_gram, dtype):
     program = record_residual(lambda jet, x, c: jet[1, 0] + jet[0, 0] * jet[2, 0] - jet[3, 0])
     given = network.x.new_empty(0), network.x.new_empty(0, 64)
     derivatives = [(0,), (1,), (1, 1)]
-    kernels = OnHost(jet_gram, *network.parts, "tanh", derivatives, program, *given)
+    kernels = JacobiansOnHost(jet_gram, *network.parts, "tanh", derivatives, program, *given)
     jet_gram.trace()
     kernels.jacobian()
     (reads, fewest_reads), (writes, fewest_writes) = wavefronts(jet_gram)
     assert choices(jet_gram)[1:] == [32, True]
     assert reads == fewest_reads > 0
     assert writes == fewest_writes > 0
+
+
+@pytest.fixture(scope="module")
+def rnn():
+    return build("rnn", traced=True)
+
+
+def of_a_step(library, backward, rows, hidden, machine, dtype):
+    """The wavefronts that one step more takes."""
+    counts = []
+    for steps in (2, 3):
+        host = RecurrenceOnHost(
+            library, "lstm", (steps, rows, 1, hidden), False, False, machine, dtype
+        )
+        y, h_n, c_n, saved = host.forward()
+        library.trace()
+        if backward:
+            host.backward(y, saved, y, h_n, c_n)
+        else:
+            host.forward()
+        counts.append(torch.tensor(wavefronts(library)))
+    return (counts[1] - counts[0]).tolist()
+
+
+# One block; clusters; values that pass through shared memory, in float32 weights too.
+@pytest.mark.parametrize(
+    ("rows", "hidden", "machine"),
+    [
+        (32, 64, (1, HOPPER, 0)),
+        (24, 128, (4, 120 << 10, 4)),
+        (16, 128, (4, 36 << 10, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_steps_of_a_recurrence(rnn, backward, dtype, rows, hidden, machine):
+    (reads, fewest_reads), (writes, fewest_writes) = of_a_step(
+        rnn, backward, rows, hidden, Machine(*machine, ASCENDING), dtype
+    )
+    assert fewest_reads > 0 < fewest_writes
+    assert reads == fewest_reads
+    assert writes == fewest_writes

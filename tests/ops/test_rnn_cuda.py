@@ -15,7 +15,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-5, torch.bfloat16: 2e-2, to
 # In a few units rounding moves the sum across 0, where the slope jumps.
 TOLERANCE_OF_RELU = {**TOLERANCE, torch.bfloat16: 1e-1, torch.float16: 4e-2}
 # On an H100: one block a group; several tiles of rows; clusters; groups whose barrier is in global
-# memory; weights that fit no block's shared memory; no rows.
+# memory; weights that fit no block's shared memory, of halves too; no rows.
 SHAPES = [
     (1, 1, 1, 1),
     (30, 5, 3, 9),
@@ -24,6 +24,7 @@ SHAPES = [
     (6, 33, 8, 128),
     (20, 33, 64, 512),
     (5, 3, 8, 1600),
+    (3, 3, 8, 2400),
     (4, 0, 3, 5),
 ]
 

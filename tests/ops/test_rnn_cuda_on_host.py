@@ -51,8 +51,8 @@ class Division(NamedTuple):
     tile_rows: int
     tiles: int
     slices: int
-    thread_rows: int
-    shared_elements: int
+    item_rows: int
+    shared_bytes: int
     groups_at_once: int
 
 
@@ -89,16 +89,20 @@ class OnHost:
     def division(self):
         return Division(*self.used.tolist())
 
+    def x_gates(self):
+        x, _, _, weight_ih, _, bias_ih, _ = self.tensors
+        return torch.nn.functional.linear(x, weight_ih, bias_ih)
+
     def forward(self):
         """(y, h_n, c_n, saved) by the CUDA kernels; c_n and saved are None where there is none."""
-        x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh = self.tensors
+        _, h0, c0, _, weight_hh, _, bias_hh = self.tensors
         steps, rows, _, hidden = self.shape
-        x_gates = torch.nn.functional.linear(x, weight_ih, bias_ih)
         h, c = torch.full_like(h0, torch.nan), None if c0 is None else c0.clone()
         y = torch.full_like(h, torch.nan).repeat(steps, 1, 1)
         kept = {"lstm": 5, "gru": 4}.get(self.cell)
-        saved = torch.full((steps, rows, kept, hidden), torch.nan).to(x) if kept else None
-        self.call("forward", x_gates, weight_hh, bias_hh, h0, h, c, y, saved)
+        sums = torch.float64 if h0.dtype == torch.float64 else torch.float32
+        saved = torch.full((steps, rows, kept, hidden), torch.nan, dtype=sums) if kept else None
+        self.call("forward", self.x_gates(), weight_hh, bias_hh, h0, h, c, y, saved)
         return y, h, c, saved
 
     def check_forward(self):
@@ -132,7 +136,7 @@ class OnHost:
         steps, rows, _, hidden = self.shape
         blocks = 4 if self.cell == "gru" else GATES[self.cell]
         grad_z = torch.full((steps, rows, blocks, hidden), torch.nan, dtype=y.dtype)
-        given = saved if saved.numel() else None
+        given = saved if saved is not None and saved.numel() else None
         self.call("backward", weight_hh, h0, c0, y, given, grad_y, dh, dc, grad_z)
         of_input = grad_z[:, :, [0, 1, 3]] if self.cell == "gru" else grad_z
         return dh, dc, of_input, grad_z[:, :, : GATES[self.cell]]
@@ -158,7 +162,7 @@ def test_cells(library, cell, clusters, lengths, reverse, order):
 # weights that do not fit.
 SETTINGS = [
     ((4, 1, 1, 1), 132, HOPPER, 0, {"groups": 1, "group_size": 1}),
-    ((3, 120, 2, 21), 1, HOPPER, 1, {"groups": 1, "tiles": 2, "thread_rows": 8}),
+    ((3, 120, 2, 21), 1, HOPPER, 1, {"groups": 1, "tiles": 2, "item_rows": 8}),
     ((3, 70, 2, 21), 8, 20 << 10, 0, {"groups": 18, "groups_at_once": 8, "group_size": 1}),
     ((3, 7, 2, 70), 16, 64 << 10, 16, {"groups": 2, "group_size": 8, "in_clusters": 1}),
     ((3, 7, 2, 70), 16, 64 << 10, 14, {"groups": 2, "group_size": 4, "in_clusters": 1}),

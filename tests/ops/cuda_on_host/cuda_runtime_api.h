@@ -104,7 +104,7 @@ struct Thread {
   bool begun = false, ended = false;
   bool waiting = false;  // for other blocks
   bool polling = false;  // for other threads
-  unsigned exchanges = 0;
+  unsigned exchanges = 0, exchanges_in_warp = 0;
 };
 
 inline jmp_buf scheduler;
@@ -140,6 +140,9 @@ inline void fail(const char* why) {
   std::abort();
 }
 
+// Of all threads: those that wait for others get on by them.
+inline int64_t exchanges_in_warps = 0;
+
 inline void begin_block() {
   for (Thread& thread : threads) thread.begun = thread.ended = false;
 }
@@ -154,12 +157,13 @@ inline bool run_block() {
   for (;;) {
     if (order == Order::shuffled) std::shuffle(turn.begin(), turn.end(), random);
     for (std::vector<unsigned> left = turn; !left.empty();) {
+      const int64_t before = exchanges_in_warps;
       for (const unsigned i : left) {
         threadIdx.x = i;
         give_turn(threads[i]);
       }
       const size_t arrived = std::erase_if(left, [](unsigned i) { return !threads[i].polling; });
-      if (arrived == 0) fail("waits for what no thread does");
+      if (arrived == 0 && exchanges_in_warps == before) fail("waits for what no thread does");
     }
     unsigned ended = 0, waiting = 0;
     for (const Thread& thread : threads) {
@@ -266,6 +270,22 @@ inline void wait_for_threads() {
   threads[threadIdx.x].polling = false;
 }
 
+// What every lane of the warp gives: the warps of a block need not do so equally often.
+template <class Item>
+const std::vector<Item>& exchange_in_warp(const Item& own) {
+  static std::vector<Item> items[2];
+  const unsigned first = threadIdx.x / 32 * 32, round = ++threads[threadIdx.x].exchanges_in_warp;
+  ++exchanges_in_warps;
+  std::vector<Item>& given = items[round % 2];
+  if (given.size() < threads.size()) given.resize(threads.size());
+  given[threadIdx.x] = own;
+  const auto is_behind = [&](const Thread& lane) {
+    return static_cast<int>(lane.exchanges_in_warp - round) < 0;
+  };
+  while (std::any_of(&threads[first], &threads[first] + 32, is_behind)) wait_for_threads();
+  return given;
+}
+
 }  // namespace cuda_on_host
 
 inline int __syncthreads_or(int value) {
@@ -278,11 +298,11 @@ inline int __syncthreads_and(int value) { return !__syncthreads_or(!value); }
 
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
-  return cuda_on_host::exchange<T>(value)[threadIdx.x ^ mask];
+  return cuda_on_host::exchange_in_warp<T>(value)[threadIdx.x ^ mask];
 }
 
 inline uint32_t __ballot_sync(unsigned, bool value) {
-  const auto& given = cuda_on_host::exchange<char>(value);
+  const auto& given = cuda_on_host::exchange_in_warp<char>(value);
   const unsigned first = threadIdx.x / 32 * 32;
   uint32_t bits = 0;
   for (unsigned lane = 0; lane < 32; ++lane) bits |= uint32_t{given[first + lane] != 0} << lane;

@@ -3,25 +3,23 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
-// size elements of NaN, and a guard that a kernel must leave alone.
+// size elements of NaN, of any precision all bits, and a guard that a kernel must leave alone.
 template <class T>
 class Guarded {
  public:
-  explicit Guarded(int64_t size) : size_(size), elements_(size + kGuard, kGuardValue) {
-    std::fill_n(elements_.begin(), size, std::numeric_limits<T>::quiet_NaN());
+  explicit Guarded(int64_t size) : bytes_(size * sizeof(T), 0xff) {
+    bytes_.resize(bytes_.size() + kGuard, kGuardValue);
   }
-  T* data() { return elements_.data(); }
+  T* data() { return reinterpret_cast<T*>(bytes_.data()); }
   bool overrun() const {
-    return std::any_of(elements_.begin() + size_, elements_.end(),
-                       [](T e) { return e != kGuardValue; });
+    return std::any_of(bytes_.end() - kGuard, bytes_.end(),
+                       [](unsigned char byte) { return byte != kGuardValue; });
   }
 
  private:
-  static constexpr int kGuard = 64;
-  static constexpr T kGuardValue = T(12345);
-  int64_t size_;
-  std::vector<T> elements_;
+  static constexpr int kGuard = 512;
+  static constexpr unsigned char kGuardValue = 0x5a;
+  std::vector<unsigned char> bytes_;
 };

@@ -1,8 +1,6 @@
 // The launches of csrc/rnn/rnn_cuda.cu behind functions that ctypes can call.
 #include <cuda_runtime_api.h>
 
-#include <vector>
-
 #include "csrc/rnn/rnn_cuda.cu"
 #include "guarded.h"
 
@@ -19,9 +17,9 @@ struct Machine {
 
 // The division of the launch as a test sees it.
 void describe(const Division& d, int64_t* used) {
-  const int64_t all[] = {d.groups, d.group_size,  d.shared_weights,  d.in_clusters,
-                         d.depth,  d.columns,     d.tile_rows,       d.tiles,
-                         d.slices, d.thread_rows, d.shared_elements, d.groups_at_once};
+  const int64_t all[] = {d.groups, d.group_size, d.shared_weights, d.in_clusters,
+                         d.depth,  d.columns,    d.tile_rows,      d.tiles,
+                         d.slices, d.item_rows,  d.shared_bytes,   d.groups_at_once};
   std::copy(std::begin(all), std::end(all), used);
 }
 
@@ -41,23 +39,11 @@ int run(bool backward, const Machine& machine, RnnParams<T> params, int64_t* use
   Guarded<unsigned> barriers(params.division.barriers());
   std::fill_n(barriers.data(), params.division.barriers(), 0u);
   params.barriers = barriers.data();
-  Guarded<T> exchange(params.division.exchange_elements);
+  Guarded<T> exchange(params.division.exchange_elements), weights(params.division.weight_elements);
   params.exchange = exchange.data();
-  std::vector<T>
-      columns;  // weight_hh transposed, as rnn_cuda.cpp gives weights that are not shared
-  params.row_stride = params.hidden;
-  params.column_stride = 1;
-  if (!backward && !params.division.shared_weights) {
-    const int64_t height = params.division.gates * params.hidden;
-    for (int64_t k = 0; k < params.hidden; ++k)
-      for (int64_t m = 0; m < height; ++m)
-        columns.push_back(params.weight_hh[m * params.hidden + k]);
-    params.weight_hh = columns.data();
-    params.row_stride = 1;
-    params.column_stride = height;
-  }
+  params.weights = weights.data();
   if (params.launch(backward, nullptr)) return cuda;
-  return barriers.overrun() || exchange.overrun() ? overrun : 0;
+  return barriers.overrun() || exchange.overrun() || weights.overrun() ? overrun : 0;
 }
 
 template <class T>
@@ -72,8 +58,8 @@ RnnParams<T> make_params(const int64_t* sizes, const int64_t* lengths) {
 
 template <class T>
 int forward(Machine machine, const int64_t* sizes, const int64_t* lengths, const T* x_gates,
-            const T* weight_hh, const T* bias_hh, const T* h0, T* h, T* c, T* y, T* saved,
-            int64_t* used) {
+            const T* weight_hh, const T* bias_hh, const T* h0, T* h, T* c, T* y,
+            Accumulator<T>* saved, int64_t* used) {
   RnnParams<T> params = make_params<T>(sizes, lengths);
   params.x_gates = x_gates;
   params.weight_hh = weight_hh;
@@ -88,8 +74,8 @@ int forward(Machine machine, const int64_t* sizes, const int64_t* lengths, const
 
 template <class T>
 int backward(Machine machine, const int64_t* sizes, const int64_t* lengths, const T* weight_hh,
-             const T* h0, const T* c0, T* y, T* saved, const T* grad_y, T* dh, T* dc, T* grad_z,
-             int64_t* used) {
+             const T* h0, const T* c0, T* y, Accumulator<T>* saved, const T* grad_y, T* dh, T* dc,
+             T* grad_z, int64_t* used) {
   RnnParams<T> params = make_params<T>(sizes, lengths);
   params.weight_hh = weight_hh;
   params.h0 = h0;
@@ -108,18 +94,22 @@ int backward(Machine machine, const int64_t* sizes, const int64_t* lengths, cons
 #define EXPORT(NAME, T)                                                                           \
   extern "C" int forward_##NAME(Machine machine, const int64_t* sizes, const int64_t* lengths,    \
                                 const T* x_gates, const T* weight_hh, const T* bias_hh,           \
-                                const T* h0, T* h, T* c, T* y, T* saved, int64_t* used) {         \
+                                const T* h0, T* h, T* c, T* y, Accumulator<T>* saved,             \
+                                int64_t* used) {                                                  \
     return forward(machine, sizes, lengths, x_gates, weight_hh, bias_hh, h0, h, c, y, saved,      \
                    used);                                                                         \
   }                                                                                               \
   extern "C" int backward_##NAME(Machine machine, const int64_t* sizes, const int64_t* lengths,   \
-                                 const T* weight_hh, const T* h0, const T* c0, T* y, T* saved,    \
-                                 const T* grad_y, T* dh, T* dc, T* grad_z, int64_t* used) {       \
+                                 const T* weight_hh, const T* h0, const T* c0, T* y,              \
+                                 Accumulator<T>* saved, const T* grad_y, T* dh, T* dc, T* grad_z, \
+                                 int64_t* used) {                                                 \
     return backward(machine, sizes, lengths, weight_hh, h0, c0, y, saved, grad_y, dh, dc, grad_z, \
                     used);                                                                        \
   }
 EXPORT(float32, float)
 EXPORT(float64, double)
+EXPORT(bfloat16, BFloat16)
+EXPORT(float16, Float16)
 
 // The division of a layer on such a machine.
 extern "C" int divide(Machine machine, const int64_t* sizes, int backward, int bytes,

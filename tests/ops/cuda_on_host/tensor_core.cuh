@@ -61,7 +61,7 @@ void multiply(Accumulator (&d)[4], const Word (&a)[4], const Word (&b)[2], Eleme
   Lane<Word> own;
   std::memcpy(own.a, a, sizeof a);
   std::memcpy(own.b, b, sizeof b);
-  const auto& lanes = cuda_on_host::exchange(own);
+  const auto& lanes = cuda_on_host::exchange_in_warp(own);
   const unsigned thread = threadIdx.x, first = thread / 32 * 32, lane = thread % 32;
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
@@ -100,7 +100,7 @@ inline void multiply_float64(double (&d)[4], const double (&a)[4], const double 
 // ldmatrix: row r of matrix m is where lane 8 m + r points. A lane reads word t of row g of each:
 // the words of a matrix are read at a time, transposed or not, for what counts bank conflicts.
 inline void load_matrices(uint32_t (&words)[4], const void* row) {
-  const auto& rows = cuda_on_host::exchange(row);
+  const auto& rows = cuda_on_host::exchange_in_warp(row);
   const int first = threadIdx.x / 32 * 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   for (int m = 0; m < 4; ++m) {
     if (reinterpret_cast<uintptr_t>(rows[first + 8 * m + g]) % 16 != 0)
@@ -113,7 +113,7 @@ inline void load_matrices_transposed(uint32_t (&words)[4], const void* row) {
   uint32_t straight[4];
   load_matrices(straight, row);
   std::copy_n(straight, 4, own.begin());
-  const auto& lanes = cuda_on_host::exchange(own);
+  const auto& lanes = cuda_on_host::exchange_in_warp(own);
   const int first = threadIdx.x / 32 * 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   for (int m = 0; m < 4; ++m) {
     // Element (r, c) is half c % 2 of the word that lane 4 r + c / 2 has read.
