@@ -51,7 +51,7 @@ struct Call {
         weights(net, pointers(contiguous, 0, net.layers()),
                 pointers(contiguous, net.layers(), net.layers()),
                 scratch.take<T>(Weights<T>::storage(net))),
-        activation(activation_rows<T>(net.activation, net.plan)),
+        activation(net.activation, net.plan),
         threads(threads_for(net)),
         shape(net, threads, kStorageBudget / threads) {
     tiles = (net.points + shape.points - 1) / shape.points;
@@ -77,12 +77,10 @@ struct Call {
   // Runs body(thread, tile, scratch) on every thread.
   template <class Body>
   void run(const Storage& storage, const Body& body) const {
-    at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t thread = begin; thread < end; ++thread) {
-        T* const mine = storage.data + thread * storage.size;
-        Tile<T> tile(network, weights, activation, shape, mine);
-        body(thread, tile, mine + storage.tile);
-      }
+    parallel_chunks(threads, threads, [&](int64_t thread, int64_t, int64_t) {
+      T* const mine = storage.data + thread * storage.size;
+      Tile<T> tile(network, weights, activation, shape, mine);
+      body(thread, tile, mine + storage.tile);
     });
   }
   // The same with `extra` elements of scratch a thread.

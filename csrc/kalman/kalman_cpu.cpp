@@ -42,29 +42,33 @@ void for_series(const Sizes& sizes, const Body& body) {
   });
 }
 
-// body(n, p) with these as constants where they are small, else with 0.
+// body(n) with the number of states as a constant where it is small, else with 0.
 template <class Body>
-void with_sizes(const Sizes& sizes, const Body& body) {
-  const auto with_states = [&](auto n) {
-    if (sizes.p <= 1)  // 0 where there are none
-      body(n, Constant<1>{});
-    else if (sizes.p == 2)
-      body(n, Constant<2>{});
-    else
-      body(Constant<0>{}, Constant<0>{});
-  };
+void with_states(const Sizes& sizes, const Body& body) {
   switch (sizes.n) {
     case 1:
-      return with_states(Constant<1>{});
+      return body(Constant<1>{});
     case 2:
-      return with_states(Constant<2>{});
+      return body(Constant<2>{});
     case 3:
-      return with_states(Constant<3>{});
+      return body(Constant<3>{});
     case 4:
-      return with_states(Constant<4>{});
+      return body(Constant<4>{});
     default:
-      return body(Constant<0>{}, Constant<0>{});
+      return body(Constant<0>{});
   }
+}
+
+// body(n, p) with both as constants where both are small, else with 0.
+template <class Body>
+void with_sizes(const Sizes& sizes, const Body& body) {
+  with_states(sizes, [&]<int64_t kN>(Constant<kN> n) {
+    if constexpr (kN > 0) {
+      if (sizes.p <= 1) return body(n, Constant<1>{});  // 0 where there are none
+      if (sizes.p == 2) return body(n, Constant<2>{});
+    }
+    body(Constant<0>{}, Constant<0>{});
+  });
 }
 
 at::Tensor in_double(const at::Tensor& tensor) { return tensor.to(at::kDouble).contiguous(); }
@@ -135,7 +139,7 @@ Five kalman_filter(const FilterArguments& a) {
   const at::Tensor c = a.offset ? in_double(*a.offset) : at::Tensor();
   std::atomic<int64_t> singular{steps};  // the first step whose S is
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
-    using Column = Matrix<kN, 1>;
+    using Column = Vector<kN>;
     using States = Matrix<kN, kN>;
     const Steps Phi(a.transition), H(a.observation), Q(a.process_noise), R(a.observation_noise);
     for_series(sizes, [&](int64_t, int64_t begin, int64_t end) {
@@ -202,7 +206,7 @@ Tensors kalman_filter_backward(const FilterBackwardArguments& b) {
                    predicted_covariance_ = in_double(b.predicted_covariance);
   const Tensors given = in_double(b.grads);
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
-    using Column = Matrix<kN, 1>;
+    using Column = Vector<kN>;
     using States = Matrix<kN, kN>;
     const Steps Phi(b.transition), H(b.observation), R(b.observation_noise);
     for_series(sizes, [&](int64_t task, int64_t begin, int64_t end) {
@@ -268,8 +272,8 @@ Three kalman_smoother(const SmootherArguments& a) {
   const at::Tensor mean_ = in_double(a.mean), covariance_ = in_double(a.covariance),
                    predicted_mean_ = in_double(a.predicted_mean),
                    predicted_covariance_ = in_double(a.predicted_covariance);
-  with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
-    using Column = Matrix<kN, 1>;
+  with_states(sizes, [&]<int64_t kN>(Constant<kN>) {
+    using Column = Vector<kN>;
     using States = Matrix<kN, kN>;
     const Steps Phi(a.transition), Q(a.process_noise);
     const double rounding = a.mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;
@@ -318,8 +322,8 @@ Tensors kalman_smoother_backward(const SmootherBackwardArguments& b) {
                    smoothed_mean_ = in_double(b.smoothed_mean),
                    smoothed_covariance_ = in_double(b.smoothed_covariance);
   const Tensors given = in_double(b.grads);
-  with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
-    using Column = Matrix<kN, 1>;
+  with_states(sizes, [&]<int64_t kN>(Constant<kN>) {
+    using Column = Vector<kN>;
     using States = Matrix<kN, kN>;
     const Steps Phi(b.transition), Q(b.process_noise);
     const double rounding = b.mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;
