@@ -46,15 +46,17 @@ Three forward(const Arguments& a, bool keeps) {
         const FlowLayer& layer = flow.layers[l];
         Scratch of_layer;
         T* const working = memory ? nullptr : of_layer.take<T>(kept_units(layer) * stride);
-        const Transform<T> transform(layer);
-        Forward<T> block(layer, networks[l], transform, blocks.size,
-                         of_layer.take<T>(Forward<T>::working_size(layer, blocks.size)));
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t first = blocks.first(i);
-          block((done == 0 ? from : to) + first * D, at_row(given, first, C), blocks.points(i),
-                memory ? memory + kept_at(flow, blocks, stride, l, i) : working, to + first * D,
-                to_ladj + first);
-        }
+        with_transform<T>(layer, [&](const auto& transform) {
+          using Block = Forward<T, std::remove_cvref_t<decltype(transform)>>;
+          Block block(layer, networks[l], transform, blocks.size,
+                      of_layer.take<T>(Block::working_size(layer, blocks.size)));
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = blocks.first(i);
+            block((done == 0 ? from : to) + first * D, at_row(given, first, C), blocks.points(i),
+                  memory ? memory + kept_at(flow, blocks, stride, l, i) : working, to + first * D,
+                  to_ladj + first);
+          }
+        });
       }
     });
   });
@@ -122,16 +124,18 @@ Three autoregressive_backward(const BackwardArguments& b) {
         const FlowLayer& layer = flow.layers[l];
         const bool stores = with_x || done + 1 < flow.size();
         Scratch of_layer;
-        const Transform<T> transform(layer);
-        Backward<T> block(layer, networks[l], transform, blocks.size,
-                          of_layer.take<T>(Backward<T>::working_size(layer, blocks.size)));
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t first = blocks.first(i);
-          block((done == 0 ? from_grad : to_given) + first * D, from_ladj + first, blocks.points(i),
-                memory + kept_at(flow, blocks, stride, l, i),
-                {own ? own + at[l] : nullptr, stores ? to_given + first * D : nullptr,
-                 at_row(to_context, first, C)});
-        }
+        with_transform<T>(layer, [&](const auto& transform) {
+          using Block = Backward<T, std::remove_cvref_t<decltype(transform)>>;
+          Block block(layer, networks[l], transform, blocks.size,
+                      of_layer.take<T>(Block::working_size(layer, blocks.size)));
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = blocks.first(i);
+            block((done == 0 ? from_grad : to_given) + first * D, from_ladj + first,
+                  blocks.points(i), memory + kept_at(flow, blocks, stride, l, i),
+                  {own ? own + at[l] : nullptr, stores ? to_given + first * D : nullptr,
+                   at_row(to_context, first, C)});
+          }
+        });
       }
     });
     if (with_parameters) {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "../common/activation_rows.h"
+#include "affine.h"
 #include "block.h"
-#include "transform_rows.h"
 
 namespace pyneural::autoregressive {
 
@@ -15,7 +15,8 @@ struct Gradients {
   T *parameters, *given, *context;
 };
 
-template <class T>
+// Transform is Affine<T> or spline::Spline<T>.
+template <class T, class Transform>
 class Backward : Block<T> {
  public:
   // Elements of working memory, which means nothing between two blocks.
@@ -25,7 +26,7 @@ class Backward : Block<T> {
     return rows * Block<T>::stride_of(most_points) + widest(layer) * most_points;
   }
 
-  Backward(const FlowLayer& layer, const Conditioner<T>& network, const Transform<T>& transform,
+  Backward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
            int64_t most_points, T* memory)
       : Block<T>(layer, network), transform_(transform) {
     const int64_t stride = this->stride_of(most_points);
@@ -127,8 +128,12 @@ class Backward : Block<T> {
               this->row(grad_.back(), begin));
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
       T* const parameters = this->row(grad_.back(), this->parameters_of(f, f).begin);
-      transform_.gradients({this->columns(), stride_, this->row(kept_->given, f), working_}, ladj_,
-                           parameters, this->row(result_, f));
+      T* const grad = this->row(result_, f);
+      for (int64_t n = 0; n < this->columns(); n += lanes<T>())
+        differentiate(transform_, Vec<T>::loadu(this->row(kept_->given, f) + n),
+                      Vec<T>::loadu(grad + n), Vec<T>::loadu(ladj_ + n), parameters + n,
+                      working_ + n, stride_)
+            .store(grad + n);
     }
   }
 
@@ -182,7 +187,7 @@ class Backward : Block<T> {
     }
   }
 
-  const Transform<T>& transform_;
+  const Transform& transform_;
   ActivateBackward<T> activate_backward_;
   std::optional<Activations<const T>> kept_;
   std::vector<T*> grad_;  // [L + 1] of [U][n]

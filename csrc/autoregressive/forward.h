@@ -2,12 +2,13 @@
 #pragma once
 
 #include "../common/activation_rows.h"
+#include "affine.h"
 #include "block.h"
-#include "transform_rows.h"
 
 namespace pyneural::autoregressive {
 
-template <class T>
+// Transform is Affine<T> or spline::Spline<T>.
+template <class T, class Transform>
 class Forward : Block<T> {
  public:
   // Elements of working memory, which means nothing between two blocks.
@@ -15,7 +16,7 @@ class Forward : Block<T> {
     return (layer.features + 1 + layer.parameters_of_feature) * Block<T>::stride_of(most_points);
   }
 
-  Forward(const FlowLayer& layer, const Conditioner<T>& network, const Transform<T>& transform,
+  Forward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
           int64_t most_points, T* memory)
       : Block<T>(layer, network), transform_(transform) {
     const int64_t stride = this->stride_of(most_points);
@@ -85,15 +86,20 @@ class Forward : Block<T> {
   void transform_features(const Stage& stage) {
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
       const T* const parameters = this->row(kept_->a.back(), this->parameters_of(f, f).begin);
-      transform_.values({this->columns(), stride_, this->row(kept_->given, f), working_},
-                        parameters, this->row(result_, f), ladj_);
+      for (int64_t n = 0; n < this->columns(); n += lanes<T>()) {
+        const auto [value, ladj] =
+            evaluate(transform_, Vec<T>::loadu(this->row(kept_->given, f) + n), parameters + n,
+                     working_ + n, stride_);
+        value.store(this->row(result_, f) + n);
+        (Vec<T>::loadu(ladj_ + n) + ladj).store(ladj_ + n);
+      }
       if (layer_.by_substitution())
         std::copy_n(this->row(result_, f), this->columns(),
                     this->row(kept_->a[0], this->input_of(f)));
     }
   }
 
-  const Transform<T>& transform_;
+  const Transform& transform_;
   Activate<T> activate_;
   std::optional<Activations<T>> kept_;
   T* result_;           // [features][n], sorted

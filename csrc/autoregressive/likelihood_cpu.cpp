@@ -22,33 +22,32 @@ struct GradientsOfAll {
 };
 
 // Blocks on their way through all layers and back, on one thread.
-template <class T>
+template <class T, class Transform>
 class Likelihood {
  public:
   Likelihood(const Flow& flow, const std::vector<Conditioner<T>>& networks,
-             const std::vector<int64_t>& gradients_at, int64_t most_points, bool with_gradient,
-             Scratch& scratch)
+             const std::vector<int64_t>& gradients_at, const std::vector<Transform>& transforms,
+             int64_t most_points, bool with_gradient, Scratch& scratch)
       : flow_(flow), gradients_at_(gradients_at) {
     const int64_t stride = Block<T>::stride_of(most_points);
     int64_t forward = 0, backward = 0, kept = 0;
     for (const FlowLayer& layer : flow.layers) {
-      forward = std::max(forward, Forward<T>::working_size(layer, most_points));
-      backward = std::max(backward, Backward<T>::working_size(layer, most_points));
+      forward = std::max(forward, Forward<T, Transform>::working_size(layer, most_points));
+      backward = std::max(backward, Backward<T, Transform>::working_size(layer, most_points));
       const int64_t of_layer = kept_units(layer) * stride;
       kept_at_.push_back(with_gradient ? kept : 0);
       kept = with_gradient ? kept + of_layer : std::max(kept, of_layer);
-      transforms_.emplace_back(layer);
     }
     kept_ = scratch.take<T>(kept);
     y_ = scratch.take<T>(most_points * flow.features);
     ladj_ = scratch.take<T>(most_points);
     T* const memory = scratch.take<T>(forward);
     for (int64_t l = 0; l < flow.size(); ++l)
-      forward_.emplace_back(flow.layers[l], networks[l], transforms_[l], most_points, memory);
+      forward_.emplace_back(flow.layers[l], networks[l], transforms[l], most_points, memory);
     if (!with_gradient) return;
     T* const memory_of_backward = scratch.take<T>(backward);
     for (int64_t l = 0; l < flow.size(); ++l)
-      backward_.emplace_back(flow.layers[l], networks[l], transforms_[l], most_points,
+      backward_.emplace_back(flow.layers[l], networks[l], transforms[l], most_points,
                              memory_of_backward);
   }
 
@@ -79,9 +78,8 @@ class Likelihood {
  private:
   const Flow& flow_;
   const std::vector<int64_t>& gradients_at_;
-  std::vector<Transform<T>> transforms_;
-  std::vector<Forward<T>> forward_;
-  std::vector<Backward<T>> backward_;
+  std::vector<Forward<T, Transform>> forward_;
+  std::vector<Backward<T, Transform>> backward_;
   std::vector<int64_t> kept_at_;
   T *kept_, *y_, *ladj_;  // see Activations; [n][D]; [n]
 };
@@ -122,17 +120,27 @@ Four autoregressive_nll_with_gradients(const LikelihoodArguments& a) {
     const T *const from = x.const_data_ptr<T>(), *const given = data_or_null<const T>(context);
     T *const to_x = data_or_null<T>(grad_x), *const to_context = data_or_null<T>(grad_context);
     const T weight = T(1) / static_cast<T>(flow.rows);
-    parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
-      Scratch of_thread;
-      T* const own = at_row(gradients, thread, part);
-      if (own) std::fill_n(own, part, T(0));
-      Likelihood<T> likelihood(flow, networks, at, blocks.size, with_gradient, of_thread);
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t first = blocks.first(i);
-        losses[thread] +=
-            likelihood(from + first * D, at_row(given, first, C), blocks.points(i), weight,
-                       {at_row(to_x, first, D), at_row(to_context, first, C), own});
-      }
+    with_transform<T>(flow.layers.front(), [&](const auto& first_transform) {
+      using Transform = std::remove_cvref_t<decltype(first_transform)>;
+      std::vector<Transform> transforms;
+      for (const FlowLayer& layer : flow.layers)
+        with_transform<T>(layer, [&](const auto& transform) {
+          if constexpr (std::is_same_v<decltype(transform), const Transform&>)
+            transforms.push_back(transform);
+        });
+      parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
+        Scratch of_thread;
+        T* const own = at_row(gradients, thread, part);
+        if (own) std::fill_n(own, part, T(0));
+        Likelihood<T, Transform> likelihood(flow, networks, at, transforms, blocks.size,
+                                            with_gradient, of_thread);
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t first = blocks.first(i);
+          losses[thread] +=
+              likelihood(from + first * D, at_row(given, first, C), blocks.points(i), weight,
+                         {at_row(to_x, first, D), at_row(to_context, first, C), own});
+        }
+      });
     });
     double total = 0;
     for (const double of_thread : losses) total += of_thread;

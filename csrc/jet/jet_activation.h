@@ -89,32 +89,6 @@ PYNEURAL_INLINE void store_jet(const P& plan, int64_t stride, const V* f, From z
   }
 }
 
-// The transpose, from f[1 .. order + 1].
-template <int order, class V, class P, class T>
-PYNEURAL_INLINE void store_jet_backward(const P& plan, int64_t stride, const V* f, const T* z,
-                                        T* grad) {
-  V grad_z0 = f[1] * Math<V>::load(grad);
-  if constexpr (order >= 1) {
-    int t = 0;
-    // A channel's terms have lower channels as factors. Going upwards, the grad of a that a
-    // channel's terms read is still in place, and those that they add to are grads of z already.
-    PYNEURAL_UNROLL
-    for (int c = 1; c < plan.channels; ++c) {
-      const V grad_a = Math<V>::load(grad + c * stride);
-      grad_z0 = f[2] * grad_a * Math<V>::load(z + c * stride) + grad_z0;
-      Math<V>::store(f[1] * grad_a, grad + c * stride);
-      for (; t < plan.terms && plan.term[t].channel == c; ++t) {
-        const Term& term = plan.term[t];
-        const V w = V(static_cast<T>(plan.coefficient[t]));
-        add_term_backward<2, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
-        add_term_backward<3, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
-        add_term_backward<4, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
-      }
-    }
-  }
-  Math<V>::store(grad_z0, grad);
-}
-
 }  // namespace detail
 
 // z [C] in: pre-activation without its bias; out: what the functions below need, which is z with in
@@ -142,7 +116,26 @@ template <class Activation, int order, class V, class P, class T>
 PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z, T* grad) {
   V f[order + 2];
   detail::saved_derivatives<Activation, order + 1>(z, f);
-  detail::store_jet_backward<order>(plan, stride, f, z, grad);
+  V grad_z0 = f[1] * Math<V>::load(grad);
+  if constexpr (order >= 1) {
+    int t = 0;
+    // A channel's terms have lower channels as factors. Going upwards, the grad of a that a
+    // channel's terms read is still in place, and those that they add to are grads of z already.
+    PYNEURAL_UNROLL
+    for (int c = 1; c < plan.channels; ++c) {
+      const V grad_a = Math<V>::load(grad + c * stride);
+      grad_z0 = f[2] * grad_a * Math<V>::load(z + c * stride) + grad_z0;
+      Math<V>::store(f[1] * grad_a, grad + c * stride);
+      for (; t < plan.terms && plan.term[t].channel == c; ++t) {
+        const Term& term = plan.term[t];
+        const V w = V(static_cast<T>(plan.coefficient[t]));
+        detail::add_term_backward<2, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
+        detail::add_term_backward<3, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
+        detail::add_term_backward<4, order>(term, w, f, stride, z, grad_a, grad, &grad_z0);
+      }
+    }
+  }
+  Math<V>::store(grad_z0, grad);
 }
 
 }  // namespace pyneural::jet

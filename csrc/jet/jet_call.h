@@ -51,7 +51,7 @@ struct Call {
         weights(net, pointers(contiguous, 0, net.layers()),
                 pointers(contiguous, net.layers(), net.layers()),
                 scratch.take<T>(Weights<T>::storage(net))),
-        activation(net.activation, net.plan),
+        activation(activation_rows<T>(net.activation, net.plan)),
         threads(threads_for(net)),
         shape(net, threads, kStorageBudget / threads) {
     tiles = (net.points + shape.points - 1) / shape.points;

@@ -10,10 +10,22 @@
 
 namespace pyneural::jet {
 
+// f [n + 1][points], an activation and its first n derivatives at z_0 + bias, for a row of points.
+template <class Activation, int n, class T>
+void evaluate_row(int64_t points, T bias, const T* z0, T* f) {
+  for (int64_t p = 0; p < points; p += lanes<T>()) {
+    Vec<T> derivative[n + 1];
+    Activation::template evaluate<n>(Vec<T>::loadu(z0 + p) + Vec<T>(bias), derivative);
+    PYNEURAL_UNROLL
+    for (int k = 0; k <= n; ++k) derivative[k].store(f + k * points + p);
+  }
+}
+
 template <class T>
 struct PathRows {
-  int derivatives;          // of the activation, the highest that is evaluated
-  EvaluateRow<T> evaluate;  // from the first coefficients of z_0 and of its bias
+  int derivatives;  // of the activation, the highest that is evaluated
+  // f [1 + derivatives][P] from the first coefficients of z_0 and of its bias, for P points.
+  void (*evaluate)(int64_t points, T bias, const T* z0, T* f);
   // The activation's jet [C, P] from f, z [C, P] and the coefficients of the bias.
   void (*jet)(const Plan& plan, int64_t points, const T* f, Coefficients<const T> bias,
               Coefficients<const T> z, Coefficients<T> a);

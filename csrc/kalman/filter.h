@@ -22,7 +22,7 @@ namespace pyneural::kalman {
 template <int64_t kN, int64_t kP>
 class Observation {
  public:
-  using Column = Vector<kN>;
+  using Column = Matrix<kN, 1>;
   using States = Matrix<kN, kN>;
 
   Observation(int64_t n, int64_t p)
@@ -99,7 +99,7 @@ class Observation {
 
   Matrix<kP, kN> H;
   Matrix<kP, kP> R;
-  Vector<kP> v, u;
+  Matrix<kP, 1> v, u;
   Matrix<kP, kN> HP;
   Matrix<kN, kP> K;
   States A;
@@ -117,7 +117,7 @@ class Observation {
 template <int64_t kN, int64_t kP>
 class ObservationGradient {
  public:
-  using Column = Vector<kN>;
+  using Column = Matrix<kN, 1>;
   using States = Matrix<kN, kN>;
 
   ObservationGradient(int64_t n, int64_t p)
@@ -190,14 +190,14 @@ class ObservationGradient {
     }
   }
 
-  Vector<kP> y;
+  Matrix<kP, 1> y;
   Matrix<kP, kN> H;
   Matrix<kP, kP> R;
 
  private:
   Column m_;
   States P_;
-  Vector<kP> Kg_;
+  Matrix<kP, 1> Kg_;
   Matrix<kP, kN> KG_, KGA_;
   States GA_;
   Column Hu_, Ag_, PAg_, HPHu_;

@@ -139,7 +139,7 @@ Five kalman_filter(const FilterArguments& a) {
   const at::Tensor c = a.offset ? in_double(*a.offset) : at::Tensor();
   std::atomic<int64_t> singular{steps};  // the first step whose S is
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
-    using Column = Vector<kN>;
+    using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
     const Steps Phi(a.transition), H(a.observation), Q(a.process_noise), R(a.observation_noise);
     for_series(sizes, [&](int64_t, int64_t begin, int64_t end) {
@@ -206,7 +206,7 @@ Tensors kalman_filter_backward(const FilterBackwardArguments& b) {
                    predicted_covariance_ = in_double(b.predicted_covariance);
   const Tensors given = in_double(b.grads);
   with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
-    using Column = Vector<kN>;
+    using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
     const Steps Phi(b.transition), H(b.observation), R(b.observation_noise);
     for_series(sizes, [&](int64_t task, int64_t begin, int64_t end) {
@@ -273,7 +273,7 @@ Three kalman_smoother(const SmootherArguments& a) {
                    predicted_mean_ = in_double(a.predicted_mean),
                    predicted_covariance_ = in_double(a.predicted_covariance);
   with_states(sizes, [&]<int64_t kN>(Constant<kN>) {
-    using Column = Vector<kN>;
+    using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
     const Steps Phi(a.transition), Q(a.process_noise);
     const double rounding = a.mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;
@@ -323,7 +323,7 @@ Tensors kalman_smoother_backward(const SmootherBackwardArguments& b) {
                    smoothed_covariance_ = in_double(b.smoothed_covariance);
   const Tensors given = in_double(b.grads);
   with_states(sizes, [&]<int64_t kN>(Constant<kN>) {
-    using Column = Vector<kN>;
+    using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
     const Steps Phi(b.transition), Q(b.process_noise);
     const double rounding = b.mean.scalar_type() == at::kDouble ? kDoubleRounding : kFloatRounding;

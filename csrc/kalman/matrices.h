@@ -1,4 +1,4 @@
-// Small matrices in double precision: products and triangular factors.
+// Small matrices in double precision: products and triangular factors. A column is a matrix [n, 1].
 #pragma once
 
 #include <algorithm>
@@ -56,13 +56,6 @@ struct Matrix {
       data;
 };
 
-// A column.
-template <int64_t kRows>
-using Vector = Matrix<kRows, kRows ? 1 : 0>;
-using AnyMatrix = Matrix<0, 0>;
-
-namespace detail {
-
 // c += scale a b
 template <class C, class A, class B>
 void add_product(C& c, const A& a, const B& b, double scale = 1) {
@@ -92,24 +85,6 @@ void add_product_nt(C& c, const A& a, const B& b, double scale = 1) {
       for (int64_t k = 0; k < a.columns(); ++k) sum += a(i, k) * b(j, k);
       c(i, j) += scale * sum;
     }
-}
-
-}  // namespace detail
-
-using detail::add_product, detail::add_product_nt, detail::add_product_tn;
-
-// Not inlined: of sizes that are known a product is a few instructions, of any size it is loops.
-[[gnu::noinline]] inline void add_product(AnyMatrix& c, const AnyMatrix& a, const AnyMatrix& b,
-                                          double scale = 1) {
-  detail::add_product(c, a, b, scale);
-}
-[[gnu::noinline]] inline void add_product_tn(AnyMatrix& c, const AnyMatrix& a, const AnyMatrix& b,
-                                             double scale = 1) {
-  detail::add_product_tn(c, a, b, scale);
-}
-[[gnu::noinline]] inline void add_product_nt(AnyMatrix& c, const AnyMatrix& a, const AnyMatrix& b,
-                                             double scale = 1) {
-  detail::add_product_nt(c, a, b, scale);
 }
 
 template <class C, class A, class B>

@@ -15,7 +15,7 @@ namespace pyneural::kalman {
 template <int64_t kN>
 class SmootherStep {
  public:
-  using Column = Vector<kN>;
+  using Column = Matrix<kN, 1>;
   using States = Matrix<kN, kN>;
 
   explicit SmootherStep(int64_t n)
@@ -73,7 +73,7 @@ class SmootherStep {
 template <int64_t kN>
 class SmootherGradient {
  public:
-  using Column = Vector<kN>;
+  using Column = Matrix<kN, 1>;
   using States = Matrix<kN, kN>;
 
   explicit SmootherGradient(int64_t n)
