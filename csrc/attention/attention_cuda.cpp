@@ -1,5 +1,7 @@
 // Attention on CUDA: checks, memory and the stream; the .cu files do the work.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 
 #include "../common/dispatch_cuda.h"
 #include "attention_cuda.h"

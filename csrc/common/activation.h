@@ -8,7 +8,8 @@
 // for V any value type: float and double on the device, a vector of them on the host. Elementary
 // functions come from Math<V>, which the host and the device each define.
 //
-// Five derivatives: the backward of a fourth-order jet needs the fifth.
+// Eight derivatives: the backward of a fourth-order jet needs the fifth, its fourth derivative
+// along a path of parameters the eighth.
 #pragma once
 
 #include <array>
@@ -21,7 +22,7 @@
 
 namespace pyneural {
 
-constexpr int kMaxDerivative = 5;
+constexpr int kMaxDerivative = 8;
 
 // Elementary functions of V, by common/vector_math.h for vectors and common/scalar_math.h for
 // scalars: exp, expm1 (of z <= 0), tanh, sigmoid, sin, cos, normal, softplus; where_positive(z, a,
@@ -110,6 +111,10 @@ struct Tanh : ByValue<Tanh, true, true> {
     if constexpr (n >= 3) f[3] = (V(6) * a2 - V(2)) * s;
     if constexpr (n >= 4) f[4] = (V(16) - V(24) * a2) * a * s;
     if constexpr (n >= 5) f[5] = ((V(120) * a2 - V(120)) * a2 + V(16)) * s;
+    if constexpr (n >= 6) f[6] = ((V(960) - V(720) * a2) * a2 - V(272)) * a * s;
+    if constexpr (n >= 7) f[7] = (((V(5040) * a2 - V(8400)) * a2 + V(3696)) * a2 - V(272)) * s;
+    if constexpr (n >= 8)
+      f[8] = (((V(80640) - V(40320) * a2) * a2 - V(48384)) * a2 + V(7936)) * a * s;
   }
 };
 
@@ -121,7 +126,8 @@ struct Sin : ByValue<Sin, true, false> {
     if constexpr (n >= 2) f[2] = V(0) - a;
     if constexpr (n >= 3) f[3] = V(0) - f[1];
     if constexpr (n >= 4) f[4] = a;
-    if constexpr (n >= 5) f[5] = f[1];
+    PYNEURAL_UNROLL
+    for (int k = 5; k <= n; ++k) f[k] = f[k - 4];
   }
 };
 
@@ -137,6 +143,9 @@ struct Sigmoid : ByValue<Sigmoid, true, true> {
     if constexpr (n >= 3) f[3] = s * (V(1) - V(6) * s);
     if constexpr (n >= 4) f[4] = s * odd * (V(1) - V(12) * s);
     if constexpr (n >= 5) f[5] = s * ((V(120) * s - V(30)) * s + V(1));
+    if constexpr (n >= 6) f[6] = s * odd * ((V(360) * s - V(60)) * s + V(1));
+    if constexpr (n >= 7) f[7] = s * (((V(1680) - V(5040) * s) * s - V(126)) * s + V(1));
+    if constexpr (n >= 8) f[8] = s * odd * (((V(5040) - V(20160) * s) * s - V(252)) * s + V(1));
   }
 };
 
@@ -164,6 +173,10 @@ struct Gelu : ByOrder<Gelu> {
     if constexpr (n >= 3) f[3] = (z2 - V(4)) * z * density;
     if constexpr (n >= 4) f[4] = ((V(7) - z2) * z2 - V(4)) * density;
     if constexpr (n >= 5) f[5] = ((z2 - V(11)) * z2 + V(18)) * z * density;
+    if constexpr (n >= 6) f[6] = (((V(16) - z2) * z2 - V(51)) * z2 + V(18)) * density;
+    if constexpr (n >= 7) f[7] = (((z2 - V(22)) * z2 + V(115)) * z2 - V(120)) * z * density;
+    if constexpr (n >= 8)
+      f[8] = ((((V(29) - z2) * z2 - V(225)) * z2 + V(465)) * z2 - V(120)) * density;
   }
 };
 
@@ -188,6 +201,23 @@ struct GeluTanh : ByOrder<GeluTanh> {
               V(15) * t[3] * w2 * w2) *
                  w1 +
              V(10) * t[2] * w2 * w3;
+    if constexpr (n >= 6) {
+      const V w11 = w1 * w1, w22 = w2 * w2, w33 = w3 * w3;
+      s[6] = ((t[6] * w11 + V(15) * t[5] * w2) * w11 + V(45) * t[4] * w22) * w11 +
+             V(20) * t[4] * w11 * w1 * w3 + V(15) * t[3] * w22 * w2 + V(60) * t[3] * w1 * w2 * w3 +
+             V(10) * t[2] * w33;
+      if constexpr (n >= 7)
+        s[7] = (((t[7] * w11 + V(21) * t[6] * w2) * w11 + V(105) * t[5] * w22) * w11 +
+                V(105) * t[4] * w22 * w2 + V(70) * t[3] * w33) *
+                   w1 +
+               ((V(35) * t[5] * w11 + V(210) * t[4] * w2) * w11 + V(105) * t[3] * w22) * w3;
+      if constexpr (n >= 8)
+        s[8] = (((t[8] * w11 + V(28) * t[7] * w2) * w11 + V(210) * t[6] * w22) * w11 +
+                V(420) * t[5] * w22 * w2 + V(280) * t[4] * w33) *
+                   w11 +
+               ((V(56) * t[6] * w11 + V(560) * t[5] * w2) * w11 + V(840) * t[4] * w22) * w1 * w3 +
+               V(105) * t[4] * w22 * w22 + V(280) * t[3] * w2 * w33;
+    }
     f[0] = z * s[0];
     PYNEURAL_UNROLL
     for (int k = 1; k <= n; ++k) f[k] = V(k) * s[k - 1] + z * s[k];

@@ -53,9 +53,15 @@ cudaError_t allow_shared_bytes(Kernel* kernel, size_t bytes) {
   return cudaSuccess;
 }
 
+// What a kernel's arguments may take together, from the CUDA on that build_tools/environment.py
+// asks for.
+template <class... Arguments>
+constexpr bool kFitAsArguments = (0 + ... + sizeof(Arguments)) <= 32764;
+
 template <class... Arguments>
 cudaError_t launch(void (*kernel)(Arguments...), int64_t blocks, int threads, size_t shared,
                    cudaStream_t stream, const Arguments&... arguments) {
+  static_assert(kFitAsArguments<Arguments...>);
   if (blocks > INT32_MAX) return cudaErrorInvalidValue;  // what a grid has at most
   if (const cudaError_t error = allow_shared_bytes(kernel, shared)) return error;
   const auto grid = static_cast<unsigned>(blocks);

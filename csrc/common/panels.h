@@ -245,10 +245,14 @@ void multiply(const PackedMatrix<T>& a, const T* b, int64_t ldb, T* c, int64_t l
   multiply(a, b, ldb, c, ldc, vectors, [](int64_t, int64_t, int64_t, int64_t) {});
 }
 
-// c [P][panel_width] += a [depth] times P packed panels side by side, `vectors` wide each.
-template <int P, class T>
-void multiply_row(const T* a, int64_t depth, const T* panels, int64_t vectors, T* c) {
-  detail::kRowTiles<T, P>[vectors - 1](depth, a, panels, c);
+// c [panels][panel_width] += a [depth] times packed panels side by side, `vectors` wide each: 1, 3
+// or 4 of them, as the cells of recurrent layers have.
+template <class T>
+void multiply_row(int panels, const T* a, int64_t depth, const T* b, int64_t vectors, T* c) {
+  const auto& tiles = panels == 4   ? detail::kRowTiles<T, 4>
+                      : panels == 3 ? detail::kRowTiles<T, 3>
+                                    : detail::kRowTiles<T, 1>;
+  tiles[vectors - 1](depth, a, b, c);
 }
 
 // g[r][s] += sum_n x[r][n] y[s][n] for r < rows, s < columns, 0 <= n < vectors * lanes.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <c10/util/FunctionRef.h>
 
 #include <algorithm>
 #include <atomic>
@@ -17,21 +18,18 @@ inline int64_t useful_threads(double multiply_adds) {
   return static_cast<int64_t>(std::clamp(multiply_adds / kWorthAThread, 1.0, available));
 }
 
-// body(chunk, begin, end) for `chunks` nearly equal parts of [0, size), each on a thread.
-template <class Body>
-void parallel_chunks(int64_t size, int64_t chunks, const Body& body) {
-  if (chunks <= 1) {
-    body(int64_t{0}, int64_t{0}, size);
-    return;
-  }
+// body(chunk, begin, end) for `chunks` nearly equal parts of [0, size), each on a thread. One
+// function for all bodies, which are compiled once then and not for each way to run them.
+[[gnu::noinline]] inline void parallel_chunks(
+    int64_t size, int64_t chunks, c10::function_ref<void(int64_t, int64_t, int64_t)> body) {
+  if (chunks <= 1) return body(0, 0, size);
   at::parallel_for(0, chunks, 1, [&](int64_t first, int64_t last) {
     for (int64_t c = first; c < last; ++c) body(c, c * size / chunks, (c + 1) * size / chunks);
   });
 }
 
 // body(task) for each of `tasks`, in about their order, each taken by the next thread that is free.
-template <class Body>
-void parallel_tasks(int64_t tasks, int64_t threads, const Body& body) {
+inline void parallel_tasks(int64_t tasks, int64_t threads, c10::function_ref<void(int64_t)> body) {
   std::atomic<int64_t> next{0};
   threads = std::min(threads, tasks);
   parallel_chunks(threads, threads, [&](int64_t, int64_t, int64_t) {

@@ -1,12 +1,12 @@
 // The multiply-add probe: what the processor does at most, in the instruction set in use. A
 // benchmark divides its own rate by it.
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <chrono>
 #include <limits>
 
 #include "micro_kernel.h"
+#include "parallel.h"
 
 namespace pyneural {
 namespace {
@@ -43,10 +43,9 @@ double multiply_add_probe(std::string_view dtype, int64_t threads, double second
                     "multiply_add_probe: threads: expected 1 to ", at::get_num_threads(), ", got ",
                     threads, "; raise it with torch.set_num_threads");
   std::vector<double> rate(threads);
-  at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      rate[i] = dtype == "float32" ? multiply_add_rate<float>(seconds)
-                                   : multiply_add_rate<double>(seconds);
+  parallel_chunks(threads, threads, [&](int64_t thread, int64_t, int64_t) {
+    rate[thread] =
+        dtype == "float32" ? multiply_add_rate<float>(seconds) : multiply_add_rate<double>(seconds);
   });
   double total = 0;
   for (const double one : rate) total += one;

@@ -77,12 +77,10 @@ struct Call {
   // Runs body(thread, tile, scratch) on every thread.
   template <class Body>
   void run(const Storage& storage, const Body& body) const {
-    at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t thread = begin; thread < end; ++thread) {
-        T* const mine = storage.data + thread * storage.size;
-        Tile<T> tile(network, weights, activation, shape, mine);
-        body(thread, tile, mine + storage.tile);
-      }
+    parallel_chunks(threads, threads, [&](int64_t thread, int64_t, int64_t) {
+      T* const mine = storage.data + thread * storage.size;
+      Tile<T> tile(network, weights, activation, shape, mine);
+      body(thread, tile, mine + storage.tile);
     });
   }
   // The same with `extra` elements of scratch a thread.

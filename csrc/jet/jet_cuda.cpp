@@ -1,5 +1,6 @@
 // The jet ops on CUDA: checks, memory and the stream; jet_cuda.cu does the work.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 
 #include <memory>
 

@@ -13,7 +13,7 @@
 namespace pyneural::jet {
 namespace {
 
-template <class T, int K>
+template <class T>
 void evaluate_path(const ResidualCall& call, const PathArguments& a, T* result) {
   const ResidualArguments& r = a.residual;
   const Network& network = call.network;
@@ -28,12 +28,12 @@ void evaluate_path(const ResidualCall& call, const PathArguments& a, T* result) 
   const at::Tensor x = r.network.x.contiguous(), path = a.path.contiguous();
   const at::Tensor columns = r.columns ? r.columns->contiguous() : at::Tensor();
   const T *const from = x.const_data_ptr<T>(), *const of_columns = data_or_null<const T>(columns);
-  const int64_t Q = r.coefficients.size(0);
+  const int64_t K = a.path.size(0), Q = r.coefficients.size(0);
 
   Scratch scratch;
   const PathParameters<T> parameters(network, pointers, Q, path.const_data_ptr<T>(), K,
                                      scratch.take<T>(PathParameters<T>::storage(network, K, Q)));
-  const PathRows<T> rows = path_rows<T, K>(network.activation, network.plan);
+  const PathRows<T> rows = path_rows<T>(network.activation, network.plan, K);
   const double work = static_cast<double>(network.points) *
                       static_cast<double>(network.parameters * network.plan.channels) *
                       ((K + 1) * (K + 2) / 2);
@@ -42,15 +42,14 @@ void evaluate_path(const ResidualCall& call, const PathArguments& a, T* result) 
   const int64_t tiles = (network.points + shape.points - 1) / shape.points;
   threads = std::min(threads, tiles);
 
-  const int64_t of_tile = PathTile<T, K>::storage(network, shape);
+  const int64_t of_tile = PathTile<T>::storage(network, K, shape);
   const int64_t size =
-      odd_lines<T>(of_tile + ResidualPath<T, K>::storage(call.program, shape.points));
+      odd_lines<T>(of_tile + ResidualPath<T>::storage(call.program, K, shape.points));
   T* const base = scratch.take<T>(threads * size);
   parallel_chunks(tiles, threads, [&](int64_t thread, int64_t begin, int64_t end) {
     T* const mine = base + thread * size;
-    PathTile<T, K> tile(network, parameters, rows, shape, mine);
-    ResidualPath<T, K> residuals(call.program, parameters.factor, Q, of_columns, tile,
-                                 mine + of_tile);
+    PathTile<T> tile(network, K, parameters, rows, shape, mine);
+    ResidualPath<T> residuals(call.program, parameters.factor, Q, of_columns, tile, mine + of_tile);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i * shape.points, n = std::min(shape.points, network.points - first);
       tile.load(from, first, n);
@@ -63,15 +62,12 @@ void evaluate_path(const ResidualCall& call, const PathArguments& a, T* result) 
 at::Tensor jet_mlp_path(const PathArguments& a) {
   const ResidualCall call = check_jet_mlp_path(a);
   const at::Tensor& x = a.residual.network.x;
-  const int64_t order = a.path.size(0);
-  const at::Tensor result = at::empty({order, call.equations(), call.network.points}, x.options());
+  const at::Tensor result =
+      at::empty({a.path.size(0), call.equations(), call.network.points}, x.options());
   if (result.numel() == 0) return result;
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
-    static_assert(kMaxPathOrder == 4);
-    constexpr void (*evaluate[])(const ResidualCall&, const PathArguments&, T*) = {
-        evaluate_path<T, 1>, evaluate_path<T, 2>, evaluate_path<T, 3>, evaluate_path<T, 4>};
-    evaluate[order - 1](call, a, result.data_ptr<T>());
+    evaluate_path(call, a, result.data_ptr<T>());
   });
   return result;
 }

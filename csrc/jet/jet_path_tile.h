@@ -77,31 +77,34 @@ TileShape<T> path_tile_shape(const Network& network, int64_t order, int64_t thre
 }
 
 // One thread's tile.
-template <class T, int K>
+template <class T>
 class PathTile {
  public:
   static int64_t widest(const Network& network) {
     return *std::max_element(network.width.begin() + 1, network.width.end());
   }
-  static int64_t storage(const Network& network, const TileShape<T>& shape) {
+  static int64_t storage(const Network& network, int64_t order, const TileShape<T>& shape) {
     return network.inputs() * shape.input_stride(network) +
-           2 * (K + 1) * widest(network) * shape.stride + (kMaxOrder + 1) * (K + 1) * shape.points;
+           2 * (order + 1) * widest(network) * shape.stride + (kMaxDerivative + 1) * shape.points;
   }
 
-  PathTile(const Network& network, const PathParameters<T>& parameters, const PathRows<T>& rows,
-           const TileShape<T>& shape, T* storage)
+  PathTile(const Network& network, int64_t order, const PathParameters<T>& parameters,
+           const PathRows<T>& rows, const TileShape<T>& shape, T* storage)
       : network_(network),
+        order_(order),
         parameters_(parameters),
         rows_(rows),
         shape_(shape),
         input_stride_(shape.input_stride(network)),
         x_(storage),
         z_(x_ + network.inputs() * input_stride_),
-        a_(z_ + (K + 1) * widest(network) * shape.stride),
-        f_(a_ + (K + 1) * widest(network) * shape.stride) {}
+        a_(z_ + (order + 1) * widest(network) * shape.stride),
+        f_(a_ + (order + 1) * widest(network) * shape.stride) {}
 
   const TileShape<T>& shape() const { return shape_; }
   const Network& network() const { return network_; }
+  const PathRows<T>& rows() const { return rows_; }
+  int64_t order() const { return order_; }
   const T* input(int64_t d) const { return x_ + d * input_stride_; }
   // Channel c of output o, [P].
   Coefficients<T> output(int64_t o, int64_t c) const {
@@ -121,12 +124,12 @@ class PathTile {
     for (int64_t l = 1; l < network_.layers(); ++l) {
       activate(l - 1);
       const int64_t in = network_.width[l];
-      for (int64_t k = 0; k <= K; ++k)
-        product(l, 0, (k + 1) * in, a_ + (K - k) * in * shape_.stride, k);
+      for (int64_t k = 0; k <= order_; ++k)
+        product(l, 0, (k + 1) * in, a_ + (order_ - k) * in * shape_.stride, k);
     }
     const T* const bias = parameters_.bias.back();
     const int64_t outputs = network_.outputs();
-    for (int64_t k = 0; k <= K; ++k)
+    for (int64_t k = 0; k <= order_; ++k)
       for (int64_t o = 0; o < outputs; ++o) {
         T* const row = z_ + (k * outputs + o) * shape_.stride;
         const Vec<T> shift(bias[k * outputs + o]);
@@ -146,26 +149,28 @@ class PathTile {
   // The inputs are the same all along the path.
   void first_layer() {
     const int64_t in = network_.inputs(), out = network_.width[1];
-    for (int64_t k = 0; k <= K; ++k) {
+    for (int64_t k = 0; k <= order_; ++k) {
       if (network_.has_jet_x)
         product(0, k * in, in, x_, k);
       else
         first_layer_of_points(network_, shape_, x_, input_stride_, parameters_.weight[0] + k * in,
-                              (K + 1) * in, z_ + k * out * shape_.stride);
+                              (order_ + 1) * in, z_ + k * out * shape_.stride);
     }
   }
 
   void activate(int64_t l) {
     const int64_t units = network_.width[l + 1], stride = shape_.stride;
     for (int64_t i = 0; i < units; ++i) {
-      const Coefficients<const T> z{z_ + i * stride, units * stride};
-      rows_.derivatives(shape_.points, z, {parameters_.bias[l] + i, units}, f_);
-      rows_.jet(network_.plan, shape_.points, f_, z,
-                {a_ + (K * units + i) * stride, -units * stride});
+      const Coefficients<const T> z{z_ + i * stride, units * stride},
+          bias{parameters_.bias[l] + i, units};
+      rows_.evaluate(shape_.points, *bias.first, z.first, f_);
+      rows_.jet(network_.plan, shape_.points, f_, bias, z,
+                {a_ + (order_ * units + i) * stride, -units * stride});
     }
   }
 
   const Network& network_;
+  int64_t order_;  // K
   const PathParameters<T>& parameters_;
   const PathRows<T>& rows_;
   TileShape<T> shape_;
@@ -177,18 +182,18 @@ class PathTile {
 };
 
 // One thread's evaluation of a program on tiles, as in residual_pass.h.
-template <class T, int K>
+template <class T>
 class ResidualPath {
  public:
-  static int64_t storage(const ResidualProgram& program, int64_t points) {
-    return static_cast<int64_t>(program.values.size()) * (K + 1) * points;
+  static int64_t storage(const ResidualProgram& program, int64_t order, int64_t points) {
+    return static_cast<int64_t>(program.values.size()) * (order + 1) * points;
   }
 
   // factor [K + 1][Q], columns [R, N]
   ResidualPath(const ResidualProgram& program, const T* factor, int64_t factors, const T* columns,
-               const PathTile<T, K>& tile, T* storage)
+               const PathTile<T>& tile, T* storage)
       : program_(program), columns_(columns), tile_(tile) {
-    const int64_t points = tile.shape().points;
+    const int64_t points = tile.shape().points, K = tile.order();
     for (const Instruction& in : program.values) {
       T* const own = storage;
       storage += (K + 1) * points;
@@ -204,7 +209,7 @@ class ResidualPath {
   // residuals into result [K, E, N].
   void evaluate(int64_t first, int64_t n, T* result) {
     for (size_t i = 0; i < program_.values.size(); ++i) forward(i, first, n);
-    const int64_t equations = static_cast<int64_t>(program_.residuals.size());
+    const int64_t K = tile_.order(), equations = static_cast<int64_t>(program_.residuals.size());
     for (int64_t e = 0; e < equations; ++e) {
       const Coefficients<T> value = value_[program_.residuals[e]];
       T factorial = 1;
@@ -217,8 +222,6 @@ class ResidualPath {
   }
 
  private:
-  using S = Series<Vec<T>, K>;
-
   void forward(size_t i, int64_t first, int64_t n) {
     const Instruction& in = program_.values[i];
     const int64_t points = tile_.shape().points;
@@ -229,22 +232,15 @@ class ResidualPath {
       std::copy_n(columns_ + in.a * tile_.network().points + first, n, own);
       std::fill(own + n, own + points, own[n - 1]);
     }
-    visit_residual_function(in.opcode, [&](const auto& function) {
-      const Coefficients<const T> a = as_const(in.a), b = as_const(in.b);
-      for (int64_t p = 0; p < points; p += lanes<T>()) {
-        if constexpr (std::decay_t<decltype(function)>::kOperands == 2)
-          Math<S>::store(function.value(Math<S>::load(a + p), Math<S>::load(b + p)), value_[i] + p);
-        else
-          Math<S>::store(function.value(Math<S>::load(a + p)), value_[i] + p);
-      }
-    });
+    if (in.opcode <= kColumn) return;
+    tile_.rows().function(in.opcode, points, as_const(in.a), as_const(in.b), value_[i]);
   }
 
   Coefficients<const T> as_const(int64_t i) const { return {value_[i].first, value_[i].distance}; }
 
   const ResidualProgram& program_;
   const T* columns_;
-  const PathTile<T, K>& tile_;
+  const PathTile<T>& tile_;
   std::vector<Coefficients<T>> value_;  // [values] each [P]: own storage, or the tile's outputs
 };
 

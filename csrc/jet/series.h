@@ -1,6 +1,6 @@
 // Truncated Taylor series in one variable tau, as a value type: what the templates of
-// common/activation.h, jet_activation.h and residual_functions.h compute with in the place of
-// vectors, so that their results are Taylor series too.
+// jet_activation.h and residual_functions.h compute with in the place of vectors, so that their
+// results are Taylor series too.
 //
 //   c_0 + c_1 tau + ... + c_K tau^K,   c_k = (1 / k!) d^k / d tau^k at tau = 0
 //
@@ -215,7 +215,6 @@ template <class T, int K>
 struct Math<jet::Series<at::vec::Vectorized<T>, K>> {
   using V = at::vec::Vectorized<T>;
   using S = jet::Series<V, K>;
-  using OfVector = Math<V>;
 
   PYNEURAL_INLINE static S load(jet::Coefficients<const T> from) {
     S series;
@@ -229,58 +228,10 @@ struct Math<jet::Series<at::vec::Vectorized<T>, K>> {
     for (int k = 0; k <= K; ++k) series.get(k).store(to.first + k * to.distance);
   }
 
-  PYNEURAL_INLINE static S exp(const S& z) { return exponential(z, OfVector::exp(z.c[0])); }
-  // Of z <= 0.
-  PYNEURAL_INLINE static S expm1(const S& z) {
-    const V value = OfVector::expm1(z.c[0]);
-    S f = exponential(z, value + V(1));
-    f.c[0] = value;
-    return f;
-  }
-  PYNEURAL_INLINE static S sin(const S& z) { return z.sin(); }
-  PYNEURAL_INLINE static S cos(const S& z) { return z.cos(); }
   // t' = (1 - t^2) z'
   PYNEURAL_INLINE static S tanh(const S& z) {
-    return with_slope(z, OfVector::tanh(z.c[0]), [](const S& t) { return S(1) - t * t; });
-  }
-  // s' = s (1 - s) z'
-  PYNEURAL_INLINE static S sigmoid(const S& z) {
-    return with_slope(z, OfVector::sigmoid(z.c[0]), [](const S& s) { return s * (S(1) - s); });
-  }
-  PYNEURAL_INLINE static S softplus(const S& z) {
-    const S slope = sigmoid(z);
-    return jet::series_of<K>(OfVector::softplus(z.c[0]),
-                             [&](const S&, int k) { return integral(z, slope, k); });
-  }
-  // Phi' = phi z', phi' = -z phi z'
-  PYNEURAL_INLINE static Normal<S> normal(const S& z) {
-    const Normal<V> value = OfVector::normal(z.c[0]);
-    Normal<S> result{S(value.distribution), exponential(S(-0.5) * z * z, value.density)};
-    result.distribution = jet::series_of<K>(
-        value.distribution, [&](const S&, int k) { return integral(z, result.density, k); });
-    return result;
-  }
-  PYNEURAL_INLINE static S where_positive(const S& z, const S& a, const S& b) {
-    return select(b, a, z.c[0] > V(0));
-  }
-  PYNEURAL_INLINE static S where_at_most_0(const S& z, const S& a, const S& b) {
-    return select(b, a, z.c[0] <= V(0));
-  }
-
- private:
-  // f' = slope(f) z'
-  template <class Slope>
-  PYNEURAL_INLINE static S with_slope(const S& z, V value, const Slope& slope) {
-    return jet::series_of<K>(value, [&](const S& f, int k) { return integral(z, slope(f), k); });
-  }
-  // b where the mask is set
-  PYNEURAL_INLINE static S select(const S& a, const S& b, V mask) {
-    S result;
-    result.degree = std::max(a.degree, b.degree);
-    PYNEURAL_UNROLL
-    for (int k = 0; k <= K; ++k)
-      if (k <= result.degree) result.c[k] = V::blendv(a.get(k), b.get(k), mask);
-    return result;
+    return jet::series_of<K>(Math<V>::tanh(z.c[0]),
+                             [&](const S& t, int k) { return integral(z, S(1) - t * t, k); });
   }
 };
 

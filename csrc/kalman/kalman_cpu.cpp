@@ -42,29 +42,33 @@ void for_series(const Sizes& sizes, const Body& body) {
   });
 }
 
-// body(n, p) with these as constants where they are small, else with 0.
+// body(n) with the number of states as a constant where it is small, else with 0.
 template <class Body>
-void with_sizes(const Sizes& sizes, const Body& body) {
-  const auto with_states = [&](auto n) {
-    if (sizes.p <= 1)  // 0 where there are none
-      body(n, Constant<1>{});
-    else if (sizes.p == 2)
-      body(n, Constant<2>{});
-    else
-      body(Constant<0>{}, Constant<0>{});
-  };
+void with_states(const Sizes& sizes, const Body& body) {
   switch (sizes.n) {
     case 1:
-      return with_states(Constant<1>{});
+      return body(Constant<1>{});
     case 2:
-      return with_states(Constant<2>{});
+      return body(Constant<2>{});
     case 3:
-      return with_states(Constant<3>{});
+      return body(Constant<3>{});
     case 4:
-      return with_states(Constant<4>{});
+      return body(Constant<4>{});
     default:
-      return body(Constant<0>{}, Constant<0>{});
+      return body(Constant<0>{});
   }
+}
+
+// body(n, p) with both as constants where both are small, else with 0.
+template <class Body>
+void with_sizes(const Sizes& sizes, const Body& body) {
+  with_states(sizes, [&]<int64_t kN>(Constant<kN> n) {
+    if constexpr (kN > 0) {
+      if (sizes.p <= 1) return body(n, Constant<1>{});  // 0 where there are none
+      if (sizes.p == 2) return body(n, Constant<2>{});
+    }
+    body(Constant<0>{}, Constant<0>{});
+  });
 }
 
 at::Tensor in_double(const at::Tensor& tensor) { return tensor.to(at::kDouble).contiguous(); }
@@ -268,7 +272,7 @@ Three kalman_smoother(const SmootherArguments& a) {
   const at::Tensor mean_ = in_double(a.mean), covariance_ = in_double(a.covariance),
                    predicted_mean_ = in_double(a.predicted_mean),
                    predicted_covariance_ = in_double(a.predicted_covariance);
-  with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
+  with_states(sizes, [&]<int64_t kN>(Constant<kN>) {
     using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
     const Steps Phi(a.transition), Q(a.process_noise);
@@ -318,7 +322,7 @@ Tensors kalman_smoother_backward(const SmootherBackwardArguments& b) {
                    smoothed_mean_ = in_double(b.smoothed_mean),
                    smoothed_covariance_ = in_double(b.smoothed_covariance);
   const Tensors given = in_double(b.grads);
-  with_sizes(sizes, [&]<int64_t kN, int64_t kP>(Constant<kN>, Constant<kP>) {
+  with_states(sizes, [&]<int64_t kN>(Constant<kN>) {
     using Column = Matrix<kN, 1>;
     using States = Matrix<kN, kN>;
     const Steps Phi(b.transition), Q(b.process_noise);

@@ -10,12 +10,11 @@
 
 #include <vector>
 
+#include "../common/activation_rows.h"
 #include "../common/dispatch.h"
 #include "../common/parallel.h"
 #include "../common/results.h"
 #include "../common/transpose.h"
-#include "../common/vector_math.h"
-#include "../common/vectors.h"
 #include "masked_dense_check.h"
 
 namespace pyneural::masked_dense {
@@ -34,29 +33,6 @@ struct Edges {
   const int64_t* inputs;  // [E]
   const T* values;        // [E]
 };
-
-// f on an output's points, in place: y from z.
-template <class T>
-using Activate = void (*)(T* z);
-template <class Activation, class T>
-void activate(T* z) {
-  for (int64_t p = 0; p < kPoints<T>; p += lanes<T>()) {
-    Vec<T> f[1];
-    Activation::template evaluate<0>(Vec<T>::loadu(z + p), f);
-    f[0].store(z + p);
-  }
-}
-
-// grad f'(z) in place, from y where f' is a function of it, else from z.
-template <class T>
-using ActivateBackward = void (*)(const T* saved, T* grad);
-template <class Activation, class T>
-void activate_backward(const T* saved, T* grad) {
-  for (int64_t p = 0; p < kPoints<T>; p += lanes<T>()) {
-    const Vec<T> of_y = Vec<T>::loadu(grad + p), from = Vec<T>::loadu(saved + p);
-    multiply_by_slope<Activation>(of_y, from).store(grad + p);
-  }
-}
 
 // to [columns][P] = from [n, columns] transposed, zero beyond the n points.
 template <class T>
@@ -173,21 +149,15 @@ void add_row_gradients(const Edges<T>& edges, int64_t outputs, const T* grad_z, 
     }
 }
 
-// A row's outputs, as many as the activation's functions take at a time.
-template <class T>
-std::vector<T> row_of(int64_t outputs) {
-  return std::vector<T>((outputs + kPoints<T> - 1) / kPoints<T> * kPoints<T>);
-}
-
 template <class T>
 void forward_few(const Layer& layer, const Edges<T>& edges, const T* x, const T* bias,
                  Activate<T> f, T* y, T* z) {
   const int64_t I = layer.in, O = layer.out;
-  std::vector<T> row = row_of<T>(O);
+  std::vector<T> row(whole_vectors<T>(O));
   for (int64_t n = 0; n < layer.rows; ++n) {
     multiply_row(edges, O, x + n * I, bias, row.data());
     if (z) std::copy_n(row.data(), O, z + n * O);
-    for (int64_t o = 0; o < O; o += kPoints<T>) f(row.data() + o);
+    f(1, vectors_of<T>(O), nullptr, nullptr, row.data(), 0);
     std::copy_n(row.data(), O, y + n * O);
   }
 }
@@ -196,13 +166,13 @@ template <class T>
 void backward_few(const Layer& layer, const Edges<T>& edges, const T* grad_y, const T* x,
                   const T* saved, ActivateBackward<T> f, T* grad_x, T* grad_values, T* grad_bias) {
   const int64_t I = layer.in, O = layer.out;
-  std::vector<T> grad = row_of<T>(O), saved_row = row_of<T>(O);
+  std::vector<T> grad(whole_vectors<T>(O)), saved_row(whole_vectors<T>(O));
   if (grad_x) std::fill_n(grad_x, layer.rows * I, T(0));
   for (int64_t n = 0; n < layer.rows; ++n) {
     std::copy_n(grad_y + n * O, O, grad.data());
     if (layer.activation != ActivationKind::linear) {
       std::copy_n(saved + n * O, O, saved_row.data());
-      for (int64_t o = 0; o < O; o += kPoints<T>) f(saved_row.data() + o, grad.data() + o);
+      f(1, vectors_of<T>(O), saved_row.data(), grad.data(), 0);
     }
     for (int64_t o = 0; o < O; ++o) grad_bias[o] += grad[o];
     add_row_gradients(edges, O, grad.data(), x + n * I, grad_values,
@@ -222,7 +192,7 @@ void forward(const Layer& layer, const Edges<T>& edges, const T* x, const T* bia
       load_tile(x + first * I, n, I, x_tile.data());
       multiply_edges(edges, O, x_tile.data(), bias, y_tile.data());
       if (z) store_tile(y_tile.data(), n, O, z + first * O);
-      for (int64_t o = 0; o < O; ++o) f(y_tile.data() + o * kPoints<T>);
+      f(O, kTileVectorsOfPoints, nullptr, nullptr, y_tile.data(), kPoints<T>);
       store_tile(y_tile.data(), n, O, y + first * O);
     };
   });
@@ -248,8 +218,7 @@ void backward(const Layer& layer, const Edges<T>& edges, const T* grad_y, const 
       load_tile(grad_y + first * O, n, O, grad_tile.data());
       if (!is_linear) {
         load_tile(saved + first * O, n, O, saved_tile.data());
-        for (int64_t o = 0; o < O; ++o)
-          f(saved_tile.data() + o * kPoints<T>, grad_tile.data() + o * kPoints<T>);
+        f(O, kTileVectorsOfPoints, saved_tile.data(), grad_tile.data(), kPoints<T>);
       }
       for (int64_t o = 0; o < O; ++o) {
         Vec<T> sum(T(0));

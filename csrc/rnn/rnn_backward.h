@@ -19,12 +19,13 @@ struct Gradients {
   T *x, *h0, *c0, *weight_ih, *weight_hh, *bias_ih, *bias_hh;  // of the weights: [groups][...]
 };
 
-template <class Cell, class T>
+template <class T>
 class Backward {
  public:
   Backward(const Layer& layer, const Pointers<T>& p, const ThreadGroups& groups,
            const Gradients<T>& g)
       : layer_(layer),
+        cell_(cell_rows<T>(layer.cell)),
         p_(p),
         groups_(groups),
         g_(g),
@@ -33,12 +34,12 @@ class Backward {
     weight_hh_ = pack_rows_of(p.weight_hh, H);
     if (g.x) weight_ih_ = pack_rows_of(p.weight_ih, I);
     dh_ = scratch_.take<T>(N * H);
-    dc_ = scratch_.take<T>(Cell::kHasCellState ? N * H : 0);
+    dc_ = scratch_.take<T>(cell_.has_cell_state ? N * H : 0);
     std::copy_n(g.grad_h_n, N * H, dh_);
-    if constexpr (Cell::kHasCellState) std::copy_n(g.grad_c_n, N * H, dc_);
+    if (cell_.has_cell_state) std::copy_n(g.grad_c_n, N * H, dc_);
     // A line more than the gates of a row: with lines a power of two apart, a column of z would lie
     // in one set of the caches.
-    z_stride_ = round_up(kBlocks * H, kLine) + kLine;
+    z_stride_ = round_up(cell_.blocks * H, kLine) + kLine;
     steps_at_a_time_ = steps_at_a_time(layer.steps, groups.max_rows(), z_stride_);
     const int64_t rows = steps_at_a_time_ * groups.max_rows();
     for (int64_t group = 0; group < groups.count; ++group)
@@ -47,20 +48,17 @@ class Backward {
     for (int64_t i = 0; i < groups.threads(); ++i)
       works_.push_back({groups.part(i), i / groups.size, i % groups.size,
                         scratch_.take<T>(rows * kWidth),
-                        scratch_.take<T>(kBlocks * PackedMatrix<T>::storage(units, rows))});
+                        scratch_.take<T>(cell_.blocks * PackedMatrix<T>::storage(units, rows))});
   }
 
   void run() {
-    run_thread_groups(groups_, [&](const auto&... args) { run_steps(args...); });
+    run_thread_groups(
+        groups_, [&](int64_t first, int64_t last, Sync sync) { run_steps(first, last, sync); });
   }
 
  private:
-  static constexpr int kGates = Cell::kGates, kBlocks = Cell::kBlocks, kSaved = Cell::kSaved;
   static constexpr int64_t kWidth = panel_width<T>(),
                            kLine = kCacheLine / static_cast<int64_t>(sizeof(T));
-  // Gates whose input product's block is that of the hidden product.
-  static constexpr int kJoint = Cell::input_block(kGates - 1) == kGates - 1 ? kGates : kGates - 1;
-
   struct Work {
     ThreadPart part;
     int64_t group, rank;
@@ -70,7 +68,7 @@ class Backward {
 
   // [G * H, columns] packed for products with it.
   T* pack_rows_of(const T* weight, int64_t columns) {
-    const int64_t depth = kGates * layer_.hidden, panels = panel_count<T>(columns);
+    const int64_t depth = cell_.gates * layer_.hidden, panels = panel_count<T>(columns);
     T* const to = scratch_.take<T>(panels * depth * kWidth);
     parallel_chunks(panels, std::min(groups_.threads(), panels),
                     [&](int64_t, int64_t i, int64_t end) {
@@ -81,8 +79,7 @@ class Backward {
     return to;
   }
 
-  template <class Sync>
-  void run_steps(int64_t first, int64_t last, const Sync& sync) {
+  void run_steps(int64_t first, int64_t last, Sync sync) {
     for (int64_t end = layer_.steps; end > 0; end -= steps_at_a_time_) {
       const int64_t begin = std::max<int64_t>(0, end - steps_at_a_time_);
       for (int64_t s = end - 1; s >= begin; --s) {
@@ -98,7 +95,7 @@ class Backward {
     }
     for (int64_t i = first; i < last; ++i) {
       copy_units(works_[i].part, layer_.hidden, dh_, g_.h0);
-      if constexpr (Cell::kHasCellState) copy_units<T>(works_[i].part, layer_.hidden, dc_, g_.c0);
+      if (cell_.has_cell_state) copy_units<T>(works_[i].part, layer_.hidden, dc_, g_.c0);
     }
   }
 
@@ -120,43 +117,30 @@ class Backward {
     for (int64_t n = part.first_row; n < part.last_row; ++n) {
       T* const to = z_row(work, s_in_work, n - part.first_row) + u0;
       if (!steps_.active(t, n)) {
-        for (int b = 0; b < kBlocks; ++b) std::fill_n(to + b * H, units, T(0));
+        for (int b = 0; b < cell_.blocks; ++b) std::fill_n(to + b * H, units, T(0));
         continue;
       }
       const int64_t at = (t * N + n) * H + u0;
       const T *const before = h_before(t, n) + u0, *const y = g_.y + at,
                      *const grad_y = g_.grad_y + at;
-      const T* const from_saved = g_.saved + (t * N + n) * kSaved * H + u0;
+      const T* const from_saved = g_.saved + (t * N + n) * cell_.saved * H + u0;
       const T* c_before = nullptr;
-      if constexpr (Cell::kHasCellState)
-        c_before = (steps_.first(t, n)
-                        ? p_.c0 + n * H
-                        : g_.saved + ((steps_.before(t) * N + n) * kSaved + kSaved - 1) * H) +
-                   u0;
-      T *const dh_to = dh_ + n * H + u0, *const dc_to = dc_ + n * H + u0;
-      for (int64_t u = 0; u < units; u += lanes<T>()) {
-        const auto count = std::min(lanes<T>(), units - u);
-        const auto load = [&](const T* from) { return Vec<T>::loadu(from + u, count); };
-        Vec<T> saved[kSaved + 1], grad[kBlocks];
-        for (int k = 0; k < kSaved; ++k) saved[k] = load(from_saved + k * H);
-        At<Vec<T>> here{load(y), load(before), Vec<T>(T(0))};
-        Vec<T> dh = load(dh_to) + load(grad_y), dc(T(0));
-        if constexpr (Cell::kHasCellState) {
-          here.c_before = load(c_before);
-          dc = load(dc_to);
-        }
-        Cell::gradients(saved, here, dh, dc, grad);
-        for (int b = 0; b < kBlocks; ++b) grad[b].store(to + b * H + u, count);
-        dh.store(dh_to + u, count);
-        if constexpr (Cell::kHasCellState) dc.store(dc_to + u, count);
-      }
+      if (cell_.has_cell_state)
+        c_before =
+            (steps_.first(t, n)
+                 ? p_.c0 + n * H
+                 : g_.saved + ((steps_.before(t) * N + n) * cell_.saved + cell_.saved - 1) * H) +
+            u0;
+      T* const dc = cell_.has_cell_state ? dc_ + n * H + u0 : nullptr;
+      cell_.differentiate(units, H,
+                          {from_saved, y, before, c_before, grad_y, dh_ + n * H + u0, dc, to});
     }
   }
 
   // dh of the part's units += the gradients of the hidden products' z times the weights.
   void through_weights(const Work& work, int64_t s_in_work) const {
     const ThreadPart& part = work.part;
-    const int64_t H = layer_.hidden, R = part.rows(), depth = kGates * H;
+    const int64_t H = layer_.hidden, R = part.rows(), depth = cell_.gates * H;
     const T* const z = z_row(work, s_in_work, 0);
     for (int64_t j = part.first_unit_block; j < part.last_unit_block; ++j) {
       const int64_t units = units_in_block<T>(j, H), vectors = vectors_of<T>(units);
@@ -164,7 +148,7 @@ class Backward {
       T* const dh = dh_ + part.first_row * H + j * kWidth;
       if (R == 1) {
         alignas(64) T product[kWidth] = {};
-        multiply_row<1>(z, depth, panel, vectors, product);
+        multiply_row(1, z, depth, panel, vectors, product);
         for (int64_t u = 0; u < units; ++u) dh[u] += product[u];
         continue;
       }
@@ -183,10 +167,10 @@ class Backward {
   class Transposed {
    public:
     // Packed to `storage` where it serves more than a few panels.
-    Transposed(const T* z, int64_t hidden, int64_t z_stride, int64_t units, int64_t rows,
-               int64_t panels, T* storage) {
+    Transposed(int blocks, const T* z, int64_t hidden, int64_t z_stride, int64_t units,
+               int64_t rows, int64_t panels, T* storage) {
       constexpr int64_t kFewPanels = 4;
-      for (int b = 0; b < kBlocks; ++b) {
+      for (int b = 0; b < blocks; ++b) {
         blocks_[b] = {z + b * hidden, 1, z_stride};
         if (panels > kFewPanels)
           packed_[b].emplace(blocks_[b], units, rows,
@@ -199,20 +183,20 @@ class Backward {
     }
 
    private:
-    Strided<T> blocks_[kBlocks];
-    std::optional<PackedMatrix<T>> packed_[kBlocks];
+    Strided<T> blocks_[kMostBlocks];
+    std::optional<PackedMatrix<T>> packed_[kMostBlocks];
   };
 
   // Gradients of the weights and biases that the part's units own, of the steps [begin, end).
   void add_weight_gradients(const Work& work, int64_t begin, int64_t end) const {
-    const int64_t H = layer_.hidden, I = layer_.in, gates = kGates * H;
+    const int64_t H = layer_.hidden, I = layer_.in, gates = cell_.gates * H;
     const auto x_row = [&](int64_t t, int64_t n) { return p_.x + t * p_.x_step + n * p_.x_row; };
     const auto h_row = [&](int64_t t, int64_t n) { return h_before(t, n); };
     if (g_.weight_ih || g_.weight_hh) {
       const int64_t u0 = first_unit<T>(work.part), units = last_unit<T>(work.part, H) - u0,
                     panels = (g_.weight_ih ? panel_count<T>(I) : 0) +
                              (g_.weight_hh ? panel_count<T>(H) : 0);
-      const Transposed z(z_row(work, 0, 0) + u0, H, z_stride_, units,
+      const Transposed z(cell_.blocks, z_row(work, 0, 0) + u0, H, z_stride_, units,
                          (end - begin) * work.part.rows(), panels, work.packed);
       if (g_.weight_ih)
         add_products(work, z, begin, end, x_row, I, true, g_.weight_ih + work.group * gates * I);
@@ -223,7 +207,7 @@ class Backward {
     if (g_.bias_hh) add_sums(work, end - begin, false, g_.bias_hh + work.group * gates);
   }
 
-  static int block_of(int gate, bool of_input) { return of_input ? Cell::input_block(gate) : gate; }
+  int block_of(int gate, bool of_input) const { return of_input ? cell_.input_block(gate) : gate; }
 
   // to [G * H, columns] += the sum over the rows of the gradient of z times row(t, n).
   template <class Row>
@@ -246,7 +230,7 @@ class Backward {
         }
       }
       const Panel<T> panel{work.panel, kWidth, vectors_of<T>(width)};
-      for (int g = 0; g < kGates; ++g)
+      for (int g = 0; g < cell_.gates; ++g)
         for_row_tiles(0, units, [&](int64_t first, int64_t count) {
           multiply_columns<T>(z.tile(block_of(g, of_input), first, count), count, rows, panel,
                               to + (g * H + u0 + first) * columns + column, columns, width,
@@ -259,7 +243,7 @@ class Backward {
   void add_sums(const Work& work, int64_t steps, bool of_input, T* to) const {
     const int64_t H = layer_.hidden, rows = steps * work.part.rows();
     const int64_t u0 = first_unit<T>(work.part), u1 = last_unit<T>(work.part, H);
-    for (int g = 0; g < kGates; ++g) {
+    for (int g = 0; g < cell_.gates; ++g) {
       const T* const z = z_row(work, 0, 0) + block_of(g, of_input) * H;
       for (int64_t u = u0; u < u1; u += lanes<T>()) {
         const auto count = std::min(lanes<T>(), u1 - u);
@@ -274,18 +258,19 @@ class Backward {
   void input_gradients(const Work& work, int64_t begin, int64_t end) const {
     const ThreadPart& part = work.part;
     const int64_t H = layer_.hidden, I = layer_.in, R = part.rows(), ld = z_stride_;
-    const int64_t rows = (end - begin) * R, joint = kJoint * H, apart = (kGates - kJoint) * H;
+    const int64_t rows = (end - begin) * R, joint = cell_.joint() * H,
+                  apart = (cell_.gates - cell_.joint()) * H;
     alignas(64) T product[kTileRows * kWidth];
     for (int64_t column = 0; column < I; column += kWidth) {
       const int64_t width = std::min(kWidth, I - column), vectors = vectors_of<T>(width);
-      const T* const panel = weight_ih_ + column * kGates * H;
+      const T* const panel = weight_ih_ + column * cell_.gates * H;
       for_row_tiles(
           work.rank * rows / groups_.size, (work.rank + 1) * rows / groups_.size,
           [&](int64_t first, int64_t count) {
             const T* const z = z_row(work, 0, 0) + first * ld;
             multiply<T>({z, ld, 1}, count, joint, {panel, kWidth, vectors}, product, kWidth);
             if (apart > 0)
-              multiply<T>({z + Cell::input_block(kGates - 1) * H, ld, 1}, count, apart,
+              multiply<T>({z + cell_.input_block(cell_.gates - 1) * H, ld, 1}, count, apart,
                           {panel + joint * kWidth, kWidth, vectors}, product, kWidth, true);
             for (int64_t m = 0; m < count; ++m) {
               const int64_t t = steps_.time(begin + (first + m) / R),
@@ -297,6 +282,7 @@ class Backward {
   }
 
   const Layer& layer_;
+  const CellRows<T> cell_;
   const Pointers<T>& p_;
   const ThreadGroups& groups_;
   const Gradients<T>& g_;

@@ -22,13 +22,6 @@ ThreadGroups groups_for(const Layer& layer) {
       useful_threads(step_multiply_adds(layer) * static_cast<double>(layer.steps)));
 }
 
-// body(Cell{}, T{}).
-template <class Body>
-void dispatch(const Layer& layer, const at::Tensor& x, const Body& body) {
-  visit_cell(layer.cell,
-             [&](auto cell) { dispatch_floating(x, [&](auto element) { body(cell, element); }); });
-}
-
 // Also x, whose rows may be strided, and the lengths; owns the memory of its pointers.
 struct HostInputs : Inputs {
   at::Tensor x, lengths;
@@ -59,13 +52,12 @@ struct Kernels {
                saved = empty(saves, {layer.steps, layer.rows, layer.saved_size(), layer.hidden});
     if (layer.rows > 0) {
       const HostInputs inputs(a);
-      dispatch(layer, a.x, [&](auto kind, auto type) {
+      dispatch_floating(a.x, [&](auto type) {
         using T = decltype(type);
         const Pointers<T> pointers = inputs.pointers<T>();
         const ThreadGroups groups = groups_for<T>(layer);
-        Forward<decltype(kind), T>(layer, pointers, groups, y.data_ptr<T>(), h_n.data_ptr<T>(),
-                                   has_c ? c_n.data_ptr<T>() : nullptr,
-                                   saves ? saved.data_ptr<T>() : nullptr)
+        Forward<T>(layer, pointers, groups, y.data_ptr<T>(), h_n.data_ptr<T>(),
+                   has_c ? c_n.data_ptr<T>() : nullptr, saves ? saved.data_ptr<T>() : nullptr)
             .run();
       });
     }
@@ -95,7 +87,7 @@ struct Kernels {
       const at::Tensor grad_y = inputs.ready(b.grad_y), grad_h_n = inputs.ready(b.grad_h_n),
                        grad_c_n = inputs.ready(b.grad_c_n), y = inputs.ready(b.y),
                        saved = b.saved.contiguous();
-      dispatch(layer, b.x, [&](auto kind, auto type) {
+      dispatch_floating(b.x, [&](auto type) {
         using T = decltype(type);
         const auto write = [&](int i) { return wanted[i] ? grads[i].data_ptr<T>() : nullptr; };
         const Pointers<T> pointers = inputs.pointers<T>();
@@ -105,7 +97,7 @@ struct Kernels {
                                      read<T>(y),      read<T>(saved),    write(0),
                                      write(1),        write(2),          write(3),
                                      write(4),        write(5),          write(6)};
-        Backward<decltype(kind), T>(layer, pointers, groups, gradients).run();
+        Backward<T>(layer, pointers, groups, gradients).run();
       });
     }
     for (int i = 3; i < 7; ++i) grads[i] = wanted[i] ? sum_parts(grads[i]) : empty(i, {});

@@ -1,6 +1,14 @@
 // Recurrent layers on CUDA: checks, memory, the stream and the plain products before and after;
 // rnn_cuda.cu goes through the steps.
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include "../common/dispatch_cuda.h"
 #include "rnn_cuda.h"

@@ -11,7 +11,7 @@
 
 #include "../common/panels.h"
 #include "../common/scratch.h"
-#include "../common/vector_math.h"
+#include "cell_rows.h"
 #include "rnn_check.h"
 #include "thread_groups.h"
 
@@ -73,13 +73,14 @@ T* pack_gates(Scratch& scratch, const T* weight, int64_t gates, int64_t hidden, 
   return panels;
 }
 
-template <class Cell, class T>
+template <class T>
 class Forward {
  public:
   // saved: [T, N, kSaved, H], or null.
   Forward(const Layer& layer, const Pointers<T>& p, const ThreadGroups& groups, T* y, T* h_n,
           T* c_n, T* saved)
       : layer_(layer),
+        cell_(cell_rows<T>(layer.cell)),
         p_(p),
         groups_(groups),
         steps_{layer.steps, layer.reverse, p.lengths},
@@ -89,15 +90,15 @@ class Forward {
         saved_(saved) {
     const int64_t H = layer.hidden, N = layer.rows;
     const int64_t packers = groups_.threads();
-    weight_ih_ = pack_gates(scratch_, p.weight_ih, kGates, H, layer.in, packers);
-    weight_hh_ = pack_gates(scratch_, p.weight_hh, kGates, H, H, packers);
+    weight_ih_ = pack_gates(scratch_, p.weight_ih, cell_.gates, H, layer.in, packers);
+    weight_hh_ = pack_gates(scratch_, p.weight_hh, cell_.gates, H, H, packers);
     pack_bias();
     h_[0] = scratch_.take<T>(N * H);
     h_[1] = scratch_.take<T>(N * H);
-    c_ = scratch_.take<T>(Cell::kHasCellState ? N * H : 0);
+    c_ = scratch_.take<T>(cell_.has_cell_state ? N * H : 0);
     std::copy_n(p.h0, N * H, h_[0]);
-    if constexpr (Cell::kHasCellState) std::copy_n(p.c0, N * H, c_);
-    const int64_t row_size = groups_.max_unit_blocks() * kBlocks * kWidth;
+    if (cell_.has_cell_state) std::copy_n(p.c0, N * H, c_);
+    const int64_t row_size = groups_.max_unit_blocks() * cell_.blocks * kWidth;
     steps_at_a_time_ = steps_at_a_time(layer.steps, groups_.max_rows(), row_size);
     const int64_t rows = steps_at_a_time_ * groups_.max_rows();
     for (int64_t i = 0; i < groups_.threads(); ++i)
@@ -106,11 +107,11 @@ class Forward {
   }
 
   void run() {
-    run_thread_groups(groups_, [&](const auto&... args) { run_steps(args...); });
+    run_thread_groups(
+        groups_, [&](int64_t first, int64_t last, Sync sync) { run_steps(first, last, sync); });
   }
 
  private:
-  static constexpr int kGates = Cell::kGates, kBlocks = Cell::kBlocks, kSaved = Cell::kSaved;
   static constexpr int64_t kWidth = panel_width<T>();
 
   struct Work {
@@ -123,19 +124,18 @@ class Forward {
   // bias [unit blocks][B][W]: b_ih + b_hh, except in blocks that only one product reaches.
   void pack_bias() {
     const int64_t H = layer_.hidden, unit_blocks = panel_count<T>(H);
-    bias_ = scratch_.take<T>(unit_blocks * kBlocks * kWidth);
-    std::fill_n(bias_, unit_blocks * kBlocks * kWidth, T(0));
+    bias_ = scratch_.take<T>(unit_blocks * cell_.blocks * kWidth);
+    std::fill_n(bias_, unit_blocks * cell_.blocks * kWidth, T(0));
     for (int64_t u = 0; u < H; ++u) {
-      T* const to = bias_ + u / kWidth * kBlocks * kWidth + u % kWidth;
-      for (int g = 0; g < kGates; ++g) {
-        if (p_.bias_ih) to[Cell::input_block(g) * kWidth] += p_.bias_ih[g * H + u];
+      T* const to = bias_ + u / kWidth * cell_.blocks * kWidth + u % kWidth;
+      for (int g = 0; g < cell_.gates; ++g) {
+        if (p_.bias_ih) to[cell_.input_block(g) * kWidth] += p_.bias_ih[g * H + u];
         if (p_.bias_hh) to[g * kWidth] += p_.bias_hh[g * H + u];
       }
     }
   }
 
-  template <class Sync>
-  void run_steps(int64_t first, int64_t last, const Sync& sync) {
+  void run_steps(int64_t first, int64_t last, Sync sync) {
     for (int64_t s0 = 0; s0 < layer_.steps; s0 += steps_at_a_time_) {
       const int64_t s1 = std::min(layer_.steps, s0 + steps_at_a_time_);
       for (int64_t i = first; i < last; ++i) multiply_inputs(works_[i], s0, s1);
@@ -147,7 +147,7 @@ class Forward {
     const T* const h = h_[layer_.steps % 2];
     for (int64_t i = first; i < last; ++i) {
       copy_units(works_[i].part, layer_.hidden, h, h_n_);
-      if constexpr (Cell::kHasCellState) copy_units<T>(works_[i].part, layer_.hidden, c_, c_n_);
+      if (cell_.has_cell_state) copy_units<T>(works_[i].part, layer_.hidden, c_, c_n_);
     }
   }
 
@@ -159,15 +159,15 @@ class Forward {
                   I, work.x + i * I);
     for (int64_t j = part.first_unit_block; j < part.last_unit_block; ++j) {
       const int64_t vectors = vectors_of<T>(units_in_block<T>(j, layer_.hidden));
-      T* const group = work.z + (j - part.first_unit_block) * kBlocks * kWidth;
-      for (int g = 0; g < kGates; ++g) {
-        const Panel<T> panel{weight_ih_ + (j * kGates + g) * I * kWidth, kWidth, vectors};
-        T* const z = group + Cell::input_block(g) * kWidth;
+      T* const group = work.z + (j - part.first_unit_block) * cell_.blocks * kWidth;
+      for (int g = 0; g < cell_.gates; ++g) {
+        const Panel<T> panel{weight_ih_ + (j * cell_.gates + g) * I * kWidth, kWidth, vectors};
+        T* const z = group + cell_.input_block(g) * kWidth;
         for_row_tiles(0, rows, [&](int64_t first, int64_t count) {
           multiply<T>({work.x + first * I, I, 1}, count, I, panel, z + first * work.row_size,
                       work.row_size);
         });
-        if (Cell::input_block(g) == g) continue;
+        if (cell_.input_block(g) == g) continue;
         for (int64_t i = 0; i < rows; ++i)
           std::fill_n(group + i * work.row_size + g * kWidth, kWidth, T(0));
       }
@@ -181,12 +181,12 @@ class Forward {
     T* const z = work.z + s_in_work * R * work.row_size;
     for (int64_t j = part.first_unit_block; j < part.last_unit_block; ++j) {
       const int64_t units = units_in_block<T>(j, H), vectors = vectors_of<T>(units);
-      T* const group = z + (j - part.first_unit_block) * kBlocks * kWidth;
-      const T* const panels = weight_hh_ + j * kGates * H * kWidth;
+      T* const group = z + (j - part.first_unit_block) * cell_.blocks * kWidth;
+      const T* const panels = weight_hh_ + j * cell_.gates * H * kWidth;
       if (R == 1) {
-        multiply_row<kGates>(h, H, panels, vectors, group);
+        multiply_row(cell_.gates, h, H, panels, vectors, group);
       } else {
-        for (int g = 0; g < kGates; ++g)
+        for (int g = 0; g < cell_.gates; ++g)
           for_row_tiles(0, R, [&](int64_t first, int64_t count) {
             multiply<T>({h + first * H, H, 1}, count, H, {panels + g * H * kWidth, kWidth, vectors},
                         group + first * work.row_size + g * kWidth, work.row_size, true);
@@ -200,32 +200,22 @@ class Forward {
   // The new state of a row's group of units.
   void finish(const T* z, int64_t group, int64_t units, int64_t t, int64_t n, int64_t s) const {
     const int64_t H = layer_.hidden, N = layer_.rows, u0 = group * kWidth;
-    const T *const before = h_[s % 2] + n * H + u0, *const bias = bias_ + group * kBlocks * kWidth;
+    const T *const before = h_[s % 2] + n * H + u0, *const bias =
+                                                        bias_ + group * cell_.blocks * kWidth;
     T *const after = h_[(s + 1) % 2] + n * H + u0, *const y = y_ + (t * N + n) * H + u0;
-    T* const to_saved = saved_ ? saved_ + (t * N + n) * kSaved * H + u0 : nullptr;
+    T* const to_saved = saved_ ? saved_ + (t * N + n) * cell_.saved * H + u0 : nullptr;
     if (!steps_.active(t, n)) {
       std::copy_n(before, units, after);
       std::fill_n(y, units, T(0));
-      for (int k = 0; to_saved && k < kSaved; ++k) std::fill_n(to_saved + k * H, units, T(0));
+      for (int k = 0; to_saved && k < cell_.saved; ++k) std::fill_n(to_saved + k * H, units, T(0));
       return;
     }
-    for (int64_t u = 0; u < units; u += lanes<T>()) {
-      const auto count = std::min(lanes<T>(), units - u);
-      Vec<T> block[kBlocks], saved[kSaved + 1];
-      for (int b = 0; b < kBlocks; ++b)
-        block[b] = Vec<T>::loadu(z + b * kWidth + u) + Vec<T>::loadu(bias + b * kWidth + u);
-      Vec<T> c;
-      if constexpr (Cell::kHasCellState) c = Vec<T>::loadu(c_ + n * H + u0 + u, count);
-      const Vec<T> h = Cell::step(block, Vec<T>::loadu(before + u, count), c, saved);
-      h.store(after + u, count);
-      h.store(y + u, count);
-      if constexpr (Cell::kHasCellState) c.store(c_ + n * H + u0 + u, count);
-      if (to_saved)
-        for (int k = 0; k < kSaved; ++k) saved[k].store(to_saved + k * H + u, count);
-    }
+    T* const c = cell_.has_cell_state ? c_ + n * H + u0 : nullptr;
+    cell_.step(units, H, {z, bias, before, c, after, y, to_saved});
   }
 
   const Layer& layer_;
+  const CellRows<T> cell_;
   const Pointers<T>& p_;
   const ThreadGroups& groups_;
   const Steps steps_;

@@ -98,8 +98,9 @@ inline ThreadGroups make_thread_groups(int64_t rows, int64_t unit_blocks,
 
 // run_steps(first, last, sync) for ranges of threads that together are all and run at the same
 // time; sync() is their barrier after a step.
-template <class RunSteps>
-void run_thread_groups(const ThreadGroups& groups, const RunSteps& run_steps) {
+using Sync = c10::function_ref<void()>;
+inline void run_thread_groups(const ThreadGroups& groups,
+                              c10::function_ref<void(int64_t, int64_t, Sync)> run_steps) {
   Barrier barrier(groups.threads());
   const auto run = [&](int64_t first, int64_t last) {
     if (groups.size > 1) return run_steps(first, last, [&] { barrier.wait(last - first); });
