@@ -64,8 +64,11 @@ for dtype in float32 float64; do
   step "bench-gram-$dtype" 20 "$python" -m bench gram --device cuda --seconds 0.2 --dtype $dtype \
     --points 10000 --case 3x20 2x40 --peers func --json "$out/$results"
 done
-step bench-rnn 40 "$python" -m bench rnn --device cuda --seconds 0.2 --json "$out/$results" --case \
-  64x100x128x128 64x100x256x256 64x100x512x512 64x100x768x768 64x100x1024x1024
+for dtype in float32 bfloat16; do
+  step "bench-rnn-$dtype" 40 "$python" -m bench rnn --device cuda --seconds 0.2 --dtype $dtype \
+    --json "$out/$results" --case 64x100x128x128 64x100x256x256 64x100x512x512 64x100x768x768 \
+    64x100x1024x1024
+done
 for dtype in bfloat16 float32; do
   step "bench-dense-$dtype" 20 "$python" -m bench dense --device cuda --seconds 0.2 --dtype $dtype \
     --json "$out/$results"

@@ -49,10 +49,11 @@ def mlp() -> None:
 
 def rnn() -> None:
     """The recurrence's: one block, clusters, more; weights in shared memory and beyond it."""
-    for cell, gates in (("tanh", 1), ("gru", 3), ("lstm", 4)):
-        for rows, hidden in ((1, 5), (70, 40), (33, 128), (9, 512), (3, 2000)):
+    cells = ("tanh", 1), ("gru", 3), ("lstm", 4)
+    for dtype, (cell, gates) in itertools.product((torch.float32, torch.bfloat16), cells):
+        for rows, hidden in ((1, 5), (70, 40), (33, 129), (9, 512), (3, 2000)):
             x, h, *weights = (
-                torch.randn(size, device="cuda").div(hidden**0.5).requires_grad_()
+                torch.randn(size, device="cuda", dtype=dtype).div(hidden**0.5).requires_grad_()
                 for size in (
                     (4, rows, 3),
                     (rows, hidden),
@@ -63,7 +64,7 @@ def rnn() -> None:
             state = (h, h) if cell == "lstm" else h
             y, _ = ops.rnn(x, state, [*weights, None, None], cell)
             gradients = torch.autograd.grad(y.square().mean(), [x, h, *weights])
-            check(f"{cell} {rows} x {hidden}", gradients)
+            check(f"{dtype} {cell} {rows} x {hidden}", gradients)
 
 
 def attention() -> None:

@@ -18,13 +18,13 @@ namespace {
 
 // What a parameter's number of steps makes of the options.
 struct Rates {
-  double step, of_root;  // learning_rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
+  double step, inverse_root;  // learning_rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 };
 
 template <class T>
 void step(T* w, const T* g, T* m, T* v, int64_t count, Rates rates, const Arguments& options) {
   using V = Vec<T>;
-  const V rate(static_cast<T>(rates.step)), of_root(static_cast<T>(rates.of_root)),
+  const V rate(static_cast<T>(rates.step)), inverse_root(static_cast<T>(rates.inverse_root)),
       rest1(static_cast<T>(1 - options.beta1)), beta2(static_cast<T>(options.beta2)),
       rest2(static_cast<T>(1 - options.beta2)), epsilon(static_cast<T>(options.epsilon)),
       decay(static_cast<T>(options.weight_decay)),
@@ -42,7 +42,7 @@ void step(T* w, const T* g, T* m, T* v, int64_t count, Rates rates, const Argume
     const V square = at::vec::fmadd(beta2, V::loadu(v + i, some), rest2 * gradient * gradient);
     average.store(m + i, some);
     square.store(v + i, some);
-    const V root = at::vec::fmadd(square.sqrt(), of_root, epsilon);
+    const V root = at::vec::fmadd(square.sqrt(), inverse_root, epsilon);
     (kept * weight - rate * average / root).store(w + i, some);
   }
 }

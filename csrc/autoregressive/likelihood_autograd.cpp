@@ -74,15 +74,20 @@ struct Likelihood : torch::autograd::Function<Likelihood> {
     variable_list found(count);
 
     if (at::GradMode::is_enabled()) {
+      // Inputs may depend on each other, or be the same twice: the gradient of each is that of an
+      // alias of its own.
+      variable_list aliases, wanted;
+      for (size_t i = 0; i < count; ++i) {
+        aliases.push_back(ctx->needs_input_grad(i) ? inputs[i].view_as(inputs[i]) : inputs[i]);
+        if (ctx->needs_input_grad(i)) wanted.push_back(aliases[i]);
+      }
+      const at::TensorList given(aliases);
       const auto [z, ladj] = call_layers(
-          inputs[0], has_context ? OptionalTensor(inputs[1]) : std::nullopt,
-          inputs.slice(before, matrices), inputs.slice(before + matrices), all.slice(2 * count),
+          given[0], has_context ? OptionalTensor(given[1]) : std::nullopt,
+          given.slice(before, matrices), given.slice(before + matrices), all.slice(2 * count),
           ctx->saved_data["activation"].toStringRef(), ctx->saved_data["transform"].toStringRef(),
           ctx->saved_data["bound"].toDouble(), ctx->saved_data["slope"].toDouble(), false);
       const at::Tensor loss = ((z * z).sum(1) / 2 - ladj).mean();
-      variable_list wanted;
-      for (size_t i = 0; i < count; ++i)
-        if (ctx->needs_input_grad(i)) wanted.push_back(inputs[i]);
       const variable_list of_graph =
           torch::autograd::grad({loss}, wanted, {grads[0]}, /*retain_graph=*/true,
                                 /*create_graph=*/true, /*allow_unused=*/true);

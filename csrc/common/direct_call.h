@@ -106,7 +106,7 @@ inline bool dispatcher_decides() {
 }  // namespace detail
 
 // The call of an op as PyMethodDef takes it, with METH_FASTCALL; or that of another function, which
-// no mode and no transformation changes.
+// looks at the transformations itself where they matter.
 template <auto op, bool is_op = true, class Signature = typename decltype(op)::Signature>
 struct DirectCall;
 template <auto op, bool is_op, class Result, class... Args>

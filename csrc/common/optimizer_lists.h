@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,11 +13,16 @@
 
 namespace pyneural {
 
-// Of the dtype, shape and device of its parameter, in the order of the elements.
+// Whether the elements lie in memory one after the other, as they are.
+inline bool is_plain(const at::Tensor& tensor) {
+  return tensor.layout() == at::kStrided && tensor.has_storage() && tensor.is_contiguous() &&
+         !tensor.is_neg() && !tensor._is_zerotensor();
+}
+
+// Of the dtype, shape and device of its parameter.
 inline bool is_alike(const at::Tensor& tensor, const at::Tensor& parameter) {
-  return tensor.scalar_type() == parameter.scalar_type() && tensor.sizes() == parameter.sizes() &&
-         tensor.layout() == at::kStrided && tensor.device() == parameter.device() &&
-         tensor.is_contiguous();
+  return is_plain(tensor) && tensor.scalar_type() == parameter.scalar_type() &&
+         tensor.sizes() == parameter.sizes() && tensor.device() == parameter.device();
 }
 
 // `remedy` is what to take instead for others: torch's own optimiser.
@@ -66,8 +72,8 @@ inline void check_counts(Argument argument, at::TensorList steps) {
   }
 }
 
-// Whether no element of one tensor is an element of another: else the order in which they are
-// changed matters.
+// Whether no element of one tensor is an element of another: otherwise the order of the changes
+// would matter.
 inline bool are_apart(at::TensorList tensors) {
   std::vector<std::pair<const char*, const char*>> memory;
   memory.reserve(tensors.size());
@@ -82,14 +88,18 @@ inline bool are_apart(at::TensorList tensors) {
          }) == memory.end();
 }
 
-// Whether a step may be one call of an op: what the checks above ask, and parameters apart.
+// Whether a step may be one call of an op: what the checks above ask, and parameters apart; not
+// under a transformation of torch.func, nor for tensors that stand for others.
 // `others` are gradients, averages, ... of all parameters in turn.
 struct FitsOneCall {
   using Signature = bool(at::TensorList, at::TensorList, at::TensorList);
 
   bool operator()(at::TensorList parameters, at::TensorList others, at::TensorList steps) const {
+    if (c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerFrontMode))
+      return false;
     for (const at::Tensor& parameter : parameters)
-      if (!(is_alike(parameter, parameter) && parameter.device() == parameters[0].device() &&
+      if (!(is_plain(parameter) && !parameter.key_set().has(c10::DispatchKey::Functionalize) &&
+            parameter.device() == parameters[0].device() &&
             (parameter.scalar_type() == at::kFloat || parameter.scalar_type() == at::kDouble)))
         return false;
     for (size_t i = 0; i < others.size(); ++i)

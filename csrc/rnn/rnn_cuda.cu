@@ -314,8 +314,7 @@ cudaError_t RnnParams<T>::launch(bool backward, cudaStream_t stream) const {
   return cudaSuccess;
 }
 
-// What a kernel's arguments have before CUDA 12.1, and on GPUs before 7.0.
-static_assert(sizeof(RnnParams<double>) <= 4096);
+static_assert(kFitAsArguments<RnnParams<double>>);
 
 template struct RnnParams<float>;
 template struct RnnParams<double>;

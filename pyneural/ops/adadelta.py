@@ -50,6 +50,7 @@ def adadelta_(
     Raises:
         ValueError: tensors that are not as said.
 
+    >>> import torch
     >>> w, s, u = torch.ones(3), torch.zeros(3), torch.zeros(3)
     >>> adadelta_([w], [torch.ones(3)], [s], [u], learning_rate=1.0)
     >>> bool((w < 1).all())

@@ -55,6 +55,7 @@ def adam_(
     Raises:
         ValueError: tensors that are not as said.
 
+    >>> import torch
     >>> w, m, v, t = torch.ones(3), torch.zeros(3), torch.zeros(3), torch.zeros(())
     >>> adam_([w], [torch.full((3,), 0.2)], [m], [v], [t], learning_rate=0.1)
     >>> w, t

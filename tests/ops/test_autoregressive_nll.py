@@ -123,6 +123,29 @@ def test_a_second_backward_and_a_changed_weight():
         torch.autograd.grad(loss, flow.tensors)
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("kind", ["a weight twice", "a bias of a weight", "rows of a bias"])
+def test_inputs_that_depend_on_each_other(kind, create_graph):
+    flow = in_turn(layers_of("coupling by halves", "affine")).leaves()
+    x, context, weights, biases, *others = parts(flow)
+    if kind == "a weight twice":
+        half = len(weights) // 2  # layers 2 and 3 have the shapes of 0 and 1
+        weights = [*weights[:half], *weights[:half]]
+    elif kind == "a bias of a weight":
+        biases = [weights[0].sum(1), *biases[1:]]
+    else:
+        x = x * biases[0].sum()
+    found, expected = (
+        torch.autograd.grad(
+            function(x, context, weights, biases, *others),
+            [weights[0], biases[1]],
+            create_graph=create_graph,
+        )
+        for function in (ops.autoregressive_nll, by_layers)
+    )
+    assert_all_close(found, expected)
+
+
 @pytest.mark.parametrize("factor", [1.0, 2.0])
 def test_gradients_belong_to_the_caller(factor):
     """To change the first ones changes no others, though the last are what the forward saved."""

@@ -353,3 +353,23 @@ def test_a_parameter_of_a_subclass_takes_torchs_step(kind):
         kind([weight]).step()
     assert not any("pyneural" in name for name in called.names)
     assert (weight < 1).all()
+
+
+@for_each
+@pytest.mark.parametrize(
+    ("weight", "gradient"),
+    [
+        (torch._neg_view(torch.ones(3)), torch.ones(3)),
+        (torch.ones(3), torch._neg_view(torch.ones(3))),
+        (torch.ones(3), torch._efficientzerotensor((3,))),
+    ],
+    ids=["negated weight", "negated gradient", "zeros without memory"],
+)
+def test_tensors_that_are_not_what_lies_in_memory(kind, weight, gradient):
+    found = []
+    for one in (kind, TORCHS[kind]):
+        mine = weight.clone() if not weight.is_neg() else torch._neg_view(torch.ones(3))
+        mine.requires_grad_().grad = gradient
+        one([mine]).step()
+        found.append(mine.detach())
+    torch.testing.assert_close(*found)

@@ -53,6 +53,8 @@ class MaskedAutoregressiveTransform(ConditionalTransform):
 
     order: Tensor | None
 
+    _masked = True
+
     def __new__(
         cls,
         features: int | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class ConditionalTransform(LazyTransform):
     """
 
     hyper: Any
+    _masked: ClassVar[bool] = False  # whether the degrees say which masks the layers have
 
     def __init__(self, univariate: Univariate, shapes: Shapes) -> None:
         super().__init__()
@@ -49,13 +50,13 @@ class ConditionalTransform(LazyTransform):
         are by degrees.
         """
         if torch.compiler.is_compiling():  # what is read of the layers would be compiled again
-            return _fused_as_it_is(self, c)
+            return _fused_outside_of_the_graph(self, c)
         return self._fused(c)
 
     def _fused(self, c: Tensor | None) -> FusedLayers | None:
         if self._kernel is None or type(self).meta is not ConditionalTransform.meta:
             return None
-        plan = plan_of(self.hyper)
+        plan = plan_of(self.hyper, self._masked)
         if plan is None:
             return None
         degrees = self._degrees(plan.linears)
@@ -65,12 +66,24 @@ class ConditionalTransform(LazyTransform):
         return FusedLayers(c, tuple(plan.weights), tuple(plan.biases), (degrees,), options)
 
     def _degrees(self, linears: Sequence[Any]) -> Tensor | None:
-        """Those of features and hidden units, found anew when their tensors are loaded or moved."""
+        """Those of features and hidden units, found anew when their tensors are loaded or moved.
+
+        None for tensors of torch.func and others that stand for values. What is written into
+        ``mask.data`` is not noticed.
+        """
         tensors = self._tensors_of_degrees(linears)
-        state = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        try:
+            state = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+        except RuntimeError:  # there is no memory behind it
+            return None
+        state += [(one.in_features, one.out_features) for one in linears]
         if self._known_degrees is None or self._known_degrees[0] != state:
-            # With the tensors, whose memory so gets no others.
-            self._known_degrees = state, tensors, self._find_degrees(linears)
+            if any(type(t) is not Tensor or t.is_meta for t in tensors):
+                return None
+            with torch.inference_mode(False):
+                degrees = self._find_degrees(linears)
+            # Keeps the tensors, so that no other tensor gets their memory.
+            self._known_degrees = state, tensors, degrees
         return self._known_degrees[2]
 
     def _tensors_of_degrees(self, linears: Sequence[Any]) -> list[Tensor]:
@@ -86,7 +99,9 @@ class ConditionalTransform(LazyTransform):
 
 
 @torch.compiler.disable
-def _fused_as_it_is(transform: ConditionalTransform, c: Tensor | None) -> FusedLayers | None:
+def _fused_outside_of_the_graph(
+    transform: ConditionalTransform, c: Tensor | None
+) -> FusedLayers | None:
     return transform._fused(c)
 
 

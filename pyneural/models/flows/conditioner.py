@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyneural import ops
+from pyneural.nn.linear import Linear
 from pyneural.nn.plain import LINEAR, has_global_hooks, is_changed
 
 Activation = Callable[[], nn.Module]
@@ -27,9 +28,9 @@ class Plan(NamedTuple):
     """What a plain network computes with: its linear layers and the activation's name."""
 
     linears: list[Any]
-    weights: list[Any]
-    biases: list[Any]
-    activation: Any
+    weights: list[Tensor]
+    biases: list[Tensor]
+    activation: str
 
 
 class LayerNorm(nn.Module):
@@ -66,19 +67,28 @@ class _Network(nn.Sequential):
         if has_global_hooks() or any(map(is_changed, layers)):
             return None
         names = {_name(layer) for layer in between}
-        # Of these types, without hooks, the parameters are what a layer multiplies with.
-        parameters = [layer._parameters for layer in linears]
-        weights, biases = ([p.get(name) for p in parameters] for name in ("weight", "bias"))
-        if len(names) != 1 or None in names or any(p is None for p in (*weights, *biases)):
+        if len(names) != 1 or any(
+            type(one) is Linear and one.activation != "linear" for one in linears
+        ):
             return None
-        return Plan(linears, weights, biases, names.pop())
+        activation = names.pop()
+        weights: list[Any] = [one.weight for one in linears]
+        biases: list[Any] = [one.bias for one in linears]
+        if activation is None or any(bias is None for bias in biases):
+            return None
+        return Plan(linears, weights, biases, activation)
 
 
-def plan_of(network: nn.Module) -> Plan | None:
-    """The plan of a network; None where calling it is more than its layers, as with a hook."""
+def plan_of(network: nn.Module, masked: bool = False) -> Plan | None:
+    """The plan of a network whose layers all have masks, or none.
+
+    None where calling it is more than its layers, as with a hook.
+    """
     if not isinstance(network, _Network) or type(network).forward is not _Network.forward:
         return None
-    return None if is_changed(network) else network.plan()
+    plan = None if is_changed(network) else network.plan()
+    alike = plan and all((type(one) is MaskedLinear) == masked for one in plan.linears)
+    return plan if alike else None
 
 
 def _name(layer: nn.Module) -> str | None:

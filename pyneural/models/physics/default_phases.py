@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pyneural.models.physics.checks import RESIDUAL
-from pyneural.training import LBFGS, Adam, LevenbergMarquardt, Phase, SSBroyden
+from pyneural.training import LBFGS, Adam, GaussNewtonCG, LevenbergMarquardt, Phase, SSBroyden
 from pyneural.training.callbacks import AdaptivePoints, Callback, Resample
 from pyneural.training.least_squares import least_squares
 from pyneural.training.least_squares.autograd_term import MANY, AutogradTerm
@@ -32,9 +32,8 @@ def default_phases(
     no sum of squares, as with a loss   ``SSBroyden``, up to 5,000
     of one's own; or residuals that no
     kernel knows, a thousand or more
-    P above 5,000, float64              ``Adam``, then ``LBFGS``, whatever the loss;
-                                        ``GaussNewtonCG`` may be given, and has not been shown
-                                        to be better
+    P above 5,000, float64              ``GaussNewtonCG``, which takes products with J alone
+    the same, no sum of squares         ``Adam``, then ``LBFGS``
     float32                             ``Adam``, then ``LBFGS``: rounding of the second
                                         derivatives, 1e-6 or so, is what remains of any
                                         solver; ``network.double()`` is the way on
@@ -62,14 +61,15 @@ def default_phases(
     if in_batches or pinn.maximised():
         return [Adam(_LBFGS_STEPS)], []
     small = sum(parameter.numel() for parameter in trained) <= MOST_PARAMETERS
-    if not small or any(parameter.dtype != torch.float64 for parameter in trained):
-        return [Adam(_ADAM_STEPS), LBFGS(_LBFGS_STEPS)], []
-    if not _has_squares(pinn, trained):
-        return [SSBroyden(_LBFGS_STEPS)], []
+    double = all(parameter.dtype == torch.float64 for parameter in trained)
+    if not double or not _has_squares(pinn, trained):
+        quasi_newton = [SSBroyden(_LBFGS_STEPS)]
+        return (quasi_newton if double and small else [Adam(_ADAM_STEPS), LBFGS(_LBFGS_STEPS)]), []
     redraws = pinn.equation is not None and pinn.source.redraws
     given = any(isinstance(callback, Resample) for callback in callbacks)
     follows = redraws and not given and not pinn.weights.of_points(RESIDUAL)
-    return [LevenbergMarquardt(_STEPS)], [AdaptivePoints()] if follows else []
+    solver = LevenbergMarquardt(_STEPS) if small else GaussNewtonCG(_STEPS)
+    return [solver], [AdaptivePoints()] if follows else []
 
 
 def _has_squares(pinn: Any, trained: list[torch.nn.Parameter]) -> bool:

@@ -251,9 +251,10 @@ class PINN(Predicting, Inferring, Balanced):
         points where there is a ``batch_size``, else ``steps_per_epoch`` steps.
 
         Args:
-            phases: ``[Adam(1000), LBFGS(5000)]``; None for those of ``default_phases``: up to
-                5,000 parameters in float64 Levenberg-Marquardt, with new points every ten steps
-                where the residual is large; else Adam and L-BFGS, on batches Adam alone.
+            phases: ``[Adam(1000), LBFGS(5000)]``; None for those of ``default_phases``: in float64
+                Levenberg-Marquardt, by conjugate gradients from 5,000 parameters on, with new
+                points every ten steps where the residual is large; else Adam and L-BFGS, on
+                batches Adam alone.
             batch_size: collocation points of a step; None takes all.
             steps_per_epoch: see above.
             reference: points [N, D] and the solution there [N, O]: the relative L2 error is

@@ -15,6 +15,7 @@ from pyneural.ops.jet.derivatives import Derivative, encode
 from pyneural.ops.jet.residual import ResidualProgram
 
 _MAX_ORDER = 4  # of the kernel of paths
+_AT_A_TIME = 16 << 20  # bytes of J^T on CUDA, in 2,048 points at least
 _SMALL = 1 << 25  # bytes of a matrix, below which asking for what is free takes a part of its time
 
 
@@ -81,13 +82,16 @@ def check_path_without_kernel(path: Tensor, size: int, x: Tensor) -> None:
         )
 
 
-def check_gram_memory(x: Tensor, size: int) -> None:
+def check_gram_memory(x: Tensor, size: int, equations: int) -> None:
     """MemoryError where a Gram matrix [size, size] would not fit into the memory that is free.
 
-    The kernel compares with the memory of the whole machine, for whoever calls it otherwise; the
-    limits of a container or job are here, as they are known in Python.
+    On the CPU the kernel compares with the memory of the whole machine, for whoever calls it
+    otherwise; the limits of a container or job are here, as they are known in Python.
     """
     needed = size**2 * (x.element_size() + 4)  # the result, and its triangle in float64
+    if x.is_cuda:  # and J^T of the points of a time, as csrc/jet/jet_gram_cuda.h has them
+        of_point = (size + 1) * max(equations, 1) * x.element_size()
+        needed += of_point * min(x.shape[-2], max(_AT_A_TIME // of_point // 128 * 128, 2048))
     if needed < _SMALL:
         return
     available = available_memory(x.device)

@@ -140,7 +140,8 @@ def jet_mlp_gram(
     """
     if not torch.compiler.is_compiling():
         given = () if coefficients is None else (coefficients,)
-        check_gram_memory(x, sum(p.numel() for p in (*weights, *biases, *given)))
+        size = sum(p.numel() for p in (*weights, *biases, *given))
+        check_gram_memory(x, size, len(residual.residuals()))
     network = x, weights, biases, activation, derivatives
     return _call("jet_mlp_gram", *network, residual, coefficients, columns)
 

@@ -206,6 +206,8 @@ class SpectralProblem(abc.ABC):
         Raises:
             ValueError: an argument that does not fit.
             UnstableStepError: values that are not finite.
+            RuntimeError: of torch, for an equation with tensors that were made under
+                ``torch.inference_mode``; make them outside of it.
 
         Warns:
             UserWarning: the spectrum has not decayed: too few points, or a rough solution.

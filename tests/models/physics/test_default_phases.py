@@ -27,7 +27,9 @@ LEARNED = {"initial": torch.nn.Parameter(torch.ones((), dtype=torch.float64))}
 CASES = {
     "small, float64": (pinn, False, ["Levenberg-Marquardt"], 1),
     "float32": (lambda: pinn(torch.float32), False, [ADAM, LBFGS], 0),
-    "large": (lambda: pinn(hidden=(70, 70)), False, [ADAM, LBFGS], 0),
+    "large": (lambda: pinn(hidden=(70, 70)), False, ["Gauss-Newton-CG"], 1),
+    "large, float32": (
+        lambda: pinn(torch.float32, hidden=(70, 70)), False, [ADAM, LBFGS], 0),
     "batches": (pinn, True, [ADAM], 0),
     "learned weights": (lambda: pinn(weights=LEARNED), False, [ADAM], 0),
     "given points": (lambda: pinn(points=given_points()), False, ["Levenberg-Marquardt"], 0),
