@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -79,6 +80,15 @@ def _run(command: list[str], text: Path) -> None:
 def quick(name: str) -> Sequence[str]:
     """Arguments that give a demo a short training."""
     return getattr(cli.load_demo(name), "QUICK", ())
+
+
+def _positional(arguments: Sequence[str]) -> list[str]:
+    """Those before the first option, without which a demo does not run.
+
+    >>> _positional(["heat", "--quick"])
+    ['heat']
+    """
+    return list(takewhile(lambda argument: not argument.startswith("-"), arguments))
 
 
 def _picture(text: Path) -> Path | None:
@@ -156,7 +166,7 @@ class System(SphinxDirective):
         result = shown(name, quick(name), DEMOS)
         return [
             nodes.paragraph(demo.SUMMARY, demo.SUMMARY),
-            _block(f"pyneural demo {name}", "sh"),
+            _block(" ".join(["pyneural demo", name, *_positional(quick(name))]), "sh"),
             picture_of(self, name, result.picture),
             *_printed(name, result.printed),
         ]
