@@ -13,9 +13,7 @@ from pyneural.plots import style
 from pyneural.plots.latent_variables import mosaic
 
 _ACROSS = 6  # panels of samples in a row
-_LEGEND = (
-    "Dots: seeds. Dashed: real rows in place of samples. Bold: cannot be told from the best"
-)
+_LEGEND = "Dots: seeds. Dashed: real rows in place of samples. Bold: cannot be told from the best"
 _EDGE = 0.01  # share of the real rows left outside of a panel
 
 
