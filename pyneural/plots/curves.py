@@ -169,6 +169,7 @@ def long_lag(
             "always the mean", (1, forgetting), (0, 5), textcoords="offset points", color=style.GREY
         )
         errors.set(xlabel="epoch", ylabel="held-out mean squared error", yscale="log")
+        errors.xaxis.get_major_locator().set_params(integer=True)
         errors.set_title("Learning to remember")
         errors.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
