@@ -31,7 +31,9 @@ def breakable(text: str) -> str:
 
 
 def _broken(part: re.Match[str]) -> str:
-    return re.sub(r"(?<=\w)([._])(?=\w)", r"\1<wbr>", part[0]) if part[0][0] != "<" else part[0]
+    return (
+        re.sub(r"(?<=\w{3})([._])(?=\w{3})", r"\1<wbr>", part[0]) if part[0][0] != "<" else part[0]
+    )
 
 
 def break_names(

@@ -99,15 +99,15 @@ def _picture(text: Path) -> Path | None:
 
 
 def small(picture: Path) -> Path:
-    """A copy of the picture that is no wider than a page needs."""
+    """A copy of the picture that is no wider than a page needs, with all of its colours."""
     from PIL import Image  # comes with matplotlib
 
-    copy = SMALL / picture.parent.relative_to(ROOT / "build") / picture.name
+    copy = SMALL / picture.parent.relative_to(ROOT / "build") / f"{picture.stem}.webp"
     if not copy.exists() or copy.stat().st_mtime < picture.stat().st_mtime:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(picture) as image:
             image.thumbnail((WIDTH, 4 * WIDTH))
-            image.convert("RGB").quantize(256).save(copy, optimize=True)
+            image.convert("RGB").save(copy, lossless=True)
     return copy
 
 
