@@ -27,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
     "extensions.api",
+    "extensions.breaks",
     "extensions.equations",
     "extensions.gallery",
     "extensions.roofline",

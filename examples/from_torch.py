@@ -1,4 +1,4 @@
-"""A script written for torch, on pyneural's layers: only the import of `nn` changes.
+"""A script written for torch, on pyneural: only the imports of `nn` and `optim` change.
 
 A network learns the noisy readings of a damped oscillator, x'' + 2 g x' + w^2 x = 0. The same loop
 runs with both packages, the weights move from one to the other, and the derivatives of pyneural's
@@ -7,7 +7,7 @@ network then tell the damping g and the frequency w. Run it with: python example
 
 import torch
 
-import pyneural.nn
+import pyneural
 
 DAMPING, FREQUENCY, NOISE = 0.15, 2.0, 0.02
 TIMES = torch.linspace(0, 8, 201)[:, None]
@@ -20,13 +20,13 @@ def readings(seed=0):
     return (-DAMPING * TIMES).exp() * (damped * TIMES).cos() + noise
 
 
-def train(nn, steps):
-    """The script as it was for torch: `nn` is torch.nn or pyneural.nn."""
+def train(nn, optim, steps):
+    """The script as it was for torch: `nn` and `optim` are those of torch or of pyneural."""
     torch.manual_seed(0)
     hidden = nn.Linear(1, 48), nn.Tanh(), nn.Linear(48, 48), nn.Tanh()
     net = nn.Sequential(*hidden, nn.Linear(48, 1))
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    optimizer = optim.Adam(net.parameters(), lr=1e-2)
+    slower = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     x = readings()
     for _ in range(steps):
         optimizer.zero_grad()
@@ -39,10 +39,10 @@ def train(nn, steps):
 
 def main(steps=1500):
     """Trains with both; gives damping and frequency."""
-    theirs, loss = train(torch.nn, steps)
-    print(f"torch.nn      loss {loss:.2e}, noise {NOISE**2:.2e}")
-    ours, loss = train(pyneural.nn, steps)
-    print(f"pyneural.nn   loss {loss:.2e}")
+    theirs, loss = train(torch.nn, torch.optim, steps)
+    print(f"torch         loss {loss:.2e}, noise {NOISE**2:.2e}")
+    ours, loss = train(pyneural.nn, pyneural.optim, steps)
+    print(f"pyneural      loss {loss:.2e}")
     ours.load_state_dict(theirs.state_dict())
     difference = (ours(TIMES) - theirs(TIMES)).abs().max()
     print(f"the weights of torch in pyneural: outputs differ by {difference:.0e}")

@@ -4,9 +4,8 @@ Run it with: python examples/posterior.py
 """
 
 import torch
-from torch import nn
 
-from pyneural import metrics
+from pyneural import metrics, nn
 from pyneural.models import NSF, NeuralPosterior
 
 LOW, HIGH = torch.tensor([0.5, 0.05]), torch.tensor([2.0, 0.5])  # of frequency and damping rate

@@ -25,8 +25,11 @@ SIGNS = re.compile(r"(``[^`]*``|`[^`]*`|\*\*[^*]+\*\*)|([*|]|(?<=\w)_(?!\w))")
 def set_docstring(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """Puts directives in the place of blocks, and escapes in prose what reStructuredText reads."""
+    """Puts directives in place of blocks, and escapes in prose what reStructuredText reads."""
     lines[:] = directives("\n".join(lines)).split("\n")
+    if what in ("attribute", "data", "property"):
+        # An empty comment: of the first line napoleon takes what stands before a colon as a type.
+        lines[:0] = ["..", ""]
 
 
 def skip(

@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -81,6 +82,15 @@ def quick(name: str) -> Sequence[str]:
     return getattr(cli.load_demo(name), "QUICK", ())
 
 
+def _positional(arguments: Sequence[str]) -> list[str]:
+    """Those before the first option, without which a demo does not run.
+
+    >>> _positional(["heat", "--quick"])
+    ['heat']
+    """
+    return list(takewhile(lambda argument: not argument.startswith("-"), arguments))
+
+
 def _picture(text: Path) -> Path | None:
     """The picture that the last lines of the output name."""
     found = re.findall(r"^ *picture +(.+\.png)$", text.read_text(encoding="utf-8"), re.MULTILINE)
@@ -89,15 +99,15 @@ def _picture(text: Path) -> Path | None:
 
 
 def small(picture: Path) -> Path:
-    """A copy of the picture that is no wider than a page needs."""
+    """A copy of the picture that is no wider than a page needs, with all of its colours."""
     from PIL import Image  # comes with matplotlib
 
-    copy = SMALL / picture.parent.relative_to(ROOT / "build") / picture.name
+    copy = SMALL / picture.parent.relative_to(ROOT / "build") / f"{picture.stem}.webp"
     if not copy.exists() or copy.stat().st_mtime < picture.stat().st_mtime:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(picture) as image:
             image.thumbnail((WIDTH, 4 * WIDTH))
-            image.convert("RGB").quantize(256).save(copy, optimize=True)
+            image.convert("RGB").save(copy, lossless=True)
     return copy
 
 
@@ -156,7 +166,7 @@ class System(SphinxDirective):
         result = shown(name, quick(name), DEMOS)
         return [
             nodes.paragraph(demo.SUMMARY, demo.SUMMARY),
-            _block(f"pyneural demo {name}", "sh"),
+            _block(" ".join(["pyneural demo", name, *_positional(quick(name))]), "sh"),
             picture_of(self, name, result.picture),
             *_printed(name, result.printed),
         ]

@@ -1,4 +1,4 @@
-"""The directives of the page "How it is fast": figures and tables of ``bench/results``.
+"""The directives of the page "Why it is fast": figures and tables of ``bench/results``.
 
     ```{roofline}
     ```

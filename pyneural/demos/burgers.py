@@ -23,7 +23,7 @@ import argparse
 import copy
 
 from pyneural.demos import _burgers
-from pyneural.demos._options import TRAINING, counted, nonnegative, option, print_row, whole
+from pyneural.demos._options import TRAINING, counted, option, print_row, whole
 from pyneural.models import PINN
 from pyneural.pde.gallery import Burgers
 from pyneural.plots import scientific
@@ -33,20 +33,17 @@ from pyneural.training.callbacks import AdaptivePoints
 SYSTEMS = ("S22",)
 SUMMARY = "Burgers' equation with a PINN."
 NEXT = "pyneural demo pde --list: a gallery of equations"
-QUICK = ("--steps", "60", "--time-limit", "3600", "--beside", "10")
+QUICK = ("--steps", "60", "--time-limit", "3600", "--beside", "1500")
 OPTIONS = TRAINING | {
-    "--time-limit": TRAINING["--time-limit"] | option("seconds of training", 60.0),
+    "--time-limit": TRAINING["--time-limit"] | option("seconds of each training", 60.0),
     "--steps": whole("steps of Levenberg-Marquardt at most", 100_000),
     "--order": whole("order of their paths", 4, low=1, high=4),
     "--width": whole("units of each of the 4 layers", 20, low=1),
     "--points": whole("collocation points at the start", 2000, low=1),
     "--most-points": whole("to which they grow", 10_000, low=1),
-    "--beside": option(
-        "seconds of Adam and L-BFGS for comparison", 30.0, type=nonnegative, metavar="SECONDS"
-    ),
+    "--beside": whole("steps of Adam and L-BFGS for comparison", 6000),
 }
-ROUNDS = 10  # of L-BFGS, of so many iterations, each with new points
-ITERATIONS = 500
+FIRST, ROUND = 1000, 500  # steps of Adam, then of L-BFGS from one choice of points to the next
 
 
 def run(args: argparse.Namespace) -> object:
@@ -80,11 +77,15 @@ def run(args: argparse.Namespace) -> object:
 def _train_beside(pinn: PINN, args: argparse.Namespace) -> tuple[list[float], list[float]]:
     """Seconds and errors of the usual training."""
     errors = _burgers.Errors(*Burgers().test_grid())
+    rounds = range(FIRST, args.beside, ROUND)
     report = pinn.fit(
-        [Adam(1000), *(LBFGS(ITERATIONS) for _ in range(ROUNDS))],
+        [
+            Adam(min(FIRST, args.beside)),
+            *(LBFGS(min(ROUND, args.beside - done)) for done in rounds),
+        ],
         callbacks=[errors],
         steps_per_epoch=100,
-        time_limit=args.beside,
+        time_limit=args.time_limit,
     )
     found = f"{_burgers.relative_l2(pinn):.2e} after {report.seconds:.1f} s"
     print_row("beside it", f"Adam and L-BFGS: {found}")

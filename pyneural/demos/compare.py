@@ -29,7 +29,7 @@ NEXT = "pyneural demo posterior: a posterior, and whether to trust it"
 ROWS = 4_000  # samples of a toy
 MEASURED, EPOCHS = 600, 60  # samples of a measure, and passes of the classifier of C2ST
 MODELS = ("gaussian", "mixture", "nsf", "vae", "gan", "ddpm")
-QUICK = ("--budget", "0.5", "--seeds", "2")
+QUICK = ("--seeds", "2")
 OPTIONS = {
     "--data": option(
         f"{', '.join(TOYS)} or digits", "checkerboard", choices=(*TOYS, "digits"), metavar="DATA"

@@ -37,7 +37,7 @@ from pyneural.models.diffusion.coupling import COUPLINGS
 SYSTEMS = ("S27",)
 SUMMARY = "Flow matching of points and galaxies."
 NEXT = "pyneural demo ddpm: with noise at each step"
-QUICK = ("--epochs", "3")
+QUICK = ("--epochs", "10")
 DATA = ("toys", *TOYS, "galaxies")
 OPTIONS = {
     "--data": option(", ".join(DATA), "toys", choices=DATA, metavar="DATA"),

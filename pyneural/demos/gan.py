@@ -27,7 +27,7 @@ from pyneural.demos._options import option, whole
 SYSTEMS = ("S26",)
 SUMMARY = "Adversarial networks: ring, grid, digits."
 NEXT = "pyneural demo ddpm: samples without an adversary"
-QUICK = ("--epochs", "5")
+QUICK = ("--epochs", "40")
 SETS: dict[str, _gan_mixtures.Mixture | _gan_images.Images] = {
     **_gan_mixtures.MIXTURES,
     **_gan_images.SETS,

@@ -40,7 +40,7 @@ from pyneural.progress import progress
 SYSTEMS = ("S23",)
 SUMMARY = "Constants of Burgers and KdV from noisy data."
 NEXT = "pyneural demo regimes: what theory and data are worth"
-QUICK = ("--quick", "--seeds", "1")
+QUICK = ("--seeds", "1")
 SHARE = 0.1  # of the steps, with --quick
 NOISES = 0.0, 0.01, 0.05, 0.1
 # Of one data set each, in parts of the true constants: table 1 of the paper, 2,000 points.

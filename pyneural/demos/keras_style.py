@@ -73,5 +73,5 @@ def run(args: argparse.Namespace) -> object:
     return plots.classified_images(
         x_other[:SHOWN].view(-1, 8, 8) / 16, answers[:SHOWN].tolist(), truth[:SHOWN].tolist(),
         history["loss"], history["val_loss"],
-        f"Told from images alone: {right:.1%} of {HELD_BACK}",
+        f"Recognised: {right:.1%} of {HELD_BACK} new images",
     )  # fmt: skip

@@ -31,7 +31,7 @@ from pyneural.models import DDPM, Autoencoder, LatentDiffusion, MLPDenoiser
 SYSTEMS = ("S16", "S27")
 SUMMARY = "Diffusion of an autoencoder's 16 variables."
 NEXT = "pyneural demo ddpm --data digits: the same in pixels"
-QUICK = ("--epochs", "20")
+QUICK = ("--epochs", "150")
 LATENT, HIDDEN, STEPS = 16, (256, 256, 256), 200
 
 

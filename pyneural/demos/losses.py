@@ -87,7 +87,7 @@ TASKS = (
     Task("mean squared logarithmic error", "linear", "sigmoid", "msle", _magnitudes),
     Task("binary crossentropy", "sigmoid", "linear", "bce", _two_arms),
     Task("categorical crossentropy", "softmax", "sigmoid", "kld", _arms, CLASSES),
-    Task("kullback leibler divergence", "softmax", "sigmoid", "accuracy", _arms, CLASSES),
+    Task("Kullback-Leibler divergence", "softmax", "sigmoid", "accuracy", _arms, CLASSES),
 )
 OPTIONS = {"--epochs": whole("epochs of each training", 60, low=1)}
 
@@ -125,7 +125,7 @@ def _train(
     """The loss curves, and whether ``compile`` warned."""
     hidden = Dense(32, "tanh", input_shape=(x.shape[1],))
     model = Sequential([hidden, Dense(task.units, activation=last)])
-    loss = task.title.replace(" ", "_")
+    loss = task.title.lower().replace(" ", "_").replace("-", "_")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.compile(partial(optim.Adam, lr=1e-2), loss, [task.measure])

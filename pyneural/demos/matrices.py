@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> object:
     )
     curves = [
         ("Without $f$: one matrix", "three matrices", outputs, "their product", product),
-        (r"With $f = \tanh$: no single matrix", "three matrices with tanh", tanh_outputs,
+        (r"With $f = \mathrm{tanh}$: no single matrix", "three matrices with tanh", tanh_outputs,
          "best single matrix", single),
     ]  # fmt: skip
     return plots.matrices(linear.matrices(), weight, s, curves)

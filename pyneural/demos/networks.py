@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> object:
         batches=BATCHES, memory_batches=MEMORY_BATCHES,
         networks={name: network._asdict() for name, network in networks.items()},
     )  # fmt: skip
-    title = f"Which network tells digits, and what does it cost?   ({counted(count, 'seed')})"
+    title = f"Which network recognises digits, and what does it cost?   ({counted(count, 'seed')})"
     return plots.network_costs(networks, BATCHES, MEMORY_BATCHES, best, title)
 
 

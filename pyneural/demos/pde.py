@@ -25,7 +25,7 @@ from pyneural.pde.gallery import GALLERY, Problem
 SYSTEMS = ("S22",)
 SUMMARY = "Equations of a gallery, see --list."
 NEXT = "pyneural demo inverse: constants of an equation from data"
-QUICK = ("heat", "--quick")
+QUICK = ("heat",)
 SHARE = 0.05  # of the steps, with --quick
 OPTIONS: _options.Options = {
     "name": {"nargs": "?", "choices": GALLERY, "metavar": "NAME", "help": "a name of --list"},

@@ -41,7 +41,7 @@ from pyneural.training.callbacks import EarlyStopping, TorchScheduler
 SYSTEMS = ("S25",)
 SUMMARY = "Posterior of a simulator, with calibration."
 NEXT = "pyneural demo compare: which density estimator is right"
-QUICK = ("--simulations", "1000", "--epochs", "10", "--observations", "1")
+QUICK = ("--simulations", "2000", "--epochs", "40", "--observations", "1")
 TASK = TwoMoonsPosterior()
 FEW, LONGER = 200, 15  # simulations of a flow that is to be too narrow, and times the epochs
 LEVEL = 0.9

@@ -28,7 +28,7 @@ from pyneural.training import LBFGS, Adam
 SYSTEMS = ("S19",)
 SUMMARY = "Theory alone, data alone, or both."
 NEXT = "pyneural demo inverse: constants of equations from data"
-QUICK = ("--seeds", "1", "--adam", "60", "--lbfgs", "60")
+QUICK = ("--seeds", "1")
 COUNTS = (4, 8, 16, 32, 64, 128, 512, 2048, 8192)
 EXAMPLES = (8, 32, 512)
 NOISE = 0.15  # radians

@@ -35,7 +35,7 @@ from pyneural.models import (
 SYSTEMS = ("S35",)
 SUMMARY = "Images, sentences, dates, videos with RNNs."
 NEXT = "pyneural demo attention: what came after recurrent networks"
-QUICK = ("--epochs", "1")
+QUICK = ("--epochs", "5")
 OPTIONS = {
     "--epochs": whole("passes through each data set (default: 5 to 15)", None, low=1),
 }

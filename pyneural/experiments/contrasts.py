@@ -119,7 +119,7 @@ class Contrast:
         c_s = log q_s(a) - log q_s(b)
 
     for each seed s. A group of settings stands for the best of them: that with the lowest mean of
-    log q over the *other* seeds, so that the choice does not see the seed that it is judged by.
+    log q over the other seeds, so that the choice does not see the seed that it is judged by.
 
     Args:
         statement: in words, for a table.

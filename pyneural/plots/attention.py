@@ -27,7 +27,7 @@ def attention_maps(maps: Mapping[str, Tensor]) -> Any:
         for row, (name, weights) in zip(panels, maps.items(), strict=True):
             for head, axes in enumerate(row):
                 image = style.draw_image(axes, weights[head], cmap="Blues", vmin=0, vmax=1)
-            row[0].set_ylabel(name)
+            row[0].set_ylabel(f"{name}\nquery")
         for head, axes in enumerate(panels[0]):
             axes.set_title(f"head {head + 1}")
         for axes in panels[-1]:

@@ -13,9 +13,7 @@ from pyneural.plots import style
 from pyneural.plots.latent_variables import mosaic
 
 _ACROSS = 6  # panels of samples in a row
-_LEGEND = (
-    "Dots: seeds. Dashed: real rows in the place of samples. Bold: cannot be told from the best"
-)
+_LEGEND = "Dots: seeds. Dashed: real rows in place of samples. Bold: cannot be told from the best"
 _EDGE = 0.01  # share of the real rows left outside of a panel
 
 
@@ -24,7 +22,7 @@ class Measure(NamedTuple):
 
     title: str
     values: Mapping[str, Sequence[float]]  # by model; none of a model without this measure
-    real: Sequence[float] = ()  # what real rows score in the place of samples
+    real: Sequence[float] = ()  # what real rows score in place of samples
     logarithmic: bool = False
 
 

@@ -120,7 +120,7 @@ def losses(
     """
     columns = 1 + (len(trainings) + 1) // 2
     kinds = (style.GREEN, "-", ""), (style.VERMILION, (0, (4, 2)), "wrong: ")
-    with style.figure(4.1 * columns, 7) as figure:
+    with style.figure(4.4 * columns, 7) as figure:
         panels = figure.subplots(2, columns, squeeze=False)
         above, below = panels[:, 0]
         above.plot(weight, cost, color=style.BLUE, label="sigmoid")
@@ -136,7 +136,8 @@ def losses(
             for (last, values), (color, line, kind) in zip(pair, kinds, strict=True):
                 epochs = range(1, len(values) + 1)
                 axes.plot(epochs, values, color=color, linestyle=line, label=kind + last)
-            axes.set(xlabel="epoch", ylabel=f"{measure} on new samples", ylim=(0, None), title=loss)
+            axes.set(xlabel="epoch", ylabel=f"{measure} on new samples", ylim=(0, None))
+            axes.set_title(f"loss: {loss}")
             axes.legend(title="last layer", alignment="left")
     return figure
 
@@ -168,6 +169,7 @@ def long_lag(
             "always the mean", (1, forgetting), (0, 5), textcoords="offset points", color=style.GREY
         )
         errors.set(xlabel="epoch", ylabel="held-out mean squared error", yscale="log")
+        errors.xaxis.get_major_locator().set_params(integer=True)
         errors.set_title("Learning to remember")
         errors.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -227,6 +229,7 @@ def model_choice(
         low, high = axes.get_ylim()
         shown = [tick for tick in ticks if low <= tick <= high]
         axes.set_yticks(shown, [f"{tick:g}" for tick in shown])
+        axes.set_ylim(low, high * (high / low) ** 0.2)  # the legend stands above the curves
         axes.set(xlabel="width of the hidden layer", ylabel="mean squared error")
-        axes.legend()
+        axes.legend(loc="upper left", ncols=2)
     return figure

@@ -70,7 +70,7 @@ def network_costs(
                               color=colors[network.family], textcoords="offset points",
                               annotation_clip=False)  # fmt: skip
         above.set(title="Time for an image", ylabel="processor time [ms]")
-        below.set(title="Memory of a forward pass", ylabel="[MiB]", xlabel="batch size")
+        below.set(title="Memory of a forward pass", ylabel="memory [MiB]", xlabel="batch size")
         for axes, sizes in ((above, batches), (below, memory_batches)):
             axes.set(xscale="log", yscale="log")
             axes.set_xticks(sizes, [f"{size}" for size in sizes])
@@ -114,7 +114,8 @@ def _label(
         name: scale * max(3.0, (2600 * n.parameters / largest / 3.14) ** 0.5)
         for name, *_, n in places
     }
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in points.values()]
+    bubbles = ((*points[name], radius) for name, radius in radii.items())
+    taken = [(x - r, y - r, x + r, y + r) for x, y, r in bubbles]
     for name, x, y, network in places:
         text = f"{name} (cheapest of the best)" if name == best else name
         width, height, gap = 7.4 * scale * len(text), 14 * scale, radii[name] + 5 * scale

@@ -90,7 +90,7 @@ def _draw_coverage(axes: Any, lines: Mapping[str, Curve], simulations: int) -> N
         axes.plot(levels.cpu(), coverage.cpu(), color=color, label=name)
     axes.set(xlabel="credible level", ylabel="share of true parameters", xlim=(0, 1), ylim=(0, 1))
     axes.set_aspect("equal")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", frameon=True, framealpha=0.8, edgecolor="none")
 
 
 def _draw_ranks(axes: Any, ranks: Mapping[str, Tensor], count: int) -> None:
@@ -106,5 +106,5 @@ def _draw_ranks(axes: Any, ranks: Mapping[str, Tensor], count: int) -> None:
         height = place.bincount(minlength=_BINS) * _BINS / simulations
         axes.stairs(height, edges, color=color, linewidth=2, label=name)
     axes.set(xlabel=r"rank of the true $\theta_1$ / number of samples", ylabel="density")
-    axes.set(xlim=(0, 1), ylim=(0, None), title="Ranks (SBC)")
-    axes.legend(loc="lower center")
+    axes.set(xlim=(0, 1), ylim=(0, 1.35 * axes.get_ylim()[1]), title="Ranks (SBC)")
+    axes.legend(loc="upper center")

@@ -131,6 +131,8 @@ def _errors(axes: Any, errors: Mapping[str, tuple[Sequence[float], Sequence[floa
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="seconds of training", title="relative $L_2$ error")
     axes.grid(True, which="major", color="#E4E4E4", linewidth=0.8, zorder=0)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low * (low / high) ** 0.3, high)  # the legend stands below the curves
     axes.legend(loc="lower left")
 
 

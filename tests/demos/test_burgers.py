@@ -23,7 +23,7 @@ SMALL = [
     "--most-points",
     "120",
     "--beside",
-    "0.1",
+    "20",
 ]
 
 
@@ -121,8 +121,8 @@ def test_errors_come_before_training(tmp_path, capsys, monkeypatch, options, mes
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--beside", "nan", "expected a finite number >= 0, got 'nan'"),
-        ("--beside", "-1", "expected a finite number >= 0, got '-1'"),
+        ("--beside", "nan", "expected an integer from 0 to 100,000,000, got 'nan'"),
+        ("--beside", "-1", "expected an integer from 0 to 100,000,000, got '-1'"),
         ("--seed", str(2**63), "expected an integer from 0 to 9,223,372,036,854,775,807, got"),
         ("--points", str(10**12), "expected an integer from 1 to 100,000,000, got"),
         ("--order", "5", "expected an integer from 1 to 4, got"),

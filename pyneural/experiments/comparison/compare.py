@@ -102,7 +102,7 @@ def compare(
     and of a distribution function; of images Frechet and kernel distance, classes, confidence and
     sharpness; the log-likelihood of held-out rows in nats a row, or its lower bound; ``closer`` and
     ``copied`` (see ``Judge``); the time until the sliced Wasserstein distance was that of the
-    mixture, and samples a second. Real rows in the place of samples give what is at best possible.
+    mixture, and samples a second. Real rows in place of samples give what is at best possible.
 
     Args:
         source: see ``load_data``.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pyneural.experiments.contrasts import as_good_as_the_best, corrected
 from pyneural.experiments.tables import Difference, difference
 
-DATA = "real rows"  # the name of training rows in the place of samples
+DATA = "real rows"  # the name of training rows in place of samples
 # From simple to involved: of models that cannot be told apart the first one is taken.
 MODELS = (
     "gaussian", "mixture", "realnvp", "nsf", "vae", "gan", "flow-matching", "ddpm", "vae-flow",
@@ -113,7 +113,7 @@ def recommend(rows: Sequence[Row], images: bool) -> Recommendation:
     real = [row for row in rows if row["model"] == DATA]
     if real:
         floor = _figure(real, measure)
-        reasons.append(f"real rows in the place of samples have {title} {floor}")
+        reasons.append(f"real rows in place of samples have {title} {floor}")
     return Recommendation(chosen, tuple(alike), measure, tuple(reasons))
 
 

@@ -38,7 +38,7 @@ class VariationalAutoencoder(SelfDescribing, Model):
         loss = mean_n  -E_q [log p(x_n|z)] + beta KL(q(z|x_n) || p(z))
 
     with z = mu + sigma eps, eps ~ N(0, 1), one z a sample (the reparameterisation). The ELBO is in
-    nats a sample and *summed* over the sample's elements. A mean over them, as some programs take,
+    nats a sample and summed over the sample's elements. A mean over them, as some programs take,
     divides the first term by their number and not the second: the posterior then collapses, q(z|x)
     = p(z), and the decoder ignores z. The divergence is exact for the standard normal prior, else
     log q(z|x) - log p(z) at the same z.
