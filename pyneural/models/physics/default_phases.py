@@ -63,8 +63,9 @@ def default_phases(
     small = sum(parameter.numel() for parameter in trained) <= MOST_PARAMETERS
     double = all(parameter.dtype == torch.float64 for parameter in trained)
     if not double or not _has_squares(pinn, trained):
-        quasi_newton = [SSBroyden(_LBFGS_STEPS)]
-        return (quasi_newton if double and small else [Adam(_ADAM_STEPS), LBFGS(_LBFGS_STEPS)]), []
+        if double and small:
+            return [SSBroyden(_LBFGS_STEPS)], []
+        return [Adam(_ADAM_STEPS), LBFGS(_LBFGS_STEPS)], []
     redraws = pinn.equation is not None and pinn.source.redraws
     given = any(isinstance(callback, Resample) for callback in callbacks)
     follows = redraws and not given and not pinn.weights.of_points(RESIDUAL)
