@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyneural.memory import as_text, available_memory
 from pyneural.ops.jet.derivatives import Derivative, encode
-from pyneural.ops.jet.residual import ResidualProgram
+from pyneural.ops.jet.residual import RESIDUAL, ResidualProgram
 
 _MAX_ORDER = 4  # of the kernel of paths
 _AT_A_TIME = 16 << 20  # bytes of J^T on CUDA, in 2,048 points at least
@@ -82,7 +82,7 @@ def check_path_without_kernel(path: Tensor, size: int, x: Tensor) -> None:
         )
 
 
-def check_gram_memory(x: Tensor, size: int, equations: int) -> None:
+def check_gram_memory(x: Tensor, size: int, residual: Any) -> None:
     """MemoryError where a Gram matrix [size, size] would not fit into the memory that is free.
 
     On the CPU the kernel compares with the memory of the whole machine, for whoever calls it
@@ -90,6 +90,7 @@ def check_gram_memory(x: Tensor, size: int, equations: int) -> None:
     """
     needed = size**2 * (x.element_size() + 4)  # the result, and its triangle in float64
     if x.is_cuda:  # and J^T of the points of a time, as csrc/jet/jet_gram_cuda.h has them
+        equations = list(getattr(residual, "code", ())[::3]).count(RESIDUAL)  # checked later
         of_point = (size + 1) * max(equations, 1) * x.element_size()
         needed += of_point * min(x.shape[-2], max(_AT_A_TIME // of_point // 128 * 128, 2048))
     if needed < _SMALL:

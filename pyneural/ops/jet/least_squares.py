@@ -141,7 +141,7 @@ def jet_mlp_gram(
     if not torch.compiler.is_compiling():
         given = () if coefficients is None else (coefficients,)
         size = sum(p.numel() for p in (*weights, *biases, *given))
-        check_gram_memory(x, size, len(residual.residuals()))
+        check_gram_memory(x, size, residual)
     network = x, weights, biases, activation, derivatives
     return _call("jet_mlp_gram", *network, residual, coefficients, columns)
 

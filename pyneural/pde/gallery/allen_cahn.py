@@ -33,7 +33,7 @@ class AllenCahn(Ring):
     formula = "u_t = 0.0001 u_xx + 5 (u - u^3)"
     counts = 101, 257
     modes, steps, smooth = 4096, 2000, 1
-    recipe = Recipe((24, 24, 24, 24), error=1e-7, steps=300, hard=True)
+    recipe = Recipe((24, 24, 24, 24), error=8e-8, steps=450, hard=True)
 
     def __init__(self) -> None:
         super().__init__()
