@@ -48,12 +48,13 @@ def has_global_hooks() -> bool:
 
 def is_changed(layer: torch.nn.Module) -> bool:
     """Whether a layer has hooks, or a ``forward`` that is not its class's."""
+    own = layer.__dict__
     return bool(
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-        or "forward" in layer.__dict__
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import chain
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd import profiler
+from torch.optim import Optimizer, optimizer
 
 from pyneural.ops.calls import fits_one_call
 
@@ -17,13 +20,33 @@ _OTHERWISE = ("maximize", "differentiable", "capturable", "amsgrad")
 _OF_SCALER = ("grad_scale", "found_inf")
 
 
-class InOneCall(torch.optim.Optimizer):
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step with what torch does around it where somebody watches: hooks, and a profile."""
+    watched: Any = Optimizer.profile_hook_step(step)
+
+    @wraps(step)
+    def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        is_watched = (
+            profiler._is_profiler_enabled
+            or self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or optimizer._global_optimizer_pre_hooks
+            or optimizer._global_optimizer_post_hooks
+        )
+        return (watched if is_watched else step)(self, *args, **kwargs)
+
+    call.hooked = True  # type: ignore[attr-defined] # or torch would do it again
+    return call
+
+
+class InOneCall(Optimizer):
     """The step of a torch optimiser, by an op where it can take all parameters."""
 
-    _torchs: ClassVar[type[torch.optim.Optimizer]]
+    _torchs: ClassVar[type[Optimizer]]
     _devices: ClassVar[Sequence[str]] = ("cpu",)  # of the op's kernels
     _averages: ClassVar[tuple[str, ...]]  # in the state of a parameter, beside its "step"
 
+    @_with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Changes the parameters that have a gradient; the loss that ``closure`` gives."""
         loss = None
@@ -42,6 +65,16 @@ class InOneCall(torch.optim.Optimizer):
                 if of_group[0]:
                     self._change(group, *of_group)
         return loss
+
+    @torch._disable_dynamo  # as torch's is
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's, in less time where gradients become None and nobody profiles."""
+        if not set_to_none or profiler._is_profiler_enabled:
+            super().zero_grad(set_to_none)
+            return
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def _change(self, group: dict[str, Any], *lists: Sequence[Tensor]) -> None:
         """Calls the op with parameters, gradients, averages and steps."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,6 +20,12 @@ Activation = Callable[[], nn.Module]
 _NAMES = {
     nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.SiLU: "silu", nn.GELU: "gelu",
     nn.ELU: "elu", nn.Softplus: "softplus", nn.LeakyReLU: "leaky_relu",
+}  # fmt: skip
+# Options of each, as they are where none is given.
+_USUAL_OPTIONS = {
+    kind: [(option, getattr(kind(), option)) for option in getattr(kind, "__constants__", [])
+           if option != "inplace"]
+    for kind in _NAMES
 }  # fmt: skip
 
 
@@ -66,17 +71,18 @@ class _Network(nn.Sequential):
             return None
         if has_global_hooks() or any(map(is_changed, layers)):
             return None
-        names = {_name(layer) for layer in between}
-        if len(names) != 1 or any(
-            type(one) is Linear and one.activation != "linear" for one in linears
-        ):
+        activation = _name(between[0]) if between else None
+        if activation is None or any(_name(layer) != activation for layer in between[1:]):
             return None
-        activation = names.pop()
-        weights: list[Any] = [one.weight for one in linears]
-        biases: list[Any] = [one.bias for one in linears]
-        if activation is None or any(bias is None for bias in biases):
+        if any(type(one) is Linear and one.activation != "linear" for one in linears):
             return None
-        return Plan(linears, weights, biases, activation)
+        weights: list[Any] = [_parameter(one, "weight") for one in linears]
+        biases: list[Any] = [_parameter(one, "bias") for one in linears]
+        return (
+            None
+            if any(bias is None for bias in biases)
+            else Plan(linears, weights, biases, activation)
+        )
 
 
 def plan_of(network: nn.Module, masked: bool = False) -> Plan | None:
@@ -94,18 +100,16 @@ def plan_of(network: nn.Module, masked: bool = False) -> Plan | None:
 def _name(layer: nn.Module) -> str | None:
     """The name in ``ops`` of an activation with torch's own options."""
     kind = type(layer)
-    if kind not in _NAMES:
-        return None
-    usual = _usual_options(kind)  # type: ignore[arg-type]
-    same = all(getattr(layer, option) == value for option, value in usual)
-    return _NAMES[kind] if same else None
+    for option, value in _USUAL_OPTIONS.get(kind, ()):
+        if getattr(layer, option) != value:
+            return None
+    return _NAMES.get(kind)
 
 
-@lru_cache
-def _usual_options(kind: type[nn.Module]) -> list[tuple[str, Any]]:
-    """Options of an activation of torch, as they are where none is given."""
-    options, usual = getattr(kind, "__constants__", []), kind()
-    return [(option, getattr(usual, option)) for option in options if option != "inplace"]
+def _parameter(layer: nn.Module, name: str) -> Any:
+    """That of a layer, in less time than ``getattr``, which looks everywhere else before."""
+    known = layer._parameters.get(name)
+    return getattr(layer, name) if known is None else known
 
 
 class MLP(_Network):
