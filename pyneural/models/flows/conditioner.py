@@ -107,8 +107,9 @@ def _name(layer: nn.Module) -> str | None:
 
 
 def _parameter(layer: nn.Module, name: str) -> Any:
-    """That of a layer, in less time than ``getattr``, which looks everywhere else before."""
-    known = layer._parameters.get(name)
+    """An attribute of a layer, in less time than ``getattr``, which looks in its class before."""
+    own = layer.__dict__
+    known = None if name in own else own["_parameters"].get(name)
     return getattr(layer, name) if known is None else known
 
 
