@@ -304,6 +304,11 @@ def test_import_brings_nothing_else():
     assert result.stderr == ""
 
 
+def test_import_of_all_leaves_the_compiler_alone():
+    code = "import sys, pyneural.models, pyneural.pde; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 @pytest.fixture(scope="module")
 def built_for_another_torch(tmp_path_factory):
     """A folder with pyneural as it looks after torch was replaced."""

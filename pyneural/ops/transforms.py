@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active, _get_tracing_state
 from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling
 from torch.overrides import _get_current_function_mode_stack, has_torch_function_variadic
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def outside_of_graphs(function: Callable[P, R]) -> Callable[P, R]:
+    """The function as ``torch.compiler.disable`` makes it: torch.compile leaves it as it is.
+
+    That would import the compiler, which takes seconds, in programs that compile nothing.
+
+    >>> outside_of_graphs(lambda x: x + 1)(1)
+    2
+    """
+    excluded = torch._disable_dynamo(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return (excluded if is_dynamo_compiling() else function)(*args, **kwargs)
+
+    return call
 
 
 def by_torch_func() -> bool:

@@ -18,6 +18,7 @@ from pyneural.models.flows.fused import FusedLayers
 from pyneural.models.flows.lazy import LazyTransform, with_context
 from pyneural.models.flows.splines import MonotonicRQSTransform
 from pyneural.models.flows.transforms import DependentTransform
+from pyneural.ops.transforms import outside_of_graphs
 
 
 class ConditionalTransform(LazyTransform):
@@ -43,17 +44,13 @@ class ConditionalTransform(LazyTransform):
         phi = unpacked(self.hyper(with_context(x, c)), self.shapes)
         return DependentTransform(self.univariate(*phi), 1)
 
+    @outside_of_graphs  # what is read of the layers would be compiled anew when it changes
     def fused(self, c: Tensor | None) -> FusedLayers | None:
         """The whole transform as a call of ``ops.autoregressive``; None where it has no kernel.
 
         It has one for affine transforms and splines of a plain network, whose masks, if it has any,
         are by degrees.
         """
-        if torch.compiler.is_compiling():  # what is read of the layers would be compiled again
-            return _fused_outside_of_the_graph(self, c)
-        return self._fused(c)
-
-    def _fused(self, c: Tensor | None) -> FusedLayers | None:
         if self._kernel is None or type(self).meta is not ConditionalTransform.meta:
             return None
         plan = plan_of(self.hyper, self._masked)
@@ -96,13 +93,6 @@ class ConditionalTransform(LazyTransform):
 
     def _repr_of_base(self) -> str:
         return f"(base): {example(self.univariate, self.shapes)}"
-
-
-@torch.compiler.disable
-def _fused_outside_of_the_graph(
-    transform: ConditionalTransform, c: Tensor | None
-) -> FusedLayers | None:
-    return transform._fused(c)
 
 
 def _kernel_of(univariate: Univariate, shapes: Shapes) -> tuple[str, float, float] | None:

@@ -20,6 +20,7 @@ from pyneural.ops.jet.mean_square import MeanSquare
 from pyneural.ops.jet.recorder import NotExpressibleError
 from pyneural.ops.jet.residual import ResidualProgram, evaluate_residual
 from pyneural.ops.reference.jet import mean_square
+from pyneural.ops.transforms import outside_of_graphs
 
 
 def jet(
@@ -63,7 +64,7 @@ def jet(
     return _jet(x, module, derivatives)
 
 
-@torch.compiler.disable  # the program is written anew at each call
+@outside_of_graphs  # the program is written anew at each call
 @in_full_precision
 def _jet(x: Tensor, module: Any, derivatives: Sequence[Derivative]) -> tuple[Tensor, ...]:
     space = Space("jet", x, derivatives)
@@ -112,7 +113,7 @@ def jet_loss(
     return _jet_loss(x, module, derivatives, residual, coefficients, columns)
 
 
-@torch.compiler.disable
+@outside_of_graphs
 @in_full_precision
 def _jet_loss(
     x: Tensor,
@@ -159,7 +160,7 @@ def jet_mean_square(
     return _jet_mean_square(x, module, derivatives, residual, coefficients, columns)
 
 
-@torch.compiler.disable
+@outside_of_graphs
 @in_full_precision
 def _jet_mean_square(x: Tensor, module: Any, *asked: Any) -> MeanSquare | None:
     found = _attempt(x, module, *asked)
