@@ -12,7 +12,7 @@ from pyneural.pde.gallery import GALLERY
 
 def test_a_row_for_each_problem(capsys, tmp_path):
     file = tmp_path / "pde.json"
-    options = ["--rounds", "2", "--share", "0.05", "--threads", "1", "--json", str(file)]
+    options = ["--rounds", "2", "--share", "0.01", "--threads", "1", "--json", str(file)]
     assert main(["pde", "--case", "poisson-1d", "burgers", *options]) == 0
     *_, header, first, second = capsys.readouterr().out.splitlines()
     columns = [

@@ -13,7 +13,7 @@ from pyneural.errors import ArgumentError
 from pyneural.experiments import Ratio, bias, ratio
 from pyneural.experiments.bias import SETTINGS, TwoGroups, two_groups
 from pyneural.training import Model
-from tests.two_processes import run_on_two_processes
+from tests.processes import run_on_two_processes
 
 LEVELS, NOISE = (0.2, 0.8), 0.06
 MORE, LESS = Ratio(1.8, 1.6, 2.0, p=0.001), Ratio(0.5, 0.4, 0.6, p=0.001)

@@ -13,7 +13,7 @@ from pyneural.errors import ArgumentError
 from pyneural.experiments import Cell, run_cells, summary, write_csv
 from pyneural.experiments.progress import time_left
 from pyneural.training import Model
-from tests.two_processes import run_on_two_processes
+from tests.processes import run_on_two_processes
 
 
 def cells_of(calls, seeds=(0, 1), sizes=(1, 2)):

@@ -15,6 +15,7 @@ import torch
 
 from pyneural.training import load_checkpoint
 from pyneural.training.state.file import previous_path, read_checkpoint
+from tests.processes import start
 from tests.training.fits import new_model, train, weights
 
 ROOT = Path(__file__).parents[2]
@@ -91,16 +92,17 @@ def test_killed_training_goes_on_with_the_same_bits(tmp_path, fuzz_seed, fuzz_se
     end, ended = time.monotonic() + fuzz_seconds, None
     while ended != 0 and (ended is None or time.monotonic() < end):
         before = path.stat().st_mtime_ns if path.exists() else 0
-        process = subprocess.Popen([sys.executable, "-c", FIT, str(path)], cwd=ROOT)
+        process = start(FIT, str(path))
         try:
-            while process.poll() is None:  # until it has gone on
+            while process.is_alive():  # until it has gone on
                 if path.exists() and path.stat().st_mtime_ns != before:
                     break
                 time.sleep(0.002)
             time.sleep(draw.random() * 0.3)
         finally:
             process.kill()
-            ended = process.wait()
+            process.join()
+            ended = process.exitcode
         load_checkpoint(path)
     model = new_model()
     history = train(model, epochs=EPOCHS, checkpoint=path, resume=True).history

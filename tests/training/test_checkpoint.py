@@ -1,8 +1,7 @@
 """Checkpoints: written whole or not at all, damage refused, the one before used instead."""
 
 import os
-import subprocess
-import sys
+import signal
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 
 from pyneural.training import CheckpointError, check_writable, load_checkpoint, save_checkpoint
 from pyneural.training.state.file import previous_path
+from tests.processes import start
 
 
 @pytest.fixture
@@ -108,7 +108,9 @@ def die(*arguments, **options):
 setattr(os, name, die)
 save_checkpoint({str(saved)!r}, {{"w": torch.ones(2)}}, {{"step": 3}})
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    writer = start(code)
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
     done = 3 if call == "second replace" else 2  # that of the name of the file before
     assert load_checkpoint(saved)[1:] == ({"step": done}, [])
     assert load_checkpoint(previous_path(saved))[1] == {"step": 1}

@@ -1,14 +1,17 @@
 """Two processes under torchrun give the result of one, and only the first of them writes."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.training.fits import X, Y
-from tests.two_processes import run_on_two_processes
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -57,8 +60,16 @@ def options(out):
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     out = tmp_path_factory.mktemp("torchrun")
-    printed = run_on_two_processes(SCRIPT, out)
-    return out, printed
+    script = out / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, script, out], cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out, done.stderr
 
 
 def test_two_processes_give_the_result_of_one(together, tmp_path):

@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import load_file
 
 from pyneural.training import LevenbergMarquardt, Trainable, Trainer
+from tests.processes import run_on_two_processes
 from tests.training.least_squares_problems import Exponentials, flat
 from tests.training.problems import small_pinn
-from tests.two_processes import run_on_two_processes
 
 SHAPES = {"primal": (10, 4), "dual": (4, 9)}  # residuals and parameters
 

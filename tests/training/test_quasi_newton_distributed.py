@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 
 from pyneural import training
 from pyneural.training import TensorBatches, Trainable, Trainer
-from tests.two_processes import run_on_two_processes
+from tests.processes import run_on_two_processes
 
 SCRIPT = """
 import sys

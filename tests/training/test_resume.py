@@ -3,10 +3,7 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from pyneural.training import CheckpointError, load_checkpoint
 from pyneural.training.callbacks import Callback
 from pyneural.training.state.file import previous_path
+from tests.processes import start
 from tests.training.fits import X, Y, new_model, train, weights
-
-ROOT = Path(__file__).parents[2]
 
 
 class Pause(Callback):
@@ -93,17 +89,17 @@ class Pause(Callback):
         time.sleep(0.02)
 train(new_model(), epochs=8, extra=[Pause()], checkpoint={str(path)!r}, every=0.0)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    process = start(code)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            assert process.poll() is None, "the training ended before it was killed"
+            assert process.is_alive(), "the training ended before it was killed"
             if path.exists() and load_checkpoint(path)[1]["state"]["place"]["epoch"] >= 2:
                 break
             time.sleep(0.01)
     finally:
         process.kill()
-        process.wait()
+        process.join()
     epoch = load_checkpoint(path)[1]["state"]["place"]["epoch"]
     assert 2 <= epoch < 8
     resumed = new_model()

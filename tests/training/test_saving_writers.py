@@ -13,6 +13,7 @@ from torch import nn
 from pyneural.training import Model, Sequential, callbacks, load_checkpoint, save_checkpoint
 from pyneural.training.state.file import previous_path, read_checkpoint
 from pyneural.training.state.replacing import replaced
+from tests.processes import start
 from tests.training.fits import new_model, train
 
 
@@ -73,10 +74,10 @@ for thread in threads:
     thread.join()
 assert not errors, errors
 """
-    root = os.getcwd()
-    command = [sys.executable, "-c", code]
-    processes = [subprocess.Popen(command, cwd=root) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    processes = [start(code) for _ in range(2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
     assert step_of(path) in (39, 139, 239)
     step_of(previous_path(path))
     assert names(tmp_path) == ["run", "run.previous"]

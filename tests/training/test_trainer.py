@@ -2,18 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from pyneural.training import LBFGS, Adam, CheckpointError, Trainer, load_checkpoint
+from tests.processes import start
 from tests.training.problems import PHASES, Quartic, small_pinn, small_trainer
-
-ROOT = Path(__file__).parents[2]
 
 
 def equal_states(one, other):
@@ -104,17 +100,17 @@ def slow(batch):
 trainer.model.losses = slow
 trainer.fit()
 """
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    process = start(code)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            assert process.poll() is None, "the training ended before it was killed"
+            assert process.is_alive(), "the training ended before it was killed"
             if path.exists() and len(load_checkpoint(path)[0]["callbacks/1/seconds"]) >= 11:
                 break
             time.sleep(0.01)
     finally:
         process.kill()
-        process.wait()
+        process.join()
     resumed = small_trainer(path)
     assert 11 <= resumed.resume() < 32
     resumed.fit()

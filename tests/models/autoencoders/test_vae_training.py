@@ -19,7 +19,7 @@ from tests.models.autoencoders.vae_examples import (
     repeated,
     weights,
 )
-from tests.two_processes import run_on_two_processes
+from tests.processes import run_on_two_processes
 
 
 def test_training_reaches_the_exact_likelihood_of_a_linear_model(tmp_path):

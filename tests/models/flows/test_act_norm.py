@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from pyneural.errors import ArgumentError
 from pyneural.models import ActNorm
-from tests.two_processes import run_on_two_processes
+from tests.processes import run_on_two_processes
 
 
 def test_act_norm_takes_its_first_batch_alone():

@@ -2,7 +2,7 @@
 
 from safetensors.torch import load_file
 
-from tests.two_processes import run_on_two_processes
+from tests.processes import run_on_two_processes
 
 SCRIPT = """
 import os, sys

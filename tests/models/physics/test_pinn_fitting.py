@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from pyneural import models, nn, pde
 from pyneural.training import LBFGS, Adam, CheckpointError, callbacks
 from tests.models.physics.balancing_problems import make
-from tests.two_processes import run_on_two_processes
+from tests.processes import run_on_two_processes
 
 PROCESSES = """
 import sys
