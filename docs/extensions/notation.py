@@ -148,7 +148,11 @@ _SINGLE = {_TIMES: r"\times ", _AFTER: r"\circ "}
 
 
 def _as_signs(text: str) -> str:
-    """``x`` between numbers, sets and capitals is a product, ``o`` with " o f" a composition."""
+    """``x`` between numbers, sets and capitals is a product, ``o`` with " o f" a composition.
+
+    The number of a Greek letter is its index.
+    """
+    text = re.sub(rf"\b({'|'.join(GREEK)})(?=\d\b)", r"\1_", text)
     text = re.sub(r"(?<=[\d)\]]) x (?=[(\[\d.])|(?<=\.) x (?=[\[.])", _TIMES, text)
     text = re.sub(r"(?:(?<=\b[A-Z])|(?<=\bd[A-Z])) x (?=d?[A-Z]\b)", _TIMES, text)
     return re.sub(r"(?<=[\w).]) o (?=[A-Za-z(.])", _AFTER, text) if " o f" in text else text

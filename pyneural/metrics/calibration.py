@@ -122,7 +122,7 @@ def sbc_ranks(truth: Tensor, samples: Tensor) -> Tensor:
 
 
 def rank_uniformity(ranks: Tensor, samples: int, bins: int = 20) -> Tensor:
-    """p-value of the chi-squared test that ranks are uniform on 0 ... S.
+    """p-value of the chi-squared test that ranks are uniform from 0 to S.
 
     Args:
         ranks: [N, D], from ``sbc_ranks``; N of at least five times ``bins``.

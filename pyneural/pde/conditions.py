@@ -178,7 +178,7 @@ class Dirichlet(Condition):
 
 
 class Neumann(Dirichlet):
-    """Boundary condition on the outward normal derivative: n . grad u = value.
+    """Boundary condition on the derivative along the outward normal: du/dn = value.
 
     At the high bound of x this is u_x = value, at the low bound -u_x = value; on a curved boundary
     every component of the normal counts. Where it is ambiguous, as at a corner, it is that of the

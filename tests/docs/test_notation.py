@@ -22,6 +22,7 @@ spec.loader.exec_module(notation)
         ("u_t + u u_x = nu u_xx", r"u_{t}+u\,u_{x}=\nu \,u_{xx}"),
         ("y = 1 / sqrt(1 + x^2)", r"y=1/\sqrt{1+x^{2}}"),
         ("a = int_0^1 f dt", r"a=\int _{0}^{1}\,f\,dt"),
+        ("m <- beta1 m / (1 - beta1^t)", r"m\leftarrow \beta _{1}\,m/(1-\beta _{1}^{t})"),
         ("l_ij = x_(i-1)j", r"l_{ij}=x_{i-1,j}"),
         ("p_(1) <= p_(M)", r"p_{(1)}\le p_{(M)}"),
         ("D^(m)_ij = D^(m-1)_ii", r"D^{(m)}_{ij}=D^{(m-1)}_{ii}"),

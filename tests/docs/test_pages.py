@@ -23,7 +23,7 @@ LONG = 50  # batches of an epoch
 def short(monkeypatch):
     """Each phase of the trainings, which go through one loop, is cut to a few steps.
 
-    Samples are fewer, and so are the epochs of classifiers and the time of comparisons; densities
+    Samples are fewer, and so are the epochs of classifiers and the steps of comparisons; densities
     are not as exact.
     """
     whole = Run.__init__
@@ -43,7 +43,7 @@ def short(monkeypatch):
         return c2st(*samples, **options | {"epochs": 2})
 
     def short_compare(*arguments, **options):
-        return compare(*arguments, **options | {"budget": 0.1, "epochs": 2, "seeds": (0, 1)})
+        return compare(*arguments, **options | {"steps": 5, "epochs": 2, "seeds": (0, 1)})
 
     def rough_log_prob(self, *arguments, **options):
         return log_prob(self, *arguments, **options | {"rtol": 1e-2, "atol": 1e-2})

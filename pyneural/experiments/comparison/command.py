@@ -1,12 +1,13 @@
-"""Which generative model is right for your data: the same time for each, the same measures.
+"""Which generative model is right for your data: the same budget and measures for each.
 
 Trains models on images or a table and measures their samples against rows that
 were held out: quality, diversity, likelihood, copies of training rows, speed.
 A mixture of Gaussians is always in. The budget is wall time of training, for
-each model and seed; measuring takes some seconds more. Writes compare.csv,
-compare.json and compare.png, and keeps finished cells in compare.cells.json,
-with which an interrupted comparison goes on. Under torchrun the cells are
-shared over the processes.
+each model and seed; measuring takes some seconds more. With --steps it is a
+number of steps, and the outcome does not depend on the speed of the machine.
+Writes compare.csv, compare.json and compare.png, and keeps finished cells in
+compare.cells.json, with which an interrupted comparison goes on. Under torchrun
+the cells are shared over the processes.
 
 The model to take has the lowest C2ST, of images the lowest Frechet distance; of
 those that cannot be told from it, given the spread over the seeds, the simplest.
@@ -44,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--data": ("DATA", None, "galaxies, digits, mnist, or a file .csv, .parquet or .npy"),
         "--models": ("A,B", ",".join(MODELS), f"some of {', '.join(MODELS)} (default: all)"),
         "--budget": ("SECONDS", 20.0, "of training, for each model and seed (default: 20)"),
+        "--steps": ("N", None, "of training for each network, in place of --budget"),
         "--seeds": ("N", 3, "number of seeds, 2 or more (default: 3)"),
         "--seed": ("N", 0, "the first one (default: 0)"),
         "--drop": ("A,B", "", "columns to leave out"),
@@ -51,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--out": ("DIR", ".", "output folder (default: .)"),
     }
     for name, (metavar, default, text) in options.items():
-        kind = type(default) if isinstance(default, (int, float)) else str
+        kind = {"SECONDS": float, "N": int}.get(metavar, str)
         parser.add_argument(
             name, required=name == "--data", default=default, type=kind, metavar=metavar, help=text
         )
@@ -67,8 +69,8 @@ def main(arguments: Sequence[str]) -> None:
     drop = [name.strip() for name in args.drop.split(",") if name.strip()]
     models = [name.strip() for name in args.models.split(",") if name.strip()]
     found = compare(
-        args.data, models, budget=args.budget, seeds=list(seeds), file=out / CELLS, drop=drop,
-        wheel=args.wheel,
+        args.data, models, budget=args.budget, steps=args.steps, seeds=list(seeds),
+        file=out / CELLS, drop=drop, wheel=args.wheel,
     )  # fmt: skip
     if int(os.environ.get("RANK", "0")) == 0:
         print_report(found)

@@ -81,6 +81,7 @@ def compare(
     models: Sequence[str] = MODELS,
     *,
     budget: float = 20.0,
+    steps: int | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     file: str | os.PathLike[str] | None = None,
     drop: Sequence[str] = (),
@@ -89,7 +90,7 @@ def compare(
     epochs: int = EPOCHS,
     verbose: bool = True,
 ) -> Comparison:
-    """Trains generative models on data, each for the same time, and says which one to take.
+    """Trains generative models on data with the same budget each, and says which one to take.
 
     A cell is a model and a seed. The seed draws a fifth of the rows that are held out, the same for
     all models, the weights, and the samples. All models see the data in the same units (see
@@ -108,6 +109,8 @@ def compare(
         source: see ``load_data``.
         models: of ``MODELS``; the mixture of Gaussians is always in.
         budget: seconds of training for each, > 0.
+        steps: of training for each network, in place of seconds. The outcome then does not depend
+            on the speed of the machine, but for the times in it; the mixture has no limit.
         seeds: two or more, so that there is a spread.
         file: of finished cells, with which an interrupted comparison goes on; see ``run_cells``.
         drop: columns of a table to leave out.
@@ -130,6 +133,9 @@ def compare(
     check_argument(not unknown, "compare: models", f"some of {', '.join(MODELS)}", unknown)
     good = isinstance(budget, (int, float)) and 0 < budget < math.inf
     check_argument(good, "compare: budget", "seconds > 0", budget, "write 20")
+    if steps is not None:
+        steps = whole("compare: steps", steps)
+        check_argument(steps > 0, "compare: steps", "1 or more", steps, "write 1000")
     good, remedy = isinstance(seeds, Iterable), "write range(3)"
     check_argument(good, "compare: seeds", "two or more different ones", seeds, remedy)
     seeds = [whole("compare: seeds", seed) for seed in seeds]
@@ -145,15 +151,15 @@ def compare(
     cells = [
         Cell(
             {"model": model, "seed": seed},
-            partial(_measure, model, seed, data, features, budget, measured, epochs),
+            partial(_measure, model, seed, data, features, budget, steps, measured, epochs),
             _EVALUATION + (0.0 if model in (DATA, "gaussian") else budget),
         )
         for seed in seeds
         for model in (DATA, *names)
     ]
     settings = {
-        "data": data.name, "digest": data.digest, "budget": budget, "measured": measured,
-        "epochs": epochs,
+        "data": data.name, "digest": data.digest, "measured": measured, "epochs": epochs,
+        "budget": budget if steps is None else f"{steps} steps",
     }  # fmt: skip
     rows = run_cells(cells, file, settings=settings, verbose=verbose)
     _add_times(rows)
@@ -166,6 +172,7 @@ def _measure(
     data: DataSet,
     features: Features,
     budget: float,
+    steps: int | None,
     measured: int,
     epochs: int,
 ) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def _measure(
         return found | _kept(data, train, judge.count)
     torch.manual_seed(seed)
     _ = judge.real  # before the clock starts
-    fitting = Fitting(data, preparation, train, float(budget), seed, judge.quality)
+    fitting = Fitting(data, preparation, train, float(budget), seed, judge.quality, steps)
     try:
         fitted = fits(data.is_images)[model](fitting)
         samples, seconds = _drawn(fitted, judge.count)
@@ -207,12 +214,15 @@ def _measure(
 
 def _drawn(fitted: Fitted, count: int) -> tuple[Tensor, float]:
     """Samples, and the seconds that so many take: the median of some draws, if they are fast."""
-    found, times = list[Tensor](), list[float]()
-    while len(times) < _DRAWS and sum(times) < _DRAWING:
-        start = time.perf_counter()
-        found.append(fitted.draw(count))
-        times.append(time.perf_counter() - start)
-    return found[0], statistics.median(times)
+    start = time.perf_counter()
+    found = fitted.draw(count)
+    times = [time.perf_counter() - start]
+    with torch.random.fork_rng(devices=[]):  # what follows does not depend on how many these are
+        while len(times) < _DRAWS and sum(times) < _DRAWING:
+            start = time.perf_counter()
+            fitted.draw(count)
+            times.append(time.perf_counter() - start)
+    return found, statistics.median(times)
 
 
 def _likelihood(fitted: Fitted, held_out: Tensor, data: DataSet) -> dict[str, Any]:

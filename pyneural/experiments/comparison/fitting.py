@@ -15,6 +15,7 @@ from pyneural.experiments.comparison.training import Spent, train
 
 LOOKED = 200  # samples of a look during the training, at most
 _COPIES = 20_000  # rows that few rows of whole numbers become, each with noise of its own
+_LEAST = 1e-9  # share of the budget
 _PART = 10_000  # rows of a likelihood at a time
 
 LogProb = Callable[[Tensor], Tensor]
@@ -28,9 +29,10 @@ class Fitting:
         data: the data set.
         preparation: units of the models.
         train: training rows x, [N, D], in the units of the data.
-        seconds: budget.
+        seconds: budget; they do not matter where ``steps`` are given.
         seed: of everything at random.
         quality: of samples x, a distance that is low for good ones; None for no looks.
+        steps: budget of a network, in place of seconds.
     """
 
     data: DataSet
@@ -39,6 +41,7 @@ class Fitting:
     seconds: float
     seed: int
     quality: Callable[[Tensor], float] | None = None
+    steps: int | None = None
     spent: Spent = field(default_factory=Spent)
     curve: list[tuple[float, float]] = field(default_factory=list)
 
@@ -46,6 +49,13 @@ class Fitting:
         self.began = time.perf_counter()
         count = min(2_000, len(self.train) // 10)
         self.validation, self.fitted = self.train[:count], self.train[count:]
+
+    @property
+    def share(self) -> float:
+        """Of the budget that networks have spent."""
+        if self.steps is not None:
+            return self.spent.steps / self.steps
+        return self.spent.seconds / self.seconds
 
     def rows(self, x: Tensor) -> Tensor:
         """Rows in the models' units; of few rows of whole numbers copies with other noise."""
@@ -67,9 +77,14 @@ class Fitting:
         **options: Any,
     ) -> None:
         """Trains for a share of the budget; ``draw`` gives samples x, which are looked at."""
-        left = share * self.seconds if share < 1 else self.seconds - self.spent.seconds
+        # A part that took longer than its share leaves the next one a single step.
+        left = share if share < 1 else max(1 - self.share, _LEAST)
+        steps = None if self.steps is None else max(1, round(left * self.steps))
         look = None if draw is None or self.quality is None else self._look(draw)
-        train(model, x, validation, optimizer, left, self.spent, look=look, **options)
+        train(
+            model, x, validation, optimizer, left * self.seconds, self.spent, look=look,
+            steps=steps, **options,
+        )  # fmt: skip
 
     def density(self, log_prob: LogProb) -> LogProb | None:
         """Likelihood log p(x) in nats a row, from the log-density of rows in the models' units."""

@@ -112,7 +112,8 @@ def _by_em(fitting: Fitting, z: np.ndarray, components: int) -> tuple[Any, bool]
     for rounds in range(_ROUNDS):
         start = time.perf_counter()
         # A step more that would end beyond the budget is not begun, but for the very first.
-        if start - fitting.began + longest > fitting.seconds and (rounds or components > 2):
+        late = fitting.steps is None and start - fitting.began + longest > fitting.seconds
+        if late and (rounds or components > 2):
             return (mixture if rounds else None), False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of one iteration, that it has not converged

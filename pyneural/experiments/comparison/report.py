@@ -43,9 +43,9 @@ def print_report(found: Comparison) -> None:
     _print_columns(_ordered(found))
     print()
     _print_wrapped(
-        "mean +- standard deviation over seeds; training s is what the budget is of, measuring is "
-        "not counted; as mixture: seconds until the samples were as good as those of the mixture "
-        "at its end; of new samples closer is 0.5 and copied 0"
+        "mean +- standard deviation over seeds; training s is the time of the training alone, "
+        "without measuring; as mixture: seconds until the samples were as good as those of the "
+        "mixture at its end; of new samples closer is 0.5 and copied 0"
     )
     bounds = [row["model"] for row in _ordered(found) if row.get("bound")]
     if bounds:

@@ -1,4 +1,4 @@
-"""Training within a budget of wall time, looked at from time to time while the clock is held."""
+"""Training within a budget of time or steps, looked at from time to time, off the clock."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ LOOKS = (0.125, 0.25, 0.5, 1.0)  # shares of the budget at which samples are loo
 
 
 class Budget(Callback):
-    """Ends a training after some seconds; learning rates rise, then fall to nothing as a cosine.
+    """Ends a training after some seconds or steps; learning rates rise, then fall as a cosine.
 
-    It ends with the step whose end is nearest to the budget, as judged by the mean time of a step.
-    While it measures the validation loss, or samples are looked at, the clock stands still: the
-    budget is of training alone. The weights with the lowest validation loss are kept.
+    With seconds it ends with the step whose end is nearest to the budget, as judged by the mean
+    time of a step. While it measures the validation loss, or samples are looked at, the clock
+    stands still: the budget is of training alone. The weights with the lowest validation loss are
+    kept.
 
     Args:
-        seconds: of training.
+        seconds: of training; they do not matter where ``steps`` are given.
         average: of the weights, which is measured and looked at.
         validation: rows that are not trained on; None where their loss says nothing.
         look: called with the seconds so far, at each of ``LOOKS``.
+        steps: of training, in place of seconds.
     """
 
     in_checkpoint = False
@@ -43,8 +45,10 @@ class Budget(Callback):
         average: EMA,
         validation: Tensor | None = None,
         look: Callable[[float], None] | None = None,
+        steps: int | None = None,
     ) -> None:
         self.seconds, self.average, self.validation, self.look = seconds, average, validation, look
+        self.steps = steps
         self.lowest, self.best = math.inf, dict[str, Tensor]()
 
     def on_train_begin(self) -> None:
@@ -62,9 +66,7 @@ class Budget(Callback):
 
     def on_train_batch_end(self) -> None:
         """Sets the rates; measures and stops when it is time."""
-        steps, share = self.run.steps, self.spent / self.seconds
-        if share >= 1 - 0.5 / steps:  # one more step would end further from the budget
-            share = max(share, 1.0)
+        steps, share = self.run.steps, self._share()
         self.average.decay = min(_MEMORY, (1 + steps) / (10 + steps))
         self._set_rates(min(share, 1.0))
         if share >= (self.checked + 1) / _CHECKS:
@@ -84,6 +86,14 @@ class Budget(Callback):
         """Gives the model its best weights."""
         if self.best:
             model.load_state_dict(self.best)
+
+    def _share(self) -> float:
+        """Of the budget that is spent; 1 or more where the training is to end."""
+        if self.steps is not None:
+            return self.run.steps / self.steps
+        share = self.spent / self.seconds
+        # One more step would end further from the budget.
+        return max(share, 1.0) if share >= 1 - 0.5 / self.run.steps else share
 
     def _set_rates(self, share: float) -> None:
         rise = min(1.0, 0.05 + share / _RISE)
@@ -127,8 +137,9 @@ def train(
     part: str = "",
     loss: str | None = None,
     look: Callable[[float], None] | None = None,
+    steps: int | None = None,
 ) -> None:
-    """Trains a model for some seconds, with averaged weights, and keeps the best of them.
+    """Trains a model for some seconds or steps, with averaged weights, and keeps the best.
 
     Args:
         model: it.
@@ -142,13 +153,14 @@ def train(
         loss: for ``compile``, of a model without one of its own.
         part: submodule whose weights are averaged.
         look: see ``Budget``.
+        steps: of training, in place of seconds.
     """
     model.compile(optimizer) if loss is None else model.compile(optimizer, loss)
     before = spent.seconds
     average = EMA(0.0, part)
     told = None if look is None else lambda now: look(before + now)
     held_out = None if targets else validation
-    budget = Budget(seconds, average, held_out, told)
+    budget = Budget(seconds, average, held_out, told, steps)
     batch = max(1, min(batch, len(x) // 8))
     model.fit(
         x, x if targets else None, batch_size=batch, epochs=10**9, verbose=0,

@@ -104,7 +104,7 @@ def train_gan(
     both = {"discriminator": one, "generator": one}
     # Their losses say nothing on the samples: the last weights are taken.
     fitting.train_model(model, x, None, both, draw, batch=batch, part="generator")
-    return "" if fitting.spent.seconds >= 0.9 * fitting.seconds else "a network had won"
+    return "" if fitting.share >= 0.9 else "a network had won"
 
 
 def fit_ddpm(fitting: Fitting) -> Fitted:

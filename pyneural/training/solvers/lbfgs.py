@@ -17,7 +17,7 @@ _LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
 
 @dataclass(frozen=True)
 class LBFGS(Phase):
-    """Iterations of L-BFGS with strong Wolfe line search (Nocedal and Wright, 2006, ch. 7.2, 3.5).
+    """Iterations of L-BFGS with strong Wolfe line search (Nocedal and Wright, 2006, 7.2 and 3.5).
 
     The loss is scaled to 1 at the start of the phase, so that the tolerances are relative to it.
     It is a method for all data at once: on batches, an iteration searches along a line of one

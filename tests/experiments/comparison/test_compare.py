@@ -209,6 +209,34 @@ def test_best_weights_are_kept():
 OPTIONS = {"budget": 0.1, "seeds": (0, 1), "measured": 100, "epochs": 2, "verbose": False}
 
 
+def test_steps_in_place_of_seconds(monkeypatch):
+    """The speed of the machine changes no measure: here sampling is timed by another clock."""
+    models = ["gaussian", "vae", "gan", "latent-diffusion"]
+    options = {**OPTIONS, "budget": 1e-9, "steps": 30}
+
+    def measured():
+        for row in compare(table(), models, **options).rows:
+            if row["model"] in models[1:]:
+                assert row["steps"] == 30
+                assert not row["stopped"]
+            curve = [quality for _, quality in row.get("curve", ())]
+            times = ("seconds", "train_seconds", "samples_per_second", "seconds_to_mixture")
+            yield {name: row[name] for name in row if name not in times} | {"curve": curve}
+
+    found = list(measured())
+    clock = Clock()
+    clock.perf_counter = lambda: clock.wait(1.0) or clock.now
+    monkeypatch.setitem(_drawn.__globals__, "time", clock)
+    assert list(measured()) == found
+
+
+def test_first_part_that_takes_the_whole_budget():
+    """The second one takes a step; it would go on for ever with less than nothing left."""
+    fitting, _ = fitting_of(table(), seconds=1e-6)
+    fits(False)["latent-diffusion"](fitting)
+    assert fitting.spent.steps == 2
+
+
 def test_comparison(tmp_path):
     file = tmp_path / "cells.json"
     found = compare(table(), ["gaussian"], file=file, **OPTIONS)
@@ -247,6 +275,7 @@ def test_broken_samples_are_a_failure(monkeypatch):
         ({"models": ["nfs"]}, "models: expected some of gaussian"),
         ({"budget": 0.0}, "budget: expected seconds > 0"),
         ({"budget": math.nan}, "budget: expected seconds > 0"),
+        ({"steps": 0}, "steps: expected 1 or more"),
         ({"seeds": (1,)}, "seeds: expected two or more"),
         ({"seeds": 3}, r"seeds: expected two or more .*, got 3; write range\(3\)"),
         ({"seeds": None}, "seeds: expected two or more"),
