@@ -1,13 +1,13 @@
 """Generative models compared: one data set, one budget, the same measures.
 
 Each model is trained for the same time (with --steps: for the same number of
-steps), from three seeds, and its samples are
-measured against rows that were held out: how often a classifier tells them
-apart (C2ST, 0.5 is perfect), precision and recall, likelihood, copies of
-training rows, samples a second. Prints the table, three claims of the talk
-beside what was measured, and which model to take by a stated rule, or that it
-can't tell. Writes compare.png. The same for data of your own, and for all ten
-models: pyneural compare --data FILE.csv
+steps), from three seeds, and its samples are measured against rows that were
+held out: how often a classifier tells them apart (C2ST, 0.5 is perfect),
+precision and recall, likelihood, copies of training rows, samples a second.
+Prints the table, three claims of the talk beside what was measured, and which
+model to take by a stated rule, or that it can't tell. Writes compare.png. The
+same for data of your own, and for all ten models:
+pyneural compare --data FILE.csv
 """
 
 from __future__ import annotations
