@@ -8,8 +8,9 @@
 namespace pyneural {
 
 // The barrier in two halves, called by all threads of `blocks` blocks; `count`, zero before the
-// kernel, is theirs alone, and `round` counts the calls from 1. What was written before a block
-// arrives is visible to those who have waited, by loads that bypass the first-level cache.
+// kernel, is theirs alone, and `round` counts the calls from 1. Both may pass the largest unsigned:
+// what is compared is how far they are apart. What was written before a block arrives is visible to
+// those who have waited, by loads that bypass the first-level cache.
 __device__ inline void grid_arrive(unsigned* count) {
   __threadfence();
   __syncthreads();
@@ -17,7 +18,7 @@ __device__ inline void grid_arrive(unsigned* count) {
 }
 __device__ inline void grid_wait(const unsigned* count, unsigned blocks, unsigned round) {
   if (threadIdx.x == 0) {
-    while (*static_cast<const volatile unsigned*>(count) < blocks * round) {
+    while (static_cast<int>(*static_cast<const volatile unsigned*>(count) - blocks * round) < 0) {
     }
     __threadfence();
   }

@@ -14,7 +14,7 @@ inline void grid_arrive(unsigned* count) {
 }
 inline void grid_wait(const unsigned* count, unsigned blocks, unsigned round) {
   __syncthreads();
-  while (*count < blocks * round) wait_for_blocks();  // for all threads alike
+  while (static_cast<int>(*count - blocks * round) < 0) wait_for_blocks();  // for all alike
 }
 
 }  // namespace pyneural
