@@ -19,7 +19,8 @@ def test_summary_is_median_and_quartiles():
     assert Summary.of([2.0]).high == 2.0
 
 
-def test_turns_are_interleaved_and_timed():
+def test_turns_are_interleaved_and_timed(monkeypatch):
+    monkeypatch.setattr("bench.harness.TURN_SECONDS", 0.03)
     order = []
     calls = {
         "a": lambda: (order.append("a"), time.sleep(0.002)),
