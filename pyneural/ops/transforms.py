@@ -14,11 +14,11 @@ from torch.compiler import is_dynamo_compiling
 from torch.overrides import _get_current_function_mode_stack, has_torch_function_variadic
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
-def outside_of_graphs(function: Callable[P, R]) -> Callable[P, R]:
+def outside_of_graphs(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """The function as ``torch.compiler.disable`` makes it: torch.compile leaves it as it is.
 
     That would import the compiler, which takes seconds, in programs that compile nothing.
@@ -29,7 +29,7 @@ def outside_of_graphs(function: Callable[P, R]) -> Callable[P, R]:
     excluded = torch._disable_dynamo(function)
 
     @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         return (excluded if is_dynamo_compiling() else function)(*args, **kwargs)
 
     return call

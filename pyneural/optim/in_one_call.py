@@ -26,7 +26,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(step)
     def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        is_watched = (
+        is_watched = type(self).step is call and (  # torch watches the step of a subclass itself
             profiler._is_profiler_enabled
             or self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks

@@ -78,11 +78,9 @@ class _Network(nn.Sequential):
             return None
         weights: list[Any] = [_parameter(one, "weight") for one in linears]
         biases: list[Any] = [_parameter(one, "bias") for one in linears]
-        return (
-            None
-            if any(bias is None for bias in biases)
-            else Plan(linears, weights, biases, activation)
-        )
+        if any(bias is None for bias in biases):
+            return None
+        return Plan(linears, weights, biases, activation)
 
 
 def plan_of(network: nn.Module, masked: bool = False) -> Plan | None:
