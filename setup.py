@@ -5,8 +5,8 @@
 `pyneural._cuda`     the CUDA kernels, where torch has CUDA and nvcc is found
 
 Environment: `CXX`, `CUDA_HOME`, `PYNEURAL_CUDA` (0 or 1), `TORCH_CUDA_ARCH_LIST`, `MAX_JOBS`,
-`CFLAGS` (-g for debug information), `PYNEURAL_BUILD_ISAS` (some of native, default, avx2
-and avx512), `PYNEURAL_UNITY` (0 compiles each source by itself).
+`CFLAGS` (-g for debug information), `PYNEURAL_BUILD_ISAS` (some of native, all, default,
+avx2 and avx512), `PYNEURAL_UNITY` (0 compiles each source by itself).
 """
 
 from __future__ import annotations

@@ -157,20 +157,25 @@ def check_python_headers(folder: str | None = None) -> None:
 
 
 def choose_isas(wish: str | None, known: Sequence[str], processor: str) -> list[str]:
-    """The instruction sets to build the CPU kernels for: those of `wish`, all without one.
+    """The instruction sets to build the CPU kernels for.
 
-    `wish` is `PYNEURAL_BUILD_ISAS`: names, of which "native" is the best set of this processor.
-    `known` are the sets of this kind of processor, worst first; `processor` is its best, as torch
-    names it.
+    Those of `wish`; without one the best of this processor and all but the worst, which few
+    processors since 2013 need.
+
+    `wish` is `PYNEURAL_BUILD_ISAS`: names, of which "native" is the best set of this processor and
+    "all" stands for all. `known` are the sets of this kind of processor, worst first; `processor`
+    is its best, as torch names it.
     """
-    names = (wish or "").replace(",", " ").split() or list(known)
+    names = (wish or "").replace(",", " ").split() or ["native", *known[1:]]
+    if "all" in names:
+        names += known
     # Torch knows more sets than it has vectors for, and other names on Arm and Power.
     native = processor.lower() if processor.lower() in known else known[0]
-    names = [native if name == "native" else name for name in names]
+    names = [native if name == "native" else name for name in names if name != "all"]
     if unknown := [name for name in names if name not in known]:
         raise BuildError(
-            f"PYNEURAL_BUILD_ISAS: expected some of native, {', '.join(known)}, "
-            f"got {unknown[0]!r}; unset it to build all of them"
+            f"PYNEURAL_BUILD_ISAS: expected some of native, all, {', '.join(known)}, "
+            f"got {unknown[0]!r}; unset it to build what nearly every processor can use"
         )
     return [isa for isa in known if isa in names]
 

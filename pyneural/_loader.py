@@ -70,10 +70,15 @@ def choose_isa(wish: str | None, built: list[str], available: list[str]) -> str:
         >>> choose_isa(None, ["default", "avx2", "avx512"], ["default", "avx2"])
         'avx2'
     """
+    if not built:
+        raise ImportError(
+            f"no CPU kernels of pyneural are built in {_PACKAGE}; build them with {_INSTALL}"
+        )
     usable = [isa for isa in built if isa in available]
     if not usable:
         raise ImportError(
-            f"no CPU kernels of pyneural are built in {_PACKAGE}; build them with {_INSTALL}"
+            f"pyneural's CPU kernels are built for {' and '.join(built)}, which this processor "
+            f"lacks; build them on it with {_INSTALL}, or elsewhere with PYNEURAL_BUILD_ISAS=all"
         )
     if wish and wish not in usable:
         why = ", but this processor lacks it" if wish in built else ", but it was not built here"

@@ -36,6 +36,7 @@ def test_best_set_unless_one_is_named(wish, built, processor, expected):
         ("avx512", BUILT, ["default", "avx2"], "this processor lacks it"),
         ("avx2", ["default"], BUILT, "it was not built here"),
         (None, [], BUILT, "pip install"),
+        (None, ["avx2", "avx512"], ["default"], "built for avx2 and avx512, which this processor"),
     ],
 )
 def test_other_sets_are_refused_in_one_line(wish, built, processor, text):
