@@ -11,6 +11,7 @@ avx2 and avx512), `PYNEURAL_UNITY` (0 compiles each source by itself).
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ import shlex
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 import setuptools
 
@@ -31,9 +33,11 @@ from environment import (  # noqa: E402
     check_python_headers,
     check_setuptools,
     choose_isas,
+    choose_jobs,
     find_compiler,
     find_cuda,
     import_torch,
+    usable_processors,
 )
 
 # Contracted multiply-adds and no errno or traps, which elementwise code never reads; what would
@@ -90,6 +94,14 @@ def sources(pattern: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob(pattern))
 
 
+def load_memory() -> ModuleType:
+    """pyneural/memory.py by itself: the package needs the kernels."""
+    spec = importlib.util.spec_from_file_location("memory", ROOT / "pyneural" / "memory.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def options() -> dict:
     """`ext_modules` and `cmdclass` for a command that compiles."""
     if sys.platform == "win32":
@@ -103,7 +115,8 @@ def options() -> dict:
     # release would not read what this one noted down, and would compile everything again.
     os.environ["PATH"] = sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"]
     os.environ.setdefault("CXX", compiler.command)
-    jobs = int(os.environ.setdefault("MAX_JOBS", "2"))
+    memory = load_memory().available_memory(torch.device("cpu"))
+    jobs = choose_jobs(os.environ.get("MAX_JOBS"), usable_processors(), memory)
     # Python's own flags ask for debug information, which takes two fifths of the time.
     os.environ.setdefault("CFLAGS", "-g0")
     if cuda:
@@ -129,7 +142,7 @@ def options() -> dict:
         )
         nvcc = [str(cuda.home / "bin" / "nvcc"), *NVCC_FLAGS, *nvcc_flags(architectures)]
         # Of a source; what is left of the processors where they are more than the sources.
-        nvcc.append(f"--threads={max(1, jobs // 4)}")
+        nvcc.append(f"--threads={max(1, jobs.processors // 4)}")
     # Torch's headers apart from ours: their warnings are not for us, and the links that lead to
     # them in one environment or another make no difference to the objects.
     include = [arg for folder in INCLUDE for arg in ("-I", folder)]

@@ -2,13 +2,15 @@
 
 One run, so that no processor waits for the end of a module. A module's C++ sources are compiled as
 one file that includes them, which takes half the time: most of it goes into torch's templates,
-which are the same in every source. CUDA sources, which include none of torch's headers, go to nvcc
-each by itself. Paths are relative to the root: the objects stay valid when the tree
-is moved or copied along with them.
+which are the same in every source. Where there are more processors than modules, it is as many
+files as keep them busy. CUDA sources, which include none of torch's headers, go to nvcc each by
+itself. Paths are relative to the root: the objects stay valid when the tree is moved or copied
+along with them.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -18,9 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from environment import BuildError
-
-UNIT = "unit.cpp"  # what includes the sources of a module
+from environment import BuildError, Jobs
 
 
 class Module(NamedTuple):
@@ -37,16 +37,24 @@ class Module(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What is compiled at once: a file that includes `sources`, or the only source itself."""
+    """What is compiled at once: a file that includes `sources`, or the only source itself.
+
+    `name` is that of the file in the module's folder.
+    """
 
     module: Module
     sources: Sequence[str]
-    includes: bool
+    name: str
+
+    @property
+    def includes(self) -> bool:
+        """Whether the compiler is given a file that includes the sources."""
+        return self.name not in self.sources
 
     @property
     def file(self) -> str:
         """The file that the compiler is given."""
-        return f"{self.module.folder}/{UNIT}" if self.includes else self.sources[0]
+        return f"{self.module.folder}/{self.name}" if self.includes else self.name
 
     @property
     def rule(self) -> str:
@@ -56,16 +64,21 @@ class Unit(NamedTuple):
     @property
     def object(self) -> str:
         """The object file. It keeps the suffix: NAME.cpp and NAME.cu may both exist."""
-        return f"{self.module.folder}/{UNIT if self.includes else self.sources[0]}.o"
+        return f"{self.module.folder}/{self.name}.o"
 
 
-def units_of(module: Module, together: bool) -> list[Unit]:
-    """The units of a module: one if `together`, but for CUDA and sources with own flags."""
+def units_of(module: Module, parts: int | None) -> list[Unit]:
+    """The units of a module.
+
+    Its sources are dealt out to `parts` units, but for CUDA and sources with flags of their own;
+    without `parts` each is a unit.
+    """
     joined = [
-        s for s in module.sources if together and s not in module.source_flags and not _is_cuda(s)
+        s for s in module.sources if parts and s not in module.source_flags and not _is_cuda(s)
     ]
-    units = [Unit(module, joined, includes=True)] if joined else []
-    return units + [Unit(module, [s], includes=False) for s in module.sources if s not in joined]
+    dealt = [joined[part::parts] for part in range(min(parts or 0, len(joined)))]
+    units = [Unit(module, sources, f"unit_{part}.cpp") for part, sources in enumerate(dealt, 1)]
+    return units + [Unit(module, [s], s) for s in module.sources if s not in joined]
 
 
 def ninja_file(
@@ -119,10 +132,10 @@ def compile_modules(
     build: str,
     command: Sequence[str],
     flags: Sequence[str],
-    jobs: int,
+    jobs: Jobs,
     nvcc: Sequence[str] = (),
 ) -> list[list[str]]:
-    """Compiles what has changed, `jobs` units at a time; raises `BuildError` where one fails.
+    """Compiles what has changed; raises `BuildError` where something does not compile.
 
     Returns:
         The object files of each module.
@@ -130,8 +143,10 @@ def compile_modules(
     ninja = shutil.which("ninja")
     if ninja is None:
         raise BuildError("there is no ninja; pip install ninja")
+    # By the processors and not by the memory that is free, which would compile all anew.
+    parts = math.ceil(jobs.processors / len(modules))
     together = os.environ.get("PYNEURAL_UNITY") != "0"
-    units = [units_of(module, together) for module in modules]
+    units = [units_of(module, parts if together else None) for module in modules]
     every = [unit for of_module in units for unit in of_module]
     for unit in every:
         if unit.includes:
@@ -139,7 +154,7 @@ def compile_modules(
             _write(root / unit.file, "".join(f'#include "{path}"\n' for path in paths))
     file = root / build / "build.ninja"
     _write(file, ninja_file(every, command, flags, nvcc, build))
-    ran = subprocess.run([ninja, "-f", str(file), "-j", str(jobs)], cwd=root, check=False)
+    ran = subprocess.run([ninja, "-f", str(file), "-j", str(jobs.at_a_time)], cwd=root, check=False)
     if ran.returncode:
         raise BuildError("a source does not compile, see above")
     return [[unit.object for unit in of_module] for of_module in units]

@@ -22,6 +22,7 @@ MINIMUM_TORCH = (2, 11)
 MINIMUM_SETUPTOOLS = (77,)
 # What torch's headers ask for, which are C++20.
 MINIMUM_COMPILER = {"gcc": (11, 3), "clang": (14, 0), "Apple clang": (15, 0)}
+MEMORY_OF_JOB = 3 * 2**30  # bytes that gcc takes for all kernels of an instruction set
 # Before it a kernel took 4 KB of parameters; those of ours take up to 18.
 MINIMUM_CUDA = (12, 1)
 
@@ -38,6 +39,13 @@ class Compiler(NamedTuple):
     command: str
     kind: str
     version: tuple[int, ...]
+
+
+class Jobs(NamedTuple):
+    """How many processors a build may use, and how many files fit the memory at a time."""
+
+    processors: int
+    at_a_time: int
 
 
 class CudaToolkit(NamedTuple):
@@ -178,6 +186,27 @@ def choose_isas(wish: str | None, known: Sequence[str], processor: str) -> list[
             f"got {unknown[0]!r}; unset it to build what nearly every processor can use"
         )
     return [isa for isa in known if isa in names]
+
+
+def choose_jobs(wish: str | None, processors: int, memory: int | None) -> Jobs:
+    """How many files to compile at a time.
+
+    Those of `wish`, the value of `MAX_JOBS`; without one as many as there are processors, unless
+    the `memory` in bytes that is free holds fewer; None where it is not known.
+    """
+    if wish:
+        if not re.fullmatch(r"[1-9]\d*", wish):
+            raise BuildError(f"MAX_JOBS: expected a whole number above 0, got {wish!r}")
+        return Jobs(int(wish), int(wish))
+    fitting = processors if memory is None else memory // MEMORY_OF_JOB
+    return Jobs(processors, max(1, min(processors, fitting)))
+
+
+def usable_processors() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def find_cuda(

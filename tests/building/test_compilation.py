@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "build_tools"))
 
-from compilation import Module, compile_modules  # noqa: E402
-from environment import BuildError  # noqa: E402
+from compilation import Module, compile_modules, units_of  # noqa: E402
+from environment import BuildError, Jobs  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("ninja") and shutil.which("c++")), reason="needs ninja and a compiler"
@@ -23,10 +23,11 @@ MODULES = [
     Module("build/first", ["csrc/a/a.cpp", "csrc/b/b.cpp", "csrc/c/c.cpp"], ["-DVALUE=1"], FLAGGED),
     Module("build/the second", ["csrc/b/b.cpp"], ["-DVALUE=2"]),
 ]
+JOBS = Jobs(processors=2, at_a_time=2)
 OBJECTS = [
     "build/first/csrc/c/c.cpp.o",
-    "build/first/unit.cpp.o",
-    "build/the second/unit.cpp.o",
+    "build/first/unit_1.cpp.o",
+    "build/the second/unit_1.cpp.o",
 ]
 
 
@@ -47,20 +48,20 @@ def tree(tmp_path, monkeypatch):
     return root
 
 
-def compiled(root, modules=MODULES):
+def compiled(root, modules=MODULES, jobs=JOBS):
     """The objects of each module."""
     flags = ["-I", "csrc/common", "-isystem", "system", "-std=c++20", "-g0", "-fPIC"]
-    return compile_modules(modules, root, "build", ["c++"], flags, 2)
+    return compile_modules(modules, root, "build", ["c++"], flags, jobs)
 
 
-def build(root, modules=MODULES):
+def build(root, modules=MODULES, jobs=JOBS):
     """The objects that a run compiles."""
 
     def dates():
         return {path: path.stat().st_mtime_ns for path in root.glob("build/**/*.o")}
 
     before = dates()
-    compiled(root, modules)
+    compiled(root, modules, jobs)
     after = dates()
     new = [path for path, date in after.items() if before.get(path) != date]
     return sorted(str(path.relative_to(root)) for path in new)
@@ -88,13 +89,13 @@ def test_compiles_all_and_then_what_changed(tree):
     assert build(tree) == OBJECTS
     assert build(tree) == []
     change(tree / "csrc/common/own.h", "#pragma once\ninline int own() { return 2; }\n")
-    assert build(tree) == ["build/first/unit.cpp.o"]
+    assert build(tree) == ["build/first/unit_1.cpp.o"]
 
 
 def test_a_header_of_the_system_may_change_too(tree):
     build(tree)
     change(tree / "system/torch.h", "#pragma once\n#include <vector>\n#include <array>\n")
-    assert build(tree) == ["build/first/unit.cpp.o"]
+    assert build(tree) == ["build/first/unit_1.cpp.o"]
 
 
 @pytest.mark.parametrize("unity", ["0", "1"])
@@ -109,13 +110,28 @@ def test_the_objects_of_a_module_hold_all_its_sources_once(tree, monkeypatch, un
             numbers(second, name)
 
 
+def test_sources_are_dealt_out_where_there_are_more_processors_than_modules(tree):
+    sources = ["csrc/a/a.cpp", "csrc/b/b.cpp", "csrc/c/c.cpp"]
+    dealt = [
+        [unit.sources for unit in units_of(Module("build/one", sources, []), parts)]
+        for parts in (1, 2, 5)
+    ]
+    assert dealt == [[sources], [sources[::2], sources[1:2]], [[source] for source in sources]]
+    first, second = compiled(tree, jobs=Jobs(3, 1))
+    assert first == ["build/first/unit_1.cpp.o", "build/first/unit_2.cpp.o", OBJECTS[0]]
+    assert second == OBJECTS[2:]
+    assert numbers(linked(tree, first), "b")[0] == 1
+    # Less memory at the next build compiles nothing again.
+    assert build(tree, jobs=Jobs(3, 3)) == []
+
+
 def test_a_source_more_or_less_changes_the_object(tree):
     build(tree)
     fewer = [MODULES[0]._replace(sources=["csrc/a/a.cpp", "csrc/c/c.cpp"]), MODULES[1]]
-    assert build(tree, fewer) == ["build/first/unit.cpp.o"]
+    assert build(tree, fewer) == ["build/first/unit_1.cpp.o"]
     with pytest.raises(ValueError, match="symbol"):
         numbers(linked(tree, compiled(tree, fewer)[0]), "b")
-    assert build(tree) == ["build/first/unit.cpp.o"]
+    assert build(tree) == ["build/first/unit_1.cpp.o"]
     assert numbers(linked(tree, compiled(tree)[0]), "b")[0] == 1
 
 
@@ -141,9 +157,9 @@ def test_cuda_sources_go_to_nvcc_each_by_itself(tree):
 
     def objects():
         flags = ["-I", "csrc/common", "-isystem", "system", "-std=c++20", "-g0", "-fPIC"]
-        return compile_modules([module], tree, "build", ["c++"], flags, 2, nvcc)[0]
+        return compile_modules([module], tree, "build", ["c++"], flags, Jobs(1, 2), nvcc)[0]
 
-    assert objects() == ["build/third/unit.cpp.o", "build/third/csrc/b/b.cu.o"]
+    assert objects() == ["build/third/unit_1.cpp.o", "build/third/csrc/b/b.cu.o"]
     library = linked(tree, objects())
     assert ctypes.c_int.in_dll(library, "on_device").value == 7
     assert numbers(library, "b")[0] == 3
@@ -162,10 +178,10 @@ def test_an_error_is_one_line(tree, capfd):
 def test_each_source_by_itself_needs_its_own_includes(tree, monkeypatch, capfd):
     # Together, b is read after a and what a includes.
     change(tree / "csrc/b/b.cpp", "std::vector<int> b{VALUE};\n")
-    assert build(tree, MODULES[:1]) == OBJECTS[:2]
+    assert build(tree, MODULES[:1], Jobs(1, 1)) == OBJECTS[:2]
     monkeypatch.setenv("PYNEURAL_UNITY", "0")
     with pytest.raises(BuildError, match="does not compile"):
-        build(tree, MODULES[:1])
+        build(tree, MODULES[:1], Jobs(1, 1))
     assert "csrc/b/b.cpp:1" in capfd.readouterr().out
 
 

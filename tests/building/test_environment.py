@@ -1,4 +1,4 @@
-"""Which instruction sets are built."""
+"""Which instruction sets are built, and how many files at a time."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "build_tools"))
 
-from environment import BuildError, choose_isas
+from environment import BuildError, Jobs, choose_isas, choose_jobs
 
 X86 = ["default", "avx2", "avx512"]
 
@@ -41,3 +41,24 @@ def test_an_unknown_set_is_refused_in_one_line(wish):
     with pytest.raises(BuildError, match=expected) as caught:
         choose_isas(wish, X86, "AVX2")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wish", "processors", "gib", "expected"),
+    [
+        (None, 8, 64, Jobs(8, 8)),
+        ("", 8, 64, Jobs(8, 8)),
+        (None, 8, 7, Jobs(8, 2)),
+        (None, 2, 1, Jobs(2, 1)),
+        (None, 4, None, Jobs(4, 4)),
+        ("3", 8, 1, Jobs(3, 3)),
+    ],
+)
+def test_as_many_files_at_a_time_as_processors_and_memory_allow(wish, processors, gib, expected):
+    assert choose_jobs(wish, processors, None if gib is None else gib * 2**30) == expected
+
+
+@pytest.mark.parametrize("wish", ["0", "-2", "two", "1.5"])
+def test_a_number_of_jobs_that_is_none_is_refused(wish):
+    with pytest.raises(BuildError, match="MAX_JOBS: expected a whole number above 0, got"):
+        choose_jobs(wish, 8, None)
