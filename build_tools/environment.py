@@ -22,7 +22,7 @@ MINIMUM_TORCH = (2, 11)
 MINIMUM_SETUPTOOLS = (77,)
 # What torch's headers ask for, which are C++20.
 MINIMUM_COMPILER = {"gcc": (11, 3), "clang": (14, 0), "Apple clang": (15, 0)}
-MEMORY_OF_JOB = 3 * 2**30  # bytes that gcc takes for all kernels of an instruction set
+MEMORY_OF_JOB = 2 * 2**30  # bytes that gcc takes for all kernels of an instruction set
 # Before it a kernel took 4 KB of parameters; those of ours take up to 18.
 MINIMUM_CUDA = (12, 1)
 

@@ -33,7 +33,7 @@ from pyneural.experiments.contrasts import FAILS, HOLDS, group_values
 SYSTEMS = ("S10",)
 SUMMARY = "The cheatsheet of hyperparameters, measured."
 NEXT = "pyneural demo loss-doctor: what a loss curve says of them"
-QUICK = ("--seeds", "2")
+QUICK = ("--seeds", "4")
 OPTIONS = {
     "--seeds": whole("trainings of each setting", 5, low=2),
     "--thorough": option("20 seeds", action="store_true"),

@@ -4,11 +4,11 @@ Twelve networks tell digits of 8 x 8 pixels, which those for sequences read
 row by row. Measured are accuracy on new digits (several seeds), operations of
 a forward pass, parameters, processor time for an image and peak memory, both
 against the batch size. Of the networks whose accuracy can't be told from that
-of the best (t-test with the spread over the seeds pooled over all networks,
-95 % for all comparisons together), the one with the fewest operations is
-recommended. Statements on all networks are judged by rank correlations, with
-Holm's correction for their number. Goes on after an interruption, and
-shares the work under torchrun. Writes networks.png, .csv and .json.
+of the best (t-test with the spread of the two over the seeds, 95 % for all
+comparisons together), the one with the fewest operations is recommended.
+Statements on all networks are judged by rank correlations, with Holm's
+correction for their number. Goes on after an interruption, and shares the
+work under torchrun. Writes networks.png, .csv and .json.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pyneural.experiments.networks import BATCHES, NETWORKS, cost, peak_memory, 
 SYSTEMS = ("S11",)
 SUMMARY = "Networks compared: accuracy and its costs."
 NEXT = "pyneural demo cheatsheet: what their hyperparameters do"
-QUICK = ("--seeds", "2", "--epochs", "4")
+QUICK = ("--seeds", "3", "--epochs", "4")
 OPTIONS = {
     "--seeds": whole("trainings of each network", 3, low=2),
     "--epochs": whole("passes through the digits", 15, low=1),

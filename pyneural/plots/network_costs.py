@@ -106,7 +106,7 @@ def _label(
     axes: Any, places: Sequence[tuple[str, float, float, NetworkCost]], colors: Mapping[str, str],
     best: str, largest: float,
 ) -> None:  # fmt: skip
-    """Names beside the bubbles, each on the side on which it covers the least."""
+    """Names beside the bubbles, each on the side on which it covers or leaves the least."""
     axes.figure.canvas.draw()
     points = {name: axes.transData.transform((x, y)) for name, x, y, _ in places}
     scale = axes.figure.get_dpi() / 72
@@ -131,7 +131,11 @@ def _label(
             x0 = at_x + dx - {"left": 0, "center": width / 2, "right": width}[across]
             y0 = at_y + dy - {"bottom": 0, "center": height / 2, "top": height}[along]
             boxes[dx, dy] = (x0, y0, x0 + width, y0 + height)
-        chosen = min(boxes, key=lambda side: sum(_overlap(boxes[side], box) for box in taken))
+        lost = {
+            side: sum(_overlap(box, other) for other in taken) - _overlap(box, axes.bbox.extents)
+            for side, box in boxes.items()
+        }
+        chosen = min(lost, key=lambda side: lost[side])
         taken.append(boxes[chosen])
         across, along = sides[chosen]
         axes.annotate(

@@ -48,7 +48,7 @@ def test_an_unknown_set_is_refused_in_one_line(wish):
     [
         (None, 8, 64, Jobs(8, 8)),
         ("", 8, 64, Jobs(8, 8)),
-        (None, 8, 7, Jobs(8, 2)),
+        (None, 8, 5, Jobs(8, 2)),
         (None, 2, 1, Jobs(2, 1)),
         (None, 4, None, Jobs(4, 4)),
         ("3", 8, 1, Jobs(3, 3)),
