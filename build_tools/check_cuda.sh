@@ -17,21 +17,16 @@ if [[ $what == *kernels* ]]; then
   fi
 fi
 
-caller() {
-  echo "nvcc $1"
-  # shellcheck disable=SC2086  # several words
-  nvcc -std=c++20 -Icsrc -I"$shim" $torch -Xcompiler -Wall,-fsyntax-only -c -o /dev/null "$1"
-}
-export -f caller
-
 if [[ $what == *callers* ]]; then
-  # The one header that a torch without CUDA lacks.
+  # The one header that a torch without CUDA lacks, and all callers as one file, as in a build.
   shim=build/cuda_shim
   mkdir -p "$shim/c10/cuda/impl"
   echo '#pragma once' > "$shim/c10/cuda/impl/cuda_cmake_macros.h"
+  find csrc -name '*_cuda.cpp' | sort | sed 's|.*|#include "../../&"|' > "$shim/callers.cpp"
   torch=$(.venv/bin/python -c '
 from torch.utils.cpp_extension import include_paths
 print(*(f"-isystem {path}" for path in include_paths()))')
-  export shim torch
-  find csrc -name '*_cuda.cpp' -printf 'caller %p\n' | xargs -P 2 -I{} bash -c '{}'
+  # shellcheck disable=SC2086  # several words
+  nvcc -std=c++20 -Icsrc -I"$shim" $torch -Xcompiler -Wall,-fsyntax-only -c -o /dev/null \
+    "$shim/callers.cpp"
 fi
