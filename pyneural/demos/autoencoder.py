@@ -24,7 +24,7 @@ from pyneural.models import Autoencoder
 SYSTEMS = ("S15",)
 SUMMARY = "An autoencoder of images, three losses."
 NEXT = "pyneural demo autoencoder16: 16 neurons, and their errors"
-QUICK = ("--epochs", "200")
+QUICK = ("--epochs", "100")
 WIDTHS = (784, 128, 64)
 VARIANTS = (
     ("linear", "mean_squared_error"),

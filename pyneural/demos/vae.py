@@ -31,7 +31,7 @@ from pyneural.models import VariationalAutoencoder, aggregate_posterior
 SYSTEMS = ("S24",)
 SUMMARY = "A variational autoencoder of digits."
 NEXT = "pyneural demo vae-flow: a flow as its prior"
-QUICK = ("--epochs", "12")
+QUICK = ("--epochs", "30")
 LATENT = {"digits": (2, 12), "mnist": (2, 20)}
 EPOCHS = {"digits": 120, "mnist": 10}
 MEASURED = 1_437  # images in the measures of q(z) and of sharpness, at most

@@ -81,19 +81,21 @@ def regimes(
 def _winners(
     axes: Any, counts: Sequence[int], errors: Mapping[str, Tensor], colors: Mapping[str, str]
 ) -> None:
-    """Shades the background where each way has the smallest median."""
+    """Shades where each way has the smallest median, and names it once, where that is widest."""
     names = list(errors)
     best = torch.stack([errors[name].quantile(0.5, 0) for name in names]).argmin(0).tolist()
     edges = [counts[0], *((a * b) ** 0.5 for a, b in pairwise(counts))]
     edges.append(counts[-1])
+    widest: dict[str, tuple[float, float]] = {}  # ratio of its ends, middle
     first = 0
     for index in range(1, len(best) + 1):
         if index == len(best) or best[index] != best[first]:
-            name = names[best[first]]
-            low, high = edges[first], edges[index]
+            name, low, high = names[best[first]], edges[first], edges[index]
             axes.axvspan(low, high, color=colors[name], alpha=0.08, linewidth=0)
-            axes.annotate(
-                f"{name} best", ((low * high) ** 0.5, 1.0), xycoords=("data", "axes fraction"),
-                xytext=(0, 4), textcoords="offset points", ha="center", color=colors[name],
-            )  # fmt: skip
+            widest[name] = max(widest.get(name, (0.0, 0.0)), (high / low, (low * high) ** 0.5))
             first = index
+    for name, (_, middle) in widest.items():
+        axes.annotate(
+            f"{name} best", (middle, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(0, 4), textcoords="offset points", ha="center", color=colors[name],
+        )  # fmt: skip

@@ -89,7 +89,9 @@ def test_gradcheck(device, activations, widths):
         return ops.mlp(*network.of(tensors).parts, *activations)
 
     assert torch.autograd.gradcheck(function, network.tensors)
-    assert torch.autograd.gradgradcheck(function, network.tensors)
+    # In a random direction where there are hundreds of parameters.
+    wide = max(widths) > 100
+    assert torch.autograd.gradgradcheck(function, network.tensors, fast_mode=wide)
 
 
 @pytest.mark.parametrize("activations", [("tanh", "linear"), ("gelu", "softplus"), ("elu", "sin")])
