@@ -25,7 +25,7 @@ from pyneural.demos._options import option, whole
 SYSTEMS = ("S25",)
 SUMMARY = "Normalizing flows: points, galaxies, digits."
 NEXT = "pyneural demo vae-flow: a flow as the prior of an autoencoder"
-QUICK = ("--epochs", "3")
+QUICK = ("--epochs", "8")
 RECIPES = {
     "toys": _flow_toys.RECIPE,
     **dict.fromkeys(_flow_toys.TOYS, _flow_toys.RECIPE),

@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> object:
         return None
     networks, rows = _of_each(found)
     best, as_good = _recommended(networks)
-    print(f"{len(networks)} networks tell digits; {counted(count, 'seed')}, {epochs} epochs\n")
+    trained = f"{counted(count, 'seed')}, {counted(epochs, 'epoch')}"
+    print(f"{len(networks)} networks tell digits; {trained}\n")
     print("               accuracy [%]                        us an image, of a batch  MiB")
     head = f"{BATCHES[0]:>9}{BATCHES[-1]:>8}{MEMORY_BATCHES[-1]:>8}"
     print(f"  network       mean   std  operations  parameters{head}")

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> object:
     cases = _observations(args, generator)
     print("Posterior of the two moons simulator\n")
     print_row("training", f"{counted(args.epochs, 'epoch')} of AdamW, spline flow of 6 transforms")
-    print_row("C2ST", f"{len(cases)} observations, {len(cases[0][1]):,} samples of each")
+    print_row("C2ST", f"{counted(len(cases), 'observation')}, {len(cases[0][1]):,} samples of each")
     print_row("calibration", f"{NEW:,} new simulations to correct the level, {NEW:,} to measure\n")
     print(f"  {'simulations':<14}{'C2ST':>7}{'TARP':>8}{'in 90 %':>10}", end="")
     print(f"{'corrected':>12}{'then in':>10}{'time':>10}", flush=True)

@@ -31,7 +31,7 @@ from pyneural.models import NSF, VariationalAutoencoder, aggregate_posterior
 SYSTEMS = ("S24", "S25")
 SUMMARY = "A flow as the prior of a VAE of digits."
 NEXT = "pyneural demo latent-diffusion: diffusion in the latent space"
-QUICK = ("--epochs", "5")
+QUICK = ("--epochs", "20")
 LATENT = 12
 TESTED, MEASURED, DRAWN = 360, 1_437, 200_000  # images of C2ST and of q(z), draws of p(z), at most
 EPOCHS = {"digits": 60, "mnist": 10}

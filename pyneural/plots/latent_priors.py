@@ -117,4 +117,5 @@ def _draw_accuracies(
         xticklabels=[str(1 + number) for number in range(count)], xlabel="training",
         ylabel="accuracy of a classifier", title="Samples told from new images (C2ST)",
     )  # fmt: skip
+    axes.set_yticks([tick for tick in axes.get_yticks() if lowest - room <= tick <= 1.0])
     axes.legend(loc="upper right", ncols=2)
