@@ -30,7 +30,7 @@ NEXT = "pyneural demo posterior: a posterior, and whether to trust it"
 ROWS = 4_000  # samples of a toy
 MEASURED, EPOCHS = 600, 60  # samples of a measure, and passes of the classifier of C2ST
 MODELS = ("gaussian", "mixture", "nsf", "vae", "gan", "ddpm")
-QUICK = ("--seeds", "2", "--steps", "1000")
+QUICK = ("--seeds", "3", "--steps", "2000")
 OPTIONS = {
     "--data": option(
         f"{', '.join(TOYS)} or digits", "checkerboard", choices=(*TOYS, "digits"), metavar="DATA"

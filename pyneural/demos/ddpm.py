@@ -43,7 +43,7 @@ from pyneural.models import DDPM, MLPDenoiser
 SYSTEMS = ("S27",)
 SUMMARY = "Denoising diffusion: digits, galaxies."
 NEXT = "pyneural demo flow-matching: another way from noise to data"
-QUICK = ("--data", "toys", "--epochs", "10")
+QUICK = ("--epochs", "20")
 DATA = (*_ddpm_images.RECIPES, "toys", *TOYS, "galaxies")
 EPOCHS = {
     **{name: recipe.epochs for name, recipe in _ddpm_images.RECIPES.items()},
