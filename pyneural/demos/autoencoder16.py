@@ -20,7 +20,7 @@ from pyneural.demos._options import counted, print_row
 SYSTEMS = ("S16",)
 SUMMARY = "An autoencoder of images, 16 neurons."
 NEXT = "pyneural demo vae: one that has a density and samples"
-QUICK = ("--epochs", "400")
+QUICK = ("--epochs", "200")
 WIDTHS = (784, 128, 64, 32, 16)
 OPTIONS = _images.OPTIONS
 
