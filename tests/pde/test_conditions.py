@@ -158,6 +158,23 @@ ONE = Box(t=(0, 1), x=(-1, 1))
             lambda: Data(torch.tensor([[0, 5.0]]), torch.zeros(1), domain=ONE),
             "Data: .*first t=0, x=5",
         ),
+        (lambda: Dirichlet(ONE, 0.0, "10"), "Dirichlet: points: expected a whole number, got '10'"),
+        (lambda: Periodic(ONE, "x", 2.5), "Periodic: points: expected a whole number, got 2.5"),
+        (lambda: Neumann(ONE, 0.0, None), "Neumann: points: expected a whole number, got None"),
+        (lambda: Dirichlet(ONE, 0.0, 4, output="u"), "Dirichlet: output: expected a whole number"),
+        (lambda: Initial(ONE, 0.0, 4, output=0.0), "Initial: output: expected a whole number, got"),
+        (lambda: Dirichlet(ONE, 0.0, 4, output=True), "Dirichlet: output: .* number, got True"),
+        (lambda: Dirichlet(ONE, "0", 4), "Dirichlet: value: expected a number, .* got str"),
+        (lambda: Neumann(ONE, None, 4), "Neumann: value: expected a number, .* got NoneType"),
+        (lambda: Initial(ONE, 1j, 4), "Initial: value: expected a number, .* got complex"),
+        (
+            lambda: Initial(ONE, lambda x: math.sin(x), 4),
+            r"Initial: function: .* takes them for one number .*write torch.sin\(x\) for math.sin",
+        ),
+        (
+            lambda: Dirichlet(ONE, lambda t: 1.0 if t > 0.5 else 0.0, 4),
+            r"Dirichlet: function: .* one number .*torch.where\(x > 0, a, b\) for a decision",
+        ),
     ],
 )
 def test_bad_conditions_are_refused_before_training(build, text):

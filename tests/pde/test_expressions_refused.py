@@ -285,5 +285,5 @@ def test_functions_of_numpy_are_refused():
     for function in (lambda u: u.x - np.sin(u), lambda u, x: u * np.sin(x)):
         with pytest.raises(TypeError, match=r"residual: numpy.sin: .*write torch.sin, and arrays"):
             equation_of(function).loss(network(), points())
-    with pytest.raises(TypeError, match="numpy.multiply: expected functions of torch"):
+    with pytest.raises(TypeError, match=r"numpy.multiply: expected functions of torch"):
         equation_of(lambda u: np.ones(11) * u).loss(network(), points())

@@ -1,4 +1,4 @@
-"""What takes values at points for one number, and so would lose how the residual depends on them."""
+"""What takes values at points for one number, and so loses how a residual depends on them."""
 
 from __future__ import annotations
 
