@@ -135,9 +135,11 @@ def call_with_coordinates(
     arguments = arguments_of(getattr(function, "forward", function), names)
     for argument in arguments:
         if argument not in names:
+            known = f"one of the coordinates {', '.join(names)}"
+            remedy = "rename it" if names else "give domain="
             raise ValueError(
-                f"{where}: argument {argument!r} of the function: expected one of the coordinates "
-                f"{', '.join(names)}, got another name; rename it"
+                f"{where}: argument {argument!r} of the function: expected "
+                f"{known if names else 'none without a domain'}, got another name; {remedy}"
             )
     given = {argument: x[:, names.index(argument)] for argument in arguments}
     try:

@@ -200,6 +200,14 @@ def test_measurements_of_one_output_are_not_compared_with_all():
     assert zero.loss(lambda x: torch.ones(len(x), 2)) == 2
 
 
+def test_measurements_as_a_function_of_coordinates():
+    points = torch.rand(4, 2)
+    data = Data(points, lambda x, t: t - x, domain=ONE)
+    torch.testing.assert_close(data.target[:, 0], points[:, 0] - points[:, 1])
+    with pytest.raises(ValueError, match=r"'x' of the function: expected none .*; give domain="):
+        Data(points, lambda x: x)
+
+
 def test_unknown_keywords_are_refused():
     for points in (4, torch.tensor([[0.5, 1.0]])):
         with pytest.raises(TypeError, match="Dirichlet: unexpected keyword sampler"):
