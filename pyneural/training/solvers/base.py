@@ -127,4 +127,5 @@ def check_phases(where: str, phases: Sequence[Phase]) -> None:
     for phase in phases:
         got = f"the class {phase.__name__}" if isinstance(phase, type) else repr(phase)
         expected, remedy = "phases of training", "write Adam(1000) or LevenbergMarquardt(100)"
-        check(isinstance(phase, Phase), f"{where}: phases", expected, got, remedy, TypeError)
+        good = not isinstance(phase, type) and callable(getattr(phase, "begin", None))
+        check(good, f"{where}: phases", expected, got, remedy, TypeError)
