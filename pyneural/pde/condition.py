@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from pyneural.errors import whole
 from pyneural.nn import MLP
 from pyneural.nn.plain import is_changed
 from pyneural.ops import Derivative, GroupedSquare, MeanSquare, ResidualProgram, record_residual
@@ -41,11 +42,13 @@ class Condition(torch.nn.Module):
     Args:
         points: [N, D], N >= 1.
         target: [N, O], one column for each output that the condition is about, or an ``Unknown``.
-        output: column of the network's output that the condition is about; None for all.
+        output: number of the column of the network's output that the condition is about, from 0;
+            None for all.
         inputs: names of the columns of points, which those of a network must be; None if unknown.
 
     Raises:
-        ValueError: no points, a target of another shape, or numbers that are not finite.
+        ValueError: no points, a target of another shape, an output that is no whole number, or
+            numbers that are not finite.
     """
 
     points: Tensor
@@ -87,7 +90,8 @@ class Condition(torch.nn.Module):
                     f"{where}: {argument}: expected finite numbers, got nan or inf; "
                     "remove those points"
                 )
-        self.output, self.inputs = output, None if inputs is None else tuple(inputs)
+        self.output = None if output is None else whole(f"{where}: output", output)
+        self.inputs = None if inputs is None else tuple(inputs)
         self.register_buffer("points", points, persistent=False)
         self.outputs = target.shape[1]
         self.register_buffer("values", None if self.unknown else target, persistent=False)

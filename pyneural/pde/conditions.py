@@ -37,7 +37,8 @@ class Data(Condition):
     Args:
         points: [N, D], a tensor or an array, the columns in the order of the domain; those of a
             frame are taken by name.
-        values: [N] or [N, O]; those that another network gave do not train it.
+        values: [N] or [N, O]; those that another network gave do not train it. With a domain also a
+            function of coordinates by name.
         domain: if given, the points are checked to lie in it, and the network to have its names.
         output: column of the network's output that was measured; None for all.
         dtype: of the points and values; by default that of the points.
@@ -69,7 +70,7 @@ class Data(Condition):
         good, remedy = getattr(kind, "is_floating_point", False), "give dtype=torch.float32"
         check_argument(good, "Data: points", "floating-point numbers [N, D]", kind, remedy)
         points = points.to(device=device, dtype=dtype or points.dtype)
-        super().__init__(points, prescribed(values, (), points, "Data"), output, names)
+        super().__init__(points, prescribed(values, names or (), points, "Data"), output, names)
 
 
 class Initial(Condition):

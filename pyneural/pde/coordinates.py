@@ -13,6 +13,8 @@ from torch import Tensor
 from pyneural.errors import ArgumentError, check_argument
 
 TIME = "t"  # the coordinate of this name is the time
+# What torch says where several values are taken for one number.
+_ONE_NUMBER = "only one element tensors can be converted", "Boolean value of Tensor"
 
 
 def check_names(where: str, names: Sequence[str], got: Sequence[str], owner: str) -> None:
@@ -133,11 +135,23 @@ def call_with_coordinates(
     arguments = arguments_of(getattr(function, "forward", function), names)
     for argument in arguments:
         if argument not in names:
+            known = f"one of the coordinates {', '.join(names)}"
+            remedy = "rename it" if names else "give domain="
             raise ValueError(
-                f"{where}: argument {argument!r} of the function: expected one of the coordinates "
-                f"{', '.join(names)}, got another name; rename it"
+                f"{where}: argument {argument!r} of the function: expected "
+                f"{known if names else 'none without a domain'}, got another name; {remedy}"
             )
-    value = function(**{argument: x[:, names.index(argument)] for argument in arguments})
+    given = {argument: x[:, names.index(argument)] for argument in arguments}
+    try:
+        value = function(**given)
+    except (RuntimeError, ValueError) as error:
+        if not any(text in str(error) for text in _ONE_NUMBER):
+            raise
+        raise ArgumentError(
+            f"{where}: function: expected one of all points at once, got one that takes them for "
+            f"one number ({error}); write torch.sin(x) for math.sin(x), torch.where(x > 0, a, b) "
+            "for a decision"
+        ) from error
     if not isinstance(value, Tensor) or value.dtype != x.dtype or value.device != x.device:
         value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
     if value.dim() == 0:

@@ -58,11 +58,14 @@ class Equation(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         where = type(self).__name__
-        names = (*getattr(self, "inputs", ()), *getattr(self, "outputs", ()))
-        if not names or not self.inputs or not self.outputs or len(set(names)) < len(names):
+        both: list[Any] = [getattr(self, "inputs", ()), getattr(self, "outputs", ())]
+        names = tuple(n for each in both for n in (each if isinstance(each, Sequence) else [each]))
+        known = all(isinstance(name, str) and name.isidentifier() for name in names)
+        if not all(both) or not known or len(set(names)) < len(names):
             raise ValueError(
                 f"{where}: inputs, outputs: expected names that all differ, got {names}; "
-                'set both in the class, for instance inputs, outputs = "tx", "u"'
+                'set both in the class, for instance inputs, outputs = "tx", "u", and those of '
+                'several letters as ("radius", "z")'
             )
         self.inputs, self.outputs = tuple(self.inputs), tuple(self.outputs)
         parameters = self.parameter_inputs

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from pyneural.errors import whole
 from pyneural.pde.coordinates import TIME, given_points
 from pyneural.pde.domains import Box, Domain, Drawing
 
@@ -102,6 +103,7 @@ def place(
                 f"{points[~on][0].tolist()}; move them there, or remove them"
             )
         return points, normals
+    points = whole(f"{where}: points", points)
     if points < 1:
         raise ValueError(
             f"{where}: points: expected at least 1, got {points}; "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from pyneural.errors import check_argument
 from pyneural.nn.jets.modules import JetModule, through
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.network import Network, check_inputs
@@ -59,9 +61,13 @@ class Hard(JetModule):
         parameters: Iterable[Tensor] = getattr(network, "parameters", tuple)()
         like = next(iter(parameters), torch.zeros(1)).detach()
         for name in ("lift", "distance"):
+            part = getattr(self, name)
+            good = callable(part) or isinstance(part, (Real, Tensor))
+            expected, got = "a number, a tensor or a function of coordinates", type(part).__name__
+            check_argument(good, f"Hard: {name}", expected, got, "write lambda x: torch.sin(x)")
             with torch.enable_grad():
-                value = self._evaluate(name, like.new_zeros(1, len(self.inputs)))
-                value = value * like.new_ones(1, 1) if value.dim() < 2 else value
+                value = self._evaluate(name, like.new_zeros(2, len(self.inputs)))
+                value = value * like.new_ones(2, 1) if value.dim() < 2 else value
             adopt_unknowns(self, getattr(self, name), value, f"Hard: {name}")
             columns = value.shape[1]
             if outputs is not None and columns not in (1, outputs):

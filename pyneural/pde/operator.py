@@ -15,9 +15,10 @@ from pyneural.pde.coordinates import arguments_of, check_names, given_points
 from pyneural.pde.domains import Domain, Drawing
 from pyneural.pde.equation import Equation
 from pyneural.pde.faces import Part, named_part, place
-from pyneural.pde.language.expression import Normals, plain
+from pyneural.pde.language.expression import plain
 from pyneural.pde.language.lowering import root_of
 from pyneural.pde.language.names import normal_names
+from pyneural.pde.language.normals import Normals
 from pyneural.pde.language.residual import Residual
 from pyneural.pde.language.sites import MAIN, Site
 from pyneural.pde.network import Network

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyneural.errors import ArgumentError
 from pyneural.pde.coordinates import call_with_coordinates
 from pyneural.pde.unknowns import adopt_unknowns
 
@@ -48,7 +49,8 @@ def prescribed(value: Value, names: Sequence[str], points: Tensor, where: str) -
     A tensor that was computed from parameters is fixed, with a warning.
 
     Raises:
-        ValueError: an unknown that is no parameter, or that cannot be found in the function.
+        ValueError: an unknown that is no parameter, or that cannot be found in the function; a
+            value that is no number.
     """
     if isinstance(value, Tensor) and value.requires_grad and type(value) is Tensor:
         if value.is_leaf:
@@ -69,7 +71,7 @@ def prescribed(value: Value, names: Sequence[str], points: Tensor, where: str) -
 
 def check_paired(value: Value, points: object, where: str) -> None:
     """ValueError where values, one a point, would belong to points that are drawn at random."""
-    shape = () if callable(value) else tuple(torch.as_tensor(value).shape)
+    shape = () if callable(value) else tuple(np.shape(value))
     if shape and np.isscalar(points):
         raise ValueError(
             f"{where}: value: expected a number or a function for points that are drawn, got "
@@ -84,7 +86,13 @@ def _evaluate(value: Value, names: Sequence[str], points: Tensor, where: str) ->
         value = call_with_coordinates(value, names, points.double(), where)
     if hasattr(value, "__array__") and not isinstance(value, Tensor):  # a column of a frame, too
         value = np.array(value)
-    values = torch.as_tensor(value, dtype=points.dtype, device=points.device)
+    try:
+        values = torch.as_tensor(value, dtype=points.dtype, device=points.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(value, Tensor):
+            raise
+        expected, got = "a number, a tensor or a function of coordinates", type(value).__name__
+        raise ArgumentError(f"{where}: value: expected {expected}, got {got}; {error}") from error
     if values.dim() == 0:
         values = values.expand(len(points)).contiguous()  # broadcast by several processes
     return values[:, None] if values.dim() == 1 else values

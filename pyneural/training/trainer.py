@@ -13,7 +13,7 @@ from pyneural.training.distributed import ProcessGroup
 from pyneural.training.history import History
 from pyneural.training.resuming import ALL_STEPS
 from pyneural.training.run import INTERRUPTED, Run
-from pyneural.training.solvers.base import Phase, PhaseReport
+from pyneural.training.solvers.base import Phase, PhaseReport, check_phases
 from pyneural.training.solvers.objective import NonFiniteLossError, Objective
 from pyneural.training.state.file import CheckpointError
 from pyneural.training.structure import apply_trainable
@@ -83,7 +83,7 @@ class Trainer:
         progress: bool = True,
     ) -> None:
         check_callbacks("Trainer", callbacks)
-        check(bool(phases), "Trainer: phases", "at least one", "none", "give [Adam(1000)]")
+        check_phases("Trainer", phases)
         for argument, value in (("every", every), ("time_limit", time_limit)):
             check(value is None or value >= 0, f"Trainer: {argument}", "seconds >= 0", value)
         check_count("Trainer: steps_per_epoch", steps_per_epoch, 100)

@@ -158,6 +158,23 @@ ONE = Box(t=(0, 1), x=(-1, 1))
             lambda: Data(torch.tensor([[0, 5.0]]), torch.zeros(1), domain=ONE),
             "Data: .*first t=0, x=5",
         ),
+        (lambda: Dirichlet(ONE, 0.0, "10"), "Dirichlet: points: expected a whole number, got '10'"),
+        (lambda: Periodic(ONE, "x", 2.5), "Periodic: points: expected a whole number, got 2.5"),
+        (lambda: Neumann(ONE, 0.0, None), "Neumann: points: expected a whole number, got None"),
+        (lambda: Dirichlet(ONE, 0.0, 4, output="u"), "Dirichlet: output: expected a whole number"),
+        (lambda: Initial(ONE, 0.0, 4, output=0.0), "Initial: output: expected a whole number, got"),
+        (lambda: Dirichlet(ONE, 0.0, 4, output=True), "Dirichlet: output: .* number, got True"),
+        (lambda: Dirichlet(ONE, "0", 4), "Dirichlet: value: expected a number, .* got str"),
+        (lambda: Neumann(ONE, None, 4), "Neumann: value: expected a number, .* got NoneType"),
+        (lambda: Initial(ONE, 1j, 4), "Initial: value: expected a number, .* got complex"),
+        (
+            lambda: Initial(ONE, lambda x: math.sin(x), 4),
+            r"Initial: function: .* takes them for one number .*write torch.sin\(x\) for math.sin",
+        ),
+        (
+            lambda: Dirichlet(ONE, lambda t: 1.0 if t > 0.5 else 0.0, 4),
+            r"Dirichlet: function: .* one number .*torch.where\(x > 0, a, b\) for a decision",
+        ),
     ],
 )
 def test_bad_conditions_are_refused_before_training(build, text):
@@ -181,6 +198,14 @@ def test_measurements_of_one_output_are_not_compared_with_all():
         condition.loss(lambda x: torch.zeros(len(x), 2))
     zero = Dirichlet(ONE, 0.0, 4)
     assert zero.loss(lambda x: torch.ones(len(x), 2)) == 2
+
+
+def test_measurements_as_a_function_of_coordinates():
+    points = torch.rand(4, 2)
+    data = Data(points, lambda x, t: t - x, domain=ONE)
+    torch.testing.assert_close(data.target[:, 0], points[:, 0] - points[:, 1])
+    with pytest.raises(ValueError, match=r"'x' of the function: expected none .*; give domain="):
+        Data(points, lambda x: x)
 
 
 def test_unknown_keywords_are_refused():

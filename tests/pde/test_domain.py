@@ -83,6 +83,8 @@ def test_contains_rounds_bounds_to_the_points_dtype():
         ({"t": (0, math.inf)}, "Box: t: expected finite"),
         ({"x": (0, math.nan)}, "expected finite"),
         ({"x": (0, 1, 2)}, r"\(low, high\)"),
+        ({"x": 1.0}, r"Box: x: expected finite bounds \(low, high\) .*got 1.0"),
+        ({"x": ("0", "1")}, r"Box: x: expected finite bounds .*got \('0', '1'\)"),
     ],
 )
 def test_bad_bounds(bounds, text):

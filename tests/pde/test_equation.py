@@ -256,6 +256,9 @@ def test_the_laplacian_needs_space():
         ("", "u", lambda u: u, "set both in the class"),
         ("tx", "", lambda x: x, "set both in the class"),
         ("tu", "u", lambda u: u, "names that all differ"),
+        ("t, x", "u", lambda u: u, r"got \('t', ',', ' ', 'x', 'u'\).*outputs = \"tx\", \"u\""),
+        (2, "u", lambda u: u, r"names that all differ, got \(2, 'u'\)"),
+        ("tx", None, lambda u: u, r"names that all differ, got \('t', 'x', None\)"),
     ],
 )
 def test_bad_names_are_refused_at_construction(inputs, outputs, residual, text):

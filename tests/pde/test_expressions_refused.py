@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -245,3 +247,43 @@ def test_complex_numbers_and_comparisons_are_no_residuals():
     pair = equation_of(lambda u, v: torch.complex(u.t, v.t).abs())
     d = Autograd(net, x)
     torch.testing.assert_close(pair.loss(net, x), (d(d.u, 0) ** 2 + d(d.v, 0) ** 2).mean())
+
+
+CONVERTED = {
+    "number": (lambda u: u.x - math.exp(u), r"residual: float: .*write torch.sin\(u\) in place"),
+    "whole number": (lambda u: u.x * int(u), "residual: int: expected operations on the values"),
+    "item": (lambda u: u.x - u.item(), "residual: item: expected operations on the values at all"),
+    "decision": (lambda u: u.x if u > 0 else u, r"residual: bool: .*write torch.where\(u > 0, a"),
+    "coordinate": (lambda u, x: u.x - math.sin(x), "residual: float: expected operations"),
+}
+
+
+@pytest.mark.parametrize("count", [1, 11])
+@pytest.mark.parametrize("name", CONVERTED)
+def test_values_at_points_are_no_numbers(name, count):
+    """At a single point python would take them, and the gradient would be lost."""
+    function, message = CONVERTED[name]
+    equation, x = equation_of(function), points(count)
+    for way in (network(), JetOnly(network())):
+        with pytest.raises(ValueError, match=message):
+            equation.loss(way, x)
+
+
+def test_numbers_of_all_points_and_of_numpy_are_let_through():
+    net, x = network(), points()
+    found = equation_of(lambda u, v: u / float(v.detach().abs().max()) + int((u > v).sum()))
+    u, v = net(x).unbind(1)
+    expected = u / float(v.detach().abs().max()) + int((u > v).sum())
+    torch.testing.assert_close(found.residuals(net, x)[0], expected)
+    scalars = equation_of(
+        lambda u, v: torch.erf(np.float32(2) * u / np.int64(4)) + (np.float64(0.1) < v)
+    )
+    torch.testing.assert_close(scalars.residuals(net, x)[0], torch.erf(u / 2) + (v > 0.1))
+
+
+def test_functions_of_numpy_are_refused():
+    for function in (lambda u: u.x - np.sin(u), lambda u, x: u * np.sin(x)):
+        with pytest.raises(TypeError, match=r"residual: numpy.sin: .*write torch.sin, and arrays"):
+            equation_of(function).loss(network(), points())
+    with pytest.raises(TypeError, match=r"numpy.multiply: expected functions of torch"):
+        equation_of(lambda u: np.ones(11) * u).loss(network(), points())

@@ -75,6 +75,23 @@ def test_a_wrong_name_is_refused_at_construction():
         Hard(MLP(2, [4], 1), "tx", lift=0.0, distance=lambda y: y)
 
 
+@pytest.mark.parametrize(
+    ("lift", "text"),
+    [
+        (
+            None,
+            "Hard: lift: expected a number, a tensor or a function of coordinates, got NoneType",
+        ),
+        ("sin(x)", "Hard: lift: expected a number, .* got str"),
+        (lambda x: math.sin(x), r"Hard: lift: function: .* one number .*write torch.sin\(x\)"),
+        (lambda x: x if x > 0 else -x, r"Hard: lift: function: .* one number .*torch.where\("),
+    ],
+)
+def test_a_lift_that_has_no_derivatives_is_refused_at_construction(lift, text):
+    with pytest.raises(ValueError, match=text):
+        Hard(MLP(2, [4], 1), "tx", lift=lift, distance=lambda t: t)
+
+
 def test_networks_of_another_dtype_than_torchs_default_in_the_conditions():
     class Lift(torch.nn.Module):
         def __init__(self):

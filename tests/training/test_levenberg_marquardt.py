@@ -359,6 +359,7 @@ def test_float32_goes_as_far_as_its_rounding(order):
     ("make", "message"),
     [
         (lambda: LevenbergMarquardt(-1), "steps: expected a whole number >= 0, got -1"),
+        (lambda: LevenbergMarquardt("10"), "steps: expected a whole number >= 0, got 10"),
         (lambda: LevenbergMarquardt(1, order=5), "order: expected a whole number from 1 to 4"),
         (lambda: LevenbergMarquardt(1, order=2.5), "order: expected .*got 2.5"),
         (lambda: LevenbergMarquardt(1, damping=0), "damping: expected a number > 0, got 0"),

@@ -24,6 +24,9 @@ RESIDUAL = "residual"  # name of the equation's term
 
 def check_conditions(conditions: Mapping[str, Condition], built_in: bool) -> None:
     """ValueError unless they are conditions under good names, and some if none are built in."""
+    remedy = 'write {"start": pde.Initial(...)}'
+    expected, got = "a dict of conditions by name", type(conditions).__name__
+    check(isinstance(conditions, Mapping), "PINN: conditions", expected, got, remedy)
     check(
         bool(conditions) or built_in, "PINN: conditions", "at least one", "none",
         "without them the solution is not determined: give initial and boundary conditions, "
@@ -35,6 +38,26 @@ def check_conditions(conditions: Mapping[str, Condition], built_in: bool) -> Non
             f"a pde.Condition under a name other than {RESIDUAL!r}", type(condition).__name__,
             "rename it or make it one",
         )  # fmt: skip
+        good = (
+            isinstance(name, str) and "." not in name and not hasattr(torch.nn.ModuleDict(), name)
+        )
+        expected = "a name without dots that torch.nn.ModuleDict has no attribute of"
+        check(good, f"PINN: conditions[{name!r}]", expected, repr(name), "rename it")
+
+
+def check_network_and_equation(network: Any, equation: Any) -> None:
+    """ValueError unless they are a module with parameters, and an equation or None."""
+    kind = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
+    is_module = isinstance(network, torch.nn.Module)
+    remedy = "give nn.MLP(...), or any torch.nn.Module of the coordinates"
+    check(is_module, "PINN: network", "a torch.nn.Module", kind, remedy)
+    has_some, got = any(True for _ in network.parameters()), f"{kind} without any"
+    check(has_some, "PINN: network", "one with parameters to learn", got, remedy)
+    good, got, remedy = isinstance(equation, Equation), type(equation).__name__, "subclass it"
+    if isinstance(equation, type):
+        got, remedy = f"the class {equation.__name__}", f"write {equation.__name__}()"
+    expected = "a pde.Equation or None"
+    check(equation is None or good, "PINN: equation", expected, got, remedy)
 
 
 def check_points(points: Tensor, argument: str, domain: Domain, like: Tensor) -> None:

@@ -14,6 +14,7 @@ from pyneural.models.physics.checks import (
     RESIDUAL,
     check_conditions,
     check_inputs_agree,
+    check_network_and_equation,
     check_pairing,
     check_points,
     settle_unknowns,
@@ -31,6 +32,7 @@ from pyneural.pde import Causal, Condition, Domain, Equation, Hard, Network
 from pyneural.pde.coordinates import given_points
 from pyneural.pde.nonfinite import first_nonfinite
 from pyneural.training import Batch, Phase, TensorBatches, Trainer, TrainingReport
+from pyneural.training.callback import check_callbacks
 from pyneural.training.callbacks import Callback, Resample
 from pyneural.training.checks import check, check_count
 from pyneural.training.distributed import ProcessGroup
@@ -101,6 +103,7 @@ class PINN(Predicting, Inferring, Balanced):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        check_network_and_equation(network, equation)
         self.network, self.equation = network, equation
         found: Any = getattr(equation, "domain", None) if domain is None else domain
         check(
@@ -286,6 +289,7 @@ class PINN(Predicting, Inferring, Balanced):
         >>> len(report.history["error"]), report.step_history.names
         (4, ['initial', 'boundary', 'residual'])
         """
+        check_callbacks("PINN.fit", callbacks)
         if phases is None:
             in_batches = batch_size is not None
             phases, more = default_phases(self, in_batches=in_batches, callbacks=callbacks)
@@ -300,7 +304,7 @@ class PINN(Predicting, Inferring, Balanced):
             self.generator.manual_seed(group.from_first(seed, self.device))
             self.share_points(group)
         batches = None if batch_size is None else self._point_batches(batch_size, group)
-        first = [] if reference is None else [Reference(*reference)]
+        first = [] if reference is None else [Reference.checked(self, reference)]
         trainer = Trainer(
             self,
             list(phases) if isinstance(phases, Sequence) else [phases],

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
+from typing_extensions import Self
 
 from pyneural.training.callbacks import Callback
+from pyneural.training.checks import check
 
 
 class Reference(Callback):
@@ -19,6 +23,17 @@ class Reference(Callback):
 
     def __init__(self, x: Tensor, exact: Tensor) -> None:
         self.x, self.exact = x, exact
+
+    @classmethod
+    def checked(cls, model: Any, reference: Any) -> Self:
+        """One of (x, exact); ValueError before the training for what cannot be compared."""
+        good = isinstance(reference, (tuple, list)) and len(reference) == 2
+        several = isinstance(reference, (tuple, list))
+        got = f"{len(reference)} of them" if several else type(reference).__name__
+        remedy = "write reference=(x, exact)"
+        check(good, "PINN.fit: reference", "points and the solution there", got, remedy)
+        model.relative_l2(*reference)
+        return cls(*reference)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Measures it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -139,8 +140,13 @@ class Axis(Shape):
 
 def axis(name: str, bounds: Sequence[float], role: str, where: str) -> Axis:
     """An axis; ValueError for bounds that are not finite with low < high."""
-    pair = tuple(bounds)
-    if len(pair) != 2 or not all(math.isfinite(b) for b in pair) or pair[0] >= pair[1]:
+    pair: Any = bounds
+    try:
+        pair = tuple(bounds)
+        good = len(pair) == 2 and all(math.isfinite(b) for b in pair) and pair[0] < pair[1]
+    except TypeError:  # no pair, or not of numbers
+        good = False
+    if not good:
         raise ValueError(
             f"{where}: {name}: expected finite bounds (low, high) with low < high, "
             f"got {pair}; correct or exchange them"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from pyneural.pde.language.names import (
     readings,
     unknown_attribute,
 )
+from pyneural.pde.language.normals import Normals
+from pyneural.pde.language.numbers import CONVERSIONS, not_a_number, of_numpy
 from pyneural.pde.language.operations import operation_of
 from pyneural.pde.language.rules import SLOPES, Differentiator, Operation, plus, times
 
@@ -29,18 +31,6 @@ _LEAF, _MIXED = "leaf", "mixed"
 
 class NeedsGraphError(Exception):
     """A derivative by nested autograd of expressions whose coordinates have no graph."""
-
-
-class Normals(NamedTuple):
-    """Unit normals at points."""
-
-    columns: Tensor  # [N, D]
-    axes: tuple[int, ...]  # coordinates in which some are not 0
-
-    @staticmethod
-    def of(columns: Tensor) -> Normals:
-        """Normals from their components, [N, D]."""
-        return Normals(columns, tuple(columns.any(0).nonzero().flatten().tolist()))
 
 
 class Context:
@@ -287,8 +277,6 @@ class Expression(Tensor):
     names of inputs is a derivative even where torch.Tensor has a method of that name (``u.t``).
     """
 
-    __array_ufunc__ = None  # numpy scalars leave the arithmetic to this class
-
     context: Context
     operation: Operation
     tensor: Tensor
@@ -304,6 +292,9 @@ class Expression(Tensor):
     __iadd__, __isub__, __imul__ = Tensor.__add__, Tensor.__sub__, Tensor.__mul__
     __itruediv__, __ipow__ = Tensor.__truediv__, Tensor.__pow__  # type: ignore[assignment]
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+        return of_numpy(self.context.where, ufunc, operands)
+
     @classmethod
     def __torch_function__(
         cls, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -314,6 +305,8 @@ class Expression(Tensor):
         found = list(_expressions((args, *kwargs.values())))
         contexts = {id(e.context): e.context for e in found}
         context = next(iter(contexts.values()))
+        if name in CONVERSIONS and args[0].shape == context.shape:
+            raise not_a_number(context.where, name)
         if name == "where" and len(args) == 3 and not any(isinstance(a, Tensor) for a in args[1:]):
             args = (*args[:2], context.points.new_tensor(args[2]))
         in_place = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__"

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative, NotExpressibleError
-from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
+from pyneural.pde.language.expression import Context, NeedsGraphError, plain
 from pyneural.pde.language.names import normal_names
+from pyneural.pde.language.normals import Normals
 from pyneural.pde.language.recorder import EquationRecorder, Lowered
 
 _MOST_LINES = 300  # that a recorder keeps for the next call

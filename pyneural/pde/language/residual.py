@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative, MeanSquare, Symbol, collapse_derivatives
-from pyneural.pde.language.expression import Context, NeedsGraphError, Normals, plain
+from pyneural.pde.language.expression import Context, NeedsGraphError, plain
 from pyneural.pde.language.lowering import lower, root_of, stacked, stacked_columns
 from pyneural.pde.language.names import normal_names
+from pyneural.pde.language.normals import Normals
 from pyneural.pde.language.recorder import EquationRecorder, Lowered
 from pyneural.pde.language.sites import MAIN, Pair, Site, jets_at, one_point
 from pyneural.pde.network import Network, mean_square_of, outputs_of, with_jets

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ops import Derivative
-from pyneural.pde.language.expression import Normals
+from pyneural.pde.language.normals import Normals
 from pyneural.pde.network import Network, with_jets
 
 MAIN = ""  # the points that outputs and inputs without a further name belong to

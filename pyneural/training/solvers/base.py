@@ -102,7 +102,8 @@ class Phase:
 
     def __post_init__(self) -> None:
         if self.steps is not None:
-            self.check("steps", self.steps >= 0, "a whole number >= 0", whole=True)
+            good = is_whole(self.steps) and self.steps >= 0
+            self.check("steps", good, "a whole number >= 0")
 
     def begin(self, task: Task) -> Solver:
         """The solver, at the start."""
@@ -118,3 +119,13 @@ class Phase:
         value = getattr(self, argument)
         good = good and math.isfinite(value) and (is_whole(value) or not whole)
         check(good, f"{type(self).__name__}: {argument}", expected, value)
+
+
+def check_phases(where: str, phases: Sequence[Phase]) -> None:
+    """Raises ValueError without phases, TypeError for what is no phase."""
+    check(len(phases) > 0, f"{where}: phases", "at least one", "none", "give [Adam(1000)]")
+    for phase in phases:
+        got = f"the class {phase.__name__}" if isinstance(phase, type) else repr(phase)
+        expected, remedy = "phases of training", "write Adam(1000) or LevenbergMarquardt(100)"
+        good = not isinstance(phase, type) and callable(getattr(phase, "begin", None))
+        check(good, f"{where}: phases", expected, got, remedy, TypeError)

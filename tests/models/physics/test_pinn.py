@@ -136,6 +136,29 @@ OUTSIDE = torch.tensor([[0.5, 0.0], [0.5, 1.5]], dtype=torch.float64)
         ({"points": OUTSIDE.float()}, "points: expected dtype torch.float64 like the network"),
         ({"points": OUTSIDE.to("meta")}, "points: expected device cpu like the network, got meta"),
         ({"conditions": {"residual": conditions()["initial"]}}, "a name other than 'residual'"),
+        (
+            {"conditions": list(conditions().values())},
+            "PINN: conditions: expected a dict of conditions by name, got list; write",
+        ),
+        (
+            {"conditions": {"x.low": conditions()["initial"]}},
+            r"conditions\['x.low'\]: expected a name without dots",
+        ),
+        (
+            {"conditions": {"values": conditions()["initial"]}},
+            r"conditions\['values'\]: .*ModuleDict has no attribute of",
+        ),
+        (
+            {"equation": pde.Burgers},
+            r"PINN: equation: expected a pde.Equation .*got the class Burgers; .*Burgers\(\)",
+        ),
+        ({"equation": lambda u: u.t}, "PINN: equation: expected a pde.Equation .* got function"),
+        ({"network": torch.tanh}, "PINN: network: expected a torch.nn.Module, got builtin"),
+        ({"network": nn.MLP}, "PINN: network: expected a torch.nn.Module, got the class MLP"),
+        (
+            {"network": torch.nn.Identity()},
+            "PINN: network: expected one with parameters to learn, got Identity without any",
+        ),
         ({"conditions": {"data": 3}}, r"conditions\['data'\]: expected a pde.Condition.*got int"),
         ({"weights": {"edge": 1}}, "weights: expected names of initial, boundary, residual, got"),
         ({"weights": {"initial": -1}}, r"weights\['initial'\]: expected a finite number >= 0"),
@@ -161,6 +184,35 @@ def test_bad_input_is_refused_before_training(options, message):
 
 def trained(model, *phases, **options):
     return model.fit(list(phases), progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"reference": (OUTSIDE, OUTSIDE[:, 0])},
+            ValueError,
+            r"PINN.relative_l2: exact: expected \[2, 1\], got \[2\]; give one row a point",
+        ),
+        ({"reference": OUTSIDE}, ValueError, "PINN.fit: reference: expected points and the sol"),
+        ({"reference": (OUTSIDE,)}, ValueError, "solution there, got 1 of them; write reference="),
+        (
+            {"callbacks": callbacks.AdaptivePoints()},
+            TypeError,
+            "PINN.fit: callbacks: expected a list of Callback, got AdaptivePoints",
+        ),
+        ({"phases": Adam}, TypeError, r"phases: expected phases of training, got the class Adam"),
+        ({"phases": 1000}, TypeError, r"got 1000; write Adam\(1000\) or LevenbergMarquardt\(100"),
+        ({"phases": ["adam"]}, TypeError, "phases: expected phases of training, got 'adam'"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else None,
+)
+def test_what_cannot_be_fitted_with_is_refused_before_the_first_step(options, error, message):
+    model = pinn()
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(error, match=message):
+        model.fit(**({"phases": Adam(2), "progress": False, "steps_per_epoch": 1} | options))
+    assert all(map(torch.equal, model.parameters(), before))
 
 
 def test_fit_has_the_error_and_stops_early_by_it():
