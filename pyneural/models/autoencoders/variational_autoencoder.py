@@ -351,6 +351,8 @@ class VariationalAutoencoder(SelfDescribing, Model):
         where = f"{type(self).__name__}.{method}"
         if not isinstance(x, Tensor):
             return DataAdapter(where, self, None, 1).inputs(x)
+        got, remedy = list(x.shape), "leave an empty batch out"
+        _check(x.numel() > 0, f"{where}: x", "[N, ...] with at least one row", got, remedy)
         x = x.to(next(self.parameters()).dtype)
         check_finite(f"{where}: x", x)
         self.check_inputs(f"{where}: x", x)
