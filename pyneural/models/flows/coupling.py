@@ -13,6 +13,7 @@ from torch.distributions.transforms import Transform
 from pyneural import ops
 from pyneural.errors import ArgumentError
 from pyneural.models.flows.affine import MonotonicAffineTransform
+from pyneural.models.flows.columns import check_counts
 from pyneural.models.flows.conditional import ConditionalTransform
 from pyneural.models.flows.conditioned import CouplingTransform
 from pyneural.models.flows.conditioner import MLP
@@ -112,7 +113,7 @@ class NICE(Flow):
         transform: further arguments of ``GeneralCouplingTransform``.
 
     Raises:
-        ArgumentError: bounds that do not fit.
+        ArgumentError: numbers below 1, or bounds that do not fit.
 
     Source: Dinh et al. 2014, arXiv:1410.8516; 2016, arXiv:1605.08803.
 
@@ -131,6 +132,7 @@ class NICE(Flow):
         bounds: Bounds | None = None,
         **transform: Any,
     ) -> None:
+        check_counts(self, features=features, context=context, transforms=transforms)
         layers = [
             GeneralCouplingTransform(
                 features=features,
