@@ -100,8 +100,8 @@ class NICE(Flow):
     """Coupling flow: density and samples take one pass of each network.
 
     The transforms are affine, as in RealNVP, unless others are given; those of NICE are
-    ``univariate=AdditiveTransform, shapes=[()]``. Constructor and ``state_dict`` are those of zuko
-    1.6 but for ``bounds``.
+    ``univariate=AdditiveTransform, shapes=[()]``, with the class of ``models.flows.affine``.
+    Constructor and ``state_dict`` are those of zuko 1.6 but for ``bounds``.
 
     Args:
         features: number of features D.
