@@ -36,7 +36,7 @@ class NSF(MAF):
         features: number of features D.
         context: number of context features C.
         bins: number K of bins of a spline.
-        slope: smallest slope of a spline.
+        slope: smallest mean slope of a spline's bin, and smallest derivative at a knot.
         bounds: intervals of the features, see ``Flow``; that of a periodic one is its period, and
             None is [-pi, pi[.
         periodic: whether each feature is periodic; None for none of them.
@@ -101,7 +101,7 @@ class NCSF(MAF):
         features: number of angles D.
         context: number of context features C.
         bins: number K of bins of a spline.
-        slope: smallest slope of a spline.
+        slope: smallest mean slope of a spline's bin, and smallest derivative at a knot.
         flow: further arguments of ``MAF``.
 
     Source: Rezende et al. 2020, arXiv:2002.02428.
