@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyneural.errors import ArgumentError, whole
+from pyneural.errors import ArgumentError, check_tensor, whole
 
 
 class Coverage(NamedTuple):
@@ -57,6 +57,10 @@ def tarp(
     Returns:
         levels and coverage, float64 [L]; ``deviation`` is the distance from the diagonal.
 
+    Raises:
+        ArgumentError: shapes that do not fit each other, numbers that are not finite floats, or
+            fewer than two levels.
+
     Source: Lemos et al. (2023), arXiv:2302.03026, algorithm 2; distances are Euclidean after each
     parameter is divided by the range of its truths.
 
@@ -78,11 +82,14 @@ def tarp(
     draws = draws.to(truth.device)
     if references is None:
         references = low + (high - low) * draws[:, 1:].to(truth.dtype)
-    elif references.shape != truth.shape:
-        raise ArgumentError(
-            f"tarp: references: expected {list(truth.shape)}, got {list(references.shape)}; give "
-            "one point for each simulation"
-        )
+    else:
+        check_tensor("tarp: references", references)
+        if references.shape != truth.shape:
+            raise ArgumentError(
+                f"tarp: references: expected {list(truth.shape)}, got {list(references.shape)}; "
+                "give one point for each simulation"
+            )
+        _check_finite("tarp", references=references)
     distance = torch.linalg.vector_norm((truth - references) / span, dim=1)
     closer = torch.stack(
         [
@@ -111,6 +118,9 @@ def sbc_ranks(truth: Tensor, samples: Tensor) -> Tensor:
     Returns:
         int64 [N, D].
 
+    Raises:
+        ArgumentError: shapes that do not fit each other, or numbers that are not finite floats.
+
     Source: Talts et al. (2018), arXiv:1804.06788, algorithm 1.
 
     >>> sbc_ranks(torch.tensor([[0.0], [9.0]]), torch.tensor([[[-1.0], [2.0]], [[1.0], [2.0]]]))
@@ -132,10 +142,19 @@ def rank_uniformity(ranks: Tensor, samples: int, bins: int = 20) -> Tensor:
     Returns:
         float64 [D], uniform in [0, 1] for calibrated posteriors.
 
+    Raises:
+        ArgumentError: ranks that are not whole numbers from 0 to S, or too few of them.
+
     >>> rank_uniformity(torch.arange(100)[:, None], samples=99).item()
     1.0
     """
     samples, bins = whole("rank_uniformity: samples", samples), whole("rank_uniformity: bins", bins)
+    check_tensor("rank_uniformity: ranks", ranks)
+    if ranks.is_floating_point():
+        got = str(ranks.dtype).removeprefix("torch.")
+        raise ArgumentError(
+            f"rank_uniformity: ranks: expected whole numbers, got {got}; give those of sbc_ranks"
+        )
     bins = min(bins, samples + 1)
     if bins < 2 or ranks.ndim != 2 or len(ranks) < 5 * bins:
         raise ArgumentError(
@@ -156,6 +175,8 @@ def rank_uniformity(ranks: Tensor, samples: int, bins: int = 20) -> Tensor:
 
 
 def _check(where: str, truth: Tensor, samples: Tensor) -> None:
+    check_tensor(f"{where}: truth", truth)
+    check_tensor(f"{where}: samples", samples)
     good = truth.ndim == 2 and samples.ndim == 3 and truth.numel() > 0 and samples.numel() > 0
     good = good and (len(samples), samples.shape[2]) == tuple(truth.shape)
     if not good:
@@ -164,7 +185,16 @@ def _check(where: str, truth: Tensor, samples: Tensor) -> None:
             f"{list(truth.shape)} and {list(samples.shape)}; samples[i] are of the posterior for "
             "the data of truth[i]"
         )
-    for name, values in (("truth", truth), ("samples", samples)):
+    _check_finite(where, truth=truth, samples=samples)
+
+
+def _check_finite(where: str, **named: Tensor) -> None:
+    for name, values in named.items():
+        if not values.is_floating_point():
+            kind = str(values.dtype).removeprefix("torch.")
+            raise ArgumentError(
+                f"{where}: {name}: expected floats, got {kind}; write {name}.float()"
+            )
         if not bool(values.isfinite().all()):
             raise ArgumentError(
                 f"{where}: {name}: expected finite numbers, got NaN or infinity; remove these "

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from pyneural.errors import ArgumentError, whole
+from pyneural.errors import ArgumentError, check_tensor, whole
 from pyneural.metrics.calibration import Coverage
 
 
@@ -35,6 +35,9 @@ def expected_coverage(truth_levels: Tensor, *, levels: int = 101) -> Coverage:
 
     Returns:
         levels and coverage, float64 [L]; ``deviation`` is the distance from the diagonal.
+
+    Raises:
+        ArgumentError: levels a that are not floats from 0 to 1, or fewer than two levels alpha.
 
     Source: Hermans et al. (2022), arXiv:2110.06581, section 2.
 
@@ -76,7 +79,8 @@ def conformal_level(truth_levels: Tensor, level: float) -> float:
         c, from 0 to 1.
 
     Raises:
-        ArgumentError: fewer simulations than the level asks for, N >= level / (1 - level).
+        ArgumentError: levels that are not floats from 0 to 1, or fewer simulations than the level
+            asks for, N >= level / (1 - level).
 
     Source: Vovk, Gammerman and Shafer (2005), Algorithmic Learning in a Random World; Lei et al.
     (2018), arXiv:1604.04173; for simulators Patel et al. (2023), arXiv:2305.14275, and with these
@@ -104,6 +108,7 @@ def conformal_level(truth_levels: Tensor, level: float) -> float:
 
 
 def _check(where: str, truth_levels: Tensor) -> None:
+    check_tensor(f"{where}: truth_levels", truth_levels)
     good = truth_levels.ndim == 1 and len(truth_levels) > 0 and truth_levels.is_floating_point()
     if not good:
         got = f"{str(truth_levels.dtype).removeprefix('torch.')} {list(truth_levels.shape)}"

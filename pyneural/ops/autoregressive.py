@@ -79,7 +79,8 @@ def autoregressive(
         transform: "affine", exp(c) x + t with P = 2 parameters t and c; or "spline", the
             ``rational_quadratic_spline`` with P = 3 K - 1 of K bins: widths, heights, derivatives.
         bound: where the spline becomes the identity.
-        slope: about the smallest slope of a transform, from 1e-6 to below 1.
+        slope: about the smallest slope of an affine transform, of a spline's bin and at its knots,
+            from 1e-6 to below 1.
         inverse: gives the x of a y.
 
     Returns:

@@ -118,6 +118,22 @@ def test_bins_that_do_not_divide_the_ranks():
             lambda: rank_uniformity(torch.full((200, 1), 7), 5),
             r"ranks: expected 0 to 5, got 7 to 7; samples",
         ),
+        (
+            lambda: rank_uniformity(torch.rand(200, 1), 5),
+            r"ranks: expected whole numbers, got float32; give those of sbc_ranks",
+        ),
+        (
+            lambda: tarp(torch.ones(5, 2), torch.ones(5, 9, 2), references=torch.ones(5, 2) / 0),
+            r"references: expected finite numbers, got NaN",
+        ),
+        (
+            lambda: tarp(torch.ones(5, 2).long(), torch.ones(5, 9, 2)),
+            r"truth: expected floats, got int64; write truth.float\(\)",
+        ),
+        (
+            lambda: sbc_ranks(torch.ones(5, 2), torch.ones(5, 9, 2).numpy()),
+            r"samples: expected a tensor, got ndarray; convert it",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message):

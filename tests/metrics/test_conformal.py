@@ -63,6 +63,7 @@ def test_levels_of_uniform_ones_are_hardly_changed():
         ),
         (lambda: expected_coverage(torch.rand(0)), r"got float32 \[0\]; give one level"),
         (lambda: expected_coverage(torch.ones(3).long()), r"got int64 \[3\]"),
+        (lambda: conformal_level([0.1, 0.2], 0.5), r"truth_levels: expected a tensor, got list"),
         (lambda: expected_coverage(torch.rand(9), levels=1), r"levels: expected >= 2, got 1"),
         (lambda: expected_coverage(torch.tensor([0.5, math.nan])), r"0 to 1, got 1 outside or NaN"),
         (

@@ -297,6 +297,17 @@ def test_same_bits_on_every_run_and_number_of_threads(threads, inverse):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+def test_smallest_slope_is_inside_a_flat_bin_between_steep_knots():
+    far = 1e12  # what the limits are reached with
+    widths, heights = torch.tensor([[far, -far], [-far, far]], dtype=torch.float64)
+    x = torch.linspace(-BOUND, BOUND, 20_001, dtype=torch.float64)
+    steep = widths.new_tensor([far])
+    slope = ops.rational_quadratic_spline(x, widths, heights, steep, BOUND, 1e-2)[1].exp()
+    # A bin of mean slope 0.01 between knots of slopes 1 and 100.
+    assert 1e-6 < slope.min() < 5e-6
+    assert 100 < slope.max() < 200
+
+
 WRONG = {
     "x of whole numbers": ({"x": torch.zeros(4).long()}, "x: expected float32 or float64, got"),
     "a scalar as widths": ({"widths": torch.zeros(())}, "widths: expected the shape of x,"),
@@ -308,6 +319,7 @@ WRONG = {
         "heights: expected Float like x",
     ),
     "other points": ({"x": torch.zeros(3)}, r"x: expected a shape that broadcasts .* got \[3\]"),
+    "a list": ({"x": [0.0]}, "x: expected a tensor, got list; convert it with torch.as_tensor"),
     "bound 0": ({"bound": 0.0}, "bound: expected a number from"),
     "infinite bound": ({"bound": math.inf}, "bound: expected a number from"),
     "slope 1": ({"slope": 1.0}, "slope: expected a number from"),

@@ -62,3 +62,18 @@ def checked_prior(where: str, prior: Any, latent: int) -> None:
             refuse(f"samples [N, {latent}]", str(list(z.shape)))
         if found.log_prob(z).shape != (2,):
             refuse("one log_prob for each sample, [N]", str(list(found.log_prob(z).shape)))
+        if not z.is_meta and not _is_everywhere(found, z.new_tensor([[-1e6], [1e6]]).expand_as(z)):
+            refuse("a density on all of R^n", "one that is 0 in a part of it, as with bounds")
+
+
+def _is_everywhere(distribution: Any, z: Tensor) -> bool:
+    """Whether z is in the support: where p(z) is 0 the divergence of a posterior is infinite.
+
+    >>> interval = distributions.Uniform(torch.zeros(2), torch.ones(2))
+    >>> _is_everywhere(interval, torch.full((1, 2), 5.0))
+    False
+    """
+    try:
+        return bool(distribution.support.check(z).all())
+    except (AttributeError, NotImplementedError):  # it does not say
+        return True

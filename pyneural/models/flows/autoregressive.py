@@ -14,6 +14,7 @@ from torch.distributions.transforms import Transform
 from pyneural import ops
 from pyneural.errors import ArgumentError
 from pyneural.models.flows.affine import MonotonicAffineTransform
+from pyneural.models.flows.columns import check_counts
 from pyneural.models.flows.conditional import ConditionalTransform
 from pyneural.models.flows.conditioned import AutoregressiveTransform
 from pyneural.models.flows.conditioner import MaskedMLP
@@ -168,7 +169,7 @@ class MAF(Flow):
             ``hidden_features``.
 
     Raises:
-        ArgumentError: bounds, an order or a graph that do not fit.
+        ArgumentError: numbers below 1, bounds, an order or a graph that do not fit.
 
     Source: Papamakarios et al. 2017, arXiv:1705.07057.
 
@@ -188,6 +189,7 @@ class MAF(Flow):
         bounds: Bounds | None = None,
         **transform: Any,
     ) -> None:
+        check_counts(self, features=features, context=context, transforms=transforms)
         forwards = torch.arange(features)
         orders = forwards, forwards.flip(0)
         layers = [

@@ -22,6 +22,24 @@ Bounds = Sequence[tuple[float | None, float | None] | None]
 _BY_ROUNDING = 1e-3
 
 
+def edges(where: str, bounds: Bounds) -> list[tuple[float, float]]:
+    """Low and high of each feature, infinite where there is none.
+
+    >>> edges("Bounded: bounds", [(0.0, None), None])
+    [(0.0, inf), (-inf, inf)]
+    """
+    found = []
+    for column, pair in enumerate(bounds):
+        try:
+            low, high = (None, None) if pair is None else pair
+            low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+            found.append((float(low), float(high)))
+        except (TypeError, ValueError):
+            expected, got = "(low, high) or None for each feature", f"{pair!r} for column {column}"
+            check_argument(False, where, expected, got, "write as [(0.0, 1.0), None]")
+    return found
+
+
 class Box(constraints.Constraint):
     """Rows whose features are in their intervals."""
 
@@ -75,7 +93,7 @@ class Box(constraints.Constraint):
 def _first(bad: Tensor, value: Tensor) -> tuple[int, int, float]:
     """Of [..., D]: the first bad column, its number of bad values, and the first of them."""
     column = int(bad.reshape(-1, bad.shape[-1]).any(0).nonzero()[0])
-    values = value[..., column][bad[..., column]]
+    values = value[..., column][bad[..., column]].detach()
     return column, len(values), float(values[0])
 
 
@@ -162,7 +180,7 @@ class Bounded(LazyTransform):
         bounds: (low, high) for each feature, None where there is no edge, or instead of a pair.
 
     Raises:
-        ArgumentError: an interval that is empty.
+        ArgumentError: an interval that is empty, or what is no pair of numbers.
 
     >>> share = Bounded([(0.0, 1.0), None])()
     >>> share(torch.tensor([0.5, 3.0]))
@@ -171,10 +189,8 @@ class Bounded(LazyTransform):
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__()
-        pairs = [(None, None) if pair is None else pair for pair in bounds]
-        lows = [-math.inf if low is None else float(low) for low, _ in pairs]
-        highs = [math.inf if high is None else float(high) for _, high in pairs]
-        for column, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        pairs = edges("Bounded: bounds", bounds)
+        for column, (low, high) in enumerate(pairs):
             got, remedy = (
                 f"({low:g}, {high:g}) for column {column}",
                 "write (low, high), or None for",
@@ -182,8 +198,8 @@ class Bounded(LazyTransform):
             check_argument(low < high, "Bounded: bounds", "low < high", got, f"{remedy} no bound")
         self.low: Tensor
         self.high: Tensor
-        self.register_buffer("low", torch.tensor(lows))
-        self.register_buffer("high", torch.tensor(highs))
+        self.register_buffer("low", torch.tensor([low for low, _ in pairs]))
+        self.register_buffer("high", torch.tensor([high for _, high in pairs]))
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """The transform; the context is not used."""

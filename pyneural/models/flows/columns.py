@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyneural.errors import check_argument
+from pyneural.errors import check_argument, check_tensor, is_whole
 from pyneural.ops.transforms import by_torch_func, is_recorded
 
 
@@ -43,6 +43,7 @@ def check_finite_columns(where: str, x: Tensor, names: Any = None) -> None:
 def check_columns(where: str, x: Tensor, names: Any = None) -> None:
     """ArgumentError where a column of [N, D] is constant or not finite: it has no density."""
     check_finite_columns(where, x, names)
+    check_argument(len(x) > 1, where, "two or more rows", len(x), "give more data")
     check_varying(where, x.amin(0), x.amax(0), len(x), names)
 
 
@@ -69,6 +70,8 @@ def check_context(
     """
     if c is None and length == 0:
         return
+    if c is not None:
+        check_tensor(where, c)
     if c is None:
         got, remedy = "None", missing
     elif length == 0:
@@ -83,3 +86,18 @@ def check_context(
         return
     expected = f"[..., {length}]" if length else "None, as it was made with context=0"
     check_argument(False, where, expected, got, remedy)
+
+
+def check_counts(kind: object, **counts: Any) -> None:
+    """ArgumentError unless numbers of a constructor are whole, and >= 1 if they may not be 0."""
+    for name, count in counts.items():
+        least = 0 if name in ("context", "freqs") else 1
+        where, good = f"{type(kind).__name__}: {name}", is_whole(count) and count >= least
+        check_argument(good, where, f"a whole number >= {least}", repr(count), "write 3")
+
+
+def check_each(where: str, values: Any, features: int) -> None:
+    """ArgumentError unless there is a value for each feature."""
+    got = len(values) if hasattr(values, "__len__") else repr(values)
+    expected, remedy = f"{features}, one for each feature", "write None or False for the others"
+    check_argument(got == features, where, expected, got, remedy)

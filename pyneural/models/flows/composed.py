@@ -9,7 +9,6 @@ from typing import Any
 from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
-from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
 from pyneural.models.flows.conditioned import (
     AutoregressiveTransform,
@@ -17,7 +16,7 @@ from pyneural.models.flows.conditioned import (
     FusedTransform,
 )
 from pyneural.models.flows.fused import FusedLayers
-from pyneural.models.flows.transforms import FlowTransform, call_and_ladj
+from pyneural.models.flows.transforms import FlowTransform, call_and_ladj, sum_rightmost
 
 
 class ComposedTransform(FlowTransform):

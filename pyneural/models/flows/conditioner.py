@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyneural import ops
+from pyneural.errors import check_argument, is_whole
 from pyneural.nn.linear import Linear
 from pyneural.nn.plain import LINEAR, has_global_hooks, is_changed
 
@@ -111,6 +112,23 @@ def _parameter(layer: nn.Module, name: str) -> Any:
     return getattr(layer, name) if known is None else known
 
 
+def _widths(kind: str, hidden_features: Any) -> list[int]:
+    """The widths of the hidden layers; ArgumentError for what are none."""
+    widths = list(hidden_features) if hasattr(hidden_features, "__iter__") else None
+    good = widths is not None and all(is_whole(width) and width >= 1 for width in widths)
+    expected, got = "whole numbers >= 1, one for each hidden layer", repr(hidden_features)
+    check_argument(good, f"{kind}: hidden_features", expected, got, "write [64, 64]")
+    return widths or []
+
+
+def _maker(kind: str, activation: Any) -> Activation:
+    """What makes the activation's module; ArgumentError for the module itself, or a name."""
+    make = nn.ReLU if activation is None else activation
+    good, expected = callable(make) and not isinstance(make, nn.Module), "what makes a module"
+    check_argument(good, f"{kind}: activation", expected, repr(make), "write torch.nn.ReLU")
+    return make
+
+
 class MLP(_Network):
     """Multilayer perceptron, with the arguments and the keys of zuko's.
 
@@ -121,6 +139,9 @@ class MLP(_Network):
         activation: what makes the activation's module; None for ``torch.nn.ReLU``.
         normalize: whether the features are normalised after each activation.
         bias: whether the linear layers have biases.
+
+    Raises:
+        ArgumentError: widths below 1, or a module as activation instead of what makes one.
 
     >>> MLP(3, 2, [16], activation=nn.ELU)
     MLP(
@@ -139,7 +160,8 @@ class MLP(_Network):
         normalize: bool = False,
         bias: bool = True,
     ) -> None:
-        make = nn.ReLU if activation is None else activation
+        hidden_features = _widths("MLP", hidden_features)
+        make = _maker("MLP", activation)
         layers: list[nn.Module] = []
         for before, after in pairwise([in_features, *hidden_features]):
             layers += [nn.Linear(before, after, bias), make()]
@@ -194,7 +216,7 @@ class MaskedMLP(_Network):
             activation.
 
     Raises:
-        ValueError: a graph without an edge.
+        ValueError: a graph without an edge, widths below 1, or a module as activation.
 
     >>> _ = torch.manual_seed(0)
     >>> network = MaskedMLP(torch.tensor([[False, False], [True, False]]), [16])
@@ -212,7 +234,8 @@ class MaskedMLP(_Network):
         residual: bool = False,
     ) -> None:
         out_features, in_features = adjacency.shape
-        make = nn.ReLU if activation is None else activation
+        hidden_features = _widths("MaskedMLP", hidden_features)
+        make = _maker("MaskedMLP", activation)
         if not bool(adjacency.any()):
             raise ValueError(
                 "MaskedMLP: adjacency: expected an edge from an input to an output, got none; with "

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyneural import ops
+from pyneural.models.flows.columns import check_counts
 from pyneural.models.flows.conditioner import MLP, plan_of
 from pyneural.models.flows.flow import Bounds, Flow, standard_normal
 from pyneural.models.flows.lazy import LazyTransform, with_context
@@ -238,7 +239,7 @@ class CNF(Flow):
             ``atol``, ``rtol`` and ``exact``.
 
     Raises:
-        ArgumentError: bounds that do not fit.
+        ArgumentError: numbers below 1, or bounds that do not fit.
         IntegrationError: in a call, an equation that became stiff in training.
 
     Sources: Chen et al. 2018, arXiv:1806.07366; Grathwohl et al. 2018, arXiv:1810.01367.
@@ -257,6 +258,7 @@ class CNF(Flow):
         bounds: Bounds | None = None,
         **transform: Any,
     ) -> None:
+        check_counts(self, features=features, context=context, freqs=transform.get("freqs", 0))
         super().__init__(
             FFJTransform(features, context, **transform),
             standard_normal(features),

@@ -13,6 +13,7 @@ from torch.distributions.transforms import Transform
 from pyneural import ops
 from pyneural.errors import ArgumentError
 from pyneural.models.flows.affine import MonotonicAffineTransform
+from pyneural.models.flows.columns import check_counts
 from pyneural.models.flows.conditional import ConditionalTransform
 from pyneural.models.flows.conditioned import CouplingTransform
 from pyneural.models.flows.conditioner import MLP
@@ -99,8 +100,8 @@ class NICE(Flow):
     """Coupling flow: density and samples take one pass of each network.
 
     The transforms are affine, as in RealNVP, unless others are given; those of NICE are
-    ``univariate=AdditiveTransform, shapes=[()]``. Constructor and ``state_dict`` are those of zuko
-    1.6 but for ``bounds``.
+    ``univariate=AdditiveTransform, shapes=[()]``, with the class of ``models.flows.affine``.
+    Constructor and ``state_dict`` are those of zuko 1.6 but for ``bounds``.
 
     Args:
         features: number of features D.
@@ -112,7 +113,7 @@ class NICE(Flow):
         transform: further arguments of ``GeneralCouplingTransform``.
 
     Raises:
-        ArgumentError: bounds that do not fit.
+        ArgumentError: numbers below 1, or bounds that do not fit.
 
     Source: Dinh et al. 2014, arXiv:1410.8516; 2016, arXiv:1605.08803.
 
@@ -131,6 +132,7 @@ class NICE(Flow):
         bounds: Bounds | None = None,
         **transform: Any,
     ) -> None:
+        check_counts(self, features=features, context=context, transforms=transforms)
         layers = [
             GeneralCouplingTransform(
                 features=features,

@@ -9,11 +9,11 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform, constraints
 from torch.distributions.transforms import Transform
-from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
-from pyneural.errors import check_argument
+from pyneural.errors import check_argument, check_tensor
+from pyneural.models.flows.columns import are_readable
 from pyneural.models.flows.composed import ComposedTransform
-from pyneural.models.flows.transforms import call_and_ladj
+from pyneural.models.flows.transforms import call_and_ladj, sum_rightmost
 
 _FEW = 64
 
@@ -49,7 +49,7 @@ class NormalizingFlow(Distribution):
     ) -> None:
         missing = transform.codomain.event_dim - len(base.event_shape)
         self.transform = transform
-        self.base = Independent(base, missing, validate_args=False) if missing > 0 else base
+        self.base = Vectors(base, missing, validate_args=False) if missing > 0 else base
         self.reinterpreted = max(-missing, 0)
         event_shape = transform.inverse_shape(self.base.event_shape)
         super().__init__(self.base.batch_shape, event_shape, validate_args=validate_args)
@@ -72,7 +72,8 @@ class NormalizingFlow(Distribution):
         """Log-density in nats, [...], of value [..., D].
 
         Raises:
-            ArgumentError: another number of features; a value outside the support.
+            ArgumentError: no floating-point tensor, another number of features, rows that do not
+                broadcast with those of the context, or a value outside the support.
         """
         self._check(value)
         z, ladj = call_and_ladj(self.transform, value)
@@ -99,7 +100,7 @@ class NormalizingFlow(Distribution):
         base = self.base
         if type(self) is not NormalizingFlow or type(self.transform) is not ComposedTransform:
             return False
-        if value.dim() != 2 or not value.is_cpu or torch.compiler.is_compiling():
+        if value.dim() != 2 or not value.is_cpu or not are_readable(value):
             return False
         if base.batch_shape not in ((), value.shape[:1]) or self.reinterpreted != 0:
             return False
@@ -121,10 +122,19 @@ class NormalizingFlow(Distribution):
 
     def _check(self, value: Tensor) -> None:
         where, dims = "NormalizingFlow.log_prob: value", len(self.event_shape)
+        check_tensor(where, value)
+        good, remedy = value.is_floating_point(), "convert it with value.float()"
+        check_argument(good, where, "floating-point numbers", value.dtype, remedy)
         if value.dim() < dims or value.shape[value.dim() - dims :] != self.event_shape:
             sizes, got = ", ".join(map(str, self.event_shape)), list(value.shape)
             remedy = "give one row a sample, one column a feature"
             check_argument(False, where, f"[..., {sizes}]", got, remedy)
+        leading = value.shape[: value.dim() - dims]
+        rows = zip(reversed(leading), reversed(self.batch_shape), strict=False)
+        if not all(own == other or 1 in (own, other) for own, other in rows):
+            batch, got = ", ".join(map(str, self.batch_shape)), list(value.shape)
+            expected = f"rows that broadcast with [{batch}] of the context"
+            check_argument(False, where, expected, got, "give a context for each row, or one, [C]")
         check = getattr(self.support, "check_columns", None)
         if self._validate_args and check is not None:
             check(where, value)
@@ -134,7 +144,19 @@ class NormalizingFlow(Distribution):
         return f"{type(self).__name__}(\n{lines}\n)"
 
 
-class DiagNormal(Independent):
+class Vectors(Independent):
+    """torch's ``Independent``, whose ``log_prob`` takes no rows, too.
+
+    >>> Vectors(Normal(torch.zeros(3), torch.ones(3)), 1).log_prob(torch.zeros(0, 3)).shape
+    torch.Size([0])
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats, [...]."""
+        return sum_rightmost(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
+
+
+class DiagNormal(Vectors):
     """Normal distribution of D independent features.
 
     Args:
@@ -213,7 +235,7 @@ class NormalOrUniform(Distribution):
         return f"{type(self).__name__}({len(self.scale)}, {int(self.uniform.sum())} uniform)"
 
 
-class BoxUniform(Independent):
+class BoxUniform(Vectors):
     """Uniform distribution on a box, lower_i <= X_i < upper_i.
 
     Args:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions.transforms import Transform
 from torch.utils.data import DataLoader
 from typing_extensions import Self
 
-from pyneural.errors import check_argument
+from pyneural.errors import check_argument, check_tensor
 from pyneural.models.flows.bounded import Bounded, Bounds
 from pyneural.models.flows.columns import (
     are_readable,
     check_columns,
     check_context,
+    check_each,
     check_finite_columns,
 )
 from pyneural.models.flows.composed import ComposedTransform
@@ -26,8 +28,6 @@ from pyneural.models.flows.distributions import DiagNormal, NormalizingFlow
 from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.lazy import (
     LazyComposedTransform,
-    LazyDistribution,
-    LazyTransform,
     UnconditionalDistribution,
 )
 from pyneural.models.flows.whitening import Whitening
@@ -62,7 +62,7 @@ class Flow(Model):
     of modules, as here, or of functions.
 
     Args:
-        transform: lazy transforms, from data to base, or one.
+        transform: lazy transforms, from data to base, or one; those of zuko, too.
         base: lazy distribution of Z.
         features: D, where the base does not say it.
         context: C; None where it is not to be checked.
@@ -91,28 +91,25 @@ class Flow(Model):
 
     def __init__(
         self,
-        transform: LazyTransform | Sequence[LazyTransform],
-        base: LazyDistribution,
+        transform: nn.Module | Sequence[nn.Module],
+        base: nn.Module,
         *,
         features: int | None = None,
         context: int | None = None,
         bounds: Bounds | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(transform, LazyTransform):
+        if not isinstance(transform, nn.Module) or isinstance(transform, nn.ModuleList):
             transform = LazyComposedTransform(*transform)
         self.transform: Any = transform
         self.base: Any = base
         self.features = base().event_shape[0] if features is None else features
         self.context = context
         if bounds is not None:
-            where = f"{type(self).__name__}: bounds"
+            where, remedy = f"{type(self).__name__}: bounds", "shift and scale the data"
             expected = "none, as its features are angles in [-pi, pi["
-            remedy = "shift and scale the data to that interval"
             check_argument(not self.periodic, where, expected, "some", remedy)
-            good, expected = len(bounds) == self.features, f"{self.features}, one for each feature"
-            remedy = "write None for a feature without bounds"
-            check_argument(good, where, expected, len(bounds), remedy)
+            check_each(where, bounds, self.features)
             self.bounded = Bounded(bounds)
         self._whitens = True  # whether fit may put a whitening before the transforms
         self._may_lack_weights = False  # while weights are being loaded, those of strict=False
@@ -186,8 +183,7 @@ class Flow(Model):
         """
         if y is not None and not several(y):
             self.check_targets("fit: y", to_tensor("fit: y", y), columns_of(y))
-        trained = any(parameter.grad is not None for parameter in self.parameters())
-        self._whitens &= whiten and not trained
+        self._whitens &= whiten and all(one.grad is None for one in self.parameters())  # untrained
         return super().fit(x, y, *args, **kwargs)
 
     def log_prob(self, x: Any, context: Any = None) -> Any:
@@ -203,7 +199,7 @@ class Flow(Model):
             if self.context == 1 and context.dim() == 1 and len(context) > 1:
                 context = _with_columns(context)
             if not isinstance(x, Tensor):
-                context = context.to(next(self.parameters()))
+                context = context.to(self._like())
         return of_arrays(where, self, lambda rows: self(context).log_prob(rows), x)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -280,7 +276,7 @@ class Flow(Model):
         rows = _with_columns(y)
         if self.context is not None:
             check_context(where, rows, self.context)
-        check_finite_columns(where, rows.to(next(self.parameters()).dtype), names)
+        check_finite_columns(where, rows.to(self._like().dtype), names)
 
     def _build_for(self, where: str, x: Any) -> None:
         """Looks at the data of ``fit``, its validation part left out."""
@@ -334,19 +330,25 @@ class Flow(Model):
         """Data [N, D] as a tensor of the flow's dtype; ArgumentError where they have no density."""
         remedy = "give [N, D], and the context as y"
         check_argument(not several(x), where, "one array of features", "several inputs", remedy)
-        rows = _with_columns(to_tensor(where, x).to(next(self.parameters())))
+        rows = _with_columns(to_tensor(where, x).to(self._like()))
         self.check_inputs(where, rows, columns_of(x))
         check_columns(where, rows, columns_of(x))
         if "bounded" in self._modules:
             self.bounded().domain.check_ends(where, rows, columns_of(x))
         return rows
 
+    def _like(self) -> Tensor:
+        """A tensor of its dtype and device; a flow of histograms has no parameters."""
+        tensors = chain(self.parameters(), self.buffers())
+        return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+
     def _checked_values(self, where: str, c: Tensor) -> Tensor:
         """A context in the dtype of the parameters; ArgumentError where it is not finite.
 
         A step of the training on a GPU does not wait for the answer: ``fit`` has asked before.
         """
-        dtype = next(self.parameters()).dtype
+        check_tensor(where, c)
+        dtype = self._like().dtype
         good, remedy = torch.promote_types(c.dtype, dtype) == dtype, f"write context.to({dtype})"
         check_argument(good, where, f"{dtype}, as the parameters", c.dtype, remedy)
         c = c.to(dtype)
@@ -380,7 +382,7 @@ class Flow(Model):
         if name not in tensors and own <= tensors.keys() and not self._may_lack_weights:
             self._modules.pop("whitening", None)
         elif name in tensors and not self.whitened:
-            self.whitening = Whitening(len(tensors[name])).to(next(self.parameters()))
+            self.whitening = Whitening(len(tensors[name])).to(self._like())
 
 
 def _with_columns(values: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
 from pyneural.errors import check_argument
-from pyneural.models.flows.bounded import Bounds, Box
+from pyneural.models.flows.bounded import Bounds, Box, edges
+from pyneural.models.flows.columns import check_each
 from pyneural.models.flows.lazy import LazyTransform
 from pyneural.models.flows.transforms import FlowTransform
 
@@ -33,8 +34,8 @@ def split_bounds(
     """
     pairs = [None] * features if bounds is None else list(bounds)
     for name, values in (("bounds", pairs), ("periodic", periodic)):
-        expected, remedy = f"{features}, one for each feature", "write None or False for the others"
-        check_argument(len(values) == features, f"{where}: {name}", expected, len(values), remedy)
+        check_each(f"{where}: {name}", values, features)
+    edges(f"{where}: bounds", pairs)
     if not any(periodic):
         return bounds, None
     periods: list[Any] = []

@@ -12,6 +12,7 @@ import torch
 
 from pyneural.models.flows.autoregressive import MAF
 from pyneural.models.flows.bounded import Bounds
+from pyneural.models.flows.columns import check_counts
 from pyneural.models.flows.distributions import BoxUniform, NormalOrUniform
 from pyneural.models.flows.lazy import LazyComposedTransform, UnconditionalDistribution
 from pyneural.models.flows.periodic import BOUND, HalfTurn, split_bounds
@@ -35,14 +36,14 @@ class NSF(MAF):
         features: number of features D.
         context: number of context features C.
         bins: number K of bins of a spline.
-        slope: smallest slope of a spline.
+        slope: smallest mean slope of a spline's bin, and smallest derivative at a knot.
         bounds: intervals of the features, see ``Flow``; that of a periodic one is its period, and
             None is [-pi, pi[.
         periodic: whether each feature is periodic; None for none of them.
         flow: further arguments of ``MAF``, as ``transforms``, ``passes`` and ``hidden_features``.
 
     Raises:
-        ArgumentError: bounds or periods that do not fit.
+        ArgumentError: numbers below 1, bounds or periods that do not fit.
 
     Source: Durkan et al. 2019, arXiv:1906.04032.
 
@@ -70,6 +71,7 @@ class NSF(MAF):
         periodic: Sequence[bool] | None = None,
         **flow: Any,
     ) -> None:
+        check_counts(self, features=features, bins=bins)
         circle = None
         if periodic is not None:
             bounds, circle = split_bounds(type(self).__name__, features, bounds, periodic)
@@ -99,7 +101,7 @@ class NCSF(MAF):
         features: number of angles D.
         context: number of context features C.
         bins: number K of bins of a spline.
-        slope: smallest slope of a spline.
+        slope: smallest mean slope of a spline's bin, and smallest derivative at a knot.
         flow: further arguments of ``MAF``.
 
     Source: Rezende et al. 2020, arXiv:2002.02428.
@@ -119,6 +121,7 @@ class NCSF(MAF):
         slope: float = 1e-3,
         **flow: Any,
     ) -> None:
+        check_counts(self, bins=bins)
         super().__init__(
             features=features,
             context=context,

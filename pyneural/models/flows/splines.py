@@ -24,7 +24,7 @@ class MonotonicRQSTransform(FlowTransform):
         heights: unconstrained heights, [..., K].
         derivatives: unconstrained logarithms of the inner knots' derivatives, [..., K - 1].
         bound: B > 0.
-        slope: smallest slope.
+        slope: smallest mean slope of a bin, and smallest derivative at a knot.
 
     Source: Durkan et al. 2019, arXiv:1906.04032.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
-from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
 
 class FlowTransform(Transform):
@@ -97,6 +96,16 @@ class InverseTransform(FlowTransform):
 
     def __repr__(self) -> str:
         return f"Inverse({self.base})"
+
+
+def sum_rightmost(value: Tensor, dims: int) -> Tensor:
+    """The sum over the last dimensions, also of no elements, which torch's own refuses.
+
+    >>> import torch
+    >>> sum_rightmost(torch.ones(0, 3), 1).shape
+    torch.Size([0])
+    """
+    return value.sum(list(range(-min(dims, value.dim()), 0))) if dims > 0 < value.dim() else value
 
 
 def call_and_ladj(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyneural.errors import ArgumentError, is_whole
+from pyneural.errors import ArgumentError, check_argument, is_whole
 from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.whitening import check_columns
@@ -78,12 +78,12 @@ class NeuralPosterior(Model):
     no density outside of it, so that no samples are lost and none must be rejected.
 
     Args:
-        flow: of D parameters, with a context of C numbers.
+        flow: a ``Flow`` of D parameters, with a context of C numbers.
         embedding: network that makes C numbers [N, C] from standardised data [N, ...], as from a
             spectrum, trained with the flow; None where the data are the context.
 
     Raises:
-        ArgumentError: a flow without context.
+        ArgumentError: what is no ``Flow``, or one without context.
 
     Source: Papamakarios and Murray (2016), arXiv:1605.06376; Greenberg et al. (2019),
     arXiv:1905.07488, in the version of one round.
@@ -103,6 +103,8 @@ class NeuralPosterior(Model):
     def __init__(self, flow: Flow, embedding: nn.Module | None = None) -> None:
         super().__init__()
         remedy = "make it with context=C, the number of the data or of their summaries"
+        got, expected = type(flow).__name__, "a Flow of pyneural, as models.NSF(2, context=3)"
+        _check(isinstance(flow, Flow), "flow", expected, got, remedy)
         _check(flow.context != 0, "flow", "one with a context", "one without", remedy)
         self.flow, self.embedding = flow, embedding
         # Of the data; they take their shape [...] in fit, or from a file.
@@ -152,7 +154,7 @@ class NeuralPosterior(Model):
             self.mean, self.std = torch.zeros_like(x[0]), torch.ones_like(x[0])
             self.least, self.most = x.aminmax(dim=0)
             if whiten:
-                self._whiten(theta, x)
+                self._whiten(theta, x, columns)
         return super().fit(theta, x, *args, **kwargs)
 
     @torch.no_grad()
@@ -253,12 +255,24 @@ class NeuralPosterior(Model):
                 self._buffers[name] = own.new_empty(value.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _whiten(self, theta: Tensor, x: Tensor) -> None:
+    def check_inputs(self, where: str, x: Tensor) -> None:
+        """ArgumentError where parameters [N, D] do not fit the flow, as those of validation."""
+        self.flow.check_inputs(where, x)
+
+    def check_targets(self, where: str, y: Tensor, names: Any = None) -> None:
+        """ArgumentError where data [N, ...] have another shape than those of ``fit``, or NaN."""
+        expected, got = [len(y), *self.mean.shape], list(y.shape)
+        good, remedy = self.mean.dim() == 0 or got == expected, "simulate as for the training"
+        check_argument(good, where, str(expected), got, remedy)
+        _check_finite(where, y)
+
+    def _whiten(self, theta: Tensor, x: Tensor, columns: Any) -> None:
         std, mean = torch.std_mean(x.double(), 0)
         self.mean = mean.to(x)
         self.std = torch.where(std > 0, std, 1).to(x)  # what is constant tells nothing
-        if not self.flow.whitened:
-            self.flow.whiten(theta)
+        if not self.flow.whitened and len(self.flow._on_line()) > 0:
+            where = "NeuralPosterior.fit: theta"
+            self.flow._whiten(where, self.flow._rows(where, theta), columns)
 
     def _context(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std
@@ -267,12 +281,10 @@ class NeuralPosterior(Model):
     def _simulations(self, method: str, theta: Any, x: Any) -> tuple[Tensor, Tensor]:
         """Both, checked, of the flow's dtype."""
         theta, (x, single) = self._theta(method, theta), self._data(method, x)
-        got, remedy = list(x.shape[1:]) if single else list(x.shape), "give one row for each"
+        got, remedy = list(x.shape[1:]) if single else list(x.shape), "give rows, [N, C]"
         _check(not single, f"{method}: x", f"data of {len(theta):,} simulations", got, remedy)
         _check_lengths(method, theta, x)
-        if "bounded" in self.flow._modules:
-            where = f"NeuralPosterior.{method}: theta"
-            self.flow.bounded().domain.check_columns(where, theta)
+        self.flow.check_inputs(f"NeuralPosterior.{method}: theta", theta)
         return theta, x
 
     def _theta(self, method: str, theta: Any) -> Tensor:
@@ -281,7 +293,7 @@ class NeuralPosterior(Model):
         theta = self._tensor(where, theta)
         good, remedy = theta.dim() == 2 and theta.shape[1] == features, "one column a parameter"
         _check(good, where, f"[N, {features}]", list(theta.shape), remedy)
-        _check_finite(where, theta)
+        _check_finite(f"NeuralPosterior.{where}", theta)
         return theta
 
     def _data(self, method: str, x: Any) -> tuple[Tensor, bool]:
@@ -294,7 +306,7 @@ class NeuralPosterior(Model):
         expected, remedy = f"[{of_one}] or [N, {of_one}], as fit had", "simulate what was measured"
         _check(single or x.shape[1:] == shape, where, expected, list(x.shape), remedy)
         x = x[None] if single else x
-        _check_finite(where, x)
+        _check_finite(f"NeuralPosterior.{where}", x)
         if single:
             self._warn_beyond(where, x)
         return x, single
@@ -329,9 +341,9 @@ def _check_lengths(method: str, theta: Tensor, x: Tensor) -> None:
 
 
 def _check_finite(where: str, value: Tensor) -> None:
-    bad = ~value.isfinite().flatten(1).all(1)
+    bad = ~value.isfinite().reshape(len(value), -1).all(1)
     if bad.any():
-        _check(
+        check_argument(
             False, where, "finite numbers",
             f"{int(bad.sum()):,} of {len(value):,} simulations with NaN or infinity (first: row "
             f"{int(bad.nonzero()[0])})",

@@ -30,6 +30,7 @@ REFUSED = {
     "images": (lambda: new_model().encode(X.view(-1, 2, 3)), r"encode: x: expected \[N, 6\]"),
     "z": (lambda: new_model().decode(torch.zeros(3, 4)), r"decode: z: expected \[N, 2\]"),
     "samples": (lambda: new_model().log_prob(X, 0), r"log_prob: samples: expected a whole number"),
+    "no rows": (lambda: new_model().elbo(X[:0]), r"elbo: x: expected .* one row, got \[0, 6\]"),
     "no samples": (lambda: new_model().fit(X[:0], verbose=0), r"fit: x: expected at least one"),
     "decoder": (lambda: VariationalAutoencoder(torch.nn.Linear(6, 4), latent=2),
                 r"decoder: expected a module, got None"),
@@ -53,6 +54,12 @@ REFUSED = {
     "prior": (lambda: new_model(prior=D.Normal(torch.zeros(2), 1.0)),
               r"prior: expected one log_prob for each sample, \[N\], got \[2, 2\].*Independent"),
     "prior's size": (lambda: new_model(prior=Mixture(3)), r"prior: expected samples \[N, 2\]"),
+    "prior on an interval": (
+        lambda: new_model(prior=models.NSF(2, bounds=[(0.0, 1.0), None])),
+        r"prior: expected a density on all of R\^n, got one that is 0 in a part of it"),
+    "uniform prior": (
+        lambda: new_model(prior=D.Independent(D.Uniform(torch.zeros(2), torch.ones(2)), 1)),
+        r"prior: expected a density on all of R\^n"),
     "no prior": (lambda: new_model(prior=3), r"prior: expected log_prob and sample"),
     "plane": (lambda: VariationalAutoencoder([6, 3]).latent_plane(),
               r"latent_plane: expected two latent variables, got a model with latent=3"),

@@ -46,3 +46,21 @@ def test_equal_to_zuko_with_the_same_weights_both_ways(name, options, features, 
             found.append(flow(c).rsample_and_log_prob((4,)))
         for mine, exact in zip(*found, strict=True):
             torch.testing.assert_close(mine, exact, rtol=10 * limit, atol=10 * limit)
+
+
+def test_a_transform_of_zuko_alone_and_beside_ours():
+    zuko = pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    theirs, ours = (
+        part.MaskedAutoregressiveTransform(3, 2, hidden_features=[8])
+        for part in (zuko.flows, models.flows)
+    )
+    x, c = torch.randn(6, 3), torch.randn(6, 2)
+    for transform, layers in ((theirs, [theirs]), ([theirs, ours], [theirs, ours])):
+        flow = models.flows.Flow(transform, models.flows.standard_normal(3), context=2)
+        z, total = x, 0
+        for layer in layers:
+            z, ladj = layer(c).call_and_ladj(z)
+            total = total + ladj
+        exact = flow.base().log_prob(z) + total
+        torch.testing.assert_close(flow(c).log_prob(x), exact)

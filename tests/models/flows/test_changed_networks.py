@@ -93,16 +93,17 @@ def test_inference_mode_before_a_training(kind):
     assert all(p.grad is not None for p in flow.parameters())
 
 
-def test_an_ensemble_by_vmap():
-    class LogProb(torch.nn.Module):
+@pytest.mark.parametrize("method", ["log_prob", "mean_nll"])
+def test_an_ensemble_by_vmap(method):
+    class Density(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.flow = MAF(3, transforms=2, hidden_features=(8,))
 
         def forward(self, x):
-            return self.flow().log_prob(x)
+            return getattr(self.flow(), method)(x)
 
-    members = [LogProb() for _ in range(3)]
+    members = [Density() for _ in range(3)]
     parameters, buffers = stack_module_state(members)
     one = copy.deepcopy(members[0])
     found = vmap(lambda p, b: functional_call(one, (p, b), (X,)))(parameters, buffers)

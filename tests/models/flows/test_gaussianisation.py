@@ -97,3 +97,11 @@ def test_data_outside_are_refused(pixels, layer):
     with pytest.raises(ValueError, match="got 1 others"):
         layer.set_from(torch.tensor([[0.5, 0.5, math.nan]]))
     torch.testing.assert_close(layer.share, before)
+
+
+def test_a_flow_without_parameters_takes_a_context_and_arrays():
+    flow = Flow(Gaussianisation(2, bins=4), standard_normal(2))
+    x = torch.rand(5, 2)
+    assert flow.log_prob(x.double().numpy(), torch.zeros(5, 1)).shape == (5,)
+    flow.whiten(x)
+    assert flow.whitened

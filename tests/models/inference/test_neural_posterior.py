@@ -13,7 +13,7 @@ from torch import nn
 
 from pyneural.errors import ArgumentError
 from pyneural.metrics import conformal_level, expected_coverage, sbc_ranks, tarp
-from pyneural.models import MAF, NSF, NeuralPosterior
+from pyneural.models import MAF, NCSF, NSF, NeuralPosterior
 from pyneural.training import Adam, CheckpointError, TensorBatches, Trainer
 
 UNITS, OFFSET, NOISE = torch.tensor([1000.0, 0.01]), torch.tensor([5e3, 0.0]), 0.5
@@ -219,6 +219,16 @@ def test_standardisation_stays_in_a_second_fit():
     assert torch.equal(posterior.mean, mean)
 
 
+def test_angles_are_not_whitened():
+    theta, x = simulate(100)
+    theta = theta.remainder(2 * math.pi) - math.pi
+    posterior = NeuralPosterior(NCSF(2, context=2, transforms=1))
+    posterior.compile("adam")
+    posterior.fit(theta, x, verbose=0)
+    assert not posterior.flow.whitened
+    torch.testing.assert_close(posterior.mean, x.mean(0))
+
+
 def test_standardisation_may_be_left_out():
     theta, x = simulate(100)
     posterior = NeuralPosterior(MAF(2, context=2, transforms=1))
@@ -243,6 +253,12 @@ def test_float64_frames_and_a_trainer():
     assert len(report.history["loss"]) > 0
 
 
+def unbounded():
+    posterior = NeuralPosterior(MAF(2, context=2, transforms=1))
+    posterior.compile("adam")
+    return posterior
+
+
 def nan_in(x, *rows):
     x = x.clone()
     x[list(rows), 0] = math.nan
@@ -250,6 +266,7 @@ def nan_in(x, *rows):
 
 
 THETA, X = simulate(20)
+INSIDE = THETA.clamp(-0.9, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +291,23 @@ THETA, X = simulate(20)
             lambda p: p.fit(2 * THETA.clamp(-1, 1), X),
             r"NeuralPosterior.fit: theta: expected column 0 in \[-1, 1\], got .*; correct them, or",
         ),
+        (
+            lambda p: p.fit(INSIDE, X, validation_data=(INSIDE, nan_in(X, 3))),
+            r"fit: validation_data: y: expected finite numbers, got 1 of 20 simulations",
+        ),
+        (
+            lambda p: p.fit(INSIDE, X, validation_data=(INSIDE, X[:, :1])),
+            r"fit: validation_data: y: expected \[20, 2\], got \[20, 1\]; simulate as for",
+        ),
+        (
+            lambda p: p.fit(INSIDE, X, validation_data=(2 * INSIDE, X)),
+            r"fit: validation_data: x: expected column 0 in \[-1, 1\]",
+        ),
+        (
+            lambda _: unbounded().fit(THETA[:, [0, 0]], X),
+            r"NeuralPosterior.fit: theta: expected columns of which none is a linear combination",
+        ),
+        (lambda p: NeuralPosterior(torch.nn.Linear(2, 2)), r"flow: expected a Flow .*, got Linear"),
         (lambda p: p.fit(THETA * 0, X), r"fit: theta: expected columns that vary, got column 0 c"),
         (
             lambda p: p.sample(X[0, :1], 5),
@@ -294,7 +328,7 @@ def test_bad_input_is_named(call, message):
     bounds = [(-1, 1), (-1, 1)]
     posterior = NeuralPosterior(NSF(2, context=2, transforms=1, bounds=bounds))
     posterior.compile("adam")
-    posterior.fit(THETA.clamp(-0.9, 0.9), X, verbose=0)
+    posterior.fit(INSIDE, X, verbose=0)
     with pytest.raises((ValueError, TypeError), match=message):
         call(posterior)
 
