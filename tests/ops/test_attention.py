@@ -227,6 +227,21 @@ def test_nan_is_seen(device):
         assert ops.attention(*dirty)[0, 0, rows].isnan().any(-1).all()
 
 
+def test_nan_of_a_mask_is_seen(device):
+    """As of (1 - keep) * -inf, where keep is 1: by the kernel, under torch.func, in the weights."""
+    (q, k, v), _ = arguments((1, 1, 1, 5, 7, 4, 4), device=device)
+    mask = torch.zeros(5, 7, dtype=torch.float64, device=device)
+    mask[1], mask[3, 2] = math.nan, math.nan
+    expected = [False, True, False, True, False]
+    outs = (
+        ops.attention(q, k, v, mask),
+        torch.func.vmap(lambda v: ops.attention(q, k, v, mask))(v[None])[0],
+        ops.attention_weights(q, k, mask),
+    )
+    for out in outs:
+        assert out[0, 0].isnan().any(-1).tolist() == expected
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_dropout(device, dtype):
     shape = (2, 3, 3, 70, 150, 16, 150)
