@@ -163,6 +163,15 @@ def test_dimensions_as_torch(device, q_shape, k_shape, mask_shape):
     assert_close(found, exact, FLOAT64)
 
 
+def test_a_float32_mask_of_float64_queries(device):
+    tensors, grad_out = arguments((2, 3, 3, 5, 7, 4, 4), device=device)
+    mask = torch.randn(5, 7, device=device)
+    exact = value_and_gradients(scaled_dot_product_attention, tensors, grad_out, attn_mask=mask)
+    found = value_and_gradients(ops.attention, tensors, grad_out, mask=mask)
+    for one, other in zip(found, exact, strict=True):
+        assert_close(one, other, FLOAT64_GRADIENT)
+
+
 def test_layouts(device):
     """Heads inside the rows, as projections give them; strided and overlapping inputs."""
     (q, k, v), grad_out = arguments((2, 3, 3, 50, 50, 8, 8), device=device)
