@@ -38,8 +38,10 @@ class CompileConfig:
         where = "compile: accumulation_steps"
         check_count(where, descent.accumulation_steps, 1)
         if descent.accumulation_steps > 1 and self.loss is not None:
-            several = isinstance(self.loss, LossesOfOutputs)
-            for loss in self.loss.losses.values() if several else [self.loss]:
+            losses: list[Loss | None] = (
+                [self.loss] if isinstance(self.loss, Loss) else list(self.loss.losses.values())
+            )
+            for loss in losses:
                 if loss is not None:
                     loss.check_parts(where)
 
