@@ -12,6 +12,8 @@ from pyneural.errors import ArgumentError
 from pyneural.nn.checks import check_tokens
 from pyneural.nn.drop_in import DropIn, call_without_tensors
 from pyneural.nn.key_value_cache import KeyValueCache
+from pyneural.nn.multihead_attention import as_floats
+from pyneural.nn.plain import has_only_its_forward
 from pyneural.nn.transformer_layers import (
     Activation,
     TransformerDecoderLayer,
@@ -29,6 +31,11 @@ def _is_causal(mask: Tensor | None, hint: bool | None) -> bool:
     if mask.dtype != torch.bool:
         return torch.equal(mask, torch.zeros_like(mask).masked_fill(causal, -torch.inf))
     return torch.equal(mask, causal)
+
+
+def _is_ours(layer: torch.nn.Module) -> bool:
+    """Whether a call of an encoder layer runs our ``forward`` alone."""
+    return type(layer).forward is TransformerEncoderLayer.forward and has_only_its_forward(layer)
 
 
 def _run(
@@ -86,9 +93,13 @@ class TransformerEncoder(DropIn, torch.nn.TransformerEncoder):
         """The last layer's output; without a hint ``is_causal`` a causal mask is recognised."""
         if not isinstance(src, Tensor):
             return call_without_tensors(self, src, mask, src_key_padding_mask, is_causal)
+        causal = _is_causal(mask, is_causal)
+        masks = [mask, src_key_padding_mask]
+        if not all(map(_is_ours, self.layers)):  # a user's layers, which torch gives floats
+            masks = [None if mask is None else as_floats(mask, src.dtype) for mask in masks]
         return _run(
-            self, src, (), cache, src_mask=mask, src_key_padding_mask=src_key_padding_mask,
-            is_causal=_is_causal(mask, is_causal),
+            self, src, (), cache, src_mask=masks[0], src_key_padding_mask=masks[1],
+            is_causal=causal,
         )  # fmt: skip
 
 

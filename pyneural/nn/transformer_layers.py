@@ -179,10 +179,16 @@ class TransformerEncoderLayer(_TransformerLayer, torch.nn.TransformerEncoderLaye
             return twin.forward(src, src_mask, src_key_padding_mask, is_causal)
         given = {} if cache is None else {"cache": cache}
         masks: list[Tensor | None] = [src_mask, src_key_padding_mask]
-        if type(self)._sa_block.__module__ != __name__:  # a user's, which torch gives floats
+        if not self._has_our_attention():  # a user's, which torch gives floats
             masks = [None if mask is None else as_floats(mask, src.dtype) for mask in masks]
         x = self._residual(1, src, self._sa_block, *masks, is_causal, **given)
         return self._residual(2, x, self._ff_block)
+
+    def _has_our_attention(self) -> bool:
+        """Whether nobody but our own attention sees the masks."""
+        attention = stored(self, "self_attn")
+        own = type(self)._sa_block.__module__ == __name__ and type(attention) is MultiheadAttention
+        return own and has_only_its_forward(attention)
 
     def _ff_block(self, x: Tensor) -> Tensor:
         return stored(self, "dropout2")(self._feed_forward(x))

@@ -72,6 +72,8 @@ def attention(
     lead = _common_lead(q, k, v, enable_gqa)
     q4, k4, v4 = (_four_dimensional(t, lead) for t in (q, k, v))
     mask4 = None if mask is None else _four_dimensional_mask(mask, lead)
+    if mask4 is not None and mask4.dtype == torch.float32 and q.dtype == torch.float64:
+        mask4 = mask4.double()  # as of a model that was moved to float64
     seed = draw_seed(q.device) if dropout_p > 0 else None
     out = _attention(q4, k4, v4, mask4, seed, is_causal, dropout_p, scale)
     return out if len(lead) == 1 else out.reshape(*lead, *q.shape[-3:-1], v.shape[-1])

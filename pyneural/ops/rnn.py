@@ -12,6 +12,7 @@ from pyneural.ops import reference
 from pyneural.ops.calls import by_kernel
 from pyneural.ops.dense import dense
 from pyneural.ops.registration import empty_gradients, register_derivative, register_reference
+from pyneural.ops.transforms import by_autocast
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -125,7 +126,8 @@ def _projected(
 
 def _check_like_x(name: str, t: Tensor, shape: tuple[int, ...], letters: str, x: Tensor) -> None:
     """The kernel's check of its arguments, for those that are not passed to it."""
-    if t.shape != shape or t.dtype != x.dtype or t.device != x.device:
+    is_other_dtype = t.dtype != x.dtype and not by_autocast(x.device.type)
+    if t.shape != shape or is_other_dtype or t.device != x.device:
         raise ArgumentError(
             f"rnn: {name}: expected shape {letters} = {list(shape)}, {x.dtype} on {x.device}, got "
             f"{list(t.shape)}, {t.dtype} on {t.device}; it must fit x and the other weights"

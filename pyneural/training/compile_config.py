@@ -35,7 +35,15 @@ class CompileConfig:
         check(good, where, expected, descent.mixed_precision, remedy)
         good = descent.clip_norm is None or 0 < descent.clip_norm < math.inf
         check(good, "compile: clip_norm", "a number > 0", descent.clip_norm, "write 1.0")
-        check_count("compile: accumulation_steps", descent.accumulation_steps, 1)
+        where = "compile: accumulation_steps"
+        check_count(where, descent.accumulation_steps, 1)
+        if descent.accumulation_steps > 1 and self.loss is not None:
+            losses: list[Loss | None] = (
+                [self.loss] if isinstance(self.loss, Loss) else list(self.loss.losses.values())
+            )
+            for loss in losses:
+                if loss is not None:
+                    loss.check_parts(where)
 
     def quantities(self) -> list[str] | None:
         """Names of the curves of a pass; None where the model has its own."""

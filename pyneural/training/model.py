@@ -133,7 +133,8 @@ class Model(Trainable):
             loss_weights: factors on the losses of several outputs, a dict or list, as loss is.
             mixed_precision: torch.bfloat16 or torch.float16 for products under torch.autocast.
             clip_norm: largest norm of the gradient, > 0.
-            accumulation_steps: parts that each batch is cut into: the same update from less memory.
+            accumulation_steps: parts that each batch is cut into: the same update from less memory,
+                if the loss is a mean over the samples, as all are that have a name.
 
         Raises:
             ValueError: an unknown name or a number out of its range.

@@ -163,6 +163,15 @@ def test_dimensions_as_torch(device, q_shape, k_shape, mask_shape):
     assert_close(found, exact, FLOAT64)
 
 
+def test_a_float32_mask_of_float64_queries(device):
+    tensors, grad_out = arguments((2, 3, 3, 5, 7, 4, 4), device=device)
+    mask = torch.randn(5, 7, device=device)
+    exact = value_and_gradients(scaled_dot_product_attention, tensors, grad_out, attn_mask=mask)
+    found = value_and_gradients(ops.attention, tensors, grad_out, mask=mask)
+    for one, other in zip(found, exact, strict=True):
+        assert_close(one, other, FLOAT64_GRADIENT)
+
+
 def test_layouts(device):
     """Heads inside the rows, as projections give them; strided and overlapping inputs."""
     (q, k, v), grad_out = arguments((2, 3, 3, 50, 50, 8, 8), device=device)
@@ -225,6 +234,21 @@ def test_nan_is_seen(device):
         dirty = [tensor.clone() for tensor in tensors]
         dirty[i][0, 0, 3, 5] = math.nan
         assert ops.attention(*dirty)[0, 0, rows].isnan().any(-1).all()
+
+
+def test_nan_of_a_mask_is_seen(device):
+    """As of (1 - keep) * -inf, where keep is 1: by the kernel, under torch.func, in the weights."""
+    (q, k, v), _ = arguments((1, 1, 1, 5, 7, 4, 4), device=device)
+    mask = torch.zeros(5, 7, dtype=torch.float64, device=device)
+    mask[1], mask[3, 2] = math.nan, math.nan
+    expected = [False, True, False, True, False]
+    outs = (
+        ops.attention(q, k, v, mask),
+        torch.func.vmap(lambda v: ops.attention(q, k, v, mask))(v[None])[0],
+        ops.attention_weights(q, k, mask),
+    )
+    for out in outs:
+        assert out[0, 0].isnan().any(-1).tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)

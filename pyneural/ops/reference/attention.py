@@ -94,7 +94,7 @@ def _scores(
     if is_causal:
         allowed = allowed.tril()
     if mask is not None:
-        allowed = allowed & (mask if mask.dtype == torch.bool else mask > -math.inf)
+        allowed = allowed & (mask if mask.dtype == torch.bool else mask != -math.inf)
     return scores, allowed
 
 

@@ -145,6 +145,7 @@ _ELEMENTWISE = {
     "binary_cross_entropy_with_logits", "poisson_nll_loss", "kl_div", "soft_margin_loss",
     "multilabel_soft_margin_loss",
 }  # fmt: skip
+_DIVIDED_BY_WEIGHTS = {"CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss"}
 SAME, CLASSES, ANY = "same", "classes", "any"  # shape of y: as the prediction, [...] of [..., K]
 
 
@@ -237,6 +238,24 @@ class Loss:
             )
             return values.mul(weight).mean()
         return (values.flatten(1).mean(1) if values.dim() > 1 else values).mul(weight).mean()
+
+    def check_parts(self, where: str) -> None:
+        """ValueError for a loss of torch that is not the mean of its values for parts of a batch.
+
+        It is a sum, or is divided by the weights of the classes that there are. What a function of
+        the user's own returns is taken for a mean.
+        """
+        function = self.function
+        options = function.keywords if isinstance(function, partial) else {}
+        reduction, weights = (
+            options.get(name, getattr(function, name, None)) for name in ("reduction", "weight")
+        )
+        expected = f"1, unless {self.name} is a mean over the samples"
+        remedy = "write reduction='none', of which the mean is taken"
+        check(reduction != "sum", where, expected, "a sum of them", remedy)
+        weighted = self.name in _DIVIDED_BY_WEIGHTS and weights is not None
+        got, remedy = "weights of classes that it is divided by", "give fit class_weight instead"
+        check(reduction == "none" or not weighted, where, expected, got, remedy)
 
     @property
     def curves(self) -> list[str]:

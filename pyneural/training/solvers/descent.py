@@ -74,7 +74,8 @@ class Descent(Phase):
         mixed_precision: torch.float16 where the losses come from products in float16, whose
             gradients are then scaled.
         clip_norm: largest norm of the gradient of an optimiser's parameters.
-        accumulation_steps: parts that a batch is cut into: the same update from less memory.
+        accumulation_steps: parts that a batch is cut into: the same update from less memory, if
+            the losses are means over the samples.
     """
 
     follows_gradients: ClassVar[bool] = True
