@@ -26,7 +26,8 @@ def check_conditions(conditions: Mapping[str, Condition], built_in: bool) -> Non
     """ValueError unless they are conditions under good names, and some if none are built in."""
     remedy = 'write {"start": pde.Initial(...)}'
     expected, got = "a dict of conditions by name", type(conditions).__name__
-    check(isinstance(conditions, Mapping), "PINN: conditions", expected, got, remedy)
+    named = isinstance(conditions, (Mapping, torch.nn.ModuleDict))  # or those of another PINN
+    check(named, "PINN: conditions", expected, got, remedy)
     check(
         bool(conditions) or built_in, "PINN: conditions", "at least one", "none",
         "without them the solution is not determined: give initial and boundary conditions, "
