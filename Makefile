@@ -57,7 +57,7 @@ format: $(VENV)/dev
 	$(BIN)/clang-format -i $(FORMATTED)
 
 # Warnings are errors. The first build runs the notebooks and the demos of the gallery, which takes
-# a quarter of an hour; their results are kept in build/.
+# an hour or two on two processors; their results are kept in build/.
 docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -d build/docs/doctrees $(SPHINX) docs build/docs/html
 

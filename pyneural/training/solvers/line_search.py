@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+from typing_extensions import NamedTuple  # typing's is not Generic in Python 3.10
 
 Found = TypeVar("Found")
 
