@@ -7,8 +7,9 @@
 
 Registers of a thread, bytes that it spills to memory and back, bytes of static shared memory of a
 block, and instructions, by ptxas and from the size of the code; what a kernel calls counts with it.
-Sources are compiled as in an installation, with warnings as errors. Without --keep it fails where a
-kernel has become worse than kept: that is how `build_tools/check_cuda.sh` compiles.
+Sources are compiled as in an installation, with warnings as errors, and so is what ptxas names a
+loss of speed. Without --keep it fails where a kernel has become worse than kept: that is how
+`build_tools/check_cuda.sh` compiles.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "bench" / "results" / "cuda-kernels.json"
 ARCHITECTURES = ("sm_80", "sm_90a", "sm_100", "sm_120")
+# Both kinds of Blackwell are compiled from one PTX, see architectures.py.
+PTX = {"sm_120": "compute_100"}
 COLUMNS = ("registers", "spilled", "shared", "instructions")
 # What a column may grow by before it is a regression: the same source gives the same code, but a
 # change elsewhere in it may move a few registers and instructions.
@@ -73,6 +76,11 @@ def resources(log: str) -> Iterator[tuple[str, Row]]:
         )
 
 
+def losses(log: str) -> list[str]:
+    """What ptxas names a loss of speed, as products of a warpgroup that wait for one another."""
+    return [line for line in log.splitlines() if "Potential Performance Loss" in line]
+
+
 def short_names(mangled: list[str]) -> dict[str, str]:
     """Names as in the source, without arguments and what all have in common."""
     ran = subprocess.run(
@@ -89,10 +97,13 @@ def compile_source(source: Path, architecture: str) -> dict[str, Row]:
     """The rows of a source's kernels; exits where it does not compile."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder, "kernels.cubin")
-        command = ["nvcc", *FLAGS, f"-arch={architecture}", "-o", cubin, source]
+        ptx = PTX.get(architecture, architecture.replace("sm", "compute"))
+        target = f"-gencode=arch={ptx},code={architecture}"
+        command = ["nvcc", *FLAGS, target, "-o", cubin, source]
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if ran.returncode:
-            raise SystemExit(f"{source.name} for {architecture}:\n{ran.stdout}{ran.stderr}")
+        if ran.returncode or (said := losses(ran.stderr)):
+            said = ran.stdout + ran.stderr if ran.returncode else "\n".join(said)
+            raise SystemExit(f"{source.name} for {architecture}:\n{said}")
         instructions = dict(code_sizes(cubin.read_bytes()))
     rows = dict(resources(ran.stderr))
     names = short_names(list(rows))

@@ -25,7 +25,7 @@ void adadelta_(const Arguments& a) {
   check_adadelta_(a);
   const at::Device device = a.parameters[0].device();
   const c10::cuda::CUDAGuard guard(device);
-  check_capability(device);
+  check_kernels(device);
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   step_all<float>(a, stream);
   step_all<double>(a, stream);

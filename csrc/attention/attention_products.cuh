@@ -7,6 +7,19 @@
 
 namespace pyneural::attention::cuda {
 
+// Calls compute(panels) with as many panels of a tile's columns as hold the first `used`, known
+// when compiling: a branch between the products of a warpgroup would make each wait for the one
+// before.
+template <class S, int panels = S::kWidth / kPanelColumns, class Compute>
+__device__ void with_panels(int64_t used, const Compute& compute) {
+  if constexpr (panels > 0) {
+    if (used > (panels - 1) * kPanelColumns)
+      compute(std::integral_constant<int, panels>{});
+    else
+      with_panels<S, panels - 1>(used, compute);
+  }
+}
+
 // s += a b^T over the first `used` columns of the rows in shared memory.
 template <class S>
 __device__ void add_product_transposed(typename S::Scores& s, const typename S::RowTile& a,
@@ -14,16 +27,15 @@ __device__ void add_product_transposed(typename S::Scores& s, const typename S::
   using Fragment = typename S::Fragment;
   if constexpr (S::kByWarpgroup) {
     using Products = warpgroup::Products<typename S::T>;
-    warpgroup::begin(s);
-    PYNEURAL_UNROLL
-    for (int panel = 0; panel < S::kWidth; panel += kPanelColumns)
-      if (panel < used) {
-        PYNEURAL_UNROLL
-        for (int k = 0; k < kPanelColumns; k += Fragment::kStep)
-          Products::multiply(s, warpgroup::describe(a.at(0, panel), k),
-                             warpgroup::describe(b.at(0, panel), k));
-      }
-    warpgroup::finish(s);
+    with_panels<S>(used, [&](auto panels) {
+      warpgroup::begin(s);
+      PYNEURAL_UNROLL
+      for (int panel = 0; panel < panels * kPanelColumns; panel += kPanelColumns) PYNEURAL_UNROLL
+      for (int k = 0; k < kPanelColumns; k += Fragment::kStep)
+        Products::multiply(s, warpgroup::describe(a.at(0, panel), k),
+                           warpgroup::describe(b.at(0, panel), k));
+      warpgroup::finish(s);
+    });
   } else {
     const int first = warp_of_block() * 16;
     PYNEURAL_UNROLL
@@ -96,16 +108,15 @@ __device__ void add_product(typename S::Output& out, const typename S::Scores& p
     PYNEURAL_UNROLL
     for (int i = 0; i < S::kColumns / Fragment::kStep; ++i)
       left[i] = Fragment::from_accumulators(p + i * Fragment::kStep / 8);
-    warpgroup::begin(out);
-    PYNEURAL_UNROLL
-    for (int panel = 0; panel < S::kWidth; panel += kPanelColumns)
-      if (panel < used) {
-        PYNEURAL_UNROLL
-        for (int k = 0; k < S::kColumns; k += Fragment::kStep)
-          Products::multiply_along_n(out + panel / 8, left[k / Fragment::kStep].words,
-                                     warpgroup::describe(b.at(k, panel), 0));
-      }
-    warpgroup::finish(out);
+    with_panels<S>(used, [&](auto panels) {
+      warpgroup::begin(out);
+      PYNEURAL_UNROLL
+      for (int panel = 0; panel < panels * kPanelColumns; panel += kPanelColumns) PYNEURAL_UNROLL
+      for (int k = 0; k < S::kColumns; k += Fragment::kStep)
+        Products::multiply_along_n(out + panel / 8, left[k / Fragment::kStep].words,
+                                   warpgroup::describe(b.at(k, panel), 0));
+      warpgroup::finish(out);
+    });
   } else {
     PYNEURAL_UNROLL
     for (int n = 0; n < S::kWidth / 8; n += 2)

@@ -9,11 +9,12 @@ template <class T>
 constexpr bool kIsHalf = sizeof(T) == 2;
 
 // Columns of a tile in shared memory: the narrower tiles fit a block of every device from sm_80 on,
-// sm_86 and sm_89 with 99 KiB included.
+// sm_86 and sm_89 with 99 KiB included. Of double there are no others: they would not fit the
+// registers.
 template <class T>
 constexpr int kNarrow = sizeof(T) == 8 ? 32 : 64;
 template <class T>
-constexpr int kWide = 2 * kNarrow<T>;
+constexpr int kWide = sizeof(T) == 8 ? kNarrow<T> : 2 * kNarrow<T>;
 constexpr int kLeastShared = 99 << 10;
 
 template <class T, int width>

@@ -7,32 +7,46 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <atomic>
+#include <cstdint>
+
 #include "dispatch.h"
 #include "host_values.h"
+#include "kernel_image.h"
 #include "tensor_core_types.h"
 
 namespace pyneural {
 
-// Refuses a GPU that has no instructions for the kernels: of every op the driver would only say
-// that there is no kernel image.
-inline void check_capability(const at::Device& device) {
-  constexpr int kLeast = 8;
+// Refuses a GPU that the kernels were not built for: of every op the driver would only say that
+// there is no kernel image. Asked once for each device.
+inline void check_kernels(const at::Device& device) {
+  constexpr int kLeast = 8, kNoted = 64;
+  static std::atomic<uint64_t> found{0};  // a bit for each device
+  const uint64_t bit = device.index() < kNoted ? uint64_t{1} << device.index() : 0;
+  if (found.load(std::memory_order_relaxed) & bit) return;
   int major = 0, minor = 0;
   C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index()));
-  if (major >= kLeast) return;
   C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device.index()));
   TORCH_CHECK_NOT_IMPLEMENTED(
-      false, "pyneural: ", device, ": expected a GPU of compute capability ", kLeast,
+      major >= kLeast, "pyneural: ", device, ": expected a GPU of compute capability ", kLeast,
       ".0 or newer, got ", major, ".", minor,
       "; move the tensors to the CPU, or install pyneural again with PYNEURAL_CUDA=0, by which "
       "torch's own functions serve this GPU");
+  const cudaError_t error = find_kernels();
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction,
+      "pyneural: ", device, ": expected a GPU that the kernels were built for, got compute ",
+      "capability ", major, ".", minor,
+      "; install pyneural again on this machine, or with TORCH_CUDA_ARCH_LIST=all for all GPUs");
+  C10_CUDA_CHECK(error);
+  found.fetch_or(bit, std::memory_order_relaxed);
 }
 
 // body(T{}, stream) for T float or double.
 template <class Body>
 void dispatch_floating_cuda(const at::Tensor& x, const Body& body) {
   const c10::cuda::CUDAGuard guard(x.device());
-  check_capability(x.device());
+  check_kernels(x.device());
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   dispatch_floating(x, [&](auto type) { body(type, stream); });
 }
@@ -41,7 +55,7 @@ void dispatch_floating_cuda(const at::Tensor& x, const Body& body) {
 template <class Body>
 void dispatch_with_reduced_cuda(const at::Tensor& x, const Body& body) {
   const c10::cuda::CUDAGuard guard(x.device());
-  check_capability(x.device());
+  check_kernels(x.device());
   const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   dispatch_with_reduced<BFloat16, Float16>(x, [&](auto type) { body(type, stream); });
 }
@@ -49,7 +63,7 @@ void dispatch_with_reduced_cuda(const at::Tensor& x, const Body& body) {
 // int64 values of the host, such as a seed, on the device of a call.
 inline at::Tensor on_device(const at::Tensor& values, const at::Device& device) {
   if (values.is_cuda()) return values;
-  check_capability(device);
+  check_kernels(device);
   const c10::cuda::CUDAGuard guard(device);
   const at::Tensor contiguous = values.contiguous();
   at::Tensor to = at::empty(values.sizes(), values.options().device(device));

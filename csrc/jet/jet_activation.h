@@ -59,14 +59,16 @@ PYNEURAL_INLINE void add_term_backward(const Term& term, V coefficient, const V*
 }
 
 // f[0 .. n] from channel 0 of z as activate left it.
-template <class Activation, int n, class V, class T>
-PYNEURAL_INLINE void saved_derivatives(const T* z, V* f) {
-  f[0] = Math<V>::load(z);
+template <class Activation, int n, class V>
+PYNEURAL_INLINE void saved_derivatives(V saved, V* f) {
+  f[0] = saved;
   if constexpr (Activation::kFromValue)
-    Activation::template derivatives<n>(f[0], f[0], f);
+    Activation::template derivatives<n>(saved, saved, f);
   else
-    Activation::template evaluate<n>(V(f[0]), f);
+    Activation::template evaluate<n>(saved, f);
 }
+
+}  // namespace detail
 
 // The activation's jet from its derivatives f[0 .. order]. z and a: pointers, or what Math<V> loads
 // from and stores to in their place.
@@ -80,42 +82,18 @@ PYNEURAL_INLINE void store_jet(const P& plan, int64_t stride, const V* f, From z
       V sum = f[1] * Math<V>::load(z + c * stride);
       for (; t < plan.terms && plan.term[t].channel == c; ++t) {
         const V w = V(plan.coefficient[t]);
-        add_term<2, order>(plan.term[t], w, f, stride, z, &sum);
-        add_term<3, order>(plan.term[t], w, f, stride, z, &sum);
-        add_term<4, order>(plan.term[t], w, f, stride, z, &sum);
+        detail::add_term<2, order>(plan.term[t], w, f, stride, z, &sum);
+        detail::add_term<3, order>(plan.term[t], w, f, stride, z, &sum);
+        detail::add_term<4, order>(plan.term[t], w, f, stride, z, &sum);
       }
       Math<V>::store(sum, a + c * stride);
     }
   }
 }
 
-}  // namespace detail
-
-// z [C] in: pre-activation without its bias; out: what the functions below need, which is z with in
-// channel 0 the activation's value where its derivatives follow from that, else z_0 with bias.
-// a [C] out: the activation's jet.
-template <class Activation, int order, class V, class P, class T>
-PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a) {
-  V f[order + 1];
-  const V z0 = Math<V>::load(z) + V(bias);
-  Activation::template evaluate<order>(z0, f);
-  Math<V>::store(Activation::kFromValue ? f[0] : z0, z);
-  detail::store_jet<order>(plan, stride, f, z, a);
-}
-
-// a [C] again, from z [C] as activate left it: where a was not saved.
-template <class Activation, int order, class V, class P, class T>
-PYNEURAL_INLINE void activate_again(const P& plan, int64_t stride, const T* z, T* a) {
-  V f[order + 1];
-  detail::saved_derivatives<Activation, order>(z, f);
-  detail::store_jet<order>(plan, stride, f, z, a);
-}
-
-// z [C]: as activate left it; grad [C] in: d/d a, out: d/d z.
-template <class Activation, int order, class V, class P, class T>
-PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z, T* grad) {
-  V f[order + 2];
-  detail::saved_derivatives<Activation, order + 1>(z, f);
+// The transpose: grad [C] in: d/d a, out: d/d z, from f[0 .. order + 1] and z as activate left it.
+template <int order, class V, class P, class T>
+PYNEURAL_INLINE void transpose_jet(const P& plan, int64_t stride, const V* f, const T* z, T* grad) {
   V grad_z0 = f[1] * Math<V>::load(grad);
   if constexpr (order >= 1) {
     int t = 0;
@@ -136,6 +114,26 @@ PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z
     }
   }
   Math<V>::store(grad_z0, grad);
+}
+
+// z [C] in: pre-activation without its bias; out: what the functions below need, which is z with in
+// channel 0 the activation's value where its derivatives follow from that, else z_0 with bias.
+// a [C] out: the activation's jet.
+template <class Activation, int order, class V, class P, class T>
+PYNEURAL_INLINE void activate(const P& plan, int64_t stride, T bias, T* z, T* a) {
+  V f[order + 1];
+  const V z0 = Math<V>::load(z) + V(bias);
+  Activation::template evaluate<order>(z0, f);
+  Math<V>::store(Activation::kFromValue ? f[0] : z0, z);
+  store_jet<order>(plan, stride, f, z, a);
+}
+
+// z [C]: as activate left it; grad [C] in: d/d a, out: d/d z.
+template <class Activation, int order, class V, class P, class T>
+PYNEURAL_INLINE void activate_backward(const P& plan, int64_t stride, const T* z, T* grad) {
+  V f[order + 2];
+  detail::saved_derivatives<Activation, order + 1>(Math<V>::load(z), f);
+  transpose_jet<order>(plan, stride, f, z, grad);
 }
 
 }  // namespace pyneural::jet

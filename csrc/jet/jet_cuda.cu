@@ -8,18 +8,18 @@ namespace {
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
-template <class T, int order, bool saves_layers>
-__device__ BlockTile<T, order, saves_layers> make_tile(const JetParams<T>& params) {
+template <class T, bool saves_layers>
+__device__ BlockTile<T, saves_layers> make_tile(const JetParams<T>& params) {
   __shared__ WeightStage<T> stage;
   T* const slab = params.tile.shared_slab ? reinterpret_cast<T*>(shared_memory)
                                           : params.scratch + blockIdx.x * params.tile.slab;
   return {params, slab, stage};
 }
 
-template <class T, int order>
+template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     forward_kernel(const __grid_constant__ JetParams<T> params) {
-  auto tile = make_tile<T, order, false>(params);
+  auto tile = make_tile<T, false>(params);
   const int outputs = params.layers.outputs();
   for_tiles(params.points, params.tile_points, [&](int64_t first) {
     tile.forward(first, 0);
@@ -62,10 +62,10 @@ __device__ void store_input_grad(const JetParams<T>& params, Tile& tile, int64_t
                       });
 }
 
-template <class T, int order>
+template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     backward_kernel(const __grid_constant__ JetParams<T> params) {
-  auto tile = make_tile<T, order, true>(params);
+  auto tile = make_tile<T, true>(params);
   const int outputs = params.layers.outputs(), last = params.layers.count - 1;
   const int64_t size = params.layers.parameters();
   T* const partial = params.partial ? params.partial + blockIdx.x * size : nullptr;
@@ -89,10 +89,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   });
 }
 
-template <class T, int order>
+template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     jacobian_kernel(const __grid_constant__ JetParams<T> params) {
-  auto tile = make_tile<T, order, true>(params);
+  auto tile = make_tile<T, true>(params);
   const int outputs = params.layers.outputs(), last = params.layers.count - 1;
   const int points = params.tile_points, channels = params.plan.channels;
   const int64_t size = params.layers.parameters(), rows = int64_t{params.plan.outputs} * outputs;
@@ -133,18 +133,15 @@ template <class T>
 using Kernel = void (*)(JetParams<T>);
 
 template <class T>
-Kernel<T> kernel_of(const JetParams<T>& params, Pass pass) {
-  const bool is_low = params.plan.order <= 2;
-  if (pass == Pass::forward) return is_low ? forward_kernel<T, 2> : forward_kernel<T, kMaxOrder>;
-  if (pass == Pass::backward) return is_low ? backward_kernel<T, 2> : backward_kernel<T, kMaxOrder>;
-  return is_low ? jacobian_kernel<T, 2> : jacobian_kernel<T, kMaxOrder>;
+Kernel<T> kernel_of(Pass pass) {
+  if (pass == Pass::forward) return forward_kernel<T>;
+  return pass == Pass::backward ? backward_kernel<T> : jacobian_kernel<T>;
 }
 
 template <class T>
 cudaError_t launch(Pass pass, const JetParams<T>& params, cudaStream_t stream) {
   const size_t shared = params.tile.shared_slab ? sizeof(T) * params.tile.slab : 0;
-  return pyneural::launch(kernel_of(params, pass), params.tile.blocks, kThreads, shared, stream,
-                          params);
+  return pyneural::launch(kernel_of<T>(pass), params.tile.blocks, kThreads, shared, stream, params);
 }
 
 }  // namespace
@@ -154,7 +151,7 @@ cudaError_t JetParams<T>::configure(Pass pass, bool sums_gradients) {
   const int64_t gradient = sums_gradients ? layers.parameters() * sizeof(T) : 0;
   const TiledWork work = {points, plan.channels, slab_units(layers, pass != Pass::forward),
                           gradient};
-  if (const cudaError_t error = choose_tiles<T>(kernel_of(*this, pass), work, &tile)) return error;
+  if (const cudaError_t error = choose_tiles<T>(kernel_of<T>(pass), work, &tile)) return error;
   tile_points = tile.columns / plan.channels;
   return cudaSuccess;
 }

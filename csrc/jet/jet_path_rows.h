@@ -55,7 +55,7 @@ void path_jet(const Plan& plan, int64_t points, const T* f, Coefficients<const T
           g[i].degree = k;
         }
     }
-    detail::store_jet<n>(plan, points, g, z + p, a + p);
+    store_jet<n>(plan, points, g, z + p, a + p);
   }
 }
 

@@ -80,14 +80,14 @@ __device__ void store_point_grads(const ResidualJacobianParams<T>& params, int s
   });
 }
 
-template <class T, int order>
+template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     residual_jacobian_kernel(const __grid_constant__ ResidualJacobianParams<T> params) {
   const JetParams<T>& jet = params.jet;
   __shared__ WeightStage<T> stage;
   T* const slab = jet.tile.shared_slab ? reinterpret_cast<T*>(shared_memory)
                                        : jet.scratch + blockIdx.x * jet.tile.slab;
-  BlockTile<T, order, true> tile(jet, slab, stage);
+  BlockTile<T, true> tile(jet, slab, stage);
   const int points = jet.tile_points, last = jet.layers.count - 1;
   const int place = static_cast<int>(threadIdx.x);
   T* const value = slab + slab_units(jet.layers, true) * tile.stride() + place;
@@ -125,12 +125,6 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   });
 }
 
-template <class T>
-auto kernel_of(const ResidualJacobianParams<T>& params) {
-  return params.jet.plan.order <= 2 ? residual_jacobian_kernel<T, 2>
-                                    : residual_jacobian_kernel<T, kMaxOrder>;
-}
-
 }  // namespace
 
 template <class T>
@@ -139,7 +133,8 @@ cudaError_t ResidualJacobianParams<T>::configure(int64_t points) {
   // After the units of the network, values and gradients of the program at a tile's points.
   const int64_t units = slab_units(jet.layers, true) + tiles_of(2 * int64_t{values}, channels);
   const TiledWork work = {points, channels, units, 0};
-  if (const cudaError_t error = choose_tiles<T>(kernel_of(*this), work, &jet.tile)) return error;
+  if (const cudaError_t error = choose_tiles<T>(residual_jacobian_kernel<T>, work, &jet.tile))
+    return error;
   jet.tile_points = jet.tile.columns / channels;
   return cudaSuccess;
 }
@@ -149,7 +144,7 @@ cudaError_t ResidualJacobianParams<T>::launch(cudaStream_t stream) const {
   const size_t shared = jet.tile.shared_slab ? sizeof(T) * jet.tile.slab : 0;
   const int64_t tiles = tiles_of(count, jet.tile_points);
   const int64_t blocks = tiles < jet.tile.blocks ? tiles : jet.tile.blocks;
-  return pyneural::launch(kernel_of(*this), blocks, kThreads, shared, stream, *this);
+  return pyneural::launch(residual_jacobian_kernel<T>, blocks, kThreads, shared, stream, *this);
 }
 
 template struct ResidualJacobianParams<float>;

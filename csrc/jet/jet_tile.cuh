@@ -33,35 +33,44 @@ PYNEURAL_INLINE int64_t slab_units(const LayerPointers<T>& layers, bool saves_la
   return saved + widest + layers.outputs();
 }
 
-template <class T, int order>
-struct ActivatePoint {
-  const Plan& plan;
-  int64_t stride;
-  T bias;
-  T *z, *a;
-  template <class Activation>
-  PYNEURAL_INLINE void operator()(Activation) const {
-    constexpr int kOrder = Activation::kSmooth || order < 2 ? order : 1;
-    activate<Activation, kOrder, T>(plan, stride, bias, z, a);
-  }
+// f[0 .. order + 1] of an activation, and what a forward saves of z_0, see activate in
+// jet_activation.h.
+template <class T>
+struct Derivatives {
+  T f[kMaxOrder + 2] = {}, saved = {};
 };
 
-template <class T, int order>
-struct ActivatePointBackward {
-  const Plan& plan;
-  int64_t stride;
-  const T* z;
-  T *grad, *a;
-  template <class Activation>
-  PYNEURAL_INLINE void operator()(Activation) const {
-    constexpr int kOrder = Activation::kSmooth || order < 2 ? order : 1;
-    activate_again<Activation, kOrder, T>(plan, stride, z, a);
-    activate_backward<Activation, kOrder, T>(plan, stride, z, grad);
-  }
-};
+// Functions of their own, as in activate.cuh: what a jet makes of the derivatives follows once, not
+// for each activation. Second derivatives, which most plans end with, have code of their own.
+template <class T>
+[[gnu::noinline]] __device__ Derivatives<T> derivatives_at(ActivationKind kind, int order, T z) {
+  Derivatives<T> of;
+  visit_activation(kind, [&](auto activation) {
+    using Activation = decltype(activation);
+    if (order <= 2)
+      Activation::template evaluate<2>(z, of.f);
+    else
+      Activation::template evaluate<kMaxOrder>(z, of.f);
+    of.saved = Activation::kFromValue ? of.f[0] : z;
+  });
+  return of;
+}
+// One more, which a backward needs.
+template <class T>
+[[gnu::noinline]] __device__ Derivatives<T> derivatives_from(ActivationKind kind, int order,
+                                                             T saved) {
+  Derivatives<T> of;
+  visit_activation(kind, [&](auto activation) {
+    using Activation = decltype(activation);
+    if (order <= 2)
+      detail::saved_derivatives<Activation, 3>(saved, of.f);
+    else
+      detail::saved_derivatives<Activation, kMaxOrder + 1>(saved, of.f);
+  });
+  return of;
+}
 
-// order: derivatives of the activation that the code has, at least the plan's.
-template <class T, int order, bool saves_layers>
+template <class T, bool saves_layers>
 class BlockTile {
  public:
   __device__ BlockTile(const JetParams<T>& params, T* slab, WeightStage<T>& stage)
@@ -133,8 +142,9 @@ class BlockTile {
       __syncthreads();
       for_pairs(params_.layers.width[l], tile, [&](int unit, int p) {
         const int64_t at = unit * stride_ + p;
-        visit_activation(params_.activation, ActivatePointBackward<T, order>{
-                                                 params_.plan, tile, z + at, to + at, a_ + at});
+        const auto of = derivatives_from(params_.activation, params_.plan.order, z[at]);
+        store_jet<kMaxOrder>(params_.plan, tile, of.f, z + at, a_ + at);
+        transpose_jet<kMaxOrder>(params_.plan, tile, of.f, z + at, to + at);
       });
       __syncthreads();
       layer(l, grad_, a_);
@@ -182,8 +192,9 @@ class BlockTile {
     const T* const bias = params_.layers.biases[l];
     for_pairs(params_.layers.width[l + 1], tile, [&](int unit, int p) {
       const int64_t at = unit * stride_ + p;
-      visit_activation(params_.activation,
-                       ActivatePoint<T, order>{params_.plan, tile, bias[unit], z + at, a_ + at});
+      const auto of = derivatives_at(params_.activation, params_.plan.order, z[at] + bias[unit]);
+      z[at] = of.saved;
+      store_jet<kMaxOrder>(params_.plan, tile, of.f, z + at, a_ + at);
     });
   }
 

@@ -20,6 +20,12 @@ NEW, OLD = (13, 0), (12, 6)
     [
         (None, NEW, [], "8.0;9.0a;10.0+PTX;12.0", ""),
         (" ", OLD, [], "8.0+PTX;9.0a", ""),
+        ("All", NEW, [H100], "8.0;9.0a;10.0+PTX;12.0", ""),
+        (None, NEW, [H100, H100], "9.0a", "for the GPUs of this machine, 9.0a;"),
+        (None, OLD, [(8, 6), (8, 9)], "8.0+PTX", "TORCH_CUDA_ARCH_LIST=all"),
+        ("", NEW, [H100, (12, 1)], "9.0a;12.0", "for the GPUs of this machine"),
+        (None, NEW, [V100, H100], "8.0;9.0a;10.0+PTX;12.0", ""),  # V100: torch's functions
+        (None, NEW, [(11, 0)], "8.0;9.0a;10.0+PTX;12.0", ""),  # by the PTX
         ("8.6", NEW, [], "8.6", ""),
         ("9.0a", NEW, [], "9.0a", ""),
         ("9.0", NEW, [], "9.0a", "9.0 is built as 9.0a"),
@@ -62,6 +68,18 @@ def test_flags_of_nvcc():
         "-gencode=arch=compute_90a,code=sm_90a",
         "-gencode=arch=compute_100,code=[sm_100,compute_100]",
     ]
+    assert nvcc_flags("12.0") == ["-gencode=arch=compute_120,code=sm_120"]
+
+
+@pytest.mark.parametrize(
+    ("architectures", "code"),
+    [
+        ("10.0+PTX;12.0", "[sm_100,compute_100,sm_120]"),
+        ("10.0;12.0+PTX", "[sm_100,sm_120,compute_100]"),
+    ],
+)
+def test_both_kinds_of_blackwell_from_one_ptx(architectures, code):
+    assert nvcc_flags(architectures) == [f"-gencode=arch=compute_100,code={code}"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_there_are_entries():
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda path: path.stem)
 def test_an_entry_refuses_a_gpu_without_kernels(entry: Path):
-    refusing = r"check_capability\(|dispatch_floating_cuda\(|dispatch_with_reduced_cuda\("
+    refusing = r"check_kernels\(|dispatch_floating_cuda\(|dispatch_with_reduced_cuda\("
     assert re.search(refusing, entry.read_text())
 
 

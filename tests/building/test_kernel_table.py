@@ -55,6 +55,12 @@ def test_resources_with_those_of_called_functions():
     }
 
 
+def test_products_that_wait_for_one_another_are_a_loss():
+    loss = "ptxas info    : (C7520) Potential Performance Loss: wgmma.mma_async instructions are"
+    assert kernel_table.losses(LOG) == []
+    assert kernel_table.losses(LOG + loss + " serialized\n") == [loss + " serialized"]
+
+
 @pytest.mark.skipif(shutil.which("c++filt") is None, reason="needs c++filt")
 def test_names_are_those_of_the_source_without_what_all_share():
     names = {

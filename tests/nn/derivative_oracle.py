@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pyneural.ops import Derivative, LinearOperator
 from pyneural.ops.jet.derivatives import partials_of
@@ -25,7 +26,8 @@ def nested(
 ) -> list[Tensor]:
     """(u, *derivatives), [N, O] each, with one reverse pass an order and output."""
     x = x.detach().requires_grad_()
-    known = {(): function(x)}
+    with sdpa_kernel(SDPBackend.MATH):  # torch's others have no second derivatives
+        known = {(): function(x)}
 
     def partial(indices: tuple[int, ...]) -> Tensor:
         indices = tuple(sorted(indices))
