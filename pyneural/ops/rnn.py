@@ -108,9 +108,8 @@ def _projected(
     _check_like_x("weight_hr", weight_hr, (projected, hidden), "[P, H]", x)
     _check_like_x("weight_hh", weight_hh, (4 * hidden, projected), "[4 H, P]", x)
     # Views keep their values where `.data` of a weight is replaced before the backward, as torch's.
-    weight_ih, weight_hh, weight_hr, *views = (
-        b if b is None else b.view_as(b) for b in (weight_ih, weight_hh, weight_hr, *biases)
-    )
+    weight_ih, weight_hh, weight_hr = (w.view_as(w) for w in (weight_ih, weight_hh, weight_hr))
+    views = [None if bias is None else bias.view_as(bias) for bias in biases]
     inner: State | None = None
     if start is not None:
         _initial_state(x, start, weight_hh, "lstm")  # raises unless it is a pair
