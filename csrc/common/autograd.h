@@ -53,6 +53,16 @@ inline OptionalTensor if_defined(const at::Tensor& tensor) {
   return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
 }
 
+// A tensor as a Function saves it where torch's own layers save a view of it: what `t.data = other`
+// does to t does not reach it. It has t's place in the graph, and t's count of changes in place.
+inline at::Tensor kept(const at::Tensor& t) {
+  if (!t.defined()) return t;
+  at::Tensor alias(t.tensor_data());
+  if (t.requires_grad())
+    torch::autograd::impl::set_gradient_edge(alias, torch::autograd::impl::gradient_edge(t));
+  return alias;
+}
+
 // Calls an op's `*_backward`: past autograd, unless a graph of the backward is wanted.
 template <class Backward, class... Args>
 auto call_backward(const Backward& op, const Args&... args) {

@@ -1,5 +1,6 @@
-// Dropout on the CPU: y = x / (1 - p) where an element is kept, 0 where it is not. Which are kept
-// is a function of the seed and of an element's place, so that a backward needs no mask.
+// Dropout on the CPU: y = x / (1 - p) where an element is kept, 0 x where it is not: NaN, as
+// torch's, where x is not finite. Which are kept is a function of the seed and of an element's
+// place, so that a backward needs no mask.
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -27,10 +28,8 @@ void drop(const T* x, int64_t size, const Dropout& dropout, T* y) {
       dropout.factors(0, block, factors);
       const int64_t first = block * kDropoutBlock;
       const int64_t count = std::min<int64_t>(kDropoutBlock, size - first);
-      for (int64_t j = 0; j < count; ++j) {
-        const Sum value = static_cast<Sum>(x[first + j]) * factors[j];
-        y[first + j] = static_cast<T>(factors[j] == 0 ? Sum(0) : value);  // were x infinite
-      }
+      for (int64_t j = 0; j < count; ++j)
+        y[first + j] = static_cast<T>(static_cast<Sum>(x[first + j]) * factors[j]);
     }
   });
 }

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int w = 0; w < 4; ++w) {
     const int64_t i = first + w * kDropoutCounters;
     if (i < params.size)
-      store(dropout.keeps(words[w]) ? load(params.x + i) * factor : Accumulator<T>(0),
+      store(load(params.x + i) * (dropout.keeps(words[w]) ? factor : Accumulator<T>(0)),
             params.y + i);
   }
 }

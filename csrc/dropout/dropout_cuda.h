@@ -7,7 +7,7 @@
 
 namespace pyneural::dropout {
 
-// y = x / (1 - p) where an element is kept, else 0. T: float, double, BFloat16 or Float16.
+// y = x / (1 - p) where an element is kept, else 0 x. T: float, double, BFloat16 or Float16.
 template <class T>
 struct DropoutParams {
   int64_t size = 0;

@@ -16,10 +16,10 @@ struct Mlp : torch::autograd::Function<Mlp> {
                             std::string_view final_activation) {
     const at::AutoDispatchBelowADInplaceOrView below;
     at::Tensor y = call_mlp(x, weights, biases, activation, final_activation);
-    variable_list tensors{x};
-    tensors.insert(tensors.end(), weights.begin(), weights.end());
-    tensors.insert(tensors.end(), biases.begin(), biases.end());
-    ctx->save_for_backward(tensors);
+    variable_list tensors{kept(x)};
+    for (const at::TensorList parameters : {weights, biases})
+      for (const at::Tensor& parameter : parameters) tensors.push_back(kept(parameter));
+    ctx->save_for_backward(std::move(tensors));
     ctx->saved_data["activation"] = std::string(activation);
     ctx->saved_data["final_activation"] = std::string(final_activation);
     return y;

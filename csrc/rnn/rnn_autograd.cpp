@@ -24,8 +24,14 @@ struct Rnn : torch::autograd::Function<Rnn> {
     const auto [y, h_n, c_n, saved] = call_rnn_with_saved(x, h0, c0, weight_ih, weight_hh, bias_ih,
                                                           bias_hh, lengths, cell, reverse);
     const at::Tensor none;
-    ctx->save_for_backward({x, h0, c0.value_or(none), weight_ih, weight_hh, bias_ih.value_or(none),
-                            bias_hh.value_or(none), lengths.value_or(none), y, saved});
+    // Torch saves views of the weights, but themselves where oneDNN computes all steps of an LSTM.
+    const at::ScalarType type = x.scalar_type();
+    const bool by_onednn =
+        cell == "lstm" && !lengths && (type == at::kFloat || type == at::kBFloat16);
+    const auto of = [&](const at::Tensor& t) { return by_onednn ? t : kept(t); };
+    ctx->save_for_backward({of(x), h0, c0.value_or(none), of(weight_ih), of(weight_hh),
+                            of(bias_ih.value_or(none)), of(bias_hh.value_or(none)),
+                            lengths.value_or(none), y, saved});
     ctx->saved_data["cell"] = std::string(cell);
     ctx->saved_data["reverse"] = reverse;
     ctx->set_materialize_grads(false);

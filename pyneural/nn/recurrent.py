@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from pyneural import ops
 from pyneural.errors import ArgumentError
+from pyneural.nn.autocast import keeps_float32, rnn_in_float32
 from pyneural.nn.checks import check_input, of_layer
 from pyneural.nn.drop_in import call_without_tensors
 from pyneural.nn.quantization import Quantizable
@@ -98,6 +99,9 @@ class _Recurrent(_HasCell, torch.nn.RNNBase):
     ) -> tuple[Tensor, list[Tensor]]:
         """The y [T, N, D H] and the final states, each [L D, N, H], of x [T, N, I]."""
         directions = 2 if self.bidirectional else 1
+        in_one_call = lengths is None and not self.proj_size
+        in_float32 = keeps_float32(x, state[-1] if state else None, self._cell, in_one_call)
+        run = rnn_in_float32 if in_float32 else ops.rnn
         ends: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.training:
@@ -106,7 +110,7 @@ class _Recurrent(_HasCell, torch.nn.RNNBase):
             for direction in range(directions):
                 index = layer * directions + direction
                 start = self._as_state([part[index] for part in state]) if state else None
-                y, end = ops.rnn(
+                y, end = run(
                     x, start, self._weights(index), self._cell, lengths, reverse=direction == 1
                 )
                 ys.append(y)
@@ -271,7 +275,10 @@ class _RecurrentCell(_HasCell, torch.nn.RNNCellBase):
         if hx is not None and not batched:
             start = (hx[0][None], hx[1][None]) if is_pair else hx[None]  # type: ignore[call-overload]
         weights = [stored(self, name) for name in _CELL_WEIGHTS]
-        _, end = ops.rnn(input[None] if batched else input[None, None], start, weights, self._cell)
+        x = input[None] if batched else input[None, None]
+        state = start[-1] if isinstance(start, tuple | list) else start
+        run = rnn_in_float32 if keeps_float32(x, state, self._cell) else ops.rnn
+        _, end = run(x, start, weights, self._cell)
         if batched:
             return end
         return (end[0][0], end[1][0]) if isinstance(end, tuple) else end[0]

@@ -107,6 +107,9 @@ def _projected(
     hidden, projected = weight_hh.shape[0] // GATES["lstm"], weight_hh.shape[-1]
     _check_like_x("weight_hr", weight_hr, (projected, hidden), "[P, H]", x)
     _check_like_x("weight_hh", weight_hh, (4 * hidden, projected), "[4 H, P]", x)
+    # Views keep their values where `.data` of a weight is replaced before the backward, as torch's.
+    weight_ih, weight_hh, weight_hr = (w.view_as(w) for w in (weight_ih, weight_hh, weight_hr))
+    views = [None if bias is None else bias.view_as(bias) for bias in biases]
     inner: State | None = None
     if start is not None:
         _initial_state(x, start, weight_hh, "lstm")  # raises unless it is a pair
@@ -119,7 +122,7 @@ def _projected(
         is_first = torch.arange(steps, device="cpu")[:, None, None] == first[:, None]  # [T, N, 1]
         x = torch.cat([x, is_first.to(x.device) * h], -1)
         weight_ih = torch.cat([weight_ih, weight_hh], 1)
-    weights = weight_ih, weight_hh @ weight_hr, *biases
+    weights = weight_ih, weight_hh @ weight_hr, *views
     y, (h_n, c_n) = rnn(x, inner, weights, "lstm", lengths, reverse)
     return dense(y, weight_hr), (dense(h_n, weight_hr), c_n)
 

@@ -151,20 +151,6 @@ def test_projection_by_kernel(reverse):
     assert all(out.isfinite().all() for out in call(x, *tensors[1:]))
 
 
-def test_stacked_projection_under_autocast():
-    """The layers but the first take what the layer before gives in the lower precision."""
-    torch.manual_seed(0)
-    layer = nn.LSTM(4, 6, num_layers=2, bidirectional=True, proj_size=3)
-    x, h, c = torch.randn(5, 2, 4), torch.randn(4, 2, 3), torch.randn(4, 2, 6)
-    for given in ((x,), (x, (h, c)), (pack_padded_sequence(x, [5, 3]), (h, c))):
-        expected = parity.floating(layer(*given))
-        with torch.autocast("cpu", torch.bfloat16):
-            found = parity.floating(layer(*given))
-        for one, other in zip(found, expected, strict=True):
-            assert one.dtype == torch.bfloat16
-            torch.testing.assert_close(one.float(), other, rtol=0.05, atol=0.03)
-
-
 def test_unbatched():
     ours, twin = pair("LSTM", num_layers=2, batch_first=True)
     x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 
 import pytest
 import torch
 
 from pyneural import nn, ops
+from pyneural.ops import reference
 from tests.nn.called_ops import CalledOps
 from tests.tolerances import FLOAT64, assert_close
 
@@ -84,13 +86,33 @@ def test_ends_of_p():
     assert not ops.dropout(x, 1.0).any()
 
 
-def test_what_falls_is_zero_were_it_not_a_number():
-    x = torch.full((200,), float("nan"))
-    x[100:] = float("inf")
-    y = drop(x, SEED, 0.5)
+NOT_FINITE = torch.tensor([math.inf, -math.inf, math.nan, 2.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_falls_is_not_finite_if_it_was_not(dtype):
+    """Torch multiplies by 0."""
+    x = NOT_FINITE.to(dtype).repeat_interleave(50).requires_grad_()
     kept = torch.ops.pyneural.attention_keep(SEED, [1, 1, 1, 200], 0.5).flatten()
-    assert (y[~kept] == 0).all()
-    assert y[:100][kept[:100]].isnan().all()
+    for function in (drop, reference.dropout):
+        y = function(x, SEED, 0.5)
+        (gradient,) = torch.autograd.grad(y, x, x.detach())
+        for found in (y, gradient):
+            assert torch.equal(found.isnan(), ~kept & ~x.isfinite() | x.isnan())
+            torch.testing.assert_close(found[kept], (2 * x)[kept], equal_nan=True)
+            assert (found[150:][~kept[150:]] == 0).all()
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_not_finite_at_the_ends_of_p_as_torch(p, dtype):
+    found, expected = [], []
+    for values, layer in ((found, nn.Dropout(p)), (expected, torch.nn.Dropout(p))):
+        x = NOT_FINITE.to(dtype).requires_grad_()
+        y = layer(x)
+        values += [y.detach(), *torch.autograd.grad(y, x, NOT_FINITE.flip(0).to(dtype))]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def test_gradients():

@@ -7,6 +7,6 @@ from torch import Tensor
 
 
 def dropout(x: Tensor, seed: Tensor, p: float) -> Tensor:
-    """Each element x / (1 - p) where it is kept, else 0."""
+    """Each element x / (1 - p) where it is kept, else 0 x."""
     keep = torch.ops.pyneural.attention_keep(seed, [1, 1, 1, x.numel()], p).view(x.shape)
-    return torch.where(keep.to(x.device), x / (1 - p) if p < 1 else x, 0)
+    return (x / (1 - p) if p < 1 else x) * keep.to(x.device)
