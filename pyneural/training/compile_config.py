@@ -54,16 +54,17 @@ class CompileConfig:
         """ValueError where targets of a batch that is divided are ignored."""
         if self.divided is None:
             return
-        several = isinstance(self.loss, LossesOfOutputs)
-        targets = self.loss.outputs("loss: y", y, self.loss.weights) if several else {"": y}  # type: ignore[union-attr]
+        targets = {"": y}
+        if isinstance(self.loss, LossesOfOutputs):
+            targets = self.loss.outputs("loss: y", y, self.loss.weights)
         for name, loss in self._losses().items():
             loss.check_ignored(self.divided, targets[name])
 
     def _losses(self) -> dict[Any, Loss]:
         """Those of each output; "" is the only one."""
-        several = isinstance(self.loss, LossesOfOutputs)
-        by_output = self.loss.losses if several else {"": self.loss}  # type: ignore[union-attr]
-        return {name: loss for name, loss in by_output.items() if loss is not None}
+        if isinstance(self.loss, LossesOfOutputs):
+            return {name: loss for name, loss in self.loss.losses.items() if loss is not None}
+        return {} if self.loss is None else {"": self.loss}
 
     def quantities(self) -> list[str] | None:
         """Names of the curves of a pass; None where the model has its own."""

@@ -229,7 +229,7 @@ class _Field:
 
     def _by_torch_func(self, t: Tensor, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
         """The same within ``torch.func.grad`` or ``vmap``, where a tensor cannot become a leaf."""
-        u, product = torch.func.vjp(partial(self.value, t), x)
+        u, product, *_ = torch.func.vjp(partial(self.value, t), x)
         if noise is not None:
             return u, (product(noise)[0] * noise).sum(1)
         units = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
