@@ -116,6 +116,10 @@ class Joined(JetModule):
         columns: Sequence[Sequence[int] | None] | None = None,
     ) -> None:
         super().__init__()
+        alone = isinstance(networks, torch.nn.Module)
+        good = not alone or isinstance(networks, torch.nn.ModuleList)
+        expected, got = "a list of networks", type(networks).__name__
+        check_argument(good, "Joined: networks", expected, got, "write Joined([first, second])")
         check_argument(
             len(networks) > 0, "Joined: networks", "at least one", "none", "give one for an output"
         )

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active as by_torch_func
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from pyneural.errors import check_argument, is_whole
 from pyneural.ode.step import Controller, Field, State, take_step
 from pyneural.ode.tableau import METHODS, Tableau
+from pyneural.ode.values import values_of
 
 
 class IntegrationError(RuntimeError):
@@ -37,9 +39,10 @@ def odeint(
         dopri5, adaptive: |error of a step| <= atol + rtol max(|y|, |y_next|) for every element
         dopri5 or rk4, ``steps`` equal steps from each time to the next: global error O(h^5), O(h^4)
 
-    All rows of a batch take the same steps. The gradient is the exact one of the numbers that were
-    computed, with the lengths of the steps held fixed; it reaches y0, t and every tensor that f is
-    made of, to any order. Nothing needs to be listed for it.
+    All rows of a batch take the same steps, and so do all samples of ``torch.func.vmap``. The
+    gradient is the exact one of the numbers that were computed, with the lengths of the steps held
+    fixed; it reaches y0, t and every tensor that f is made of, to any order. Nothing needs to be
+    listed for it.
 
     Args:
         f: f(t, y) with t [] and y like y0; it returns dy/dt, of the shape and dtype of y0.
@@ -52,7 +55,8 @@ def odeint(
         steps: number of equal steps from each time to the next; None for the adaptive method.
         max_steps: of the adaptive method, rejected ones included, from each time to the next.
         checkpoint: whether the backward computes the stages of each step anew, so that memory
-            holds one state a step; False keeps everything that f keeps, which saves an evaluation.
+            holds one state a step; False keeps everything that f keeps, which saves an evaluation,
+            and so do the transformations of ``torch.func``.
 
     Returns:
         y at the times, [T, ...], the first being y0; a tuple of these where y0 is one.
@@ -77,7 +81,7 @@ def odeint(
     tableau = _check(state, method, rtol, atol, steps, max_steps)
     real = state[0].real if state[0].is_complex() else state[0]
     times = torch.as_tensor(t, dtype=real.dtype, device=real.device)
-    _check_times(times)
+    _check_times(times, steps)
 
     several = isinstance(y0, tuple)
 
@@ -115,7 +119,8 @@ class _Integrator:
         return self._recomputed(self.f, t, y)
 
     def _recomputed(self, function: Callable[..., Any], *args: Any) -> Any:
-        if not (self.checkpoint and torch.is_grad_enabled()):
+        # torch.func has no hooks on what is saved, by which torch computes anew.
+        if not (self.checkpoint and torch.is_grad_enabled()) or by_torch_func():
             return function(*args)
         options: Any = {"use_reentrant": False, "preserve_rng_state": False}
         return recomputed(function, *args, **options)
@@ -140,7 +145,7 @@ class _Integrator:
 
     def adaptive(self, start: Tensor, end: Tensor, y: State, slope: State) -> tuple[State, State]:
         """State and slope at the end of steps of controlled error."""
-        span, (first, last) = end - start, (float(start.detach()), float(end.detach()))
+        span, (first, last) = end - start, (_number(start), _number(end))
         whole = abs(last - first)
         smallest = 4 * torch.finfo(start.dtype).eps * max(abs(first), abs(last))
         done, taken = 0.0, 0  # parts of the span: numbers that no gradient goes through
@@ -231,11 +236,21 @@ def _check(
     return METHODS[method]
 
 
-def _check_times(times: Tensor) -> None:
+def _check_times(times: Tensor, steps: int | None) -> None:
     good = times.dim() == 1 and len(times) >= 2
     got, remedy = list(times.shape), "give (start, end)"
     check_argument(good, "odeint: t", "two or more times, [T]", got, remedy)
     forward = times.detach().diff()
-    good = bool(times.isfinite().all()) and bool((forward > 0).all() or (forward < 0).all())
-    expected = "finite times, all increasing or all decreasing"
-    check_argument(good, "odeint: t", expected, times.tolist(), "sort them")
+    finite, monotonic = times.isfinite().all(), (forward > 0).all() | (forward < 0).all()
+    good = bool(values_of(finite & monotonic).all())
+    expected, got = "finite times, all increasing or all decreasing", values_of(times).tolist()
+    check_argument(good, "odeint: t", expected, got, "sort them")
+    same = steps is not None or all(values_of(t).unique().numel() == 1 for t in times)
+    expected = "the same times for all samples of vmap, which take the same steps"
+    remedy = "give a number of equal steps, or solve dy/ds = T f(T s, y) up to s = 1"
+    check_argument(same, "odeint: t", expected, got, remedy)
+
+
+def _number(t: Tensor) -> float:
+    """A time, which is the same for all samples of vmap."""
+    return float(values_of(t).flatten()[0])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyneural.ode.tableau import Tableau
+from pyneural.ode.values import values_of
 
 State = tuple[Tensor, ...]
 Field = Callable[[Tensor, State], State]
@@ -63,9 +64,10 @@ class Controller:
         h_next = 0.9 h err^(-0.85 / p) err_before^(0.2 / p),  by a factor from 0.2 to 10
 
     The error is the largest of all elements, each divided by atol + rtol |y|: every row of a batch
-    keeps the tolerance. Hairer, Nørsett and Wanner 1993, "Solving ordinary differential equations
-    I", section II.4; the exponents are those of their program DOPRI5, at which the error settles at
-    0.4 of the tolerance (Hairer and Wanner 1996, "II", section IV.2).
+    keeps the tolerance, and so does every sample of ``torch.func.vmap``. Hairer, Nørsett and Wanner
+    1993, "Solving ordinary differential equations I", section II.4; the exponents are those of
+    their program DOPRI5, at which the error settles at 0.4 of the tolerance (Hairer and Wanner
+    1996, "II", section IV.2).
 
     Args:
         order: p of the method.
@@ -85,7 +87,7 @@ class Controller:
             for part, *parts in zip(value, *states, strict=True)
             if part.numel() > 0
         ]
-        return float(torch.stack(largest).amax()) if largest else 0.0
+        return float(values_of(torch.stack(largest)).amax()) if largest else 0.0
 
     def factor(self, error: float) -> float:
         """What the step is to be multiplied by after one of an error; it was taken if <= 1."""
@@ -101,7 +103,7 @@ class Controller:
     @torch.no_grad()
     def first_step(self, f: Field, t: Tensor, span: Tensor, y: State, slope: State) -> float:
         """Length of a first step into the span, from the sizes of y, y' and y''."""
-        whole = float(span.abs())
+        whole = float(values_of(span).abs().amax())
         size, rate = self.norm(y, y), self.norm(slope, y)
         h = min(0.01 * size / rate if min(size, rate) > 1e-5 else 1e-6, whole)
         direction = h * torch.sign(span)

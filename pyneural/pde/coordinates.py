@@ -15,6 +15,7 @@ from pyneural.errors import ArgumentError, check_argument
 TIME = "t"  # the coordinate of this name is the time
 # What torch says where several values are taken for one number.
 _ONE_NUMBER = "only one element tensors can be converted", "Boolean value of Tensor"
+_OF_NUMPY = "Can't call numpy() on Tensor that requires grad"  # and of functions of NumPy
 
 
 def check_names(where: str, names: Sequence[str], got: Sequence[str], owner: str) -> None:
@@ -126,12 +127,16 @@ def call_with_coordinates(
         where: the name that an error begins with.
 
     Raises:
-        ValueError: an argument that is no coordinate, or a result that is not [N] or [N, O].
+        ValueError: an argument that is no coordinate, a result that is not [N] or [N, O], or a
+            function of NumPy where x requires a gradient.
 
     >>> x = torch.tensor([[0.0, 2.0], [1.0, 3.0]])
     >>> call_with_coordinates(lambda y: y**2, ("x", "y"), x, "example").tolist()
     [4.0, 9.0]
     """
+    good, name = not isinstance(function, np.ufunc), getattr(function, "__name__", "sin")
+    expected, got = "a function of torch of coordinates by name", f"numpy.{name}"
+    check_argument(good, f"{where}: function", expected, got, f"write lambda x: torch.{name}(x)")
     arguments = arguments_of(getattr(function, "forward", function), names)
     for argument in arguments:
         if argument not in names:
@@ -145,6 +150,11 @@ def call_with_coordinates(
     try:
         value = function(**given)
     except (RuntimeError, ValueError) as error:
+        if _OF_NUMPY in str(error):
+            raise ArgumentError(
+                f"{where}: function: expected functions of torch, which have derivatives, got one "
+                "of numpy; write torch.sin(x) for numpy.sin(x)"
+            ) from error
         if not any(text in str(error) for text in _ONE_NUMBER):
             raise
         raise ArgumentError(

@@ -34,8 +34,9 @@ class Hard(JetModule):
         distance: B, likewise.
 
     Raises:
-        ValueError: a function with an argument that is no coordinate, more columns in it than the
-            network has outputs, or a network with inputs of other names, as another ``Hard``.
+        ValueError: a function with an argument that is no coordinate, or one of NumPy, which has no
+            derivatives, more columns in it than the network has outputs, or a network with inputs
+            of other names, as another ``Hard``.
 
     >>> from pyneural.nn import MLP
     >>> u = Hard(MLP(2, [8], 1), "tx", lift=lambda x: x, distance=lambda t: t)
@@ -65,10 +66,12 @@ class Hard(JetModule):
             good = callable(part) or isinstance(part, (Real, Tensor))
             expected, got = "a number, a tensor or a function of coordinates", type(part).__name__
             check_argument(good, f"Hard: {name}", expected, got, "write lambda x: torch.sin(x)")
+            # With a gradient, as in derivatives, so that functions without one are refused here.
+            points = like.new_zeros(2, len(self.inputs)).requires_grad_()
             with torch.enable_grad():
-                value = self._evaluate(name, like.new_zeros(2, len(self.inputs)))
+                value = self._evaluate(name, points)
                 value = value * like.new_ones(2, 1) if value.dim() < 2 else value
-            adopt_unknowns(self, getattr(self, name), value, f"Hard: {name}")
+            adopt_unknowns(self, getattr(self, name), value, f"Hard: {name}", {id(points)})
             columns = value.shape[1]
             if outputs is not None and columns not in (1, outputs):
                 raise ValueError(

@@ -25,6 +25,7 @@ class CompileConfig:
     metrics: list[Metric]  # shown beside it
     penalised: list[Any] = field(init=False, default_factory=list)  # layers with a regulariser
     given: dict[str, Optimizer] = field(init=False)  # optimisers by their parts; "" is the model
+    divided: str | None = field(init=False, default=None)  # what divides batches, for errors
 
     def __post_init__(self) -> None:
         descent = self.descent
@@ -37,13 +38,33 @@ class CompileConfig:
         check(good, "compile: clip_norm", "a number > 0", descent.clip_norm, "write 1.0")
         where = "compile: accumulation_steps"
         check_count(where, descent.accumulation_steps, 1)
-        if descent.accumulation_steps > 1 and self.loss is not None:
-            losses: list[Loss | None] = (
-                [self.loss] if isinstance(self.loss, Loss) else list(self.loss.losses.values())
-            )
-            for loss in losses:
-                if loss is not None:
-                    loss.check_parts(where)
+        if descent.accumulation_steps > 1:
+            self.divide(where)
+
+    def divide(self, where: str) -> None:
+        """Says that each batch is divided, among processes or in turn; ``where`` is for errors.
+
+        ValueError where the loss of a batch is not the mean of those of its parts.
+        """
+        self.divided = where
+        for loss in self._losses().values():
+            loss.check_parts(where)
+
+    def check_targets(self, y: Any) -> None:
+        """ValueError where targets of a batch that is divided are ignored."""
+        if self.divided is None:
+            return
+        targets = {"": y}
+        if isinstance(self.loss, LossesOfOutputs):
+            targets = self.loss.outputs("loss: y", y, self.loss.weights)
+        for name, loss in self._losses().items():
+            loss.check_ignored(self.divided, targets[name])
+
+    def _losses(self) -> dict[Any, Loss]:
+        """Those of each output; "" is the only one."""
+        if isinstance(self.loss, LossesOfOutputs):
+            return {name: loss for name, loss in self.loss.losses.items() if loss is not None}
+        return {} if self.loss is None else {"": self.loss}
 
     def quantities(self) -> list[str] | None:
         """Names of the curves of a pass; None where the model has its own."""

@@ -81,6 +81,8 @@ class Model(Trainable):
         config = self.compile_config("losses")
         if config.loss is None:
             return super().losses(batch)
+        if self.training:
+            config.check_targets(batch.y)
         dtype = config.descent.mixed_precision
         x = batch.x if isinstance(batch.x, Tensor) else first(batch.x)
         with nullcontext() if dtype is None else torch.autocast(x.device.type, dtype):
@@ -134,7 +136,9 @@ class Model(Trainable):
             mixed_precision: torch.bfloat16 or torch.float16 for products under torch.autocast.
             clip_norm: largest norm of the gradient, > 0.
             accumulation_steps: parts that each batch is cut into: the same update from less memory,
-                if the loss is a mean over the samples, as all are that have a name.
+                if the loss is a mean over the samples, as all are that have a name. One of torch
+                that is none is refused, also where several processes share the batches; what a
+                function of your own returns is taken for a mean.
 
         Raises:
             ValueError: an unknown name or a number out of its range.
@@ -250,6 +254,8 @@ class Model(Trainable):
         self.feature_names = columns_of(data[0])
         self._build_for("fit", data[0])
         process_group = ProcessGroup.join(self)
+        if process_group.size > 1:
+            compile_config.divide("fit: processes")
         apply_trainable(self)
         compile_config.make_optimizer(self)
         compile_config.check_optimizer(self)

@@ -278,8 +278,9 @@ class Run:
     def _run_epoch(self) -> None:
         if self.step == 0:
             self._tell("on_epoch_begin", self.epoch)
-            self.solver.check_parameters()
         self.model.train()
+        if self.step == 0:
+            self.solver.check_parameters()
         self._set_alarm()
         solver, meter, clock = self.solver, self.meter, time.perf_counter
         steps = self.phases[self.phase].steps

@@ -104,6 +104,22 @@ WRONG = {
         lambda x, w, b: (x, w, [b[0], b[1].expand(3, -1)]),
         r"biases\[1\]: expected \[2\], got \[3, 2\]",
     ),
+    "no biases": (
+        lambda x, w, b: (x, w, None),
+        "biases: expected a list of tensors, got NoneType; give every layer a bias, zeros where",
+    ),
+    "a layer without a bias": (
+        lambda x, w, b: (x, w, [b[0], None]),
+        r"biases\[1\]: expected a tensor, got NoneType; give every layer a bias, zeros where",
+    ),
+    "no weights": (
+        lambda x, w, b: (x, None, b),
+        r"weights: expected a list of tensors, got NoneType; give \[out, in\] tensors",
+    ),
+    "lists of numbers": (
+        lambda x, w, b: (x, [w[0].tolist(), w[1]], b),
+        r"weights\[0\]: expected a tensor, got list",
+    ),
     "more outputs than inputs": (
         lambda x, w, b: (x, [w[0], torch.cat([w[1]] * 2)], [b[0], torch.cat([b[1]] * 2)]),
         r"weights\[1\]: expected 2 outputs as x has columns, got 4; a divergence is",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,12 +85,27 @@ def test_a_wrong_name_is_refused_at_construction():
         ),
         ("sin(x)", "Hard: lift: expected a number, .* got str"),
         (lambda x: math.sin(x), r"Hard: lift: function: .* one number .*write torch.sin\(x\)"),
+        (np.sin, r"lift: function: .* got numpy.sin; write lambda x: torch.sin\(x\)"),
+        (
+            lambda x: np.sin(x),
+            r"lift: function: expected functions of torch, .*got one of numpy; "
+            r"write torch.sin\(x\) for numpy.sin\(x\)",
+        ),
+        (lambda x: torch.as_tensor(np.interp(x, [0, 1], [0, 1])), "lift: .* got one of numpy"),
+        (lambda x: torch.from_numpy(x.numpy()), "lift: .* got one of numpy"),
         (lambda x: x if x > 0 else -x, r"Hard: lift: function: .* one number .*torch.where\("),
     ],
 )
 def test_a_lift_that_has_no_derivatives_is_refused_at_construction(lift, text):
     with pytest.raises(ValueError, match=text):
         Hard(MLP(2, [4], 1), "tx", lift=lift, distance=lambda t: t)
+
+
+def test_numbers_of_numpy_are_taken():
+    u = Hard(MLP(2, [4], 1), "tx", lambda x: np.float64(2) * x * np.pi, lambda t: np.sin(1) * t)
+    x = torch.rand(3, 2)
+    _, u_x = u.jet(torch.cat([torch.zeros(3, 1), x[:, 1:]], 1), [(1,)])
+    torch.testing.assert_close(u_x, torch.full((3, 1), 2 * math.pi))
 
 
 def test_networks_of_another_dtype_than_torchs_default_in_the_conditions():

@@ -204,3 +204,9 @@ def test_the_divergence_of_an_mlp_that_does_more_than_its_layers():
     field, x = Doubled(2, [6], 2).double(), torch.rand(5, 2, dtype=torch.float64)
     jacobians = torch.stack([torch.autograd.functional.jacobian(field, point) for point in x])
     torch.testing.assert_close(field.divergence(x)[1], jacobians.diagonal(dim1=1, dim2=2).sum(1))
+
+
+@pytest.mark.parametrize("given", [nn.MLP(2, [4], 1), torch.nn.Sequential(nn.MLP(2, [4], 1))])
+def test_joined_networks_are_a_list(given):
+    with pytest.raises(ValueError, match=r"Joined: networks: expected a list of networks, got .*"):
+        nn.Joined(given)

@@ -200,34 +200,6 @@ def test_accumulation_gives_the_same_update_and_clipping_a_smaller_one():
     assert (weights(clipped) - before).norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("loss", "text"),
-    [
-        (nn.MSELoss(reduction="sum"), r"1, unless MSELoss is a mean.*a sum.*reduction='none'"),
-        (partial(nn.functional.l1_loss, reduction="sum"), r"unless l1_loss is a mean.*a sum"),
-        ({"a": None, "b": nn.HuberLoss(reduction="sum")}, r"unless HuberLoss is a mean"),
-        (nn.CrossEntropyLoss(torch.ones(4)), r"weights of classes.*give fit class_weight"),
-    ],
-)
-def test_accumulation_of_what_is_no_mean_over_samples_is_refused(loss, text):
-    model = Model(nn.Linear(4, 4))
-    model.compile("sgd", loss)
-    with pytest.raises(ValueError, match=text):
-        model.compile("sgd", loss, accumulation_steps=2)
-
-
-@pytest.mark.parametrize(
-    "loss", [nn.MSELoss(), nn.MSELoss(reduction="none"), nn.BCEWithLogitsLoss(torch.ones(1))]
-)
-def test_accumulation_of_means_of_torch(loss):
-    updated = []
-    for parts in (1, 3):
-        model = linear_model(optimizer="sgd", loss=loss, accumulation_steps=parts)
-        model.fit(X, (Y > 0).astype("float32"), batch_size=50, verbose=0)
-        updated.append(weights(model))
-    torch.testing.assert_close(*updated)
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_mixed_precision_trains_float32_weights(dtype):
     seen = []

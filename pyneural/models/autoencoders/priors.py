@@ -62,8 +62,10 @@ def checked_prior(where: str, prior: Any, latent: int) -> None:
             refuse(f"samples [N, {latent}]", str(list(z.shape)))
         if found.log_prob(z).shape != (2,):
             refuse("one log_prob for each sample, [N]", str(list(found.log_prob(z).shape)))
-        if not z.is_meta and not _is_everywhere(found, z.new_tensor([[-1e6], [1e6]]).expand_as(z)):
-            refuse("a density on all of R^n", "one that is 0 in a part of it, as with bounds")
+        far = z.new_tensor([[-1e6], [1e6]]).expand_as(z)
+        if not z.is_meta and not (_is_everywhere(found, far) and _flows_everywhere(found, far)):
+            part = "one that is 0 in a part of it, as with bounds or periodic features"
+            refuse("a density on all of R^n", part)
 
 
 def _is_everywhere(distribution: Any, z: Tensor) -> bool:
@@ -77,3 +79,16 @@ def _is_everywhere(distribution: Any, z: Tensor) -> bool:
         return bool(distribution.support.check(z).all())
     except (AttributeError, NotImplementedError):  # it does not say
         return True
+
+
+def _flows_everywhere(flow: Any, z: Tensor) -> bool:
+    """False of a flow from R^n whose base has not all of it, and of no other distribution.
+
+    Samples of angles are on a circle, but any number stands for one of them.
+    """
+    transform, base = getattr(flow, "transform", None), getattr(flow, "base", None)
+    try:
+        onto_all = bool(transform.codomain.check(z).all())  # type: ignore[union-attr]
+    except (AttributeError, NotImplementedError):
+        return True
+    return not onto_all or _is_everywhere(base, z)

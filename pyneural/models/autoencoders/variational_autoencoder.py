@@ -58,8 +58,8 @@ class VariationalAutoencoder(SelfDescribing, Model):
         latent: components of z, where the encoder is a module.
         activation: of the hidden layers of an ``nn.MLP``.
         prior: p(z), with ``log_prob`` of [N, latent] and ``sample``; or a module whose call gives
-            such a distribution, as a flow, which is then trained along; nowhere 0, as with bounds.
-            None for N(0, 1).
+            such a distribution, as a flow, which is then trained along; nowhere 0, as with bounds
+            or angles. None for N(0, 1).
         beta: factor on the divergence, > 0; 1 for the ELBO (Higgins et al. 2017).
         warm_up: number of steps or epochs over which that factor rises linearly from 0 to beta,
             against a collapse at the start (Bowman et al. 2016).

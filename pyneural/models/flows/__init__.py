@@ -5,6 +5,7 @@
 """
 
 from pyneural.models.flows.act_norm import ActNorm
+from pyneural.models.flows.affine import AdditiveTransform, MonotonicAffineTransform
 from pyneural.models.flows.autoregressive import MAF, MaskedAutoregressiveTransform
 from pyneural.models.flows.bounded import Bounded
 from pyneural.models.flows.continuous import CNF, FFJTransform
@@ -20,6 +21,7 @@ from pyneural.models.flows.lazy import (
     UnconditionalTransform,
 )
 from pyneural.models.flows.spline_flows import NCSF, NSF
+from pyneural.models.flows.splines import MonotonicRQSTransform
 from pyneural.models.flows.whitening import Whitening
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "NICE",
     "NSF",
     "ActNorm",
+    "AdditiveTransform",
     "Bounded",
     "BoxUniform",
     "DiagNormal",
@@ -40,6 +43,8 @@ __all__ = [
     "LazyDistribution",
     "LazyTransform",
     "MaskedAutoregressiveTransform",
+    "MonotonicAffineTransform",
+    "MonotonicRQSTransform",
     "NormalizingFlow",
     "RealNVP",
     "UnconditionalDistribution",

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
 from pyneural.models.flows.fused import FusedLayers
 from pyneural.models.flows.transforms import FlowTransform, call_and_ladj
+from pyneural.ops.transforms import by_torch_func
 
 
 class FusedTransform(FlowTransform):
@@ -86,6 +88,8 @@ class CouplingTransform(FusedTransform):
         meta: gives the univariate transform of x_b, an event, from x_a.
         mask: [D], True for the features x_a, which stay.
         fused: as for ``AutoregressiveTransform``.
+        stay: how many stay, for a mask without values that can be read: of a meta device, of
+            ``torch.func`` or while compiled.
 
     Source: Dinh et al. 2014, arXiv:1410.8516; 2016, arXiv:1605.08803.
     """
@@ -95,9 +99,10 @@ class CouplingTransform(FusedTransform):
         meta: Callable[[Tensor], Transform],
         mask: Tensor,
         fused: FusedLayers | None = None,
+        stay: int | None = None,
     ) -> None:
         super().__init__(fused)
-        self.meta, self.mask = meta, mask
+        self.meta, self.mask, self.stay = meta, mask, stay
 
     def _transformed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._with_parts(x, self.meta)
@@ -109,9 +114,14 @@ class CouplingTransform(FusedTransform):
         self, x: Tensor, transform_of: Callable[[Tensor], Transform]
     ) -> tuple[Tensor, Tensor]:
         """Both parts in the order of the features; a context may have given b more dimensions."""
-        columns = torch.cat([self.mask.nonzero().squeeze(-1), (~self.mask).nonzero().squeeze(-1)])
-        stay = int(self.mask.sum())
+        # Sorted rather than looked up: the members of an ensemble may have masks of their own.
+        columns = self.mask.argsort(descending=True, stable=True)
+        back, stay = columns.argsort(), self._count()
         x_a, x_b = x[..., columns].split([stay, len(columns) - stay], -1)
         y_b, ladj = call_and_ladj(transform_of(x_a), x_b)
         x_a = x_a.expand(*y_b.shape[:-1], stay)
-        return torch.cat([x_a, y_b], -1)[..., columns.argsort()], ladj
+        return torch.cat([x_a, y_b], -1)[..., back], ladj
+
+    def _count(self) -> int:
+        unreadable = self.mask.is_meta or by_torch_func() or is_dynamo_compiling()
+        return int(self.mask.sum()) if self.stay is None or not unreadable else self.stay

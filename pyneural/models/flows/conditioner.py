@@ -256,7 +256,8 @@ class MaskedMLP(_Network):
             if residual:
                 if i > 0 and layers[-1].weight.shape[0] == layers[-1].weight.shape[1]:  # type: ignore
                     layers.pop()
-                layers.append(Residual(MaskedLinear(inner), make(), MaskedLinear(inner)))
+                second = MaskedLinear(inner.clone())  # each module has buffers of its own
+                layers.append(Residual(MaskedLinear(inner), make(), second))
             else:
                 layers.append(make())
             mask = contains[:, classes]

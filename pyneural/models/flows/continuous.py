@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor as is_mapped
 from torch.distributions import constraints
 
 from pyneural import ops
@@ -16,6 +18,7 @@ from pyneural.models.flows.lazy import LazyTransform, with_context
 from pyneural.models.flows.transforms import FlowTransform
 from pyneural.ode import odeint
 from pyneural.ops.reference.continuous_flow import LADJ_SCALE
+from pyneural.ops.transforms import by_torch_func
 
 
 class FFJTransform(LazyTransform):
@@ -71,14 +74,15 @@ class FFJTransform(LazyTransform):
     def network_arguments(self, x: Tensor) -> dict[str, Any] | None:
         """Weights, biases, frequencies and activation for ``ops.continuous_flow``.
 
-        None where there is no kernel: for another device or dtype than it has, and for a network
-        that is more than linear layers and one activation, or of another depth.
+        None where there is no kernel: for another device or dtype than it has, for a network that
+        is more than linear layers and one activation, or of another depth, and for an ensemble by
+        ``torch.func.vmap``, whose buffers have no single value.
         """
         plan = plan_of(self.ode)
         on_cpu = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
         if plan is None or not on_cpu or self.times.requires_grad or self.freqs.requires_grad:
             return None
-        if len(plan.linears) not in (2, 3):
+        if len(plan.linears) not in (2, 3) or any(map(is_mapped, (self.times, self.freqs))):
             return None
         return {
             "weights": plan.weights,
@@ -208,6 +212,8 @@ class _Field:
 
     def _by_autograd(self, t: Tensor, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
         """The same for any network."""
+        if by_torch_func():
+            return self._by_torch_func(t, x, noise)
         with_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             leaf = x if x.requires_grad else x.detach().requires_grad_()
@@ -220,6 +226,15 @@ class _Field:
                 rows = [torch.autograd.grad(v.sum(), leaf, **options)[0] for v in u.unbind(1)]
                 trace = torch.stack([row[:, i] for i, row in enumerate(rows)]).sum(0)
         return (u, trace) if with_graph else (u.detach(), trace.detach())
+
+    def _by_torch_func(self, t: Tensor, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same within ``torch.func.grad`` or ``vmap``, where a tensor cannot become a leaf."""
+        u, product, *_ = torch.func.vjp(partial(self.value, t), x)
+        if noise is not None:
+            return u, (product(noise)[0] * noise).sum(1)
+        units = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        rows = [product(unit.expand_as(u))[0] for unit in units]
+        return u, torch.stack([row[:, i] for i, row in enumerate(rows)]).sum(0)
 
 
 class CNF(Flow):

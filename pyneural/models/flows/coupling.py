@@ -70,19 +70,19 @@ class GeneralCouplingTransform(ConditionalTransform):
         super().__init__(univariate, shapes)
         if mask is None:
             mask = torch.arange(features) % 2 == 1
-        mask = torch.as_tensor(mask, dtype=torch.bool)
+        mask = torch.as_tensor(mask, dtype=torch.bool).clone()
         if mask.shape != (features,) or mask.all() or not mask.any():
             raise ArgumentError(
                 f"GeneralCouplingTransform: mask: expected [{features}] with features of both "
                 f"kinds, got {mask.int().tolist()}; None takes every second one"
             )
         self.register_buffer("mask", mask)
-        stay = int(mask.sum())
+        self._stay = stay = int(mask.sum())
         self.hyper = MLP(stay + context, (features - stay) * self.total, **network)
 
     def forward(self, c: Tensor | None = None) -> Transform:
         """f(. | c)."""
-        return CouplingTransform(partial(self.meta, c), self.mask, self.fused(c))
+        return CouplingTransform(partial(self.meta, c), self.mask, self.fused(c), self._stay)
 
     def _tensors_of_degrees(self, linears: Sequence[Any]) -> list[Tensor]:
         return [self.mask]
@@ -100,7 +100,7 @@ class NICE(Flow):
     """Coupling flow: density and samples take one pass of each network.
 
     The transforms are affine, as in RealNVP, unless others are given; those of NICE are
-    ``univariate=AdditiveTransform, shapes=[()]``, with the class of ``models.flows.affine``.
+    ``univariate=AdditiveTransform, shapes=[()]``.
     Constructor and ``state_dict`` are those of zuko 1.6 but for ``bounds``.
 
     Args:

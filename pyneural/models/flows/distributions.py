@@ -203,12 +203,17 @@ class NormalOrUniform(Distribution):
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (as torch declares it)
-    support = constraints.real_vector
     has_rsample = True
 
     def __init__(self, uniform: Tensor, scale: Tensor) -> None:
         self.uniform, self.scale = uniform, scale
         super().__init__(Size(), scale.shape, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """All numbers of a normal feature, and as wide as a uniform one is."""
+        end = self.scale.masked_fill(~self.uniform, torch.inf)
+        return constraints.independent(constraints.interval(-end, end), 1)
 
     def expand(self, batch_shape: Any, _instance: Distribution | None = None) -> Distribution:
         """The same with a larger batch shape."""

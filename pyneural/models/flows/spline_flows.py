@@ -88,7 +88,8 @@ class NSF(MAF):
             turned = ((HalfTurn(circle.mask), layer) for layer in self.transform)
             self.transform = LazyComposedTransform(*chain.from_iterable(turned))
             scale = torch.where(circle.mask, BOUND, 1.0)
-            self.base = UnconditionalDistribution(NormalOrUniform, circle.mask, scale, buffer=True)
+            uniform = circle.mask.clone()  # each module has buffers of its own, for ensembles
+            self.base = UnconditionalDistribution(NormalOrUniform, uniform, scale, buffer=True)
 
 
 class NCSF(MAF):

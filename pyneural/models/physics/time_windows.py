@@ -93,7 +93,7 @@ class TimeWindows:
 
     def fit(
         self,
-        phases: Phase | Sequence[Phase],
+        phases: Phase | Sequence[Phase] | None = None,
         *,
         reference: tuple[Tensor, Tensor] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -105,7 +105,7 @@ class TimeWindows:
         """Trains the windows from the first on, each through the phases; see ``PINN.fit``.
 
         Args:
-            phases: of each window.
+            phases: of each window; None for those of ``default_phases``, as for ``PINN.fit``.
             reference: points [N, D] and the solution there [N, O]; each window is measured with
                 those in its time.
             checkpoint: name of the files, as ``run.safetensors``; window 1 has

@@ -6,12 +6,13 @@ Letters: N points, D coordinates, which are inputs and outputs alike, H_l units 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from pyneural.errors import ArgumentError
+from pyneural.errors import ArgumentError, check_argument
 from pyneural.ops import activations
 from pyneural.ops.jet.functional import in_full_precision, jet_mlp
 
@@ -108,6 +109,8 @@ def _check(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> No
     expect(x.dim() == 2, "x", "shape [points, D]", list(x.shape), "a single point is x[None]")
     known = x.dtype in (torch.float32, torch.float64)
     expect(known, "x", "float32 or float64", x.dtype, "convert it with x.float()")
+    _check_sequence("weights", weights, "give [out, in] tensors")
+    _check_sequence("biases", biases, "give every layer a bias, zeros where it has none")
     count = len(weights)
     expect(count > 0, "weights", "at least one layer", "none", "give [out, in] tensors")
     remedy = "give every layer a bias"
@@ -126,3 +129,12 @@ def _check(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> No
     remedy = "a divergence is that of a field, whose outputs are rates of its inputs"
     outputs = f"{x.shape[1]} outputs as x has columns"
     expect(width == x.shape[1], f"weights[{count - 1}]", outputs, width, remedy)
+
+
+def _check_sequence(name: str, tensors: Any, remedy: str) -> None:
+    """ArgumentError unless they are a list of tensors, or what is read as one."""
+    where, good = f"mlp_divergence: {name}", hasattr(tensors, "__len__")
+    check_argument(good, where, "a list of tensors", type(tensors).__name__, remedy)
+    for layer, tensor in enumerate(tensors):
+        got = type(tensor).__name__
+        check_argument(isinstance(tensor, Tensor), f"{where}[{layer}]", "a tensor", got, remedy)

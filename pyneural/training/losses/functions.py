@@ -146,6 +146,7 @@ _ELEMENTWISE = {
     "multilabel_soft_margin_loss",
 }  # fmt: skip
 _DIVIDED_BY_WEIGHTS = {"CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss"}
+_IGNORED = -100  # torch's ignore_index
 SAME, CLASSES, ANY = "same", "classes", "any"  # shape of y: as the prediction, [...] of [..., K]
 
 
@@ -245,17 +246,33 @@ class Loss:
         It is a sum, or is divided by the weights of the classes that there are. What a function of
         the user's own returns is taken for a mean.
         """
-        function = self.function
-        options = function.keywords if isinstance(function, partial) else {}
-        reduction, weights = (
-            options.get(name, getattr(function, name, None)) for name in ("reduction", "weight")
-        )
+        reduction, weights = self._option("reduction"), self._option("weight")
         expected = f"1, unless {self.name} is a mean over the samples"
         remedy = "write reduction='none', of which the mean is taken"
         check(reduction != "sum", where, expected, "a sum of them", remedy)
         weighted = self.name in _DIVIDED_BY_WEIGHTS and weights is not None
         got, remedy = "weights of classes that it is divided by", "give fit class_weight instead"
         check(reduction == "none" or not weighted, where, expected, got, remedy)
+
+    def check_ignored(self, where: str, y: Any) -> None:
+        """ValueError for targets that a loss of torch leaves out, and divides by the others.
+
+        Parts of a batch that leave out different numbers of them have no mean that is the batch's.
+        """
+        if self.name not in _DIVIDED_BY_WEIGHTS or self._option("reduction") in ("none", "sum"):
+            return
+        index = self._option("ignore_index")
+        index = _IGNORED if index is None else index
+        if not isinstance(y, Tensor) or y.is_floating_point() or not bool((y == index).any()):
+            return
+        expected, got = f"1, unless {self.name} is a mean over the samples", f"y that is {index}"
+        remedy = "write reduction='none', of whose values for all samples the mean is taken"
+        check(False, where, expected, f"one over those that are not ignored, {got}", remedy)
+
+    def _option(self, name: str) -> Any:
+        """What a module or a partial function was given under a name."""
+        options = self.function.keywords if isinstance(self.function, partial) else {}
+        return options.get(name, getattr(self.function, name, None))
 
     @property
     def curves(self) -> list[str]:

@@ -63,7 +63,7 @@ class Solver(Stateful):
         raise NotImplementedError
 
     def check_parameters(self) -> None:
-        """Called before each epoch; raises where a parameter of the model would not be trained."""
+        """Called before each epoch; raises where the model cannot be trained as it is then."""
 
     def objective_changed(self) -> None:
         """Forgets what it knows of the losses at other parameters, as the losses have changed."""

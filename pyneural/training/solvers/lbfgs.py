@@ -10,6 +10,7 @@ from torch.nn.utils import vector_to_parameters
 from pyneural.training.data.batches import Batch
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.objective import NonFiniteLossError, Objective
+from pyneural.training.solvers.repeatable import check_repeatable
 from pyneural.training.state.optimizer import load_optimizer
 
 _LINE_SEARCH = 25  # evaluations in a line search at most; torch's own default
@@ -98,6 +99,9 @@ class _LBFGSSolver(Solver):
         self._known = [end]
         self.reason = self._converged(end, self.optimizer.state[self.objective.parameters[0]])
         return end.terms
+
+    def check_parameters(self) -> None:
+        check_repeatable("LBFGS", self.task.model)
 
     def objective_changed(self) -> None:
         # Pairs of gradients of two different losses say nothing of either.

@@ -72,6 +72,7 @@ class SPRING(Phase):
 class _SpringSolver(LeastSquaresSolver):
     """Whose ``last_step`` is phi."""
 
+    compares_losses = False
     state_attributes = (*LeastSquaresSolver.state_attributes, "lr")
 
     def __init__(self, task: Task, phase: SPRING) -> None:

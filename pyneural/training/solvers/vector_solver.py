@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from pyneural.training.checks import check
 from pyneural.training.solvers.base import Phase, Solver, Task
 from pyneural.training.solvers.objective import Objective
+from pyneural.training.solvers.repeatable import check_repeatable
 
 
 class VectorSolver(Solver):
@@ -24,13 +27,17 @@ class VectorSolver(Solver):
             float64.
     """
 
+    compares_losses: ClassVar[bool] = True  # at several points of a step
+
     def __init__(self, task: Task, phase: Phase) -> None:
         self.task, self.kind = task, type(phase).__name__
         self.parameters = Objective(task.model).parameters
         self._check_kinds()
 
     def check_parameters(self) -> None:
-        """Raises where layers were frozen, unfrozen or replaced since it began."""
+        """Raises where layers were frozen, unfrozen or replaced since it began, or vary."""
+        if self.compares_losses:
+            check_repeatable(self.kind, self.task.model)
         now = {id(parameter) for parameter in Objective(self.task.model).parameters}
         if now != {id(parameter) for parameter in self.parameters}:
             raise RuntimeError(

@@ -57,6 +57,10 @@ REFUSED = {
     "prior on an interval": (
         lambda: new_model(prior=models.NSF(2, bounds=[(0.0, 1.0), None])),
         r"prior: expected a density on all of R\^n, got one that is 0 in a part of it"),
+    "prior of angles": (lambda: new_model(prior=models.NCSF(2)),
+                        r"prior: expected a density on all of R\^n, got one .*periodic features"),
+    "prior with an angle": (lambda: new_model(prior=models.NSF(2, periodic=[False, True])),
+                            r"prior: expected a density on all of R\^n, got one .*periodic"),
     "uniform prior": (
         lambda: new_model(prior=D.Independent(D.Uniform(torch.zeros(2), torch.ones(2)), 1)),
         r"prior: expected a density on all of R\^n"),

@@ -214,3 +214,14 @@ def test_other_bad_input_is_refused(tmp_path):
     )
     with pytest.raises(CheckpointError, match="make the network as the source's was made"):
         windows.fit(Adam(1), progress=False)
+
+
+def test_phases_of_a_pinn_where_none_are_given(monkeypatch):
+    monkeypatch.setattr("pyneural.models.physics.default_phases._STEPS", 15)
+    windows = march()
+    reports = windows.fit(progress=False)
+    assert [[phase.name for phase in report.phases] for report in reports] == [
+        ["Levenberg-Marquardt"]
+    ] * 2
+    x = points()
+    assert windows.relative_l2(x, exact(x)) < 1e-2
