@@ -97,5 +97,5 @@ def _draw_distances(axes: Any, distances: Mapping[int, float], floor: tuple[floa
     axes.set_xticks(list(distances), [str(steps) for steps in distances])
     axes.minorticks_off()
     top = max(*distances.values(), mean + std)
-    axes.set(xlabel="steps", ylabel="Frechet distance", ylim=(0, 1.25 * top))
+    axes.set(xlabel="steps", ylabel="Frechet distance", ylim=(0, 1.5 * top))  # the names above
     axes.legend(loc="upper right")
