@@ -32,6 +32,7 @@ inline void check_kernels(const at::Device& device) {
       ".0 or newer, got ", major, ".", minor,
       "; move the tensors to the CPU, or install pyneural again with PYNEURAL_CUDA=0, by which "
       "torch's own functions serve this GPU");
+  const c10::cuda::CUDAGuard guard(device);
   const cudaError_t error = find_kernels();
   TORCH_CHECK_NOT_IMPLEMENTED(
       error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction,

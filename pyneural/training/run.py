@@ -283,8 +283,7 @@ class Run:
             self.solver.check_parameters()
         self._set_alarm()
         solver, meter, clock = self.solver, self.meter, time.perf_counter
-        steps = self.phases[self.phase].steps
-        last = math.inf if steps is None else steps
+        last = math.inf if (steps := self.phases[self.phase].steps) is None else steps
         history, interrupt = self.history, self._interrupt
         following = self._on_train_batch_end
         alone, exhausted = self.process_group.size == 1, False
