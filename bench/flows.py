@@ -137,8 +137,7 @@ def build(package: str, problem: Problem, compiled: bool = False) -> Callable[[]
 
     def loss_of(x: Tensor) -> Tensor:
         # What the training of each minimises.
-        density = flow()
-        return density.mean_nll(x) if ours else -density.log_prob(x).mean()
+        return flow.mean_nll(x) if ours else -flow().log_prob(x).mean()
 
     loss_by = torch.compile(loss_of, dynamic=False) if compiled else loss_of
 

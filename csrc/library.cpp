@@ -11,6 +11,7 @@
 #include "common/activation.h"
 #include "common/direct_call.h"
 #include "common/optimizer_lists.h"
+#include "common/same_objects.h"
 #include "dense/dense_check.h"
 #include "jet/jet_autograd.h"
 #include "jet/residual_functions.h"
@@ -156,7 +157,7 @@ PyMethodDef direct_call(const char* name) {
           "The function of this name, or NotImplemented; see csrc/common/direct_call.h."};
 }
 
-PyMethodDef direct_calls[] = {
+PyMethodDef functions[] = {
     direct_call<call_dense>("dense"),
     direct_call<call_masked_dense>("masked_dense"),
     direct_call<call_mlp>("mlp"),
@@ -168,6 +169,8 @@ PyMethodDef direct_calls[] = {
     direct_call<call_adadelta>("adadelta_"),
     direct_call<call_adam>("adam_"),
     direct_call<fits_one_call, false>("fits_one_call"),
+    {"hold", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(hold)), METH_FASTCALL,
+     "Whether dictionaries hold the same objects as before; see csrc/common/same_objects.h."},
     {},
 };
 
@@ -210,8 +213,7 @@ TORCH_LIBRARY(pyneural, m) {
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.doc() = "Schemas of the pyneural ops, and how the library was built.";
-  if (PyModule_AddFunctions(m.ptr(), pyneural::direct_calls) != 0)
-    throw pybind11::error_already_set();
+  if (PyModule_AddFunctions(m.ptr(), pyneural::functions) != 0) throw pybind11::error_already_set();
   m.def("build_info", &pyneural::build_info,
         "Versions, compiler and instruction sets of this build.");
   m.def("activations", &pyneural::activations, "Name to properties of every activation.");

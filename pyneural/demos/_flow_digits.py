@@ -14,7 +14,7 @@ from pyneural import data, plots
 from pyneural.demos._flows import Recipe, mean_log_prob, print_table, train
 from pyneural.demos._options import counted, print_row
 from pyneural.models import NSF, Flow, Gaussianisation
-from pyneural.models.flows.flow import standard_normal
+from pyneural.models.flows.lazy import standard_normal
 
 LEVELS, PIXELS = 17, 64
 # The weights decay by much, as 1,437 images are soon known by heart.

@@ -37,7 +37,7 @@ from pyneural.models import (
     UNetDenoiser,
     VariationalAutoencoder,
 )
-from pyneural.models.flows.flow import standard_normal
+from pyneural.models.flows.lazy import standard_normal
 
 _LATENT, _NOISE = 16, 32  # variables of autoencoders, and of adversarial networks
 _FEW = 32  # grey levels up to which they are counts of a binomial distribution

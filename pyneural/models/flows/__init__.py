@@ -12,13 +12,14 @@ from pyneural.models.flows.continuous import CNF, FFJTransform
 from pyneural.models.flows.coupling import NICE, GeneralCouplingTransform, RealNVP
 from pyneural.models.flows.distributions import BoxUniform, DiagNormal, NormalizingFlow
 from pyneural.models.flows.element_wise import ElementWiseTransform
-from pyneural.models.flows.flow import Flow, standard_normal
+from pyneural.models.flows.flow import Flow
 from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.lazy import (
     LazyDistribution,
     LazyTransform,
     UnconditionalDistribution,
     UnconditionalTransform,
+    standard_normal,
 )
 from pyneural.models.flows.spline_flows import NCSF, NSF
 from pyneural.models.flows.splines import MonotonicRQSTransform

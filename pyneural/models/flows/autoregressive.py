@@ -19,7 +19,8 @@ from pyneural.models.flows.conditional import ConditionalTransform
 from pyneural.models.flows.conditioned import AutoregressiveTransform
 from pyneural.models.flows.conditioner import MaskedMLP
 from pyneural.models.flows.element_wise import ElementWiseTransform, Shapes, Univariate, shortened
-from pyneural.models.flows.flow import Bounds, Flow, standard_normal
+from pyneural.models.flows.flow import Bounds, Flow
+from pyneural.models.flows.lazy import standard_normal
 from pyneural.ops.reference.autoregressive import masks_of
 
 _WHERE = "MaskedAutoregressiveTransform"

@@ -80,8 +80,8 @@ class ComposedTransform(FlowTransform):
 
         None where the last step is no layers that one call computes.
         """
-        *before, last = self._all_steps()
-        layers = _fused(last)
+        *before, last = self.all_steps()
+        layers = layers_of(last)
         if layers is None or self.domain_dim != 1:
             return None
         c = layers.context
@@ -92,11 +92,11 @@ class ComposedTransform(FlowTransform):
         y, ladj = _in_turn(before, x, 1)
         return layers.mean_nll(y) - ladj.mean() if y.dim() == 2 and len(y) == len(x) else None
 
-    def _all_steps(self) -> list[Transform]:
+    def all_steps(self) -> list[Transform]:
         """The steps, those of others of this class in their places."""
         steps: list[Transform] = []
         for t in self._steps:
-            steps += t._all_steps() if type(t) is ComposedTransform else [t]
+            steps += t.all_steps() if type(t) is ComposedTransform else [t]
         return steps
 
     def forward_shape(self, shape: Size) -> Size:
@@ -121,7 +121,7 @@ def _joined(transforms: Sequence[Transform]) -> list[Transform]:
     steps: list[Transform] = []
     so_far: FusedLayers | None = None  # of the last step
     for t in transforms:
-        own = _fused(t)
+        own = layers_of(t)
         both = so_far.then(own) if so_far and own else None
         if both:
             steps.pop()
@@ -136,10 +136,11 @@ def _joined(transforms: Sequence[Transform]) -> list[Transform]:
 
 def _step(last: Transform, layers: FusedLayers) -> Transform:
     """The last of some transforms, or all of them, whose layers these are."""
-    return last if _fused(last) is layers else FusedTransform(layers)
+    return last if layers_of(last) is layers else FusedTransform(layers)
 
 
-def _fused(t: Transform) -> FusedLayers | None:
+def layers_of(t: Transform) -> FusedLayers | None:
+    """What one call computes of a transform; None where it is not all of it."""
     # A subclass may be more than its layers.
     exactly = type(t) in (AutoregressiveTransform, CouplingTransform, FusedTransform)
     return t.fused if exactly else None  # type: ignore[attr-defined]

@@ -13,8 +13,8 @@ from torch.distributions import constraints
 from pyneural import ops
 from pyneural.models.flows.columns import check_counts
 from pyneural.models.flows.conditioner import MLP, plan_of
-from pyneural.models.flows.flow import Bounds, Flow, standard_normal
-from pyneural.models.flows.lazy import LazyTransform, with_context
+from pyneural.models.flows.flow import Bounds, Flow
+from pyneural.models.flows.lazy import LazyTransform, standard_normal, with_context
 from pyneural.models.flows.transforms import FlowTransform
 from pyneural.ode import odeint
 from pyneural.ops.reference.continuous_flow import LADJ_SCALE

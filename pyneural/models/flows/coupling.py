@@ -18,7 +18,8 @@ from pyneural.models.flows.conditional import ConditionalTransform
 from pyneural.models.flows.conditioned import CouplingTransform
 from pyneural.models.flows.conditioner import MLP
 from pyneural.models.flows.element_wise import ElementWiseTransform, Shapes, Univariate, shortened
-from pyneural.models.flows.flow import Bounds, Flow, standard_normal
+from pyneural.models.flows.flow import Bounds, Flow
+from pyneural.models.flows.lazy import standard_normal
 
 
 class GeneralCouplingTransform(ConditionalTransform):

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from torch.distributions.transforms import Transform
 
 from pyneural.models.flows.composed import ComposedTransform
+from pyneural.models.flows.distributions import DiagNormal
 
 
 class LazyDistribution(nn.Module):
@@ -119,6 +120,16 @@ class UnconditionalTransform(_Partial, LazyTransform):
     >>> UnconditionalTransform(ExpTransform)()(torch.zeros(2))
     tensor([1., 1.])
     """
+
+
+def standard_normal(features: int) -> UnconditionalDistribution:
+    """The base of most flows, with the mean and standard deviation in buffers.
+
+    >>> standard_normal(3)
+    UnconditionalDistribution(DiagNormal(loc: torch.Size([3]), scale: torch.Size([3])))
+    """
+    loc, scale = torch.zeros(features), torch.ones(features)
+    return UnconditionalDistribution(DiagNormal, loc=loc, scale=scale, buffer=True)
 
 
 def with_context(x: Tensor, c: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from pyneural.errors import ArgumentError
 from pyneural.models import MAF, Flow, Gaussianisation
-from pyneural.models.flows.flow import standard_normal
+from pyneural.models.flows.lazy import standard_normal
 from pyneural.models.flows.transforms import call_and_ladj
 
 LEVELS = 17

@@ -14,7 +14,7 @@ import torch
 from pyneural import models
 from pyneural.models import CNF, MAF, NCSF, NICE, NSF, ActNorm, Flow, RealNVP
 from pyneural.models.flows.affine import AdditiveTransform
-from pyneural.models.flows.flow import standard_normal
+from pyneural.models.flows.lazy import standard_normal
 from pyneural.training import CheckpointError
 
 SMALL = {"transforms": 2, "hidden_features": (8, 8)}
