@@ -134,13 +134,13 @@ def options() -> dict:
         # First: nvcc takes the longest.
         files = {"_cuda": sources("*/*.cu") + sources("*/*_cuda.cpp"), **files}
         extensions.append(CUDAExtension("pyneural._cuda", files["_cuda"]))
-        gpus = torch.cuda
+        devices = torch.cuda
         architectures = choose_architectures(
             os.environ.get("TORCH_CUDA_ARCH_LIST"),
             cuda.version,
-            lambda: [gpus.get_device_capability(i) for i in range(gpus.device_count())],
+            lambda: [devices.get_device_capability(i) for i in range(devices.device_count())],
         )
-        nvcc = [str(cuda.home / "bin" / "nvcc"), *NVCC_FLAGS, *nvcc_flags(architectures)]
+        nvcc = [str(cuda.home / "bin" / "nvcc"), *NVCC_FLAGS]
         # Of a source; what is left of the processors where they are more than the sources.
         nvcc.append(f"--threads={max(1, jobs.processors // 4)}")
     # Torch's headers apart from ours: their warnings are not for us, and the links that lead to
@@ -181,7 +181,11 @@ def options() -> dict:
                 f"_cpu_{isa}": module(f"_cpu_{isa}", *cpu_flags, *ISA_FLAGS[isa]) for isa in isas
             }
             if cuda:
-                found = {"_cuda": module("_cuda"), **found}
+                gpus = {
+                    source: nvcc_flags(architectures, source.removeprefix("csrc/"))
+                    for source in sources("*/*.cu")
+                }
+                found = {"_cuda": module("_cuda", source_flags=gpus), **found}
             information = {
                 "PYNEURAL_ISAS": " ".join(isas),
                 "PYNEURAL_CUDA": torch.version.cuda if cuda else "",

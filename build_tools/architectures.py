@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 
 from environment import BuildError
 
@@ -15,6 +16,16 @@ CUDA_OF_BLACKWELL = (12, 8)
 # runs nowhere else; the PTX of another one is for GPUs that are newer than the toolkit.
 BEFORE_BLACKWELL = "8.0+PTX;9.0a"
 WITH_BLACKWELL = "8.0;9.0a;10.0+PTX;12.0"
+# The compute capabilities, ten times, from which on sources under csrc/ say something else:
+# products of warpgroups (9.0a alone), bulk copies, clusters. Of common/ it is what tells whether
+# there is code for a GPU at all, in every source. The first pattern that matches counts.
+OWN_CODE = {
+    "attention/*_halves.cu": (80, 90, 100),
+    "attention/*": (80, 90),
+    "rnn/*": (80, 90),
+    "common/*": (80, 90, 100),
+    "*": (80,),
+}
 # The names that torch takes too.
 GENERATIONS = {
     "Volta": "7.0+PTX",
@@ -107,24 +118,53 @@ def _built_as(name: str) -> list[str]:
     return ["9.0a", "8.0+PTX"] if with_ptx else ["9.0a"]
 
 
-def nvcc_flags(architectures: str) -> list[str]:
-    """The flags by which nvcc builds for a list as `choose_architectures` gives it.
+def targets(architectures: str, source: str) -> dict[str, list[str]]:
+    """What nvcc makes of a list as `choose_architectures` gives it: code, by the PTX it comes from.
 
-    Both kinds of Blackwell are compiled from one PTX, which takes a quarter less than two.
+    Kinds of GPU for which the sources say the same are compiled from one PTX, of the oldest of
+    them: half of the time goes into it. It is the one that newer GPUs than the toolkit are given.
+
+    Args:
+        architectures: the list.
+        source: its path under csrc/.
 
     Example:
-        >>> nvcc_flags("9.0a;10.0+PTX;12.0")
-        ['-gencode=arch=compute_90a,code=sm_90a',
-         '-gencode=arch=compute_100,code=[sm_100,compute_100,sm_120]']
+        >>> targets("8.0;9.0a;10.0+PTX;12.0", "dense/dense_cuda.cu")
+        {'compute_80': ['sm_80', 'sm_90', 'sm_100', 'sm_120', 'compute_80']}
+        >>> targets("9.0a;10.0+PTX;12.0", "attention/attention_forward_halves.cu")
+        {'compute_90a': ['sm_90a'], 'compute_100': ['sm_100', 'sm_120', 'compute_100']}
     """
-    code: dict[str, list[str]] = {}
+    own = next(steps for pattern, steps in OWN_CODE.items() if fnmatch(source, pattern))
+    alike: dict[int, list[str]] = {}
     for name in architectures.split(";"):
-        number, with_ptx, _ = name.replace(".", "").partition("+PTX")
-        virtual = "100" if number == "120" and "100" in code else number
-        code.setdefault(virtual, []).append(f"sm_{number}")
-        if with_ptx:
-            code[virtual].append(f"compute_{virtual}")
+        generation = max(step for step in own if step <= _number(name))
+        alike.setdefault(generation, []).append(name)
+    found = {}
+    for names in alike.values():
+        # Code of its own generation alone, as 9.0a is, is no code for others.
+        exact = {name.removesuffix("+PTX").replace(".", "") for name in names}
+        numbers = sorted(
+            exact if len(exact) == 1 else {str(_number(name)) for name in names}, key=_number
+        )
+        has_ptx = any(name.endswith("+PTX") for name in names)
+        virtual = f"compute_{numbers[0]}"
+        found[virtual] = [f"sm_{number}" for number in numbers] + [virtual] * has_ptx
+    return found
+
+
+def nvcc_flags(architectures: str, source: str) -> list[str]:
+    """The flags by which nvcc compiles a source for a list, see `targets`.
+
+    Example:
+        >>> nvcc_flags("9.0a", "rnn/rnn_cuda.cu")
+        ['-gencode=arch=compute_90a,code=sm_90a']
+    """
     return [
-        f"-gencode=arch=compute_{virtual},code=" + (f"[{','.join(c)}]" if len(c) > 1 else c[0])
-        for virtual, c in code.items()
+        f"-gencode=arch={virtual},code=" + (f"[{','.join(code)}]" if len(code) > 1 else code[0])
+        for virtual, code in targets(architectures, source).items()
     ]
+
+
+def _number(name: str) -> int:
+    """The compute capability, ten times: 90 of "9.0a", and of "90a"."""
+    return int(re.sub(r"\D", "", name))

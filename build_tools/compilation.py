@@ -27,7 +27,7 @@ class Module(NamedTuple):
     """The sources of an extension module.
 
     `folder` takes the objects; `source_flags` are the flags that a single source has beside
-    `flags`.
+    `flags`, which are not for CUDA sources.
     """
 
     folder: str
@@ -94,7 +94,7 @@ def ninja_file(
         units: what to compile; ninja starts in their order.
         command: the compiler.
         flags: those of all units but the CUDA sources.
-        nvcc: the compiler of the CUDA sources with its flags.
+        nvcc: the compiler of the CUDA sources with the flags of all of them.
         build: the folder for what ninja notes down.
     """
     lines = [
@@ -108,13 +108,13 @@ def ninja_file(
         "  depfile = $out.d",
         "  deps = gcc",
         "rule compile_cuda",
-        f"  command = {_command(nvcc)} -MD -MF $out.d -c $in -o $out",
+        f"  command = {_command(nvcc)} $more -MD -MF $out.d -c $in -o $out",
         "  description = $set: $sources",
         "  depfile = $out.d",
         "  deps = gcc",
     ]
     for unit in units:
-        more = list(unit.module.flags)
+        more = [] if unit.rule == "compile_cuda" else list(unit.module.flags)
         for source in unit.sources:
             more += unit.module.source_flags.get(source, ())
         lines += [

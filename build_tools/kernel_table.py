@@ -26,11 +26,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from architectures import WITH_BLACKWELL, targets
+
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "bench" / "results" / "cuda-kernels.json"
 ARCHITECTURES = ("sm_80", "sm_90a", "sm_100", "sm_120")
-# Both kinds of Blackwell are compiled from one PTX, see architectures.py.
-PTX = {"sm_120": "compute_100"}
 COLUMNS = ("registers", "spilled", "shared", "instructions")
 # What a column may grow by before it is a regression: the same source gives the same code, but a
 # change elsewhere in it may move a few registers and instructions.
@@ -93,13 +93,23 @@ def short_names(mangled: list[str]) -> dict[str, str]:
     }
 
 
+def target(source: Path, architecture: str) -> str:
+    """The flag by which the source is compiled for a GPU, from the PTX of an installation."""
+    number = re.search(r"\d+", architecture)[0]
+    path = source.relative_to(ROOT / "csrc").as_posix()
+    return next(
+        f"-gencode=arch={virtual},code={code}"
+        for virtual, codes in targets(WITH_BLACKWELL, path).items()
+        for code in codes
+        if code.rstrip("a") == f"sm_{number}"
+    )
+
+
 def compile_source(source: Path, architecture: str) -> dict[str, Row]:
     """The rows of a source's kernels; exits where it does not compile."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder, "kernels.cubin")
-        ptx = PTX.get(architecture, architecture.replace("sm", "compute"))
-        target = f"-gencode=arch={ptx},code={architecture}"
-        command = ["nvcc", *FLAGS, target, "-o", cubin, source]
+        command = ["nvcc", *FLAGS, target(source, architecture), "-o", cubin, source]
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if ran.returncode or (said := losses(ran.stderr)):
             said = ran.stdout + ran.stderr if ran.returncode else "\n".join(said)

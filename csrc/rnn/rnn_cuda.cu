@@ -27,6 +27,30 @@ namespace {
 // Of a multiprocessor at least: what a division counts on.
 constexpr int kBlocks = 1;
 
+// A cell as kernels have it, which know its kind only when they run: tanh and relu are one kernel,
+// whose time is the product's.
+template <class Cell>
+struct CellOf : Cell {
+  __device__ explicit CellOf(CellKind) {}
+};
+template <>
+struct CellOf<Simple<Tanh>> : Simple<Tanh> {
+  bool is_relu;
+
+  __device__ explicit CellOf(CellKind kind) : is_relu(kind == CellKind::relu) {}
+  template <class V>
+  __device__ V step(const V* z, V h, V& c, V* saved) const {
+    return is_relu ? Simple<Relu>::step(z, h, c, saved) : Simple<Tanh>::step(z, h, c, saved);
+  }
+  template <class V>
+  __device__ void gradients(const V* saved, const At<V>& at, V& dh, V& dc, V* grad) const {
+    if (is_relu)
+      Simple<Relu>::gradients(saved, at, dh, dc, grad);
+    else
+      Simple<Tanh>::gradients(saved, at, dh, dc, grad);
+  }
+};
+
 // What a step reads but for the state, and what it leaves, of the units of a place.
 template <class Cell, class T>
 struct Inputs {
@@ -60,6 +84,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     forward_kernel(const __grid_constant__ RnnParams<T> p) {
   using S = Accumulator<T>;
   constexpr int G = Cell::kGates, kH = 0, kC = 1;
+  const CellOf<Cell> cell(p.cell);
   const Block<T> block(p);
   using Place = typename Block<T>::Place;
   const int64_t H = p.hidden, N = p.rows;
@@ -108,7 +133,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
               gates[g] += sums[g].of[j] + bias[g].of[j];
               gates[Cell::input_block(g)] += in.gates[g].of[j];
             }
-            h.of[j] = j < at.count ? Cell::step(gates, h.of[j], c.of[j], to_save) : S(0);
+            h.of[j] = j < at.count ? cell.step(gates, h.of[j], c.of[j], to_save) : S(0);
             for (int k = 0; k < Cell::kSaved; ++k) late.to_save[k].of[j] = to_save[k];
           }
           late.value = h;
@@ -171,6 +196,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     backward_kernel(const __grid_constant__ RnnParams<T> p) {
   using S = Accumulator<T>;
   constexpr int G = Cell::kGates, B = Cell::kBlocks, kH = 0, kC = 1;
+  const CellOf<Cell> cell(p.cell);
   const Block<T> block(p);
   using Place = typename Block<T>::Place;
   const int64_t H = p.hidden, N = p.rows;
@@ -208,7 +234,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
           At<S> here{made.h.of[j], made.h_before.of[j], S(0)};
           if constexpr (Cell::kHasCellState) here.c_before = made.c_before.of[j];
           dh.of[j] += made.grad_y.of[j];
-          Cell::gradients(saved, here, dh.of[j], dc.of[j], grad);
+          cell.gradients(saved, here, dh.of[j], dc.of[j], grad);
           for (int b = 0; b < B; ++b) late.grad[b].of[j] = j < at.count ? grad[b] : S(0);
         }
         if constexpr (Cell::kHasCellState) block.own(kC, at) = dc;
@@ -254,7 +280,9 @@ template <class T>
 Kernel<T> kernel_of(CellKind kind, bool backward) {
   Kernel<T> kernel = nullptr;
   visit_cell(kind, [&](auto cell) {
-    kernel = backward ? backward_kernel<decltype(cell), T> : forward_kernel<decltype(cell), T>;
+    constexpr bool is_relu = std::is_same_v<decltype(cell), Simple<Relu>>;
+    using Cell = std::conditional_t<is_relu, Simple<Tanh>, decltype(cell)>;
+    kernel = backward ? backward_kernel<Cell, T> : forward_kernel<Cell, T>;
   });
   return kernel;
 }

@@ -1,5 +1,6 @@
 """Which GPUs the CUDA kernels are built for, and with which toolkits."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "build_tools"))
 
-from architectures import choose_architectures, nvcc_flags
+from architectures import choose_architectures, nvcc_flags, targets
 from environment import BuildError, find_cuda
 
 H100, V100, A100, B200 = (9, 0), (7, 0), (8, 0), (10, 0)
@@ -62,24 +63,70 @@ def test_what_cannot_be_built_is_refused_in_one_line(wish, devices, expected):
     assert "\n" not in str(caught.value)
 
 
-def test_flags_of_nvcc():
-    assert nvcc_flags("8.0;9.0a;10.0+PTX") == [
-        "-gencode=arch=compute_80,code=sm_80",
-        "-gencode=arch=compute_90a,code=sm_90a",
-        "-gencode=arch=compute_100,code=[sm_100,compute_100]",
-    ]
-    assert nvcc_flags("12.0") == ["-gencode=arch=compute_120,code=sm_120"]
+ALL = "8.0;9.0a;10.0+PTX;12.0"
+HALVES, RNN, DENSE = (
+    "attention/attention_forward_halves.cu",
+    "rnn/rnn_cuda.cu",
+    "dense/dense_cuda.cu",
+)
 
 
 @pytest.mark.parametrize(
-    ("architectures", "code"),
+    ("architectures", "source", "expected"),
     [
-        ("10.0+PTX;12.0", "[sm_100,compute_100,sm_120]"),
-        ("10.0;12.0+PTX", "[sm_100,sm_120,compute_100]"),
+        (ALL, HALVES, ["80,code=sm_80", "90a,code=sm_90a", "100,code=[sm_100,sm_120,compute_100]"]),
+        (ALL, RNN, ["80,code=sm_80", "90,code=[sm_90,sm_100,sm_120,compute_90]"]),
+        (ALL, DENSE, ["80,code=[sm_80,sm_90,sm_100,sm_120,compute_80]"]),
+        ("8.0+PTX;9.0a", HALVES, ["80,code=[sm_80,compute_80]", "90a,code=sm_90a"]),
+        ("9.0a;8.0+PTX", RNN, ["90a,code=sm_90a", "80,code=[sm_80,compute_80]"]),
+        ("8.0;8.0+PTX", DENSE, ["80,code=[sm_80,compute_80]"]),
+        ("10.0;12.0+PTX", DENSE, ["100,code=[sm_100,sm_120,compute_100]"]),
+        ("9.0a", DENSE, ["90a,code=sm_90a"]),
+        ("8.6;12.0a", DENSE, ["86,code=[sm_86,sm_120]"]),
+        ("12.0", HALVES, ["120,code=sm_120"]),
     ],
 )
-def test_both_kinds_of_blackwell_from_one_ptx(architectures, code):
-    assert nvcc_flags(architectures) == [f"-gencode=arch=compute_100,code={code}"]
+def test_kinds_of_gpu_with_the_same_code_from_one_ptx(architectures, source, expected):
+    assert nvcc_flags(architectures, source) == [f"-gencode=arch=compute_{e}" for e in expected]
+
+
+CSRC = Path(__file__).parents[2] / "csrc"
+
+
+def all_text_of(source, seen=()):
+    """The text of a source and of all of ours that it includes."""
+    text = source.read_text()
+    for name in re.findall(r'#include "(.+?)"', text):
+        path = next(p for p in (source.parent / name, CSRC / "common" / name) if p.exists())
+        if path.resolve() not in seen:
+            seen = (*seen, path.resolve())
+            text += all_text_of(path, seen)
+    return text
+
+
+@pytest.mark.parametrize("source", sorted(CSRC.glob("*/*.cu")), ids=lambda path: path.stem)
+def test_sources_that_ask_for_the_gpu_have_code_of_its_own(source):
+    text = all_text_of(source)
+    asked = {int(at[:2]) for at in re.findall(r"__CUDA_ARCH__ [>=]= (\d+)", text)}
+    asked |= {int(at) for at in re.findall(r"__CUDA_ARCH_FEAT_SM(\d+)_ALL", text)}
+    of_ptx = targets(ALL, source.relative_to(CSRC).as_posix())
+    assert asked <= {int(re.search(r"\d+", virtual)[0]) for virtual in of_ptx}
+
+
+def runs(architectures, source, gpu):
+    """Whether what is built of a source runs on a GPU: its own code, or older PTX."""
+    code = [each for codes in targets(architectures, source).values() for each in codes]
+    ptx = [int(each.removeprefix("compute_")) for each in code if each.startswith("compute")]
+    return any(each.rstrip("a") == f"sm_{gpu}" for each in code) or any(at <= gpu for at in ptx)
+
+
+@pytest.mark.parametrize(
+    "architectures", [ALL, "8.0;10.0+PTX", "9.0a;8.0+PTX", "10.0+PTX", "8.0;12.0", "8.0+PTX;9.0a"]
+)
+@pytest.mark.parametrize("gpu", [80, 90, 100, 120, 130])
+def test_whether_there_is_code_is_asked_of_what_has_the_least(architectures, gpu):
+    if runs(architectures, "common/kernel_image.cu", gpu):
+        assert all(runs(architectures, source, gpu) for source in (HALVES, RNN, DENSE))
 
 
 @pytest.mark.parametrize(

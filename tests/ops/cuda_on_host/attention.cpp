@@ -1,9 +1,11 @@
-// The launches of csrc/attention/attention_{forward,backward}.cu behind functions that ctypes can
+// The launches of csrc/attention/attention_{forward,backward}_*.cu behind functions that ctypes can
 // call.
 #include <cuda_runtime_api.h>
 
-#include "csrc/attention/attention_backward.cu"
-#include "csrc/attention/attention_forward.cu"
+#include "csrc/attention/attention_backward_full.cu"
+#include "csrc/attention/attention_backward_halves.cu"
+#include "csrc/attention/attention_forward_full.cu"
+#include "csrc/attention/attention_forward_halves.cu"
 #include "guarded.h"
 
 using namespace pyneural;

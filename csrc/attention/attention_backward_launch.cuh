@@ -1,4 +1,6 @@
-// The backward of attention on CUDA.
+// The launches of the backward of attention on CUDA, for the sources that instantiate them.
+#pragma once
+
 #include "attention_backward.cuh"
 #include "attention_maps.cuh"
 #include "attention_parts.cuh"
@@ -86,14 +88,5 @@ cudaError_t launch_attention_backward(const AttentionParams<T>& params, cudaStre
   of.is_of_v = true;
   return join_gradient(params, of, stream);
 }
-
-#define PYNEURAL_INSTANTIATE(T)                                           \
-  template cudaError_t choose_backward_parts(AttentionParams<T>* params); \
-  template cudaError_t launch_attention_backward(const AttentionParams<T>& params, cudaStream_t);
-PYNEURAL_INSTANTIATE(float)
-PYNEURAL_INSTANTIATE(double)
-PYNEURAL_INSTANTIATE(BFloat16)
-PYNEURAL_INSTANTIATE(Float16)
-#undef PYNEURAL_INSTANTIATE
 
 }  // namespace pyneural::attention::cuda

@@ -1,4 +1,6 @@
-// The forward of attention on CUDA.
+// The launches of the forward of attention on CUDA, for the sources that instantiate them.
+#pragma once
+
 #include "attention_forward.cuh"
 #include "attention_maps.cuh"
 #include "attention_parts.cuh"
@@ -33,14 +35,5 @@ cudaError_t launch_attention(const AttentionParams<T>& params, cudaStream_t stre
   return launch(join_parts_kernel<T>, tiles_of(params.rows() * join_panels(params), kJoinWarps),
                 kJoinWarps * 32, 0, stream, params);
 }
-
-#define PYNEURAL_INSTANTIATE(T)                                  \
-  template cudaError_t choose_parts(AttentionParams<T>* params); \
-  template cudaError_t launch_attention(const AttentionParams<T>& params, cudaStream_t stream);
-PYNEURAL_INSTANTIATE(float)
-PYNEURAL_INSTANTIATE(double)
-PYNEURAL_INSTANTIATE(BFloat16)
-PYNEURAL_INSTANTIATE(Float16)
-#undef PYNEURAL_INSTANTIATE
 
 }  // namespace pyneural::attention::cuda
