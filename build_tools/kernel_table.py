@@ -97,12 +97,12 @@ def target(source: Path, architecture: str) -> str:
     """The flag by which the source is compiled for a GPU, from the PTX of an installation."""
     number = re.search(r"\d+", architecture)[0]
     path = source.relative_to(ROOT / "csrc").as_posix()
-    return next(
-        f"-gencode=arch={virtual},code={code}"
-        for virtual, codes in targets(WITH_BLACKWELL, path).items()
-        for code in codes
-        if code.rstrip("a") == f"sm_{number}"
-    )
+    for architectures in (WITH_BLACKWELL, f"{number[:-1]}.{number[-1]}"):
+        for virtual, codes in targets(architectures, path).items():
+            for code in codes:
+                if code.rstrip("a") == f"sm_{number}":
+                    return f"-gencode=arch={virtual},code={code}"
+    raise ValueError(f"{architecture}: expected a GPU such as sm_90a")
 
 
 def compile_source(source: Path, architecture: str) -> dict[str, Row]:

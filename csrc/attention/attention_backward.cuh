@@ -61,7 +61,7 @@ struct QueryGradientShared {
 // Blocks of a multiprocessor for which there must be registers: three of narrow rows of halves
 // where shared memory holds as many, on every GPU that the code is for. One of Blackwell's two
 // kinds has less.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 template <class S>
 constexpr int kQueryGradientBlocks = sizeof(typename S::T) == 2 && S::kWidth <= 64 ? 3 : 2;
 #else

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -18,10 +19,12 @@ class Snapshot:
 
     To ask whether they are the same takes a fraction of the time of finding out what a network
     is. It notices what is set, replaced, moved, loaded or hooked, and what is written into buffers;
-    not the values of parameters, nor what is written into ``buffer.data``.
+    not the values of parameters, what is written into ``buffer.data``, what lists hold that are
+    attributes, nor what becomes of the classes.
 
     Args:
-        modules: those to look at.
+        modules: those to look at. No buffer is made in inference mode.
+        dictionaries: further ones whose values are looked at.
 
     >>> layer = torch.nn.Linear(2, 3)
     >>> snapshot = Snapshot([layer])
@@ -32,12 +35,14 @@ class Snapshot:
     False
     """
 
-    def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
+    def __init__(
+        self, modules: Iterable[torch.nn.Module], dictionaries: Iterable[dict[str, Any]] = ()
+    ) -> None:
         modules = list(modules)
         attributes = [module.__dict__ for module in modules]
         parts = [own[name] for own in attributes for name in _PARTS]
         self._modules, self._kinds = modules, [*map(type, modules)]
-        self._dictionaries = (*attributes, *parts)
+        self._dictionaries = (*dictionaries, *attributes, *parts)
         self._values = tuple(tuple(each.values()) for each in self._dictionaries)
         buffers = [b for own in attributes for b in own["_buffers"].values() if b is not None]
         self._buffers = [(each, each.data_ptr(), each._version) for each in buffers]

@@ -174,13 +174,7 @@ class DiagNormal(Vectors):
 
     def is_standard(self) -> bool:
         """Whether it is the standard normal distribution, and stays so in training."""
-        loc, scale = self.base_dist.loc, self.base_dist.scale
-        if loc.requires_grad or scale.requires_grad:
-            return False
-        if loc.numel() > _FEW:
-            return not bool(loc.any()) and bool((scale == 1).all())
-        # Lists take less time than calls of torch.
-        return not any(loc.flatten().tolist()) and all(s == 1 for s in scale.flatten().tolist())
+        return is_standard(self.base_dist.loc, self.base_dist.scale)
 
     def expand(self, batch_shape: Any, _instance: Distribution | None = None) -> Distribution:
         """The same with a larger batch shape."""
@@ -188,6 +182,20 @@ class DiagNormal(Vectors):
 
     def __repr__(self) -> str:
         return f"Diag{self.base_dist!r}"
+
+
+def is_standard(loc: Tensor, scale: Tensor) -> bool:
+    """Whether means and standard deviations are 0 and 1, and stay so in training.
+
+    >>> is_standard(torch.zeros(2), torch.ones(2))
+    True
+    """
+    if loc.requires_grad or scale.requires_grad:
+        return False
+    if loc.numel() > _FEW:
+        return not bool(loc.any()) and bool((scale == 1).all())
+    # Lists take less time than calls of torch.
+    return not any(loc.flatten().tolist()) and all(s == 1 for s in scale.flatten().tolist())
 
 
 class NormalOrUniform(Distribution):

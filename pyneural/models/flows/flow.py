@@ -27,7 +27,7 @@ from pyneural.models.flows.description import keep_arguments, made
 from pyneural.models.flows.distributions import NormalizingFlow
 from pyneural.models.flows.gaussianisation import Gaussianisation
 from pyneural.models.flows.lazy import LazyComposedTransform
-from pyneural.models.flows.likelihood import Likelihood
+from pyneural.models.flows.likelihood import Likelihood, mean_nll
 from pyneural.models.flows.whitening import Whitening
 from pyneural.training import Batch, History, Model
 from pyneural.training.data.adapter import of_arrays
@@ -81,6 +81,7 @@ class Flow(Model):
 
     periodic = False  # whether the features are angles in [-pi, pi[
     _arguments: dict[str, Any] | None = None  # of the constructor
+    _likelihood: Likelihood | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Has the constructor keep its arguments, for ``architecture``."""
@@ -111,7 +112,6 @@ class Flow(Model):
             self.bounded = Bounded(bounds)
         self._whitens = True  # whether fit may put a whitening before the transforms
         self._may_lack_weights = False  # while weights are being loaded, those of strict=False
-        self._likelihood = Likelihood()
 
     @property
     def whitened(self) -> bool:
@@ -120,7 +120,7 @@ class Flow(Model):
 
     def forward(self, c: Tensor | None = None) -> NormalizingFlow:
         """p(X | c) of the context c [..., C]; its batch shape is that of c."""
-        c = self.checked(c)
+        c = self._checked(c)
         transform, base = self.transform(c), self.base(c)
         before = [*self._before(), *([self.whitening()] if self.whitened else [])]
         if before:
@@ -134,7 +134,7 @@ class Flow(Model):
 
         What ``flow(c).mean_nll(x)`` gives, in less time from the second call on.
         """
-        return self._likelihood.mean_nll(self, x, c)
+        return mean_nll(self, x, c)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The mean negative log-likelihood of x [N, D] given y [N, C], in nats a row.
@@ -343,7 +343,7 @@ class Flow(Model):
         tensors = chain(self.parameters(), self.buffers())
         return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
 
-    def checked(self, c: Tensor | None) -> Tensor | None:
+    def _checked(self, c: Tensor | None) -> Tensor | None:
         """A context in the dtype of the parameters; ArgumentError where it is none of this flow.
 
         Whether it is finite is not asked in a training's step on a GPU, which would wait for the

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from unittest import mock
 
 import pytest
 import torch
+from torch.distributions import AffineTransform
 from torch.func import functional_call
 
 from pyneural.models.flows import (
@@ -20,7 +23,12 @@ from pyneural.models.flows import (
     likelihood,
 )
 from pyneural.models.flows.conditioner import MLP, MaskedMLP
-from pyneural.models.flows.lazy import standard_normal
+from pyneural.models.flows.distributions import DiagNormal
+from pyneural.models.flows.lazy import (
+    UnconditionalDistribution,
+    UnconditionalTransform,
+    standard_normal,
+)
 
 X = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 C = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -34,7 +42,7 @@ def made(kind, seed=0, **options):
 def known(flow, c=None):
     """The flow, once its likelihood goes by what is known of its layers."""
     flow.mean_nll(X, c)
-    with mock.patch.object(type(flow), "forward", side_effect=AssertionError):
+    with mock.patch.object(likelihood, "_of_density", side_effect=AssertionError):
         flow.mean_nll(X, c)
     return flow
 
@@ -212,6 +220,97 @@ def test_flows_without_such_layers():
     torch.manual_seed(0)
     flow = CNF(3, hidden_features=(8,)).double()
     torch.testing.assert_close(flow.mean_nll(X), -flow().log_prob(X).mean())
+
+
+BASES = {
+    "function": lambda: UnconditionalDistribution(lambda: DiagNormal(zeros(3), SCALE[0] * ones(3))),
+    "parameters": lambda: UnconditionalDistribution(DiagNormal, zeros(3), ones(3)),
+    "frozen": lambda: UnconditionalDistribution(DiagNormal, zeros(3), ones(3)).requires_grad_(
+        False
+    ),
+    "shapes": lambda: UnconditionalDistribution(DiagNormal, zeros(3), ones(()), buffer=True),
+    "events": lambda: UnconditionalDistribution(
+        DiagNormal, zeros(20, 3), ones(20, 3), ndims=2, buffer=True
+    ),
+}
+SCALE = [1.0]
+
+
+def zeros(*shape):
+    return torch.zeros(*shape, dtype=torch.float64)
+
+
+def ones(*shape):
+    return torch.ones(*shape, dtype=torch.float64)
+
+
+def double_scale(flow):
+    SCALE[0] = 2.0
+    for name, tensor in [*flow.base.named_parameters(), *flow.base.named_buffers()]:
+        if name in ("_1", "scale"):
+            tensor.data = 2 * tensor.data
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+def test_a_base_of_ones_own(base):
+    SCALE[0] = 1.0
+    layers = [MaskedAutoregressiveTransform(3), MaskedAutoregressiveTransform(3)]
+    flow = Flow(layers, base(), features=3).double()
+    compare(flow)
+    double_scale(flow)
+    compare(flow)
+
+
+def test_a_shallow_copy():
+    flow = known(made(RealNVP))
+    other = copy.copy(flow)
+    other.forward = made(RealNVP, 1).forward
+    torch.testing.assert_close(other.mean_nll(X), other.forward().mean_nll(X))
+    compare(flow)
+
+
+def test_another_whitening():
+    flow = made(RealNVP)
+    flow.whitening = UnconditionalTransform(AffineTransform, 2 * ones(3), 3 * ones(3), buffer=True)
+    compare(flow)
+
+
+def test_a_module_that_is_not_used():
+    flow = made(RealNVP)
+    flow.extra = torch.jit.script(torch.nn.Linear(2, 2))
+    torch.testing.assert_close(flow.mean_nll(X), flow.mean_nll(X))
+
+
+def test_a_context_that_is_no_tensor():
+    with pytest.raises(ValueError, match="expected a tensor"):
+        made(RealNVP, context=2).mean_nll(X, C.tolist())
+
+
+def test_what_is_known_keeps_no_flow_alive():
+    flow = known(made(RealNVP))
+    alive = weakref.ref(flow)
+    gc.disable()
+    try:
+        del flow
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_a_flow_saved_by_an_earlier_version():
+    flow = made(RealNVP)
+    flow.__dict__.pop("_likelihood", None)
+    compare(pickle.loads(pickle.dumps(flow)))
+
+
+def test_steps_that_change_a_module_each_time_give_up():
+    flow = made(RealNVP)
+    with mock.patch.object(likelihood, "_look_at", wraps=likelihood._look_at) as looks:
+        for _ in range(9):
+            network(flow).step = object()
+            flow.mean_nll(X)
+    assert looks.call_count == 3
+    compare(flow)
 
 
 @pytest.mark.parametrize("kind", [RealNVP, MAF])
