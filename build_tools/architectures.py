@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatch
 
 from environment import BuildError
 
@@ -16,16 +15,12 @@ CUDA_OF_BLACKWELL = (12, 8)
 # runs nowhere else; the PTX of another one is for GPUs that are newer than the toolkit.
 BEFORE_BLACKWELL = "8.0+PTX;9.0a"
 WITH_BLACKWELL = "8.0;9.0a;10.0+PTX;12.0"
-# The compute capabilities, ten times, from which on sources under csrc/ say something else:
-# products of warpgroups (9.0a alone), bulk copies, clusters. Of common/ it is what tells whether
-# there is code for a GPU at all, in every source. The first pattern that matches counts.
-OWN_CODE = {
-    "attention/*_halves.cu": (80, 90, 100),
-    "attention/*": (80, 90),
-    "rnn/*": (80, 90),
-    "common/*": (80, 90, 100),
-    "*": (80,),
-}
+# The compute capabilities, ten times, from which on nvcc makes another PTX of a source: it does so
+# for Blackwell of any, and folders of csrc/ have code for Hopper (products of warpgroups in 9.0a,
+# bulk copies, clusters). Of common/ it is what tells whether there is code for a GPU at all.
+STEPS = (80, 100)
+STEPS_WITH_HOPPER = (80, 90, 100)
+WITH_HOPPER = ("attention", "common", "rnn")
 # The names that torch takes too.
 GENERATIONS = {
     "Volta": "7.0+PTX",
@@ -121,8 +116,8 @@ def _built_as(name: str) -> list[str]:
 def targets(architectures: str, source: str) -> dict[str, list[str]]:
     """What nvcc makes of a list as `choose_architectures` gives it: code, by the PTX it comes from.
 
-    Kinds of GPU for which the sources say the same are compiled from one PTX, of the oldest of
-    them: half of the time goes into it. It is the one that newer GPUs than the toolkit are given.
+    Kinds of GPU for which the PTX would be the same are compiled from one, of the oldest of them:
+    half of the time goes into it.
 
     Args:
         architectures: the list.
@@ -130,14 +125,14 @@ def targets(architectures: str, source: str) -> dict[str, list[str]]:
 
     Example:
         >>> targets("8.0;9.0a;10.0+PTX;12.0", "dense/dense_cuda.cu")
-        {'compute_80': ['sm_80', 'sm_90', 'sm_100', 'sm_120', 'compute_80']}
+        {'compute_80': ['sm_80', 'sm_90'], 'compute_100': ['sm_100', 'sm_120', 'compute_100']}
         >>> targets("9.0a;10.0+PTX;12.0", "attention/attention_forward_halves.cu")
         {'compute_90a': ['sm_90a'], 'compute_100': ['sm_100', 'sm_120', 'compute_100']}
     """
-    own = next(steps for pattern, steps in OWN_CODE.items() if fnmatch(source, pattern))
+    steps = STEPS_WITH_HOPPER if source.partition("/")[0] in WITH_HOPPER else STEPS
     alike: dict[int, list[str]] = {}
     for name in architectures.split(";"):
-        generation = max(step for step in own if step <= _number(name))
+        generation = max(step for step in steps if step <= _number(name))
         alike.setdefault(generation, []).append(name)
     found = {}
     for names in alike.values():

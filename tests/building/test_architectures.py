@@ -75,14 +75,15 @@ HALVES, RNN, DENSE = (
     ("architectures", "source", "expected"),
     [
         (ALL, HALVES, ["80,code=sm_80", "90a,code=sm_90a", "100,code=[sm_100,sm_120,compute_100]"]),
-        (ALL, RNN, ["80,code=sm_80", "90,code=[sm_90,sm_100,sm_120,compute_90]"]),
-        (ALL, DENSE, ["80,code=[sm_80,sm_90,sm_100,sm_120,compute_80]"]),
+        (ALL, RNN, ["80,code=sm_80", "90a,code=sm_90a", "100,code=[sm_100,sm_120,compute_100]"]),
+        (ALL, DENSE, ["80,code=[sm_80,sm_90]", "100,code=[sm_100,sm_120,compute_100]"]),
+        ("8.0+PTX;9.0a", DENSE, ["80,code=[sm_80,sm_90,compute_80]"]),
         ("8.0+PTX;9.0a", HALVES, ["80,code=[sm_80,compute_80]", "90a,code=sm_90a"]),
         ("9.0a;8.0+PTX", RNN, ["90a,code=sm_90a", "80,code=[sm_80,compute_80]"]),
         ("8.0;8.0+PTX", DENSE, ["80,code=[sm_80,compute_80]"]),
         ("10.0;12.0+PTX", DENSE, ["100,code=[sm_100,sm_120,compute_100]"]),
         ("9.0a", DENSE, ["90a,code=sm_90a"]),
-        ("8.6;12.0a", DENSE, ["86,code=[sm_86,sm_120]"]),
+        ("8.6;9.0a;12.0a", DENSE, ["86,code=[sm_86,sm_90]", "120a,code=sm_120a"]),
         ("12.0", HALVES, ["120,code=sm_120"]),
     ],
 )
