@@ -28,7 +28,7 @@ namespace {
 constexpr int kBlocks = 1;
 
 // A cell as kernels have it, which know its kind only when they run: tanh and relu are one kernel,
-// whose time is the product's.
+// in which each unit takes a branch that is the same for all.
 template <class Cell>
 struct CellOf : Cell {
   __device__ explicit CellOf(CellKind) {}

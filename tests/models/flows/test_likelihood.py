@@ -222,8 +222,15 @@ def test_flows_without_such_layers():
     torch.testing.assert_close(flow.mean_nll(X), -flow().log_prob(X).mean())
 
 
+def at_scale(loc=None, scale=None):
+    return DiagNormal(zeros(3) if loc is None else loc, SCALE[0] * ones(3))
+
+
 BASES = {
-    "function": lambda: UnconditionalDistribution(lambda: DiagNormal(zeros(3), SCALE[0] * ones(3))),
+    "function": lambda: UnconditionalDistribution(at_scale),
+    "function of buffers": lambda: UnconditionalDistribution(
+        at_scale, loc=zeros(3), scale=ones(3), buffer=True
+    ),
     "parameters": lambda: UnconditionalDistribution(DiagNormal, zeros(3), ones(3)),
     "frozen": lambda: UnconditionalDistribution(DiagNormal, zeros(3), ones(3)).requires_grad_(
         False
@@ -247,7 +254,7 @@ def ones(*shape):
 def double_scale(flow):
     SCALE[0] = 2.0
     for name, tensor in [*flow.base.named_parameters(), *flow.base.named_buffers()]:
-        if name in ("_1", "scale"):
+        if name == "_1" or (name == "scale" and flow.base.f is DiagNormal):
             tensor.data = 2 * tensor.data
 
 
@@ -266,6 +273,11 @@ def test_a_shallow_copy():
     other = copy.copy(flow)
     other.forward = made(RealNVP, 1).forward
     torch.testing.assert_close(other.mean_nll(X), other.forward().mean_nll(X))
+    compare(flow)
+    other = copy.copy(flow)
+    other._modules = dict(other._modules)
+    other.transform = made(RealNVP, 1).transform
+    compare(other)
     compare(flow)
 
 
