@@ -65,9 +65,8 @@ def mean_nll(flow: Flow, x: Tensor, c: Tensor | None) -> Tensor:
     known = own.known
     if known is None or not _holds(known, flow):
         density = flow(c)
-        if own.misses < _PATIENCE:
-            own.misses += 1
-            own.known = _look_at(flow, density, c is not None)
+        own.misses += 1
+        own.known = _look_at(flow, density, c is not None) if own.misses <= _PATIENCE else None
         return _of_density(density, x)
     own.misses = 0
     layers = known.layers
