@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from pyneural import _C
 from pyneural.nn.plain import has_global_hooks
+from pyneural.ops.calls import hold
 
 _HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 _PARTS = "_parameters", "_buffers", "_modules", *_HOOKS
@@ -51,6 +51,6 @@ class Snapshot:
         """Whether all is as it was, and there are no hooks for all modules."""
         if has_global_hooks() or [*map(type, self._modules)] != self._kinds:
             return False
-        if not _C.hold(self._dictionaries, self._values):
+        if not hold(self._dictionaries, self._values):
             return False
         return all(b.data_ptr() == at and b._version == version for b, at, version in self._buffers)

@@ -78,5 +78,15 @@ def fits_one_call(parameters: list[Tensor], others: list[Tensor], steps: list[Te
     return _C.fits_one_call(parameters, others, steps) is True
 
 
+def hold(dictionaries: tuple[dict[str, Any], ...], values: tuple[tuple[Any, ...], ...]) -> bool:
+    """Whether each dictionary still holds the values beside it, the same objects in their order.
+
+    >>> one = {"a": "x"}
+    >>> hold((one,), (("x",),)), hold((one,), (("y",),))
+    (True, False)
+    """
+    return _C.hold(dictionaries, values) is True
+
+
 def _tensors(arguments: Iterable[Any]) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(list(arguments)) if isinstance(leaf, Tensor)]

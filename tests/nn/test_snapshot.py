@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pyneural import _C
 from pyneural.nn.snapshot import Snapshot
+from pyneural.ops.calls import hold
 
 
 class Masked(torch.nn.Sequential):
@@ -74,9 +74,7 @@ def test_a_training_changes_nothing():
     assert snapshot.holds()
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), (1, 2), ((), ((),)), (({},), (1,)), ((1,), ((),)), ((), (), ())]
-)
+@pytest.mark.parametrize("arguments", [(1, 2), ((), ((),)), (({},), (1,)), ((1,), ((),))])
 def test_wrong_arguments_of_hold(arguments):
     with pytest.raises(TypeError, match="hold: expected"):
-        _C.hold(*arguments)
+        hold(*arguments)

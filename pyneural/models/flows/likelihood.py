@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +17,6 @@ from pyneural.models.flows.lazy import UnconditionalDistribution
 from pyneural.models.flows.whitening import Whitening
 from pyneural.nn.plain import is_changed
 from pyneural.nn.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from pyneural.models.flows.flow import Flow
 
 _OURS = "torch.nn.modules.", "pyneural."
 # So often in a row the layers are looked at in vain before that is given up.
@@ -43,7 +40,7 @@ class Likelihood:
     since takes a fraction of that.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Any) -> None:
         self.flow = weakref.ref(flow)
         self.known: _Known | None = None
         self.misses = 0
@@ -55,7 +52,7 @@ class Likelihood:
         return type(None), ()
 
 
-def mean_nll(flow: Flow, x: Tensor, c: Tensor | None) -> Tensor:
+def mean_nll(flow: Any, x: Tensor, c: Tensor | None) -> Tensor:
     """Mean negative log-likelihood [] in nats a row, of rows x [N, D] given c [N, C]."""
     if not _are_rows(x) or not (c is None or (_are_rows(c) and len(c) == len(x))):
         return _of_density(flow(c), x)
@@ -86,12 +83,12 @@ def mean_nll(flow: Flow, x: Tensor, c: Tensor | None) -> Tensor:
     return layers.mean_nll(y) - ladj.mean()
 
 
-def _holds(known: _Known, flow: Flow) -> bool:
+def _holds(known: _Known, flow: Any) -> bool:
     is_same = type(flow).forward is known.forward and not is_changed(flow)
     return is_same and known.snapshot.holds()
 
 
-def _look_at(flow: Flow, density: Any, has_context: bool) -> _Known | None:
+def _look_at(flow: Any, density: Any, has_context: bool) -> _Known | None:
     """What is to be known of a flow and the density that it gave; None of what may change unseen.
 
     That is a module of the user's own, and weights that are no parameters.
@@ -112,7 +109,7 @@ def _look_at(flow: Flow, density: Any, has_context: bool) -> _Known | None:
     return _Known(snapshot, type(flow).forward, layers, has_context)
 
 
-def _layers_of(flow: Flow, density: Any) -> FusedLayers | None:
+def _layers_of(flow: Any, density: Any) -> FusedLayers | None:
     """The layers of a flow that has, beside them, a whitening at most and a normal base."""
     if type(density) is not NormalizingFlow or type(density.transform) is not ComposedTransform:
         return None
