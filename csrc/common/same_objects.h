@@ -25,9 +25,8 @@ inline PyObject* hold(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
     return nullptr;
   }
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arguments[0]); ++i) {
-    PyObject *const dictionary = PyTuple_GET_ITEM(arguments[0], i), *const values =
-                                                                        PyTuple_GET_ITEM(
-                                                                            arguments[1], i);
+    PyObject* const dictionary = PyTuple_GET_ITEM(arguments[0], i);
+    PyObject* const values = PyTuple_GET_ITEM(arguments[1], i);
     if (!PyDict_Check(dictionary) || !PyTuple_CheckExact(values)) {
       PyErr_SetString(PyExc_TypeError, "hold: expected dictionaries, and a tuple for each");
       return nullptr;

@@ -28,6 +28,7 @@ class _Known(NamedTuple):
 
     snapshot: Snapshot
     forward: Any  # of the flow's class
+    parts: dict[str, Any]  # of the flow
     layers: FusedLayers | None
     has_context: bool
 
@@ -84,8 +85,8 @@ def mean_nll(flow: Any, x: Tensor, c: Tensor | None) -> Tensor:
 
 
 def _holds(known: _Known, flow: Any) -> bool:
-    is_same = type(flow).forward is known.forward and not is_changed(flow)
-    return is_same and known.snapshot.holds()
+    is_same = type(flow).forward is known.forward and flow._modules is known.parts
+    return is_same and not is_changed(flow) and known.snapshot.holds()
 
 
 def _look_at(flow: Any, density: Any, has_context: bool) -> _Known | None:
@@ -106,7 +107,7 @@ def _look_at(flow: Any, density: Any, has_context: bool) -> _Known | None:
         layers = replace(layers, context=None)
     # Not of the flow itself, which would keep itself alive: the parts that its forward reads.
     snapshot = Snapshot(modules[1:], [flow._modules])
-    return _Known(snapshot, type(flow).forward, layers, has_context)
+    return _Known(snapshot, type(flow).forward, flow._modules, layers, has_context)
 
 
 def _layers_of(flow: Any, density: Any) -> FusedLayers | None:

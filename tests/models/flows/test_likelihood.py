@@ -92,6 +92,9 @@ CHANGES = {
     "scale": lambda f: setattr(f.base, "scale", torch.full((3,), 2.0, dtype=torch.float64)),
     "whitening": lambda f: f.whiten(3 * X + 1),
     "loaded": lambda f: f.load_state_dict(made(type(f), 1).state_dict()),
+    "parts replaced as a whole": lambda f: setattr(
+        f, "_modules", {**f._modules, "transform": made(type(f), 1).transform}
+    ),
     "pruned": lambda f: torch.nn.utils.prune.l1_unstructured(network(f)[0], "weight", 0.5),
     "normalised": lambda f: torch.nn.utils.parametrizations.weight_norm(network(f)[0]),
 }
