@@ -39,7 +39,9 @@ Three forward(const Arguments& a, bool keeps) {
     const Blocks blocks = Blocks::cut<T>(flow.rows, threads, Block<T>::points(flow, keeps));
     if (memory) memory[0] = static_cast<T>(blocks.size);
     const int64_t stride = Block<T>::stride_of(blocks.size);
-    parallel_chunks(blocks.count(), threads, [&](int64_t, int64_t begin, int64_t end) {
+    const Shares shares(blocks.count(), threads);
+    parallel_tasks(shares.count(), threads, [&](int64_t share) {
+      const int64_t begin = shares.begin(share), end = shares.end(share);
       std::fill(to_ladj + blocks.first(begin), to_ladj + blocks.last(end - 1), T(0));
       for (int64_t done = 0; done < flow.size(); ++done) {
         const int64_t l = flow.passed(done);
@@ -99,22 +101,23 @@ Three autoregressive_backward(const BackwardArguments& b) {
   dispatch_floating(b.x, [&](auto type) {
     using T = decltype(type);
     const Blocks blocks = kept_blocks<T>(flow, kept);
-    const int64_t threads = std::min(threads_for(flow), blocks.count()),
-                  stride = Block<T>::stride_of(blocks.size);
+    const int64_t threads = threads_for(flow), stride = Block<T>::stride_of(blocks.size);
+    const Shares shares(blocks.count(), threads, 1 + least_points<T>(flow) / blocks.size);
     Scratch scratch;
     const auto networks =
         sorted_networks<T>(flow, b.weights, b.biases, b.degrees, true, threads, scratch);
     const std::vector<int64_t> at = gradients_at(networks);
     const int64_t part = at.back();
     at::Tensor parts;
-    if (with_parameters) parts = at::empty({threads, part}, b.x.options());
+    if (with_parameters) parts = at::empty({shares.count(), part}, b.x.options());
     const T *const memory = kept.const_data_ptr<T>(), *const from_grad = grad_y.const_data_ptr<T>(),
                    *const from_ladj = grad_ladj.const_data_ptr<T>();
     T *const to_given = data_or_null<T>(grad_given),
              *const to_context = data_or_null<T>(grad_context),
              *const gradients = data_or_null<T>(parts);
-    parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
-      T* const own = at_row(gradients, thread, part);
+    parallel_tasks(shares.count(), threads, [&](int64_t share) {
+      const int64_t begin = shares.begin(share), end = shares.end(share);
+      T* const own = at_row(gradients, share, part);
       if (to_context)
         std::fill(to_context + blocks.first(begin) * C, to_context + blocks.last(end - 1) * C,
                   T(0));
@@ -148,7 +151,7 @@ Three autoregressive_backward(const BackwardArguments& b) {
           biases.push_back(to + layer.out * layer.in);
           to = biases.back() + layer.out;
         }
-      add_and_unsort(networks, at, threads, gradients, weights, biases);
+      add_and_unsort(networks, at, shares.count(), threads, gradients, weights, biases);
     }
   });
   return {grad_x, grad_context, grad_parameters};

@@ -14,11 +14,13 @@ namespace pyneural::autoregressive {
 struct Blocks {
   // A block of at least so many has rows that are at most half as long again, see kept_size.
   static constexpr int64_t kLeast = 64;
+  static constexpr int64_t kOfThread = 8;
 
-  // As many for each thread, of about `points` each.
+  // As many for each thread, of about `points` each, or of fewer, for threads to share them out.
   template <class T>
   static Blocks cut(int64_t rows, int64_t threads, int64_t points) {
     const int64_t share = (rows + threads - 1) / threads;
+    if (threads > 1) points = std::min(points, std::max(share / kOfThread, kLeast));
     const int64_t count = threads * std::max<int64_t>((share + points / 2) / points, 1);
     const int64_t size = std::max((rows + count - 1) / count, std::min(kLeast, rows));
     return {rows, round_up(size, lanes<T>())};

@@ -1,8 +1,9 @@
 // The mean negative log-likelihood of a whole flow on the CPU, and its gradient, in one pass.
 //
 // A block of points goes through all layers and back while its activations are in the second-level
-// cache: nothing is kept from one call for another, and the weights are sorted once. What a thread
-// adds up, losses and gradients of parameters, is added in the order of the threads.
+// cache: nothing is kept from one call for another, and the weights are sorted once. Threads take
+// shares of the points; what is added up over a share, losses and gradients of parameters, is added
+// in the order of the shares.
 #include <torch/library.h>
 
 #include "../common/dispatch.h"
@@ -115,16 +116,23 @@ std::vector<at::Tensor> autoregressive_nll_with_gradients(const LikelihoodArgume
                    context = a.context ? a.context->contiguous() : at::Tensor();
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
-    const Blocks blocks =
-        Blocks::cut<T>(flow.rows, threads_for(flow), points_of<T>(flow, with_gradient));
-    const int64_t threads = std::min(threads_for(flow), blocks.count());
+    const int64_t threads = threads_for(flow);
+    const Shares shares(vectors_of<T>(flow.rows), threads, least_points<T>(flow) / lanes<T>());
+    const auto blocks_of = [&, points = points_of<T>(flow, with_gradient)](int64_t share) {
+      const int64_t begin = shares.begin(share) * lanes<T>(),
+                    end = std::min(shares.end(share) * lanes<T>(), flow.rows);
+      return Blocks::cut<T>(end - begin, 1, points);
+    };
+    int64_t most_points = 0;
+    for (int64_t share = 0; share < shares.count(); ++share)
+      most_points = std::max(most_points, blocks_of(share).size);
     Scratch scratch;
     const auto networks =
         sorted_networks<T>(flow, a.weights, a.biases, a.degrees, with_gradient, threads, scratch);
     const std::vector<int64_t> at = gradients_at(networks);
     const int64_t part = at.back();
-    T* const gradients = with_parameters ? scratch.take<T>(threads * part) : nullptr;
-    std::vector<double> losses(threads, 0);
+    T* const gradients = with_parameters ? scratch.take<T>(shares.count() * part) : nullptr;
+    std::vector<double> losses(shares.count(), 0);
     const T *const from = x.const_data_ptr<T>(), *const given = data_or_null<const T>(context);
     T *const to_x = data_or_null<T>(grad_x), *const to_context = data_or_null<T>(grad_context);
     const T weight = T(1) / static_cast<T>(flow.rows);
@@ -136,21 +144,24 @@ std::vector<at::Tensor> autoregressive_nll_with_gradients(const LikelihoodArgume
           if constexpr (std::is_same_v<decltype(transform), const Transform&>)
             transforms.push_back(transform);
         });
-      parallel_chunks(blocks.count(), threads, [&](int64_t thread, int64_t begin, int64_t end) {
+      parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
         Scratch of_thread;
-        T* const own = at_row(gradients, thread, part);
-        Likelihood<T, Transform> likelihood(flow, networks, at, transforms, blocks.size,
+        Likelihood<T, Transform> likelihood(flow, networks, at, transforms, most_points,
                                             with_gradient, of_thread);
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t first = blocks.first(i);
-          losses[thread] +=
-              likelihood(from + first * D, at_row(given, first, C), blocks.points(i), weight,
-                         i == begin, {at_row(to_x, first, D), at_row(to_context, first, C), own});
+        while (const auto share = tasks.take()) {
+          const Blocks blocks = blocks_of(*share);
+          for (int64_t i = 0; i < blocks.count(); ++i) {
+            const int64_t first = shares.begin(*share) * lanes<T>() + blocks.first(i);
+            losses[*share] += likelihood(from + first * D, at_row(given, first, C),
+                                         blocks.points(i), weight, i == 0,
+                                         {at_row(to_x, first, D), at_row(to_context, first, C),
+                                          at_row(gradients, *share, part)});
+          }
         }
       });
     });
     double total = 0;
-    for (const double of_thread : losses) total += of_thread;
+    for (const double of_share : losses) total += of_share;
     constexpr double kLogTwoPi = 1.8378770664093453;
     loss.data_ptr<T>()[0] = static_cast<T>(total / static_cast<double>(flow.rows) +
                                            kLogTwoPi / 2 * static_cast<double>(D));
@@ -158,7 +169,7 @@ std::vector<at::Tensor> autoregressive_nll_with_gradients(const LikelihoodArgume
       std::vector<T*> weights, biases;
       for (size_t i = 0; i < grad_parameters.size(); ++i)
         (i < a.weights.size() ? weights : biases).push_back(grad_parameters[i].data_ptr<T>());
-      add_and_unsort(networks, at, threads, gradients, weights, biases);
+      add_and_unsort(networks, at, shares.count(), threads, gradients, weights, biases);
     }
   });
   std::vector<at::Tensor> result{loss, grad_x, grad_context};

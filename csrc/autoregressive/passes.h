@@ -24,6 +24,14 @@ inline int64_t threads_for(const Flow& flow) {
   return std::min(flow.rows, useful_threads(work));
 }
 
+// Points of a share that are enough for what it takes to add up its gradients: a twentieth of what
+// it takes to compute them, where they come from the second-level cache.
+template <class T>
+int64_t least_points(const Flow& flow) {
+  const int64_t bytes = flow.parameters * static_cast<int64_t>(sizeof(T));
+  return 48 * (1 + 2 * bytes / caches().level2);
+}
+
 template <class T>
 T* at_row(T* rows, int64_t row, int64_t columns) {
   return rows ? rows + row * columns : nullptr;
@@ -37,15 +45,15 @@ std::vector<int64_t> gradients_at(const std::vector<Conditioner<T>>& networks) {
   return at;
 }
 
-// The sum of all threads' gradients of some rows of a matrix, and of their bias, where they were
-// before they were sorted; 0 where masked. `sorted` are those of the first thread, to which the
+// The sum of all shares' gradients of some rows of a matrix, and of their bias, where they were
+// before they were sorted; 0 where masked. `sorted` are those of the first share, to which the
 // others', each `part` elements on, are added.
 template <class T>
-void add_and_unsort(const MaskedLayer<T>& layer, Range rows, int64_t threads, int64_t part,
+void add_and_unsort(const MaskedLayer<T>& layer, Range rows, int64_t shares, int64_t part,
                     T* sorted, T* weight, T* bias) {
   const auto add = [&](T* first, int64_t size) {
-    for (int64_t thread = 1; thread < threads; ++thread)
-      for (int64_t i = 0; i < size; ++i) first[i] += first[thread * part + i];
+    for (int64_t share = 1; share < shares; ++share)
+      for (int64_t i = 0; i < size; ++i) first[i] += first[share * part + i];
   };
   for (int64_t o = rows.begin; o < rows.end; ++o) {
     T *const from = sorted + o * layer.in_stride, *const row =
@@ -70,7 +78,7 @@ void add_and_unsort(const MaskedLayer<T>& layer, Range rows, int64_t threads, in
 // weights and biases, one after the other.
 template <class T>
 void add_and_unsort(const std::vector<Conditioner<T>>& networks, const std::vector<int64_t>& at,
-                    int64_t threads, T* sorted, const std::vector<T*>& weights,
+                    int64_t shares, int64_t threads, T* sorted, const std::vector<T*>& weights,
                     const std::vector<T*>& biases) {
   constexpr int64_t kRows = 32;  // of a task
   struct Task {
@@ -90,7 +98,7 @@ void add_and_unsort(const std::vector<Conditioner<T>>& networks, const std::vect
     }
   parallel_tasks(static_cast<int64_t>(tasks.size()), threads, [&](int64_t i) {
     const Task& task = tasks[i];
-    add_and_unsort(task.layer, task.rows, threads, at.back(), task.sorted, weights[task.matrix],
+    add_and_unsort(task.layer, task.rows, shares, at.back(), task.sorted, weights[task.matrix],
                    biases[task.matrix]);
   });
 }

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 namespace pyneural {
 
@@ -28,13 +30,65 @@ inline int64_t useful_threads(double multiply_adds) {
   });
 }
 
-// body(task) for each of `tasks`, in about their order, each taken by the next thread that is free.
-inline void parallel_tasks(int64_t tasks, int64_t threads, c10::function_ref<void(int64_t)> body) {
-  std::atomic<int64_t> next{0};
-  threads = std::min(threads, tasks);
-  parallel_chunks(threads, threads, [&](int64_t, int64_t, int64_t) {
-    for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) body(task);
+// Tasks in their order, each for the next thread that is free.
+class Tasks {
+ public:
+  explicit Tasks(int64_t count) : count_(count) {}
+
+  // None where all are taken.
+  std::optional<int64_t> take() {
+    const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
+    return task < count_ ? std::optional(task) : std::nullopt;
+  }
+
+ private:
+  int64_t count_;
+  std::atomic<int64_t> next_{0};
+};
+
+// body(thread, tasks) on up to so many threads, which take from the same `count` tasks.
+inline void parallel_takers(int64_t count, int64_t threads,
+                            c10::function_ref<void(int64_t, Tasks&)> body) {
+  Tasks tasks(count);
+  threads = std::min(threads, count);
+  parallel_chunks(threads, threads, [&](int64_t thread, int64_t, int64_t) { body(thread, tasks); });
+}
+
+// body(task) for each of `count` tasks, in about their order.
+inline void parallel_tasks(int64_t count, int64_t threads, c10::function_ref<void(int64_t)> body) {
+  parallel_takers(count, threads, [&](int64_t, Tasks& tasks) {
+    while (const auto task = tasks.take()) body(*task);
   });
 }
+
+// [0, size) cut into shares, as tasks: half of it into one for each thread, then half of the rest,
+// and so on, down to about `least`. Threads of unequal speed, of a processor with cores of two
+// kinds or one that others use too, end at about the same time, and so do those of equal speed.
+// What is summed over a share, and then over the shares in their order, has the same bits whichever
+// thread has taken which.
+class Shares {
+ public:
+  Shares(int64_t size, int64_t threads, int64_t least = 1) {
+    constexpr int kMostRounds = 5;
+    int rounds = 1;
+    while (rounds < kMostRounds && threads > 1 && size >= (threads << rounds) * least) ++rounds;
+    // In the length of those of the last round, of which there are two.
+    const int64_t parts = threads << (rounds - 1);
+    int64_t part = 0;
+    for (int round = 0; round < rounds; ++round)
+      for (int64_t thread = 0; thread < threads; ++thread) {
+        part += int64_t{1} << std::max(rounds - 2 - round, 0);
+        const int64_t end = part * size / parts;
+        if (end > this->end(count() - 1)) end_.push_back(end);
+      }
+  }
+
+  int64_t count() const { return static_cast<int64_t>(end_.size()); }
+  int64_t begin(int64_t share) const { return end(share - 1); }
+  int64_t end(int64_t share) const { return share < 0 ? 0 : end_[share]; }
+
+ private:
+  std::vector<int64_t> end_;
+};
 
 }  // namespace pyneural

@@ -27,16 +27,23 @@ int64_t threads_for(const Flow& flow) {
   return std::min(blocks, useful_threads(kEvaluations * work));
 }
 
-// body(thread, block, first row, number of rows) for blocks of all rows.
+// Shares of the blocks of all rows. A block is enough for what it takes to add up its gradients.
+template <class T>
+Shares shares_of(const Flow& flow, int64_t threads) {
+  return {(flow.rows + Block<T>::points() - 1) / Block<T>::points(), threads};
+}
+
+// body(share, block, first row, number of rows) for each block.
 template <class T, class Body>
-void for_blocks(const Flow& flow, const Field<T>& field, int64_t threads, bool with_backward,
-                const Body& body) {
-  const int64_t points = Block<T>::points(), blocks = (flow.rows + points - 1) / points;
-  parallel_chunks(blocks, threads, [&](int64_t thread, int64_t begin, int64_t end) {
+void for_blocks(const Flow& flow, const Field<T>& field, int64_t threads, const Shares& shares,
+                bool with_backward, const Body& body) {
+  const int64_t points = Block<T>::points();
+  parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
     Scratch scratch;
     Block<T> block(flow, field, with_backward, scratch);
-    for (int64_t i = begin; i < end; ++i)
-      body(thread, block, i * points, std::min(points, flow.rows - i * points));
+    while (const auto share = tasks.take())
+      for (int64_t i = shares.begin(*share); i < shares.end(*share); ++i)
+        body(*share, block, i * points, std::min(points, flow.rows - i * points));
   });
 }
 
@@ -61,7 +68,8 @@ Two continuous_flow(const Arguments& a) {
     const Field<T> field(flow, weights, biases, couplings.coupling, false, scratch);
     const T *const from = x.const_data_ptr<T>(), *const given = data_or_null<const T>(context);
     T *const to = y.data_ptr<T>(), *const to_ladj = data_or_null<T>(ladj);
-    for_blocks(flow, field, threads_for<T>(flow), false,
+    const int64_t threads = threads_for<T>(flow);
+    for_blocks(flow, field, threads, shares_of<T>(flow, threads), false,
                [&](int64_t, auto& block, int64_t first, int64_t rows) {
                  block.forward(from + first * D, at_row(given, first, C), rows, to + first * D,
                                at_row(to_ladj, first, 1));
@@ -70,7 +78,7 @@ Two continuous_flow(const Arguments& a) {
   return {y, ladj};
 }
 
-// Those of the parameters from the sum of the threads' gradients, flat.
+// Those of the parameters from the sum of the shares' gradients, flat.
 at::Tensor parameter_gradients(const Flow& flow, const Couplings& couplings, at::TensorList weights,
                                const at::Tensor& sum) {
   const at::Tensor flat = sum.narrow(0, 0, flow.parameters);
@@ -106,15 +114,16 @@ Three continuous_flow_backward(const BackwardArguments& b) {
     const Field<T> field(flow, weights, biases, couplings.coupling, true, scratch);
     const int64_t threads = threads_for<T>(flow), part = Gradients<T>::size(flow);
     at::Tensor parts;
-    if (with_parameters) parts = at::zeros({threads, part}, x.options());
+    const Shares shares = shares_of<T>(flow, threads);
+    if (with_parameters) parts = at::zeros({shares.count(), part}, x.options());
     const T *const from = x.const_data_ptr<T>(), *const given = data_or_null<const T>(context),
                    *const from_grad = grad_y.const_data_ptr<T>(),
                    *const from_ladj = data_or_null<const T>(grad_ladj);
     T *const to_x = data_or_null<T>(grad_x), *const to_context = data_or_null<T>(grad_context),
              *const gradients = data_or_null<T>(parts);
-    for_blocks(flow, field, threads, true,
-               [&](int64_t thread, auto& block, int64_t first, int64_t rows) {
-                 const Gradients<T> to(flow, at_row(gradients, thread, part));
+    for_blocks(flow, field, threads, shares, true,
+               [&](int64_t share, auto& block, int64_t first, int64_t rows) {
+                 const Gradients<T> to(flow, at_row(gradients, share, part));
                  block.backward(from + first * D, at_row(given, first, C), from_grad + first * D,
                                 at_row(from_ladj, first, 1), rows, gradients ? &to : nullptr,
                                 at_row(to_x, first, D), at_row(to_context, first, C));

@@ -1,7 +1,7 @@
 // One call of a jet op on the CPU: memory, and points split over threads; jet_tile.h does the work.
 //
-// Every thread owns a fixed, contiguous share of the tiles and its own gradient, and the gradients
-// are added in the order of the threads: the same bits on every run with as many threads.
+// Threads take shares of the tiles. Every share has its own gradient, and the gradients are added
+// in the order of the shares: the same bits on every run with as many threads.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,8 +22,10 @@ struct Call {
   Scratch scratch;
   Weights<T> weights;
   ActivationRows<T> activation;
-  int64_t threads, tiles;
+  int64_t threads;
   TileShape<T> shape;
+  int64_t tiles;
+  Shares shares;  // of the tiles
 
   static std::vector<at::Tensor> make_contiguous(at::TensorList weights, at::TensorList biases) {
     std::vector<at::Tensor> result;
@@ -45,6 +47,11 @@ struct Call {
     return std::min((net.points + lanes<T>() - 1) / lanes<T>(), useful_threads(work));
   }
 
+  // Tiles of a share that are enough for what it takes to add up its gradient.
+  static int64_t least_tiles(const Network& net) {
+    return 1 + 2 * net.parameters * static_cast<int64_t>(sizeof(double)) / caches().level2;
+  }
+
   Call(const Network& net, const Arguments& a)
       : network(net),
         contiguous(make_contiguous(a.weights, a.biases)),
@@ -53,8 +60,9 @@ struct Call {
                 scratch.take<T>(Weights<T>::storage(net))),
         activation(activation_rows<T>(net.activation, net.plan)),
         threads(threads_for(net)),
-        shape(net, threads, kStorageBudget / threads) {
-    tiles = (net.points + shape.points - 1) / shape.points;
+        shape(net, threads, kStorageBudget / threads),
+        tiles((net.points + shape.points - 1) / shape.points),
+        shares(tiles, std::min(threads, tiles), least_tiles(net)) {
     threads = std::min(threads, tiles);
   }
 
@@ -74,34 +82,28 @@ struct Call {
     return {scratch.take<T>(threads * size), tile, size};
   }
 
-  // Runs body(thread, tile, scratch) on every thread.
+  // Runs body(tile, scratch, for_tiles) on every thread; for_tiles(use) calls use(share, first
+  // point, number of points) for the tiles of the shares that the thread takes. The shares are of
+  // the tiles from `first_tile` on.
   template <class Body>
-  void run(const Storage& storage, const Body& body) const {
-    parallel_chunks(threads, threads, [&](int64_t thread, int64_t, int64_t) {
+  void run(const Storage& storage, int64_t first_tile, const Shares& shares,
+           const Body& body) const {
+    parallel_takers(shares.count(), threads, [&](int64_t thread, Tasks& tasks) {
       T* const mine = storage.data + thread * storage.size;
       Tile<T> tile(network, weights, activation, shape, mine);
-      body(thread, tile, mine + storage.tile);
+      body(tile, mine + storage.tile, [&](const auto& use) {
+        while (const auto share = tasks.take())
+          for (int64_t i = shares.begin(*share); i < shares.end(*share); ++i) {
+            const int64_t first = (first_tile + i) * shape.points;
+            use(*share, first, std::min(shape.points, network.points - first));
+          }
+      });
     });
   }
-  // The same with `extra` elements of scratch a thread.
+  // For all tiles, with `extra` elements of scratch a thread.
   template <class Body>
   void run(int64_t extra, const Body& body) {
-    run(take_storage(extra), body);
-  }
-
-  // Calls body(first point, number of points) for the thread's tiles in order, of those from
-  // first_tile to last_tile.
-  template <class Body>
-  void for_tiles(int64_t thread, int64_t first_tile, int64_t last_tile, const Body& body) const {
-    const int64_t count = last_tile - first_tile;
-    for (int64_t i = thread * count / threads; i < (thread + 1) * count / threads; ++i) {
-      const int64_t first = (first_tile + i) * shape.points;
-      body(first, std::min(shape.points, network.points - first));
-    }
-  }
-  template <class Body>
-  void for_tiles(int64_t thread, const Body& body) const {
-    for_tiles(thread, 0, tiles, body);
+    run(take_storage(extra), 0, shares, body);
   }
 };
 

@@ -20,8 +20,8 @@ struct Kernels {
       const at::Tensor points = a.x.contiguous();
       const T* const from = points.const_data_ptr<T>();
       T* const to = output.data_ptr<T>();
-      call.run(0, [&](int64_t thread, Tile<T>& tile, T*) {
-        call.for_tiles(thread, [&](int64_t first, int64_t n) {
+      call.run(0, [&](Tile<T>& tile, T*, const auto& for_tiles) {
+        for_tiles([&](int64_t, int64_t first, int64_t n) {
           tile.load(from, first, n);
           tile.forward();
           for (int k = 0; k < plan.outputs; ++k)
@@ -45,13 +45,15 @@ struct Kernels {
       using T = decltype(type);
       Call<T> call(network, b.forward);
       const at::Tensor points = b.forward.x.contiguous(), grads = b.grad_output.contiguous();
-      const at::Tensor partial = at::zeros({call.threads, parameters}, grad_x.options());
+      const at::Tensor partial = at::zeros({call.shares.count(), parameters}, grad_x.options());
       const T* const from = points.const_data_ptr<T>();
       const T* const grad_from = grads.const_data_ptr<T>();
       T* const grad_x_to = data_or_null<T>(grad_x);
-      call.run(call.input_grad_storage(), [&](int64_t thread, Tile<T>& tile, T* tile_grad_x) {
-        T* const grad = partial.data_ptr<T>() + thread * parameters;
-        call.for_tiles(thread, [&](int64_t first, int64_t n) {
+      T* const gradients = partial.data_ptr<T>();
+      call.run(call.input_grad_storage(), [&](Tile<T>& tile, T* tile_grad_x,
+                                              const auto& for_tiles) {
+        for_tiles([&](int64_t share, int64_t first, int64_t n) {
+          T* const grad = gradients + share * parameters;
           tile.load(from, first, n);
           tile.forward();
           clear_grad_output(tile);
@@ -84,8 +86,8 @@ struct Kernels {
       const at::Tensor points = arguments.x.contiguous();
       const T* const from = points.const_data_ptr<T>();
       T* const to = jacobian.data_ptr<T>();
-      call.run(plan.channels * widest, [&](int64_t thread, Tile<T>& tile, T* column) {
-        call.for_tiles(thread, [&](int64_t first, int64_t n) {
+      call.run(plan.channels * widest, [&](Tile<T>& tile, T* column, const auto& for_tiles) {
+        for_tiles([&](int64_t, int64_t first, int64_t n) {
           tile.load(from, first, n);
           tile.forward();
           for (int64_t row = 0; row < plan.outputs * O; ++row) {

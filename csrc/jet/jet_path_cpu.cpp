@@ -46,12 +46,13 @@ void evaluate_path(const ResidualCall& call, const PathArguments& a, T* result) 
   const int64_t size =
       odd_lines<T>(of_tile + ResidualPath<T>::storage(call.program, K, shape.points));
   T* const base = scratch.take<T>(threads * size);
-  parallel_chunks(tiles, threads, [&](int64_t thread, int64_t begin, int64_t end) {
+  parallel_takers(tiles, threads, [&](int64_t thread, Tasks& tasks) {
     T* const mine = base + thread * size;
     PathTile<T> tile(network, K, parameters, rows, shape, mine);
     ResidualPath<T> residuals(call.program, parameters.factor, Q, of_columns, tile, mine + of_tile);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i * shape.points, n = std::min(shape.points, network.points - first);
+    while (const auto task = tasks.take()) {
+      const int64_t first = *task * shape.points,
+                    n = std::min(shape.points, network.points - first);
       tile.load(from, first, n);
       tile.forward();
       residuals.evaluate(first, n, result);

@@ -41,7 +41,7 @@ struct Gradients {
 };
 
 // The gradients of a function of the residuals that is a sum over the points: add(pass, first, n,
-// e, grad) adds that for residual e at the tile's points to grad, and each(thread, pass) is called
+// e, grad) adds that for residual e at the tile's points to grad, and each(share, pass) is called
 // for every tile before. Sums over the tiles are in double: in float they would stall where a tile
 // is little beside the sum.
 template <class T, class Each, class Add>
@@ -57,27 +57,29 @@ Gradients differentiate(ProgramCall<T>& program, const ResidualArguments& a,
   Gradients result{empty_if(with_x, x.sizes(), x)};
   result.columns =
       with_columns ? at::zeros(a.columns->sizes(), x.options()) : empty_if(false, {}, x);
-  const at::Tensor partial = at::zeros({call.threads, P + Q}, x.options().dtype(at::kDouble));
+  const at::Tensor partial =
+      at::zeros({call.shares.count(), P + Q}, x.options().dtype(at::kDouble));
   T* const grad_x_to = data_or_null<T>(result.x);
   constexpr bool kConverts = !std::is_same_v<T, double>;
   const int64_t of_program = program.storage(), of_x = with_x ? call.input_grad_storage() : 0;
   const int64_t of_tile = kConverts ? P + Q : 0, extra = of_program + of_x + of_tile;
-  call.run(extra, [&](int64_t thread, Tile<T>& tile, T* scratch) {
-    double* const sums = partial.data_ptr<double>() + thread * (P + Q);
+  double* const all_sums = partial.data_ptr<double>();
+  call.run(extra, [&](Tile<T>& tile, T* scratch, const auto& for_tiles) {
     T *const tile_grad_x = scratch + of_program, *const tile_grad = tile_grad_x + of_x;
     ResidualPass<T> pass = program.pass(tile, scratch);
-    T* grad;
-    if constexpr (kConverts)
-      grad = tile_grad;
-    else
-      grad = sums;
-    const ResidualGrads<T> grads{with_parameters ? grad + P : nullptr,
-                                 data_or_null<T>(result.columns)};
-    call.for_tiles(thread, [&](int64_t first, int64_t n) {
+    for_tiles([&](int64_t share, int64_t first, int64_t n) {
+      double* const sums = all_sums + share * (P + Q);
+      T* grad;
+      if constexpr (kConverts)
+        grad = tile_grad;
+      else
+        grad = sums;
+      const ResidualGrads<T> grads{with_parameters ? grad + P : nullptr,
+                                   data_or_null<T>(result.columns)};
       tile.load(program.x(), first, n);
       tile.forward();
       pass.forward(first, n);
-      each(thread, pass);
+      each(share, pass);
       if (!with_x && !with_parameters && !with_columns) return;
       std::fill_n(tile_grad, of_tile, T(0));
       pass.backward(grads, [&](int64_t e, T* to) { add(pass, first, n, e, to); });
@@ -106,11 +108,11 @@ Five jet_mlp_loss(const LossArguments& a) {
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     ProgramCall<T> program(checked, a.forward);
-    std::vector<double> sums(program.call.threads);
+    std::vector<double> sums(program.call.shares.count());
     const T scale = T(1) / static_cast<T>(checked.network.points);
     grads = differentiate(
         program, a.forward, a.output_mask,
-        [&](int64_t thread, const ResidualPass<T>& pass) { sums[thread] += pass.sum_of_squares(); },
+        [&](int64_t share, const ResidualPass<T>& pass) { sums[share] += pass.sum_of_squares(); },
         [&](const ResidualPass<T>& pass, int64_t, int64_t n, int64_t e, T* grad) {
           for (int64_t p = 0; p < n; ++p) grad[p] += 2 * scale * pass.residual(e)[p];
         });
@@ -130,9 +132,9 @@ at::Tensor jet_mlp_residual(const ResidualArguments& a) {
     using T = decltype(type);
     ProgramCall<T> program(checked, a);
     T* const to = result.data_ptr<T>();
-    program.call.run(program.storage(), [&](int64_t thread, Tile<T>& tile, T* scratch) {
+    program.call.run(program.storage(), [&](Tile<T>& tile, T* scratch, const auto& for_tiles) {
       ResidualPass<T> pass = program.pass(tile, scratch);
-      program.call.for_tiles(thread, [&](int64_t first, int64_t n) {
+      for_tiles([&](int64_t, int64_t first, int64_t n) {
         tile.load(program.x(), first, n);
         tile.forward();
         pass.forward(first, n);
@@ -212,9 +214,9 @@ Two jet_mlp_residual_jacobian(const ResidualArguments& a) {
     using T = decltype(type);
     ProgramCall<T> program(checked, a);
     T *const r = residuals.data_ptr<T>(), *const to = jacobian.data_ptr<T>();
-    program.call.run(program.storage(), [&](int64_t thread, Tile<T>& tile, T* scratch) {
+    program.call.run(program.storage(), [&](Tile<T>& tile, T* scratch, const auto& for_tiles) {
       ResidualPass<T> pass = program.pass(tile, scratch);
-      program.call.for_tiles(thread, [&](int64_t first, int64_t n) {
+      for_tiles([&](int64_t, int64_t first, int64_t n) {
         tile_jacobian(program, tile, pass, offset, first, n, {to + first, E * N, N}, r + first);
       });
     });
@@ -274,9 +276,10 @@ Three jet_mlp_gram(const ResidualArguments& a) {
       const int64_t tile1 = std::min(tile0 + tiles, call.tiles);
       const int64_t begin = tile0 * tile_points;
       const int64_t points = std::min(tile1 * tile_points, N) - begin;
-      call.run(storage, [&](int64_t thread, Tile<T>& tile, T* scratch) {
+      const Shares shares(tile1 - tile0, call.threads);
+      call.run(storage, tile0, shares, [&](Tile<T>& tile, T* scratch, const auto& for_tiles) {
         ResidualPass<T> pass = program.pass(tile, scratch);
-        call.for_tiles(thread, tile0, tile1, [&](int64_t first, int64_t n) {
+        for_tiles([&](int64_t, int64_t first, int64_t n) {
           double* const to = slab + first - begin;
           if constexpr (kConverts) {
             T* const part = scratch + of_program;

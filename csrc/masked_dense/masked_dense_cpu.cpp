@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../common/activation_rows.h"
+#include "../common/caches.h"
 #include "../common/dispatch.h"
 #include "../common/parallel.h"
 #include "../common/results.h"
@@ -97,30 +98,41 @@ void add_edge_gradients(const Edges<T>& edges, int64_t outputs, const T* grad_z,
     }
 }
 
-// body(thread, first row, number of rows) for each tile, and how many threads there are.
+// body(share, first row, number of rows) for each tile.
 template <class T>
 class Tiles {
  public:
   explicit Tiles(const Layer& layer)
-      : rows_(layer.rows), tiles_((layer.rows + kPoints<T> - 1) / kPoints<T>) {
-    const double work =
-        static_cast<double>(layer.rows) * static_cast<double>(layer.edges + layer.in + layer.out);
-    threads = std::min(tiles_, useful_threads(work));
-  }
+      : rows_(layer.rows),
+        tiles_((layer.rows + kPoints<T> - 1) / kPoints<T>),
+        threads_(std::min(tiles_, useful_threads(work_of(layer)))),
+        shares_(tiles_, threads_, least_tiles(layer)) {}
 
+  int64_t shares() const { return shares_.count(); }
+
+  // prepare() gives a thread its body.
   template <class Prepare>
   void run(const Prepare& prepare) const {
-    parallel_chunks(tiles_, threads, [&](int64_t thread, int64_t begin, int64_t end) {
-      auto body = prepare(thread);
-      for (int64_t i = begin; i < end; ++i)
-        body(i * kPoints<T>, std::min(kPoints<T>, rows_ - i * kPoints<T>));
+    parallel_takers(shares(), threads_, [&](int64_t, Tasks& tasks) {
+      auto body = prepare();
+      while (const auto share = tasks.take())
+        for (int64_t i = shares_.begin(*share); i < shares_.end(*share); ++i)
+          body(*share, i * kPoints<T>, std::min(kPoints<T>, rows_ - i * kPoints<T>));
     });
   }
 
-  int64_t threads;
-
  private:
-  int64_t rows_, tiles_;
+  static double work_of(const Layer& layer) {
+    return static_cast<double>(layer.rows) *
+           static_cast<double>(layer.edges + layer.in + layer.out);
+  }
+  // Of a share that are enough for what it takes to add up its gradients.
+  static int64_t least_tiles(const Layer& layer) {
+    return 1 + 2 * layer.edges * static_cast<int64_t>(sizeof(T)) / caches().level2;
+  }
+
+  int64_t rows_, tiles_, threads_;
+  Shares shares_;
 };
 
 // z [O] = W x + b of a row.
@@ -186,9 +198,9 @@ void forward(const Layer& layer, const Edges<T>& edges, const T* x, const T* bia
   Activate<T> f = nullptr;
   visit_activation(layer.activation, [&](auto a) { f = activate<decltype(a), T>; });
   if (layer.rows <= kFewRows) return forward_few(layer, edges, x, bias, f, y, z);
-  Tiles<T>(layer).run([&](int64_t) {
+  Tiles<T>(layer).run([&] {
     return [&, x_tile = std::vector<T>(I * kPoints<T>), y_tile = std::vector<T>(O * kPoints<T>)](
-               int64_t first, int64_t n) mutable {
+               int64_t, int64_t first, int64_t n) mutable {
       load_tile(x + first * I, n, I, x_tile.data());
       multiply_edges(edges, O, x_tile.data(), bias, y_tile.data());
       if (z) store_tile(y_tile.data(), n, O, z + first * O);
@@ -198,23 +210,22 @@ void forward(const Layer& layer, const Edges<T>& edges, const T* x, const T* bia
   });
 }
 
-// grad_x where it is not null, and each thread's part of grad_values and grad_bias.
+// grad_x where it is not null, and each share's part of grad_values and grad_bias.
 template <class T>
-void backward(const Layer& layer, const Edges<T>& edges, const T* grad_y, const T* x,
-              const T* saved, T* grad_x, T* grad_values, T* grad_bias) {
+void backward(const Layer& layer, const Tiles<T>& tiles, const Edges<T>& edges, const T* grad_y,
+              const T* x, const T* saved, T* grad_x, T* grad_values, T* grad_bias) {
   const int64_t I = layer.in, O = layer.out;
   ActivateBackward<T> f = nullptr;
   visit_activation(layer.activation, [&](auto a) { f = activate_backward<decltype(a), T>; });
   if (layer.rows <= kFewRows)
     return backward_few(layer, edges, grad_y, x, saved, f, grad_x, grad_values, grad_bias);
   const bool is_linear = layer.activation == ActivationKind::linear;
-  Tiles<T>(layer).run([&](int64_t thread) {
-    T* const values_part = grad_values + thread * layer.edges;
-    T* const bias_part = grad_bias + thread * O;
-    return [&, values_part, bias_part, x_tile = std::vector<T>(I * kPoints<T>),
-            grad_tile = std::vector<T>(O * kPoints<T>),
-            saved_tile = std::vector<T>(is_linear ? 0 : O * kPoints<T>)](int64_t first,
-                                                                         int64_t n) mutable {
+  tiles.run([&] {
+    return [&, x_tile = std::vector<T>(I * kPoints<T>), grad_tile = std::vector<T>(O * kPoints<T>),
+            saved_tile = std::vector<T>(is_linear ? 0 : O * kPoints<T>)](
+               int64_t share, int64_t first, int64_t n) mutable {
+      T* const values_part = grad_values + share * layer.edges;
+      T* const bias_part = grad_bias + share * O;
       load_tile(grad_y + first * O, n, O, grad_tile.data());
       if (!is_linear) {
         load_tile(saved + first * O, n, O, saved_tile.data());
@@ -262,12 +273,12 @@ Three masked_dense_backward(const BackwardArguments& b) {
   at::Tensor grad_values, grad_bias;
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
-    const int64_t threads = Tiles<T>(layer).threads;
-    grad_values = at::zeros({threads, layer.edges}, options);
-    grad_bias = at::zeros({threads, layer.out}, options);
+    const Tiles<T> tiles(layer);
+    grad_values = at::zeros({tiles.shares(), layer.edges}, options);
+    grad_bias = at::zeros({tiles.shares(), layer.out}, options);
     const Edges<T> edges{b.starts.const_data_ptr<int64_t>(), b.inputs.const_data_ptr<int64_t>(),
                          values.const_data_ptr<T>()};
-    backward<T>(layer, edges, grad_y.const_data_ptr<T>(), x.const_data_ptr<T>(),
+    backward<T>(layer, tiles, edges, grad_y.const_data_ptr<T>(), x.const_data_ptr<T>(),
                 saved.const_data_ptr<T>(), data_or_null<T>(grad_x), grad_values.data_ptr<T>(),
                 grad_bias.data_ptr<T>());
   });

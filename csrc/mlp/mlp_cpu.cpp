@@ -124,19 +124,28 @@ class Block {
   T *grad_ = nullptr, *grad_next_ = nullptr;  // [widest][stride_]
 };
 
-// body(thread, block, first row, number of rows) for blocks of all rows.
+// Shares of all rows, each enough for what it takes to add up its gradients.
+template <class T>
+Shares shares_of(const Network& network, int64_t threads) {
+  const int64_t bytes = network.parameters * static_cast<int64_t>(sizeof(T));
+  return {network.rows, threads, panel_width<T>() * (1 + 2 * bytes / caches().level2)};
+}
+
+// body(share, block, first row, number of rows) for blocks of all rows.
 template <class T, class Body>
 void for_blocks(const Network& network, const std::vector<Layer<T>>& layers, int64_t threads,
-                bool with_backward, const Body& body) {
-  parallel_chunks(network.rows, threads, [&](int64_t thread, int64_t begin, int64_t end) {
+                const Shares& shares, bool with_backward, const Body& body) {
+  parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
     const int64_t block_rows = Block<T>::rows(network, threads);
     Block<T> block(network, layers, block_rows, with_backward);
-    // Nearly equal blocks of whole panels.
-    const int64_t blocks = (end - begin + block_rows - 1) / block_rows;
-    const int64_t size =
-        blocks > 0 ? round_up((end - begin + blocks - 1) / blocks, panel_width<T>()) : 0;
-    for (int64_t first = begin; first < end; first += size)
-      body(thread, block, first, std::min(size, end - first));
+    while (const auto share = tasks.take()) {
+      const int64_t begin = shares.begin(*share), end = shares.end(*share);
+      // Nearly equal blocks of whole panels.
+      const int64_t blocks = (end - begin + block_rows - 1) / block_rows;
+      const int64_t size = round_up((end - begin + blocks - 1) / blocks, panel_width<T>());
+      for (int64_t first = begin; first < end; first += size)
+        body(*share, block, first, std::min(size, end - first));
+    }
   });
 }
 
@@ -154,7 +163,8 @@ struct Kernels {
       const auto layers = make_layers<T>(scratch, network, weights, biases, false);
       const T* const from = x.const_data_ptr<T>();
       T* const to = y.data_ptr<T>();
-      for_blocks(network, layers, threads_for(network), false,
+      const int64_t threads = threads_for(network);
+      for_blocks(network, layers, threads, shares_of<T>(network, threads), false,
                  [&](int64_t, Block<T>& block, int64_t first, int64_t rows) {
                    block.forward(from + first * network.width.front(), rows);
                    block.copy_out(to + first * network.width.back());
@@ -166,24 +176,26 @@ struct Kernels {
                        at::TensorList weights, at::TensorList biases, const at::Tensor& grad_x,
                        const at::Tensor& grad_parameters) {
     const int64_t threads = threads_for(network), size = grad_parameters.numel();
-    const at::Tensor parts = threads == 1 ? grad_parameters.zero_().unsqueeze(0)
-                                          : at::zeros({threads, size}, x.options());
     dispatch_floating(x, [&](auto type) {
       using T = decltype(type);
+      const Shares shares = shares_of<T>(network, threads);
+      const bool is_one = shares.count() == 1;
+      const at::Tensor parts = is_one ? grad_parameters.zero_().unsqueeze(0)
+                                      : at::zeros({shares.count(), size}, x.options());
       Scratch scratch;
       const auto layers = make_layers<T>(scratch, network, weights, biases, true);
       const T *const from = x.const_data_ptr<T>(), *const grad_from = grad_y.const_data_ptr<T>();
       T *const to = data_or_null<T>(grad_x), *const gradients = data_or_null<T>(parts);
       const int64_t in = network.width.front(), out = network.width.back();
-      for_blocks(network, layers, threads, true,
-                 [&](int64_t thread, Block<T>& block, int64_t first, int64_t rows) {
+      for_blocks(network, layers, threads, shares, true,
+                 [&](int64_t share, Block<T>& block, int64_t first, int64_t rows) {
                    block.forward(from + first * in, rows);
                    block.backward(grad_from + first * out,
-                                  gradients ? gradients + thread * size : nullptr,
+                                  gradients ? gradients + share * size : nullptr,
                                   to ? to + first * in : nullptr);
                  });
+      if (!is_one) grad_parameters.copy_(sum_parts(parts));
     });
-    if (threads > 1) grad_parameters.copy_(sum_parts(parts));
   }
 };
 
