@@ -151,14 +151,6 @@ def test_torch_func():
     assert_close(torch.func.jvp(function, (x,), (tangent,))[1], jacobian.sum(-1), FLOAT64)
 
 
-def test_same_bits_on_every_run(threads):
-    threads(2)
-    tensors, pattern, _, grad_y = arguments(5000, 40, 30, 0.3, torch.float32)
-    case = tensors, pattern, grad_y, "tanh"
-    first, second = (value_and_gradients(ops.masked_dense, *case) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
 WRONG = {
     "half precision": (lambda a: a | {"x": a["x"].half()}, "x: expected float32 or float64, got"),
     "too few inputs": (

@@ -237,14 +237,6 @@ def test_a_wide_network_in_lower_precision(device):
         assert torch.equal(one, other)
 
 
-def test_same_bits_on_every_run(threads):
-    threads(2)
-    network = Network.random((2, 64, 64, 1), 5000, torch.float32)
-    grad_output = torch.randn(5000, 1)
-    first, second = (evaluate(ops.mlp, network, grad_output, "tanh") for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
 WRONG = {
     "half precision": (
         lambda n: (n.x.half(), n.weights, n.biases, "tanh"),
