@@ -27,10 +27,12 @@ def keeps_float32(x: Tensor, state: Tensor | None, cell: str, in_one_call: bool 
     """
     if cell not in ("gru", "lstm") or x.device.type != "cpu" or not by_autocast("cpu"):
         return False
-    if cell == "lstm" and in_one_call and x.numel() > 0 and torch.backends.mkldnn.is_available():
+    lower = torch.get_autocast_dtype("cpu")
+    is_whole = cell == "lstm" and in_one_call and x.numel() > 0
+    if is_whole and x.dtype in (torch.float32, lower) and torch.backends.mkldnn.is_available():
         return False
     start = x if state is None else state
-    return torch.promote_types(start.dtype, torch.get_autocast_dtype("cpu")) == torch.float32
+    return torch.promote_types(start.dtype, lower) == torch.float32
 
 
 def rnn_in_float32(

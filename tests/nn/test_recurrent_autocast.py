@@ -95,6 +95,23 @@ def test_float16_and_parameters_in_bfloat16(name, options):
     assert_torchs(ours.bfloat16(), twin.bfloat16(), *inputs(name, options, F32, None))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("name", "options"), LAYERS[:4], ids=str)
+@pytest.mark.parametrize(("of_all", "lower"), [(F16, BF16), (BF16, F16)], ids=str)
+def test_the_other_half_precision(name, options, of_all, lower, packed):
+    """Everything in one of the two, under autocast to the other."""
+    ours, twin = (layer.to(of_all) for layer in pair(name, options))
+    x, _ = inputs(name, options, of_all, None)
+    if packed:
+        x = pack_padded_sequence(x, [5, 3], options.get("batch_first", False))
+    try:
+        with torch.autocast("cpu", lower):
+            twin(x)
+    except RuntimeError as error:
+        pytest.skip(f"torch itself: {error}")
+    assert_torchs(ours, twin, x, None, lower)
+
+
 def test_no_rows():
     ours, twin = pair("LSTM", {})
     assert_torchs(ours, twin, torch.zeros(5, 0, 4, requires_grad=True), None)
