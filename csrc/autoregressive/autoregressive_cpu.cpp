@@ -5,9 +5,9 @@
 // them anew takes longer than going through memory with them. The inverse is one forward
 // substitution: features in their order, each as soon as the units are known that its parameters
 // depend on. It does the arithmetic of one pass, whatever the number of features, and so does its
-// backward, which is that substitution in reverse. Threads own contiguous blocks, which they take
-// through all layers without waiting for each other, and a gradient each, added in the order of the
-// threads.
+// backward, which is that substitution in reverse. Threads take shares of the blocks through all
+// layers without waiting for each other; each share has a gradient, added in the order of the
+// shares.
 #include <torch/library.h>
 
 #include "../common/dispatch.h"
@@ -39,27 +39,38 @@ Three forward(const Arguments& a, bool keeps) {
     const Blocks blocks = Blocks::cut<T>(flow.rows, threads, Block<T>::points(flow, keeps));
     if (memory) memory[0] = static_cast<T>(blocks.size);
     const int64_t stride = Block<T>::stride_of(blocks.size);
+    int64_t working_size = 0, most_units = 0;
+    for (const FlowLayer& layer : flow.layers) {
+      with_transform<T>(layer, [&](const auto& transform) {
+        using Block = Forward<T, std::remove_cvref_t<decltype(transform)>>;
+        working_size = std::max(working_size, Block::working_size(layer, blocks.size));
+      });
+      most_units = std::max(most_units, kept_units(layer));
+    }
     const Shares shares(blocks.count(), threads);
-    parallel_tasks(shares.count(), threads, [&](int64_t share) {
-      const int64_t begin = shares.begin(share), end = shares.end(share);
+    const auto pass = [&](int64_t begin, int64_t end, T* working, T* dropped) {
       std::fill(to_ladj + blocks.first(begin), to_ladj + blocks.last(end - 1), T(0));
       for (int64_t done = 0; done < flow.size(); ++done) {
         const int64_t l = flow.passed(done);
         const FlowLayer& layer = flow.layers[l];
-        Scratch of_layer;
-        T* const working = memory ? nullptr : of_layer.take<T>(kept_units(layer) * stride);
         with_transform<T>(layer, [&](const auto& transform) {
           using Block = Forward<T, std::remove_cvref_t<decltype(transform)>>;
-          Block block(layer, networks[l], transform, blocks.size,
-                      of_layer.take<T>(Block::working_size(layer, blocks.size)));
+          Block block(layer, networks[l], transform, blocks.size, working);
           for (int64_t i = begin; i < end; ++i) {
             const int64_t first = blocks.first(i);
             block({(done == 0 ? from : to) + first * D, D, 1}, at_row(given, first, C),
-                  blocks.points(i), memory ? memory + kept_at(flow, blocks, stride, l, i) : working,
+                  blocks.points(i), memory ? memory + kept_at(flow, blocks, stride, l, i) : dropped,
                   {to + first * D, D, 1}, to_ladj + first);
           }
         });
       }
+    };
+    parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
+      Scratch of_thread;
+      T* const working = of_thread.take<T>(working_size);
+      T* const dropped = memory ? nullptr : of_thread.take<T>(most_units * stride);
+      while (const auto share = tasks.take())
+        pass(shares.begin(*share), shares.end(*share), working, dropped);
     });
   });
   return {y, ladj, kept};
@@ -102,7 +113,7 @@ Three autoregressive_backward(const BackwardArguments& b) {
     using T = decltype(type);
     const Blocks blocks = kept_blocks<T>(flow, kept);
     const int64_t threads = threads_for(flow), stride = Block<T>::stride_of(blocks.size);
-    const Shares shares(blocks.count(), threads, 1 + least_points<T>(flow) / blocks.size);
+    const Shares shares = Shares::with_sums(blocks.count(), threads, sum_bytes<T>(flow));
     Scratch scratch;
     const auto networks =
         sorted_networks<T>(flow, b.weights, b.biases, b.degrees, true, threads, scratch);
@@ -115,9 +126,13 @@ Three autoregressive_backward(const BackwardArguments& b) {
     T *const to_given = data_or_null<T>(grad_given),
              *const to_context = data_or_null<T>(grad_context),
              *const gradients = data_or_null<T>(parts);
-    parallel_tasks(shares.count(), threads, [&](int64_t share) {
-      const int64_t begin = shares.begin(share), end = shares.end(share);
-      T* const own = at_row(gradients, share, part);
+    int64_t working_size = 0;
+    for (const FlowLayer& layer : flow.layers)
+      with_transform<T>(layer, [&](const auto& transform) {
+        using Block = Backward<T, std::remove_cvref_t<decltype(transform)>>;
+        working_size = std::max(working_size, Block::working_size(layer, blocks.size));
+      });
+    const auto pass = [&](int64_t begin, int64_t end, T* working, T* own) {
       if (to_context)
         std::fill(to_context + blocks.first(begin) * C, to_context + blocks.last(end - 1) * C,
                   T(0));
@@ -125,11 +140,9 @@ Three autoregressive_backward(const BackwardArguments& b) {
         const int64_t l = flow.passed(flow.size() - 1 - done);
         const FlowLayer& layer = flow.layers[l];
         const bool stores = with_x || done + 1 < flow.size();
-        Scratch of_layer;
         with_transform<T>(layer, [&](const auto& transform) {
           using Block = Backward<T, std::remove_cvref_t<decltype(transform)>>;
-          Block block(layer, networks[l], transform, blocks.size,
-                      of_layer.take<T>(Block::working_size(layer, blocks.size)));
+          Block block(layer, networks[l], transform, blocks.size, working);
           for (int64_t i = begin; i < end; ++i) {
             const int64_t first = blocks.first(i);
             block({(done == 0 ? from_grad : to_given) + first * D, D, 1}, from_ladj + first,
@@ -141,6 +154,12 @@ Three autoregressive_backward(const BackwardArguments& b) {
           }
         });
       }
+    };
+    parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
+      Scratch of_thread;
+      T* const working = of_thread.take<T>(working_size);
+      while (const auto share = tasks.take())
+        pass(shares.begin(*share), shares.end(*share), working, at_row(gradients, *share, part));
     });
     if (with_parameters) {
       std::vector<T*> weights, biases;

@@ -1,7 +1,7 @@
 // What the passes through the layers of a flow share: transforms, threads, gradients of parameters.
 #pragma once
 
-#include "../common/parallel.h"
+#include "../common/shares.h"
 #include "backward.h"
 #include "forward.h"
 
@@ -24,12 +24,10 @@ inline int64_t threads_for(const Flow& flow) {
   return std::min(flow.rows, useful_threads(work));
 }
 
-// Points of a share that are enough for what it takes to add up its gradients: a twentieth of what
-// it takes to compute them, where they come from the second-level cache.
+// What the gradients of all parameters take.
 template <class T>
-int64_t least_points(const Flow& flow) {
-  const int64_t bytes = flow.parameters * static_cast<int64_t>(sizeof(T));
-  return 48 * (1 + 2 * bytes / caches().level2);
+int64_t sum_bytes(const Flow& flow) {
+  return flow.parameters * static_cast<int64_t>(sizeof(T));
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// Work split over threads: contiguous chunks, and no more threads than there is work for.
+// Work split over threads: contiguous chunks or tasks, and no more threads than there is work for.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 namespace pyneural {
 
@@ -60,35 +59,5 @@ inline void parallel_tasks(int64_t count, int64_t threads, c10::function_ref<voi
     while (const auto task = tasks.take()) body(*task);
   });
 }
-
-// [0, size) cut into shares, as tasks: half of it into one for each thread, then half of the rest,
-// and so on, down to about `least`. Threads of unequal speed, of a processor with cores of two
-// kinds or one that others use too, end at about the same time, and so do those of equal speed.
-// What is summed over a share, and then over the shares in their order, has the same bits whichever
-// thread has taken which.
-class Shares {
- public:
-  Shares(int64_t size, int64_t threads, int64_t least = 1) {
-    constexpr int kMostRounds = 5;
-    int rounds = 1;
-    while (rounds < kMostRounds && threads > 1 && size >= (threads << rounds) * least) ++rounds;
-    // In the length of those of the last round, of which there are two.
-    const int64_t parts = threads << (rounds - 1);
-    int64_t part = 0;
-    for (int round = 0; round < rounds; ++round)
-      for (int64_t thread = 0; thread < threads; ++thread) {
-        part += int64_t{1} << std::max(rounds - 2 - round, 0);
-        const int64_t end = part * size / parts;
-        if (end > this->end(count() - 1)) end_.push_back(end);
-      }
-  }
-
-  int64_t count() const { return static_cast<int64_t>(end_.size()); }
-  int64_t begin(int64_t share) const { return end(share - 1); }
-  int64_t end(int64_t share) const { return share < 0 ? 0 : end_[share]; }
-
- private:
-  std::vector<int64_t> end_;
-};
 
 }  // namespace pyneural

@@ -1,13 +1,13 @@
 // A continuous flow on the CPU: forward and backward.
 //
-// Blocks of points are integrated one by one, each with the steps that it needs. Threads own
-// contiguous chunks of the blocks and a gradient each, added in the order of the threads.
+// Blocks of points are integrated one by one, each with the steps that it needs. Threads take
+// shares of the blocks, each with a gradient, added in the order of the shares.
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include "../common/dispatch.h"
-#include "../common/parallel.h"
 #include "../common/results.h"
+#include "../common/shares.h"
 #include "block.h"
 
 namespace pyneural::continuous_flow {
@@ -27,10 +27,11 @@ int64_t threads_for(const Flow& flow) {
   return std::min(blocks, useful_threads(kEvaluations * work));
 }
 
-// Shares of the blocks of all rows. A block is enough for what it takes to add up its gradients.
+// Shares of the blocks of all rows.
 template <class T>
 Shares shares_of(const Flow& flow, int64_t threads) {
-  return {(flow.rows + Block<T>::points() - 1) / Block<T>::points(), threads};
+  return Shares::with_sums((flow.rows + Block<T>::points() - 1) / Block<T>::points(), threads,
+                           flow.parameters * static_cast<int64_t>(sizeof(T)));
 }
 
 // body(share, block, first row, number of rows) for each block.

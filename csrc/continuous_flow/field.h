@@ -99,7 +99,7 @@ class Field {
   std::optional<PackedMatrix<T>> to_x, to_context, to_first, coupled_back, to_last;  // transposes
 };
 
-// Where the gradients of a thread lie: those of the parameters as they are returned, then that of
+// Where the gradients of a share lie: those of the parameters as they are returned, then that of
 // the coupling.
 template <class T>
 struct Gradients {

@@ -6,13 +6,15 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "../common/parallel.h"
+#include "../common/shares.h"
 #include "jet_gradient.h"
 
 namespace pyneural::jet {
 
 // Tile storage of all threads together stays under this, whatever the width and depth.
 constexpr int64_t kStorageBudget = int64_t{32} << 20;
+// Bytes of a parameter's gradient while it is summed.
+constexpr int64_t kSum = sizeof(double);
 
 // Everything that is prepared once a call and read by all threads.
 template <class T>
@@ -47,11 +49,6 @@ struct Call {
     return std::min((net.points + lanes<T>() - 1) / lanes<T>(), useful_threads(work));
   }
 
-  // Tiles of a share that are enough for what it takes to add up its gradient.
-  static int64_t least_tiles(const Network& net) {
-    return 1 + 2 * net.parameters * static_cast<int64_t>(sizeof(double)) / caches().level2;
-  }
-
   Call(const Network& net, const Arguments& a)
       : network(net),
         contiguous(make_contiguous(a.weights, a.biases)),
@@ -62,7 +59,7 @@ struct Call {
         threads(threads_for(net)),
         shape(net, threads, kStorageBudget / threads),
         tiles((net.points + shape.points - 1) / shape.points),
-        shares(tiles, std::min(threads, tiles), least_tiles(net)) {
+        shares(Shares::with_sums(tiles, std::min(threads, tiles), kSum * net.parameters)) {
     threads = std::min(threads, tiles);
   }
 

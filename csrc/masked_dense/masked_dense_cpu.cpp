@@ -2,8 +2,8 @@
 //
 // Letters: N rows, I inputs, O outputs, E edges, P points of a tile. A tile of rows is transposed,
 // [I][P], so that an edge is one multiply-add of vectors of points, whatever it connects. Threads
-// own contiguous chunks of the tiles, and parts of the gradients that are added in their order. Too
-// few rows to fill a vector go one by one, and an edge is one multiply-add.
+// take shares of the tiles, each with gradients that are added in the order of the shares. Too few
+// rows to fill a vector go one by one, and an edge is one multiply-add.
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
@@ -11,10 +11,9 @@
 #include <vector>
 
 #include "../common/activation_rows.h"
-#include "../common/caches.h"
 #include "../common/dispatch.h"
-#include "../common/parallel.h"
 #include "../common/results.h"
+#include "../common/shares.h"
 #include "../common/transpose.h"
 #include "masked_dense_check.h"
 
@@ -106,7 +105,8 @@ class Tiles {
       : rows_(layer.rows),
         tiles_((layer.rows + kPoints<T> - 1) / kPoints<T>),
         threads_(std::min(tiles_, useful_threads(work_of(layer)))),
-        shares_(tiles_, threads_, least_tiles(layer)) {}
+        shares_(
+            Shares::with_sums(tiles_, threads_, layer.edges * static_cast<int64_t>(sizeof(T)))) {}
 
   int64_t shares() const { return shares_.count(); }
 
@@ -125,10 +125,6 @@ class Tiles {
   static double work_of(const Layer& layer) {
     return static_cast<double>(layer.rows) *
            static_cast<double>(layer.edges + layer.in + layer.out);
-  }
-  // Of a share that are enough for what it takes to add up its gradients.
-  static int64_t least_tiles(const Layer& layer) {
-    return 1 + 2 * layer.edges * static_cast<int64_t>(sizeof(T)) / caches().level2;
   }
 
   int64_t rows_, tiles_, threads_;

@@ -4,14 +4,14 @@
 // A block goes through all layers while its activations are in the cache; nothing but x is saved
 // for the backward, which computes them anew. They are stored unit by unit, [O][R], so that vectors
 // run along the rows and no width has to be a multiple of their length; R is whole vectors, the
-// last ones repeating a row. Threads own contiguous chunks of the rows and a gradient each, added
-// in the order of the threads.
+// last ones repeating a row. Threads take shares of the rows, each with a gradient, added in the
+// order of the shares.
 #include <ATen/ops/zeros.h>
 
 #include <vector>
 
 #include "../common/dispatch.h"
-#include "../common/parallel.h"
+#include "../common/shares.h"
 #include "mlp_ops.h"
 #include "packed_layers.h"
 
@@ -124,11 +124,10 @@ class Block {
   T *grad_ = nullptr, *grad_next_ = nullptr;  // [widest][stride_]
 };
 
-// Shares of all rows, each enough for what it takes to add up its gradients.
 template <class T>
 Shares shares_of(const Network& network, int64_t threads) {
-  const int64_t bytes = network.parameters * static_cast<int64_t>(sizeof(T));
-  return {network.rows, threads, panel_width<T>() * (1 + 2 * bytes / caches().level2)};
+  return Shares::with_sums(network.rows, threads,
+                           network.parameters * static_cast<int64_t>(sizeof(T)), panel_width<T>());
 }
 
 // body(share, block, first row, number of rows) for blocks of all rows.

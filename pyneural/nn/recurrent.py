@@ -86,7 +86,7 @@ class _Recurrent(_HasCell, torch.nn.RNNBase):
         lengths = (batch_sizes[:, None] > row).sum(0)
         at = (row < batch_sizes[:, None]).flatten().nonzero().flatten()
         at = at.to(data.device)
-        x = data.new_zeros(steps * rows, data.shape[1]).index_put((at,), data)
+        x = data.new_zeros(steps * rows, data.shape[1]).index_add(0, at, data)
         state = self._checked_state(hx, rows)
         state = state if order is None else [part.index_select(1, order) for part in state]
         y, ends = self._run(x.view(steps, rows, -1), state, lengths)
