@@ -117,7 +117,7 @@ std::vector<at::Tensor> autoregressive_nll_with_gradients(const LikelihoodArgume
   dispatch_floating(x, [&](auto type) {
     using T = decltype(type);
     const int64_t threads = threads_for(flow);
-    constexpr int64_t kLeastPoints = 48;
+    constexpr int64_t kLeastPoints = 96;
     const Shares shares = Shares::with_sums(vectors_of<T>(flow.rows), threads, sum_bytes<T>(flow),
                                             kLeastPoints / lanes<T>());
     const auto blocks_of = [&, points = points_of<T>(flow, with_gradient)](int64_t share) {

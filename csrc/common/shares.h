@@ -29,7 +29,8 @@ class Shares {
   int64_t end(int64_t share) const { return share < 0 ? 0 : end_[share]; }
 
  private:
-  static constexpr int kMostRounds = 5;
+  // More would gain little even where a core is half as fast as another, and every share has sums.
+  static constexpr int kMostRounds = 3;
   // Bytes of the sums of all shares, beyond those of one for each thread.
   static constexpr int64_t kMostSums = int64_t{32} << 20;
 

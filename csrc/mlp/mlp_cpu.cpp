@@ -6,7 +6,7 @@
 // run along the rows and no width has to be a multiple of their length; R is whole vectors, the
 // last ones repeating a row. Threads take shares of the rows, each with a gradient, added in the
 // order of the shares.
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/empty.h>
 
 #include <vector>
 
@@ -126,8 +126,9 @@ class Block {
 
 template <class T>
 Shares shares_of(const Network& network, int64_t threads) {
+  constexpr int64_t kLeastRows = 256;
   return Shares::with_sums(network.rows, threads,
-                           network.parameters * static_cast<int64_t>(sizeof(T)), panel_width<T>());
+                           network.parameters * static_cast<int64_t>(sizeof(T)), kLeastRows);
 }
 
 // body(share, block, first row, number of rows) for blocks of all rows.
@@ -179,8 +180,8 @@ struct Kernels {
       using T = decltype(type);
       const Shares shares = shares_of<T>(network, threads);
       const bool is_one = shares.count() == 1;
-      const at::Tensor parts = is_one ? grad_parameters.zero_().unsqueeze(0)
-                                      : at::zeros({shares.count(), size}, x.options());
+      const at::Tensor parts =
+          is_one ? grad_parameters.unsqueeze(0) : at::empty({shares.count(), size}, x.options());
       Scratch scratch;
       const auto layers = make_layers<T>(scratch, network, weights, biases, true);
       const T *const from = x.const_data_ptr<T>(), *const grad_from = grad_y.const_data_ptr<T>();
@@ -188,9 +189,10 @@ struct Kernels {
       const int64_t in = network.width.front(), out = network.width.back();
       for_blocks(network, layers, threads, shares, true,
                  [&](int64_t share, Block<T>& block, int64_t first, int64_t rows) {
+                   T* const gradient = gradients ? gradients + share * size : nullptr;
+                   if (gradient && first == shares.begin(share)) std::fill_n(gradient, size, T(0));
                    block.forward(from + first * in, rows);
-                   block.backward(grad_from + first * out,
-                                  gradients ? gradients + share * size : nullptr,
+                   block.backward(grad_from + first * out, gradient,
                                   to ? to + first * in : nullptr);
                  });
       if (!is_one) grad_parameters.copy_(sum_parts(parts));
