@@ -40,7 +40,7 @@ test: $(VENV)/dev
 
 # Each prints its seed where it fails.
 fuzz: $(VENV)/dev
-	$(BIN)/python -m pytest $(PARALLEL) tests/fuzz --fuzz-seconds $(FUZZ_SECONDS) --fuzz-seed $(SEED) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) tests/fuzz --fuzz-seconds $(FUZZ_SECONDS) --seed $(SEED) $(ARGS)
 
 sanitize: $(VENV)/dev
 	bash build_tools/sanitize.sh $(ARGS)

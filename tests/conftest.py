@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+import zlib
 from importlib import import_module
 from pathlib import Path
 
@@ -27,9 +28,9 @@ PACKAGE = Path(__file__).parents[1] / "pyneural"
 
 
 def pytest_addoption(parser):
-    group = parser.getgroup("fuzzers")
-    seed = "of tests/fuzz, as a failure prints it (default 0: the tests stay the same)"
-    group.addoption("--fuzz-seed", type=int, default=0, help=seed)
+    group = parser.getgroup("random inputs")
+    seed = "of all that is drawn, as a fuzzer's failure prints it (default 0)"
+    group.addoption("--seed", type=int, default=0, help=seed)
     seconds = "how long each fuzzer goes on (default 5; an hour: 3600)"
     group.addoption("--fuzz-seconds", type=float, default=5.0, help=seconds)
 
@@ -56,6 +57,13 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def device(request):
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def drawn_alike(request):
+    """What a test draws without a generator of its own does not depend on the tests before it."""
+    seed = f"{request.config.getoption('--seed')} {request.node.nodeid}"
+    torch.manual_seed(zlib.crc32(seed.encode()))
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def fuzz_seed(request):
-    """That of --fuzz-seed; shown where a test fails."""
-    return request.config.getoption("--fuzz-seed")
+def seed(request):
+    """That of --seed; shown where a test fails."""
+    return request.config.getoption("--seed")
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def damaged(draw, data):
     return bytes(data)
 
 
-def test_checkpoints(tmp_path, fuzz_seed, fuzz_seconds):
+def test_checkpoints(tmp_path, seed, fuzz_seconds):
     path = tmp_path / "fit.safetensors"
     train(new_model(), epochs=2, checkpoint=path, every=1e9)
     files = path.read_bytes(), previous_path(path).read_bytes()
@@ -48,8 +48,8 @@ def test_checkpoints(tmp_path, fuzz_seed, fuzz_seconds):
     end, number = time.monotonic() + fuzz_seconds, 0
     while time.monotonic() < end:
         number += 1
-        draw = random.Random(f"{fuzz_seed}/{number}")
-        case = f"--fuzz-seed {fuzz_seed}, case {number}"
+        draw = random.Random(f"{seed}/{number}")
+        case = f"--seed {seed}, case {number}"
         harmed = damaged(draw, files[0])
         path.write_bytes(harmed)
         previous_path(path).write_bytes(files[1])
@@ -66,7 +66,7 @@ def test_checkpoints(tmp_path, fuzz_seed, fuzz_seconds):
     assert number > 5
 
 
-def test_models(tmp_path, fuzz_seed, fuzz_seconds):
+def test_models(tmp_path, seed, fuzz_seconds):
     path = tmp_path / "model.safetensors"
     tied = nn.Linear(4, 4)
     model = Sequential([nn.Linear(3, 4), tied, nn.Tanh(), tied, nn.BatchNorm1d(4)])
@@ -75,25 +75,25 @@ def test_models(tmp_path, fuzz_seed, fuzz_seconds):
     end, number = time.monotonic() + fuzz_seconds, 0
     while time.monotonic() < end:
         number += 1
-        harmed = damaged(random.Random(f"{fuzz_seed}/{number}"), data)
+        harmed = damaged(random.Random(f"{seed}/{number}"), data)
         path.write_bytes(harmed)
         try:
             again = load_model(path)
         except CheckpointError:
-            assert harmed != data, f"--fuzz-seed {fuzz_seed}, case {number}"
+            assert harmed != data, f"--seed {seed}, case {number}"
             continue
-        assert harmed == data, f"--fuzz-seed {fuzz_seed}, case {number}"
+        assert harmed == data, f"--seed {seed}, case {number}"
         assert all(torch.equal(again.state_dict()[name], v) for name, v in state.items())
     assert number > 5
 
 
 def test_resuming_from_the_file_before_has_the_bits_of_a_training_that_was_not_stopped(
-    tmp_path, fuzz_seed
+    tmp_path, seed
 ):
     path = tmp_path / "fit.safetensors"
     train(new_model(), epochs=3, checkpoint=path, every=1e9)
     data = path.read_bytes()
-    draw = random.Random(fuzz_seed)
+    draw = random.Random(seed)
     harmed = damaged(draw, data)
     path.write_bytes(harmed if harmed != data else data[:-1])
     model = new_model()
@@ -101,4 +101,4 @@ def test_resuming_from_the_file_before_has_the_bits_of_a_training_that_was_not_s
         train(model, epochs=4, checkpoint=path, resume=True)
     whole = new_model()
     train(whole, epochs=4)
-    assert torch.equal(weights(model), weights(whole)), f"--fuzz-seed {fuzz_seed}"
+    assert torch.equal(weights(model), weights(whole)), f"--seed {seed}"

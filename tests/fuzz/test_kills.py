@@ -54,10 +54,10 @@ for _ in range(kills):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
-def test_killed_saves_leave_a_whole_file(tmp_path, fuzz_seed, fuzz_seconds):
+def test_killed_saves_leave_a_whole_file(tmp_path, seed, fuzz_seconds):
     path, kills = tmp_path / "run.safetensors", 10**6
     process = subprocess.Popen(
-        [sys.executable, "-c", SAVES, str(path), str(fuzz_seed), str(kills)],
+        [sys.executable, "-c", SAVES, str(path), str(seed), str(kills)],
         cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
@@ -68,7 +68,7 @@ def test_killed_saves_leave_a_whole_file(tmp_path, fuzz_seed, fuzz_seconds):
             done = int(process.stdout.readline())
             end = end or time.monotonic() + fuzz_seconds
             number += 1
-            case = f"--fuzz-seed {fuzz_seed}, kill {number}"
+            case = f"--seed {seed}, kill {number}"
             for name, least in ((path, done), (previous_path(path), done - 2)):
                 if not name.exists() and least <= 0:
                     continue
@@ -85,8 +85,8 @@ def test_killed_saves_leave_a_whole_file(tmp_path, fuzz_seed, fuzz_seconds):
         process.wait()
 
 
-def test_killed_training_goes_on_with_the_same_bits(tmp_path, fuzz_seed, fuzz_seconds):
-    path, draw = tmp_path / "fit.safetensors", random.Random(fuzz_seed)
+def test_killed_training_goes_on_with_the_same_bits(tmp_path, seed, fuzz_seconds):
+    path, draw = tmp_path / "fit.safetensors", random.Random(seed)
     whole = new_model()
     expected = train(whole, epochs=EPOCHS).history
     end, ended = time.monotonic() + fuzz_seconds, None
@@ -106,5 +106,5 @@ def test_killed_training_goes_on_with_the_same_bits(tmp_path, fuzz_seed, fuzz_se
         load_checkpoint(path)
     model = new_model()
     history = train(model, epochs=EPOCHS, checkpoint=path, resume=True).history
-    assert torch.equal(weights(model), weights(whole)), f"--fuzz-seed {fuzz_seed}"
+    assert torch.equal(weights(model), weights(whole)), f"--seed {seed}"
     assert history == expected

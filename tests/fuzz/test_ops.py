@@ -49,12 +49,12 @@ def run(seed, seconds, first=0):
     return "".join(lines), status if ended is None else ended
 
 
-def test_calls_raise_or_agree_with_plain_torch(fuzz_seed, fuzz_seconds):
-    text, ended = run(fuzz_seed, fuzz_seconds)
-    print(f"seed {fuzz_seed}: {text}")
+def test_calls_raise_or_agree_with_plain_torch(seed, fuzz_seconds):
+    text, ended = run(seed, fuzz_seconds)
+    print(f"seed {seed}: {text}")
     assert ended == 0, (
         f"the process ended with {ended}; once more: "
-        f"python -m tests.fuzz.op_fuzzer --seed {fuzz_seed} --first N --calls 1, "
+        f"python -m tests.fuzz.op_fuzzer --seed {seed} --first N --calls 1, "
         f"with the last N in\n{text}"
     )
 
