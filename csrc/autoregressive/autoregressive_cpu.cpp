@@ -41,10 +41,7 @@ Three forward(const Arguments& a, bool keeps) {
     const int64_t stride = Block<T>::stride_of(blocks.size);
     int64_t working_size = 0, most_units = 0;
     for (const FlowLayer& layer : flow.layers) {
-      with_transform<T>(layer, [&](const auto& transform) {
-        using Block = Forward<T, std::remove_cvref_t<decltype(transform)>>;
-        working_size = std::max(working_size, Block::working_size(layer, blocks.size));
-      });
+      working_size = std::max(working_size, Forward<T>::working_size(layer, blocks.size));
       most_units = std::max(most_units, kept_units(layer));
     }
     const Shares shares(blocks.count(), threads);
@@ -52,17 +49,13 @@ Three forward(const Arguments& a, bool keeps) {
       std::fill(to_ladj + blocks.first(begin), to_ladj + blocks.last(end - 1), T(0));
       for (int64_t done = 0; done < flow.size(); ++done) {
         const int64_t l = flow.passed(done);
-        const FlowLayer& layer = flow.layers[l];
-        with_transform<T>(layer, [&](const auto& transform) {
-          using Block = Forward<T, std::remove_cvref_t<decltype(transform)>>;
-          Block block(layer, networks[l], transform, blocks.size, working);
-          for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = blocks.first(i);
-            block({(done == 0 ? from : to) + first * D, D, 1}, at_row(given, first, C),
-                  blocks.points(i), memory ? memory + kept_at(flow, blocks, stride, l, i) : dropped,
-                  {to + first * D, D, 1}, to_ladj + first);
-          }
-        });
+        Forward<T> block(flow.layers[l], networks[l], blocks.size, working);
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t first = blocks.first(i);
+          block({(done == 0 ? from : to) + first * D, D, 1}, at_row(given, first, C),
+                blocks.points(i), memory ? memory + kept_at(flow, blocks, stride, l, i) : dropped,
+                {to + first * D, D, 1}, to_ladj + first);
+        }
       }
     };
     parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
@@ -128,31 +121,24 @@ Three autoregressive_backward(const BackwardArguments& b) {
              *const gradients = data_or_null<T>(parts);
     int64_t working_size = 0;
     for (const FlowLayer& layer : flow.layers)
-      with_transform<T>(layer, [&](const auto& transform) {
-        using Block = Backward<T, std::remove_cvref_t<decltype(transform)>>;
-        working_size = std::max(working_size, Block::working_size(layer, blocks.size));
-      });
+      working_size = std::max(working_size, Backward<T>::working_size(layer, blocks.size));
     const auto pass = [&](int64_t begin, int64_t end, T* working, T* own) {
       if (to_context)
         std::fill(to_context + blocks.first(begin) * C, to_context + blocks.last(end - 1) * C,
                   T(0));
       for (int64_t done = 0; done < flow.size(); ++done) {
         const int64_t l = flow.passed(flow.size() - 1 - done);
-        const FlowLayer& layer = flow.layers[l];
         const bool stores = with_x || done + 1 < flow.size();
-        with_transform<T>(layer, [&](const auto& transform) {
-          using Block = Backward<T, std::remove_cvref_t<decltype(transform)>>;
-          Block block(layer, networks[l], transform, blocks.size, working);
-          for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = blocks.first(i);
-            block({(done == 0 ? from_grad : to_given) + first * D, D, 1}, from_ladj + first,
-                  blocks.points(i), memory + kept_at(flow, blocks, stride, l, i),
-                  {own ? own + at[l] : nullptr,
-                   i == begin,
-                   {stores ? to_given + first * D : nullptr, D, 1},
-                   at_row(to_context, first, C)});
-          }
-        });
+        Backward<T> block(flow.layers[l], networks[l], blocks.size, working);
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t first = blocks.first(i);
+          block({(done == 0 ? from_grad : to_given) + first * D, D, 1}, from_ladj + first,
+                blocks.points(i), memory + kept_at(flow, blocks, stride, l, i),
+                {own ? own + at[l] : nullptr,
+                 i == begin,
+                 {stores ? to_given + first * D : nullptr, D, 1},
+                 at_row(to_context, first, C)});
+        }
       }
     };
     parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {

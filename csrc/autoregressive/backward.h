@@ -2,8 +2,8 @@
 #pragma once
 
 #include "../common/activation_rows.h"
-#include "affine.h"
 #include "block.h"
+#include "transform.h"
 
 namespace pyneural::autoregressive {
 
@@ -18,8 +18,7 @@ struct Gradients {
   T* context;
 };
 
-// Transform is Affine<T> or spline::Spline<T>.
-template <class T, class Transform>
+template <class T>
 class Backward : Block<T> {
  public:
   // Elements of working memory, which means nothing between two blocks.
@@ -29,9 +28,8 @@ class Backward : Block<T> {
     return rows * Block<T>::stride_of(most_points) + widest(layer) * most_points;
   }
 
-  Backward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
-           int64_t most_points, T* memory)
-      : Block<T>(layer, network), transform_(transform) {
+  Backward(const FlowLayer& layer, const Conditioner<T>& network, int64_t most_points, T* memory)
+      : Block<T>(layer, network), transform_(layer) {
     const int64_t stride = this->stride_of(most_points);
     const auto take = [&](int64_t rows) {
       T* const taken = memory;
@@ -130,12 +128,8 @@ class Backward : Block<T> {
               this->row(grad_.back(), begin));
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
       T* const parameters = this->row(grad_.back(), this->parameters_of(f, f).begin);
-      T* const grad = this->row(result_, f);
-      for (int64_t n = 0; n < this->columns(); n += lanes<T>())
-        differentiate(transform_, Vec<T>::loadu(this->row(kept_->given, f) + n),
-                      Vec<T>::loadu(grad + n), Vec<T>::loadu(ladj_ + n), parameters + n,
-                      working_ + n, stride_)
-            .store(grad + n);
+      transform_.backward(this->row(kept_->given, f), this->columns(), ladj_, parameters, working_,
+                          stride_, this->row(result_, f));
     }
   }
 
@@ -193,7 +187,7 @@ class Backward : Block<T> {
     }
   }
 
-  const Transform& transform_;
+  const Transform<T> transform_;
   ActivateBackward<T> activate_backward_;
   std::optional<Activations<const T>> kept_;
   std::vector<T*> grad_;  // [L + 1] of [U][n]

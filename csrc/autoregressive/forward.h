@@ -2,13 +2,12 @@
 #pragma once
 
 #include "../common/activation_rows.h"
-#include "affine.h"
 #include "block.h"
+#include "transform.h"
 
 namespace pyneural::autoregressive {
 
-// Transform is Affine<T> or spline::Spline<T>.
-template <class T, class Transform>
+template <class T>
 class Forward : Block<T> {
  public:
   // Elements of working memory, which means nothing between two blocks.
@@ -16,9 +15,8 @@ class Forward : Block<T> {
     return (layer.features + 1 + layer.parameters_of_feature) * Block<T>::stride_of(most_points);
   }
 
-  Forward(const FlowLayer& layer, const Conditioner<T>& network, const Transform& transform,
-          int64_t most_points, T* memory)
-      : Block<T>(layer, network), transform_(transform) {
+  Forward(const FlowLayer& layer, const Conditioner<T>& network, int64_t most_points, T* memory)
+      : Block<T>(layer, network), transform_(layer) {
     const int64_t stride = this->stride_of(most_points);
     result_ = memory;
     ladj_ = result_ + layer.features * stride;
@@ -87,20 +85,15 @@ class Forward : Block<T> {
   void transform_features(const Stage& stage) {
     for (int64_t f = stage.feature_begin; f < stage.feature_end; ++f) {
       const T* const parameters = this->row(kept_->a.back(), this->parameters_of(f, f).begin);
-      for (int64_t n = 0; n < this->columns(); n += lanes<T>()) {
-        const auto [value, ladj] =
-            evaluate(transform_, Vec<T>::loadu(this->row(kept_->given, f) + n), parameters + n,
-                     working_ + n, stride_);
-        value.store(this->row(result_, f) + n);
-        (Vec<T>::loadu(ladj_ + n) + ladj).store(ladj_ + n);
-      }
+      transform_.forward(this->row(kept_->given, f), this->columns(), parameters, working_, stride_,
+                         this->row(result_, f), ladj_);
       if (layer_.by_substitution())
         std::copy_n(this->row(result_, f), this->columns(),
                     this->row(kept_->a[0], this->input_of(f)));
     }
   }
 
-  const Transform& transform_;
+  const Transform<T> transform_;
   Activate<T> activate_;
   std::optional<Activations<T>> kept_;
   T* result_;           // [features][n], sorted

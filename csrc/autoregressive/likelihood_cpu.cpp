@@ -23,18 +23,18 @@ struct GradientsOfAll {
 };
 
 // Blocks on their way through all layers and back, on one thread.
-template <class T, class Transform>
+template <class T>
 class Likelihood {
  public:
   Likelihood(const Flow& flow, const std::vector<Conditioner<T>>& networks,
-             const std::vector<int64_t>& gradients_at, const std::vector<Transform>& transforms,
-             int64_t most_points, bool with_gradient, Scratch& scratch)
+             const std::vector<int64_t>& gradients_at, int64_t most_points, bool with_gradient,
+             Scratch& scratch)
       : flow_(flow), gradients_at_(gradients_at) {
     const int64_t stride = Block<T>::stride_of(most_points);
     int64_t forward = 0, backward = 0, kept = 0;
     for (const FlowLayer& layer : flow.layers) {
-      forward = std::max(forward, Forward<T, Transform>::working_size(layer, most_points));
-      backward = std::max(backward, Backward<T, Transform>::working_size(layer, most_points));
+      forward = std::max(forward, Forward<T>::working_size(layer, most_points));
+      backward = std::max(backward, Backward<T>::working_size(layer, most_points));
       const int64_t of_layer = kept_units(layer) * stride;
       kept_at_.push_back(with_gradient ? kept : 0);
       kept = with_gradient ? kept + of_layer : std::max(kept, of_layer);
@@ -44,12 +44,11 @@ class Likelihood {
     ladj_ = scratch.take<T>(most_points);
     T* const memory = scratch.take<T>(forward);
     for (int64_t l = 0; l < flow.size(); ++l)
-      forward_.emplace_back(flow.layers[l], networks[l], transforms[l], most_points, memory);
+      forward_.emplace_back(flow.layers[l], networks[l], most_points, memory);
     if (!with_gradient) return;
     T* const memory_of_backward = scratch.take<T>(backward);
     for (int64_t l = 0; l < flow.size(); ++l)
-      backward_.emplace_back(flow.layers[l], networks[l], transforms[l], most_points,
-                             memory_of_backward);
+      backward_.emplace_back(flow.layers[l], networks[l], most_points, memory_of_backward);
   }
 
   // The sum of |z|^2 / 2 - ladj of some points. `weight` is that of a point in the mean, and
@@ -83,8 +82,8 @@ class Likelihood {
  private:
   const Flow& flow_;
   const std::vector<int64_t>& gradients_at_;
-  std::vector<Forward<T, Transform>> forward_;
-  std::vector<Backward<T, Transform>> backward_;
+  std::vector<Forward<T>> forward_;
+  std::vector<Backward<T>> backward_;
   std::vector<int64_t> kept_at_;
   T *kept_, *y_, *ladj_;  // see Activations; [D][n]; [n]
 };
@@ -138,29 +137,19 @@ std::vector<at::Tensor> autoregressive_nll_with_gradients(const LikelihoodArgume
     const T *const from = x.const_data_ptr<T>(), *const given = data_or_null<const T>(context);
     T *const to_x = data_or_null<T>(grad_x), *const to_context = data_or_null<T>(grad_context);
     const T weight = T(1) / static_cast<T>(flow.rows);
-    with_transform<T>(flow.layers.front(), [&](const auto& first_transform) {
-      using Transform = std::remove_cvref_t<decltype(first_transform)>;
-      std::vector<Transform> transforms;
-      for (const FlowLayer& layer : flow.layers)
-        with_transform<T>(layer, [&](const auto& transform) {
-          if constexpr (std::is_same_v<decltype(transform), const Transform&>)
-            transforms.push_back(transform);
-        });
-      parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
-        Scratch of_thread;
-        Likelihood<T, Transform> likelihood(flow, networks, at, transforms, most_points,
-                                            with_gradient, of_thread);
-        while (const auto share = tasks.take()) {
-          const Blocks blocks = blocks_of(*share);
-          for (int64_t i = 0; i < blocks.count(); ++i) {
-            const int64_t first = shares.begin(*share) * lanes<T>() + blocks.first(i);
-            losses[*share] += likelihood(from + first * D, at_row(given, first, C),
-                                         blocks.points(i), weight, i == 0,
-                                         {at_row(to_x, first, D), at_row(to_context, first, C),
-                                          at_row(gradients, *share, part)});
-          }
+    parallel_takers(shares.count(), threads, [&](int64_t, Tasks& tasks) {
+      Scratch of_thread;
+      Likelihood<T> likelihood(flow, networks, at, most_points, with_gradient, of_thread);
+      while (const auto share = tasks.take()) {
+        const Blocks blocks = blocks_of(*share);
+        for (int64_t i = 0; i < blocks.count(); ++i) {
+          const int64_t first = shares.begin(*share) * lanes<T>() + blocks.first(i);
+          losses[*share] += likelihood(from + first * D, at_row(given, first, C), blocks.points(i),
+                                       weight, i == 0,
+                                       {at_row(to_x, first, D), at_row(to_context, first, C),
+                                        at_row(gradients, *share, part)});
         }
-      });
+      }
     });
     double total = 0;
     for (const double of_share : losses) total += of_share;

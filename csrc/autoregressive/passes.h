@@ -1,4 +1,4 @@
-// What the passes through the layers of a flow share: transforms, threads, gradients of parameters.
+// What the passes through the layers of a flow share: threads, gradients of parameters.
 #pragma once
 
 #include "../common/shares.h"
@@ -6,15 +6,6 @@
 #include "forward.h"
 
 namespace pyneural::autoregressive {
-
-template <class T, class Body>
-void with_transform(const FlowLayer& layer, const Body& body) {
-  if (layer.transform == TransformKind::affine)
-    body(make_affine<T>(layer.slope, layer.inverse));
-  else
-    body(spline::make_spline<T>((layer.parameters_of_feature + 1) / 3, layer.bound, layer.slope,
-                                layer.inverse));
-}
 
 inline int64_t threads_for(const Flow& flow) {
   constexpr int64_t kMultiplyAdds = 15;  // that the transform of a parameter takes as long as

@@ -113,14 +113,18 @@ def steady_flow(d, x, nu, u_t=0.0, v_t=0.0):
 
 
 def in_cavity(nu):
-    """Momentum divided by sqrt(1 + 0.01 / r^2) for the distance r from each corner of the lid."""
+    """Momentum divided by sqrt(1 + 0.01 / r^2) for the distance r from each corner of the lid.
+
+    And times 16 x (1 - x) y (1 - y) + 0.05, mass times 0.3.
+    """
 
     def residual(d, x):
         in_x, in_y, mass = steady_flow(d, x, nu)
         for corner in (0.0, 1.0):
             r = (x - x.new_tensor([corner, 1.0])).norm(dim=1)
             in_x, in_y = (part / (1 + 0.01 / r**2).sqrt() for part in (in_x, in_y))
-        return in_x, in_y, mass
+        inside = 16 * (x * (1 - x)).prod(1) + 0.05
+        return inside * in_x, inside * in_y, 0.3 * mass
 
     return residual
 
