@@ -83,8 +83,9 @@ class Cavity(SteadyFlow):
         """Momentum in x and y, weighted, and mass.
 
         Momentum grows as 1/r towards the corners under the lid. Near the walls it is large, where
-        viscosity soon balances what is left of it, while a little of it in the core, where viscosity
-        is weak, makes all of the flow turn too slowly: hence weights that fall towards the walls.
+        viscosity soon balances what is left of it, while a little of it in the core, where
+        viscosity is weak, makes all of the flow turn too slowly: hence weights that fall towards
+        the walls.
         """
         in_x, in_y, mass = super().residual(u, v, p)
         weight = self._nearness(x, y) * self._nearness(1 - x, y) * (self._walls(x, y) + _AT_WALLS)
