@@ -16,11 +16,16 @@ CUDA_OF_BLACKWELL = (12, 8)
 BEFORE_BLACKWELL = "8.0+PTX;9.0a"
 WITH_BLACKWELL = "8.0;9.0a;10.0+PTX;12.0"
 # The compute capabilities, ten times, from which on nvcc makes another PTX of a source: it does so
-# for Blackwell of any, and folders of csrc/ have code for Hopper (products of warpgroups in 9.0a,
-# bulk copies, clusters). Of common/ it is what tells whether there is code for a GPU at all.
+# for Blackwell of any, and sources in csrc/ have code for Hopper (products of warpgroups in 9.0a,
+# bulk copies, clusters). kernel_image.cu tells whether there is code for a GPU at all.
 STEPS = (80, 100)
 STEPS_WITH_HOPPER = (80, 90, 100)
-WITH_HOPPER = ("attention", "common", "rnn")
+WITH_HOPPER = (
+    "attention/attention_backward_halves.cu",
+    "attention/attention_forward_halves.cu",
+    "common/kernel_image.cu",
+    "rnn/rnn_cuda.cu",
+)
 # The names that torch takes too.
 GENERATIONS = {
     "Volta": "7.0+PTX",
@@ -129,7 +134,7 @@ def targets(architectures: str, source: str) -> dict[str, list[str]]:
         >>> targets("9.0a;10.0+PTX;12.0", "attention/attention_forward_halves.cu")
         {'compute_90a': ['sm_90a'], 'compute_100': ['sm_100', 'sm_120', 'compute_100']}
     """
-    steps = STEPS_WITH_HOPPER if source.partition("/")[0] in WITH_HOPPER else STEPS
+    steps = STEPS_WITH_HOPPER if source in WITH_HOPPER else STEPS
     alike: dict[int, list[str]] = {}
     for name in architectures.split(";"):
         generation = max(step for step in steps if step <= _number(name))
