@@ -153,16 +153,18 @@ def scripted(monkeypatch, losses, curvature=0.0, last_step=None, **options):
 
 
 def test_damping_falls_while_steps_are_accepted(monkeypatch):
-    tried, solver = scripted(monkeypatch, [0.5, 0.4, 0.45, 0.95])
-    assert tried == [
-        27,
-        9,
-        3,
-        1,
-    ]  # predicted at 1/27: 0.9987 of the loss, of which 0.05 is no tenth
+    tried, solver = scripted(monkeypatch, [0.3, 0.1, 0.15, 0.95])
+    # Predicted at 1/27 are 0.9987 of the loss, of which 0.05 is no tenth.
+    assert tried == [27, 9, 3, 1]
     assert solver.damping == pytest.approx(1 / 9)
-    assert solver.values == pytest.approx([0.4])  # the best of those that are accepted
+    assert solver.values == pytest.approx([0.1])  # the best of those that are accepted
     assert float(solver.last_step) == pytest.approx(-1 / (1 + 1 / 3))
+
+
+def test_damping_stays_where_the_linear_model_promised_more(monkeypatch):
+    tried, solver = scripted(monkeypatch, [0.3, 0.21])  # at 1/3 0.9375 were predicted
+    assert (tried, solver.damping) == ([27, 9], pytest.approx(1 / 3))
+    assert solver.values == [0.21]
 
 
 def test_points_drawn_anew_take_back_the_reason_to_end():
@@ -191,20 +193,21 @@ class Apart(ProcessGroup):
 def test_what_another_process_finds_is_the_decision_of_all(monkeypatch):
     def step(number):
         Apart.asked[0] = number
-        solver = LevenbergMarquardt(9, order=1).begin(Task(Exponentials(9, 4), Apart(0, 2)))
+        phase = LevenbergMarquardt(9, order=1, damping=1.0)
+        solver = phase.begin(Task(Exponentials(9, 4), Apart(0, 2)))
         solver.step(None)
         return solver
 
     with pytest.raises(MemoryError, match="LevenbergMarquardt: parameters"):
         step(1)
     assert step(2).reason == "another process has nothing to gain"
-    assert step(0).damping < 1e-3
-    for number in (3, 4):  # the factorisation, and the acceptance of the first trial
-        assert step(number).damping >= 3e-3 / 3
+    assert step(0).damping < 1
+    for number in (3, 4, 5):  # the factorisation, acceptance and agreement of the first trial
+        assert step(number).damping >= 1
 
 
 def test_damping_falls_eight_times_at_most(monkeypatch):
-    tried, solver = scripted(monkeypatch, [0.5] * 8)
+    tried, solver = scripted(monkeypatch, [0.1] * 8)
     assert len(tried) == 8
     assert solver.damping == pytest.approx(3.0**-7)
 
@@ -240,14 +243,14 @@ def test_a_step_is_refused_where_the_path_turns(monkeypatch):
     assert len(tried) == 24
     assert solver.last_step is None
     monkeypatch.undo()
-    tried, _ = scripted(monkeypatch, [0.5] * 8, curvature=0.4, order=2)
+    tried, _ = scripted(monkeypatch, [0.1] * 8, curvature=0.4, order=2)
     assert len(tried) == 8
     monkeypatch.undo()
-    scripted(monkeypatch, [0.5] * 8, curvature=0.6, order=1)
+    scripted(monkeypatch, [0.1] * 8, curvature=0.6, order=1)
 
 
 def test_evaluations_are_counted(monkeypatch):
-    _, solver = scripted(monkeypatch, [0.5, 2.0], order=4)
+    _, solver = scripted(monkeypatch, [0.3, 2.0], order=4)
     assert solver.evaluations == 1 + 2 * (3 + 1)
 
 

@@ -17,6 +17,7 @@ _TRIES = 8  # dampings tried in a step whose first one was accepted
 _MOST_TRIES = 24  # in a step until one is accepted
 _DROP = 2  # failures after which the momentum is dropped
 _ACCEPTED = 0.1  # reduction of the loss in parts of that of the linear model, at least
+_PROMISING = 0.85  # the same, below which a step of less damping is refused almost for certain
 _LEAST_DAMPING = 1e-22
 _LARGEST_DAMPING = 1e12  # in parts of the square of the longest column of J
 
@@ -28,6 +29,7 @@ class Trial:
     damping: float
     step: Tensor  # that is added to the parameters, [T]
     losses: Tensor  # there, [terms]
+    agreement: float  # reduction of the loss in parts of that of the linear model
 
     @property
     def loss(self) -> float:
@@ -97,7 +99,9 @@ class DampingSearch:
         self.evaluations += 1
         reduction = float((self.linear.losses - losses).sum())
         accepted = self.predicted > 0 and reduction >= _ACCEPTED * self.predicted  # not if nan
-        return None if self.linear.anywhere(not accepted) else Trial(damping, step, losses)
+        if self.linear.anywhere(not accepted):
+            return None
+        return Trial(damping, step, losses, reduction / self.predicted)
 
     def _path(self, first: Tensor) -> Tensor | None:
         """The step along the path that begins with v, [T]; None where the series says nothing."""
@@ -118,7 +122,9 @@ class DampingSearch:
         best = trial
         for _ in range(_TRIES - 1):
             damping = trial.damping / _FACTOR
-            further = self.attempt(damping) if damping >= _LEAST_DAMPING else None
+            if self.linear.anywhere(trial.agreement < _PROMISING or damping < _LEAST_DAMPING):
+                break
+            further = self.attempt(damping)
             if further is None:
                 break
             trial = further

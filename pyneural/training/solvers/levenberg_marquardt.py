@@ -36,8 +36,8 @@ class LevenbergMarquardt(Phase):
     so that r follows the path to which the linear model leads, by one more order each. A step is
     refused where 2 |a| > |v|, beyond which the series says nothing, and accepted where the loss
     falls by 0.1 or more of what the linear model says. Then the damping is divided by 3 as long as
-    that goes on, 8 times at most, and of these steps the one with the least loss is made; else it
-    is multiplied by 3 until a step is accepted. After two failures the momentum is dropped, and the
+    it falls by 0.85 or more of that, 8 times at most, and of these steps the one with the least
+    loss is made; else it is multiplied by 3 until a step is accepted. After two failures the momentum is dropped, and the
     damping begins anew with that of the step. A residual or a matrix that is not finite or not
     positive definite is a failure like any other.
 
