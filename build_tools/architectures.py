@@ -17,7 +17,8 @@ BEFORE_BLACKWELL = "8.0+PTX;9.0a"
 WITH_BLACKWELL = "8.0;9.0a;10.0+PTX;12.0"
 # The compute capabilities, ten times, from which on nvcc makes another PTX of a source: it does so
 # for Blackwell of any, and sources in csrc/ have code for Hopper (products of warpgroups in 9.0a,
-# bulk copies, clusters). kernel_image.cu tells whether there is code for a GPU at all.
+# bulk copies, clusters), of attention for halves alone. kernel_image.cu tells whether there is code
+# for a GPU at all.
 STEPS = (80, 100)
 STEPS_WITH_HOPPER = (80, 90, 100)
 WITH_HOPPER = (

@@ -29,7 +29,7 @@ PACKAGE = Path(__file__).parents[1] / "pyneural"
 
 def pytest_addoption(parser):
     group = parser.getgroup("random inputs")
-    seed = "of all that is drawn, as a fuzzer's failure prints it (default 0)"
+    seed = "of torch's generator in each test, and of the fuzzers, which print it (default 0)"
     group.addoption("--seed", type=int, default=0, help=seed)
     seconds = "how long each fuzzer goes on (default 5; an hour: 3600)"
     group.addoption("--fuzz-seconds", type=float, default=5.0, help=seconds)

@@ -3,10 +3,6 @@
 
 namespace pyneural::attention::cuda {
 
-// Nothing is of Hopper alone: build_tools/architectures.py has its code from older PTX.
-static_assert(!BackwardShape<float, kWide<float>>::kByWarpgroup &&
-              !BackwardShape<double, kWide<double>>::kByWarpgroup);
-
 template cudaError_t choose_backward_parts(AttentionParams<float>* params);
 template cudaError_t launch_attention_backward(const AttentionParams<float>& params, cudaStream_t);
 template cudaError_t choose_backward_parts(AttentionParams<double>* params);

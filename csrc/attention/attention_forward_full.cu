@@ -3,10 +3,6 @@
 
 namespace pyneural::attention::cuda {
 
-// Nothing is of Hopper alone: build_tools/architectures.py has its code from older PTX.
-static_assert(!ForwardShape<float, kWide<float>>::kByWarpgroup &&
-              !ForwardShape<double, kWide<double>>::kByWarpgroup);
-
 template cudaError_t choose_parts(AttentionParams<float>* params);
 template cudaError_t launch_attention(const AttentionParams<float>& params, cudaStream_t stream);
 template cudaError_t choose_parts(AttentionParams<double>* params);

@@ -109,8 +109,8 @@ def all_text_of(source, seen=()):
 
 @pytest.mark.parametrize("source", sorted(CSRC.glob("*/*.cu")), ids=lambda path: path.stem)
 def test_sources_that_ask_for_the_gpu_have_code_of_its_own(source):
-    if "kByWarpgroup" in source.read_text():
-        return  # includes what asks, and has the compiler say that it takes nothing of it
+    if source.stem in ("attention_forward_full", "attention_backward_full"):
+        return  # they include what asks, for tiles of halves alone: TileLayout::kInPanels
     text = all_text_of(source)
     asked = {int(at[:2]) for at in re.findall(r"__CUDA_ARCH__ [>=]= (\d+)", text)}
     asked |= {int(at) for at in re.findall(r"__CUDA_ARCH_FEAT_SM(\d+)_ALL", text)}

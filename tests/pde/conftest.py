@@ -30,8 +30,3 @@ def nested():
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)

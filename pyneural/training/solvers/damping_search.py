@@ -17,7 +17,9 @@ _TRIES = 8  # dampings tried in a step whose first one was accepted
 _MOST_TRIES = 24  # in a step until one is accepted
 _DROP = 2  # failures after which the momentum is dropped
 _ACCEPTED = 0.1  # reduction of the loss in parts of that of the linear model, at least
-_PROMISING = 0.85  # the same, below which a step of less damping is refused almost for certain
+# The same, below which less damping is not tried: of 160 such steps of orders 1, 2 and 4 (Burgers,
+# Helmholtz, KdV) 152 were refused.
+_PROMISING = 0.85
 _LEAST_DAMPING = 1e-22
 _LARGEST_DAMPING = 1e12  # in parts of the square of the longest column of J
 

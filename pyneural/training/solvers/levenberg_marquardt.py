@@ -35,11 +35,12 @@ class LevenbergMarquardt(Phase):
 
     so that r follows the path to which the linear model leads, by one more order each. A step is
     refused where 2 |a| > |v|, beyond which the series says nothing, and accepted where the loss
-    falls by 0.1 or more of what the linear model says. Then the damping is divided by 3 as long as
-    it falls by 0.85 or more of that, 8 times at most, and of these steps the one with the least
-    loss is made; else it is multiplied by 3 until a step is accepted. After two failures the momentum is dropped, and the
-    damping begins anew with that of the step. A residual or a matrix that is not finite or not
-    positive definite is a failure like any other.
+    falls by 0.1 or more of what the linear model says. As long as it falls by 0.85 or more of that,
+    a step of a third of the damping is tried, 8 steps in all, and of those accepted the one with
+    the least loss is made. Where the first is refused, the damping is multiplied by 3 until a step
+    is accepted. After two failures the momentum is dropped, and the damping begins anew with that
+    of the step. A residual or a matrix that is not finite or not positive definite is a failure
+    like any other.
 
     It needs a loss of squares (``Trainable.least_squares``), as that of a PINN, and takes a matrix
     of parameters by parameters, or of residuals by residuals where these are fewer: up to some
@@ -51,7 +52,7 @@ class LevenbergMarquardt(Phase):
     are.
 
     Args:
-        steps: number of steps, >= 0; a step tries two to three dampings as a rule.
+        steps: number of steps, >= 0; a step tries about two dampings.
         order: of the path, 1 to 4: v alone, ... to q.
         damping: lambda at the start, > 0.
         momentum: share of the last step, in [0, 1).
