@@ -129,7 +129,7 @@ NOT_LOWERED = {
     "clamp": lambda u: u.clamp(min=0) * u.x + u.t,
     "maximum": lambda u: torch.maximum(u.x, u.t),
     "mean": lambda u: u.t - u.x.mean(),
-    "modulo": lambda u: u.t % 2 + u.x**1.5,
+    "modulo": lambda u: u.t % 2 + u.x.abs() ** 1.5,
     "root": lambda u: u.t - torch.sinh(u.x),
     "in place": lambda u: u.x.clone().add_(u.t),
     "rounding": lambda u: torch.div(u.t, u.x, rounding_mode="floor"),
