@@ -18,6 +18,7 @@ from tests.tolerances import assert_close
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coroutines by ucontext.h")
 # Bytes of shared memory of a block.
 AMPERE, HOPPER, LITTLE, NO_SLAB = 163 << 10, 227 << 10, 48 << 10, 8 << 10
+# Of up to 16 layers; rounding errors add up from layer to layer.
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 3e-5}
 
 
@@ -89,7 +90,7 @@ def check(library, widths, rows, hidden="tanh", final="linear", multiprocessors=
         expected = network.exact()
         first = network.both(ASCENDING, multiprocessors, shared)
         for found, exact in zip(first, expected, strict=True):
-            assert_close(found, exact, TOLERANCE[dtype])
+            assert_close(found, exact, TOLERANCE[dtype] * max(1, len(widths) / 16))
     return network, first, expected
 
 

@@ -120,8 +120,9 @@ def test_correction_holds_for_a_posterior_that_is_too_narrow(trained):
     narrow = copy.deepcopy(trained)
     with torch.no_grad():
         narrow.flow.base.scale *= 0.7
-    levels = narrow.credible_level(*simulate(2000, seed=8), samples=200)
-    new = narrow.credible_level(*simulate(2000, seed=9), samples=200)
+    # Levels near 1 are what the correction is about: many samples, so that they are fine enough.
+    levels = narrow.credible_level(*simulate(2000, seed=8), samples=1000)
+    new = narrow.credible_level(*simulate(2000, seed=9), samples=1000)
     assert (new <= 0.9).double().mean() < 0.8
     assert abs((new <= conformal_level(levels, 0.9)).double().mean() - 0.9) < 0.03
 
