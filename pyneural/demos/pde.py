@@ -27,6 +27,7 @@ SUMMARY = "Equations of a gallery, see --list."
 NEXT = "pyneural demo inverse: constants of an equation from data"
 QUICK = ("heat",)
 SHARE = 0.05  # of the steps, with --quick
+_MOST_MARKED = 500  # points, beyond which they would hide the field
 OPTIONS: _options.Options = {
     "name": {"nargs": "?", "choices": GALLERY, "metavar": "NAME", "help": "a name of --list"},
     "--list": option("show the equations", action="store_true"),
@@ -95,7 +96,8 @@ def draw(problem: Problem, model: PINN | TimeWindows, title: str) -> object:
         return plots.solution_curves(axes[0], predicted, values, problem.outputs, title=title)
     shape = *(len(along) for _, along in axes), len(problem.outputs)
     reference = None if scattered else values.reshape(shape)
-    marked = problem.test_grid()[0] if scattered else None
+    known = problem.test_grid()[0]
+    marked = known if scattered and len(known) <= _MOST_MARKED else None
     return plots.solution_fields(
         axes, predicted.reshape(shape), reference, problem.outputs, marked=marked, title=title
     )
